@@ -1,0 +1,128 @@
+// Follows every file's process: its events from the first to the last, and its lease while it runs.
+import { isHoldfastError, type Kernel, type ProcessEvent, type ProcessRecord } from "holdfast";
+import { argsOf, type IndexFileArgs, pickedUp, planned, taskName } from "./index-file.js";
+import type { Library } from "./library.js";
+import { apply, type FileModel, newModel } from "./model.js";
+import { isStill } from "./stillness.js";
+
+export interface LeaseView {
+  readonly ownerId: string;
+  readonly fencingToken: number;
+  readonly expiresAtMs: number;
+  /** When this tab saw the expiry move, or the lease appear. */
+  readonly seenAtMs: number;
+  readonly renewals: number;
+}
+
+export interface FileEntry {
+  readonly id: string;
+  readonly args: IndexFileArgs;
+  readonly createdAtMs: number;
+  readonly model: FileModel;
+  lease: LeaseView | undefined;
+}
+
+export interface Watcher {
+  changed(entry: FileEntry): void;
+  happened(entry: FileEntry, event: ProcessEvent): void;
+  failed(error: unknown): void;
+}
+
+const listEveryMs = 10_000;
+const leaseEveryMs = 500;
+
+export interface Files {
+  readonly entries: ReadonlyMap<string, FileEntry>;
+  add(args: IndexFileArgs): Promise<void>;
+  cancel(id: string, reason: string): Promise<void>;
+}
+
+export async function followFiles(kernel: Kernel, library: Library, watcher: Watcher, signal: AbortSignal): Promise<Files> {
+  const entries = new Map<string, FileEntry>();
+  const failed = (error: unknown) => {
+    if (!signal.aborted && !(isHoldfastError(error) && (error.code === "closed" || error.code === "aborted")))
+      watcher.failed(error);
+  };
+
+  const list = async () => {
+    for (const record of await kernel.processes.list()) open(record);
+  };
+
+  const open = (record: ProcessRecord) => {
+    const { input } = record;
+    if (entries.has(record.id) || input.type !== "task" || input.name !== taskName) return;
+    const args = argsOf(input.args);
+    const entry: FileEntry = {
+      id: record.id,
+      args,
+      createdAtMs: record.createdAtMs,
+      model: newModel(record.id),
+      lease: undefined,
+    };
+    entries.set(record.id, entry);
+    watcher.changed(entry);
+    tail(entry).catch(failed);
+  };
+
+  const tail = async (entry: FileEntry) => {
+    for await (const event of kernel.process(entry.id).events({ signal })) {
+      const passage = apply(entry.model, event);
+      if (passage) library.add(entry.id, entry.args.fileName, passage);
+      watcher.changed(entry);
+      watcher.happened(entry, event);
+    }
+    entry.lease = undefined;
+    watcher.changed(entry);
+  };
+
+  const readLeases = async () => {
+    if (isStill()) return;
+    const running = [...entries.values()].filter(({ model }) => model.state === "running");
+    await Promise.all(
+      running.map(async (entry) => {
+        const found = await kernel.processes.getLease(entry.id);
+        const before = entry.lease;
+        if (entry.model.state !== "running") return;
+        if (!found) entry.lease = undefined;
+        else {
+          const { ownerId, fencingToken, expiresAtMs } = found;
+          const same = before?.fencingToken === fencingToken;
+          if (same && before.expiresAtMs === expiresAtMs) return;
+          const renewals = same ? before.renewals + 1 : 0;
+          entry.lease = { ownerId, fencingToken, expiresAtMs, seenAtMs: Date.now(), renewals };
+        }
+        if (entry.lease !== before) watcher.changed(entry);
+      }),
+    );
+  };
+
+  let listing = false;
+  const relist = () => {
+    if (listing) return;
+    listing = true;
+    list()
+      .catch(failed)
+      .finally(() => {
+        listing = false;
+      });
+  };
+  const timers = [setInterval(relist, listEveryMs), setInterval(() => void readLeases().catch(failed), leaseEveryMs)];
+  const off = kernel.on("processChanged", ({ processId }) => {
+    if (!entries.has(processId)) relist();
+  });
+  signal.addEventListener("abort", () => {
+    timers.forEach(clearInterval);
+    off();
+  });
+
+  await list();
+  return {
+    entries,
+    async add(args) {
+      const eventTypes = [{ name: planned }, { name: pickedUp }];
+      await kernel.start({ input: { type: "task", name: taskName, args: { ...args } }, eventTypes });
+      relist();
+    },
+    cancel: (id, reason) => kernel.process(id).cancel(reason),
+  };
+}

@@ -1,0 +1,82 @@
+// Who this tab is. The name and its colour stay with the tab over reloads; a copy of the tab gets its own.
+export interface Tab {
+  readonly name: string;
+  readonly hue: number;
+  /** The kernel's host id. Other tabs read the name out of it. */
+  readonly hostId: string;
+}
+
+const names = [
+  "Otter",
+  "Heron",
+  "Marten",
+  "Puffin",
+  "Curlew",
+  "Badger",
+  "Plover",
+  "Seal",
+  "Wren",
+  "Hare",
+  "Tern",
+  "Vole",
+  "Eider",
+  "Stoat",
+  "Dipper",
+  "Lynx",
+];
+const hues = 8;
+
+const kept = "holdfast-playground:tab";
+const counter = "holdfast-playground:tabs";
+const lockPrefix = "holdfast-playground:tab:";
+
+/** A host id is `<name>-<four signs>`; what the kernel puts behind it to name an owner does not matter here. */
+export function tabOf(hostOrOwnerId: string): Tab | undefined {
+  const [hostId, low] = /^([a-z]+)-[a-z0-9]{4}/.exec(hostOrOwnerId) ?? [];
+  const at = names.findIndex((name) => name.toLowerCase() === low);
+  return hostId ? { name: names[at] ?? hostId, hue: hueOf(names[at] ?? ""), hostId } : undefined;
+}
+
+/** The number of a tab's colour; see styles.css. */
+export function hueOf(name: string): number {
+  return Math.max(0, names.indexOf(name)) % hues;
+}
+
+/** Settles the name and holds it, in a lock that every other tab can see and that is free the moment the tab is gone. */
+export async function becomeTab(): Promise<Tab> {
+  const before = sessionStorage.getItem(kept);
+  const again = before ? tabOf(before) : undefined;
+  // Right after a reload the page before this one may still hold the name, so it is waited for. A copied tab never gets it.
+  if (again && (await hold(again.hostId, 600))) return again;
+  const turn = Number(localStorage.getItem(counter) ?? 0);
+  localStorage.setItem(counter, String(turn + 1));
+  const name = names[turn % names.length] ?? "Otter";
+  const hostId = `${name.toLowerCase()}-${crypto.getRandomValues(new Uint32Array(1)).toString().slice(-4).padStart(4, "0")}`;
+  sessionStorage.setItem(kept, hostId);
+  await hold(hostId, 600);
+  return { name, hue: hueOf(name), hostId };
+}
+
+function hold(hostId: string, waitMs: number): Promise<boolean> {
+  const { locks } = navigator;
+  if (!locks) return Promise.resolve(true);
+  return new Promise((settle) => {
+    const granted = () => {
+      settle(true);
+      return new Promise<never>(() => {});
+    };
+    locks.request(lockPrefix + hostId, { signal: AbortSignal.timeout(waitMs) }, granted).catch(() => settle(false));
+  });
+}
+
+/** The names of all tabs that are open now, or undefined where the browser cannot tell. */
+export async function openTabs(): Promise<Tab[] | undefined> {
+  if (!navigator.locks) return undefined;
+  const { held = [] } = await navigator.locks.query();
+  return held.flatMap(({ name }) => (name?.startsWith(lockPrefix) ? (tabOf(name.slice(lockPrefix.length)) ?? []) : []));
+}
+
+export function forgetTabs(): void {
+  localStorage.removeItem(counter);
+  sessionStorage.removeItem(kept);
+}

@@ -1,0 +1,40 @@
+import { createKernel, type Kernel } from "holdfast";
+import { forgetTabs, type Tab } from "./identity.js";
+import { indexFile, taskName } from "./index-file.js";
+import { pause } from "./pace.js";
+
+const name = "holdfast-playground";
+
+/** Much shorter than the defaults, so that a take-over after a hang can be watched. */
+export const timings = { leaseTtlMs: 6_000, leaseRenewMs: 2_000, sweepMs: 2_000, pollMs: 1_000 };
+
+/** Files that one tab works on at once: few enough that another tab gets some, and has room to take over more. */
+const filesAtOnce = 4;
+
+export function openKernel(tab: Tab): Promise<Kernel> {
+  return createKernel({
+    name,
+    hostId: tab.hostId,
+    handlers: { [taskName]: indexFile(tab.name, pause) },
+    concurrency: filesAtOnce,
+    timings,
+  });
+}
+
+/** Closes the kernel and deletes everything that it stored. Other tabs are told by the browser. */
+export async function startOver(kernel: Kernel | undefined): Promise<void> {
+  await kernel?.close();
+  const found = await indexedDB.databases?.();
+  const mine = found?.flatMap((one) => (one.name?.includes(name) ? one.name : [])) ?? [name];
+  await Promise.all(mine.map(remove));
+  forgetTabs();
+}
+
+function remove(database: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const request = indexedDB.deleteDatabase(database);
+    request.onsuccess = () => resolve();
+    request.onerror = () => reject(request.error);
+    request.onblocked = () => reject(new Error("Another tab still holds the library open. Close it and try again."));
+  });
+}

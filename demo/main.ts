@@ -1,0 +1,178 @@
+import { isHoldfastError, type Kernel, type ProcessEvent } from "holdfast";
+import { type FileEntry, type Files, followFiles } from "./files.js";
+import { becomeTab, hueOf, type Tab } from "./identity.js";
+import { pickedUp } from "./index-file.js";
+import { openKernel, startOver } from "./kernel.js";
+import { createLibrary } from "./library.js";
+import { type Present, rollCall } from "./roll-call.js";
+import { questions, samples } from "./samples.js";
+import { askBox } from "./ui/ask-box.js";
+import { hideBanner, showBanner, showGate } from "./ui/banner.js";
+import { part, plural, say, set, soon } from "./ui/dom.js";
+import { explain, messageOf } from "./ui/explain.js";
+import { intakeArea } from "./ui/intake-area.js";
+import { shelf } from "./ui/shelf.js";
+import { type Story, story } from "./ui/story.js";
+import { showGranted, showRoster, troubleButtons } from "./ui/tabs.js";
+
+if (new URLSearchParams(location.search).has("closed")) {
+  const back = () => location.replace(location.pathname);
+  showGate(
+    "This tab has left",
+    "Its page is gone, and its kernel with it. Any other open tab goes on with the work.",
+    "Come back",
+    back,
+  );
+} else {
+  const tab = await becomeTab();
+  wear(tab);
+  await openKernel(tab)
+    .then((kernel) => run(tab, kernel))
+    .catch(explain);
+}
+
+async function run(tab: Tab, kernel: Kernel): Promise<void> {
+  const library = createLibrary();
+  const ask = askBox(library);
+  const { tell } = story();
+  const cards = shelf();
+  const stopped = new AbortController();
+  let present: readonly Present[] = [];
+  let files: Files | undefined;
+
+  const draw = () => {
+    // The first events may come in before the list of files is complete.
+    if (!files) return;
+    const { cancel, entries } = files;
+    cards.draw((id) => cancel(id, `cancelled in ${tab.name}`));
+    drawTotals(tab, [...entries.values()]);
+    ask.examples(
+      samples.some(({ fileName }) => [...entries.values()].some(({ args }) => args.fileName === fileName)) ? questions : [],
+    );
+    showRoster(present, entries.values());
+  };
+
+  watchStorage(kernel);
+  const following = await followFiles(
+    kernel,
+    library,
+    {
+      changed(entry) {
+        cards.mark(entry);
+        soon(draw);
+      },
+      happened(entry, event) {
+        tellEvent(tell, entry, event);
+        if (event.eventType === "process.step") ask.grown();
+      },
+      failed: explain,
+    },
+    stopped.signal,
+  );
+  files = following;
+
+  intakeArea(async ({ fileName, kind, text }, paceMs) => {
+    for (const { args, model } of following.entries.values()) {
+      const kept = model.state === "running" || model.state === "completed";
+      if (kept && args.fileName === fileName && args.text === text) return "This file is already here.";
+    }
+    try {
+      await following.add({ fileName, kind, text, paceMs });
+      return undefined;
+    } catch (error) {
+      if (isHoldfastError(error) && error.code === "quota-exceeded") return "The browser has no space left for it.";
+      return `It could not be stored: ${messageOf(error)}`;
+    }
+  });
+  troubleButtons((text) => tell(Date.now(), tab.name, text));
+  kernel.on("leaseLost", ({ processId }) => {
+    const entry = following.entries.get(processId);
+    if (entry) tell(Date.now(), tab.name, `has lost its lease on ${entry.args.fileName} and may not write to it any more`);
+  });
+
+  const dialog = part<HTMLDialogElement>("confirm");
+  part("start-over").addEventListener("click", () => dialog.showModal());
+  dialog.addEventListener("close", async () => {
+    if (dialog.returnValue !== "delete") return;
+    stopped.abort();
+    await startOver(kernel).then(
+      () => location.reload(),
+      (error) => showBanner("Not everything could be deleted.", messageOf(error)),
+    );
+  });
+
+  rollCall(tab, (now) => {
+    tellPresence(tell, present, now);
+    present = now;
+    soon(draw);
+  });
+  setInterval(() => {
+    if (document.visibilityState === "visible") cards.tick(Date.now());
+  }, 100);
+
+  // What was granted may change: a worker that dies too often gives way to the page.
+  const grant = () => kernel.status().then((status) => showGranted(status, tab.name));
+  setInterval(() => grant().catch(() => {}), 5_000);
+  await grant();
+  part("gate").hidden = true;
+  part("main").hidden = false;
+  draw();
+}
+
+function drawTotals({ name }: Tab, entries: readonly FileEntry[]): void {
+  const read = entries.reduce((sum, { model }) => sum + model.steps.length, 0);
+  const total = entries.reduce((sum, { model }) => sum + (model.planned ?? 0), 0);
+  const running = entries.some(({ model }) => model.state === "running");
+  say(part("total"), entries.length === 0 ? "" : `${read.toLocaleString("en")} of ${plural(total, "passage")} read`);
+  document.title = `${name}${running ? `, ${read} of ${total}` : ""} · holdfast playground`;
+  set(part("drop"), "data-compact", entries.length > 0);
+  set(part("start-over"), "hidden", entries.length === 0);
+}
+
+/** The tab's colour is the page's accent, and its icon in the browser's own row of tabs has it too. */
+function wear({ name }: Tab): void {
+  set(document.documentElement, "data-hue", hueOf(name));
+  document.title = `${name} · holdfast playground`;
+  const colour = getComputedStyle(document.documentElement).getPropertyValue("--icon").trim();
+  const svg = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><circle cx="8" cy="8" r="7" fill="${colour}"/></svg>`;
+  document.querySelector("link[rel=icon]")?.setAttribute("href", `data:image/svg+xml,${encodeURIComponent(svg)}`);
+}
+
+function watchStorage(kernel: Kernel): void {
+  kernel.on("storage", ({ state }) => {
+    if (state === "lost")
+      showBanner(
+        "The library was deleted.",
+        "Another tab started over, or the browser cleared its data. Nothing more is stored from here.",
+      );
+    else if (state === "upgrade-required")
+      showBanner("A newer version has changed the library.", "This tab runs an older one and has stopped.");
+    else if (state === "blocked")
+      showBanner("Another tab holds the library.", "Close or reload that tab; then this one goes on.", false);
+    else hideBanner();
+  });
+  kernel.on("fault", ({ area, code, message }) => console.info(`holdfast ${area}: ${code}: ${message}`));
+}
+
+function tellEvent(tell: Story["tell"], { args: { fileName }, model }: FileEntry, event: ProcessEvent): void {
+  if (event.eventType === pickedUp) {
+    const text =
+      model.attempt === 1 ? `began ${fileName}` : `took over ${fileName} after ${plural(model.steps.length, "passage")}`;
+    tell(event.occurredAtMs, model.worker, text);
+  } else if (event.semantics.terminal) {
+    const ends = { completed: "is read to the end", failed: "has failed", cancelled: "was cancelled" };
+    tell(event.occurredAtMs, undefined, `${fileName} ${ends[event.semantics.terminal.state]}`);
+  }
+}
+
+function tellPresence(tell: Story["tell"], before: readonly Present[], now: readonly Present[]): void {
+  const at = Date.now();
+  for (const { tab, silentMs } of before) {
+    const after = now.find((one) => one.tab.hostId === tab.hostId);
+    if (!after) tell(at, tab.name, "is gone");
+    else if (after.silentMs > 0 && silentMs === 0) tell(at, tab.name, "does not answer");
+    else if (after.silentMs === 0 && silentMs > 0) tell(at, tab.name, "answers again");
+  }
+  if (before.length === 0) return;
+  for (const { tab } of now) if (!before.some((one) => one.tab.hostId === tab.hostId)) tell(at, tab.name, "was opened");
+}

@@ -1,0 +1,3 @@
+self.onmessage = ({ data: { id, ms } }: MessageEvent<{ id: number; ms: number }>) => {
+  setTimeout(() => self.postMessage(id), ms);
+};

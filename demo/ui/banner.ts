@@ -1,0 +1,27 @@
+import { h, part } from "./dom.js";
+
+/** Something is wrong with this whole tab, and this is the way out of it. The first trouble stays: the rest follows from it. */
+export function showBanner(title: string, text: string, lasting = true): void {
+  const banner = part("banner");
+  if (!banner.hidden && banner.hasAttribute("data-lasting")) return;
+  const reload = h("button", { type: "button" }, "Reload this tab");
+  reload.addEventListener("click", () => location.reload());
+  banner.replaceChildren(h("strong", {}, title), h("span", {}, text), reload);
+  banner.toggleAttribute("data-lasting", lasting);
+  banner.hidden = false;
+}
+
+export function hideBanner(): void {
+  const banner = part("banner");
+  if (!banner.hasAttribute("data-lasting")) banner.hidden = true;
+}
+
+/** Takes the place of the page when there is nothing else to show. */
+export function showGate(title: string, text: string, action: string, run: () => void): void {
+  const button = h("button", { type: "button", class: "primary" }, action);
+  button.addEventListener("click", run);
+  const gate = part("gate");
+  gate.replaceChildren(h("h2", {}, title), h("p", {}, text), button);
+  gate.hidden = false;
+  part("main").hidden = true;
+}

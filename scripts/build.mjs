@@ -1,0 +1,40 @@
+import { execFileSync } from "node:child_process";
+import { rmSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { rolldown } from "rolldown";
+import { printSizes } from "./sizes.mjs";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+
+rmSync(`${root}/dist`, { recursive: true, force: true });
+execFileSync(process.execPath, [`${root}/node_modules/typescript/bin/tsc`, "-p", "tsconfig.build.json"], {
+  cwd: root,
+  stdio: "inherit",
+});
+
+// A worker cannot see the page's import map or a bundler's chunk names, so it ships as one file that imports nothing.
+const bundle = await rolldown({
+  input: `${root}/src/worker.ts`,
+  cwd: root,
+  platform: "browser",
+  resolve: { extensionAlias: { ".js": [".ts", ".js"] } },
+  transform: { target: "es2022", define: { "process.env.NODE_ENV": '"production"' } },
+});
+const { output } = await bundle.write({
+  file: `${root}/dist/worker.js`,
+  format: "esm",
+  codeSplitting: false,
+  sourcemap: true,
+  minify: true,
+});
+await bundle.close();
+
+const [worker] = output;
+// An inlined dynamic import is listed as one of the file itself.
+const outside = [...worker.imports, ...worker.dynamicImports].filter((name) => name !== worker.fileName);
+const forbidden = /\bnew (?:Shared)?Worker\(|\beval\(|\bnew Function\(/.exec(worker.code)?.[0];
+if (outside.length > 0 || forbidden) {
+  throw new Error(`dist/worker.js must stand alone, but contains: ${[...outside, forbidden].filter(Boolean).join(", ")}`);
+}
+
+await printSizes();

@@ -1,0 +1,157 @@
+// Checks the package as its users get it: packed, installed elsewhere, imported in Node and bundled for a browser.
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright";
+import * as vite from "vite";
+import { chromiumArgs, ensureChromium } from "./chromium.mjs";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const temp = mkdtempSync(join(tmpdir(), "holdfast-package-"));
+const counts = { passed: 0, failed: 0 };
+
+/** @param {string} name @param {() => unknown} run */
+async function check(name, run) {
+  try {
+    await run();
+    counts.passed += 1;
+    console.log(`ok      ${name}`);
+  } catch (error) {
+    counts.failed += 1;
+    console.log(`FAILED  ${name}`);
+    console.log(error instanceof Error ? error.message : error);
+  }
+}
+
+/** Runs a command; its output is shown only when it fails. @param {string} cwd @param {string} command @param {string[]} args */
+function run(cwd, command, ...args) {
+  try {
+    execFileSync(command, args, { cwd, stdio: "pipe", encoding: "utf8", timeout: 120_000, shell: process.platform === "win32" });
+  } catch (error) {
+    const { stdout = "", stderr = "" } = /** @type {{ stdout?: string, stderr?: string }} */ (error);
+    throw new Error([`${command} ${args.join(" ")} failed`, stdout, stderr].filter(Boolean).join("\n"));
+  }
+}
+
+/** A project that has the packed package installed. @param {string} name @param {Record<string, string>} files */
+function project(name, files) {
+  const folder = join(temp, name);
+  mkdirSync(folder);
+  writeFileSync(join(folder, "package.json"), JSON.stringify({ name, private: true, type: "module" }));
+  for (const [file, content] of Object.entries(files)) writeFileSync(join(folder, file), content);
+  run(folder, "npm", "install", "--prefer-offline", "--no-audit", "--no-fund", "--no-save", tarball);
+  return folder;
+}
+
+const importEach = `
+import assert from "node:assert/strict";
+const before = Reflect.ownKeys(globalThis);
+const added = () => Reflect.ownKeys(globalThis).filter((key) => !before.includes(key));
+for (const entry of ["holdfast", "holdfast/memory", "holdfast/indexeddb", "holdfast/worker", "holdfast/conformance"]) {
+  await import(entry);
+  assert.deepEqual(added(), [], "globals added by importing " + entry);
+}
+await import("holdfast/package.json", { with: { type: "json" } });
+`;
+
+const runOne = `
+import assert from "node:assert/strict";
+import { createKernel } from "holdfast";
+import { memoryStorage } from "holdfast/memory";
+const kernel = await createKernel({ name: "x", storage: memoryStorage(), handlers: { hello: async () => "hi" } });
+const process = await kernel.start({ input: { type: "task", name: "hello" } });
+assert.deepEqual(await process.result(), { type: "success", value: "hi" });
+await kernel.close();
+`;
+
+const page = `<!doctype html><title>app</title><link rel="icon" href="data:,"><script type="module" src="/main.js"></script>`;
+
+const main = `
+import { createKernel } from "holdfast";
+async function use() {
+  const kernel = await createKernel({ name: "x", handlers: { hello: async () => "hi" } });
+  const process = await kernel.start({ input: { type: "task", name: "hello" } });
+  const result = await process.result();
+  const { loop } = await kernel.status();
+  await kernel.close();
+  return { result, loop };
+}
+use().then(
+  (outcome) => { window.outcome = outcome; },
+  (error) => { window.outcome = { error: String(error?.stack ?? error) }; },
+);
+`;
+
+/** What applications may have in their Vite config; with the package excluded, dexie (CommonJS inside) must be included. */
+const devConfigs = {
+  "no configuration": {},
+  "holdfast excluded": { exclude: ["holdfast"], include: ["holdfast > dexie"] },
+};
+
+/** @param {string} url */
+async function outcomeOf(url) {
+  const browser = await chromium.launch({ executablePath: await ensureChromium(), args: chromiumArgs });
+  try {
+    const tab = await browser.newPage();
+    /** @type {string[]} */
+    const errors = [];
+    tab.on("pageerror", (error) => errors.push(String(error)));
+    tab.on("console", (message) => message.type() === "error" && errors.push(message.text()));
+    await tab.goto(url);
+    const outcome = await tab
+      .waitForFunction("window.outcome", undefined, { timeout: 30_000 })
+      .then((handle) => handle.jsonValue())
+      .catch((error) => ({ error: String(error) }));
+    const wanted = { result: { type: "success", value: "hi" }, loop: "worker" };
+    if (JSON.stringify(outcome) !== JSON.stringify(wanted)) {
+      throw new Error([JSON.stringify(outcome, null, 2), ...errors].join("\n"));
+    }
+  } finally {
+    await browser.close();
+  }
+}
+
+/** @param {vite.ViteDevServer | vite.PreviewServer} server */
+async function checkServed(server) {
+  try {
+    await outcomeOf(server.resolvedUrls?.local[0] ?? "");
+  } finally {
+    await server.close();
+  }
+}
+
+let tarball = "";
+try {
+  await check("npm pack", () => {
+    run(root, "npm", "pack", "--pack-destination", temp);
+    tarball = join(temp, readdirSync(temp).find((file) => file.endsWith(".tgz")) ?? "");
+  });
+  await check("publint", () => run(root, process.execPath, "node_modules/publint/src/cli.js", tarball, "--strict"));
+  await check("attw", () => {
+    run(root, process.execPath, "node_modules/@arethetypeswrong/cli/dist/index.js", tarball, "--profile", "esm-only");
+  });
+
+  const node = project("node", { "import.mjs": importEach, "run.mjs": runOne });
+  await check("every entry point imports in Node and adds no global", () => run(node, process.execPath, "import.mjs"));
+  await check("a process runs to its end in Node", () => run(node, process.execPath, "run.mjs"));
+
+  const app = project("app", { "index.html": page, "main.js": main });
+  const options = /** @type {vite.InlineConfig} */ ({ root: app, configFile: false, logLevel: "error" });
+  for (const [name, optimizeDeps] of Object.entries(devConfigs)) {
+    await check(`vite dev, ${name}: the loop runs in a worker`, async () => {
+      const server = await vite.createServer({ ...options, optimizeDeps, server: { host: "localhost", hmr: false } });
+      await checkServed(await server.listen());
+    });
+  }
+  await check("vite build and preview: the loop runs in a worker", async () => {
+    await vite.build(options);
+    await checkServed(await vite.preview({ ...options, preview: { host: "localhost" } }));
+  });
+} finally {
+  rmSync(temp, { recursive: true, force: true });
+}
+
+console.log(`package checks: ${counts.passed} passed, ${counts.failed} failed`);
+process.exitCode = counts.failed === 0 ? 0 : 1;

@@ -1,0 +1,69 @@
+import type { Change, ChannelFactory, Notices } from "../ports/notices.js";
+
+const VERSION = 1;
+const ABOUT: ReadonlySet<unknown> = new Set([
+  "registered",
+  "record",
+  "event",
+  "lease",
+  "grant",
+  "host",
+] satisfies Change["about"][]);
+const MOST_CHANGES = 4096;
+
+/** BroadcastChannel where there is one; in Node it does not keep the program alive. */
+export function platformChannel(): ChannelFactory | undefined {
+  if (typeof BroadcastChannel === "undefined") return undefined;
+  return (name) => {
+    const channel = new BroadcastChannel(name);
+    (channel as { unref?(): void }).unref?.();
+    return channel as ReturnType<ChannelFactory>;
+  };
+}
+
+/** Listeners of this context hear at once; the other tabs and workers over the channel, if there is one. */
+export function broadcastNotices(name: string, open: ChannelFactory | undefined): Notices {
+  const listeners = new Set<(changes: readonly Change[]) => void>();
+  const tell = (changes: readonly Change[]) => {
+    for (const listener of [...listeners]) listener(changes);
+  };
+  const channel = open?.(name);
+  if (channel) {
+    channel.onmessage = ({ data }) => {
+      const changes = changesOf(data);
+      if (changes) tell(changes);
+    };
+  }
+  return {
+    publish(changes) {
+      if (changes.length === 0) return;
+      try {
+        channel?.postMessage({ v: VERSION, changes });
+      } catch {
+        // A closed channel loses the hint for the others; their slow poll finds the change.
+      }
+      tell(changes);
+    },
+    subscribe(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    close() {
+      listeners.clear();
+      channel?.close();
+    },
+  };
+}
+
+/** Anybody of the origin can post: what is not a notice is dropped, and a notice is only a hint to read again. */
+function changesOf(message: unknown): Change[] | undefined {
+  if (typeof message !== "object" || message === null) return undefined;
+  const { v, changes } = message as { v?: unknown; changes?: unknown };
+  if (v !== VERSION || !Array.isArray(changes) || changes.length > MOST_CHANGES) return undefined;
+  const isChange = (change: unknown): change is Change => {
+    if (typeof change !== "object" || change === null) return false;
+    const { about, id, sequence } = change as Record<string, unknown>;
+    return ABOUT.has(about) && typeof id === "string" && (sequence === undefined || Number.isSafeInteger(sequence));
+  };
+  return changes.every(isChange) ? changes : undefined;
+}

@@ -1,0 +1,379 @@
+import { wrap } from "idb";
+import { asHoldfastError, HoldfastError, invalid } from "../domain/errors.js";
+import type {
+  Durability,
+  KernelStorage,
+  Key,
+  OpenStorage,
+  Query,
+  Row,
+  StorageOpening,
+  Transaction,
+  Write,
+} from "../ports/storage.js";
+import { answered, type Connection, connect, GUARD_TABLE, keyPathOf, type Place, Refusal } from "./indexeddb-connection.js";
+
+export interface IndexedDbOptions {
+  /** Default: the platform's own, looked up at every open. */
+  indexedDB?: IDBFactory;
+  IDBKeyRange?: typeof IDBKeyRange;
+  /** How long opening may take, the wait for other tabs to let go included. Default 10 000. */
+  openTimeoutMs?: number;
+}
+
+/**
+ * Rows in IndexedDB, one database per kernel name, readable by any other program. Dexie makes the database, upgrades it and
+ * watches the connection; transactions go straight to the browser, where they cost half of what they cost through Dexie.
+ */
+export function indexedDbStorage(options: IndexedDbOptions = {}): KernelStorage {
+  return {
+    kind: "indexeddb",
+    elsewhere: options.indexedDB === undefined && options.IDBKeyRange === undefined,
+    async open(opening) {
+      const storage = new IndexedDbStorage(placeOf(options, opening));
+      await storage.connected();
+      return storage;
+    },
+  };
+}
+
+function placeOf({ openTimeoutMs = 10_000, ...given }: IndexedDbOptions, opening: StorageOpening): Place {
+  let cause: unknown;
+  try {
+    const factory = given.indexedDB ?? globalThis.indexedDB;
+    const ranges = given.IDBKeyRange ?? globalThis.IDBKeyRange;
+    if (factory && ranges) return { opening, openTimeoutMs, factory, ranges };
+  } catch (refused) {
+    // In a sandboxed frame the look alone throws.
+    cause = refused;
+  }
+  throw new HoldfastError("unavailable", "this platform has no IndexedDB", { cause });
+}
+
+class IndexedDbStorage implements OpenStorage {
+  databaseId: string;
+  readonly durability: Durability;
+  readonly #place: Place;
+  readonly #attempts = new Set<Attempt>();
+  #connection: Connection | undefined;
+  #connecting: Promise<Connection> | undefined;
+  /** Why there is no connection any more and will be none. */
+  #ended: HoldfastError | undefined;
+  #frozen: { over: Promise<void>; end(): void } | undefined;
+
+  constructor(place: Place) {
+    this.#place = place;
+    this.databaseId = place.opening.databaseId ?? "";
+    this.durability = place.opening.durability;
+    pageOf()?.addEventListener("freeze", this.#freeze);
+    pageOf()?.addEventListener("resume", this.#thaw);
+  }
+
+  async transact<T>(
+    tables: readonly string[],
+    mode: "read" | "write",
+    body: (tx: Transaction) => Promise<T>,
+    durability = this.durability,
+  ): Promise<T> {
+    for (let again = false; ; again = true) {
+      if (this.#frozen) await this.#frozen.over;
+      const connection = this.#connection ?? (await this.connected());
+      try {
+        const attempt = new Attempt(this.#place, begin(connection.database, tables, mode, durability));
+        this.#attempts.add(attempt);
+        void attempt.ended.then(() => this.#attempts.delete(attempt));
+        return await attempt.run(body);
+      } catch (failure) {
+        if (!(failure instanceof Interruption)) throw failure;
+        if (failure.lost) this.#drop(connection);
+        if (failure.commitAsked) throw failure.told("the connection was lost during a commit", { outcome: "unknown" });
+        if (again) throw failure.told("the transaction was interrupted twice", { reason: "interrupted" });
+      }
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#ended = new HoldfastError("closed", "the storage is closed");
+    this.#connection?.close();
+    this.#connection = undefined;
+    await Promise.all([...this.#attempts].map(({ ended }) => ended));
+    pageOf()?.removeEventListener("freeze", this.#freeze);
+    pageOf()?.removeEventListener("resume", this.#thaw);
+    this.#thaw();
+  }
+
+  /** For whoever finds no connection; all wait for the same one. */
+  async connected(): Promise<Connection> {
+    if (this.#ended) throw this.#ended;
+    this.#connecting ??= this.#connect().finally(() => {
+      this.#connecting = undefined;
+    });
+    return await this.#connecting;
+  }
+
+  async #connect(): Promise<Connection> {
+    try {
+      const connection = await connect(this.#place, this.databaseId, {
+        lost: (gone) => this.#drop(gone),
+        outdated: (why) => this.#end(why),
+      });
+      if (this.#ended) {
+        connection.close();
+        throw this.#ended;
+      }
+      this.databaseId = connection.databaseId;
+      this.#connection = connection;
+      this.#place.opening.onState("ready");
+      return connection;
+    } catch (failure) {
+      if (failure instanceof Refusal) this.#end(failure);
+      throw this.#ended ?? failure;
+    }
+  }
+
+  /** The next call connects again: a page on its way into the back-forward cache must not. */
+  #drop(connection: Connection): void {
+    if (this.#connection !== connection) return;
+    this.#connection = undefined;
+    connection.close();
+    this.#place.opening.onState("lost");
+  }
+
+  #end(why: Refusal): void {
+    if (this.#ended) return;
+    this.#ended = why;
+    this.#place.opening.onState(why.code === "version" ? "upgrade-required" : "lost", why);
+    this.#connection = undefined;
+  }
+
+  /** What is open is undone, and nothing new begins until the page wakes: a frozen tab must not keep the others waiting. */
+  readonly #freeze = () => {
+    let end = () => {};
+    const over = new Promise<void>((resolve) => {
+      end = resolve;
+    });
+    this.#frozen ??= { over, end };
+    for (const attempt of this.#attempts) attempt.freeze();
+  };
+
+  readonly #thaw = () => {
+    this.#frozen?.end();
+    this.#frozen = undefined;
+  };
+}
+
+/** One run of a body in one transaction of the browser. */
+class Attempt implements Transaction {
+  /** Nothing when it is committed, else why it was aborted; never rejects, since not every path waits for it. */
+  readonly ended: Promise<unknown>;
+  readonly #place: Place;
+  readonly #native: IDBTransaction;
+  readonly #reads: boolean;
+  #requestFailed = false;
+  #commitAsked = false;
+  #frozen = false;
+
+  constructor(place: Place, native: IDBTransaction) {
+    this.#place = place;
+    this.#native = native;
+    this.#reads = native.mode === "readonly";
+    this.ended = new Promise((resolve) => {
+      native.oncomplete = () => resolve(undefined);
+      native.onabort = () => resolve(native.error ?? new DOMException("the transaction was aborted", "AbortError"));
+    });
+  }
+
+  async run<T>(body: (tx: Transaction) => Promise<T>): Promise<T> {
+    let result: T;
+    try {
+      result = await body(this);
+    } catch (thrown) {
+      // After a failed request the browser aborts by itself and keeps the reason, which an abort from here would hide.
+      if (!this.#requestFailed && attempted(() => this.#native.abort())) throw thrown;
+      await this.#committed();
+      if (this.#reads) throw thrown;
+      throw new HoldfastError("internal", "a transaction awaited something else and was committed early", { cause: thrown });
+    }
+    if (this.#reads) return result;
+    this.#commitAsked = true;
+    attempted(() => this.#native.commit());
+    await this.#committed();
+    return result;
+  }
+
+  /** A frozen page would keep its tables from every other tab for a minute. */
+  freeze(): void {
+    this.#frozen ||= attempted(() => this.#native.abort());
+  }
+
+  get(table: string, key: Key): Promise<Row | undefined> {
+    return this.#ask(table, (store) => promised<Row | undefined>(store.get(key as IDBValidKey)));
+  }
+
+  range(table: string, query: Query): Promise<Row[]> {
+    const { index, limit, reverse } = query;
+    return this.#ask<Row[]>(table, (store) => {
+      const columns = this.#columns(table, index);
+      const source = index === undefined ? store : store.index(keyPathOf(columns));
+      const range = limit === 0 ? "none" : keyRange(this.#place, columns.length, query);
+      if (range === "none") return Promise.resolve([]);
+      if (!reverse) return promised<Row[]>(source.getAll(range, limit));
+      if (limit === undefined) return promised<Row[]>(source.getAll(range)).then((rows) => rows.reverse());
+      return lastOf(source.openCursor(range, "prev"), limit);
+    });
+  }
+
+  write(writes: readonly Write[]): void {
+    for (const write of writes) {
+      try {
+        const store = this.#native.objectStore(write.table);
+        if ("put" in write) store.put(write.put);
+        else if ("drop" in write) store.delete(write.drop as IDBValidKey);
+        else this.#dropPrefix(store, write.dropPrefix);
+      } catch (thrown) {
+        throw notAsked(write.table, thrown);
+      }
+    }
+  }
+
+  #dropPrefix(store: IDBObjectStore, prefix: readonly (string | number)[]): void {
+    const range = keyRange(this.#place, this.#columns(store.name).length, { prefix });
+    if (range === undefined) store.clear();
+    else if (range !== "none") store.delete(range);
+  }
+
+  #columns(table: string, index?: string): readonly string[] {
+    const schema = this.#place.opening.schema.tables[table];
+    const columns = index === undefined ? schema?.key : schema?.indexes?.[index];
+    if (!columns) throw new HoldfastError("internal", `table ${table} has no index ${index}`);
+    return columns;
+  }
+
+  #ask<T>(table: string, send: (store: IDBObjectStore) => Promise<T>): Promise<T> {
+    let answer: Promise<T>;
+    try {
+      answer = send(this.#native.objectStore(table));
+      answer.catch(() => {
+        this.#requestFailed = true;
+      });
+    } catch (thrown) {
+      answer = Promise.reject(notAsked(table, thrown));
+      // A body that fails leaves its other reads behind, and nobody is there to hear of them.
+      answer.catch(() => undefined);
+    }
+    return answer;
+  }
+
+  async #committed(): Promise<void> {
+    const reason = await this.ended;
+    if (reason === undefined) return;
+    if (this.#frozen && this.#reads) throw new Interruption(reason, { lost: false, commitAsked: false });
+    if (this.#frozen) throw new HoldfastError("write-failed", "the page was frozen", { details: { reason: "frozen" } });
+    if (nameOf(reason) === "QuotaExceededError") throw new HoldfastError("quota-exceeded", "no space is left", { cause: reason });
+    if (isLoss(reason, this.#native.db)) throw new Interruption(reason, { lost: true, commitAsked: this.#commitAsked });
+    throw asHoldfastError(reason, this.#reads ? "read-failed" : "write-failed", "the browser aborted the transaction");
+  }
+}
+
+function begin(database: IDBDatabase, tables: readonly string[], mode: "read" | "write", durability: Durability): IDBTransaction {
+  try {
+    return database.transaction([...tables], mode === "read" ? "readonly" : "readwrite", { durability });
+  } catch (thrown) {
+    if (nameOf(thrown) === "InvalidStateError") throw new Interruption(thrown, { lost: true, commitAsked: false });
+    throw new HoldfastError("internal", `there is no transaction over: ${tables.join(", ")}`, { cause: thrown });
+  }
+}
+
+/** The body may run again, unless its commit was asked for. Never leaves this file. */
+class Interruption extends Error {
+  readonly lost: boolean;
+  readonly commitAsked: boolean;
+
+  constructor(cause: unknown, how: { lost: boolean; commitAsked: boolean }) {
+    super("the transaction was interrupted", { cause });
+    this.lost = how.lost;
+    this.commitAsked = how.commitAsked;
+  }
+
+  told(message: string, details: Record<string, string>): HoldfastError {
+    return new HoldfastError("unavailable", message, { details, cause: this.cause });
+  }
+}
+
+interface Bound {
+  readonly key: IDBValidKey;
+  readonly open: boolean;
+}
+
+/** Undefined for all rows; "none" where the bounds cross, which IDBKeyRange would refuse. */
+function keyRange({ factory, ranges }: Place, width: number, query: Query): IDBKeyRange | undefined | "none" {
+  const { prefix = [], from, after, upTo } = query;
+  // An array is after every string and number, so the second tuple is behind all that begin with the prefix.
+  const within = prefix.length === 0 ? [] : width === 1 ? [prefix[0], prefix[0]] : [prefix, [...prefix, []]];
+  const narrower = (direction: 1 | -1) => (best: Bound | undefined, next: Bound | undefined) => {
+    if (!best || !next) return best ?? next;
+    const order = factory.cmp(next.key, best.key) * direction;
+    return order > 0 || (order === 0 && next.open) ? next : best;
+  };
+  const lower = [bound(within[0]), bound(from), bound(after, true)].reduce(narrower(1));
+  const upper = [bound(within[1]), bound(upTo)].reduce(narrower(-1));
+  if (!lower) return upper && ranges.upperBound(upper.key);
+  if (!upper) return ranges.lowerBound(lower.key, lower.open);
+  const order = factory.cmp(lower.key, upper.key);
+  return order > 0 || (order === 0 && lower.open) ? "none" : ranges.bound(lower.key, upper.key, lower.open);
+}
+
+function bound(key: unknown, open = false): Bound | undefined {
+  return key === undefined ? undefined : { key: key as IDBValidKey, open };
+}
+
+/** idb's promise around a request. It knows the platform's own classes only: what a factory that was passed in makes is wrapped by hand. */
+function promised<T>(request: IDBRequest<T>): Promise<T> {
+  if (typeof IDBRequest === "function" && request instanceof IDBRequest) return wrap(request);
+  return new Promise((resolve, reject) => answered(request, resolve, reject));
+}
+
+/** The rows of a cursor that goes backwards; the only read that `getAll` cannot do. */
+function lastOf(request: IDBRequest<IDBCursorWithValue | null>, limit: number): Promise<Row[]> {
+  const rows: Row[] = [];
+  return new Promise((resolve, reject) => {
+    const next = (cursor: IDBCursorWithValue | null) => {
+      if (cursor) rows.push(cursor.value);
+      if (cursor && rows.length < limit) cursor.continue();
+      else resolve(rows);
+    };
+    answered(request, next, reject);
+  });
+}
+
+/** A request that the browser did not even take. */
+function notAsked(table: string, thrown: unknown): HoldfastError {
+  const name = nameOf(thrown);
+  if (name === "DataError") return invalid(`a key of table ${table} holds something that is neither a string nor a number`);
+  if (name === "DataCloneError") return invalid(`a row of table ${table} holds something that cannot be stored`);
+  return asHoldfastError(thrown, "internal", `table ${table} cannot be used in this transaction`);
+}
+
+/** A connection that is closed by force aborts its transactions first and says so later; to a new one it says so at once. */
+function isLoss(reason: unknown, database: IDBDatabase): boolean {
+  const name = nameOf(reason);
+  if (name === "UnknownError" || name === "InvalidStateError") return true;
+  return name === "AbortError" && !attempted(() => database.transaction(GUARD_TABLE));
+}
+
+function nameOf(thrown: unknown): unknown {
+  return (thrown as { name?: unknown } | null | undefined)?.name;
+}
+
+function attempted(action: () => unknown): boolean {
+  try {
+    action();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function pageOf(): Document | undefined {
+  return typeof document === "undefined" ? undefined : document;
+}

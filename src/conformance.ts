@@ -1,0 +1,1 @@
+export { describeConformance, type OpenFixture, type Runner } from "./conformance/suite.js";

@@ -1,0 +1,66 @@
+import { createKernel } from "../platform.js";
+import type { KernelStorage } from "../ports/storage.js";
+import { durabilityCases } from "./durability.cases.js";
+import { eventCases } from "./events.cases.js";
+import { type OpenFixture, type Runner, task, uniqueName } from "./fixture.js";
+import { handleCases } from "./handles.cases.js";
+import { inputCases } from "./input.cases.js";
+import { leaseCases } from "./leases.cases.js";
+import { processCases } from "./processes.cases.js";
+import { schemaCases } from "./schemas.cases.js";
+import { selectorCases } from "./selectors.cases.js";
+import { storageCases } from "./storage.cases.js";
+import { terminalCases } from "./terminals.cases.js";
+import { waitCases } from "./waits.cases.js";
+import { wakeCases } from "./wakes.cases.js";
+
+export type { OpenFixture, Runner } from "./fixture.js";
+
+const SUITES = {
+  storage: storageCases,
+  processes: processCases,
+  handles: handleCases,
+  events: eventCases,
+  terminals: terminalCases,
+  wakes: wakeCases,
+  waits: waitCases,
+  selectors: selectorCases,
+  schemas: schemaCases,
+  leases: leaseCases,
+  durability: durabilityCases,
+  input: inputCases,
+} as const satisfies Record<string, (open: OpenFixture, runner: Runner) => void>;
+
+/**
+ * The whole contract of holdfast's stores as cases for any storage and any test runner. `open` gives each case a fresh, empty
+ * place. Numbers like P-45 in a case's name are the statements of the contract that it checks.
+ */
+export function describeConformance(name: string, open: OpenFixture, runner: Runner): void {
+  runner.describe(`${name} keeps the contract`, () => {
+    runner.describe("places", () => {
+      runner.it("each opened place is empty, also under a name that was used before, and reopens with what it held", async () => {
+        const options = { name: uniqueName(), loop: "off", channel: false, locks: false } as const;
+        for (const id of ["first", "second"]) {
+          const place = await open();
+          try {
+            const list = async (storage: KernelStorage, id?: string) => {
+              const kernel = await createKernel({ ...options, storage });
+              try {
+                if (id !== undefined) await kernel.processes.registerProcess(task(id));
+                return (await kernel.processes.list()).map((record) => record.id);
+              } finally {
+                await kernel.close();
+              }
+            };
+            runner.expect(await list(place.storage)).toEqual([]);
+            runner.expect(await list(place.storage, id)).toEqual([id]);
+            runner.expect(await list(await place.reopen())).toEqual([id]);
+          } finally {
+            await place.dispose();
+          }
+        }
+      });
+    });
+    for (const [area, cases] of Object.entries(SUITES)) runner.describe(area, () => cases(open, runner));
+  });
+}

@@ -1,0 +1,66 @@
+import { invalid } from "./errors.js";
+import { guarded, isWellFormed } from "./json.js";
+
+/** What callers hand over, checked by name before anything is opened or written. All throw `invalid`. */
+
+export function checkId(field: string, value: unknown, maxLength: number): string {
+  if (typeof value !== "string" || value.trim() === "") throw invalid(`${field} must be a non-empty string`);
+  return checkText(field, value, maxLength);
+}
+
+/** Text for people: may be empty. */
+export function checkText(field: string, value: unknown, maxLength: number): string {
+  if (typeof value !== "string") throw invalid(`${field} must be a string`);
+  if (value.length > maxLength) throw invalid(`${field} must be at most ${maxLength} characters long`);
+  if (!isWellFormed(value)) throw invalid(`${field} must not contain a lone surrogate`);
+  return value;
+}
+
+export function checkWhole(field: string, value: unknown, least: number, most = Number.MAX_SAFE_INTEGER): number {
+  if (typeof value !== "number" || !Number.isSafeInteger(value) || value < least || value > most) {
+    throw invalid(`${field} must be a whole number from ${least}${most === Number.MAX_SAFE_INTEGER ? " up" : ` to ${most}`}`);
+  }
+  return value === 0 ? 0 : value;
+}
+
+export function checkOneOf<T extends string>(field: string, value: unknown, allowed: readonly T[]): T {
+  if (!allowed.includes(value as T)) throw invalid(`${field} must be one of ${allowed.join(", ")}`);
+  return value as T;
+}
+
+export function checkFunction<T>(field: string, value: T): T {
+  if (typeof value !== "function") throw invalid(`${field} must be a function`);
+  return value;
+}
+
+export function checkSignal(field: string, value: unknown): AbortSignal | undefined {
+  if (value === undefined) return undefined;
+  const signal = value as AbortSignal;
+  const works = guarded(
+    field,
+    () =>
+      typeof signal === "object" &&
+      signal !== null &&
+      typeof signal.aborted === "boolean" &&
+      typeof signal.addEventListener === "function",
+  );
+  if (!works) throw invalid(`${field} must be an AbortSignal`);
+  return signal;
+}
+
+/** The named members of an argument object, each read once. */
+export function membersOf<K extends string>(field: string, value: unknown, names: readonly K[]): Record<K, unknown> {
+  checkObject(field, value);
+  return guarded(field, () => Object.fromEntries(names.map((name) => [name, value[name]])) as Record<K, unknown>);
+}
+
+export function checkObject(field: string, value: unknown): asserts value is Record<string, unknown> {
+  if (!guarded(field, () => typeof value === "object" && value !== null && !Array.isArray(value)))
+    throw invalid(`${field} must be an object`);
+}
+
+export function checkList(field: string, value: unknown, most: number): unknown[] {
+  const list = guarded(field, () => (Array.isArray(value) && value.length <= most ? Array.from(value as unknown[]) : undefined));
+  if (!list) throw invalid(`${field} must be an array of at most ${most} items`);
+  return list;
+}

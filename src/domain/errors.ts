@@ -1,0 +1,118 @@
+import type { JsonValue } from "./json.js";
+
+/**
+ * The whole vocabulary of errors. `retriable` says whether the same call may succeed later without a change by the caller.
+ * docs/errors.md has a heading per code; a test holds the two together.
+ */
+export const ERROR_CODES = {
+  invalid: {
+    meaning: "An argument, payload, registration or option breaks its rule or a limit. Nothing was written.",
+    todo: "Correct the field that the message names.",
+    retriable: false,
+  },
+  "not-found": { meaning: "What the call names does not exist.", todo: "Register or grant it first.", retriable: false },
+  conflict: {
+    meaning: "The same id or replay key is stored with another content.",
+    todo: "Use a new id or replay key, or send the stored content.",
+    retriable: false,
+  },
+  terminal: {
+    meaning: "The process has ended: it takes no other end, no claim, and a wait cannot be fulfilled.",
+    todo: "Read the record; its status holds the output.",
+    retriable: false,
+  },
+  "lease-held": {
+    meaning: "Another owner holds the live lease.",
+    todo: "Leave the work to it, or claim after the expiry.",
+    retriable: true,
+  },
+  "lease-lost": {
+    meaning: "The presented lease is not the live one: expired, released or superseded. Nothing was written.",
+    todo: "Stop working on it; the new owner goes on.",
+    retriable: false,
+  },
+  "write-failed": {
+    meaning: "A write was refused by the storage. Nothing of the call was written.",
+    todo: "Try again; read the cause.",
+    retriable: true,
+  },
+  "read-failed": {
+    meaning: "A stored row could not be read or decoded.",
+    todo: "Read the cause and the row named in details.",
+    retriable: false,
+  },
+  "session-key-mismatch": {
+    meaning: "A snapshot belongs to another session than the key says.",
+    todo: "Send the right snapshot.",
+    retriable: false,
+  },
+  unsupported: { meaning: "This storage or platform cannot do it.", todo: "Use one that can.", retriable: false },
+  internal: { meaning: "holdfast itself broke a rule.", todo: "Report it with the message.", retriable: false },
+  "quota-exceeded": {
+    meaning: "The browser refused the space. Nothing of the call was written.",
+    todo: "Free space, then try again.",
+    retriable: true,
+  },
+  unavailable: {
+    meaning: "The storage cannot be opened, was deleted, or its connection is lost.",
+    todo: 'Try again or open a new kernel. With details.outcome "unknown" read first: the call may have been stored.',
+    retriable: true,
+  },
+  version: {
+    meaning: "The database or a row was written by a newer holdfast. It is left untouched.",
+    todo: "Reload the page to get the newer code.",
+    retriable: false,
+  },
+  "not-ready": {
+    meaning: "A retired, stopped or destroyed session runtime got an input.",
+    todo: "Open the session again.",
+    retriable: false,
+  },
+  aborted: { meaning: "The caller's own signal ended the call; its reason is the cause.", todo: "Nothing.", retriable: false },
+  closed: { meaning: "The kernel is closed.", todo: "Open a new one.", retriable: false },
+} as const satisfies Record<string, { meaning: string; todo: string; retriable: boolean }>;
+
+export type ErrorCode = keyof typeof ERROR_CODES;
+
+const BRAND = Symbol.for("holdfast.error");
+
+/** The one error type. `code` is stable; `message` is for people and names the field and the rule. */
+export class HoldfastError extends Error {
+  override readonly name = "HoldfastError";
+  readonly code: ErrorCode;
+  readonly details?: JsonValue;
+
+  constructor(code: ErrorCode, message: string, more: { details?: JsonValue; cause?: unknown } = {}) {
+    super(message, more.cause === undefined ? undefined : { cause: more.cause });
+    this.code = code;
+    if (more.details !== undefined) this.details = more.details;
+    Object.defineProperty(this, BRAND, { value: true });
+  }
+}
+
+/** True for a HoldfastError of any realm or copy of the package, which `instanceof` is not. */
+export function isHoldfastError(value: unknown): value is HoldfastError {
+  try {
+    return typeof value === "object" && value !== null && (value as Record<symbol, unknown>)[BRAND] === true;
+  } catch {
+    // A Proxy may throw at any look.
+    return false;
+  }
+}
+
+export function invalid(message: string, details?: JsonValue): HoldfastError {
+  return new HoldfastError("invalid", message, details === undefined ? {} : { details });
+}
+
+/** Anything thrown, as a HoldfastError; what is one already passes unchanged. */
+export function asHoldfastError(thrown: unknown, code: ErrorCode, message: string): HoldfastError {
+  return isHoldfastError(thrown) ? thrown : new HoldfastError(code, `${message}: ${textOf(thrown)}`, { cause: thrown });
+}
+
+function textOf(thrown: unknown): string {
+  try {
+    return thrown instanceof Error ? thrown.message : String(thrown);
+  } catch {
+    return "a value that has no text";
+  }
+}

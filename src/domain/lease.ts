@@ -1,0 +1,43 @@
+import { checkId, checkWhole, membersOf } from "./check.js";
+import { invalid } from "./errors.js";
+
+/** A single owner's right to write, as its holder has it. `fencingToken` grows by one with every grant. */
+export interface ProcessLease {
+  schemaVersion: 1;
+  processId: string;
+  ownerId: string;
+  /** Known to the holder alone: not in reads, notices or logs. */
+  leaseToken: string;
+  fencingToken: number;
+  claimedAtMs: number;
+  expiresAtMs: number;
+}
+
+/** What hands a lease back. */
+export interface ProcessLeaseCompletion {
+  processId: string;
+  leaseToken: string;
+}
+
+/** Times in a presented lease are ignored: the stored expiry decides. */
+export function checkLease(field: string, value: unknown, maxLength: number): ProcessLease {
+  const m = membersOf(field, value, [
+    "schemaVersion",
+    "processId",
+    "ownerId",
+    "leaseToken",
+    "fencingToken",
+    "claimedAtMs",
+    "expiresAtMs",
+  ]);
+  if (m.schemaVersion !== 1) throw invalid(`${field}.schemaVersion must be 1`);
+  return {
+    schemaVersion: 1,
+    processId: checkId(`${field}.processId`, m.processId, maxLength),
+    ownerId: checkId(`${field}.ownerId`, m.ownerId, maxLength),
+    leaseToken: checkId(`${field}.leaseToken`, m.leaseToken, maxLength),
+    fencingToken: checkWhole(`${field}.fencingToken`, m.fencingToken, 1),
+    claimedAtMs: checkWhole(`${field}.claimedAtMs`, m.claimedAtMs, Number.MIN_SAFE_INTEGER),
+    expiresAtMs: checkWhole(`${field}.expiresAtMs`, m.expiresAtMs, Number.MIN_SAFE_INTEGER),
+  };
+}

@@ -1,0 +1,46 @@
+export type { ErrorCode } from "./domain/errors.js";
+export { HoldfastError, isHoldfastError } from "./domain/errors.js";
+export type {
+  JsonSchema,
+  ProcessEvent,
+  ProcessEventAppendRequest,
+  ProcessEventAppendResult,
+  ProcessEventInvocation,
+  ProcessEventType,
+  ProcessWakeDelivery,
+  TerminalSpec,
+  ValueSelector,
+  WakeSpec,
+} from "./domain/event.js";
+export type { JsonValue } from "./domain/json.js";
+export type { ProcessLease, ProcessLeaseCompletion } from "./domain/lease.js";
+export type {
+  CausalRef,
+  ProcessAwaitOutput,
+  ProcessExternalRef,
+  ProcessHandleDescriptor,
+  ProcessHandleGrant,
+  ProcessHandleGrantEntry,
+  ProcessInput,
+  ProcessProvenance,
+  ProcessRecord,
+  ProcessRegistration,
+  ProcessSessionDeleteReport,
+  ProcessStatus,
+} from "./domain/process.js";
+export type { ProcessScope } from "./domain/scope.js";
+export type { Limits, Timings } from "./domain/time.js";
+export type { ProcessContext, StepRun } from "./kernel/context.js";
+export type { KernelEvents } from "./kernel/emitter.js";
+export type { Kernel } from "./kernel/kernel.js";
+export type { KernelOptions } from "./kernel/options.js";
+export type { ProcessRegistry } from "./kernel/registry.js";
+export type { ProcessHandler } from "./kernel/runner.js";
+export type { StartRequest } from "./kernel/start.js";
+export type { KernelStatus } from "./kernel/status.js";
+export type { ProcessHandle } from "./kernel/waits.js";
+export { createKernel } from "./platform.js";
+export type { Clock } from "./ports/clock.js";
+export type { Locks } from "./ports/locks.js";
+export type { ChannelFactory } from "./ports/notices.js";
+export type { Durability, KernelStorage } from "./ports/storage.js";

@@ -1,0 +1,62 @@
+import { checkFunction, checkOneOf } from "../domain/check.js";
+import type { StorageState } from "../ports/storage.js";
+import type { Fault, SweepReport } from "./page.js";
+
+/** What a kernel tells its app. Hints like all notices: read again for the truth. */
+export interface KernelEvents {
+  /** Any tab or worker changed something of the process. `sequence` is its newest event's, where it was an event. */
+  processChanged: { processId: string; sequence?: number };
+  /** This host owns it now. */
+  leaseClaimed: { processId: string; fencingToken: number };
+  /** This host's handler goes on no more. */
+  leaseLost: { processId: string };
+  /** The loop looked at everything. */
+  sweep: SweepReport & { agentsOffline: string[] };
+  storage: { state: StorageState };
+  /** Trouble that no call could be told of. */
+  fault: Fault;
+}
+
+const EVENTS = [
+  "processChanged",
+  "leaseClaimed",
+  "leaseLost",
+  "sweep",
+  "storage",
+  "fault",
+] as const satisfies (keyof KernelEvents)[];
+
+export interface Emitter {
+  on<E extends keyof KernelEvents>(event: E, listener: (event: KernelEvents[E]) => void): () => void;
+  emit<E extends keyof KernelEvents>(event: E, payload: KernelEvents[E]): void;
+  clear(): void;
+}
+
+export function createEmitter(): Emitter {
+  const listeners = new Map<keyof KernelEvents, Set<(payload: never) => void>>();
+  return {
+    on(event, listener) {
+      const name = checkOneOf("event", event, EVENTS);
+      checkFunction("listener", listener);
+      const known = listeners.get(name) ?? new Set();
+      listeners.set(name, known);
+      // A wrapper of its own, so that one function registered twice is heard twice.
+      const heard = (payload: never) => listener(payload);
+      known.add(heard);
+      return () => known.delete(heard);
+    },
+    emit(event, payload) {
+      for (const listener of [...(listeners.get(event) ?? [])]) {
+        try {
+          listener(payload as never);
+        } catch (error) {
+          // The app's own error: it goes where uncaught errors go, and harms nobody else.
+          queueMicrotask(() => {
+            throw error;
+          });
+        }
+      }
+    },
+    clear: () => listeners.clear(),
+  };
+}

@@ -1,0 +1,150 @@
+import { HoldfastError } from "../domain/errors.js";
+import type { Clock } from "../ports/clock.js";
+import type { Locks } from "../ports/locks.js";
+import type { Corridor } from "../stores/command.js";
+import { bidFarewell, freeHost } from "../stores/leases.js";
+import type { Host } from "../stores/leases.rules.js";
+import type { Loop } from "./page.js";
+import type { Runner } from "./runner.js";
+
+/**
+ * This tab or process as a host: its boot id, the Web Lock that tells the others that it lives, its loop, and what becomes of them
+ * when the page hides, freezes, comes back or goes.
+ *
+ *     boot -> lock -> loop        pagehide: handlers and loop end, farewell, lock let go        pageshow from the cache: boot anew
+ */
+export interface HostParts {
+  readonly hostId: string;
+  readonly corridor: Corridor;
+  readonly clock: Clock;
+  readonly locks: Locks | undefined;
+  newBootId(): string;
+  lockName(bootId: string): string;
+  startLoop(): Loop | undefined;
+  runner(): Runner;
+  onFault(error: unknown): void;
+}
+
+export interface HostLife {
+  readonly identity: Host;
+  readonly loop: Loop | undefined;
+  /** The database is another's now: nothing more is claimed, and nothing that runs can write. */
+  abort(reason: HoldfastError): void;
+  /** Hands everything back. Does not wait for handlers. */
+  close(reason: HoldfastError): Promise<void>;
+}
+
+/** Longer than any lock service needs; without an answer the host goes on without a lock. */
+const LOCK_WAIT_MS = 3_000;
+
+export function startHost(parts: HostParts): HostLife {
+  const { hostId, corridor, clock, locks } = parts;
+  let identity: Host = { hostId, bootId: parts.newBootId(), locked: false };
+  let loop: Loop | undefined;
+  let letGo = () => {};
+  let away = false;
+  let over = false;
+
+  async function boot(): Promise<void> {
+    const { bootId } = identity;
+    const locked = await holdLock(bootId);
+    if (over || away || identity.bootId !== bootId) return;
+    identity = { ...identity, locked: identity.locked || locked };
+    loop = parts.startLoop();
+  }
+
+  /** Held until `letGo`. A lock that comes late is taken all the same. */
+  function holdLock(bootId: string): Promise<boolean> {
+    if (!locks) return Promise.resolve(false);
+    const request = new AbortController();
+    return new Promise((resolve) => {
+      const cancelWait = clock.setTimer(() => resolve(false), LOCK_WAIT_MS);
+      const held = new Promise<void>((release) => {
+        letGo = () => {
+          request.abort();
+          release();
+        };
+      });
+      const onGranted = () => {
+        cancelWait();
+        resolve(true);
+        if (identity.bootId === bootId) identity = { ...identity, locked: true };
+        return held;
+      };
+      locks.request(parts.lockName(bootId), { mode: "exclusive", signal: request.signal }, onGranted).catch((error: unknown) => {
+        cancelWait();
+        resolve(false);
+        if (!request.signal.aborted) parts.onFault(error);
+      });
+    });
+  }
+
+  /** The page hides for good, or for the back/forward cache: nobody can tell, and nothing after this may run. */
+  function leave(): void {
+    if (over || away) return;
+    away = true;
+    const runner = parts.runner();
+    const { bootId } = identity;
+    if (runner.holding)
+      void corridor.run(bidFarewell, { hostId, bootId, atMs: clock.now() }, { atOnce: true }).catch(() => undefined);
+    loop?.kill();
+    loop = undefined;
+    runner.endAll(new HoldfastError("lease-lost", "the page was hidden; its leases are handed back"));
+    letGo();
+  }
+
+  function comeBack(): void {
+    if (over || !away) return;
+    away = false;
+    const { bootId: old } = identity;
+    // Another boot: whoever is still freeing the old one must not take what this one claims.
+    identity = { hostId, bootId: parts.newBootId(), locked: false };
+    corridor.run(freeHost, { bootId: old, self: true }).catch(parts.onFault).finally(boot);
+  }
+
+  const unlisten = listenToPage({
+    pagehide: leave,
+    pageshow: comeBack,
+    resume: () => void parts.runner().recheckAll(),
+  });
+  void boot();
+
+  return {
+    get identity() {
+      return identity;
+    },
+    get loop() {
+      return loop;
+    },
+    abort(reason) {
+      over = true;
+      parts.runner().endAll(reason);
+      loop?.kill();
+      letGo();
+    },
+    async close(reason) {
+      over = true;
+      unlisten();
+      parts.runner().endAll(reason);
+      await loop?.stop();
+      try {
+        await corridor.run(freeHost, { bootId: identity.bootId, self: true });
+      } catch (error) {
+        // The lock's end or the expiry frees them all the same.
+        parts.onFault(error);
+      }
+      letGo();
+    },
+  };
+}
+
+/** Nothing where there is no page: in Node and in workers. */
+function listenToPage(on: { pagehide(): void; pageshow(): void; resume(): void }): () => void {
+  if (typeof window === "undefined" || typeof document === "undefined") return () => {};
+  const listeners = new AbortController();
+  const { signal } = listeners;
+  window.addEventListener("pagehide", on.pagehide, { signal });
+  window.addEventListener("pageshow", (event) => event.persisted && on.pageshow(), { signal });
+  document.addEventListener("resume", on.resume, { signal });
+  return () => listeners.abort();
+}

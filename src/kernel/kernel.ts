@@ -1,0 +1,202 @@
+import { asHoldfastError, HoldfastError } from "../domain/errors.js";
+import type { Timings } from "../domain/time.js";
+import type { Clock } from "../ports/clock.js";
+import type { Locks } from "../ports/locks.js";
+import type { ChannelFactory, Notices } from "../ports/notices.js";
+import type { Durability, KernelStorage, OpenStorage } from "../ports/storage.js";
+import { eventMethods } from "../stores/events.js";
+import { handleMethods } from "../stores/handles.js";
+import { leaseMethods } from "../stores/leases.js";
+import { payloadSchemas } from "../stores/payload-schema.js";
+import { processMethods } from "../stores/processes.js";
+import { SCHEMA, TABLES } from "../stores/schema.js";
+import { createEmitter, type KernelEvents } from "./emitter.js";
+import { startHost } from "./host.js";
+import { channelName, createIds, type Random } from "./ids.js";
+import { checkOptions, type KernelOptions } from "./options.js";
+import type { Fault, Loop, LoopPage } from "./page.js";
+import type { ProcessRegistry } from "./registry.js";
+import { createCorridor } from "./run.js";
+import { createRunner } from "./runner.js";
+import { type StartRequest, startProcess } from "./start.js";
+import { type KernelStatus, readStatus } from "./status.js";
+import { type ProcessHandle, processHandle, waitMethods } from "./waits.js";
+import { createWatch } from "./watch.js";
+
+export interface Kernel extends AsyncDisposable {
+  readonly name: string;
+  readonly hostId: string;
+  readonly processes: ProcessRegistry;
+  /** Registers and grants in one transaction, and looks for an owner at once. Idempotent by id. */
+  start(request: StartRequest): Promise<ProcessHandle>;
+  process(processId: string): ProcessHandle;
+  /** What was granted, not what was asked for. */
+  status(): Promise<KernelStatus>;
+  /** Returns the unsubscribe. */
+  on<E extends keyof KernelEvents>(event: E, listener: (event: KernelEvents[E]) => void): () => void;
+  /** Aborts handlers and waits with `closed`, hands leases back. Idempotent. Does not wait for handlers. */
+  close(): Promise<void>;
+}
+
+/** What the kernel is built from; the entry file wires it for the platform. */
+export interface Platform {
+  clock(): Clock;
+  random: Random;
+  storage(): KernelStorage;
+  channel(): ChannelFactory | undefined;
+  locks(): Locks | undefined;
+  notices(name: string, channel: ChannelFactory | undefined): Notices;
+  lockName(databaseId: string, bootId: string): string;
+  /** Whether loops can run in workers here. */
+  workers(): boolean;
+  startLoop(parts: LoopStart): Loop;
+}
+
+export interface LoopStart {
+  readonly name: string;
+  readonly databaseId: string;
+  readonly durability: Durability;
+  readonly timings: Timings;
+  readonly corridor: ReturnType<typeof createCorridor>;
+  readonly notices: Notices;
+  readonly clock: Clock;
+  readonly locks: Locks | undefined;
+  readonly page: LoopPage;
+  /** Absent where the loop runs in this context. */
+  readonly worker: (() => Worker) | "default" | undefined;
+  newNonce(): string;
+}
+
+/** Resolves when the first command can be served; the worker and the lock are not awaited. */
+export async function openKernel(given: KernelOptions, platform: Platform): Promise<Kernel> {
+  const options = checkOptions(given);
+  const { name, timings, limits, signal } = options;
+  if (signal?.aborted)
+    throw new HoldfastError("aborted", "the signal was aborted before the kernel opened", { cause: signal.reason });
+  const clock = options.clock ?? platform.clock();
+  const ids = createIds(clock, options.random ?? platform.random);
+  const hostId = options.hostId ?? ids.uuid();
+  const place = options.storage ?? platform.storage();
+  const emitter = createEmitter();
+
+  let onEnded = (_: HoldfastError) => {};
+  const storage: OpenStorage = await place.open({
+    name,
+    schema: SCHEMA,
+    durability: options.durability,
+    newDatabaseId: ids.uuid(),
+    onState(state, ended) {
+      emitter.emit("storage", { state });
+      if (ended) onEnded(ended);
+    },
+  });
+  const { databaseId } = storage;
+  const channel = options.channel === false ? undefined : (options.channel ?? platform.channel());
+  const locks = options.locks === false ? undefined : (options.locks ?? platform.locks());
+  const notices = await openNotices(() => platform.notices(channelName(databaseId), channel), storage);
+  const corridor = createCorridor({ storage, tables: TABLES, notices, clock });
+  const watch = createWatch(notices, clock, timings.pollMs);
+  const schemas = payloadSchemas();
+  const parts = { corridor, watch, clock, limits, schemas, timings, newProcessId: ids.processId, newNonce: ids.nonce };
+
+  const processes: ProcessRegistry = {
+    durabilityTier: () => (place.kind === "memory" ? "inline" : "durable"),
+    ...processMethods(corridor, limits, schemas),
+    ...eventMethods(corridor, limits, schemas),
+    ...handleMethods(corridor, limits),
+    ...leaseMethods(corridor, limits, ids.nonce),
+    ...waitMethods(parts),
+  };
+  // A worker has storage, clock, channel and locks of its own: it can serve only where nothing was injected.
+  const isShared = place.elsewhere === true && !options.clock && options.channel === undefined && options.locks === undefined;
+  const worker = options.loop !== "inline" && isShared && platform.workers() ? (options.worker ?? "default") : undefined;
+  const loopKind = options.loop === "off" ? "off" : worker ? "worker" : "inline";
+  const fault = (event: Fault) => emitter.emit("fault", event);
+  const handleParts = { ...parts, stores: processes };
+  const runner = createRunner({
+    ...handleParts,
+    handlers: options.handlers,
+    concurrency: options.concurrency,
+    attemptBudget: options.attemptBudget,
+    host: () => host.identity,
+    onFree: () => host.loop?.poke(),
+    onClaimed: (processId, fencingToken) => emitter.emit("leaseClaimed", { processId, fencingToken }),
+    onLost: (processId) => emitter.emit("leaseLost", { processId }),
+    fault,
+  });
+  const page: LoopPage = {
+    pulse: runner.pulse,
+    run: runner.run,
+    renewed: runner.renewed,
+    swept: async (report) => emitter.emit("sweep", { agentsOffline: [], ...report }),
+    fault: async (event) => fault(event),
+  };
+  const host = startHost({
+    hostId,
+    corridor,
+    clock,
+    locks: loopKind === "off" ? undefined : locks,
+    newBootId: ids.uuid,
+    lockName: (bootId) => platform.lockName(databaseId, bootId),
+    startLoop() {
+      if (loopKind === "off") return undefined;
+      return platform.startLoop({ ...parts, name, databaseId, durability: options.durability, notices, locks, page, worker });
+    },
+    runner: () => runner,
+    onFault(error) {
+      const { code, message } = asHoldfastError(error, "internal", "the host failed");
+      fault({ area: "host", code, message });
+    },
+  });
+  const stopListening = notices.subscribe((changes) => {
+    for (const { about, id, sequence } of changes) {
+      if (about === "host" || about === "grant") continue;
+      emitter.emit("processChanged", { processId: id, ...(sequence !== undefined && { sequence }) });
+    }
+  });
+  // Deleted or upgraded under this kernel: nothing that runs here can write any more.
+  onEnded = host.abort;
+
+  let closing: Promise<void> | undefined;
+  async function shut(): Promise<void> {
+    signal?.removeEventListener("abort", onAbort);
+    watch.close();
+    await host.close(new HoldfastError("closed", "the kernel is closed"));
+    stopListening();
+    await corridor.close();
+    notices.close();
+    emitter.clear();
+  }
+  const close = () => {
+    closing ??= shut();
+    return closing;
+  };
+  const onAbort = () => void close();
+  signal?.addEventListener("abort", onAbort);
+  if (signal?.aborted) onAbort();
+
+  return {
+    name,
+    hostId,
+    processes,
+    async start(request) {
+      const { id } = await startProcess(parts, request);
+      return processHandle(handleParts, id);
+    },
+    process: (processId) => processHandle(handleParts, processId),
+    status: () => readStatus({ kind: place.kind, storage, loop: host.loop?.kind ?? loopKind, locks, channel }),
+    on: emitter.on,
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+/** A channel factory that throws leaves no connection behind. */
+async function openNotices(open: () => Notices, storage: OpenStorage): Promise<Notices> {
+  try {
+    return open();
+  } catch (error) {
+    await storage.close();
+    throw asHoldfastError(error, "unavailable", "the channel could not be opened");
+  }
+}

@@ -1,0 +1,372 @@
+import { asHoldfastError, type ErrorCode, HoldfastError, isHoldfastError } from "../domain/errors.js";
+import type { JsonValue } from "../domain/json.js";
+import type { ProcessAwaitOutput, ProcessRecord } from "../domain/process.js";
+import type { Timings } from "../domain/time.js";
+import type { EventMethods } from "../stores/events.js";
+import { type ClaimReply, releaseLeases } from "../stores/leases.js";
+import { loadProcess } from "../stores/processes.js";
+import { recordOf } from "../stores/processes.rules.js";
+import { loadRow } from "../stores/schema.js";
+import { type ContextParts, createContext, type ProcessContext } from "./context.js";
+import type { Fault, LoopPage, Renewed } from "./page.js";
+import { createSlots } from "./slots.js";
+import { type StartParts, type StartRequest, startProcess } from "./start.js";
+import { holdTenure, type Tenure, type TenureParts } from "./tenure.js";
+import { type HandleStores, type ProcessHandle, processHandle } from "./waits.js";
+import type { Watch } from "./watch.js";
+
+export type ProcessHandler = (context: ProcessContext) => Promise<JsonValue | void> | JsonValue | void;
+
+/**
+ * Runs handlers under leases. A run:
+ *
+ *     claimed -> slot -> handler -> terminal write, fenced -> lease handed back in the same transaction
+ *
+ * ends without a write when its lease is lost or the kernel closes, and leaves the lease to run out when the storage fails it:
+ * the process stays claimable, and the time until the expiry is the pause before the next attempt, in every tab.
+ */
+export interface Runner extends Pick<LoopPage, "pulse" | "run" | "renewed"> {
+  /** After the page was frozen, asleep or in the back/forward cache. */
+  recheckAll(): Promise<void>;
+  /** Aborts every handler with `reason`; nothing is written or handed back here. */
+  endAll(reason: HoldfastError): void;
+  readonly holding: boolean;
+}
+
+export interface RunnerParts extends StartParts, Omit<TenureParts, "ttlMs" | "onLost"> {
+  readonly handlers: ReadonlyMap<string, ProcessHandler>;
+  readonly concurrency: number;
+  readonly attemptBudget: number;
+  readonly timings: Timings;
+  readonly watch: Watch;
+  readonly stores: HandleStores & Pick<EventMethods, "completeProcess">;
+  /** A slot fell free. */
+  onFree(): void;
+  onClaimed(processId: string, fencingToken: number): void;
+  onLost(processId: string): void;
+  fault(fault: Fault): void;
+}
+
+interface Run {
+  readonly tenure: Tenure;
+  readonly abort: AbortController;
+  readonly ended: AbortController;
+  cancelled: boolean;
+}
+
+export function createRunner(parts: RunnerParts): Runner {
+  const { corridor, clock, timings, watch, stores, handlers } = parts;
+  const runs = new Map<string, Run>();
+  /** Leases left to run out, by when that is. */
+  const abandoned = new Map<string, number>();
+  const slots = createSlots(parts.concurrency, parts.onFree);
+  let closing: HoldfastError | undefined;
+  let answeredMs = clock.monotonicMs();
+
+  function begin(claim: ClaimReply, asOfMs: number): void {
+    const { processId, fencingToken } = claim.lease;
+    const abort = new AbortController();
+    const tenureParts: TenureParts = {
+      ...parts,
+      ttlMs: timings.leaseTtlMs,
+      onLost(reason) {
+        abort.abort(reason);
+        parts.onLost(processId);
+      },
+    };
+    const run: Run = {
+      tenure: holdTenure(tenureParts, claim.lease, asOfMs),
+      abort,
+      ended: new AbortController(),
+      cancelled: false,
+    };
+    runs.set(processId, run);
+    abandoned.delete(processId);
+    parts.onClaimed(processId, fencingToken);
+    void execute(run, claim)
+      .catch((error: unknown) => abandon(run, processId, error))
+      .finally(() => {
+        run.ended.abort();
+        run.tenure.end(new HoldfastError("lease-lost", `the run of process "${processId}" is over`));
+        if (runs.get(processId) === run) runs.delete(processId);
+      });
+  }
+
+  async function execute(run: Run, claim: ClaimReply): Promise<void> {
+    const { processId } = claim.lease;
+    if (!(await slots.take(run.abort.signal, false))) return;
+    let holdsSlot = true;
+    let waits = 0;
+    let taking: Promise<void> | undefined;
+
+    const giveSlot = () => {
+      if (!holdsSlot) return;
+      holdsSlot = false;
+      slots.give();
+    };
+    const takeSlot = async () => {
+      holdsSlot = await slots.take(run.abort.signal, true);
+      taking = undefined;
+      // It waits again by now.
+      if (waits > 0) giveSlot();
+    };
+    /** The slot is free while any wait of the handler is under way, and taken again before the last of them ends. */
+    const waiting = async <T>(wait: () => Promise<T>): Promise<T> => {
+      if (waits++ === 0) giveSlot();
+      try {
+        return await wait();
+      } finally {
+        if (--waits === 0 && !holdsSlot && !run.ended.signal.aborted) {
+          taking ??= takeSlot();
+          await taking;
+        }
+      }
+    };
+
+    try {
+      const record = await readRecord(processId);
+      if (record?.status.state !== "running") return await handBack(run);
+      if (claim.fruitless >= parts.attemptBudget) {
+        const message = `${claim.fruitless} attempts in a row ended without a result`;
+        return await finish(run, { type: "failure", class: "execution", code: "process_recovery_failed", message });
+      }
+      const reason = claim.process.cancelRequested;
+      if (reason !== undefined && claim.lease.fencingToken === 1)
+        return await finish(run, { type: "cancelled", message: reason });
+      await followProcess(run, processId);
+      await handle(run, claim, record, waiting);
+    } finally {
+      await taking;
+      giveSlot();
+    }
+  }
+
+  async function handle(
+    run: Run,
+    claim: ClaimReply,
+    record: ProcessRecord,
+    waiting: <T>(wait: () => Promise<T>) => Promise<T>,
+  ): Promise<void> {
+    const { process } = claim;
+    const handler = handlers.get(process.handler ?? "");
+    if (!handler) return await handBack(run);
+    const raised = new WeakSet<object>();
+    const raise = (error: unknown) => {
+      if (typeof error === "object" && error !== null) raised.add(error);
+    };
+    const noted = async <T>(work: () => Promise<T>): Promise<T> => {
+      try {
+        return await work();
+      } catch (error) {
+        raise(error);
+        throw error;
+      }
+    };
+    const handleOf = (id: string): ProcessHandle => {
+      const handle = processHandle(parts, id, (wait) => noted(() => waiting(wait)));
+      return { ...handle, record: () => noted(handle.record), cancel: (reason) => noted(() => handle.cancel(reason)) };
+    };
+    const { ownerScope, hostProfileId } = record.provenance;
+    const contextParts: ContextParts = {
+      ...parts,
+      appendEvent: stores.appendEvent,
+      record,
+      attempt: claim.lease.fencingToken,
+      fresh: process.lastSequence === 0,
+      tenure: run.tenure,
+      signal: run.abort.signal,
+      processHandle: handleOf,
+      raised: raise,
+      async startChild(request: StartRequest, { id }) {
+        const provenance = { ownerScope, hostProfileId, causedBy: { type: "process" as const, processId: record.id } };
+        const child = await run.tenure.write((lease) => startProcess(parts, request, { id, provenance, lease }));
+        return handleOf(child.id);
+      },
+    };
+    const { context, flushProgress } = createContext(contextParts);
+
+    let output: ProcessAwaitOutput;
+    try {
+      const value = (await handler(context)) ?? null;
+      output = { type: "success", value };
+    } catch (error) {
+      if (isTrouble(error) && raised.has(error)) throw error;
+      output = outputOf(error, run);
+    } finally {
+      run.ended.abort();
+    }
+    if (run.tenure.over) return;
+    await flushProgress();
+    await finish(run, output);
+  }
+
+  /** Tells the handler of a cancel request, also of an earlier one, and of an end that somebody else gave the process. */
+  async function followProcess(run: Run, processId: string): Promise<void> {
+    const read = async () => {
+      const row = await corridor.query(["processes"], (reader) => loadRow(reader, "processes", processId));
+      if (row && row.state !== "running") return { ended: row.state };
+      return row?.cancelRequested === undefined || run.cancelled ? undefined : { reason: row.cancelRequested };
+    };
+    const follow = async (found: Awaited<ReturnType<typeof read>>): Promise<void> => {
+      if (found?.reason !== undefined) {
+        run.cancelled = true;
+        run.abort.abort(new HoldfastError("aborted", found.reason, { details: { reason: "cancel-requested" } }));
+      } else if (found?.ended !== undefined) {
+        return run.abort.abort(new HoldfastError("terminal", `process "${processId}" is already terminal: ${found.ended}`));
+      }
+      await follow(await watch.until(({ id }) => id === processId, read, run.ended.signal));
+    };
+    // The first look is awaited, so that a handler starts with what is known; the rest goes beside it until the run ends.
+    const first = await read();
+    follow(first).catch((error: unknown) => {
+      if (!run.ended.signal.aborted && !closing) tell("runner", error, processId);
+    });
+  }
+
+  /** Retried while the lease lives: finished work must not be done again because of a hiccup. */
+  async function finish(run: Run, output: ProcessAwaitOutput): Promise<void> {
+    const { processId } = run.tenure.lease;
+    for (;;) {
+      try {
+        await run.tenure.write((lease) => stores.completeProcess(processId, output, { lease }));
+        return;
+      } catch (thrown) {
+        const error = asHoldfastError(thrown, "internal", "the terminal write failed");
+        if (run.tenure.over) return;
+        if (error.code === "terminal" || error.code === "conflict") return await handBack(run);
+        const smaller = error.code === "invalid" ? storableOutput(output, error) : undefined;
+        if (smaller) return await finish(run, smaller);
+        if (!isTrouble(error)) throw error;
+        if (!(await run.tenure.recheck())) return;
+        tell("runner", error, processId);
+        await new Promise<void>((resolve) => clock.setTimer(resolve, timings.leaseRenewMs / 4));
+      }
+    }
+  }
+
+  async function handBack(run: Run): Promise<void> {
+    await corridor.run(releaseLeases, { leases: [run.tenure.lease], inOrder: true });
+  }
+
+  function abandon(run: Run, processId: string, error: unknown): void {
+    if (run.tenure.over) return;
+    abandoned.set(processId, clock.monotonicMs() + 2 * timings.leaseTtlMs);
+    tell("runner", error, processId);
+  }
+
+  async function readRecord(processId: string): Promise<ProcessRecord | undefined> {
+    const stored = await corridor.query(["processes", "registrations"], (reader) => loadProcess(reader, processId));
+    return stored && recordOf(stored.process, stored.registration);
+  }
+
+  async function recheckAll(): Promise<void> {
+    await Promise.all([...runs.values()].map(({ tenure }) => tenure.recheck()));
+  }
+
+  function tell(area: string, thrown: unknown, processId: string): void {
+    const { code, message } = asHoldfastError(thrown, "internal", "a run failed");
+    parts.fault({ area, code, message, processId });
+  }
+
+  return {
+    get holding() {
+      return runs.size > 0 || abandoned.size > 0;
+    },
+    async pulse() {
+      const nowMs = clock.monotonicMs();
+      // Silent for so long that its leases may be another's by now.
+      if (nowMs - answeredMs >= timings.leaseTtlMs - timings.leaseRenewMs) await recheckAll();
+      answeredMs = clock.monotonicMs();
+      for (const [processId, untilMs] of abandoned) if (untilMs <= answeredMs) abandoned.delete(processId);
+      return {
+        asOfMs: answeredMs,
+        host: parts.host(),
+        leases: [...runs.values()].filter(({ tenure }) => !tenure.over).map(({ tenure }) => tenure.lease),
+        abandoned: [...abandoned.keys()],
+        free: closing ? 0 : slots.free,
+        handlers: [...handlers.keys()],
+      };
+    },
+    async run(claims, asOfMs) {
+      if (closing) return claims.map(({ lease }) => lease.processId);
+      for (const claim of claims) begin(claim, asOfMs);
+      return [];
+    },
+    async renewed({ asOfMs, renewed, lost }: Renewed) {
+      for (const processId of renewed) runs.get(processId)?.tenure.extend(asOfMs);
+      await Promise.all(lost.map((processId) => runs.get(processId)?.tenure.recheck()));
+    },
+    recheckAll,
+    endAll(reason) {
+      if (reason.code === "closed") closing = reason;
+      for (const run of runs.values()) {
+        run.tenure.end(reason);
+        run.abort.abort(reason);
+      }
+    },
+  };
+}
+
+/** What the world did to a handler, told by the context: the process stays claimable. */
+const TROUBLE: ReadonlySet<ErrorCode> = new Set([
+  "lease-lost",
+  "closed",
+  "unavailable",
+  "quota-exceeded",
+  "write-failed",
+  "read-failed",
+  "version",
+  "internal",
+]);
+
+function isTrouble(error: unknown): error is HoldfastError {
+  return isHoldfastError(error) && TROUBLE.has(error.code);
+}
+
+function outputOf(error: unknown, run: Run): ProcessAwaitOutput {
+  const reason = run.abort.signal.reason as HoldfastError | undefined;
+  if (run.cancelled && reason && isAbortOf(reason, error)) return { type: "cancelled", message: reason.message };
+  return failureOf(error);
+}
+
+function isAbortOf(reason: HoldfastError, error: unknown): boolean {
+  if (error === reason || (isHoldfastError(error) && error.code === "aborted" && error.cause === reason)) return true;
+  return memberOf(error, "name") === "AbortError";
+}
+
+function failureOf(error: unknown): ProcessAwaitOutput {
+  const code = memberOf(error, "code");
+  const message = memberOf(error, "message");
+  return {
+    type: "failure",
+    class: "execution",
+    code: typeof code === "string" && code !== "" ? storable(code) : "process_failed",
+    message: storable(
+      typeof message === "string" ? message : typeof error === "string" ? error : "the handler threw a value without a message",
+    ),
+  };
+}
+
+const SHORT = 80;
+
+/** Instead of an output that is refused: a result becomes a failure, and a message too long for the limits a short one. */
+function storableOutput(output: ProcessAwaitOutput, refusal: HoldfastError): ProcessAwaitOutput | undefined {
+  if (output.type === "success") return failureOf(refusal);
+  if (output.message.length <= SHORT) return undefined;
+  const message = output.message.slice(0, SHORT);
+  return output.type === "cancelled" ? { type: "cancelled", message } : { ...output, code: output.code.slice(0, SHORT), message };
+}
+
+/** The end of a process must not fail for what its error says. */
+function storable(text: string): string {
+  return text.slice(0, 8_192).replace(/\p{Surrogate}/gu, "\uFFFD");
+}
+
+/** A handler may throw anything, also an object whose getters throw. */
+function memberOf(thrown: unknown, name: string): unknown {
+  try {
+    return typeof thrown === "object" && thrown !== null ? (thrown as Record<string, unknown>)[name] : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,54 @@
+import { membersOf } from "../domain/check.js";
+import type { ProcessEventType } from "../domain/event.js";
+import type { ProcessLease } from "../domain/lease.js";
+import type { ProcessHandleDescriptor, ProcessInput, ProcessProvenance, ProcessRecord } from "../domain/process.js";
+import { checkScope, type ProcessScope } from "../domain/scope.js";
+import type { Limits } from "../domain/time.js";
+import type { Corridor } from "../stores/command.js";
+import type { PayloadSchemas } from "../stores/payload-schema.js";
+import { registerProcess } from "../stores/processes.js";
+import { checkDescriptor, prepareRegistration } from "../stores/registration.js";
+
+export interface StartRequest {
+  /** Default: a fresh UUIDv7. The same id and content again gives the same process. */
+  id?: string;
+  input: ProcessInput;
+  eventTypes?: ProcessEventType[];
+  provenance?: ProcessProvenance;
+  /** Makes it visible to a scope, in the same transaction. */
+  grant?: { scope: ProcessScope; descriptor?: ProcessHandleDescriptor };
+}
+
+export interface StartParts {
+  readonly corridor: Corridor;
+  readonly limits: Limits;
+  readonly schemas: PayloadSchemas;
+  newProcessId(): string;
+}
+
+/** Registers and grants in one transaction; the loop hears of it by the notice. `child` is what a parent puts in place of the request's own. */
+export async function startProcess(
+  { corridor, limits, schemas, newProcessId }: StartParts,
+  request: StartRequest,
+  child?: { id: string; provenance: ProcessProvenance; lease: ProcessLease },
+): Promise<ProcessRecord> {
+  const m = membersOf("request", request, ["id", "input", "eventTypes", "provenance", "grant"]);
+  const id = m.id === undefined ? (child?.id ?? newProcessId()) : m.id;
+  const registration = await prepareRegistration(
+    "request",
+    { ...m, id, provenance: child?.provenance ?? m.provenance },
+    limits,
+    schemas,
+  );
+  const grant = m.grant === undefined ? undefined : membersOf("request.grant", m.grant, ["scope", "descriptor"]);
+  return await corridor.run(registerProcess, {
+    registration,
+    ...(grant && {
+      grant: {
+        scope: checkScope("request.grant.scope", grant.scope, limits.idLength),
+        descriptor: checkDescriptor("request.grant.descriptor", grant.descriptor, limits),
+      },
+    }),
+    ...(child && { lease: child.lease }),
+  });
+}

@@ -1,0 +1,50 @@
+import type { Durability, OpenStorage } from "../ports/storage.js";
+
+export interface KernelStatus {
+  storage: "indexeddb" | "memory";
+  /** "none" in memory. */
+  durability: Durability | "none";
+  /** Whether the browser promised not to evict it; absent where it cannot tell. */
+  persisted?: boolean;
+  /** Of the whole origin. */
+  usageBytes?: number;
+  quotaBytes?: number;
+  loop: "worker" | "inline" | "off";
+  /** Web Locks: a dead host is noticed at once. */
+  locks: boolean;
+  /** BroadcastChannel: other tabs hear at once. */
+  channel: boolean;
+}
+
+export async function readStatus(parts: {
+  kind: string;
+  storage: OpenStorage;
+  loop: KernelStatus["loop"];
+  locks: unknown;
+  channel: unknown;
+}): Promise<KernelStatus> {
+  const { kind, storage, loop } = parts;
+  return {
+    storage: kind === "memory" ? "memory" : "indexeddb",
+    durability: storage.durability,
+    ...(kind === "memory" ? {} : await readQuota()),
+    loop,
+    locks: parts.locks !== undefined,
+    channel: parts.channel !== undefined,
+  };
+}
+
+/** Missing in some engines and outside secure contexts. */
+async function readQuota(): Promise<Pick<KernelStatus, "persisted" | "usageBytes" | "quotaBytes">> {
+  try {
+    const manager = (navigator as { storage?: StorageManager }).storage;
+    const [persisted, { usage, quota } = {}] = await Promise.all([manager?.persisted?.(), manager?.estimate?.()]);
+    return {
+      ...(persisted !== undefined && { persisted }),
+      ...(usage !== undefined && { usageBytes: usage }),
+      ...(quota !== undefined && { quotaBytes: quota }),
+    };
+  } catch {
+    return {};
+  }
+}

@@ -1,0 +1,134 @@
+import { checkId, checkSignal, checkText, checkWhole, membersOf } from "../domain/check.js";
+import { HoldfastError } from "../domain/errors.js";
+import { CANCEL_REQUESTED, type ProcessEvent, type ProcessEventAppendRequest } from "../domain/event.js";
+import type { JsonValue } from "../domain/json.js";
+import type { ProcessAwaitOutput, ProcessRecord } from "../domain/process.js";
+import type { Limits } from "../domain/time.js";
+import type { Corridor } from "../stores/command.js";
+import { type EventMethods, readEvents } from "../stores/events.js";
+import type { ProcessMethods } from "../stores/processes.js";
+import { hashOf, unknownProcess } from "../stores/processes.rules.js";
+import { loadRow } from "../stores/schema.js";
+import type { Watch } from "./watch.js";
+
+export interface WaitMethods {
+  waitEventAfter(
+    processId: string,
+    eventType: string,
+    afterSequence: number,
+    options?: { signal?: AbortSignal },
+  ): Promise<ProcessEvent>;
+  awaitProcess(processId: string, options?: { signal?: AbortSignal }): Promise<ProcessAwaitOutput>;
+}
+
+/** A process from outside: read it, wait for it, follow it, ask it to cancel. */
+export interface ProcessHandle {
+  readonly id: string;
+  record(): Promise<ProcessRecord | undefined>;
+  /** Its output once it has ended. Rejects `not-found`, `aborted`, `closed`. */
+  result(options?: { signal?: AbortSignal }): Promise<ProcessAwaitOutput>;
+  /** Stored events, then live ones: no gap, no repeat, a page at a time. Ends after the terminal event. */
+  events(options?: { after?: number; signal?: AbortSignal }): AsyncIterable<ProcessEvent>;
+  /** Stores the request; the handler decides how it ends. Once per reason. */
+  cancel(reason?: string): Promise<void>;
+}
+
+const PAGE = 256;
+
+interface Parts {
+  corridor: Corridor;
+  watch: Watch;
+  limits: Limits;
+}
+
+function pageAfter(corridor: Corridor, processId: string, cursor: number) {
+  return corridor.query(["processes", "events"], (reader) => readEvents(reader, processId, cursor, PAGE));
+}
+
+export function waitMethods({ corridor, watch, limits }: Parts): WaitMethods {
+  const id = (field: string, value: unknown) => checkId(field, value, limits.idLength);
+  return {
+    async waitEventAfter(processId, eventType, afterSequence, options = {}) {
+      const known = id("processId", processId);
+      const wanted = id("eventType", eventType);
+      const signal = checkSignal("options.signal", membersOf("options", options, ["signal"]).signal);
+      let cursor = checkWhole("afterSequence", afterSequence, 0);
+      const read = async () => {
+        for (;;) {
+          const { process, events } = await pageAfter(corridor, known, cursor);
+          const match = events.find((event) => event.eventType === wanted);
+          if (match) return match;
+          cursor = events.at(-1)?.sequence ?? cursor;
+          if (events.length === PAGE) continue;
+          if (process.state !== "running") {
+            throw new HoldfastError("terminal", `process "${known}" is already terminal and stored no event "${wanted}"`);
+          }
+          return undefined;
+        }
+      };
+      return await watch.until(({ id }) => id === known, read, signal);
+    },
+    async awaitProcess(processId, options = {}) {
+      const known = id("processId", processId);
+      const signal = checkSignal("options.signal", membersOf("options", options, ["signal"]).signal);
+      const read = async () => {
+        const process = await corridor.query(["processes"], (reader) => loadRow(reader, "processes", known));
+        if (!process) throw unknownProcess(known);
+        return process.awaitOutput;
+      };
+      return await watch.until(({ id }) => id === known, read, signal);
+    },
+  };
+}
+
+export type HandleStores = Pick<ProcessMethods, "getProcess"> &
+  Pick<EventMethods, "appendEvent"> &
+  Pick<WaitMethods, "awaitProcess">;
+
+/** `waiting` stands around every wait: a handler gives its slot back there. */
+export function processHandle(
+  parts: Parts & { stores: HandleStores },
+  processId: string,
+  waiting: <T>(wait: () => Promise<T>) => Promise<T> = (wait) => wait(),
+): ProcessHandle {
+  const { corridor, watch, stores } = parts;
+  const id = checkId("processId", processId, parts.limits.idLength);
+
+  async function* follow(options: unknown): AsyncGenerator<ProcessEvent, void, void> {
+    const m = membersOf("options", options, ["after", "signal"]);
+    const signal = checkSignal("options.signal", m.signal);
+    let cursor = m.after === undefined ? 0 : checkWhole("options.after", m.after, 0);
+    const read = async () => {
+      const page = await pageAfter(corridor, id, cursor);
+      return page.events.length > 0 || page.process.state !== "running" ? page : undefined;
+    };
+    for (;;) {
+      const { events } = await waiting(() => watch.until((change) => change.id === id, read, signal));
+      if (events.length === 0) return;
+      for (const event of events) {
+        cursor = event.sequence;
+        yield event;
+        if (event.semantics.terminal) return;
+      }
+    }
+  }
+
+  return {
+    id,
+    record: () => stores.getProcess(id),
+    result: (options = {}) => waiting(() => stores.awaitProcess(id, options)),
+    events: (options = {}) => follow(options),
+    async cancel(reason) {
+      await stores.appendEvent(
+        id,
+        cancelRequest(id, reason === undefined ? undefined : checkText("reason", reason, parts.limits.idLength)),
+      );
+    },
+  };
+}
+
+/** Two cancels of one reason are one event. */
+function cancelRequest(processId: string, reason: string | undefined): ProcessEventAppendRequest {
+  const payload: JsonValue = reason === undefined ? {} : { reason };
+  return { eventType: CANCEL_REQUESTED, payload, replayKey: `process:${processId}:cancel_requested:${hashOf(payload)}` };
+}

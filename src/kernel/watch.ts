@@ -1,0 +1,76 @@
+import { HoldfastError } from "../domain/errors.js";
+import type { Clock } from "../ports/clock.js";
+import type { Change, Notices } from "../ports/notices.js";
+
+/**
+ * Waits: a notice, or a slow poll where one was lost, turned into reading again. It listens first and reads second, so
+ * nothing that is stored in between is missed; what ends a wait is always what was read, never the notice.
+ */
+export interface Watch {
+  /**
+   * Reads until `read` finds something. Rejects `aborted` with the signal's reason as cause, `closed` when the kernel closes,
+   * or with what `read` throws.
+   */
+  until<T>(concerns: (change: Change) => boolean, read: () => Promise<T | undefined>, signal?: AbortSignal): Promise<T>;
+  /** Ends every wait with `closed`. */
+  close(): void;
+}
+
+export function createWatch(notices: Notices, clock: Clock, pollMs: number): Watch {
+  /** Wakes every wait; a set of its own, because platforms warn of many listeners on one signal. */
+  const waits = new Set<() => void>();
+  let closed = false;
+
+  async function until<T>(
+    concerns: (change: Change) => boolean,
+    read: () => Promise<T | undefined>,
+    signal?: AbortSignal,
+  ): Promise<T> {
+    let heard = false;
+    let wake: (() => void) | undefined;
+    const hear = () => {
+      heard = true;
+      wake?.();
+    };
+    const ended = () => closed || signal?.aborted === true;
+    const unsubscribe = notices.subscribe((changes) => {
+      if (changes.some(concerns)) hear();
+    });
+    signal?.addEventListener("abort", hear);
+    waits.add(hear);
+    try {
+      for (;;) {
+        if (ended()) throw endOf(signal);
+        heard = false;
+        const found = await read();
+        if (found !== undefined) return found;
+        if (heard || ended()) continue;
+        await new Promise<void>((resolve) => {
+          const cancelPoll = clock.setTimer(resolve, pollMs);
+          wake = () => {
+            cancelPoll();
+            resolve();
+          };
+        });
+        wake = undefined;
+      }
+    } finally {
+      unsubscribe();
+      signal?.removeEventListener("abort", hear);
+      waits.delete(hear);
+    }
+  }
+
+  function endOf(signal: AbortSignal | undefined): HoldfastError {
+    if (signal?.aborted) return new HoldfastError("aborted", "the wait was aborted by its signal", { cause: signal.reason });
+    return new HoldfastError("closed", "the kernel is closed");
+  }
+
+  return {
+    until,
+    close() {
+      closed = true;
+      for (const wake of waits) wake();
+    },
+  };
+}

@@ -1,0 +1,441 @@
+import { asHoldfastError, type ErrorCode, isHoldfastError } from "../domain/errors.js";
+import type { Timings } from "../domain/time.js";
+import type { Loop, LoopPage, Pulse, SweepReport } from "../kernel/page.js";
+import type { Clock } from "../ports/clock.js";
+import type { Locks } from "../ports/locks.js";
+import type { Change, Notices } from "../ports/notices.js";
+import type { Reader, Row } from "../ports/storage.js";
+import type { Corridor } from "../stores/command.js";
+import { type ClaimReply, claimProcessLease, freeHost, readHeldLeases, releaseLeases, renewLeases } from "../stores/leases.js";
+import { isLive } from "../stores/leases.rules.js";
+import { type LeaseRow, loadRow, type ProcessRow, readRow } from "../stores/schema.js";
+
+/**
+ * When to renew, claim, sweep and give up. One turn at a time:
+ *
+ *     ask the page -> renew its leases -> free the leases of dead hosts -> claim what is free -> hand it to the page
+ *
+ * A turn looks at everything every `sweepMs` and when a host died, and in between only at the processes that a notice named or
+ * whose lease runs out. Nothing is remembered that the page or the storage could not tell again, but how long an expired lease
+ * of a living host has been watched.
+ */
+export interface LoopParts {
+  readonly corridor: Corridor;
+  readonly notices: Notices;
+  readonly clock: Clock;
+  readonly locks: Locks | undefined;
+  readonly timings: Timings;
+  readonly databaseId: string;
+  readonly page: LoopPage;
+  newNonce(): string;
+}
+
+/** Held exclusively by a host for as long as it lives; watchers ask for it shared, so that none of them hides it from another. */
+export function hostLockName(databaseId: string, bootId: string): string {
+  return `holdfast:${databaseId}:host:${bootId}`;
+}
+
+/** A process that a turn looks at, with its lease. */
+interface Candidate {
+  readonly process: ProcessRow;
+  readonly lease: LeaseRow | undefined;
+}
+
+interface Report {
+  readonly claimed: string[];
+  readonly skipped: Set<string>;
+  readonly faulted: Map<string, ErrorCode>;
+}
+
+const PAGE = 256;
+const SOONEST_MS = 20;
+
+export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: number } {
+  const { corridor, clock, locks, timings, page } = parts;
+  const hints = new Set<string>();
+  /** When the leases that others hold run out, in wall time. */
+  const expiries = new Map<string, number>();
+  /** Since when an expired lease of a living host has been seen with the same token, in unbroken monotonic time. */
+  const sightings = new Map<string, { token: string; sinceMs: number }>();
+  const watched = new Map<string, AbortController>();
+  const dead = new Set<string>();
+  const stopping = new AbortController();
+  let everything = true;
+  let backlog = false;
+  let cursor: string | undefined;
+  /** Heard of since the sweep last began at the first process: their turn comes in the next round, so that new ones starve no old one. */
+  const newcomers = new Set<string>();
+  let lastPulse: (Pulse & { atMs: number }) | undefined;
+  let asking: Promise<Pulse> | undefined;
+  let renewAtMs = clock.monotonicMs() + timings.leaseRenewMs;
+  let sweepAtMs = clock.monotonicMs() + timings.sweepMs;
+  let dueMs = Number.POSITIVE_INFINITY;
+  let startedMs = clock.monotonicMs();
+  let cancelTimer = () => {};
+  let turning: Promise<void> | undefined;
+  let again = false;
+  let failedTurns = 0;
+
+  const unsubscribe = parts.notices.subscribe((changes: readonly Change[]) => {
+    let heard = false;
+    for (const { about, id } of changes) {
+      if (about === "host") everything = true;
+      else if (about === "registered" || about === "lease") hints.add(id);
+      else continue;
+      heard = true;
+    }
+    if (heard) turnNow();
+  });
+
+  function turnNow(): void {
+    if (stopping.signal.aborted) return;
+    if (turning) {
+      again = true;
+      return;
+    }
+    cancelTimer();
+    turning = Promise.resolve()
+      .then(turn)
+      .then(
+        () => {
+          failedTurns = 0;
+        },
+        (error: unknown) => {
+          failedTurns++;
+          everything = true;
+          tell(error);
+        },
+      )
+      .finally(() => {
+        turning = undefined;
+        if (again) {
+          again = false;
+          turnNow();
+        } else schedule();
+      });
+  }
+
+  function schedule(): void {
+    if (stopping.signal.aborted) return;
+    const nowMs = clock.monotonicMs();
+    let soonest = Math.min(sweepAtMs, renewAtMs);
+    for (const expiresAtMs of expiries.values()) soonest = Math.min(soonest, nowMs + expiresAtMs - clock.now());
+    for (const { sinceMs } of sightings.values()) soonest = Math.min(soonest, sinceMs + timings.leaseRenewMs);
+    if (failedTurns > 0) soonest = Math.min(soonest, nowMs + timings.leaseRenewMs / 4);
+    dueMs = Math.max(soonest, nowMs + SOONEST_MS);
+    cancelTimer = clock.setTimer(turnNow, dueMs - nowMs);
+  }
+
+  async function turn(): Promise<void> {
+    startedMs = clock.monotonicMs();
+    // It was not awake: what it saw before says nothing of the time in between.
+    if (startedMs - dueMs > timings.leaseRenewMs) sightings.clear();
+    dueMs = Number.POSITIVE_INFINITY;
+    const pulse = await askPage();
+    if (stopping.signal.aborted) return;
+    if (startedMs >= renewAtMs) await renew(pulse);
+    if (!pulse || stopping.signal.aborted) return;
+    await freeDeadHosts();
+    if (startedMs >= sweepAtMs) {
+      everything = true;
+      sweepAtMs = startedMs + timings.sweepMs;
+    }
+    if (backlog && pulse.free > 0) everything = true;
+    for (const [processId, atMs] of expiries) {
+      if (atMs > clock.now()) continue;
+      expiries.delete(processId);
+      hints.add(processId);
+    }
+    for (const processId of sightings.keys()) hints.add(processId);
+    if (everything) await sweep(pulse);
+    else if (hints.size > 0) await lookAtHinted(pulse);
+    if (clock.monotonicMs() - startedMs > timings.leaseRenewMs) sightings.clear();
+  }
+
+  /** A page that does not answer in time is asked no second time: its answer counts whenever it comes. */
+  async function askPage(): Promise<Pulse | undefined> {
+    asking ??= page.pulse().finally(() => {
+      asking = undefined;
+    });
+    asking.catch(() => undefined);
+    let cancel = () => {};
+    const silence = new Promise<undefined>((resolve) => {
+      cancel = clock.setTimer(() => resolve(undefined), timings.leaseRenewMs / 2);
+    });
+    const pulse = await Promise.race([asking, silence]);
+    cancel();
+    if (pulse) lastPulse = { ...pulse, atMs: clock.monotonicMs() };
+    return pulse;
+  }
+
+  /** A silent page's leases are renewed as it last told them, until it has been silent for too long. */
+  async function renew(pulse: Pulse | undefined): Promise<void> {
+    renewAtMs = clock.monotonicMs() + timings.leaseRenewMs;
+    const known = pulse ?? lastPulse;
+    const silentMs = pulse || !lastPulse ? 0 : clock.monotonicMs() - lastPulse.atMs;
+    if (!known || known.leases.length === 0 || silentMs >= timings.leaseTtlMs - timings.leaseRenewMs) return;
+    try {
+      const renewals = await corridor.run(renewLeases, { leases: known.leases, ttlMs: timings.leaseTtlMs });
+      const idsWhere = (lost: boolean) =>
+        known.leases.filter((_, at) => "lost" in (renewals[at] ?? {}) === lost).map(({ processId }) => processId);
+      await page.renewed({ asOfMs: known.asOfMs, renewed: idsWhere(false), lost: idsWhere(true) });
+    } catch (error) {
+      // Says nothing of ownership: try again soon, the page keeps its own deadline.
+      renewAtMs = clock.monotonicMs() + timings.leaseRenewMs / 4;
+      tell(error);
+    }
+  }
+
+  async function freeDeadHosts(): Promise<void> {
+    for (const bootId of dead) {
+      for (const resource of await corridor.run(freeHost, { bootId })) hints.add(resource);
+      dead.delete(bootId);
+    }
+  }
+
+  async function sweep(pulse: Pulse): Promise<void> {
+    everything = false;
+    backlog = false;
+    const { held, farewells } = await corridor.query(["leases", "hosts"], readHeldLeases);
+    const { bootId } = pulse.host;
+    watchHosts(held.filter((row) => row.bootId !== bootId));
+    for (const gone of farewells) if (gone !== bootId) await corridor.run(freeHost, { bootId: gone });
+
+    // Claimed for this page, but it never heard of it: the loop that claimed it died.
+    const known = new Set([...pulse.leases.map(({ processId }) => processId), ...pulse.abandoned]);
+    const orphans = held.flatMap(({ bootId: of, resource: processId, leaseToken }) =>
+      of === bootId && !known.has(processId) && leaseToken !== undefined ? [{ processId, leaseToken }] : [],
+    );
+    if (orphans.length > 0) await corridor.run(releaseLeases, { leases: orphans, inOrder: true });
+
+    const report = newReport();
+    if (cursor !== undefined) for (const processId of hints) newcomers.add(processId);
+    hints.clear();
+    let isWhole = cursor === undefined;
+    let free = pulse.free;
+    for (;;) {
+      const from = cursor;
+      if (from === undefined) newcomers.clear();
+      const { candidates, last } = await readRunning(from, report);
+      const claimable = candidates.filter(
+        (candidate) => isClaimable(candidate, pulse, report) && !newcomers.has(candidate.process.processId),
+      );
+      const tried = await claimUpTo(free, claimable, pulse, report);
+      free -= tried.taken;
+      if (tried.count < claimable.length) {
+        // The rest waits for a slot; the next sweep goes on here, so that none of them waits for ever.
+        backlog = true;
+        cursor = claimable[tried.count - 1]?.process.processId ?? from;
+        break;
+      }
+      cursor = last;
+      if (last !== undefined) continue;
+      if (isWhole) break;
+      isWhole = true;
+    }
+    await page.swept(tellable(report));
+  }
+
+  async function lookAtHinted(pulse: Pulse): Promise<void> {
+    const ids = [...hints];
+    hints.clear();
+    if (pulse.free === 0) {
+      // The sweep that the next free slot asks for finds them again.
+      for (const processId of ids) {
+        sightings.delete(processId);
+        newcomers.add(processId);
+      }
+      backlog = true;
+      return;
+    }
+    const report = newReport();
+    const candidates = await corridor.query(["processes", "leases"], async (reader) => {
+      const found = await Promise.all(ids.map((processId) => readCandidate(reader, processId, undefined, report)));
+      return found.filter((candidate) => candidate !== undefined);
+    });
+    const claimable = candidates.filter((candidate) => isClaimable(candidate, pulse, report));
+    const tried = await claimUpTo(pulse.free, claimable, pulse, report);
+    if (tried.count < claimable.length) backlog = true;
+    if (report.faulted.size > 0) await page.swept(tellable(report));
+    for (const { lease } of candidates) if (lease) isHostAlive(lease, pulse);
+  }
+
+  async function readRunning(
+    after: string | undefined,
+    report: Report,
+  ): Promise<{ candidates: Candidate[]; last: string | undefined }> {
+    return await corridor.query(["processes", "leases"], async (reader) => {
+      const bound = after === undefined ? {} : { after: ["running", after] };
+      const rows = await reader.range("processes", { index: "byState", prefix: ["running"], ...bound, limit: PAGE });
+      const found = await Promise.all(rows.map((row) => readCandidate(reader, String(row.processId), row, report)));
+      const last = rows.length < PAGE ? undefined : String(rows.at(-1)?.processId);
+      return { candidates: found.filter((candidate) => candidate !== undefined), last };
+    });
+  }
+
+  /** One unreadable row is reported and does not stop the others. */
+  async function readCandidate(
+    reader: Reader,
+    processId: string,
+    row: Row | undefined,
+    report: Report,
+  ): Promise<Candidate | undefined> {
+    try {
+      const process = row ? readRow("processes", row) : await loadRow(reader, "processes", processId);
+      if (process?.state !== "running" || process.inputType === "external") {
+        sightings.delete(processId);
+        return undefined;
+      }
+      return { process, lease: await loadRow(reader, "leases", processId) };
+    } catch (error) {
+      if (!isHoldfastError(error) || (error.code !== "version" && error.code !== "read-failed")) throw error;
+      sightings.delete(processId);
+      report.faulted.set(processId, error.code);
+      return undefined;
+    }
+  }
+
+  function isClaimable({ process, lease }: Candidate, pulse: Pulse, report: Report): boolean {
+    const { processId, handler } = process;
+    const hasHandler = handler !== undefined && pulse.handlers.includes(handler);
+    if (!hasHandler) report.skipped.add(processId);
+    const token = lease?.leaseToken;
+    const isOurs = pulse.leases.some((ours) => ours.leaseToken === token);
+    if (hasHandler && lease && token !== undefined && !isOurs && !isLive(lease, clock.now()) && isHostAlive(lease, pulse)) {
+      return seenLongEnough(processId, token);
+    }
+    sightings.delete(processId);
+    if (!hasHandler || isOurs) return false;
+    if (!isLive(lease, clock.now())) return true;
+    expiries.set(processId, lease.expiresAtMs);
+    return false;
+  }
+
+  function isHostAlive({ bootId, locked }: LeaseRow, pulse: Pulse): boolean {
+    return locked === 1 && bootId !== undefined && bootId !== pulse.host.bootId && watchHost(bootId);
+  }
+
+  /** An expired lease whose host lives may be a machine that just woke up: its holder gets the time of one renewal. */
+  function seenLongEnough(processId: string, token: string): boolean {
+    const nowMs = clock.monotonicMs();
+    const sighting = sightings.get(processId);
+    if (sighting?.token !== token || nowMs - startedMs > timings.leaseRenewMs) {
+      sightings.set(processId, { token, sinceMs: nowMs });
+      return false;
+    }
+    // By the turn's start: the machine may have slept since.
+    if (startedMs - sighting.sinceMs < timings.leaseRenewMs) return false;
+    sightings.delete(processId);
+    return true;
+  }
+
+  /** Where others were quicker, the next in line are tried, so that no slot stays idle. */
+  async function claimUpTo(
+    free: number,
+    claimable: readonly Candidate[],
+    pulse: Pulse,
+    report: Report,
+  ): Promise<{ taken: number; count: number }> {
+    let taken = 0;
+    let count = 0;
+    while (taken < free && count < claimable.length) {
+      const batch = claimable.slice(count, count + free - taken);
+      count += batch.length;
+      taken += (await claim(batch, pulse, report)).length;
+    }
+    return { taken, count };
+  }
+
+  async function claim(candidates: readonly Candidate[], pulse: Pulse, report: Report): Promise<string[]> {
+    if (candidates.length === 0) return [];
+    const outcomes = await Promise.allSettled(
+      candidates.map(({ process: { processId } }) => {
+        const nonce = parts.newNonce();
+        const ownerId = `${pulse.host.hostId}:${nonce.slice(0, 12)}`;
+        return corridor.run(claimProcessLease, { processId, ownerId, ttlMs: timings.leaseTtlMs, nonce, host: pulse.host });
+      }),
+    );
+    const claims: ClaimReply[] = [];
+    for (const [at, outcome] of outcomes.entries()) {
+      if (outcome.status === "fulfilled") claims.push(outcome.value);
+      else note(candidates[at]?.process.processId ?? "", outcome.reason, report);
+    }
+    if (claims.length === 0) return [];
+    const refused = stopping.signal.aborted ? claims.map(({ lease }) => lease.processId) : await page.run(claims, pulse.asOfMs);
+    const unwanted = claims.filter(({ lease }) => refused.includes(lease.processId)).map(({ lease }) => lease);
+    if (unwanted.length > 0) await corridor.run(releaseLeases, { leases: unwanted, inOrder: true });
+    const taken = claims.map(({ lease }) => lease.processId).filter((processId) => !refused.includes(processId));
+    report.claimed.push(...taken);
+    return taken;
+  }
+
+  /** Somebody else was quicker, or it has ended: both are how it should be. */
+  function note(processId: string, thrown: unknown, report: Report): void {
+    const { code } = asHoldfastError(thrown, "internal", "the claim failed");
+    const expected: readonly ErrorCode[] = ["lease-held", "terminal", "not-found"];
+    if (!expected.includes(code)) report.faulted.set(processId, code);
+  }
+
+  function watchHosts(held: readonly LeaseRow[]): void {
+    const boots = new Set(held.flatMap(({ bootId, locked }) => (bootId !== undefined && locked === 1 ? [bootId] : [])));
+    for (const [bootId, watching] of watched) if (!boots.has(bootId)) watching.abort();
+    for (const bootId of boots) watchHost(bootId);
+  }
+
+  /** True while the host's lock is held. When it falls free, the host is gone, whatever its leases say. */
+  function watchHost(bootId: string): boolean {
+    if (!locks || dead.has(bootId)) return false;
+    if (watched.has(bootId)) return true;
+    const watching = new AbortController();
+    watched.set(bootId, watching);
+    const onGranted = () => {
+      if (watching.signal.aborted) return;
+      dead.add(bootId);
+      everything = true;
+    };
+    locks
+      .request(hostLockName(parts.databaseId, bootId), { mode: "shared", signal: watching.signal }, onGranted)
+      .then(turnNow, (error: unknown) => {
+        if (!watching.signal.aborted) tell(error);
+      })
+      .finally(() => watched.delete(bootId));
+    return true;
+  }
+
+  function tell(thrown: unknown): void {
+    const { code, message } = asHoldfastError(thrown, "internal", "a turn of the loop failed");
+    page.fault({ area: "loop", code, message }).catch(() => undefined);
+  }
+
+  function kill(): void {
+    stopping.abort();
+    unsubscribe();
+    cancelTimer();
+    for (const watching of watched.values()) watching.abort();
+  }
+
+  turnNow();
+  return {
+    kind: "inline",
+    get failedTurns() {
+      return failedTurns;
+    },
+    poke(processIds) {
+      for (const processId of processIds ?? []) hints.add(processId);
+      turnNow();
+    },
+    async stop() {
+      kill();
+      await turning;
+    },
+    kill,
+  };
+}
+
+function newReport(): Report {
+  return { claimed: [], skipped: new Set(), faulted: new Map() };
+}
+
+function tellable({ claimed, skipped, faulted }: Report): SweepReport {
+  return { claimed, skipped: [...skipped], faulted: [...faulted].map(([processId, code]) => ({ processId, code })) };
+}

@@ -1,0 +1,81 @@
+import type { TransferHandler } from "comlink";
+import { type ErrorCode, HoldfastError, isHoldfastError } from "../domain/errors.js";
+import type { JsonValue } from "../domain/json.js";
+import type { Timings } from "../domain/time.js";
+import type { LoopPage } from "../kernel/page.js";
+import type { Clock } from "../ports/clock.js";
+import type { Durability } from "../ports/storage.js";
+
+/** What a new worker is told. All else it asks the page or the storage. */
+export interface WorkerConfig {
+  name: string;
+  databaseId: string;
+  durability: Durability;
+  timings: Timings;
+}
+
+/** The worker as the page sees it. */
+export interface WorkerLoop {
+  start(config: WorkerConfig, page: LoopPage): Promise<void>;
+  poke(processIds: readonly string[] | undefined): void;
+  /** How many turns in a row failed: one that answers but never gets a turn done is as dead as one that is silent. */
+  ping(): { failedTurns: number };
+  stop(): Promise<void>;
+}
+
+interface WireError {
+  code: ErrorCode;
+  message: string;
+  details?: JsonValue;
+}
+
+/** The parts of Comlink that are needed, so that both sides register the same thing on their own copy. */
+interface Registry {
+  get(name: string): TransferHandler<unknown, unknown> | undefined;
+  set(name: string, handler: TransferHandler<unknown, unknown>): unknown;
+}
+
+const REGISTERED = new WeakSet<object>();
+
+/** Comlink carries an error's name, message and stack; ours keeps its code and details as well. Other errors go the old way. */
+export function carryErrors(registry: Registry): void {
+  const plain = registry.get("throw");
+  if (!plain || REGISTERED.has(registry)) return;
+  REGISTERED.add(registry);
+  registry.set("throw", {
+    canHandle: plain.canHandle,
+    serialize(thrown) {
+      const { value } = thrown as { value: unknown };
+      if (!isHoldfastError(value)) return plain.serialize(thrown);
+      const { code, message, details } = value;
+      return [{ holdfast: { code, message, ...(details !== undefined && { details }) } satisfies WireError }, []];
+    },
+    deserialize(wire) {
+      const { holdfast } = wire as { holdfast?: WireError };
+      if (!holdfast) return plain.deserialize(wire);
+      throw new HoldfastError(
+        holdfast.code,
+        holdfast.message,
+        holdfast.details === undefined ? {} : { details: holdfast.details },
+      );
+    },
+  });
+}
+
+/** A dead worker answers nothing, and Comlink waits for ever: every call across has an end. */
+export async function bounded<T>(clock: Clock, call: Promise<T>, withinMs: number, what: string): Promise<T> {
+  let cancel = () => {};
+  const silence = new Promise<never>((_, reject) => {
+    const giveUp = () => reject(new HoldfastError("unavailable", `${what} did not answer within ${withinMs} ms`));
+    // One more turn of the event loop: after a long task the answer may be there already, behind this timer.
+    cancel = clock.setTimer(() => {
+      cancel = clock.setTimer(giveUp, 50);
+    }, withinMs);
+  });
+  try {
+    return await Promise.race([call, silence]);
+  } finally {
+    cancel();
+    call.catch(() => undefined);
+  }
+}

@@ -1,0 +1,74 @@
+import { expose, transferHandlers } from "comlink";
+import { systemClock } from "../adapters/clock-system.js";
+import { platformLocks } from "../adapters/locks-web.js";
+import { broadcastNotices, platformChannel } from "../adapters/notices-broadcast.js";
+import { indexedDbStorage } from "../adapters/storage-indexeddb.js";
+import { channelName, createIds, platformRandom } from "../kernel/ids.js";
+import type { LoopPage } from "../kernel/page.js";
+import { createCorridor } from "../kernel/run.js";
+import { SCHEMA, TABLES } from "../stores/schema.js";
+import { createLoop } from "./loop.js";
+import { bounded, carryErrors, type WorkerConfig, type WorkerLoop } from "./wire.js";
+
+/** Runs the loop for the page that started this worker, over a connection of its own. Anywhere else it does nothing. */
+export function serveLoop(): void {
+  const scope = globalThis as { WorkerGlobalScope?: abstract new () => unknown };
+  if (typeof scope.WorkerGlobalScope !== "function" || !(globalThis instanceof scope.WorkerGlobalScope)) return;
+  carryErrors(transferHandlers);
+  let stopLoop: (() => Promise<void>) | undefined;
+  let poke: WorkerLoop["poke"] = () => {};
+  let failedTurns = () => 0;
+
+  const workerLoop: WorkerLoop = {
+    async start(config, page) {
+      const clock = systemClock();
+      const ids = createIds(clock, platformRandom);
+      const storage = await indexedDbStorage().open({
+        name: config.name,
+        schema: SCHEMA,
+        durability: config.durability,
+        newDatabaseId: config.databaseId,
+        databaseId: config.databaseId,
+        onState: () => {},
+      });
+      const notices = broadcastNotices(channelName(config.databaseId), platformChannel());
+      const corridor = createCorridor({ storage, tables: TABLES, notices, clock });
+      const loop = createLoop({
+        corridor,
+        notices,
+        clock,
+        locks: platformLocks(),
+        timings: config.timings,
+        databaseId: config.databaseId,
+        page: boundedPage(page, config),
+        newNonce: ids.nonce,
+      });
+      poke = loop.poke;
+      failedTurns = () => loop.failedTurns;
+      stopLoop = async () => {
+        await loop.stop();
+        notices.close();
+        await corridor.close();
+      };
+    },
+    poke: (processIds) => poke(processIds),
+    ping: () => ({ failedTurns: failedTurns() }),
+    async stop() {
+      await stopLoop?.();
+    },
+  };
+  expose(workerLoop);
+}
+
+/** The page may be blocked, frozen or gone; a pulse has the loop's own bound. */
+function boundedPage(page: LoopPage, { timings }: WorkerConfig): LoopPage {
+  const clock = systemClock();
+  const within = <T>(call: Promise<T>) => bounded(clock, call, timings.leaseTtlMs, "the page");
+  return {
+    pulse: () => page.pulse(),
+    run: (claims, asOfMs) => within(page.run(claims, asOfMs)),
+    renewed: (report) => within(page.renewed(report)),
+    swept: (report) => within(page.swept(report)),
+    fault: (fault) => within(page.fault(fault)),
+  };
+}

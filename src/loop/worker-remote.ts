@@ -1,0 +1,149 @@
+import { proxy, transferHandlers, wrap } from "comlink";
+import { asHoldfastError, HoldfastError } from "../domain/errors.js";
+import type { Loop, LoopPage } from "../kernel/page.js";
+import type { Clock } from "../ports/clock.js";
+import { bounded, carryErrors, type WorkerConfig, type WorkerLoop } from "./wire.js";
+
+/**
+ * The page's side of the loop's worker. Silence is death: a worker that does not answer, or whose turns keep failing, is ended
+ * and replaced, and the new one is told nothing that the page does not tell at every turn. One that never starts, or dies again
+ * and again, is given up: the same loop then runs in the page.
+ */
+export interface WorkerLoopParts {
+  readonly config: WorkerConfig;
+  readonly clock: Clock;
+  readonly page: LoopPage;
+  createWorker(): Worker;
+  inline(): Loop;
+}
+
+const START_MS = 10_000;
+const MOST_FAILED_TURNS = 5;
+const MOST_DEATHS = 3;
+
+/** Bundlers see the worker only in exactly this form. */
+export function defaultWorker(): Worker {
+  return new Worker(new URL("../worker.js", import.meta.url), { type: "module", name: "holdfast" });
+}
+
+export function startWorkerLoop(parts: WorkerLoopParts): Loop {
+  const { clock, config, page } = parts;
+  const pingMs = config.timings.leaseRenewMs / 2;
+  let inline: Loop | undefined;
+  let current: WorkerSession | undefined;
+  let deaths = 0;
+  let stopped = false;
+
+  function begin(): void {
+    if (stopped) return;
+    try {
+      carryErrors(transferHandlers);
+      current = openSession(parts.createWorker());
+    } catch (error) {
+      giveUp(error);
+    }
+  }
+
+  interface WorkerSession {
+    readonly remote: ReturnType<typeof wrap<WorkerLoop>>;
+    end(): void;
+  }
+
+  function openSession(worker: Worker): WorkerSession {
+    let alive = true;
+    let cancelPing = () => {};
+    const remote = wrap<WorkerLoop>(worker);
+
+    function end(): void {
+      alive = false;
+      cancelPing();
+      worker.terminate();
+    }
+
+    function die(error: unknown, started: boolean): void {
+      if (!alive || stopped) return;
+      end();
+      deaths++;
+      if (!started || deaths > MOST_DEATHS) return giveUp(error);
+      tell(error);
+      begin();
+    }
+
+    function pingLater(): void {
+      cancelPing = clock.setTimer(() => {
+        bounded(clock, remote.ping(), config.timings.leaseRenewMs, "the loop's worker").then(
+          ({ failedTurns }) => {
+            if (!alive) return;
+            if (failedTurns === 0) deaths = 0;
+            if (failedTurns >= MOST_FAILED_TURNS)
+              die(new HoldfastError("unavailable", "the loop's worker gets no turn done"), true);
+            else pingLater();
+          },
+          (error: unknown) => die(error, true),
+        );
+      }, pingMs);
+    }
+
+    let started = false;
+    worker.addEventListener("error", (event) =>
+      die(new HoldfastError("unavailable", `the loop's worker failed: ${event.message ?? "not loaded"}`), started),
+    );
+    worker.addEventListener("messageerror", () =>
+      die(new HoldfastError("internal", "the loop's worker sent what cannot be read"), started),
+    );
+    bounded(clock, remote.start(config, proxy(pageOf(() => alive))), START_MS, "the loop's worker").then(
+      () => {
+        started = true;
+        if (alive) pingLater();
+      },
+      (error: unknown) => die(error, false),
+    );
+    return { remote, end };
+  }
+
+  /** A worker that was replaced may still speak for a moment: what it claims is refused, and what it says is not heard. */
+  function pageOf(isAlive: () => boolean): LoopPage {
+    const gone = () => Promise.reject(new HoldfastError("closed", "the worker was replaced"));
+    return {
+      pulse: () => (isAlive() ? page.pulse() : gone()),
+      run: async (claims, asOfMs) => (isAlive() ? await page.run(claims, asOfMs) : claims.map(({ lease }) => lease.processId)),
+      renewed: (report) => (isAlive() ? page.renewed(report) : gone()),
+      swept: (report) => (isAlive() ? page.swept(report) : gone()),
+      fault: (fault) => (isAlive() ? page.fault(fault) : gone()),
+    };
+  }
+
+  function giveUp(error: unknown): void {
+    tell(error);
+    inline = parts.inline();
+  }
+
+  function tell(thrown: unknown): void {
+    const { code, message } = asHoldfastError(thrown, "unavailable", "the loop's worker could not be used");
+    void page.fault({ area: "worker", code, message });
+  }
+
+  begin();
+  return {
+    get kind() {
+      return inline ? "inline" : "worker";
+    },
+    poke(processIds) {
+      if (inline) inline.poke(processIds);
+      else current?.remote.poke(processIds).catch(() => undefined);
+    },
+    async stop() {
+      stopped = true;
+      await inline?.stop();
+      if (inline || !current) return;
+      const { remote, end } = current;
+      await bounded(clock, remote.stop(), config.timings.leaseRenewMs, "the loop's worker").catch(() => undefined);
+      end();
+    },
+    kill() {
+      stopped = true;
+      inline?.kill();
+      current?.end();
+    },
+  };
+}

@@ -1,0 +1,40 @@
+import { systemClock } from "./adapters/clock-system.js";
+import { platformLocks } from "./adapters/locks-web.js";
+import { broadcastNotices, platformChannel } from "./adapters/notices-broadcast.js";
+import { indexedDbStorage } from "./adapters/storage-indexeddb.js";
+import { memoryStorage } from "./adapters/storage-memory.js";
+import { platformRandom } from "./kernel/ids.js";
+import { type Kernel, type LoopStart, openKernel, type Platform } from "./kernel/kernel.js";
+import type { KernelOptions } from "./kernel/options.js";
+import { createLoop, hostLockName } from "./loop/loop.js";
+import { defaultWorker, startWorkerLoop } from "./loop/worker-remote.js";
+
+/**
+ * The kernel wired for wherever it runs. What a platform has is looked up when a kernel opens, never when the module loads,
+ * so one entry serves browser and Node.
+ */
+const platform: Platform = {
+  clock: systemClock,
+  random: platformRandom,
+  storage: () => (typeof indexedDB === "undefined" ? memoryStorage() : indexedDbStorage()),
+  channel: platformChannel,
+  locks: platformLocks,
+  notices: broadcastNotices,
+  lockName: hostLockName,
+  workers: () => typeof Worker !== "undefined",
+  startLoop(parts: LoopStart) {
+    const inline = () => createLoop(parts);
+    const { worker, name, databaseId, durability, timings, clock, page } = parts;
+    if (worker === undefined) return inline();
+    const config = { name, databaseId, durability, timings };
+    return startWorkerLoop({ config, clock, page, createWorker: worker === "default" ? defaultWorker : worker, inline });
+  },
+};
+
+/**
+ * Opens a kernel: one host of the named database. Several may be open at once, in one tab or in many.
+ * Rejects `invalid` for a broken option, `unavailable` where the storage cannot be opened, `version` where it is newer than this code.
+ */
+export function createKernel(options: KernelOptions): Promise<Kernel> {
+  return openKernel(options, platform);
+}

@@ -1,0 +1,22 @@
+/** A hint that something changed, sent after its commit: read again. Never the truth, may be lost, doubled or late. */
+export interface Change {
+  readonly about: "registered" | "record" | "event" | "lease" | "grant" | "host";
+  /** A process id, or for "host" a boot id. */
+  readonly id: string;
+  /** Of the newest event, for "event". */
+  readonly sequence?: number;
+}
+
+export interface Notices {
+  /** Tells the other tabs and workers and, in this one, every listener. */
+  publish(changes: readonly Change[]): void;
+  subscribe(listener: (changes: readonly Change[]) => void): () => void;
+  close(): void;
+}
+
+/** BroadcastChannel's shape. `false` instead of a factory means that there is none. */
+export type ChannelFactory = (name: string) => {
+  postMessage(message: unknown): void;
+  onmessage: ((event: { data: unknown }) => void) | null;
+  close(): void;
+};

@@ -1,0 +1,275 @@
+import { HoldfastError, invalid } from "../domain/errors.js";
+import {
+  CANCEL_REQUESTED,
+  CORE_EVENT_TYPES,
+  type ProcessEvent,
+  type ProcessEventAppendResult,
+  type ProcessEventInvocation,
+  type ProcessEventSemantics,
+  type ProcessEventType,
+  type ProcessWakeDelivery,
+  type TerminalSpec,
+  type WakeSpec,
+} from "../domain/event.js";
+import { type JsonValue, textOfJson } from "../domain/json.js";
+import type { ProcessLease } from "../domain/lease.js";
+import { type ProcessAwaitOutput, STATE_OF_OUTPUT, type TerminalState } from "../domain/process.js";
+import { type ProcessScope, scopeId } from "../domain/scope.js";
+import type { Write } from "../ports/storage.js";
+import { fence } from "./leases.rules.js";
+import type { SchemaEngine } from "./payload-schema.js";
+import { hashOf, unknownProcess } from "./processes.rules.js";
+import { type EventRow, type LeaseRow, type ProcessRow, type RegistrationRow, type ReplayRow, ROW_VERSION } from "./schema.js";
+import { isTruthy, select } from "./selectors.rules.js";
+
+/** What an append goes by: the rows as they stand in its transaction. */
+export interface AppendState {
+  process: ProcessRow | undefined;
+  /** Read only for an event type that is not a core one. */
+  registration: RegistrationRow | undefined;
+  lease: LeaseRow | undefined;
+  replay: ReplayRow | undefined;
+  /** The event behind `replay`. */
+  replayed: EventRow | undefined;
+}
+
+/** A checked request. */
+export interface Append {
+  processId: string;
+  eventType: string;
+  payload: JsonValue;
+  /** With the hash of [event type, payload], made before the transaction. */
+  replay?: { key: string; payloadHash: string };
+  wakeTarget?: ProcessScope;
+  lease?: ProcessLease;
+}
+
+export interface Appended {
+  result: ProcessEventAppendResult;
+  /** The process's row after it. */
+  process: ProcessRow;
+  /** Nothing, for a replay. */
+  writes: Write[];
+}
+
+/**
+ * The order of the checks is the contract; the first that fails refuses, and nothing is stored:
+ * known process, lease, replay, declared type, replay key, schema, selectors, not yet terminal, wake target.
+ * `undefined` asks for the schema engine.
+ */
+export function append(
+  state: AppendState,
+  request: Append,
+  schemas: SchemaEngine | undefined,
+  nowMs: number,
+): Appended | undefined {
+  const { process, registration, replay, replayed } = state;
+  const { processId, eventType, payload, lease } = request;
+  if (!process) throw unknownProcess(processId);
+
+  if (lease) {
+    const held = fence(state.lease, lease, nowMs);
+    if (held instanceof HoldfastError && !isOwnWriteAgain(state, request, lease)) throw held;
+  }
+
+  if (request.replay && replay && replayed) {
+    if (replay.payloadHash !== request.replay.payloadHash) throw conflict(request.replay.key, replay.sequence);
+    return { result: resultOf(process, replayed), process, writes: [] };
+  }
+
+  const type = declaredType(eventType, registration);
+  if (!type) throw invalid(`process "${processId}" emitted undeclared event type "${eventType}"`);
+  const { terminal, wake } = type.semantics ?? {};
+  if ((terminal || eventType === CANCEL_REQUESTED) && !request.replay) {
+    throw invalid(`event type "${eventType}" requires a deterministic replay key: replayKey must be a non-empty string`);
+  }
+
+  if (type.payloadSchema !== undefined) {
+    if (!schemas) return undefined;
+    const misfit = schemas.misfit(`${process.registrationHash} ${eventType}`, type.payloadSchema, payload);
+    if (misfit !== undefined) throw invalid(`payload is invalid for event type "${eventType}": ${misfit}`);
+  }
+
+  const sequence = process.lastSequence + 1;
+  const semantics: ProcessEventSemantics = {
+    ...(terminal && { terminal: ending(terminal, payload, eventType) }),
+    ...(wake && waking(wake, payload, `${processId}:${sequence}`)),
+  };
+  if (terminal && process.state !== "running") {
+    throw new HoldfastError("terminal", `process "${processId}" is already terminal: ${process.state}`, {
+      details: { state: process.state },
+    });
+  }
+  if (semantics.wake && !request.wakeTarget) {
+    throw invalid(`event type "${eventType}" wakes, and the append is without a wake target scope: wakeTarget is missing`);
+  }
+
+  const event: EventRow = {
+    v: ROW_VERSION,
+    processId,
+    sequence,
+    eventType,
+    payload,
+    ...(request.replay && { replayKey: request.replay.key }),
+    ...((semantics.terminal || semantics.wake) && { semantics }),
+    occurredAtMs: nowMs,
+    ...(lease && { fencingToken: lease.fencingToken }),
+    ...(semantics.wake &&
+      request.wakeTarget && {
+        wake: { wakeId: `wake:${hashOf([scopeId(request.wakeTarget), semantics.wake.dedupeKey])}`, target: request.wakeTarget },
+        pendingWake: sequence,
+      }),
+  };
+  const after: ProcessRow = {
+    ...process,
+    lastSequence: sequence,
+    updatedAtMs: nowMs,
+    ...(lease && { progressFence: lease.fencingToken }),
+    ...(semantics.terminal && { state: semantics.terminal.state, awaitOutput: semantics.terminal.awaitOutput }),
+    ...(eventType === CANCEL_REQUESTED && process.cancelRequested === undefined && { cancelRequested: cancelReason(payload) }),
+  };
+  const writes: Write[] = [
+    { table: "processes", put: after },
+    { table: "events", put: event },
+  ];
+  if (request.replay) {
+    const { key, payloadHash } = request.replay;
+    const row: ReplayRow = { v: ROW_VERSION, processId, replayKey: key, payloadHash, sequence };
+    writes.push({ table: "replays", put: row });
+  }
+  return { result: resultOf(after, event), process: after, writes };
+}
+
+/**
+ * A write whose first commit nobody heard of comes again after it released its own lease. When its very event is stored under
+ * its fence, and nobody has claimed since, it is not a stale owner's.
+ */
+function isOwnWriteAgain({ lease: row, replay, replayed }: AppendState, request: Append, lease: ProcessLease): boolean {
+  return (
+    replay !== undefined &&
+    replay.payloadHash === request.replay?.payloadHash &&
+    replayed?.fencingToken === lease.fencingToken &&
+    row?.fencingToken === lease.fencingToken &&
+    row.leaseToken === undefined
+  );
+}
+
+export function declaredType(name: string, registration: RegistrationRow | undefined): ProcessEventType | undefined {
+  return CORE_EVENT_TYPES.find((type) => type.name === name) ?? registration?.eventTypes.find((type) => type.name === name);
+}
+
+const DEFAULT_CANCEL_REASON = "cancel requested";
+
+function cancelReason(payload: JsonValue): string {
+  const reason = typeof payload === "object" && payload !== null && !Array.isArray(payload) ? payload.reason : undefined;
+  return typeof reason === "string" && reason !== "" ? reason : DEFAULT_CANCEL_REASON;
+}
+
+/** How the process ends: the selected value as an output, or wrapped by the declared state. An output of another state is refused. */
+function ending(
+  { state, awaitOutput: selector }: TerminalSpec,
+  payload: JsonValue,
+  eventType: string,
+): { state: TerminalState; awaitOutput: ProcessAwaitOutput } {
+  const value = selector === undefined ? payload : select(selector, payload);
+  const output = (selector === undefined ? undefined : asOutput(value)) ?? wrapped(state, value);
+  if (STATE_OF_OUTPUT[output.type] !== state) {
+    throw invalid(
+      `payload of event type "${eventType}" holds a ${output.type} output, but the type ends the process as ${state}`,
+    );
+  }
+  return { state, awaitOutput: output };
+}
+
+/** Which members each kind of output has; "json" ones may be left out. */
+const OUTPUT_MEMBERS = {
+  success: { required: [], json: ["control"] },
+  failure: { required: ["class", "code", "message"], json: ["raw", "control"] },
+  cancelled: { required: ["message"], json: ["raw", "control"] },
+} as const;
+
+/** The value as an output, if it is one; unknown members are left behind. */
+export function asOutput(value: JsonValue): ProcessAwaitOutput | undefined {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
+  const { type } = value;
+  if (typeof type !== "string" || !Object.hasOwn(OUTPUT_MEMBERS, type)) return undefined;
+  const members = OUTPUT_MEMBERS[type as keyof typeof OUTPUT_MEMBERS];
+  if (!members.required.every((name) => typeof value[name] === "string")) return undefined;
+  if (type === "success" && !Object.hasOwn(value, "value")) return undefined;
+  const names = ["type", ...(type === "success" ? ["value"] : []), ...members.required, ...members.json];
+  return Object.fromEntries(
+    names.filter((name) => Object.hasOwn(value, name)).map((name) => [name, value[name]]),
+  ) as unknown as ProcessAwaitOutput;
+}
+
+function wrapped(state: TerminalState, value: JsonValue): ProcessAwaitOutput {
+  if (state === "completed") return { type: "success", value };
+  const message = textOfJson(value);
+  return state === "failed"
+    ? { type: "failure", class: "execution", code: "process_failed", message, raw: value }
+    : { type: "cancelled", message, raw: value };
+}
+
+function waking(
+  { when, input, dedupeKey = "event_identity" }: WakeSpec,
+  payload: JsonValue,
+  identity: string,
+): Pick<ProcessEventSemantics, "wake"> {
+  if (when !== undefined && !isTruthy(select(when, payload))) return {};
+  const key =
+    dedupeKey === "event_identity"
+      ? identity
+      : "const" in dedupeKey
+        ? dedupeKey.const
+        : textOfJson(select(dedupeKey.selector, payload));
+  return { wake: { input: textOfJson(select(input, payload)), dedupeKey: key } };
+}
+
+export function eventOf(process: ProcessRow, row: EventRow): ProcessEvent {
+  return {
+    processId: row.processId,
+    sequence: row.sequence,
+    eventType: row.eventType,
+    payload: row.payload,
+    invocation: invocationOf(process, row),
+    semantics: row.semantics ?? {},
+    occurredAtMs: row.occurredAtMs,
+  };
+}
+
+function invocationOf(process: ProcessRow, { processId, sequence, eventType, replayKey }: EventRow): ProcessEventInvocation {
+  return {
+    scope: { sessionId: process.provenance.ownerScope.sessionId },
+    subject: { type: "process_event", processId, sequence, eventType },
+    causedBy: { type: "process", processId },
+    ...(replayKey !== undefined && { replayKey }),
+  };
+}
+
+/** The same for the first append and for every replay: all of it is stored. */
+function resultOf(process: ProcessRow, row: EventRow): ProcessEventAppendResult {
+  const event = eventOf(process, row);
+  const wake = row.semantics?.wake;
+  if (!row.wake || !wake) return { event };
+  const { causedBy } = process.provenance;
+  const wakeDelivery: ProcessWakeDelivery = {
+    wakeId: row.wake.wakeId,
+    targetSessionId: row.wake.target.sessionId,
+    targetScopeId: scopeId(row.wake.target),
+    processId: row.processId,
+    sequence: row.sequence,
+    eventType: row.eventType,
+    eventInvocation: invocationOf(process, row),
+    ...(causedBy && { processCausedBy: causedBy }),
+    dedupeKey: wake.dedupeKey,
+    input: wake.input,
+    createdAtMs: row.occurredAtMs,
+  };
+  return { event, wakeDelivery };
+}
+
+function conflict(replayKey: string, sequence: number): HoldfastError {
+  return new HoldfastError("conflict", `replay key "${replayKey}" conflicts with an existing event`, {
+    details: { replayKey, sequence },
+  });
+}

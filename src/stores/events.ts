@@ -1,0 +1,221 @@
+import { checkId, checkWhole, membersOf } from "../domain/check.js";
+import { HoldfastError, invalid } from "../domain/errors.js";
+import {
+  isCoreEventType,
+  type ProcessEvent,
+  type ProcessEventAppendRequest,
+  type ProcessEventAppendResult,
+  TERMINAL_EVENT,
+} from "../domain/event.js";
+import type { JsonValue } from "../domain/json.js";
+import { checkLease, type ProcessLease } from "../domain/lease.js";
+import { type ProcessAwaitOutput, type ProcessRecord, STATE_OF_OUTPUT } from "../domain/process.js";
+import { checkScope } from "../domain/scope.js";
+import type { Limits } from "../domain/time.js";
+import type { Change } from "../ports/notices.js";
+import type { Reader } from "../ports/storage.js";
+import { accept, type Command, type Corridor, later, refuse } from "./command.js";
+import { type Append, type AppendState, append, asOutput, eventOf } from "./events.rules.js";
+import { released } from "./leases.rules.js";
+import type { PayloadSchemas } from "./payload-schema.js";
+import { hashOf, recordOf, unknownProcess } from "./processes.rules.js";
+import { admitPayload } from "./registration.js";
+import { type EventRow, loadRow, loadRows, type ProcessRow, type RegistrationRow } from "./schema.js";
+
+const APPEND_TABLES = ["processes", "registrations", "events", "replays", "leases"] as const;
+
+async function loadAppend(reader: Reader, { processId, eventType, replay, lease }: Append): Promise<AppendState> {
+  const [process, registration, leaseRow, replayRow] = await Promise.all([
+    loadRow(reader, "processes", processId),
+    isCoreEventType(eventType) ? undefined : loadRow(reader, "registrations", processId),
+    lease ? loadRow(reader, "leases", processId) : undefined,
+    replay ? loadRow(reader, "replays", [processId, replay.key]) : undefined,
+  ]);
+  const replayed = replayRow && (await loadRow(reader, "events", [processId, replayRow.sequence]));
+  if (replayRow && !replayed) {
+    throw new HoldfastError("read-failed", `event ${replayRow.sequence} of process "${processId}" is missing`, {
+      details: { table: "events", key: [processId, replayRow.sequence] },
+    });
+  }
+  return { process, registration, lease: leaseRow, replay: replayRow, replayed };
+}
+
+type WithSchemas<T> = T & { schemas: PayloadSchemas };
+
+export const appendEvent: Command<WithSchemas<Append>, AppendState, ProcessEventAppendResult> = {
+  tables: APPEND_TABLES,
+  load: loadAppend,
+  decide(state, { schemas, ...request }, nowMs) {
+    const appended = append(state, request, schemas.engine, nowMs);
+    if (!appended) return later(schemas.load);
+    return accept(appended.result, appended.writes, appended.writes.length > 0 ? [eventChange(appended.result.event)] : []);
+  },
+  repeatable: ({ replay }) => replay !== undefined,
+};
+
+/** The terminal event; under a lease it hands the lease back in the same transaction. */
+export const completeProcess: Command<Append, { append: AppendState; registration: RegistrationRow | undefined }, ProcessRecord> =
+  {
+    tables: APPEND_TABLES,
+    async load(reader, input) {
+      const [state, registration] = await Promise.all([
+        loadAppend(reader, input),
+        loadRow(reader, "registrations", input.processId),
+      ]);
+      return { append: state, registration };
+    },
+    decide({ append: state, registration }, input, nowMs) {
+      const appended = append(state, input, undefined, nowMs);
+      if (!appended || !registration) return refuse(new HoldfastError("internal", "a core event type asked for a schema"));
+      const writes = [...appended.writes];
+      const changes: Change[] = appended.writes.length > 0 ? [eventChange(appended.result.event)] : [];
+      if (input.lease && state.lease?.leaseToken !== undefined) {
+        writes.push({ table: "leases", put: released(state.lease, true) });
+        changes.push({ about: "lease", id: input.processId });
+      }
+      return accept(recordOf(appended.process, registration), writes, changes);
+    },
+    repeatable: () => true,
+  };
+
+/** Takes a wake off the list of those that wait; the event stays as it is. A sequence that is no wake is left alone. */
+export const ackWake: Command<
+  { processId: string; sequence: number },
+  { process: ProcessRow | undefined; event: EventRow | undefined },
+  void
+> = {
+  tables: ["processes", "events"],
+  async load(reader, { processId, sequence }) {
+    const [process, event] = await Promise.all([
+      loadRow(reader, "processes", processId),
+      loadRow(reader, "events", [processId, sequence]),
+    ]);
+    return { process, event };
+  },
+  decide({ process, event }, { processId }) {
+    if (!process) return refuse(unknownProcess(processId));
+    if (event?.pendingWake === undefined) return accept(undefined);
+    const { pendingWake: _, ...acknowledged } = event;
+    return accept(undefined, [{ table: "events", put: acknowledged as EventRow }]);
+  },
+  repeatable: () => true,
+};
+
+/** Events behind a sequence, with the process's row of the same moment. */
+export interface EventPage {
+  process: ProcessRow;
+  events: ProcessEvent[];
+}
+
+export async function readEvents(reader: Reader, processId: string, afterSequence: number, limit?: number): Promise<EventPage> {
+  const [process, rows] = await Promise.all([
+    loadRow(reader, "processes", processId),
+    loadRows(reader, "events", { prefix: [processId], after: [processId, afterSequence], ...(limit !== undefined && { limit }) }),
+  ]);
+  if (!process) throw unknownProcess(processId);
+  return { process, events: rows.map((row) => eventOf(process, row)) };
+}
+
+/** What a replay key stands for, if anything is stored under it. */
+export async function readReplay(reader: Reader, processId: string, replayKey: string): Promise<EventRow | undefined> {
+  const replay = await loadRow(reader, "replays", [processId, replayKey]);
+  return replay && (await loadRow(reader, "events", [processId, replay.sequence]));
+}
+
+export interface EventMethods {
+  appendEvent(processId: string, request: ProcessEventAppendRequest): Promise<ProcessEventAppendResult>;
+  eventsAfter(processId: string, afterSequence: number, options?: { limit?: number }): Promise<ProcessEvent[]>;
+  wakeEventsAfter(processId: string, afterSequence: number): Promise<ProcessEvent[]>;
+  ackWake(processId: string, sequence: number): Promise<void>;
+  completeProcess(processId: string, output: ProcessAwaitOutput, options?: { lease?: ProcessLease }): Promise<ProcessRecord>;
+}
+
+export function eventMethods(corridor: Corridor, limits: Limits, schemas: PayloadSchemas): EventMethods {
+  const id = (field: string, value: unknown) => checkId(field, value, limits.idLength);
+  return {
+    async appendEvent(processId, request) {
+      const known = id("processId", processId);
+      const m = membersOf("request", request, ["eventType", "payload", "replayKey", "wakeTarget", "lease"]);
+      const eventType = id("request.eventType", m.eventType);
+      const payload = admitPayload(m.payload, "request.payload", limits);
+      const input: WithSchemas<Append> = {
+        processId: known,
+        eventType,
+        payload,
+        ...(m.replayKey !== undefined && { replay: replayOf(checkReplayKey(known, m.replayKey, limits), eventType, payload) }),
+        ...(m.wakeTarget !== undefined && { wakeTarget: checkScope("request.wakeTarget", m.wakeTarget, limits.idLength) }),
+        ...(m.lease !== undefined && { lease: leaseFor(known, "request.lease", m.lease, limits) }),
+        schemas,
+      };
+      return await corridor.run(appendEvent, input, { size: sizeOf(payload) });
+    },
+    async completeProcess(processId, output, options = {}) {
+      const known = id("processId", processId);
+      const { lease } = membersOf("options", options, ["lease"]);
+      const awaitOutput = asOutput(admitPayload(output, "output", limits));
+      if (!awaitOutput)
+        throw invalid(
+          "output must be a success with a value, a failure with class, code and message, or a cancelled with a message",
+        );
+      const eventType = TERMINAL_EVENT[STATE_OF_OUTPUT[awaitOutput.type]];
+      const payload = { awaitOutput } as unknown as JsonValue;
+      const input: Append = {
+        processId: known,
+        eventType,
+        payload,
+        replay: replayOf(`process:${known}:terminal:${eventType}`, eventType, payload),
+        ...(lease !== undefined && { lease: leaseFor(known, "options.lease", lease, limits) }),
+      };
+      return await corridor.run(completeProcess, input, { size: sizeOf(payload) });
+    },
+    async eventsAfter(processId, afterSequence, options = {}) {
+      const known = id("processId", processId);
+      const after = checkWhole("afterSequence", afterSequence, 0);
+      const { limit } = membersOf("options", options, ["limit"]);
+      const most = limit === undefined ? undefined : checkWhole("options.limit", limit, 0);
+      return (await corridor.query(["processes", "events"], (reader) => readEvents(reader, known, after, most))).events;
+    },
+    async wakeEventsAfter(processId, afterSequence) {
+      const known = id("processId", processId);
+      const after = checkWhole("afterSequence", afterSequence, 0);
+      return await corridor.query(["processes", "events"], async (reader) => {
+        const [process, rows] = await Promise.all([
+          loadRow(reader, "processes", known),
+          loadRows(reader, "events", { index: "pendingWakes", prefix: [known], after: [known, after] }),
+        ]);
+        if (!process) throw unknownProcess(known);
+        return rows.map((row) => eventOf(process, row));
+      });
+    },
+    async ackWake(processId, sequence) {
+      await corridor.run(ackWake, { processId: id("processId", processId), sequence: checkWhole("sequence", sequence, 0) });
+    },
+  };
+}
+
+function replayOf(key: string, eventType: string, payload: JsonValue): NonNullable<Append["replay"]> {
+  return { key, payloadHash: hashOf([eventType, payload]) };
+}
+
+/** The part that names the process itself, as holdfast's own keys do, is not counted. */
+function checkReplayKey(processId: string, value: unknown, limits: Limits): string {
+  const prefix = `process:${processId}:`;
+  const uncounted = typeof value === "string" && value.startsWith(prefix) ? prefix.length + "step:".length : 0;
+  return checkId("request.replayKey", value, limits.idLength + uncounted);
+}
+
+/** A lease fences its own process only. */
+function leaseFor(processId: string, field: string, value: unknown, limits: Limits): ProcessLease {
+  const lease = checkLease(field, value, limits.idLength);
+  if (lease.processId !== processId) throw invalid(`${field}.processId must be the process that is written to`);
+  return lease;
+}
+
+/** Near enough to bound a group. */
+function sizeOf(payload: JsonValue): number {
+  return JSON.stringify(payload).length;
+}
+
+function eventChange({ processId, sequence }: ProcessEvent): Change {
+  return { about: "event", id: processId, sequence };
+}

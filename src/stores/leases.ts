@@ -1,0 +1,200 @@
+import { checkId, checkWhole, membersOf } from "../domain/check.js";
+import { HoldfastError } from "../domain/errors.js";
+import { checkLease, type ProcessLease, type ProcessLeaseCompletion } from "../domain/lease.js";
+import type { Limits } from "../domain/time.js";
+import type { Change } from "../ports/notices.js";
+import type { Reader, Write } from "../ports/storage.js";
+import { accept, type Command, type Corridor, refuse } from "./command.js";
+import { fence, grant, type Host, isLive, leaseLost, leaseOf, released, renewed } from "./leases.rules.js";
+import { unknownProcess } from "./processes.rules.js";
+import { type LeaseRow, loadRow, type ProcessRow, ROW_VERSION, sortOut } from "./schema.js";
+
+export interface ClaimProcessLease {
+  processId: string;
+  ownerId: string;
+  ttlMs: number;
+  nonce: string;
+  host?: Host;
+}
+
+/** The lease, and what a runner wants to know at this moment. `process` is its row as it stands. */
+export interface ClaimReply {
+  lease: ProcessLease;
+  process: ProcessRow;
+  /** Claims in a row before this one that ended out of order and left nothing stored. */
+  fruitless: number;
+}
+
+export const claimProcessLease: Command<
+  ClaimProcessLease,
+  { process: ProcessRow | undefined; lease: LeaseRow | undefined; farewell: boolean },
+  ClaimReply
+> = {
+  tables: ["processes", "leases", "hosts"],
+  async load(reader, { processId }) {
+    const [process, lease] = await Promise.all([loadRow(reader, "processes", processId), loadRow(reader, "leases", processId)]);
+    const farewell = lease?.bootId !== undefined && (await reader.get("hosts", lease.bootId)) !== undefined;
+    return { process, lease, farewell };
+  },
+  decide({ process, lease, farewell }, input, nowMs) {
+    if (!process) return refuse(unknownProcess(input.processId));
+    if (process.state !== "running") {
+      return refuse(
+        new HoldfastError("terminal", `process "${input.processId}" is already terminal`, { details: { state: process.state } }),
+      );
+    }
+    const { processId: resource, ...claim } = input;
+    const row = grant(
+      lease,
+      { resource, ...claim },
+      { farewell, ...(process.progressFence !== undefined && { progressFence: process.progressFence }) },
+      nowMs,
+    );
+    if (row instanceof HoldfastError) return refuse(row);
+    return accept(
+      { lease: leaseOf(row), process, fruitless: row.fruitless },
+      [{ table: "leases", put: row }],
+      [leaseChange(resource)],
+    );
+  },
+};
+
+export type Renewal = { lease: ProcessLease } | { lost: HoldfastError };
+
+/** All leases of one host in one transaction; each stands or falls alone. */
+export const renewLeases: Command<{ leases: readonly ProcessLease[]; ttlMs: number }, (LeaseRow | undefined)[], Renewal[]> = {
+  tables: ["leases"],
+  load: (reader, { leases }) => Promise.all(leases.map(({ processId }) => loadRow(reader, "leases", processId))),
+  decide(rows, { leases, ttlMs }, nowMs) {
+    const writes: Write[] = [];
+    const renewals = leases.map((lease, at): Renewal => {
+      const held = fence(rows[at], lease, nowMs);
+      if (held instanceof HoldfastError) return { lost: held };
+      const row = renewed(held, ttlMs, nowMs);
+      writes.push({ table: "leases", put: row });
+      return { lease: leaseOf(row) };
+    });
+    return accept(renewals, writes);
+  },
+  repeatable: () => true,
+};
+
+/** Hands leases back; one whose token is not the stored one is left alone. `inOrder: false` counts as an attempt of the owner. */
+export const releaseLeases: Command<
+  { leases: readonly ProcessLeaseCompletion[]; inOrder: boolean },
+  (LeaseRow | undefined)[],
+  void
+> = {
+  tables: ["leases"],
+  load: (reader, { leases }) => Promise.all(leases.map(({ processId }) => loadRow(reader, "leases", processId))),
+  decide(rows, { leases, inOrder }) {
+    const ours = rows.filter(
+      (row, at): row is LeaseRow => row?.leaseToken !== undefined && row.leaseToken === leases[at]?.leaseToken,
+    );
+    return accept(
+      undefined,
+      ours.map((row) => ({ table: "leases", put: released(row, inOrder) })),
+      ours.map(({ resource }) => leaseChange(resource)),
+    );
+  },
+  repeatable: () => true,
+};
+
+/**
+ * Frees what a host that is gone still holds, and forgets its farewell. Its owner's token dies with it, so whatever still
+ * runs there is refused. Only for a boot whose Web Lock is free, that said goodbye, or that is the caller itself.
+ */
+export const freeHost: Command<{ bootId: string; self?: boolean }, { leases: LeaseRow[]; farewell: boolean }, string[]> = {
+  tables: ["leases", "hosts"],
+  async load(reader, { bootId }) {
+    const [leases, farewell] = await Promise.all([
+      reader.range("leases", { index: "byBoot", prefix: [bootId] }),
+      reader.get("hosts", bootId),
+    ]);
+    return { leases: sortOut("leases", leases).readable, farewell: farewell !== undefined };
+  },
+  decide({ leases, farewell }, { bootId, self }) {
+    const writes: Write[] = leases.map((row) => ({ table: "leases", put: released(row, farewell || self === true) }));
+    if (farewell) writes.push({ table: "hosts", drop: bootId });
+    const resources = leases.map(({ resource }) => resource);
+    return accept(resources, writes, resources.map(leaseChange));
+  },
+  repeatable: () => true,
+};
+
+/**
+ * A page that is about to go says so in one blind write: it needs no answer from the storage first, which would not come in time.
+ * Its leases count as ended in order, and whoever reads the row frees them.
+ */
+export const bidFarewell: Command<{ hostId: string; bootId: string; atMs: number }, void, void> = {
+  tables: ["hosts"],
+  load: async () => undefined,
+  decide: (_, { hostId, bootId, atMs }) =>
+    accept(
+      undefined,
+      [{ table: "hosts", put: { v: ROW_VERSION, bootId, hostId, endedAtMs: atMs } }],
+      [{ about: "host", id: bootId }],
+    ),
+  repeatable: () => true,
+  durability: "relaxed",
+};
+
+/** All held leases of runners, and the boots that said goodbye. What cannot be read is left to those who can. */
+export async function readHeldLeases(reader: Reader): Promise<{ held: LeaseRow[]; farewells: string[] }> {
+  const [held, hosts] = await Promise.all([reader.range("leases", { index: "byBoot" }), reader.range("hosts", {})]);
+  return { held: sortOut("leases", held).readable, farewells: sortOut("hosts", hosts).readable.map(({ bootId }) => bootId) };
+}
+
+export interface LeaseMethods {
+  getLease(processId: string): Promise<Omit<ProcessLease, "leaseToken"> | undefined>;
+  claimProcessLease(processId: string, ownerId: string, ttlMs: number): Promise<ProcessLease>;
+  renewProcessLease(lease: ProcessLease, ttlMs: number): Promise<ProcessLease>;
+  completeProcessLease(completion: ProcessLeaseCompletion): Promise<void>;
+}
+
+export function leaseMethods(corridor: Corridor, limits: Limits, newNonce: () => string): LeaseMethods {
+  return {
+    async getLease(processId) {
+      const resource = checkId("processId", processId, limits.idLength);
+      const row = await corridor.query(["leases"], async (reader, now) => {
+        const stored = await loadRow(reader, "leases", resource);
+        return isLive(stored, now()) ? stored : undefined;
+      });
+      if (!row) return undefined;
+      const { leaseToken: _, ...shown } = leaseOf(row);
+      return shown;
+    },
+    async claimProcessLease(processId, ownerId, ttlMs) {
+      const input = {
+        processId: checkId("processId", processId, limits.idLength),
+        ownerId: checkId("ownerId", ownerId, limits.idLength),
+        ttlMs: checkTtl(ttlMs),
+        nonce: newNonce(),
+      };
+      return (await corridor.run(claimProcessLease, input)).lease;
+    },
+    async renewProcessLease(lease, ttlMs) {
+      const presented = checkLease("lease", lease, limits.idLength);
+      const [renewal] = await corridor.run(renewLeases, { leases: [presented], ttlMs: checkTtl(ttlMs) });
+      if (renewal && "lease" in renewal) return renewal.lease;
+      throw renewal?.lost ?? leaseLost(presented.processId);
+    },
+    async completeProcessLease(completion) {
+      const { processId, leaseToken } = membersOf("completion", completion, ["processId", "leaseToken"]);
+      const lease = {
+        processId: checkId("completion.processId", processId, limits.idLength),
+        leaseToken: checkId("completion.leaseToken", leaseToken, limits.idLength),
+      };
+      await corridor.run(releaseLeases, { leases: [lease], inOrder: true });
+    },
+  };
+}
+
+/** A time to live that keeps the expiry a safe integer. */
+function checkTtl(value: unknown): number {
+  return checkWhole("ttlMs", value, 0, 1e15);
+}
+
+function leaseChange(resource: string): Change {
+  return { about: "lease", id: resource };
+}

@@ -1,0 +1,92 @@
+import { sha256 } from "@noble/hashes/sha2.js";
+import { bytesToHex, utf8ToBytes } from "@noble/hashes/utils.js";
+import { HoldfastError } from "../domain/errors.js";
+import { CORE_EVENT_TYPES } from "../domain/event.js";
+import { canonicalText, type JsonValue } from "../domain/json.js";
+import {
+  handlerOf,
+  type ProcessExternalRef,
+  type ProcessHandleDescriptor,
+  type ProcessProgress,
+  type ProcessRecord,
+  type ProcessRegistration,
+} from "../domain/process.js";
+import { type ProcessScope, scopeId } from "../domain/scope.js";
+import type { Write } from "../ports/storage.js";
+import { type GrantRow, type ProcessRow, type RegistrationRow, ROW_VERSION } from "./schema.js";
+
+/** A registration with its defaults filled in, checked, and hashed over exactly that. */
+export type PreparedRegistration = Required<ProcessRegistration> & { registrationHash: string };
+
+export function hashOf(value: JsonValue): string {
+  return bytesToHex(sha256(utf8ToBytes(canonicalText(value))));
+}
+
+export function hashRegistration(registration: Required<ProcessRegistration>): string {
+  const { id, input, eventTypes, provenance } = registration;
+  return hashOf({ id, input, eventTypes, provenance } as unknown as JsonValue);
+}
+
+export function newProcess(
+  registration: PreparedRegistration,
+  nowMs: number,
+): { process: ProcessRow; registration: RegistrationRow } {
+  const { id: processId, input, eventTypes, provenance, registrationHash } = registration;
+  const handler = handlerOf(input);
+  return {
+    process: {
+      v: ROW_VERSION,
+      processId,
+      registrationHash,
+      provenance,
+      ...(handler !== undefined && { handler }),
+      inputType: input.type,
+      createdAtMs: nowMs,
+      updatedAtMs: nowMs,
+      state: "running",
+      lastSequence: 0,
+    },
+    registration: { v: ROW_VERSION, processId, sessionId: provenance.ownerScope.sessionId, input, eventTypes },
+  };
+}
+
+/** The same registration again changes nothing; another one under the same id is refused. */
+export function sameRegistration(stored: ProcessRow, registration: PreparedRegistration): true | HoldfastError {
+  if (stored.registrationHash === registration.registrationHash) return true;
+  return new HoldfastError("conflict", `process "${stored.processId}" is registered otherwise: registration hash conflict`, {
+    details: { processId: stored.processId },
+  });
+}
+
+export function recordOf(process: ProcessRow, registration: RegistrationRow): ProcessRecord {
+  const { state, awaitOutput } = process;
+  return {
+    id: process.processId,
+    registrationHash: process.registrationHash,
+    input: registration.input,
+    eventTypes: structuredClone([...registration.eventTypes, ...CORE_EVENT_TYPES]),
+    provenance: process.provenance,
+    createdAtMs: process.createdAtMs,
+    updatedAtMs: process.updatedAtMs,
+    ...(process.externalRef && { externalRef: process.externalRef }),
+    status: state === "running" || !awaitOutput ? { state: "running" } : { state, awaitOutput },
+    ...(process.progress && { progress: process.progress }),
+  };
+}
+
+export function withExternalRef(process: ProcessRow, externalRef: ProcessExternalRef, nowMs: number): ProcessRow {
+  return { ...process, externalRef, updatedAtMs: nowMs };
+}
+
+export function withProgress(process: ProcessRow, progress: Omit<ProcessProgress, "atMs">, nowMs: number): ProcessRow {
+  return { ...process, progress: { ...progress, atMs: nowMs }, updatedAtMs: nowMs };
+}
+
+export function grantWrite(scope: ProcessScope, processId: string, descriptor: ProcessHandleDescriptor): Write {
+  const row: GrantRow = { v: ROW_VERSION, scopeId: scopeId(scope), processId, sessionId: scope.sessionId, descriptor };
+  return { table: "grants", put: row };
+}
+
+export function unknownProcess(processId: string): HoldfastError {
+  return new HoldfastError("not-found", `unknown process "${processId}"`, { details: { processId } });
+}

@@ -1,0 +1,235 @@
+import { asHoldfastError, type ErrorCode, HoldfastError } from "../domain/errors.js";
+import type { ProcessEventSemantics, ProcessEventType } from "../domain/event.js";
+import type { JsonValue } from "../domain/json.js";
+import type {
+  ProcessAwaitOutput,
+  ProcessExternalRef,
+  ProcessHandleDescriptor,
+  ProcessInput,
+  ProcessProgress,
+  ProcessProvenance,
+  ProcessState,
+} from "../domain/process.js";
+import type { ProcessScope } from "../domain/scope.js";
+import type { Key, Query, Reader, Row, StorageSchema, TableSchema } from "../ports/storage.js";
+
+/**
+ * Tables, keys and indexes on disk; docs/storage-port.md explains them for other programs. A row that every append rewrites
+ * stays small and in few indexes: what never changes of a process (its input) is a row of its own.
+ * Columns that exist only while something is so (`pendingWake`, `bootId`) keep an index as small as what it finds.
+ */
+export const TABLES = {
+  processes: { key: ["processId"], indexes: { byState: ["state", "processId"] } },
+  registrations: { key: ["processId"], indexes: { bySession: ["sessionId", "processId"] } },
+  events: { key: ["processId", "sequence"], indexes: { pendingWakes: ["processId", "pendingWake"] } },
+  replays: { key: ["processId", "replayKey"] },
+  grants: {
+    key: ["scopeId", "processId"],
+    indexes: { byProcess: ["processId", "sessionId", "scopeId"], bySession: ["sessionId", "scopeId", "processId"] },
+  },
+  leases: { key: ["resource"], indexes: { byBoot: ["bootId", "resource"] } },
+  hosts: { key: ["bootId"] },
+} as const satisfies Record<string, TableSchema>;
+
+export type TableName = keyof typeof TABLES;
+
+export const SCHEMA: StorageSchema = { version: 1, tables: TABLES };
+
+/** The shape version that this code writes into `v`. A change of shape raises SCHEMA.version too. */
+export const ROW_VERSION = 1;
+
+export interface ProcessRow extends Row {
+  readonly processId: string;
+  readonly registrationHash: string;
+  readonly provenance: ProcessProvenance;
+  /** The handler that runs it, where one does. */
+  readonly handler?: string;
+  /** "external" and "session_turn" are not for every host. */
+  readonly inputType: ProcessInput["type"];
+  readonly createdAtMs: number;
+  readonly updatedAtMs: number;
+  readonly externalRef?: ProcessExternalRef;
+  readonly state: ProcessState;
+  /** Only when it has ended. */
+  readonly awaitOutput?: ProcessAwaitOutput;
+  readonly progress?: ProcessProgress;
+  /** Of the newest event; 0 before the first. */
+  readonly lastSequence: number;
+  /** The reason of the first cancel request. */
+  readonly cancelRequested?: string;
+  /** The fencing token under which a lease holder last stored an event. */
+  readonly progressFence?: number;
+}
+
+/** What may be large and never changes of a process: an append reads it only for a declared event type, and never writes it. */
+export interface RegistrationRow extends Row {
+  readonly processId: string;
+  readonly sessionId: string;
+  readonly input: ProcessInput;
+  /** Only the declared ones: a later version may add to the core types. */
+  readonly eventTypes: readonly ProcessEventType[];
+}
+
+export interface EventRow extends Row {
+  readonly processId: string;
+  readonly sequence: number;
+  readonly eventType: string;
+  readonly payload: JsonValue;
+  readonly replayKey?: string;
+  readonly semantics?: ProcessEventSemantics;
+  readonly occurredAtMs: number;
+  /** Of the lease that it was stored under. */
+  readonly fencingToken?: number;
+  /** Whom its wake went to. */
+  readonly wake?: { readonly wakeId: string; readonly target: ProcessScope };
+  /** The sequence again, only while its wake is not acknowledged. */
+  readonly pendingWake?: number;
+}
+
+export interface ReplayRow extends Row {
+  readonly processId: string;
+  readonly replayKey: string;
+  /** SHA-256 hex of the canonical [event type, payload]. */
+  readonly payloadHash: string;
+  readonly sequence: number;
+}
+
+export interface GrantRow extends Row {
+  readonly scopeId: string;
+  readonly processId: string;
+  readonly sessionId: string;
+  readonly descriptor: ProcessHandleDescriptor;
+}
+
+/** Kept for ever, because its fencing token must never go back. */
+export interface LeaseRow extends Row {
+  /** A process id; other kinds of resource have a prefix of their own. */
+  readonly resource: string;
+  readonly fencingToken: number;
+  readonly claimedAtMs: number;
+  readonly expiresAtMs: number;
+  /** Only while it is held. */
+  readonly ownerId?: string;
+  readonly leaseToken?: string;
+  /** Only while it is held by a host's runner: how a dead host's leases are found. */
+  readonly hostId?: string;
+  readonly bootId?: string;
+  /** Only while its host holds a Web Lock: without one, a free lock says nothing of its life. */
+  readonly locked?: 1;
+  /** Claims in a row, before the last one, that ended out of order and left nothing stored. */
+  readonly fruitless: number;
+  /** Only after a release by an owner that ended in order. */
+  readonly endedInOrder?: 1;
+}
+
+/** A page that ended in order and could not wait to hand its leases back. */
+export interface HostRow extends Row {
+  readonly bootId: string;
+  readonly hostId: string;
+  readonly endedAtMs: number;
+}
+
+interface Rows {
+  processes: ProcessRow;
+  registrations: RegistrationRow;
+  events: EventRow;
+  replays: ReplayRow;
+  grants: GrantRow;
+  leases: LeaseRow;
+  hosts: HostRow;
+}
+
+type ColumnType = "string" | "number" | "object" | "any";
+
+/** What the code cannot go on without; `?` marks a column that may be missing. */
+const COLUMNS: Readonly<Record<TableName, Readonly<Record<string, ColumnType | `${ColumnType}?`>>>> = {
+  processes: {
+    processId: "string",
+    registrationHash: "string",
+    provenance: "object",
+    handler: "string?",
+    inputType: "string",
+    createdAtMs: "number",
+    updatedAtMs: "number",
+    externalRef: "object?",
+    state: "string",
+    awaitOutput: "object?",
+    progress: "object?",
+    lastSequence: "number",
+    cancelRequested: "string?",
+    progressFence: "number?",
+  },
+  registrations: { processId: "string", sessionId: "string", input: "object", eventTypes: "object" },
+  events: {
+    processId: "string",
+    sequence: "number",
+    eventType: "string",
+    payload: "any",
+    replayKey: "string?",
+    semantics: "object?",
+    occurredAtMs: "number",
+    wake: "object?",
+    fencingToken: "number?",
+  },
+  replays: { processId: "string", replayKey: "string", payloadHash: "string", sequence: "number" },
+  grants: { scopeId: "string", processId: "string", sessionId: "string", descriptor: "object" },
+  leases: {
+    resource: "string",
+    fencingToken: "number",
+    claimedAtMs: "number",
+    expiresAtMs: "number",
+    ownerId: "string?",
+    leaseToken: "string?",
+    hostId: "string?",
+    bootId: "string?",
+    fruitless: "number",
+  },
+  hosts: { bootId: "string", hostId: "string", endedAtMs: "number" },
+};
+
+/** A stored row as this code knows it; one of a newer shape is `version`, one that is broken `read-failed`. */
+export function readRow<T extends TableName>(table: T, row: Row): Rows[T] {
+  const fault = (code: ErrorCode, message: string) =>
+    new HoldfastError(code, message, { details: { table, key: keyText(table, row) } });
+  if (typeof row.v !== "number") throw fault("read-failed", `a row of ${table} has no shape version`);
+  if (row.v > ROW_VERSION)
+    throw fault("version", `a row of ${table} was written by a newer holdfast (shape ${row.v}, known ${ROW_VERSION})`);
+  for (const [column, wanted] of Object.entries(COLUMNS[table])) {
+    const value = row[column];
+    if (value === undefined && wanted.endsWith("?")) continue;
+    const type = wanted.replace("?", "");
+    const fits = type === "any" ? value !== undefined : value !== null && typeof value === type;
+    if (!fits) throw fault("read-failed", `a row of ${table} has a broken column ${column}`);
+  }
+  return row as Rows[T];
+}
+
+export async function loadRow<T extends TableName>(reader: Reader, table: T, key: Key): Promise<Rows[T] | undefined> {
+  const row = await reader.get(table, key);
+  return row === undefined ? undefined : readRow(table, row);
+}
+
+export async function loadRows<T extends TableName>(reader: Reader, table: T, query: Query): Promise<Rows[T][]> {
+  return (await reader.range(table, query)).map((row) => readRow(table, row));
+}
+
+/** For whoever looks at many rows of many owners: one that cannot be read is told apart and harms no other. */
+export function sortOut<T extends TableName>(
+  table: T,
+  rows: readonly Row[],
+): { readable: Rows[T][]; faulted: { row: Row; code: ErrorCode }[] } {
+  const readable: Rows[T][] = [];
+  const faulted: { row: Row; code: ErrorCode }[] = [];
+  for (const row of rows) {
+    try {
+      readable.push(readRow(table, row));
+    } catch (error) {
+      faulted.push({ row, code: asHoldfastError(error, "read-failed", `a row of ${table} cannot be read`).code });
+    }
+  }
+  return { readable, faulted };
+}
+
+function keyText(table: TableName, row: Row): string {
+  return JSON.stringify(TABLES[table].key.map((column) => row[column] ?? null));
+}

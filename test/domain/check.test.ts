@@ -1,0 +1,170 @@
+import { describe, expect, it } from "vitest";
+import {
+  checkFunction,
+  checkId,
+  checkList,
+  checkOneOf,
+  checkSignal,
+  checkText,
+  checkWhole,
+  membersOf,
+} from "../../src/domain/check.js";
+import { checkLease } from "../../src/domain/lease.js";
+import { checkScope, scopeId } from "../../src/domain/scope.js";
+
+const refused = (message: string) => expect.objectContaining({ code: "invalid", message: expect.stringContaining(message) });
+const trap = () => {
+  throw new Error("trapped");
+};
+const hostile = new Proxy({}, { get: trap, ownKeys: trap, getPrototypeOf: trap, has: trap });
+
+describe("an id", () => {
+  it.each(["a", "x".repeat(8), " a ", "ä/😀"])("may be %j", (value) => {
+    expect(checkId("id", value, 8)).toBe(value);
+  });
+
+  it.each<[unknown, string]>([
+    ["", "id must be a non-empty string"],
+    [" \t\n", "id must be a non-empty string"],
+    [undefined, "id must be a non-empty string"],
+    [7, "id must be a non-empty string"],
+    [Object("boxed"), "id must be a non-empty string"],
+    ["x".repeat(9), "id must be at most 8 characters long"],
+    [`${"😀".repeat(4)}x`, "id must be at most 8 characters long"],
+    ["a\ud800", "id must not contain a lone surrogate"],
+  ])("%j is refused", (value, message) => {
+    expect(() => checkId("id", value, 8)).toThrow(refused(message));
+  });
+});
+
+describe("a text", () => {
+  it.each(["", "  ", "a", "x".repeat(8)])("may be %j", (value) => {
+    expect(checkText("note", value, 8)).toBe(value);
+  });
+
+  it.each<[unknown, string]>([
+    [undefined, "note must be a string"],
+    [null, "note must be a string"],
+    ["x".repeat(9), "note must be at most 8 characters long"],
+    [" ".repeat(9), "note must be at most 8 characters long"],
+    ["\ud800", "note must not contain a lone surrogate"],
+  ])("%j is refused", (value, message) => {
+    expect(() => checkText("note", value, 8)).toThrow(refused(message));
+  });
+});
+
+describe("a whole number", () => {
+  it.each([1, 5, 10])("may be %d", (value) => {
+    expect(checkWhole("n", value, 1, 10)).toBe(value);
+  });
+
+  it("is 0 and never -0", () => {
+    expect(Object.is(checkWhole("n", -0, 0), 0)).toBe(true);
+  });
+
+  it.each([0, 11, 1.5, Number.NaN, Number.POSITIVE_INFINITY, "1", null, undefined, 1n, Object(1)])(
+    "%s is refused with the range",
+    (value) => {
+      expect(() => checkWhole("n", value, 1, 10)).toThrow(refused("n must be a whole number from 1 to 10"));
+    },
+  );
+
+  it("is a safe one", () => {
+    expect(checkWhole("n", Number.MAX_SAFE_INTEGER, 0)).toBe(Number.MAX_SAFE_INTEGER);
+    expect(() => checkWhole("n", Number.MAX_SAFE_INTEGER + 1, 0)).toThrow(refused("n must be a whole number from 0 up"));
+  });
+});
+
+describe("other arguments", () => {
+  it("one of a few is exactly one of them", () => {
+    expect(checkOneOf("state", "b", ["a", "b"])).toBe("b");
+    for (const value of ["c", "A", undefined, ["a"], 0])
+      expect(() => checkOneOf("state", value, ["a", "b"])).toThrow(refused("state must be one of a, b"));
+  });
+
+  it("a function is one", () => {
+    expect(() => checkFunction("run", {} as never)).toThrow(refused("run must be a function"));
+  });
+
+  it("a signal is one, or there is none", () => {
+    const { signal } = new AbortController();
+    expect(checkSignal("signal", signal)).toBe(signal);
+    expect(checkSignal("signal", undefined)).toBeUndefined();
+    for (const value of [null, {}, "abort", true, new AbortController()])
+      expect(() => checkSignal("signal", value)).toThrow(refused("signal must be an AbortSignal"));
+    expect(() => checkSignal("signal", hostile)).toThrow(refused("signal could not be read"));
+  });
+
+  it("members are read once each, and the object must be one", () => {
+    let asked = 0;
+    const value = {
+      get a() {
+        return ++asked;
+      },
+    };
+    expect(membersOf("options", value, ["a", "b"])).toEqual({ a: 1, b: undefined });
+    for (const wrong of [null, undefined, 1, "text", [], () => 1])
+      expect(() => membersOf("options", wrong, ["a"])).toThrow(refused("options must be an object"));
+    expect(() => membersOf("options", hostile, ["a"])).toThrow(refused("options could not be read"));
+  });
+
+  it("a list is an array of at most so many", () => {
+    expect(checkList("ids", [1, 2], 2)).toEqual([1, 2]);
+    expect(checkList("ids", new Array(2), 2)).toEqual([undefined, undefined]);
+    for (const wrong of [undefined, "ab", { length: 1 }, new Set(), [1, 2, 3]])
+      expect(() => checkList("ids", wrong, 2)).toThrow(refused("ids must be an array of at most 2 items"));
+    expect(() => checkList("ids", new Proxy([], { get: trap }), 2)).toThrow(refused("ids could not be read"));
+  });
+});
+
+describe("a scope", () => {
+  it.each([
+    [{ sessionId: "s" }, "session:s"],
+    [{ sessionId: "s", agentFrameId: undefined }, "session:s"],
+    [{ sessionId: "s", agentFrameId: "" }, "session:s"],
+    [{ sessionId: "s", agentFrameId: "f" }, "session:s/frame:f"],
+    [{ sessionId: "s", agentFrameId: "a/frame:b" }, "session:s/frame:a/frame:b"],
+  ])("%j has the id %s", (scope, id) => {
+    expect(scopeId(checkScope("scope", scope, 16))).toBe(id);
+  });
+
+  it.each([
+    [{ sessionId: "" }, "must include a session id"],
+    [{ sessionId: "s/frame:f" }, 'scope.sessionId must not contain "/frame:"'],
+    [{ sessionId: "s", agentFrameId: " " }, "scope.agentFrameId must be a non-empty string"],
+    [{ sessionId: "s", agentFrameId: 1 }, "scope.agentFrameId must be a non-empty string"],
+    [{ sessionId: "s".repeat(17) }, "scope.sessionId must be at most 16"],
+    [null, "scope must be an object"],
+  ])("%j is refused", (scope, message) => {
+    expect(() => checkScope("scope", scope, 16)).toThrow(refused(message));
+  });
+});
+
+describe("a presented lease", () => {
+  const lease = {
+    schemaVersion: 1,
+    processId: "p",
+    ownerId: "o",
+    leaseToken: "t",
+    fencingToken: 1,
+    claimedAtMs: -1,
+    expiresAtMs: 2,
+  };
+
+  it("is copied with its known members", () => {
+    expect(checkLease("lease", { ...lease, more: 1 }, 16)).toEqual(lease);
+  });
+
+  it.each<[string, unknown]>([
+    ["schemaVersion", 2],
+    ["processId", ""],
+    ["ownerId", undefined],
+    ["leaseToken", "x".repeat(17)],
+    ["fencingToken", 0],
+    ["fencingToken", "1"],
+    ["claimedAtMs", Number.NaN],
+    ["expiresAtMs", 0.5],
+  ])("with another %s is refused by that name", (field, value) => {
+    expect(() => checkLease("lease", { ...lease, [field]: value }, 16)).toThrow(refused(`lease.${field}`));
+  });
+});

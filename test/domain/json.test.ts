@@ -1,0 +1,225 @@
+import { runInNewContext } from "node:vm";
+import { describe, expect, it } from "vitest";
+import { admitJson, canonicalText, isWellFormed, type JsonValue, jsonBytes, textOfJson } from "../../src/domain/json.js";
+
+const LIMITS = { maxBytes: 1_000, maxDepth: 4 };
+const admit = (value: unknown, limits: Partial<typeof LIMITS> = {}) => admitJson(value, "payload", { ...LIMITS, ...limits });
+
+describe("what is JSON", () => {
+  it.each<[string, unknown]>([
+    ["null", null],
+    ["booleans", [true, false]],
+    ["numbers", [0, -1.5, 1e308, Number.MIN_VALUE, Number.MAX_SAFE_INTEGER]],
+    ["strings", ["", "ä", "😀", "\u0000", "\u2028", "\uffff"]],
+    ["plain objects and arrays", { a: [{ b: {} }], "": 1, constructor: 2, toString: 3 }],
+    ["an object without a prototype", Object.assign(Object.create(null), { a: 1 })],
+  ])("%s", (_, value) => {
+    expect(admit(value)).toEqual(value === null ? null : JSON.parse(JSON.stringify(value)));
+  });
+
+  it("objects and arrays of another realm", () => {
+    expect(admit(runInNewContext("({ a: [1, { b: null }] })"))).toEqual({ a: [1, { b: null }] });
+  });
+
+  it("-0 as 0, also inside", () => {
+    expect(Object.is(admit(-0), 0)).toBe(true);
+    expect(Object.is((admit([-0]) as number[])[0], 0)).toBe(true);
+  });
+
+  it("members that are own and enumerable, and no others", () => {
+    const value = Object.defineProperty({ a: 1 }, "hidden", { value: () => 1, enumerable: false });
+    expect(admit(value)).toEqual({ a: 1 });
+  });
+
+  it("a copy that nothing outside can change", () => {
+    const value = { a: [1] };
+    const admitted = admit(value) as { a: number[] };
+    value.a.push(2);
+    expect(admitted).toEqual({ a: [1] });
+  });
+
+  it("what a getter said the one time it was asked", () => {
+    let asked = 0;
+    const value = {
+      get a() {
+        return ++asked === 1 ? "first" : () => "second";
+      },
+    };
+    expect(admit(value)).toEqual({ a: "first" });
+    expect(asked).toBe(1);
+  });
+
+  it("one object in several places, as a copy for each", () => {
+    const shared = { x: 1 };
+    const admitted = admit([shared, shared]) as object[];
+    expect(admitted).toEqual([{ x: 1 }, { x: 1 }]);
+    expect(admitted[0]).not.toBe(admitted[1]);
+  });
+});
+
+describe("what is no JSON is invalid, and its path is named", () => {
+  class Point {
+    x = 1;
+  }
+  class List extends Array {}
+  const circle: { a: unknown } = { a: null };
+  circle.a = [circle];
+  const proto = JSON.parse('{"a":{"__proto__":1}}');
+  const throwing = {
+    get b() {
+      throw new Error("no");
+    },
+  };
+  const trap = () => {
+    throw new Error("trapped");
+  };
+  const revoked = Proxy.revocable({}, {});
+  revoked.revoke();
+  const named = Object.assign([1], { extra: 1 });
+  const holed = [1];
+  holed[2] = 3;
+  const shifting = Object.assign([1, 2], { extra: 1 });
+  delete shifting[0];
+
+  it.each<[string, unknown, string]>([
+    ["undefined", undefined, "payload is undefined"],
+    ["an undefined member", { a: [{ b: undefined }] }, "payload/a/0/b is undefined"],
+    ["NaN", { a: Number.NaN }, "payload/a is NaN"],
+    ["infinity", [Number.POSITIVE_INFINITY], "payload/0 is Infinity"],
+    ["minus infinity", Number.NEGATIVE_INFINITY, "payload is -Infinity"],
+    ["a function", { f() {} }, "payload/f is a function"],
+    ["a symbol", { s: Symbol("s") }, "payload/s is a symbol"],
+    ["a bigint", [0, 1n], "payload/1 is a bigint"],
+    ["a high surrogate alone", { a: "x\ud800" }, "payload/a has a lone surrogate"],
+    ["a low surrogate alone", ["\udc00x"], "payload/0 has a lone surrogate"],
+    ["surrogates the wrong way round", "\udc00\ud800", "payload has a lone surrogate"],
+    ["a key with a lone surrogate", { a: { "\ud800": 1 } }, "payload/a has a key with a lone surrogate"],
+    ["a symbol as a key", { a: { [Symbol("s")]: 1 } }, "payload/a has a symbol as a key"],
+    ["an instance of a class", { p: new Point() }, "payload/p is an instance of a class"],
+    ["a Date", new Date(0), "payload is an instance of a class"],
+    ["a Map", new Map(), "payload is an instance of a class"],
+    ["a boxed string", Object("text"), "payload is an instance of a class"],
+    ["bytes", new Uint8Array(2), "payload is an instance of a class"],
+    ["an error", new Error("e"), "payload is an instance of a class"],
+    ["a promise", Promise.resolve(1), "payload is an instance of a class"],
+    ["a regular expression", /a/, "payload is an instance of a class"],
+    ["an array of a class", List.from([1]), "payload is an instance of a class"],
+    ["an object behind another", Object.create({ a: 1 }), "payload is an instance of a class"],
+    ["a sparse array", { a: holed }, "payload/a is a sparse array"],
+    ["an array of holes", new Array(3), "payload is a sparse array"],
+    ["an array with named members", named, "payload is a sparse array or has named members"],
+    ["an array with as many named members as holes", shifting, "payload/0 is undefined"],
+    ["a circle", circle, "nested deeper than 4 levels, or in itself"],
+    ["an own __proto__", proto, "payload/a/__proto__ is not allowed as a key"],
+    ["a getter that throws", { a: throwing }, "payload could not be read"],
+    ["a Proxy whose traps throw", new Proxy({}, { ownKeys: trap, getPrototypeOf: trap, get: trap }), "payload could not be read"],
+    ["a revoked Proxy", revoked.proxy, "payload could not be read"],
+  ])("%s", (_, value, message) => {
+    expect(() => admit(value)).toThrow(expect.objectContaining({ code: "invalid", message: expect.stringContaining(message) }));
+  });
+
+  it("also when what a getter throws cannot be looked at", () => {
+    const bomb = new Proxy({}, { get: trap, has: trap, getPrototypeOf: trap });
+    const value = {
+      get a() {
+        throw bomb;
+      },
+    };
+    expect(() => admit(value)).toThrow(expect.objectContaining({ code: "invalid", message: "payload could not be read" }));
+  });
+
+  it("does not change Object.prototype on the way", () => {
+    expect(() => admit(proto)).toThrow();
+    expect(({} as { x?: unknown }).x).toBeUndefined();
+    expect(Object.getPrototypeOf({})).toBe(Object.prototype);
+  });
+});
+
+describe("the depth", () => {
+  const nested = (levels: number): unknown => (levels === 0 ? 1 : [nested(levels - 1)]);
+
+  it("may reach the limit and not pass it", () => {
+    expect(admit(nested(4))).toEqual([[[[1]]]]);
+    expect(() => admit(nested(5))).toThrow("payload/0/0/0/0 is nested deeper than 4 levels");
+    expect(() => admit({ a: { b: { c: { d: {} } } } })).toThrow("payload/a/b/c/d is nested deeper");
+  });
+
+  it("may be so large that a program has no room for it", () => {
+    let deep: unknown = 1;
+    for (let level = 0; level < 100_000; level++) deep = [deep];
+    expect(() => admit(deep, { maxDepth: 1_000_000, maxBytes: 10_000_000 })).toThrow(
+      expect.objectContaining({ code: "invalid" }),
+    );
+  });
+});
+
+describe("the size", () => {
+  it.each<[string, JsonValue, number]>([
+    ["ASCII", "x".repeat(98), 100],
+    ["two bytes a character", "ä".repeat(49), 100],
+    ["three bytes a character", "€".repeat(33) + "x".repeat(1), 102],
+    ["four bytes a pair", `${"😀".repeat(24)}xx`, 100],
+    ["escapes", '"\\\n'.repeat(10), 62],
+    ["control characters", "\u0001".repeat(10), 62],
+    ["members", { a: 1, b: [true, null] }, 23],
+    ["keys of many bytes", { "€€": 1 }, 12],
+    ["numbers in their shortest form", [1e21, 0.1, -1], 14],
+  ])("counts UTF-8 of the canonical text at the edge: %s", (_, value, bytes) => {
+    expect(new TextEncoder().encode(canonicalText(value)).byteLength).toBe(bytes);
+    expect(jsonBytes(value)).toBe(bytes);
+    expect(admit(value, { maxBytes: bytes })).toEqual(value);
+    expect(() => admit(value, { maxBytes: bytes - 1 })).toThrow(
+      expect.objectContaining({ code: "invalid", message: `payload is larger than ${bytes - 1} bytes of JSON` }),
+    );
+  });
+
+  it("of what refers to itself many times over is found out before it is unfolded", () => {
+    let blown: unknown = "x";
+    for (let level = 0; level < 60; level++) blown = [blown, blown];
+    expect(() => admit(blown, { maxBytes: 1_048_576, maxDepth: 64 })).toThrow("larger than 1048576 bytes");
+  });
+
+  it("of empty things many times over is found out too", () => {
+    let blown: unknown = [];
+    for (let level = 0; level < 60; level++) blown = [blown, blown];
+    expect(() => admit(blown, { maxBytes: 1_048_576, maxDepth: 64 })).toThrow("larger than 1048576 bytes");
+  });
+
+  it("of a huge array is found out before it is walked", () => {
+    expect(() => admit(new Array(4_000_000_000), {})).toThrow(expect.objectContaining({ code: "invalid" }));
+  });
+
+  it("of numbers is not overestimated", () => {
+    const numbers = Array.from({ length: 499 }, () => 1);
+    expect(admit(numbers, { maxBytes: 999 })).toEqual(numbers);
+  });
+});
+
+describe("texts of values", () => {
+  it("are canonical: sorted by UTF-16 code unit, no spaces", () => {
+    expect(canonicalText({ b: 1, a: 2, "\ud83d\ude00": 3, "\uffff": 4, A: { z: [1, "x"] } })).toBe(
+      '{"A":{"z":[1,"x"]},"a":2,"b":1,"😀":3,"\uffff":4}',
+    );
+  });
+
+  it("are strings verbatim and all else compact JSON", () => {
+    expect(["a b", 1, null, true, { a: [1, "x"] }].map((value) => textOfJson(value as JsonValue))).toEqual([
+      "a b",
+      "1",
+      "null",
+      "true",
+      '{"a":[1,"x"]}',
+    ]);
+  });
+
+  it.each([
+    ["", true],
+    ["a😀b", true],
+    ["\ud83d", false],
+    ["\ude00", false],
+    ["\ude00\ud83d", false],
+    ["a\ud83d\ude00\ud83d", false],
+  ])("%j is well formed: %s", (text, expected) => {
+    expect(isWellFormed(text)).toBe(expected);
+  });
+});

@@ -1,0 +1,216 @@
+import { execFile } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { builtinModules } from "node:module";
+import { tmpdir } from "node:os";
+import { dirname, join, relative, resolve } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { promisify } from "node:util";
+import { rolldown } from "rolldown";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+const src = join(root, "src");
+
+interface Import {
+  readonly from: string;
+  /** A file of src, or what a package is called. */
+  readonly to: string;
+  readonly typeOnly: boolean;
+}
+
+const files = readdirSync(src, { recursive: true, encoding: "utf8" })
+  .filter((name) => name.endsWith(".ts"))
+  .map((name) => name.replaceAll("\\", "/"))
+  .sort();
+const texts = new Map(files.map((file) => [file, readFileSync(join(src, file), "utf8")]));
+
+/** Without comments and without what stands in quotes. */
+function codeOf(file: string): string {
+  return (texts.get(file) as string)
+    .replace(/\/\*[\s\S]*?\*\//g, "")
+    .replace(/"(?:[^"\\\n]|\\.)*"|(^|[^:])\/\/.*$/gm, (found, before) => (found.startsWith('"') ? '""' : (before ?? "")));
+}
+
+function importsOf(file: string): Import[] {
+  const text = (texts.get(file) as string).replace(/\/\*[\s\S]*?\*\//g, "");
+  const found: Import[] = [];
+  const add = (specifier: string, typeOnly: boolean) => {
+    const to = specifier.startsWith(".")
+      ? relative(src, resolve(src, dirname(file), specifier))
+          .replaceAll("\\", "/")
+          .replace(/\.js$/, ".ts")
+      : specifier;
+    found.push({ from: file, to, typeOnly });
+  };
+  for (const [, type, names, specifier] of text.matchAll(/^(?:im|ex)port\s+(type\s+)?([^"';]*?)\s*from\s+"([^"]+)"/gm)) {
+    const list = /^\{([\s\S]*)\}$/.exec((names as string).trim())?.[1]?.split(",") ?? [];
+    const named = list.map((name) => name.trim()).filter((name) => name !== "");
+    add(specifier as string, type !== undefined || (named.length > 0 && named.every((name) => name.startsWith("type "))));
+  }
+  for (const [, specifier] of text.matchAll(/^import\s+"([^"]+)"/gm)) add(specifier as string, false);
+  for (const [, specifier] of text.matchAll(/\bimport\("([^"]+)"\)/g)) add(specifier as string, false);
+  return found;
+}
+
+const imports = files.flatMap(importsOf);
+const within = imports.filter(({ to }) => texts.has(to));
+
+/** Up is more. Adapters stand beside the tower; files directly in src wire it, and so does the worker's side of the loop. */
+const FLOORS = ["domain", "ports", "stores", "kernel", "loop"];
+const WIRING = new Set(["loop/worker-host.ts"]);
+const roomOf = (file: string) => (file.includes("/") ? (file.split("/")[0] as string) : "entry");
+
+function isAllowed({ from, to }: Import): boolean {
+  const [room, other] = [roomOf(from), roomOf(to)];
+  if (room === "entry") return true;
+  if (other === "entry") return room === "conformance";
+  if (room === "conformance" || WIRING.has(from)) return true;
+  if (room === "adapters") return other === room || other === "ports" || other === "domain";
+  return other !== "adapters" && FLOORS.includes(other) && FLOORS.indexOf(other) <= FLOORS.indexOf(room);
+}
+
+/** Groups of files that reach one another. */
+function circles(edges: readonly Import[]): string[][] {
+  const next = new Map(files.map((file) => [file, edges.filter(({ from }) => from === file).map(({ to }) => to)]));
+  const reach = new Map(
+    files.map((file) => {
+      const seen = new Set<string>();
+      const todo = [...(next.get(file) ?? [])];
+      for (let at = todo.pop(); at !== undefined; at = todo.pop()) {
+        if (seen.has(at)) continue;
+        seen.add(at);
+        todo.push(...(next.get(at) ?? []));
+      }
+      return [file, seen] as const;
+    }),
+  );
+  const groups = new Map<string, string[]>();
+  for (const file of files) {
+    if (!reach.get(file)?.has(file)) continue;
+    const group = files.filter((other) => other === file || (reach.get(file)?.has(other) && reach.get(other)?.has(file)));
+    groups.set(group.join(), group);
+  }
+  return [...groups.values()];
+}
+
+const lineOf = ({ from, to }: Import) => `${from} -> ${to}`;
+
+describe("imports", () => {
+  it("are all read: every file is reached from an entry", () => {
+    const entries = files.filter((file) => roomOf(file) === "entry");
+    const seen = new Set<string>();
+    const todo = [...entries];
+    for (let at = todo.pop(); at !== undefined; at = todo.pop()) {
+      if (seen.has(at)) continue;
+      seen.add(at);
+      todo.push(...within.filter(({ from }) => from === at).map(({ to }) => to));
+    }
+    expect(
+      files.filter((file) => !seen.has(file) && roomOf(file) !== "conformance" && file !== "adapters/clock-manual.ts"),
+    ).toEqual([]);
+    expect(imports.filter(({ to }) => to.endsWith(".ts") && !texts.has(to)).map(lineOf)).toEqual([]);
+  });
+
+  it("go only down: entry > loop > kernel > stores > ports > domain; adapters know ports and domain", () => {
+    expect(within.filter((line) => !isAllowed(line)).map(lineOf)).toEqual([]);
+  });
+
+  it("stand in rooms that are known", () => {
+    const rooms = new Set([...FLOORS, "adapters", "conformance", "simulation", "entry"]);
+    expect(files.filter((file) => !rooms.has(roomOf(file)))).toEqual([]);
+  });
+
+  it("make no circle when the code runs", () => {
+    expect(circles(within.filter(({ typeOnly }) => !typeOnly))).toEqual([]);
+  });
+
+  it("make only these circles with types counted", () => {
+    expect(circles(within)).toEqual([
+      ["domain/errors.ts", "domain/json.ts"],
+      ["domain/event.ts", "domain/process.ts"],
+    ]);
+  });
+
+  it("use nothing of Node", () => {
+    const builtin = new Set(builtinModules);
+    expect(imports.filter(({ to }) => to.startsWith("node:") || builtin.has(to)).map(lineOf)).toEqual([]);
+  });
+
+  it("name only packages that an installation brings along", () => {
+    const { dependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
+      dependencies: Record<string, string>;
+    };
+    const packages = imports
+      .filter(({ to }) => !to.endsWith(".ts"))
+      .map(({ to }) => (to.startsWith("@") ? to.split("/", 2).join("/") : to.split("/")[0]));
+    expect([...new Set(packages)].sort()).toEqual(
+      Object.keys(dependencies)
+        .filter((name) => packages.includes(name))
+        .sort(),
+    );
+  });
+});
+
+describe("pure files", () => {
+  const pure = files.filter((file) => file.endsWith(".rules.ts") || roomOf(file) === "domain");
+  const IMPURE =
+    /\b(Date|performance|Math\s*\.\s*random|crypto|setTimeout|setInterval|queueMicrotask|fetch|XMLHttpRequest|indexedDB|localStorage|navigator|window|document|globalThis|process\s*\.\s*env|console)\b/;
+
+  it.each(pure)("%s has no clock, no chance and no outside world", (file) => {
+    expect(IMPURE.exec(codeOf(file))?.[0]).toBeUndefined();
+  });
+
+  it.each(pure)("%s waits for nothing", (file) => {
+    expect(/\b(async|await|Promise)\b/.exec(codeOf(file))?.[0]).toBeUndefined();
+  });
+
+  it.each(pure.filter((file) => file.endsWith(".rules.ts")))("%s runs on pure files and the shapes of rows alone", (file) => {
+    const runtime = within.filter(({ from, typeOnly }) => from === file && !typeOnly).map(({ to }) => to);
+    expect(runtime.filter((to) => !pure.includes(to) && to !== "stores/schema.ts")).toEqual([]);
+  });
+
+  it("are found", () => {
+    expect(pure.length).toBeGreaterThan(10);
+  });
+});
+
+describe("an entry that is imported in bare Node", () => {
+  const entries = ["index", "memory", "indexeddb", "worker", "conformance"];
+  let folder = "";
+
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), "entries-"));
+  });
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  it.each(entries)(
+    "%s adds no global, says nothing and lets the program end",
+    async (name) => {
+      const bundle = await rolldown({
+        input: join(src, `${name}.ts`),
+        cwd: root,
+        platform: "node",
+        resolve: { extensionAlias: { ".js": [".ts", ".js"] } },
+        logLevel: "silent",
+      });
+      await bundle.write({
+        dir: join(folder, name),
+        format: "esm",
+        entryFileNames: "entry.mjs",
+        chunkFileNames: "chunk-[hash].mjs",
+      });
+      await bundle.close();
+      const program = `
+      const keys = () => [globalThis, Object.prototype, Array.prototype, Promise.prototype].flatMap((object) => Reflect.ownKeys(object).map(String));
+      const before = new Set(keys());
+      await import(${JSON.stringify(pathToFileURL(join(folder, name, "entry.mjs")).href)});
+      console.log(JSON.stringify(keys().filter((key) => !before.has(key))));`;
+      const { stdout, stderr } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", program], {
+        timeout: 20_000,
+      });
+      expect(JSON.parse(stdout)).toEqual([]);
+      expect(stderr).toBe("");
+    },
+    30_000,
+  );
+});
