@@ -1,17 +1,13 @@
 export type { ErrorCode } from "./domain/errors.js";
 export { HoldfastError, isHoldfastError } from "./domain/errors.js";
 export type {
-  JsonSchema,
   ProcessEvent,
   ProcessEventAppendRequest,
   ProcessEventAppendResult,
   ProcessEventInvocation,
-  ProcessEventType,
   ProcessWakeDelivery,
-  TerminalSpec,
-  ValueSelector,
-  WakeSpec,
 } from "./domain/event.js";
+export type { JsonSchema, ProcessEventType, TerminalSpec, ValueSelector, WakeSpec } from "./domain/event-type.js";
 export type { JsonValue } from "./domain/json.js";
 export type { ProcessLease, ProcessLeaseCompletion } from "./domain/lease.js";
 export type {

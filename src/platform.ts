@@ -6,7 +6,8 @@ import { memoryStorage } from "./adapters/storage-memory.js";
 import { platformRandom } from "./kernel/ids.js";
 import { type Kernel, type LoopStart, openKernel, type Platform } from "./kernel/kernel.js";
 import type { KernelOptions } from "./kernel/options.js";
-import { createLoop, hostLockName } from "./loop/loop.js";
+import { hostLockName } from "./loop/host-watch.js";
+import { createLoop } from "./loop/loop.js";
 import { defaultWorker, startWorkerLoop } from "./loop/worker-remote.js";
 
 /**

@@ -1,4 +1,4 @@
-import type { ProcessEventType } from "../domain/event.js";
+import type { ProcessEventType } from "../domain/event-type.js";
 import type { ProcessRegistry } from "../kernel/registry.js";
 import {
   cancelled,

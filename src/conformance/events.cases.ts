@@ -1,4 +1,5 @@
-import type { ProcessEventAppendRequest, ProcessEventType } from "../domain/event.js";
+import type { ProcessEventAppendRequest } from "../domain/event.js";
+import type { ProcessEventType } from "../domain/event-type.js";
 import type { JsonValue } from "../domain/json.js";
 import type { ProcessRegistry } from "../kernel/registry.js";
 import { casesOn, count, type OpenFixture, outcomes, type Runner, refused, success, task } from "./fixture.js";

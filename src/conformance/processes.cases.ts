@@ -1,4 +1,4 @@
-import { CORE_EVENT_TYPES } from "../domain/event.js";
+import { CORE_EVENT_TYPES } from "../domain/event-type.js";
 import type { CausalRef, ProcessInput, ProcessRecord, ProcessRegistration } from "../domain/process.js";
 import {
   cancelled,

@@ -1,4 +1,4 @@
-import type { JsonSchema } from "../domain/event.js";
+import type { JsonSchema } from "../domain/event-type.js";
 import type { JsonValue } from "../domain/json.js";
 import type { ProcessRegistry } from "../kernel/registry.js";
 import { casesOn, count, mismatch, type OpenFixture, type Runner, refused, task } from "./fixture.js";

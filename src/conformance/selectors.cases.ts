@@ -1,4 +1,4 @@
-import type { ValueSelector } from "../domain/event.js";
+import type { ValueSelector } from "../domain/event-type.js";
 import type { JsonValue } from "../domain/json.js";
 import type { ProcessRegistry } from "../kernel/registry.js";
 import { casesOn, mismatch, type OpenFixture, type Runner, SCOPES, task } from "./fixture.js";

@@ -1,4 +1,5 @@
-import type { ProcessEventAppendRequest, ProcessEventType, WakeSpec } from "../domain/event.js";
+import type { ProcessEventAppendRequest } from "../domain/event.js";
+import type { ProcessEventType, WakeSpec } from "../domain/event-type.js";
 import type { JsonValue } from "../domain/json.js";
 import { casesOn, type OpenFixture, type Runner, refused, SCOPES, success, task } from "./fixture.js";
 

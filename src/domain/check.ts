@@ -1,5 +1,6 @@
+import { guarded } from "./admit.js";
 import { invalid } from "./errors.js";
-import { guarded, isWellFormed } from "./json.js";
+import { isWellFormed } from "./json.js";
 
 /** What callers hand over, checked by name before anything is opened or written. All throw `invalid`. */
 

@@ -1,4 +1,4 @@
-import type { ProcessEventType } from "./event.js";
+import type { ProcessEventType, TerminalState } from "./event-type.js";
 import type { JsonValue } from "./json.js";
 import type { ProcessScope } from "./scope.js";
 
@@ -39,8 +39,7 @@ export type ProcessAwaitOutput =
   | { type: "failure"; class: string; code: string; message: string; raw?: JsonValue; control?: JsonValue }
   | { type: "cancelled"; message: string; raw?: JsonValue; control?: JsonValue };
 
-export type ProcessState = "running" | "completed" | "failed" | "cancelled";
-export type TerminalState = Exclude<ProcessState, "running">;
+export type ProcessState = "running" | TerminalState;
 
 export type ProcessStatus = { state: "running" } | { state: TerminalState; awaitOutput: ProcessAwaitOutput };
 

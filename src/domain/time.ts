@@ -1,6 +1,6 @@
+import { guarded } from "./admit.js";
 import { checkWhole, membersOf } from "./check.js";
 import { invalid } from "./errors.js";
-import { guarded } from "./json.js";
 
 /** All in milliseconds. */
 export interface Timings {

@@ -1,6 +1,7 @@
 import { checkFunction, checkId, checkText, membersOf } from "../domain/check.js";
 import { invalid } from "../domain/errors.js";
-import { type ProcessEvent, STEP } from "../domain/event.js";
+import type { ProcessEvent } from "../domain/event.js";
+import { STEP } from "../domain/event-type.js";
 import type { JsonValue } from "../domain/json.js";
 import type { ProcessInput, ProcessRecord } from "../domain/process.js";
 import type { ProcessScope } from "../domain/scope.js";

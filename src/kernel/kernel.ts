@@ -67,6 +67,8 @@ export interface LoopStart {
   newNonce(): string;
 }
 
+const CLOSE_MS = 5_000;
+
 /** Resolves when the first command can be served; the worker and the lock are not awaited. */
 export async function openKernel(given: KernelOptions, platform: Platform): Promise<Kernel> {
   const options = checkOptions(given);
@@ -157,13 +159,15 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
   // Deleted or upgraded under this kernel: nothing that runs here can write any more.
   onEnded = host.abort;
 
+  /** A storage that hangs must not keep the app from ending; what it still owes goes on beside. */
+  const soon = (work: Promise<void>) => Promise.race([work, new Promise<void>((resolve) => clock.setTimer(resolve, CLOSE_MS))]);
   let closing: Promise<void> | undefined;
   async function shut(): Promise<void> {
     signal?.removeEventListener("abort", onAbort);
     watch.close();
-    await host.close(new HoldfastError("closed", "the kernel is closed"));
+    await soon(host.close(new HoldfastError("closed", "the kernel is closed")));
     stopListening();
-    await corridor.close();
+    await soon(corridor.close());
     notices.close();
     emitter.clear();
   }

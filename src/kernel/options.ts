@@ -1,6 +1,6 @@
+import { guarded } from "../domain/admit.js";
 import { checkFunction, checkId, checkObject, checkOneOf, checkSignal, checkWhole, membersOf } from "../domain/check.js";
 import { invalid } from "../domain/errors.js";
-import { guarded } from "../domain/json.js";
 import { checkLimits, checkTimings, type Limits, type Timings } from "../domain/time.js";
 import type { Clock } from "../ports/clock.js";
 import type { Locks } from "../ports/locks.js";

@@ -49,7 +49,11 @@ export interface RunnerParts extends StartParts, Omit<TenureParts, "ttlMs" | "on
 
 interface Run {
   readonly tenure: Tenure;
+  /** What the handler sees. */
   readonly abort: AbortController;
+  /** The lease is lost or the kernel closes: nothing is left to wait for, not even a slot. */
+  readonly over: AbortController;
+  /** The handler has ended. */
   readonly ended: AbortController;
   cancelled: boolean;
 }
@@ -66,10 +70,12 @@ export function createRunner(parts: RunnerParts): Runner {
   function begin(claim: ClaimReply, asOfMs: number): void {
     const { processId, fencingToken } = claim.lease;
     const abort = new AbortController();
+    const over = new AbortController();
     const tenureParts: TenureParts = {
       ...parts,
       ttlMs: timings.leaseTtlMs,
       onLost(reason) {
+        over.abort(reason);
         abort.abort(reason);
         parts.onLost(processId);
       },
@@ -77,6 +83,7 @@ export function createRunner(parts: RunnerParts): Runner {
     const run: Run = {
       tenure: holdTenure(tenureParts, claim.lease, asOfMs),
       abort,
+      over,
       ended: new AbortController(),
       cancelled: false,
     };
@@ -94,7 +101,7 @@ export function createRunner(parts: RunnerParts): Runner {
 
   async function execute(run: Run, claim: ClaimReply): Promise<void> {
     const { processId } = claim.lease;
-    if (!(await slots.take(run.abort.signal, false))) return;
+    if (!(await slots.take(run.over.signal, false))) return;
     let holdsSlot = true;
     let waits = 0;
     let taking: Promise<void> | undefined;
@@ -105,7 +112,7 @@ export function createRunner(parts: RunnerParts): Runner {
       slots.give();
     };
     const takeSlot = async () => {
-      holdsSlot = await slots.take(run.abort.signal, true);
+      holdsSlot = await slots.take(run.over.signal, true);
       taking = undefined;
       // It waits again by now.
       if (waits > 0) giveSlot();
@@ -301,6 +308,7 @@ export function createRunner(parts: RunnerParts): Runner {
       if (reason.code === "closed") closing = reason;
       for (const run of runs.values()) {
         run.tenure.end(reason);
+        run.over.abort(reason);
         run.abort.abort(reason);
       }
     },

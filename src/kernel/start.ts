@@ -1,5 +1,5 @@
 import { membersOf } from "../domain/check.js";
-import type { ProcessEventType } from "../domain/event.js";
+import type { ProcessEventType } from "../domain/event-type.js";
 import type { ProcessLease } from "../domain/lease.js";
 import type { ProcessHandleDescriptor, ProcessInput, ProcessProvenance, ProcessRecord } from "../domain/process.js";
 import { checkScope, type ProcessScope } from "../domain/scope.js";

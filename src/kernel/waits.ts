@@ -1,6 +1,7 @@
 import { checkId, checkSignal, checkText, checkWhole, membersOf } from "../domain/check.js";
 import { HoldfastError } from "../domain/errors.js";
-import { CANCEL_REQUESTED, type ProcessEvent, type ProcessEventAppendRequest } from "../domain/event.js";
+import type { ProcessEvent, ProcessEventAppendRequest } from "../domain/event.js";
+import { CANCEL_REQUESTED } from "../domain/event-type.js";
 import type { JsonValue } from "../domain/json.js";
 import type { ProcessAwaitOutput, ProcessRecord } from "../domain/process.js";
 import type { Limits } from "../domain/time.js";

@@ -20,6 +20,23 @@ export function createWatch(notices: Notices, clock: Clock, pollMs: number): Wat
   /** Wakes every wait; a set of its own, because platforms warn of many listeners on one signal. */
   const waits = new Set<() => void>();
   let closed = false;
+  /** One listener per signal, however many waits it ends. */
+  const hearersOf = new WeakMap<AbortSignal, Set<() => void>>();
+
+  function hearAbort(signal: AbortSignal, hear: () => void): () => void {
+    const hearers = hearersOf.get(signal) ?? new Set();
+    hearersOf.set(signal, hearers);
+    if (hearers.size === 0) signal.addEventListener("abort", tellHearers);
+    hearers.add(hear);
+    return () => {
+      hearers.delete(hear);
+      if (hearers.size === 0) signal.removeEventListener("abort", tellHearers);
+    };
+  }
+
+  function tellHearers({ target }: Event): void {
+    for (const hear of hearersOf.get(target as AbortSignal) ?? []) hear();
+  }
 
   async function until<T>(
     concerns: (change: Change) => boolean,
@@ -36,7 +53,7 @@ export function createWatch(notices: Notices, clock: Clock, pollMs: number): Wat
     const unsubscribe = notices.subscribe((changes) => {
       if (changes.some(concerns)) hear();
     });
-    signal?.addEventListener("abort", hear);
+    const unhear = signal && hearAbort(signal, hear);
     waits.add(hear);
     try {
       for (;;) {
@@ -56,7 +73,7 @@ export function createWatch(notices: Notices, clock: Clock, pollMs: number): Wat
       }
     } finally {
       unsubscribe();
-      signal?.removeEventListener("abort", hear);
+      unhear?.();
       waits.delete(hear);
     }
   }

@@ -9,6 +9,8 @@ import type { Corridor } from "../stores/command.js";
 import { type ClaimReply, claimProcessLease, freeHost, readHeldLeases, releaseLeases, renewLeases } from "../stores/leases.js";
 import { isLive } from "../stores/leases.rules.js";
 import { type LeaseRow, loadRow, type ProcessRow, readRow } from "../stores/schema.js";
+import { watchHosts } from "./host-watch.js";
+import { createPatience } from "./patience.js";
 
 /**
  * When to renew, claim, sweep and give up. One turn at a time:
@@ -30,11 +32,6 @@ export interface LoopParts {
   newNonce(): string;
 }
 
-/** Held exclusively by a host for as long as it lives; watchers ask for it shared, so that none of them hides it from another. */
-export function hostLockName(databaseId: string, bootId: string): string {
-  return `holdfast:${databaseId}:host:${bootId}`;
-}
-
 /** A process that a turn looks at, with its lease. */
 interface Candidate {
   readonly process: ProcessRow;
@@ -51,14 +48,20 @@ const PAGE = 256;
 const SOONEST_MS = 20;
 
 export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: number } {
-  const { corridor, clock, locks, timings, page } = parts;
+  const { corridor, clock, timings, page } = parts;
   const hints = new Set<string>();
   /** When the leases that others hold run out, in wall time. */
   const expiries = new Map<string, number>();
-  /** Since when an expired lease of a living host has been seen with the same token, in unbroken monotonic time. */
-  const sightings = new Map<string, { token: string; sinceMs: number }>();
-  const watched = new Map<string, AbortController>();
-  const dead = new Set<string>();
+  const patience = createPatience(clock, timings.leaseRenewMs);
+  const hosts = watchHosts({
+    locks: parts.locks,
+    databaseId: parts.databaseId,
+    onDeath() {
+      everything = true;
+      turnNow();
+    },
+    onFault: tell,
+  });
   const stopping = new AbortController();
   let everything = true;
   let backlog = false;
@@ -70,7 +73,6 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
   let renewAtMs = clock.monotonicMs() + timings.leaseRenewMs;
   let sweepAtMs = clock.monotonicMs() + timings.sweepMs;
   let dueMs = Number.POSITIVE_INFINITY;
-  let startedMs = clock.monotonicMs();
   let cancelTimer = () => {};
   let turning: Promise<void> | undefined;
   let again = false;
@@ -118,18 +120,16 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
   function schedule(): void {
     if (stopping.signal.aborted) return;
     const nowMs = clock.monotonicMs();
-    let soonest = Math.min(sweepAtMs, renewAtMs);
+    let soonest = Math.min(sweepAtMs, renewAtMs, patience.nextMs());
     for (const expiresAtMs of expiries.values()) soonest = Math.min(soonest, nowMs + expiresAtMs - clock.now());
-    for (const { sinceMs } of sightings.values()) soonest = Math.min(soonest, sinceMs + timings.leaseRenewMs);
     if (failedTurns > 0) soonest = Math.min(soonest, nowMs + timings.leaseRenewMs / 4);
     dueMs = Math.max(soonest, nowMs + SOONEST_MS);
     cancelTimer = clock.setTimer(turnNow, dueMs - nowMs);
   }
 
   async function turn(): Promise<void> {
-    startedMs = clock.monotonicMs();
-    // It was not awake: what it saw before says nothing of the time in between.
-    if (startedMs - dueMs > timings.leaseRenewMs) sightings.clear();
+    const startedMs = clock.monotonicMs();
+    patience.begin(dueMs);
     dueMs = Number.POSITIVE_INFINITY;
     const pulse = await askPage();
     if (stopping.signal.aborted) return;
@@ -146,10 +146,10 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
       expiries.delete(processId);
       hints.add(processId);
     }
-    for (const processId of sightings.keys()) hints.add(processId);
+    for (const processId of patience.watched()) hints.add(processId);
     if (everything) await sweep(pulse);
     else if (hints.size > 0) await lookAtHinted(pulse);
-    if (clock.monotonicMs() - startedMs > timings.leaseRenewMs) sightings.clear();
+    patience.end();
   }
 
   /** A page that does not answer in time is asked no second time: its answer counts whenever it comes. */
@@ -187,9 +187,9 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
   }
 
   async function freeDeadHosts(): Promise<void> {
-    for (const bootId of dead) {
+    for (const bootId of hosts.dead) {
       for (const resource of await corridor.run(freeHost, { bootId })) hints.add(resource);
-      dead.delete(bootId);
+      hosts.forget(bootId);
     }
   }
 
@@ -198,7 +198,9 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     backlog = false;
     const { held, farewells } = await corridor.query(["leases", "hosts"], readHeldLeases);
     const { bootId } = pulse.host;
-    watchHosts(held.filter((row) => row.bootId !== bootId));
+    hosts.only(
+      new Set(held.flatMap((row) => (row.locked && row.bootId !== undefined && row.bootId !== bootId ? [row.bootId] : []))),
+    );
     for (const gone of farewells) if (gone !== bootId) await corridor.run(freeHost, { bootId: gone });
 
     // Claimed for this page, but it never heard of it: the loop that claimed it died.
@@ -242,7 +244,7 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     if (pulse.free === 0) {
       // The sweep that the next free slot asks for finds them again.
       for (const processId of ids) {
-        sightings.delete(processId);
+        patience.forget(processId);
         newcomers.add(processId);
       }
       backlog = true;
@@ -283,13 +285,13 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     try {
       const process = row ? readRow("processes", row) : await loadRow(reader, "processes", processId);
       if (process?.state !== "running" || process.inputType === "external") {
-        sightings.delete(processId);
+        patience.forget(processId);
         return undefined;
       }
       return { process, lease: await loadRow(reader, "leases", processId) };
     } catch (error) {
       if (!isHoldfastError(error) || (error.code !== "version" && error.code !== "read-failed")) throw error;
-      sightings.delete(processId);
+      patience.forget(processId);
       report.faulted.set(processId, error.code);
       return undefined;
     }
@@ -302,9 +304,9 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     const token = lease?.leaseToken;
     const isOurs = pulse.leases.some((ours) => ours.leaseToken === token);
     if (hasHandler && lease && token !== undefined && !isOurs && !isLive(lease, clock.now()) && isHostAlive(lease, pulse)) {
-      return seenLongEnough(processId, token);
+      return patience.isOver(processId, token);
     }
-    sightings.delete(processId);
+    patience.forget(processId);
     if (!hasHandler || isOurs) return false;
     if (!isLive(lease, clock.now())) return true;
     expiries.set(processId, lease.expiresAtMs);
@@ -312,21 +314,7 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
   }
 
   function isHostAlive({ bootId, locked }: LeaseRow, pulse: Pulse): boolean {
-    return locked === 1 && bootId !== undefined && bootId !== pulse.host.bootId && watchHost(bootId);
-  }
-
-  /** An expired lease whose host lives may be a machine that just woke up: its holder gets the time of one renewal. */
-  function seenLongEnough(processId: string, token: string): boolean {
-    const nowMs = clock.monotonicMs();
-    const sighting = sightings.get(processId);
-    if (sighting?.token !== token || nowMs - startedMs > timings.leaseRenewMs) {
-      sightings.set(processId, { token, sinceMs: nowMs });
-      return false;
-    }
-    // By the turn's start: the machine may have slept since.
-    if (startedMs - sighting.sinceMs < timings.leaseRenewMs) return false;
-    sightings.delete(processId);
-    return true;
+    return locked === 1 && bootId !== undefined && bootId !== pulse.host.bootId && hosts.isAlive(bootId);
   }
 
   /** Where others were quicker, the next in line are tried, so that no slot stays idle. */
@@ -376,32 +364,6 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     if (!expected.includes(code)) report.faulted.set(processId, code);
   }
 
-  function watchHosts(held: readonly LeaseRow[]): void {
-    const boots = new Set(held.flatMap(({ bootId, locked }) => (bootId !== undefined && locked === 1 ? [bootId] : [])));
-    for (const [bootId, watching] of watched) if (!boots.has(bootId)) watching.abort();
-    for (const bootId of boots) watchHost(bootId);
-  }
-
-  /** True while the host's lock is held. When it falls free, the host is gone, whatever its leases say. */
-  function watchHost(bootId: string): boolean {
-    if (!locks || dead.has(bootId)) return false;
-    if (watched.has(bootId)) return true;
-    const watching = new AbortController();
-    watched.set(bootId, watching);
-    const onGranted = () => {
-      if (watching.signal.aborted) return;
-      dead.add(bootId);
-      everything = true;
-    };
-    locks
-      .request(hostLockName(parts.databaseId, bootId), { mode: "shared", signal: watching.signal }, onGranted)
-      .then(turnNow, (error: unknown) => {
-        if (!watching.signal.aborted) tell(error);
-      })
-      .finally(() => watched.delete(bootId));
-    return true;
-  }
-
   function tell(thrown: unknown): void {
     const { code, message } = asHoldfastError(thrown, "internal", "a turn of the loop failed");
     page.fault({ area: "loop", code, message }).catch(() => undefined);
@@ -411,7 +373,7 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     stopping.abort();
     unsubscribe();
     cancelTimer();
-    for (const watching of watched.values()) watching.abort();
+    hosts.close();
   }
 
   turnNow();

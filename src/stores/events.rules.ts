@@ -1,19 +1,22 @@
 import { HoldfastError, invalid } from "../domain/errors.js";
+import type {
+  ProcessEvent,
+  ProcessEventAppendResult,
+  ProcessEventInvocation,
+  ProcessEventSemantics,
+  ProcessWakeDelivery,
+} from "../domain/event.js";
 import {
   CANCEL_REQUESTED,
   CORE_EVENT_TYPES,
-  type ProcessEvent,
-  type ProcessEventAppendResult,
-  type ProcessEventInvocation,
-  type ProcessEventSemantics,
   type ProcessEventType,
-  type ProcessWakeDelivery,
   type TerminalSpec,
+  type TerminalState,
   type WakeSpec,
-} from "../domain/event.js";
+} from "../domain/event-type.js";
 import { type JsonValue, textOfJson } from "../domain/json.js";
 import type { ProcessLease } from "../domain/lease.js";
-import { type ProcessAwaitOutput, STATE_OF_OUTPUT, type TerminalState } from "../domain/process.js";
+import { type ProcessAwaitOutput, STATE_OF_OUTPUT } from "../domain/process.js";
 import { type ProcessScope, scopeId } from "../domain/scope.js";
 import type { Write } from "../ports/storage.js";
 import { fence } from "./leases.rules.js";

@@ -1,12 +1,7 @@
 import { checkId, checkWhole, membersOf } from "../domain/check.js";
 import { HoldfastError, invalid } from "../domain/errors.js";
-import {
-  isCoreEventType,
-  type ProcessEvent,
-  type ProcessEventAppendRequest,
-  type ProcessEventAppendResult,
-  TERMINAL_EVENT,
-} from "../domain/event.js";
+import type { ProcessEvent, ProcessEventAppendRequest, ProcessEventAppendResult } from "../domain/event.js";
+import { isCoreEventType, TERMINAL_EVENT } from "../domain/event-type.js";
 import type { JsonValue } from "../domain/json.js";
 import { checkLease, type ProcessLease } from "../domain/lease.js";
 import { type ProcessAwaitOutput, type ProcessRecord, STATE_OF_OUTPUT } from "../domain/process.js";

@@ -1,6 +1,6 @@
 import type { dereference, validate } from "@cfworker/json-schema";
 import { HoldfastError, invalid } from "../domain/errors.js";
-import type { JsonSchema } from "../domain/event.js";
+import type { JsonSchema } from "../domain/event-type.js";
 import type { JsonValue } from "../domain/json.js";
 
 /**

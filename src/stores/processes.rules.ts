@@ -1,7 +1,7 @@
 import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex, utf8ToBytes } from "@noble/hashes/utils.js";
 import { HoldfastError } from "../domain/errors.js";
-import { CORE_EVENT_TYPES } from "../domain/event.js";
+import { CORE_EVENT_TYPES } from "../domain/event-type.js";
 import { canonicalText, type JsonValue } from "../domain/json.js";
 import {
   handlerOf,

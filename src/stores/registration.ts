@@ -1,7 +1,14 @@
+import { admitJson, guarded } from "../domain/admit.js";
 import { checkId, checkList, checkObject, checkOneOf, checkText, membersOf } from "../domain/check.js";
 import { invalid } from "../domain/errors.js";
-import { isCoreEventType, type ProcessEventType, type TerminalSpec, type ValueSelector, type WakeSpec } from "../domain/event.js";
-import { admitJson, guarded, type JsonValue } from "../domain/json.js";
+import {
+  isCoreEventType,
+  type ProcessEventType,
+  type TerminalSpec,
+  type ValueSelector,
+  type WakeSpec,
+} from "../domain/event-type.js";
+import type { JsonValue } from "../domain/json.js";
 import type { CausalRef, ProcessHandleDescriptor, ProcessInput, ProcessProvenance } from "../domain/process.js";
 import { checkScope } from "../domain/scope.js";
 import type { Limits } from "../domain/time.js";

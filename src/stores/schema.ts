@@ -1,5 +1,6 @@
 import { asHoldfastError, type ErrorCode, HoldfastError } from "../domain/errors.js";
-import type { ProcessEventSemantics, ProcessEventType } from "../domain/event.js";
+import type { ProcessEventSemantics } from "../domain/event.js";
+import type { ProcessEventType } from "../domain/event-type.js";
 import type { JsonValue } from "../domain/json.js";
 import type {
   ProcessAwaitOutput,

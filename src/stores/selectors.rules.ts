@@ -1,5 +1,5 @@
 import { type HoldfastError, invalid } from "../domain/errors.js";
-import type { ValueSelector } from "../domain/event.js";
+import type { ValueSelector } from "../domain/event-type.js";
 import { type JsonValue, textOfJson } from "../domain/json.js";
 
 /** Taking values out of payloads. All throw `invalid`, which refuses the append. */

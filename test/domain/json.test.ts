@@ -1,6 +1,7 @@
 import { runInNewContext } from "node:vm";
 import { describe, expect, it } from "vitest";
-import { admitJson, canonicalText, isWellFormed, type JsonValue, jsonBytes, textOfJson } from "../../src/domain/json.js";
+import { admitJson } from "../../src/domain/admit.js";
+import { canonicalText, isWellFormed, type JsonValue, jsonBytes, textOfJson } from "../../src/domain/json.js";
 
 const LIMITS = { maxBytes: 1_000, maxDepth: 4 };
 const admit = (value: unknown, limits: Partial<typeof LIMITS> = {}) => admitJson(value, "payload", { ...LIMITS, ...limits });

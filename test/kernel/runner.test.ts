@@ -657,6 +657,82 @@ describe("slots", () => {
   });
 });
 
+describe("slots and a cancel request", () => {
+  it("a cancelled handler that comes back from a wait queues for its slot like any other", async () => {
+    const blocker = gate();
+    const log: string[] = [];
+    const handlers = {
+      waiter: async ({ process, signal }: ProcessContext) => {
+        log.push("waiter waits");
+        await process("outside")
+          .result({ signal })
+          .catch(() => log.push("waiter cleans up"));
+      },
+      blocker: async () => {
+        log.push("blocker starts");
+        await blocker.promise;
+        log.push("blocker ends");
+      },
+    };
+    const { kernel } = await bench({ handlers, concurrency: 1 });
+    await kernel.start({ id: "outside", input: { type: "external", metadata: null } });
+    const waiter = await kernel.start(task("waiter"));
+    await until(() => log.length === 1, "the waiter");
+    await kernel.start(task("blocker"));
+    await until(() => log.length === 2, "the blocker");
+    await waiter.cancel("enough");
+    await rounds();
+    expect(log).toEqual(["waiter waits", "blocker starts"]);
+    blocker.open();
+    await waiter.result();
+    expect(log).toEqual(["waiter waits", "blocker starts", "blocker ends", "waiter cleans up"]);
+  });
+
+  it("a handler may wait for many children under its own signal, and the platform warns of nothing", async () => {
+    const warnings: unknown[] = [];
+    const hear = (warning: unknown) => warnings.push(warning);
+    process.on("warning", hear);
+    const handlers = {
+      parent: async ({ start, signal }: ProcessContext) => {
+        const children = await Promise.all(Array.from({ length: 30 }, (_, n) => start(`c${n}`, task("child"))));
+        return (await Promise.all(children.map((child) => child.result({ signal })))).length;
+      },
+      child: () => rounds(1),
+    };
+    const { kernel } = await bench({ handlers });
+    expect(await (await kernel.start(task("parent"))).result()).toEqual({ type: "success", value: 30 });
+    await rounds();
+    process.off("warning", hear);
+    expect(warnings).toEqual([]);
+  });
+
+  it("a handler that returns while a wait of its own goes on ends, and its slot is free once", async () => {
+    let running = 0;
+    let most = 0;
+    const handlers = {
+      hasty: ({ process }: ProcessContext) => {
+        process("outside")
+          .result()
+          .catch(() => undefined);
+        return "gone";
+      },
+      after: async () => {
+        most = Math.max(most, ++running);
+        await rounds(2);
+        running--;
+      },
+    };
+    const { kernel } = await bench({ handlers, concurrency: 1 });
+    await kernel.start({ id: "outside", input: { type: "external", metadata: null } });
+    expect(await ending(await kernel.start(task("hasty")))).toEqual({ type: "success", value: "gone" });
+    await kernel.processes.completeProcess("outside", { type: "success", value: 1 });
+    await rounds();
+    const handles = await Promise.all([1, 2, 3].map(() => kernel.start(task("after"))));
+    await Promise.all(handles.map((handle) => handle.result()));
+    expect(most).toBe(1);
+  });
+});
+
 describe("close", () => {
   it("aborts handlers with closed and hands their leases back without counting an attempt", async () => {
     const attempts: number[] = [];

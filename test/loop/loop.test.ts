@@ -183,24 +183,27 @@ describe("an expired lease", () => {
     expect(log).toEqual(["a 1", "b 2"]);
   });
 
-  it("is watched from the start again when the machine slept in the middle of a turn", async () => {
+  it.each([
+    ["while it looked", "read"],
+    ["while it claimed something else", "write"],
+  ] as const)("is watched from the start again when the machine slept in the middle of a turn, %s", async (_, when) => {
     const { a, b, log } = await twoHosts();
     a.cutOff();
     await town.clock.advance(35_000);
     let slept = false;
     b.probed.hooks.begin = ({ mode, tables }) => {
-      if (slept || mode !== "read" || !tables.includes("leases")) return;
+      if (slept || mode !== when || !tables.includes("leases") || tables.includes("registrations")) return;
       slept = true;
       town.clock.sleep(60_000);
     };
-    await b.kernel.start({ id: "q", ...task("unknown") });
+    await b.kernel.start({ id: "q", ...task("job") });
     await rounds();
     expect(slept).toBe(true);
     await town.clock.wake();
     await town.clock.advance(9_000);
-    expect(log).toEqual(["a 1"]);
+    expect(log).toEqual(["a 1", "b 1"]);
     await town.clock.advance(2_000);
-    expect(log).toEqual(["a 1", "b 2"]);
+    expect(log).toEqual(["a 1", "b 1", "b 2"]);
   });
 
   it("is claimed at its expiry where there are no locks", async () => {

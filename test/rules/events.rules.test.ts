@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { isHoldfastError } from "../../src/domain/errors.js";
-import type { ProcessEventType, TerminalSpec, WakeSpec } from "../../src/domain/event.js";
+import type { ProcessEventType, TerminalSpec, WakeSpec } from "../../src/domain/event-type.js";
 import type { JsonValue } from "../../src/domain/json.js";
 import { type Append, type AppendState, append, asOutput } from "../../src/stores/events.rules.js";
 import { leaseOf } from "../../src/stores/leases.rules.js";

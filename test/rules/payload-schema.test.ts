@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from "vitest";
-import type { JsonSchema } from "../../src/domain/event.js";
+import type { JsonSchema } from "../../src/domain/event-type.js";
 import type { JsonValue } from "../../src/domain/json.js";
 import { payloadSchemas, type SchemaEngine } from "../../src/stores/payload-schema.js";
 

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { describe, expect, it } from "vitest";
-import { CORE_EVENT_TYPES } from "../../src/domain/event.js";
+import { CORE_EVENT_TYPES } from "../../src/domain/event-type.js";
 import type { JsonValue } from "../../src/domain/json.js";
 import type { ProcessInput, ProcessRegistration } from "../../src/domain/process.js";
 import {

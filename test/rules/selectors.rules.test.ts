@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { ValueSelector } from "../../src/domain/event.js";
+import type { ValueSelector } from "../../src/domain/event-type.js";
 import type { JsonValue } from "../../src/domain/json.js";
 import { isTruthy, select } from "../../src/stores/selectors.rules.js";
 

@@ -1,0 +1,167 @@
+import { describe, expect, it } from "vitest";
+import { manualClock } from "../../src/adapters/clock-manual.js";
+import { broadcastNotices } from "../../src/adapters/notices-broadcast.js";
+import { memoryStorage } from "../../src/adapters/storage-memory.js";
+import { HoldfastError } from "../../src/domain/errors.js";
+import { DEFAULT_LIMITS } from "../../src/domain/time.js";
+import { createCorridor } from "../../src/kernel/run.js";
+import { holdTenure } from "../../src/kernel/tenure.js";
+import { leaseMethods } from "../../src/stores/leases.js";
+import { payloadSchemas } from "../../src/stores/payload-schema.js";
+import { processMethods } from "../../src/stores/processes.js";
+import { SCHEMA, TABLES } from "../../src/stores/schema.js";
+import { probe } from "./probe-storage.js";
+
+const TTL = 30_000;
+
+async function setUp() {
+  const probed = probe(memoryStorage());
+  const storage = await probed.storage.open({
+    name: "tenure",
+    schema: SCHEMA,
+    durability: "strict",
+    newDatabaseId: "db",
+    onState: () => {},
+  });
+  const clock = manualClock();
+  const corridor = createCorridor({ storage, tables: TABLES, notices: broadcastNotices("tenure", undefined), clock });
+  let nonces = 0;
+  const newNonce = () => `nonce${++nonces}`;
+  const leases = leaseMethods(corridor, DEFAULT_LIMITS, newNonce);
+  await processMethods(corridor, DEFAULT_LIMITS, payloadSchemas()).registerProcess({
+    id: "p",
+    input: { type: "task", name: "job" },
+  });
+  const lost: HoldfastError[] = [];
+  const parts = {
+    corridor,
+    clock,
+    ttlMs: TTL,
+    newNonce,
+    host: () => ({ hostId: "h", bootId: "b", locked: false }),
+    onLost: (reason: HoldfastError) => lost.push(reason),
+  };
+  const tenure = holdTenure(parts, await leases.claimProcessLease("p", "me", TTL), clock.monotonicMs());
+  const cutOff = () => {
+    probed.hooks.open = () => {
+      throw new HoldfastError("unavailable", "cut off");
+    };
+  };
+  return { probed, clock, leases, tenure, lost, cutOff };
+}
+
+describe("the page's own deadline", () => {
+  it("is the ttl after the claim was asked for", async () => {
+    const { clock, tenure, lost, cutOff } = await setUp();
+    cutOff();
+    await clock.advance(TTL - 1);
+    expect(tenure.over).toBeUndefined();
+    await clock.advance(1);
+    expect(tenure.over).toMatchObject({ code: "lease-lost" });
+    expect(lost).toEqual([tenure.over]);
+  });
+
+  it("moves with a renewal to the ttl after that was sent, and never back", async () => {
+    const { clock, leases, tenure, cutOff } = await setUp();
+    await clock.advance(20_000);
+    await leases.renewProcessLease(tenure.lease, TTL);
+    tenure.extend(20_000);
+    tenure.extend(10_000);
+    cutOff();
+    await clock.advance(TTL - 1);
+    expect(tenure.over).toBeUndefined();
+    await clock.advance(1);
+    expect(tenure.over).toMatchObject({ code: "lease-lost" });
+  });
+
+  it("asks the stored row before it believes that the lease is gone", async () => {
+    const { clock, leases, tenure } = await setUp();
+    await clock.advance(20_000);
+    await leases.renewProcessLease(tenure.lease, TTL);
+    await clock.advance(20_000);
+    expect(tenure.over).toBeUndefined();
+  });
+
+  it("claims an untaken lease again for the same owner", async () => {
+    const { clock, leases, tenure } = await setUp();
+    await clock.advance(TTL);
+    expect(tenure.over).toBeUndefined();
+    expect(tenure.lease).toMatchObject({ ownerId: "me", fencingToken: 2 });
+    expect(await leases.getLease("p")).toMatchObject({ ownerId: "me", fencingToken: 2 });
+  });
+
+  it("does nothing more once the tenure was ended", async () => {
+    const { clock, leases, tenure, lost } = await setUp();
+    tenure.end(new HoldfastError("closed", "done"));
+    await clock.advance(2 * TTL);
+    expect(tenure.over).toMatchObject({ code: "closed" });
+    expect(lost).toEqual([]);
+    expect(await leases.getLease("p")).toBeUndefined();
+  });
+});
+
+describe("a look at the stored row", () => {
+  it("loses what another has taken", async () => {
+    const { clock, leases, tenure, lost, probed, cutOff } = await setUp();
+    cutOff();
+    await clock.advance(TTL - 1);
+    probed.hooks = {};
+    await Promise.all([
+      leases.completeProcessLease(tenure.lease).then(() => leases.claimProcessLease("p", "other", TTL)),
+      clock.advance(1),
+    ]);
+    expect(await tenure.recheck()).toBe(false);
+    expect(lost).toHaveLength(1);
+  });
+
+  it("keeps a live lease, and looks once for those that ask at once", async () => {
+    const { tenure, probed } = await setUp();
+    probed.seen.length = 0;
+    expect(await Promise.all([tenure.recheck(), tenure.recheck(), tenure.recheck()])).toEqual([true, true, true]);
+    expect(probed.seen).toHaveLength(1);
+  });
+});
+
+describe("a write", () => {
+  const refusedOnce = () => {
+    const seen: string[] = [];
+    return {
+      seen,
+      write: async (lease: { leaseToken: string }) => {
+        seen.push(lease.leaseToken);
+        if (seen.length === 1) throw new HoldfastError("lease-lost", "refused");
+        return "stored";
+      },
+    };
+  };
+
+  it("that is refused is tried once more when the lease is still ours, with the lease as it is then", async () => {
+    const { clock, tenure, leases } = await setUp();
+    const live = refusedOnce();
+    expect(await tenure.write(live.write)).toBe("stored");
+    expect(live.seen).toEqual(["nonce1.1", "nonce1.1"]);
+    await clock.advance(TTL);
+    const later = refusedOnce();
+    expect(await tenure.write(later.write)).toBe("stored");
+    expect(later.seen[1]).toBe(tenure.lease.leaseToken);
+    expect((await leases.getLease("p"))?.fencingToken).toBe(2);
+  });
+
+  it("that is refused when the lease is another's is not tried again", async () => {
+    const { tenure, leases } = await setUp();
+    await leases.completeProcessLease(tenure.lease);
+    await leases.claimProcessLease("p", "other", TTL);
+    const { seen, write } = refusedOnce();
+    await expect(tenure.write(write)).rejects.toMatchObject({ code: "lease-lost" });
+    expect(seen).toHaveLength(1);
+    await expect(tenure.write(write)).rejects.toBe(tenure.over);
+    expect(seen).toHaveLength(1);
+  });
+
+  it("that fails for another reason passes that on", async () => {
+    const { tenure } = await setUp();
+    const error = new HoldfastError("invalid", "bad");
+    await expect(tenure.write(() => Promise.reject(error))).rejects.toBe(error);
+    expect(tenure.over).toBeUndefined();
+  });
+});
