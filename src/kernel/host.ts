@@ -143,7 +143,8 @@ function listenToPage(on: { pagehide(): void; pageshow(): void; resume(): void }
   if (typeof window === "undefined" || typeof document === "undefined") return () => {};
   const listeners = new AbortController();
   const { signal } = listeners;
-  window.addEventListener("pagehide", on.pagehide, { signal });
+  // Captured, to be heard before the database library, which closes its connection on the way into the back/forward cache.
+  window.addEventListener("pagehide", on.pagehide, { signal, capture: true });
   window.addEventListener("pageshow", (event) => event.persisted && on.pageshow(), { signal });
   document.addEventListener("resume", on.resume, { signal });
   return () => listeners.abort();
