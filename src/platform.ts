@@ -17,7 +17,7 @@ import { defaultWorker, startWorkerLoop } from "./loop/worker-remote.js";
 const platform: Platform = {
   clock: systemClock,
   random: platformRandom,
-  storage: () => (typeof indexedDB === "undefined" ? memoryStorage() : indexedDbStorage()),
+  storage: () => (hasIndexedDb() ? indexedDbStorage() : memoryStorage()),
   channel: platformChannel,
   locks: platformLocks,
   notices: broadcastNotices,
@@ -38,4 +38,13 @@ const platform: Platform = {
  */
 export function createKernel(options: KernelOptions): Promise<Kernel> {
   return openKernel(options, platform);
+}
+
+/** In a sandboxed frame the look alone throws: it is there and cannot be opened, which its storage then says. */
+function hasIndexedDb(): boolean {
+  try {
+    return typeof indexedDB !== "undefined";
+  } catch {
+    return true;
+  }
 }

@@ -38,7 +38,9 @@ export function broadcastNotices(name: string, open: ChannelFactory | undefined)
     publish(changes) {
       if (changes.length === 0) return;
       try {
-        channel?.postMessage({ v: VERSION, changes });
+        for (let at = 0; at < changes.length; at += MOST_CHANGES) {
+          channel?.postMessage({ v: VERSION, changes: changes.slice(at, at + MOST_CHANGES) });
+        }
       } catch {
         // A closed channel loses the hint for the others; their slow poll finds the change.
       }

@@ -19,6 +19,11 @@ export interface ProcessLeaseCompletion {
   leaseToken: string;
 }
 
+/** Owner ids and tokens are made here too, whatever limit an app sets for its own. */
+export function madeLength(maxLength: number): number {
+  return Math.max(maxLength, 64);
+}
+
 /** Times in a presented lease are ignored: the stored expiry decides. */
 export function checkLease(field: string, value: unknown, maxLength: number): ProcessLease {
   const m = membersOf(field, value, [
@@ -34,8 +39,8 @@ export function checkLease(field: string, value: unknown, maxLength: number): Pr
   return {
     schemaVersion: 1,
     processId: checkId(`${field}.processId`, m.processId, maxLength),
-    ownerId: checkId(`${field}.ownerId`, m.ownerId, maxLength),
-    leaseToken: checkId(`${field}.leaseToken`, m.leaseToken, maxLength),
+    ownerId: checkId(`${field}.ownerId`, m.ownerId, madeLength(maxLength)),
+    leaseToken: checkId(`${field}.leaseToken`, m.leaseToken, madeLength(maxLength)),
     fencingToken: checkWhole(`${field}.fencingToken`, m.fencingToken, 1),
     claimedAtMs: checkWhole(`${field}.claimedAtMs`, m.claimedAtMs, Number.MIN_SAFE_INTEGER),
     expiresAtMs: checkWhole(`${field}.expiresAtMs`, m.expiresAtMs, Number.MIN_SAFE_INTEGER),

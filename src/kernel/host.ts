@@ -27,6 +27,8 @@ export interface HostParts {
 
 export interface HostLife {
   readonly identity: Host;
+  /** Resolves when it is known whether the lock was granted. */
+  readonly booted: Promise<void>;
   readonly loop: Loop | undefined;
   /** The database is another's now: nothing more is claimed, and nothing that runs can write. */
   abort(reason: HoldfastError): void;
@@ -44,6 +46,7 @@ export function startHost(parts: HostParts): HostLife {
   let letGo = () => {};
   let away = false;
   let over = false;
+  let frozen = false;
 
   async function boot(): Promise<void> {
     const { bootId } = identity;
@@ -99,17 +102,30 @@ export function startHost(parts: HostParts): HostLife {
     const { bootId: old } = identity;
     // Another boot: whoever is still freeing the old one must not take what this one claims.
     identity = { hostId, bootId: parts.newBootId(), locked: false };
-    corridor.run(freeHost, { bootId: old, self: true }).catch(parts.onFault).finally(boot);
+    const freed = corridor.run(freeHost, { bootId: old, self: true }).catch(parts.onFault);
+    booted = freed.then(boot).catch(parts.onFault);
   }
 
-  const unlisten = listenToPage({
-    pagehide: leave,
-    pageshow: comeBack,
-    resume: () => void parts.runner().recheckAll(),
-  });
-  void boot();
+  /** A worker that is frozen in a transaction would keep its tables from every other tab for a minute. */
+  function freeze(): void {
+    frozen = loop !== undefined;
+    loop?.kill();
+    loop = undefined;
+  }
+
+  function thaw(): void {
+    void parts.runner().recheckAll();
+    if (frozen && !over && !away) loop = parts.startLoop();
+    frozen = false;
+  }
+
+  const unlisten = listenToPage({ pagehide: leave, pageshow: comeBack, freeze, resume: thaw });
+  let booted = boot().catch(parts.onFault);
 
   return {
+    get booted() {
+      return booted;
+    },
     get identity() {
       return identity;
     },
@@ -139,13 +155,14 @@ export function startHost(parts: HostParts): HostLife {
 }
 
 /** Nothing where there is no page: in Node and in workers. */
-function listenToPage(on: { pagehide(): void; pageshow(): void; resume(): void }): () => void {
+function listenToPage(on: { pagehide(): void; pageshow(): void; freeze(): void; resume(): void }): () => void {
   if (typeof window === "undefined" || typeof document === "undefined") return () => {};
   const listeners = new AbortController();
   const { signal } = listeners;
   // Captured, to be heard before the database library, which closes its connection on the way into the back/forward cache.
   window.addEventListener("pagehide", on.pagehide, { signal, capture: true });
   window.addEventListener("pageshow", (event) => event.persisted && on.pageshow(), { signal });
+  document.addEventListener("freeze", on.freeze, { signal });
   document.addEventListener("resume", on.resume, { signal });
   return () => listeners.abort();
 }

@@ -153,6 +153,8 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
   const stopListening = notices.subscribe((changes) => {
     for (const { about, id, sequence } of changes) {
       if (about === "host" || about === "grant") continue;
+      // A loop in a worker hears of this page's writes over the channel, if there is one.
+      if (!channel && about !== "event") host.loop?.poke([id]);
       emitter.emit("processChanged", { processId: id, ...(sequence !== undefined && { sequence }) });
     }
   });
@@ -160,7 +162,15 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
   onEnded = host.abort;
 
   /** A storage that hangs must not keep the app from ending; what it still owes goes on beside. */
-  const soon = (work: Promise<void>) => Promise.race([work, new Promise<void>((resolve) => clock.setTimer(resolve, CLOSE_MS))]);
+  async function soon(work: Promise<void>): Promise<void> {
+    let cancel = () => {};
+    const late = new Promise<void>((resolve) => {
+      cancel = clock.setTimer(resolve, CLOSE_MS);
+    });
+    await Promise.race([work, late]);
+    cancel();
+  }
+
   let closing: Promise<void> | undefined;
   async function shut(): Promise<void> {
     signal?.removeEventListener("abort", onAbort);
@@ -188,7 +198,11 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
       return processHandle(handleParts, id);
     },
     process: (processId) => processHandle(handleParts, processId),
-    status: () => readStatus({ kind: place.kind, storage, loop: host.loop?.kind ?? loopKind, locks, channel }),
+    async status() {
+      await host.booted;
+      const loop = host.loop?.kind ?? loopKind;
+      return await readStatus({ kind: place.kind, storage, loop, locks: host.identity.locked, channel: channel !== undefined });
+    },
     on: emitter.on,
     close,
     [Symbol.asyncDispose]: close,

@@ -1,6 +1,7 @@
 import { guarded } from "../domain/admit.js";
 import { checkFunction, checkId, checkObject, checkOneOf, checkSignal, checkWhole, membersOf } from "../domain/check.js";
 import { invalid } from "../domain/errors.js";
+import { madeLength } from "../domain/lease.js";
 import { checkLimits, checkTimings, type Limits, type Timings } from "../domain/time.js";
 import type { Clock } from "../ports/clock.js";
 import type { Locks } from "../ports/locks.js";
@@ -24,7 +25,7 @@ export interface KernelOptions {
   loop?: "worker" | "inline" | "off";
   /** For bundlers that must build the worker themselves: makes one that runs `holdfast/worker`. */
   worker?: () => Worker;
-  /** Identity of this tab or process; default a fresh UUID. */
+  /** Identity of this tab or process, 16 characters shorter than an id may be; default a fresh UUID. */
   hostId?: string;
   /** What a commit survives: "strict" (default) also a power cut, "relaxed" a crash of the browser. */
   durability?: Durability;
@@ -39,6 +40,9 @@ export interface KernelOptions {
   /** Aborting it closes the kernel. */
   signal?: AbortSignal;
 }
+
+/** An owner id is the host id and a suffix per attempt. */
+const OWNER_SUFFIX = 16;
 
 const NAME = /^[A-Za-z0-9._-]{1,64}$/;
 
@@ -80,7 +84,7 @@ export function checkOptions(given: unknown) {
     durability: m.durability === undefined ? "strict" : checkOneOf("durability", m.durability, ["strict", "relaxed"]),
     storage: m.storage === undefined ? undefined : withMethods<KernelStorage>("storage", m.storage, ["open"]),
     worker: m.worker === undefined ? undefined : checkFunction("worker", m.worker as () => Worker),
-    hostId: m.hostId === undefined ? undefined : checkId("hostId", m.hostId, limits.idLength),
+    hostId: m.hostId === undefined ? undefined : checkId("hostId", m.hostId, madeLength(limits.idLength) - OWNER_SUFFIX),
     clock: m.clock === undefined ? undefined : withMethods<Clock>("clock", m.clock, ["now", "monotonicMs", "setTimer"]),
     random: m.random === undefined ? undefined : checkFunction("random", m.random as Random),
     channel: m.channel === undefined || m.channel === false ? m.channel : checkFunction("channel", m.channel as ChannelFactory),

@@ -1,4 +1,4 @@
-import { asHoldfastError, type ErrorCode, HoldfastError, isHoldfastError } from "../domain/errors.js";
+import { asHoldfastError, HoldfastError } from "../domain/errors.js";
 import type { JsonValue } from "../domain/json.js";
 import type { ProcessAwaitOutput, ProcessRecord } from "../domain/process.js";
 import type { Timings } from "../domain/time.js";
@@ -8,11 +8,12 @@ import { loadProcess } from "../stores/processes.js";
 import { recordOf } from "../stores/processes.rules.js";
 import { loadRow } from "../stores/schema.js";
 import { type ContextParts, createContext, type ProcessContext } from "./context.js";
+import { isTrouble, outputOf, storableOutput } from "./ending.js";
 import type { Fault, LoopPage, Renewed } from "./page.js";
 import { createSlots } from "./slots.js";
 import { type StartParts, type StartRequest, startProcess } from "./start.js";
 import { holdTenure, type Tenure, type TenureParts } from "./tenure.js";
-import { type HandleStores, type ProcessHandle, processHandle } from "./waits.js";
+import { type HandleBounds, type HandleStores, type ProcessHandle, processHandle } from "./waits.js";
 import type { Watch } from "./watch.js";
 
 export type ProcessHandler = (context: ProcessContext) => Promise<JsonValue | void> | JsonValue | void;
@@ -39,7 +40,7 @@ export interface RunnerParts extends StartParts, Omit<TenureParts, "ttlMs" | "on
   readonly attemptBudget: number;
   readonly timings: Timings;
   readonly watch: Watch;
-  readonly stores: HandleStores & Pick<EventMethods, "completeProcess">;
+  readonly stores: HandleStores & Pick<EventMethods, "appendEvent" | "completeProcess">;
   /** A slot fell free. */
   onFree(): void;
   onClaimed(processId: string, fencingToken: number): void;
@@ -141,6 +142,7 @@ export function createRunner(parts: RunnerParts): Runner {
       if (reason !== undefined && claim.lease.fencingToken === 1)
         return await finish(run, { type: "cancelled", message: reason });
       await followProcess(run, processId);
+      if (run.tenure.over) return;
       await handle(run, claim, record, waiting);
     } finally {
       await taking;
@@ -164,14 +166,21 @@ export function createRunner(parts: RunnerParts): Runner {
     const noted = async <T>(work: () => Promise<T>): Promise<T> => {
       try {
         return await work();
-      } catch (error) {
+      } catch (thrown) {
+        // What ended the run ends its waits, whatever they say themselves.
+        const error = run.tenure.over ?? thrown;
         raise(error);
         throw error;
       }
     };
+    const bounds: HandleBounds = {
+      waiting: (wait) => noted(() => waiting(wait)),
+      signal: run.over.signal,
+      fenced: (write) => noted(() => run.tenure.write(write)),
+    };
     const handleOf = (id: string): ProcessHandle => {
-      const handle = processHandle(parts, id, (wait) => noted(() => waiting(wait)));
-      return { ...handle, record: () => noted(handle.record), cancel: (reason) => noted(() => handle.cancel(reason)) };
+      const handle = processHandle(parts, id, bounds);
+      return { ...handle, record: () => noted(handle.record) };
     };
     const { ownerScope, hostProfileId } = record.provenance;
     const contextParts: ContextParts = {
@@ -198,7 +207,7 @@ export function createRunner(parts: RunnerParts): Runner {
       output = { type: "success", value };
     } catch (error) {
       if (isTrouble(error) && raised.has(error)) throw error;
-      output = outputOf(error, run);
+      output = outputOf(error, run.cancelled ? run.abort.signal.reason : undefined);
     } finally {
       run.ended.abort();
     }
@@ -207,27 +216,30 @@ export function createRunner(parts: RunnerParts): Runner {
     await finish(run, output);
   }
 
-  /** Tells the handler of a cancel request, also of an earlier one, and of an end that somebody else gave the process. */
+  /** Aborts the handler's signal on a cancel request, also an earlier one, and on an end that somebody else gave the process. */
   async function followProcess(run: Run, processId: string): Promise<void> {
-    const read = async () => {
+    const read = async (): Promise<HoldfastError | undefined> => {
       const row = await corridor.query(["processes"], (reader) => loadRow(reader, "processes", processId));
-      if (row && row.state !== "running") return { ended: row.state };
-      return row?.cancelRequested === undefined || run.cancelled ? undefined : { reason: row.cancelRequested };
+      if (row && row.state !== "running")
+        return new HoldfastError("terminal", `process "${processId}" is already terminal: ${row.state}`);
+      if (row?.cancelRequested === undefined) return undefined;
+      run.cancelled = true;
+      return new HoldfastError("aborted", row.cancelRequested, { details: { reason: "cancel-requested" } });
     };
-    const follow = async (found: Awaited<ReturnType<typeof read>>): Promise<void> => {
-      if (found?.reason !== undefined) {
-        run.cancelled = true;
-        run.abort.abort(new HoldfastError("aborted", found.reason, { details: { reason: "cancel-requested" } }));
-      } else if (found?.ended !== undefined) {
-        return run.abort.abort(new HoldfastError("terminal", `process "${processId}" is already terminal: ${found.ended}`));
+    const hear = async (): Promise<void> => {
+      try {
+        run.abort.abort(await watch.until(({ id }) => id === processId, read, run.ended.signal));
+      } catch (error) {
+        if (run.ended.signal.aborted || closing) return;
+        tell("runner", error, processId);
+        await pause(timings.pollMs);
+        await hear();
       }
-      await follow(await watch.until(({ id }) => id === processId, read, run.ended.signal));
     };
     // The first look is awaited, so that a handler starts with what is known; the rest goes beside it until the run ends.
     const first = await read();
-    follow(first).catch((error: unknown) => {
-      if (!run.ended.signal.aborted && !closing) tell("runner", error, processId);
-    });
+    if (first) run.abort.abort(first);
+    else void hear();
   }
 
   /** Retried while the lease lives: finished work must not be done again because of a hiccup. */
@@ -246,13 +258,15 @@ export function createRunner(parts: RunnerParts): Runner {
         if (!isTrouble(error)) throw error;
         if (!(await run.tenure.recheck())) return;
         tell("runner", error, processId);
-        await new Promise<void>((resolve) => clock.setTimer(resolve, timings.leaseRenewMs / 4));
+        await pause(timings.leaseRenewMs / 4);
       }
     }
   }
 
+  const pause = (ms: number) => new Promise<void>((resolve) => clock.setTimer(resolve, ms));
+
   async function handBack(run: Run): Promise<void> {
-    await corridor.run(releaseLeases, { leases: [run.tenure.lease], inOrder: true });
+    await corridor.run(releaseLeases, { leases: [run.tenure.lease] });
   }
 
   function abandon(run: Run, processId: string, error: unknown): void {
@@ -313,68 +327,4 @@ export function createRunner(parts: RunnerParts): Runner {
       }
     },
   };
-}
-
-/** What the world did to a handler, told by the context: the process stays claimable. */
-const TROUBLE: ReadonlySet<ErrorCode> = new Set([
-  "lease-lost",
-  "closed",
-  "unavailable",
-  "quota-exceeded",
-  "write-failed",
-  "read-failed",
-  "version",
-  "internal",
-]);
-
-function isTrouble(error: unknown): error is HoldfastError {
-  return isHoldfastError(error) && TROUBLE.has(error.code);
-}
-
-function outputOf(error: unknown, run: Run): ProcessAwaitOutput {
-  const reason = run.abort.signal.reason as HoldfastError | undefined;
-  if (run.cancelled && reason && isAbortOf(reason, error)) return { type: "cancelled", message: reason.message };
-  return failureOf(error);
-}
-
-function isAbortOf(reason: HoldfastError, error: unknown): boolean {
-  if (error === reason || (isHoldfastError(error) && error.code === "aborted" && error.cause === reason)) return true;
-  return memberOf(error, "name") === "AbortError";
-}
-
-function failureOf(error: unknown): ProcessAwaitOutput {
-  const code = memberOf(error, "code");
-  const message = memberOf(error, "message");
-  return {
-    type: "failure",
-    class: "execution",
-    code: typeof code === "string" && code !== "" ? storable(code) : "process_failed",
-    message: storable(
-      typeof message === "string" ? message : typeof error === "string" ? error : "the handler threw a value without a message",
-    ),
-  };
-}
-
-const SHORT = 80;
-
-/** Instead of an output that is refused: a result becomes a failure, and a message too long for the limits a short one. */
-function storableOutput(output: ProcessAwaitOutput, refusal: HoldfastError): ProcessAwaitOutput | undefined {
-  if (output.type === "success") return failureOf(refusal);
-  if (output.message.length <= SHORT) return undefined;
-  const message = output.message.slice(0, SHORT);
-  return output.type === "cancelled" ? { type: "cancelled", message } : { ...output, code: output.code.slice(0, SHORT), message };
-}
-
-/** The end of a process must not fail for what its error says. */
-function storable(text: string): string {
-  return text.slice(0, 8_192).replace(/\p{Surrogate}/gu, "\uFFFD");
-}
-
-/** A handler may throw anything, also an object whose getters throw. */
-function memberOf(thrown: unknown, name: string): unknown {
-  try {
-    return typeof thrown === "object" && thrown !== null ? (thrown as Record<string, unknown>)[name] : undefined;
-  } catch {
-    return undefined;
-  }
 }

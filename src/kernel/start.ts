@@ -6,7 +6,7 @@ import { checkScope, type ProcessScope } from "../domain/scope.js";
 import type { Limits } from "../domain/time.js";
 import type { Corridor } from "../stores/command.js";
 import type { PayloadSchemas } from "../stores/payload-schema.js";
-import { registerProcess } from "../stores/processes.js";
+import { type RegisterProcess, registerProcess } from "../stores/processes.js";
 import { checkDescriptor, prepareRegistration } from "../stores/registration.js";
 
 export interface StartRequest {
@@ -33,15 +33,12 @@ export async function startProcess(
   child?: { id: string; provenance: ProcessProvenance; lease: ProcessLease },
 ): Promise<ProcessRecord> {
   const m = membersOf("request", request, ["id", "input", "eventTypes", "provenance", "grant"]);
-  const id = m.id === undefined ? (child?.id ?? newProcessId()) : m.id;
-  const registration = await prepareRegistration(
-    "request",
-    { ...m, id, provenance: child?.provenance ?? m.provenance },
-    limits,
-    schemas,
-  );
+  const madeId = m.id === undefined && !child ? newProcessId() : undefined;
+  const id = m.id === undefined ? child?.id : m.id;
+  const provenance = child?.provenance ?? m.provenance;
+  const registration = await prepareRegistration("request", { ...m, id, provenance }, limits, schemas, madeId);
   const grant = m.grant === undefined ? undefined : membersOf("request.grant", m.grant, ["scope", "descriptor"]);
-  return await corridor.run(registerProcess, {
+  const input: RegisterProcess = {
     registration,
     ...(grant && {
       grant: {
@@ -50,5 +47,6 @@ export async function startProcess(
       },
     }),
     ...(child && { lease: child.lease }),
-  });
+  };
+  return await corridor.run(registerProcess, input, { size: registration.size });
 }

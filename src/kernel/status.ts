@@ -10,7 +10,7 @@ export interface KernelStatus {
   usageBytes?: number;
   quotaBytes?: number;
   loop: "worker" | "inline" | "off";
-  /** Web Locks: a dead host is noticed at once. */
+  /** This host holds its Web Lock: others notice at once when it dies. */
   locks: boolean;
   /** BroadcastChannel: other tabs hear at once. */
   channel: boolean;
@@ -20,8 +20,8 @@ export async function readStatus(parts: {
   kind: string;
   storage: OpenStorage;
   loop: KernelStatus["loop"];
-  locks: unknown;
-  channel: unknown;
+  locks: boolean;
+  channel: boolean;
 }): Promise<KernelStatus> {
   const { kind, storage, loop } = parts;
   return {
@@ -29,8 +29,8 @@ export async function readStatus(parts: {
     durability: storage.durability,
     ...(kind === "memory" ? {} : await readQuota()),
     loop,
-    locks: parts.locks !== undefined,
-    channel: parts.channel !== undefined,
+    locks: parts.locks,
+    channel: parts.channel,
   };
 }
 

@@ -1,4 +1,4 @@
-import { type HoldfastError, isHoldfastError } from "../domain/errors.js";
+import { type ErrorCode, type HoldfastError, isHoldfastError } from "../domain/errors.js";
 import type { ProcessLease } from "../domain/lease.js";
 import type { Clock } from "../ports/clock.js";
 import type { Corridor } from "../stores/command.js";
@@ -36,6 +36,8 @@ export interface TenureParts {
   host(): Host;
   onLost(reason: HoldfastError): void;
 }
+
+const TAKEN: ReadonlySet<ErrorCode> = new Set(["lease-lost", "lease-held", "terminal", "not-found"]);
 
 export function holdTenure(parts: TenureParts, granted: ProcessLease, asOfMs: number): Tenure {
   const { corridor, clock, ttlMs } = parts;
@@ -91,14 +93,20 @@ export function holdTenure(parts: TenureParts, granted: ProcessLease, asOfMs: nu
         setDeadline(startedMs + stored);
         return true;
       }
-      const claim = { processId, ownerId: lease.ownerId, ttlMs, nonce: parts.newNonce(), host: parts.host() };
+      const claim = {
+        processId,
+        ownerId: lease.ownerId,
+        ttlMs,
+        nonce: parts.newNonce(),
+        host: parts.host(),
+        over: lease.leaseToken,
+      };
       ({ lease } = await corridor.run(claimProcessLease, claim));
       if (over) return false;
       setDeadline(startedMs + ttlMs);
       return true;
     } catch (error) {
-      const taken =
-        isHoldfastError(error) && (error.code === "lease-held" || error.code === "terminal" || error.code === "not-found");
+      const taken = isHoldfastError(error) && TAKEN.has(error.code);
       // Trouble with the storage says nothing of the owner, until the deadline.
       return taken || clock.monotonicMs() >= deadlineMs ? lose() : true;
     }

@@ -1,14 +1,13 @@
 import { checkId, checkSignal, checkText, checkWhole, membersOf } from "../domain/check.js";
 import { HoldfastError } from "../domain/errors.js";
-import type { ProcessEvent, ProcessEventAppendRequest } from "../domain/event.js";
-import { CANCEL_REQUESTED } from "../domain/event-type.js";
-import type { JsonValue } from "../domain/json.js";
+import type { ProcessEvent } from "../domain/event.js";
+import type { ProcessLease } from "../domain/lease.js";
 import type { ProcessAwaitOutput, ProcessRecord } from "../domain/process.js";
 import type { Limits } from "../domain/time.js";
 import type { Corridor } from "../stores/command.js";
-import { type EventMethods, readEvents } from "../stores/events.js";
+import { readEvents, requestCancel } from "../stores/events.js";
 import type { ProcessMethods } from "../stores/processes.js";
-import { hashOf, unknownProcess } from "../stores/processes.rules.js";
+import { unknownProcess } from "../stores/processes.rules.js";
 import { loadRow } from "../stores/schema.js";
 import type { Watch } from "./watch.js";
 
@@ -82,22 +81,34 @@ export function waitMethods({ corridor, watch, limits }: Parts): WaitMethods {
   };
 }
 
-export type HandleStores = Pick<ProcessMethods, "getProcess"> &
-  Pick<EventMethods, "appendEvent"> &
-  Pick<WaitMethods, "awaitProcess">;
+export type HandleStores = Pick<ProcessMethods, "getProcess"> & Pick<WaitMethods, "awaitProcess">;
 
-/** `waiting` stands around every wait: a handler gives its slot back there. */
+/** What a handler's context puts around its handles; from outside there is nothing of it. */
+export interface HandleBounds {
+  /** Stands around every wait: a handler gives its slot back there. */
+  waiting<T>(wait: () => Promise<T>): Promise<T>;
+  /** Ends every wait, whatever the caller's own signal says. */
+  readonly signal?: AbortSignal;
+  /** Gives a write the lease that it is made under. */
+  fenced(write: (lease?: ProcessLease) => Promise<void>): Promise<void>;
+}
+
+const UNBOUND: HandleBounds = { waiting: (wait) => wait(), fenced: (write) => write() };
+
 export function processHandle(
   parts: Parts & { stores: HandleStores },
   processId: string,
-  waiting: <T>(wait: () => Promise<T>) => Promise<T> = (wait) => wait(),
+  bounds: HandleBounds = UNBOUND,
 ): ProcessHandle {
   const { corridor, watch, stores } = parts;
+  const { waiting, fenced } = bounds;
   const id = checkId("processId", processId, parts.limits.idLength);
+  const within = (given: AbortSignal | undefined) =>
+    bounds.signal && given ? AbortSignal.any([bounds.signal, given]) : (bounds.signal ?? given);
 
   async function* follow(options: unknown): AsyncGenerator<ProcessEvent, void, void> {
     const m = membersOf("options", options, ["after", "signal"]);
-    const signal = checkSignal("options.signal", m.signal);
+    const signal = within(checkSignal("options.signal", m.signal));
     let cursor = m.after === undefined ? 0 : checkWhole("options.after", m.after, 0);
     const read = async () => {
       const page = await pageAfter(corridor, id, cursor);
@@ -117,19 +128,14 @@ export function processHandle(
   return {
     id,
     record: () => stores.getProcess(id),
-    result: (options = {}) => waiting(() => stores.awaitProcess(id, options)),
+    async result(options = {}) {
+      const signal = within(checkSignal("options.signal", membersOf("options", options, ["signal"]).signal));
+      return await waiting(() => stores.awaitProcess(id, signal ? { signal } : {}));
+    },
     events: (options = {}) => follow(options),
     async cancel(reason) {
-      await stores.appendEvent(
-        id,
-        cancelRequest(id, reason === undefined ? undefined : checkText("reason", reason, parts.limits.idLength)),
-      );
+      const given = reason === undefined ? {} : { reason: checkText("reason", reason, parts.limits.idLength) };
+      await fenced((lease) => corridor.run(requestCancel, { processId: id, ...given, ...(lease && { lease }) }));
     },
   };
-}
-
-/** Two cancels of one reason are one event. */
-function cancelRequest(processId: string, reason: string | undefined): ProcessEventAppendRequest {
-  const payload: JsonValue = reason === undefined ? {} : { reason };
-  return { eventType: CANCEL_REQUESTED, payload, replayKey: `process:${processId}:cancel_requested:${hashOf(payload)}` };
 }

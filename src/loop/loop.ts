@@ -70,7 +70,8 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
   const newcomers = new Set<string>();
   let lastPulse: (Pulse & { atMs: number }) | undefined;
   let asking: Promise<Pulse> | undefined;
-  let renewAtMs = clock.monotonicMs() + timings.leaseRenewMs;
+  // At once: the loop that was here before may have died long after its last renewal.
+  let renewAtMs = clock.monotonicMs();
   let sweepAtMs = clock.monotonicMs() + timings.sweepMs;
   let dueMs = Number.POSITIVE_INFINITY;
   let cancelTimer = () => {};
@@ -122,7 +123,7 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     const nowMs = clock.monotonicMs();
     let soonest = Math.min(sweepAtMs, renewAtMs, patience.nextMs());
     for (const expiresAtMs of expiries.values()) soonest = Math.min(soonest, nowMs + expiresAtMs - clock.now());
-    if (failedTurns > 0) soonest = Math.min(soonest, nowMs + timings.leaseRenewMs / 4);
+    if (failedTurns > 0) soonest = nowMs + timings.leaseRenewMs / 4;
     dueMs = Math.max(soonest, nowMs + SOONEST_MS);
     cancelTimer = clock.setTimer(turnNow, dueMs - nowMs);
   }
@@ -178,7 +179,7 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
       const renewals = await corridor.run(renewLeases, { leases: known.leases, ttlMs: timings.leaseTtlMs });
       const idsWhere = (lost: boolean) =>
         known.leases.filter((_, at) => "lost" in (renewals[at] ?? {}) === lost).map(({ processId }) => processId);
-      await page.renewed({ asOfMs: known.asOfMs, renewed: idsWhere(false), lost: idsWhere(true) });
+      unheard(page.renewed({ asOfMs: known.asOfMs, renewed: idsWhere(false), lost: idsWhere(true) }));
     } catch (error) {
       // Says nothing of ownership: try again soon, the page keeps its own deadline.
       renewAtMs = clock.monotonicMs() + timings.leaseRenewMs / 4;
@@ -208,7 +209,7 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     const orphans = held.flatMap(({ bootId: of, resource: processId, leaseToken }) =>
       of === bootId && !known.has(processId) && leaseToken !== undefined ? [{ processId, leaseToken }] : [],
     );
-    if (orphans.length > 0) await corridor.run(releaseLeases, { leases: orphans, inOrder: true });
+    if (orphans.length > 0) await corridor.run(releaseLeases, { leases: orphans });
 
     const report = newReport();
     if (cursor !== undefined) for (const processId of hints) newcomers.add(processId);
@@ -223,6 +224,7 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
         (candidate) => isClaimable(candidate, pulse, report) && !newcomers.has(candidate.process.processId),
       );
       const tried = await claimUpTo(free, claimable, pulse, report);
+      if (stopping.signal.aborted) return;
       free -= tried.taken;
       if (tried.count < claimable.length) {
         // The rest waits for a slot; the next sweep goes on here, so that none of them waits for ever.
@@ -235,7 +237,7 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
       if (isWhole) break;
       isWhole = true;
     }
-    await page.swept(tellable(report));
+    swept(report);
   }
 
   async function lookAtHinted(pulse: Pulse): Promise<void> {
@@ -258,7 +260,7 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     const claimable = candidates.filter((candidate) => isClaimable(candidate, pulse, report));
     const tried = await claimUpTo(pulse.free, claimable, pulse, report);
     if (tried.count < claimable.length) backlog = true;
-    if (report.faulted.size > 0) await page.swept(tellable(report));
+    if (report.faulted.size > 0) swept(report);
     for (const { lease } of candidates) if (lease) isHostAlive(lease, pulse);
   }
 
@@ -326,16 +328,22 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
   ): Promise<{ taken: number; count: number }> {
     let taken = 0;
     let count = 0;
-    while (taken < free && count < claimable.length) {
+    while (taken < free && count < claimable.length && !stopping.signal.aborted) {
       const batch = claimable.slice(count, count + free - taken);
       count += batch.length;
-      taken += (await claim(batch, pulse, report)).length;
+      const outcome = await claim(batch, pulse, report);
+      taken += outcome.taken;
+      // The page takes no more: what it told of its slots does not hold any longer.
+      if (outcome.refused) break;
     }
     return { taken, count };
   }
 
-  async function claim(candidates: readonly Candidate[], pulse: Pulse, report: Report): Promise<string[]> {
-    if (candidates.length === 0) return [];
+  async function claim(
+    candidates: readonly Candidate[],
+    pulse: Pulse,
+    report: Report,
+  ): Promise<{ taken: number; refused: boolean }> {
     const outcomes = await Promise.allSettled(
       candidates.map(({ process: { processId } }) => {
         const nonce = parts.newNonce();
@@ -348,13 +356,13 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
       if (outcome.status === "fulfilled") claims.push(outcome.value);
       else note(candidates[at]?.process.processId ?? "", outcome.reason, report);
     }
-    if (claims.length === 0) return [];
+    if (claims.length === 0) return { taken: 0, refused: false };
     const refused = stopping.signal.aborted ? claims.map(({ lease }) => lease.processId) : await page.run(claims, pulse.asOfMs);
     const unwanted = claims.filter(({ lease }) => refused.includes(lease.processId)).map(({ lease }) => lease);
-    if (unwanted.length > 0) await corridor.run(releaseLeases, { leases: unwanted, inOrder: true });
+    if (unwanted.length > 0) await corridor.run(releaseLeases, { leases: unwanted });
     const taken = claims.map(({ lease }) => lease.processId).filter((processId) => !refused.includes(processId));
     report.claimed.push(...taken);
-    return taken;
+    return { taken: taken.length, refused: unwanted.length > 0 };
   }
 
   /** Somebody else was quicker, or it has ended: both are how it should be. */
@@ -364,9 +372,13 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     if (!expected.includes(code)) report.faulted.set(processId, code);
   }
 
+  function swept(report: Report): void {
+    unheard(page.swept(tellable(report)));
+  }
+
   function tell(thrown: unknown): void {
     const { code, message } = asHoldfastError(thrown, "internal", "a turn of the loop failed");
-    page.fault({ area: "loop", code, message }).catch(() => undefined);
+    unheard(page.fault({ area: "loop", code, message }));
   }
 
   function kill(): void {
@@ -400,4 +412,9 @@ function newReport(): Report {
 
 function tellable({ claimed, skipped, faulted }: Report): SweepReport {
   return { claimed, skipped: [...skipped], faulted: [...faulted].map(([processId, code]) => ({ processId, code })) };
+}
+
+/** What is only told is not waited for: a page that is blocked must not keep its own leases from being renewed. */
+function unheard(call: Promise<void>): void {
+  call.catch(() => undefined);
 }

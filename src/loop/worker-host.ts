@@ -63,7 +63,7 @@ export function serveLoop(): void {
 /** The page may be blocked, frozen or gone; a pulse has the loop's own bound. */
 function boundedPage(page: LoopPage, { timings }: WorkerConfig): LoopPage {
   const clock = systemClock();
-  const within = <T>(call: Promise<T>) => bounded(clock, call, timings.leaseTtlMs, "the page");
+  const within = <T>(call: Promise<T>) => bounded(clock, call, timings.leaseRenewMs / 2, "the page");
   return {
     pulse: () => page.pulse(),
     run: (claims, asOfMs) => within(page.run(claims, asOfMs)),

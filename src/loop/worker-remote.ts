@@ -1,4 +1,4 @@
-import { proxy, transferHandlers, wrap } from "comlink";
+import { proxy, releaseProxy, transferHandlers, wrap } from "comlink";
 import { asHoldfastError, HoldfastError } from "../domain/errors.js";
 import type { Loop, LoopPage } from "../kernel/page.js";
 import type { Clock } from "../ports/clock.js";
@@ -18,6 +18,8 @@ export interface WorkerLoopParts {
 }
 
 const START_MS = 10_000;
+/** Well within the time that closing may take: what follows hands the leases back. */
+const STOP_MS = 2_000;
 const MOST_FAILED_TURNS = 5;
 const MOST_DEATHS = 3;
 
@@ -45,18 +47,23 @@ export function startWorkerLoop(parts: WorkerLoopParts): Loop {
   }
 
   interface WorkerSession {
-    readonly remote: ReturnType<typeof wrap<WorkerLoop>>;
+    readonly remote: Pick<ReturnType<typeof wrap<WorkerLoop>>, "poke" | "stop">;
     end(): void;
   }
 
   function openSession(worker: Worker): WorkerSession {
     let alive = true;
     let cancelPing = () => {};
-    const remote = wrap<WorkerLoop>(worker);
+    // Comlink's finalizer runs for every proxy that is collected, and a page put aside for the back button that runs anything is
+    // thrown away: so no proxy is made twice, and each is let go by hand.
+    const root = wrap<WorkerLoop>(worker);
+    const remote = { start: root.start, ping: root.ping, poke: root.poke, stop: root.stop };
 
     function end(): void {
+      if (!alive) return;
       alive = false;
       cancelPing();
+      for (const made of [root, ...Object.values(remote)]) made[releaseProxy]();
       worker.terminate();
     }
 
@@ -130,14 +137,17 @@ export function startWorkerLoop(parts: WorkerLoopParts): Loop {
     },
     poke(processIds) {
       if (inline) inline.poke(processIds);
-      else current?.remote.poke(processIds).catch(() => undefined);
+      else if (!stopped) current?.remote.poke(processIds).catch(() => undefined);
     },
     async stop() {
+      const isOver = stopped;
       stopped = true;
       await inline?.stop();
-      if (inline || !current) return;
+      if (inline || !current || isOver) return;
       const { remote, end } = current;
-      await bounded(clock, remote.stop(), config.timings.leaseRenewMs, "the loop's worker").catch(() => undefined);
+      await bounded(clock, remote.stop(), Math.min(config.timings.leaseRenewMs, STOP_MS), "the loop's worker").catch(
+        () => undefined,
+      );
       end();
     },
     kill() {

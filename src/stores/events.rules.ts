@@ -93,6 +93,8 @@ export function append(
     if (misfit !== undefined) throw invalid(`payload is invalid for event type "${eventType}": ${misfit}`);
   }
 
+  // Another process's lease fences the write and is no owner's progress here.
+  const ownLease = lease?.processId === processId ? lease : undefined;
   const sequence = process.lastSequence + 1;
   const semantics: ProcessEventSemantics = {
     ...(terminal && { terminal: ending(terminal, payload, eventType) }),
@@ -116,7 +118,7 @@ export function append(
     ...(request.replay && { replayKey: request.replay.key }),
     ...((semantics.terminal || semantics.wake) && { semantics }),
     occurredAtMs: nowMs,
-    ...(lease && { fencingToken: lease.fencingToken }),
+    ...(ownLease && { fencingToken: ownLease.fencingToken }),
     ...(semantics.wake &&
       request.wakeTarget && {
         wake: { wakeId: `wake:${hashOf([scopeId(request.wakeTarget), semantics.wake.dedupeKey])}`, target: request.wakeTarget },
@@ -127,7 +129,7 @@ export function append(
     ...process,
     lastSequence: sequence,
     updatedAtMs: nowMs,
-    ...(lease && { progressFence: lease.fencingToken }),
+    ...(ownLease && { progressFence: ownLease.fencingToken }),
     ...(semantics.terminal && { state: semantics.terminal.state, awaitOutput: semantics.terminal.awaitOutput }),
     ...(eventType === CANCEL_REQUESTED && process.cancelRequested === undefined && { cancelRequested: cancelReason(payload) }),
   };

@@ -1,7 +1,7 @@
 import { checkId, checkWhole, membersOf } from "../domain/check.js";
 import { HoldfastError, invalid } from "../domain/errors.js";
 import type { ProcessEvent, ProcessEventAppendRequest, ProcessEventAppendResult } from "../domain/event.js";
-import { isCoreEventType, TERMINAL_EVENT } from "../domain/event-type.js";
+import { CANCEL_REQUESTED, isCoreEventType, TERMINAL_EVENT } from "../domain/event-type.js";
 import type { JsonValue } from "../domain/json.js";
 import { checkLease, type ProcessLease } from "../domain/lease.js";
 import { type ProcessAwaitOutput, type ProcessRecord, STATE_OF_OUTPUT } from "../domain/process.js";
@@ -23,7 +23,7 @@ async function loadAppend(reader: Reader, { processId, eventType, replay, lease 
   const [process, registration, leaseRow, replayRow] = await Promise.all([
     loadRow(reader, "processes", processId),
     isCoreEventType(eventType) ? undefined : loadRow(reader, "registrations", processId),
-    lease ? loadRow(reader, "leases", processId) : undefined,
+    lease ? loadRow(reader, "leases", lease.processId) : undefined,
     replay ? loadRow(reader, "replays", [processId, replay.key]) : undefined,
   ]);
   const replayed = replayRow && (await loadRow(reader, "events", [processId, replayRow.sequence]));
@@ -72,6 +72,27 @@ export const completeProcess: Command<Append, { append: AppendState; registratio
     },
     repeatable: () => true,
   };
+
+/** Asks a process to cancel: once per reason. Under a lease, which is another process's, only while its owner may still write. */
+export const requestCancel: Command<{ processId: string; reason?: string; lease?: ProcessLease }, AppendState, void> = {
+  tables: APPEND_TABLES,
+  load: (reader, input) => loadAppend(reader, cancelAppend(input)),
+  decide(state, input, nowMs) {
+    const appended = append(state, cancelAppend(input), undefined, nowMs);
+    if (!appended) return refuse(new HoldfastError("internal", "a core event type asked for a schema"));
+    return accept(undefined, appended.writes, appended.writes.length > 0 ? [eventChange(appended.result.event)] : []);
+  },
+  repeatable: () => true,
+};
+
+function cancelAppend({ processId, reason, lease }: { processId: string; reason?: string; lease?: ProcessLease }): Append {
+  const payload: JsonValue = reason === undefined ? {} : { reason };
+  const replay = {
+    key: `process:${processId}:cancel_requested:${hashOf(payload)}`,
+    payloadHash: hashOf([CANCEL_REQUESTED, payload]),
+  };
+  return { processId, eventType: CANCEL_REQUESTED, payload, replay, ...(lease && { lease }) };
+}
 
 /** Takes a wake off the list of those that wait; the event stays as it is. A sequence that is no wake is left alone. */
 export const ackWake: Command<
@@ -192,10 +213,13 @@ function replayOf(key: string, eventType: string, payload: JsonValue): NonNullab
   return { key, payloadHash: hashOf([eventType, payload]) };
 }
 
+/** What holdfast's own keys have between the process and what the app chose: `cancel_requested:` and a hash is the longest. */
+const OWN_KEY = "cancel_requested:".length + 64;
+
 /** The part that names the process itself, as holdfast's own keys do, is not counted. */
 function checkReplayKey(processId: string, value: unknown, limits: Limits): string {
   const prefix = `process:${processId}:`;
-  const uncounted = typeof value === "string" && value.startsWith(prefix) ? prefix.length + "step:".length : 0;
+  const uncounted = typeof value === "string" && value.startsWith(prefix) ? prefix.length + OWN_KEY : 0;
   return checkId("request.replayKey", value, limits.idLength + uncounted);
 }
 

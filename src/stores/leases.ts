@@ -7,7 +7,7 @@ import type { Reader, Write } from "../ports/storage.js";
 import { accept, type Command, type Corridor, refuse } from "./command.js";
 import { fence, grant, type Host, isLive, leaseLost, leaseOf, released, renewed } from "./leases.rules.js";
 import { unknownProcess } from "./processes.rules.js";
-import { type LeaseRow, loadRow, type ProcessRow, ROW_VERSION, sortOut } from "./schema.js";
+import { type LeaseRow, loadRow, type ProcessRow, ROW_VERSION, readable } from "./schema.js";
 
 export interface ClaimProcessLease {
   processId: string;
@@ -15,6 +15,8 @@ export interface ClaimProcessLease {
   ttlMs: number;
   nonce: string;
   host?: Host;
+  /** Only over exactly this grant: nobody has claimed or freed it since. */
+  over?: string;
 }
 
 /** The lease, and what a runner wants to know at this moment. `process` is its row as it stands. */
@@ -43,6 +45,7 @@ export const claimProcessLease: Command<
         new HoldfastError("terminal", `process "${input.processId}" is already terminal`, { details: { state: process.state } }),
       );
     }
+    if (input.over !== undefined && lease?.leaseToken !== input.over) return refuse(leaseLost(input.processId));
     const { processId: resource, ...claim } = input;
     const row = grant(
       lease,
@@ -59,7 +62,7 @@ export const claimProcessLease: Command<
   },
 };
 
-export type Renewal = { lease: ProcessLease } | { lost: HoldfastError };
+export type Renewal = { lease: ProcessLease } | { lost: true };
 
 /** All leases of one host in one transaction; each stands or falls alone. */
 export const renewLeases: Command<{ leases: readonly ProcessLease[]; ttlMs: number }, (LeaseRow | undefined)[], Renewal[]> = {
@@ -69,7 +72,7 @@ export const renewLeases: Command<{ leases: readonly ProcessLease[]; ttlMs: numb
     const writes: Write[] = [];
     const renewals = leases.map((lease, at): Renewal => {
       const held = fence(rows[at], lease, nowMs);
-      if (held instanceof HoldfastError) return { lost: held };
+      if (held instanceof HoldfastError) return { lost: true };
       const row = renewed(held, ttlMs, nowMs);
       writes.push({ table: "leases", put: row });
       return { lease: leaseOf(row) };
@@ -79,21 +82,17 @@ export const renewLeases: Command<{ leases: readonly ProcessLease[]; ttlMs: numb
   repeatable: () => true,
 };
 
-/** Hands leases back; one whose token is not the stored one is left alone. `inOrder: false` counts as an attempt of the owner. */
-export const releaseLeases: Command<
-  { leases: readonly ProcessLeaseCompletion[]; inOrder: boolean },
-  (LeaseRow | undefined)[],
-  void
-> = {
+/** Hands leases back, in order; one whose token is not the stored one is left alone. */
+export const releaseLeases: Command<{ leases: readonly ProcessLeaseCompletion[] }, (LeaseRow | undefined)[], void> = {
   tables: ["leases"],
   load: (reader, { leases }) => Promise.all(leases.map(({ processId }) => loadRow(reader, "leases", processId))),
-  decide(rows, { leases, inOrder }) {
+  decide(rows, { leases }) {
     const ours = rows.filter(
       (row, at): row is LeaseRow => row?.leaseToken !== undefined && row.leaseToken === leases[at]?.leaseToken,
     );
     return accept(
       undefined,
-      ours.map((row) => ({ table: "leases", put: released(row, inOrder) })),
+      ours.map((row) => ({ table: "leases", put: released(row, true) })),
       ours.map(({ resource }) => leaseChange(resource)),
     );
   },
@@ -111,7 +110,7 @@ export const freeHost: Command<{ bootId: string; self?: boolean }, { leases: Lea
       reader.range("leases", { index: "byBoot", prefix: [bootId] }),
       reader.get("hosts", bootId),
     ]);
-    return { leases: sortOut("leases", leases).readable, farewell: farewell !== undefined };
+    return { leases: readable("leases", leases), farewell: farewell !== undefined };
   },
   decide({ leases, farewell }, { bootId, self }) {
     const writes: Write[] = leases.map((row) => ({ table: "leases", put: released(row, farewell || self === true) }));
@@ -142,7 +141,7 @@ export const bidFarewell: Command<{ hostId: string; bootId: string; atMs: number
 /** All held leases of runners, and the boots that said goodbye. What cannot be read is left to those who can. */
 export async function readHeldLeases(reader: Reader): Promise<{ held: LeaseRow[]; farewells: string[] }> {
   const [held, hosts] = await Promise.all([reader.range("leases", { index: "byBoot" }), reader.range("hosts", {})]);
-  return { held: sortOut("leases", held).readable, farewells: sortOut("hosts", hosts).readable.map(({ bootId }) => bootId) };
+  return { held: readable("leases", held), farewells: readable("hosts", hosts).map(({ bootId }) => bootId) };
 }
 
 export interface LeaseMethods {
@@ -177,7 +176,7 @@ export function leaseMethods(corridor: Corridor, limits: Limits, newNonce: () =>
       const presented = checkLease("lease", lease, limits.idLength);
       const [renewal] = await corridor.run(renewLeases, { leases: [presented], ttlMs: checkTtl(ttlMs) });
       if (renewal && "lease" in renewal) return renewal.lease;
-      throw renewal?.lost ?? leaseLost(presented.processId);
+      throw leaseLost(presented.processId);
     },
     async completeProcessLease(completion) {
       const { processId, leaseToken } = membersOf("completion", completion, ["processId", "leaseToken"]);
@@ -185,7 +184,7 @@ export function leaseMethods(corridor: Corridor, limits: Limits, newNonce: () =>
         processId: checkId("completion.processId", processId, limits.idLength),
         leaseToken: checkId("completion.leaseToken", leaseToken, limits.idLength),
       };
-      await corridor.run(releaseLeases, { leases: [lease], inOrder: true });
+      await corridor.run(releaseLeases, { leases: [lease] });
     },
   };
 }

@@ -15,16 +15,21 @@ import { type ProcessScope, scopeId } from "../domain/scope.js";
 import type { Write } from "../ports/storage.js";
 import { type GrantRow, type ProcessRow, type RegistrationRow, ROW_VERSION } from "./schema.js";
 
-/** A registration with its defaults filled in, checked, and hashed over exactly that. */
-export type PreparedRegistration = Required<ProcessRegistration> & { registrationHash: string };
+/** A registration with its defaults filled in, checked, and hashed over exactly that; `size` in characters. */
+export type PreparedRegistration = Required<ProcessRegistration> & { registrationHash: string; size: number };
 
 export function hashOf(value: JsonValue): string {
-  return bytesToHex(sha256(utf8ToBytes(canonicalText(value))));
+  return hashOfText(canonicalText(value));
 }
 
-export function hashRegistration(registration: Required<ProcessRegistration>): string {
+function hashOfText(text: string): string {
+  return bytesToHex(sha256(utf8ToBytes(text)));
+}
+
+export function prepared(registration: Required<ProcessRegistration>): PreparedRegistration {
   const { id, input, eventTypes, provenance } = registration;
-  return hashOf({ id, input, eventTypes, provenance } as unknown as JsonValue);
+  const text = canonicalText({ id, input, eventTypes, provenance } as unknown as JsonValue);
+  return { ...registration, registrationHash: hashOfText(text), size: text.length };
 }
 
 export function newProcess(

@@ -179,9 +179,11 @@ export function processMethods(corridor: Corridor, limits: Limits, schemas: Payl
   async function list({ limit = Number.POSITIVE_INFINITY, ...filter }: ProcessFilter): Promise<ProcessRecord[]> {
     const records: ProcessRecord[] = [];
     let after = filter.after;
+    // A page may hold few of what is asked for.
+    const isFiltered = filter.sessionId !== undefined && filter.state !== undefined;
     while (records.length < limit) {
       const page = await corridor.query(["processes", "registrations"], (reader) =>
-        readPage(reader, { ...filter, ...(after !== undefined && { after }) }, Math.min(PAGE, limit)),
+        readPage(reader, { ...filter, ...(after !== undefined && { after }) }, isFiltered ? PAGE : Math.min(PAGE, limit)),
       );
       records.push(...page.found.map(({ process, registration }) => recordOf(process, registration)));
       if (page.last === undefined) break;
@@ -193,7 +195,7 @@ export function processMethods(corridor: Corridor, limits: Limits, schemas: Payl
   return {
     async registerProcess(registration) {
       const prepared = await prepareRegistration("registration", registration, limits, schemas);
-      return await corridor.run(registerProcess, { registration: prepared });
+      return await corridor.run(registerProcess, { registration: prepared }, { size: prepared.size });
     },
     async setExternalRef(processId, externalRef) {
       const { backend, id: refId, metadata } = membersOf("externalRef", externalRef, ["backend", "id", "metadata"]);

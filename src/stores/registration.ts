@@ -13,18 +13,20 @@ import type { CausalRef, ProcessHandleDescriptor, ProcessInput, ProcessProvenanc
 import { checkScope } from "../domain/scope.js";
 import type { Limits } from "../domain/time.js";
 import type { PayloadSchemas } from "./payload-schema.js";
-import { hashRegistration, type PreparedRegistration } from "./processes.rules.js";
+import { type PreparedRegistration, prepared } from "./processes.rules.js";
 
 /** What a caller registers: read once, checked member by member, copied, defaults filled in. All throw `invalid` naming the member. */
+/** `madeId` was made here, not by the app: its limit is not asked. */
 export async function prepareRegistration(
   field: string,
   value: unknown,
   limits: Limits,
   schemas: PayloadSchemas,
+  madeId?: string,
 ): Promise<PreparedRegistration> {
   const m = membersOf(field, value, ["id", "input", "eventTypes", "provenance"]);
   const registration = {
-    id: checkId(`${field}.id`, m.id, limits.idLength),
+    id: madeId ?? checkId(`${field}.id`, m.id, limits.idLength),
     input: checkInput(`${field}.input`, m.input, limits),
     eventTypes: checkEventTypes(`${field}.eventTypes`, m.eventTypes === undefined ? [] : m.eventTypes, limits),
     provenance: checkProvenance(`${field}.provenance`, m.provenance, limits),
@@ -34,7 +36,7 @@ export async function prepareRegistration(
     await schemas.load();
     schemas.engine?.check(`${field}.eventTypes/${at}/payloadSchema`, payloadSchema);
   }
-  return { ...registration, registrationHash: hashRegistration(registration) };
+  return prepared(registration);
 }
 
 export function admitPayload(value: unknown, field: string, limits: Limits): JsonValue {

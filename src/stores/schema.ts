@@ -1,4 +1,4 @@
-import { asHoldfastError, type ErrorCode, HoldfastError } from "../domain/errors.js";
+import { type ErrorCode, HoldfastError } from "../domain/errors.js";
 import type { ProcessEventSemantics } from "../domain/event.js";
 import type { ProcessEventType } from "../domain/event-type.js";
 import type { JsonValue } from "../domain/json.js";
@@ -214,21 +214,15 @@ export async function loadRows<T extends TableName>(reader: Reader, table: T, qu
   return (await reader.range(table, query)).map((row) => readRow(table, row));
 }
 
-/** For whoever looks at many rows of many owners: one that cannot be read is told apart and harms no other. */
-export function sortOut<T extends TableName>(
-  table: T,
-  rows: readonly Row[],
-): { readable: Rows[T][]; faulted: { row: Row; code: ErrorCode }[] } {
-  const readable: Rows[T][] = [];
-  const faulted: { row: Row; code: ErrorCode }[] = [];
-  for (const row of rows) {
+/** For whoever looks at the rows of many owners: one that cannot be read is left to those who can, and harms no other. */
+export function readable<T extends TableName>(table: T, rows: readonly Row[]): Rows[T][] {
+  return rows.flatMap((row) => {
     try {
-      readable.push(readRow(table, row));
-    } catch (error) {
-      faulted.push({ row, code: asHoldfastError(error, "read-failed", `a row of ${table} cannot be read`).code });
+      return [readRow(table, row)];
+    } catch {
+      return [];
     }
-  }
-  return { readable, faulted };
+  });
 }
 
 function keyText(table: TableName, row: Row): string {

@@ -159,7 +159,7 @@ describe("a presented lease", () => {
     ["schemaVersion", 2],
     ["processId", ""],
     ["ownerId", undefined],
-    ["leaseToken", "x".repeat(17)],
+    ["leaseToken", "x".repeat(65)],
     ["fencingToken", 0],
     ["fencingToken", "1"],
     ["claimedAtMs", Number.NaN],

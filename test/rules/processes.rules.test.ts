@@ -5,9 +5,8 @@ import type { JsonValue } from "../../src/domain/json.js";
 import type { ProcessInput, ProcessRegistration } from "../../src/domain/process.js";
 import {
   hashOf,
-  hashRegistration,
   newProcess,
-  type PreparedRegistration,
+  prepared as prepare,
   recordOf,
   sameRegistration,
   withExternalRef,
@@ -20,7 +19,7 @@ const registration: Required<ProcessRegistration> = {
   eventTypes: [{ name: "one" }, { name: "two" }],
   provenance: { ownerScope: { sessionId: "root" }, hostProfileId: "default" },
 };
-const prepared: PreparedRegistration = { ...registration, registrationHash: hashRegistration(registration) };
+const prepared = prepare(registration);
 const sha256 = (text: string) => createHash("sha256").update(text, "utf8").digest("hex");
 
 describe("the hash", () => {
@@ -49,7 +48,7 @@ describe("the hash", () => {
       id: "p",
       input: { args: { a: "ä", b: [1, 2] }, name: "job", type: "task" as const },
     };
-    expect(hashRegistration(turned)).toBe(prepared.registrationHash);
+    expect(prepare(turned).registrationHash).toBe(prepared.registrationHash);
   });
 
   it.each<[string, Partial<ProcessRegistration>]>([
@@ -61,7 +60,7 @@ describe("the hash", () => {
     ["the profile", { provenance: { ownerScope: { sessionId: "root" }, hostProfileId: "other" } }],
     ["the cause", { provenance: { ...registration.provenance, causedBy: { type: "turn" } } }],
   ])("changes with %s", (_, other) => {
-    expect(hashRegistration({ ...registration, ...other })).not.toBe(prepared.registrationHash);
+    expect(prepare({ ...registration, ...other }).registrationHash).not.toBe(prepared.registrationHash);
   });
 });
 
