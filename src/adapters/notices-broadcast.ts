@@ -27,13 +27,24 @@ export function broadcastNotices(name: string, open: ChannelFactory | undefined)
   const tell = (changes: readonly Change[]) => {
     for (const listener of [...listeners]) listener(changes);
   };
-  const channel = open?.(name);
-  if (channel) {
-    channel.onmessage = ({ data }) => {
-      const changes = changesOf(data);
-      if (changes) tell(changes);
-    };
+  let channel = connect();
+
+  function connect(): ReturnType<ChannelFactory> | undefined {
+    const opened = open?.(name);
+    if (opened) {
+      opened.onmessage = ({ data }) => {
+        const changes = changesOf(data);
+        if (changes) tell(changes);
+      };
+    }
+    return opened;
   }
+
+  function disconnect(): void {
+    channel?.close();
+    channel = undefined;
+  }
+
   return {
     publish(changes) {
       if (changes.length === 0) return;
@@ -50,9 +61,13 @@ export function broadcastNotices(name: string, open: ChannelFactory | undefined)
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
+    pause: disconnect,
+    resume() {
+      channel ??= connect();
+    },
     close() {
       listeners.clear();
-      channel?.close();
+      disconnect();
     },
   };
 }

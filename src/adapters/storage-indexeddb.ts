@@ -75,7 +75,7 @@ class IndexedDbStorage implements OpenStorage {
     body: (tx: Transaction) => Promise<T>,
     durability = this.durability,
   ): Promise<T> {
-    for (let again = false; ; again = true) {
+    for (let losses = 0; ; ) {
       if (this.#frozen) await this.#frozen.over;
       const connection = this.#connection ?? (await this.connected());
       try {
@@ -85,9 +85,10 @@ class IndexedDbStorage implements OpenStorage {
         return await attempt.run(body);
       } catch (failure) {
         if (!(failure instanceof Interruption)) throw failure;
-        if (failure.lost) this.#drop(connection);
+        if (!failure.lost) continue;
+        this.#drop(connection);
         if (failure.commitAsked) throw failure.told("the connection was lost during a commit", { outcome: "unknown" });
-        if (again) throw failure.told("the transaction was interrupted twice", { reason: "interrupted" });
+        if (++losses > 1) throw failure.told("the connection was lost twice", { reason: "interrupted" });
       }
     }
   }

@@ -301,6 +301,19 @@ export function leaseCases(open: OpenFixture, runner: Runner): void {
     });
   });
 
+  promise("a renewal that is refused beside other commands is refused as when it is alone", async ({ processes }) => {
+    await register(processes, "p", "q");
+    const dead = await processes.claimProcessLease("p", "a", TTL);
+    await processes.completeProcessLease(dead);
+    const live = await processes.claimProcessLease("q", "a", TTL);
+    await Promise.all([
+      refused(processes.renewProcessLease(dead, TTL), "lease-lost", "missing or expired"),
+      processes.renewProcessLease(live, TTL),
+      processes.appendEvent("q", { eventType: "note", payload: 1, lease: live }),
+      refused(processes.renewProcessLease(dead, TTL), "lease-lost", "missing or expired"),
+    ]);
+  });
+
   promise("a refused leased completion keeps the lease (L-14)", async ({ processes }) => {
     await register(processes, "p");
     const lease = await processes.claimProcessLease("p", "a", TTL);

@@ -1,6 +1,7 @@
 import { HoldfastError } from "../domain/errors.js";
 import type { Clock } from "../ports/clock.js";
 import type { Locks } from "../ports/locks.js";
+import type { Notices } from "../ports/notices.js";
 import type { Corridor } from "../stores/command.js";
 import { bidFarewell, freeHost } from "../stores/leases.js";
 import type { Host } from "../stores/leases.rules.js";
@@ -16,6 +17,7 @@ import type { Runner } from "./runner.js";
 export interface HostParts {
   readonly hostId: string;
   readonly corridor: Corridor;
+  readonly notices: Notices;
   readonly clock: Clock;
   readonly locks: Locks | undefined;
   newBootId(): string;
@@ -40,7 +42,7 @@ export interface HostLife {
 const LOCK_WAIT_MS = 3_000;
 
 export function startHost(parts: HostParts): HostLife {
-  const { hostId, corridor, clock, locks } = parts;
+  const { hostId, corridor, notices, clock, locks } = parts;
   let identity: Host = { hostId, bootId: parts.newBootId(), locked: false };
   let loop: Loop | undefined;
   let letGo = () => {};
@@ -83,22 +85,27 @@ export function startHost(parts: HostParts): HostLife {
   }
 
   /** The page hides for good, or for the back/forward cache: nobody can tell, and nothing after this may run. */
-  function leave(): void {
+  function leave(isKept: boolean): void {
     if (over || away) return;
     away = true;
     const runner = parts.runner();
     const { bootId } = identity;
-    if (runner.holding)
+    if (runner.holding) {
       void corridor.run(bidFarewell, { hostId, bootId, atMs: clock.now() }, { atOnce: true }).catch(() => undefined);
+      // Not after the commit, which nobody may be there to hear of; who reads now waits in line behind it.
+      notices.publish([{ about: "host", id: bootId }]);
+    }
     loop?.kill();
     loop = undefined;
     runner.endAll(new HoldfastError("lease-lost", "the page was hidden; its leases are handed back"));
     letGo();
+    if (isKept) notices.pause();
   }
 
   function comeBack(): void {
     if (over || !away) return;
     away = false;
+    notices.resume();
     const { bootId: old } = identity;
     // Another boot: whoever is still freeing the old one must not take what this one claims.
     identity = { hostId, bootId: parts.newBootId(), locked: false };
@@ -155,12 +162,12 @@ export function startHost(parts: HostParts): HostLife {
 }
 
 /** Nothing where there is no page: in Node and in workers. */
-function listenToPage(on: { pagehide(): void; pageshow(): void; freeze(): void; resume(): void }): () => void {
+function listenToPage(on: { pagehide(isKept: boolean): void; pageshow(): void; freeze(): void; resume(): void }): () => void {
   if (typeof window === "undefined" || typeof document === "undefined") return () => {};
   const listeners = new AbortController();
   const { signal } = listeners;
   // Captured, to be heard before the database library, which closes its connection on the way into the back/forward cache.
-  window.addEventListener("pagehide", on.pagehide, { signal, capture: true });
+  window.addEventListener("pagehide", (event) => on.pagehide(event.persisted), { signal, capture: true });
   window.addEventListener("pageshow", (event) => event.persisted && on.pageshow(), { signal });
   document.addEventListener("freeze", on.freeze, { signal });
   document.addEventListener("resume", on.resume, { signal });

@@ -136,6 +136,7 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
   const host = startHost({
     hostId,
     corridor,
+    notices,
     clock,
     locks: loopKind === "off" ? undefined : locks,
     newBootId: ids.uuid,

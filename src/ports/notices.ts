@@ -11,6 +11,9 @@ export interface Notices {
   /** Tells the other tabs and workers and, in this one, every listener. */
   publish(changes: readonly Change[]): void;
   subscribe(listener: (changes: readonly Change[]) => void): () => void;
+  /** Hears nothing from outside until `resume`: a message would throw the page out of the back/forward cache. */
+  pause(): void;
+  resume(): void;
   close(): void;
 }
 

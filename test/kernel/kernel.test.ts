@@ -1,10 +1,15 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { manualClock } from "../../src/adapters/clock-manual.js";
+import { broadcastNotices } from "../../src/adapters/notices-broadcast.js";
 import { memoryStorage } from "../../src/adapters/storage-memory.js";
+import type { ProcessContext } from "../../src/kernel/context.js";
 import { createKernel } from "../../src/platform.js";
+import type { ChannelFactory } from "../../src/ports/notices.js";
 import type { KernelStorage } from "../../src/ports/storage.js";
-import { bench, closeBenches, task } from "./hosts.js";
-import { rounds } from "./rounds.js";
+import { channelHub } from "../loop/channel-hub.js";
+import { lockService } from "../loop/locks-double.js";
+import { bench, closeBenches, ending, task } from "./hosts.js";
+import { gate, rounds, until } from "./rounds.js";
 
 afterEach(closeBenches);
 
@@ -33,6 +38,28 @@ function counted(): { storage: KernelStorage; open: () => number } {
   };
 }
 
+/** A manual clock that knows how many of its timers wait. */
+function countingClock() {
+  const inner = manualClock();
+  const waiting = new Set<object>();
+  const clock: typeof inner = {
+    ...inner,
+    setTimer(run, delayMs) {
+      const timer = {};
+      waiting.add(timer);
+      const cancel = inner.setTimer(() => {
+        waiting.delete(timer);
+        run();
+      }, delayMs);
+      return () => {
+        waiting.delete(timer);
+        cancel();
+      };
+    },
+  };
+  return { clock, pending: () => waiting.size };
+}
+
 describe("a kernel", () => {
   it("leaves no connection behind when it closes, however often it is asked to", async () => {
     const { storage, open } = counted();
@@ -49,6 +76,35 @@ describe("a kernel", () => {
     };
     await createKernel({ name: "broken", storage, channel, locks: false, loop: "off" }).catch(() => undefined);
     expect(open()).toBe(0);
+  });
+
+  it("whose platform throws at the look for a database rejects unavailable", async () => {
+    const before = Object.getOwnPropertyDescriptor(globalThis, "indexedDB");
+    Object.defineProperty(globalThis, "indexedDB", {
+      configurable: true,
+      get() {
+        throw new DOMException("not in a sandboxed frame", "SecurityError");
+      },
+    });
+    try {
+      const opening = createKernel({ name: "sandboxed", loop: "off", channel: false, locks: false });
+      await expect(opening).rejects.toMatchObject({ name: "HoldfastError", code: "unavailable" });
+    } finally {
+      if (before) Object.defineProperty(globalThis, "indexedDB", before);
+      else Reflect.deleteProperty(globalThis, "indexedDB");
+    }
+  });
+
+  it("leaves no timer behind when it closes", async () => {
+    const { clock, pending } = countingClock();
+    const { kernel } = await bench({ clock, locks: lockService().client("a"), handlers: { job: () => new Promise(() => {}) } });
+    const handle = await kernel.start(task("job"));
+    const wait = handle.result().catch(() => undefined);
+    await until(() => pending() > 0, "a timer");
+    await rounds();
+    await kernel.close();
+    await wait;
+    expect(pending()).toBe(0);
   });
 
   it("is closed by its signal", async () => {
@@ -104,5 +160,120 @@ describe("a kernel", () => {
     await rounds();
     expect(heard).not.toContain("claimed q 1");
     expect(() => kernel.on("nothing" as never, () => {})).toThrow(expect.objectContaining({ code: "invalid" }));
+  });
+});
+
+describe("ids that are made here", () => {
+  const wait = ({ signal }: ProcessContext) =>
+    new Promise<never>((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+  const jobOf = (idLength: number) => ({
+    job: async ({ step, start }: ProcessContext) => {
+      await step("a".repeat(idLength), () => 1);
+      await start("kid", { id: "kid", input: { type: "external", metadata: null } });
+      return await step("b", () => 2);
+    },
+  });
+
+  it.each([32, 40, 64, 512])("fit whatever limit is set for an app's own: %i", async (idLength) => {
+    const hostId = "h".repeat(Math.max(idLength, 64) - 16);
+    const { kernel, clock, faults } = await bench({ limits: { idLength }, hostId, handlers: { ...jobOf(idLength), wait } });
+    const done = await kernel.start(task("job"));
+    expect(await ending(done)).toEqual({ type: "success", value: 2 });
+    expect(await kernel.processes.getProcess(done.id)).toMatchObject({ id: done.id, status: { state: "completed" } });
+
+    const waiting = await kernel.start({ id: "waits", ...task("wait") });
+    await clock.advance(120_000);
+    expect(await kernel.processes.getLease("waits")).toMatchObject({ fencingToken: 1 });
+    await kernel.processes.appendEvent("waits", { eventType: "process.step", payload: 1, replayKey: "k".repeat(idLength) });
+    await waiting.cancel("r".repeat(idLength));
+    expect(await ending(waiting)).toEqual({ type: "cancelled", message: "r".repeat(idLength) });
+    expect(faults).toEqual([]);
+  });
+
+  it.each([32, 40, 64, 512])("may be presented under any limit: %i", async (idLength) => {
+    const { kernel } = await bench({ limits: { idLength }, loop: "off" });
+    const { processes } = kernel;
+    await kernel.start({ id: "p", ...task("job") });
+    const owner = "o".repeat(idLength);
+    await processes.completeProcessLease(await processes.claimProcessLease("p", owner, 1_000));
+    expect(await processes.getLease("p")).toBeUndefined();
+    const lease = await processes.renewProcessLease(await processes.claimProcessLease("p", owner, 1_000), 2_000);
+    await processes.appendEvent("p", { eventType: "process.step", payload: 1, lease });
+    const record = await processes.completeProcess("p", { type: "success", value: 1 }, { lease });
+    expect(record.status).toMatchObject({ state: "completed" });
+  });
+
+  it.each([
+    [32, 48],
+    [64, 48],
+    [512, 496],
+  ])("refuse a host id that leaves no room for them: under %i more than %i", async (idLength, most) => {
+    const open = (length: number) =>
+      createKernel({
+        name: "long",
+        storage: memoryStorage(),
+        channel: false,
+        locks: false,
+        loop: "off",
+        limits: { idLength },
+        hostId: "h".repeat(length),
+      });
+    await (await open(most)).close();
+    await expect(open(most + 1)).rejects.toMatchObject({ code: "invalid", message: expect.stringContaining("hostId") });
+  });
+});
+
+describe("the status", () => {
+  const locksOf = async (options: Parameters<typeof bench>[0]) => (await (await bench(options)).kernel.status()).locks;
+
+  it("says locks only where this host holds its own", async () => {
+    const refusing = { request: () => Promise.reject(new DOMException("no", "SecurityError")), query: async () => ({}) };
+    expect(await locksOf({ locks: lockService().client("a") })).toBe(true);
+    expect(await locksOf({ locks: refusing as never })).toBe(false);
+    expect(await locksOf({ locks: lockService().client("a"), loop: "off" })).toBe(false);
+    expect(await locksOf({ locks: false })).toBe(false);
+  });
+
+  it("waits for the answer of a lock service that takes its time", async () => {
+    const answer = gate();
+    const slow = { request: (_: string, __: LockOptions, granted: () => unknown) => answer.promise.then(granted) };
+    const asked = locksOf({ locks: { ...slow, query: async () => ({}) } as never });
+    await rounds();
+    answer.open();
+    expect(await asked).toBe(true);
+  });
+});
+
+describe("a list with two filters", () => {
+  it("reads far past what does not fit, in few transactions, also where one record is asked for", async () => {
+    const { kernel, probed } = await bench({ loop: "off" });
+    const provenance = { ownerScope: { sessionId: "s" }, hostProfileId: "d" };
+    const input = { type: "external" as const, metadata: null };
+    await Promise.all(Array.from({ length: 300 }, (_, n) => kernel.start({ id: `p${1_000 + n}`, input, provenance })));
+    await kernel.start({ id: "z", input, provenance });
+    await kernel.processes.completeProcess("z", { type: "failure", class: "execution", code: "x", message: "x" });
+    probed.seen.length = 0;
+    const found = await kernel.processes.list({ sessionId: "s", state: "failed", limit: 1 });
+    expect(found.map(({ id }) => id)).toEqual(["z"]);
+    expect(probed.seen.length).toBeLessThanOrEqual(3);
+  });
+});
+
+describe("a notice", () => {
+  it("of ten thousand changes reaches another kernel whole", async () => {
+    const hub = channelHub();
+    let name = "";
+    const channel: ChannelFactory = (given) => {
+      name = given;
+      return hub(given);
+    };
+    const { kernel } = await bench({ loop: "off", channel });
+    const heard = new Set<string>();
+    kernel.on("processChanged", ({ processId }) => heard.add(processId));
+    const other = broadcastNotices(name, hub);
+    other.publish(Array.from({ length: 10_000 }, (_, n) => ({ about: "record" as const, id: `p${n}` })));
+    await rounds();
+    other.close();
+    expect(heard.size).toBe(10_000);
   });
 });

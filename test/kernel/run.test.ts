@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it } from "vitest";
 import { manualClock } from "../../src/adapters/clock-manual.js";
 import { broadcastNotices } from "../../src/adapters/notices-broadcast.js";
 import { memoryStorage } from "../../src/adapters/storage-memory.js";
@@ -12,8 +12,11 @@ import { eventMethods } from "../../src/stores/events.js";
 import { payloadSchemas } from "../../src/stores/payload-schema.js";
 import { processMethods } from "../../src/stores/processes.js";
 import { SCHEMA } from "../../src/stores/schema.js";
+import { bench, closeBenches } from "./hosts.js";
 import { type Probe, probe } from "./probe-storage.js";
 import { gate, rounds } from "./rounds.js";
+
+afterEach(closeBenches);
 
 const COUNTERS: StorageSchema = {
   version: 1,
@@ -127,6 +130,16 @@ describe("group commit", () => {
     const { corridor, writes } = await setUp();
     await Promise.all(Array.from({ length: 5 }, () => corridor.run(add, { id: "a" }, { size: 400_000 })));
     expect(writes()).toHaveLength(3);
+  });
+
+  it.each(["start", "registerProcess"] as const)("bounds a group by 1 MiB of what is registered, by %s too", async (how) => {
+    const { kernel, probed } = await bench({ loop: "off" });
+    const metadata = "x".repeat(500_000);
+    const register = how === "start" ? kernel.start : kernel.processes.registerProcess;
+    probed.seen.length = 0;
+    await Promise.all(Array.from({ length: 40 }, (_, n) => register({ id: `p${n}`, input: { type: "external", metadata } })));
+    expect(probed.seen.filter(({ mode }) => mode === "write").length).toBeGreaterThanOrEqual(20);
+    expect(await kernel.processes.list()).toHaveLength(40);
   });
 
   it("carries a command that is alone larger than the bound", async () => {

@@ -2,9 +2,10 @@ import { afterEach, describe, expect, it } from "vitest";
 import { HoldfastError } from "../../src/domain/errors.js";
 import type { ProcessContext } from "../../src/kernel/context.js";
 import type { ProcessHandler } from "../../src/kernel/runner.js";
+import type { ProcessHandle } from "../../src/kernel/waits.js";
 import { SCHEMA } from "../../src/stores/schema.js";
-import { bench, closeBenches, ending, failAppends, isAppend, task } from "./hosts.js";
-import { probe } from "./probe-storage.js";
+import { type Bench, bench, closeBenches, ending, failAppends, isAppend, task } from "./hosts.js";
+import { probe, type Seen } from "./probe-storage.js";
 import { gate, rounds, until } from "./rounds.js";
 
 afterEach(closeBenches);
@@ -509,6 +510,22 @@ describe("children", () => {
     expect((await kernel.processes.list()).map(({ id }) => id)).toEqual(["parent", "parent/c"]);
   });
 
+  it("are cancelled under the parent's lease, which says nothing of the child's own owner", async () => {
+    const { here, kid, go, codes } = await withChild();
+    go.open();
+    await until(() => codes.length === 2, "the cancels");
+    expect(codes).toEqual(["stored", "stored"]);
+    const events = await here.kernel.processes.eventsAfter(kid, 0);
+    expect(events.map(({ eventType, payload }) => [eventType, payload])).toEqual([
+      ["process.cancel_requested", { reason: "by its own handle" }],
+      ["process.cancel_requested", { reason: "by another handle" }],
+    ]);
+    for (const event of events) expect(event).not.toHaveProperty("fencingToken");
+    const row = here.probed.puts("processes").findLast(({ processId }) => processId === kid);
+    expect(row).toMatchObject({ lastSequence: 2, cancelRequested: "by its own handle" });
+    expect(row).not.toHaveProperty("progressFence");
+  });
+
   it("with another content under the same id are a conflict", async () => {
     const job = async ({ start }: ProcessContext) => {
       await start("c", task("child", 1));
@@ -756,6 +773,21 @@ describe("close", () => {
     expect(reasons).toMatchObject([{ code: "closed" }, { code: "closed" }, { code: "closed" }]);
   });
 
+  it("lets no handler cancel its children on the way out", async () => {
+    const { here, there, kid, codes } = await withChild();
+    await here.kernel.close();
+    await until(() => codes.length === 2, "the cancels");
+    expect(codes).toEqual(["closed", "closed"]);
+    expect(await there.kernel.processes.eventsAfter(kid, 0)).toEqual([]);
+  });
+
+  it("ends every wait of a context with closed, also those with a signal of their own", async () => {
+    const { here, codes } = await withWaits();
+    await here.kernel.close();
+    await until(() => codes.length === 4, "the ends of the waits");
+    expect(codes).toEqual(Array(4).fill("closed"));
+  });
+
   it("does not wait for handlers, and what they do afterwards changes nothing", async () => {
     const go = gate();
     const after: unknown[] = [];
@@ -789,6 +821,46 @@ describe("close", () => {
     expect(await kernel.processes.eventsAfter(handle.id, 0)).toEqual([]);
     expect((await kernel.processes.getProcess(handle.id))?.status.state).toBe("running");
     expect(await kernel.processes.list()).toHaveLength(1);
+  });
+});
+
+describe("a handler whose run is over before it began", () => {
+  /** A host whose handlers may only begin when the gate is open: the last read before them waits there. */
+  const gated = async () => {
+    const reached = gate();
+    const go = gate();
+    const attempts: number[] = [];
+    const host = await bench({ handlers: { job: ({ attempt }) => void attempts.push(attempt) } });
+    const hold = async ({ mode, tables }: Seen) => {
+      if (mode !== "read" || tables.join() !== "processes") return;
+      reached.open();
+      await go.promise;
+    };
+    host.probed.hooks.open = hold;
+    const handle = await host.kernel.start(task("job"));
+    await reached.promise;
+    return { ...host, hold, go, attempts, handle };
+  };
+
+  it("because the kernel closed is not started", async () => {
+    const { kernel, go, attempts } = await gated();
+    const closing = kernel.close();
+    go.open();
+    await closing;
+    await rounds();
+    expect(attempts).toEqual([]);
+  });
+
+  it("because the lease was lost is not started", async () => {
+    const { clock, probed, hold, go, attempts } = await gated();
+    probed.hooks.open = async (seen) => {
+      if (seen.mode === "read" && seen.tables.join() === "processes") return await hold(seen);
+      throw new HoldfastError("unavailable", "cut off");
+    };
+    await clock.advance(30_000);
+    go.open();
+    await rounds();
+    expect(attempts).toEqual([]);
   });
 });
 
@@ -881,6 +953,22 @@ describe("trouble with the storage", () => {
     expect(await ending(handle)).toBeUndefined();
     await clock.advance(30_000);
     expect(await ending(handle)).toEqual({ type: "success", value: "outside" });
+  });
+
+  it("while it listens for a cancel request does not make a handler deaf", async () => {
+    const { kernel, probed, clock, faults } = await bench({ handlers: { job: untilAborted } });
+    const handle = await kernel.start(task("job"));
+    await rounds();
+    let hiccups = 0;
+    probed.hooks.open = ({ mode, tables }) => {
+      if (mode === "read" && tables.join() === "processes" && hiccups++ === 0) throw new HoldfastError("unavailable", "hiccup");
+    };
+    await clock.advance(5_000);
+    expect(hiccups).toBe(1);
+    await handle.cancel("enough");
+    await clock.advance(10_000);
+    expect(await ending(handle)).toEqual({ type: "cancelled", message: "enough" });
+    expect(faults).toMatchObject([{ area: "runner", code: "unavailable", processId: handle.id }]);
   });
 
   it("does not lose a finished result when the terminal write fails once", async () => {
@@ -983,6 +1071,62 @@ describe("an end by the handler's own event", () => {
   });
 });
 
+/** A handler that started a child and cancels it twice when the gate opens or its signal aborts; and another host of the same place. */
+async function withChild() {
+  const go = gate();
+  const codes: unknown[] = [];
+  const cancelBy = async (handle: ProcessHandle, reason: string) =>
+    codes.push(
+      await handle.cancel(reason).then(
+        () => "stored",
+        ({ code }) => code,
+      ),
+    );
+  const job = async ({ start, process, signal }: ProcessContext) => {
+    const child = await start("kid", { input: { type: "external", metadata: null } });
+    signal.addEventListener("abort", () => go.open());
+    await go.promise;
+    await cancelBy(child, "by its own handle");
+    await cancelBy(process(child.id), "by another handle");
+    return await never();
+  };
+  const here = await bench({ handlers: { job } });
+  const there = await bench({ loop: "off" }, { probed: probe(here.probed.storage), clock: here.clock });
+  await here.kernel.start({ id: "p", ...task("job") });
+  await rounds();
+  return { here, there, kid: "p/kid", go, codes };
+}
+
+/** A handler that waits in every way for what never ends. */
+async function withWaits() {
+  const codes: unknown[] = [];
+  const job = async ({ process }: ProcessContext) => {
+    const handle = process("outside");
+    const { signal } = new AbortController();
+    const waits = [
+      handle.result(),
+      handle.result({ signal }),
+      handle.events()[Symbol.asyncIterator]().next(),
+      handle.events({ signal })[Symbol.asyncIterator]().next(),
+    ];
+    await Promise.all(waits.map((wait) => wait.catch(({ code }) => codes.push(code))));
+  };
+  const here = await bench({ handlers: { job } });
+  const there = await bench({ loop: "off" }, { probed: probe(here.probed.storage), clock: here.clock });
+  await there.kernel.start({ id: "outside", input: { type: "external", metadata: null } });
+  await here.kernel.start({ id: "p", ...task("job") });
+  await rounds();
+  expect(codes).toEqual([]);
+  return { here, there, codes };
+}
+
+/** Somebody else holds the lease of "p" now, and nobody told its owner. */
+async function takeOver(here: Bench, there: Bench): Promise<void> {
+  const row = here.probed.puts("leases").findLast(({ resource }) => resource === "p");
+  await there.kernel.processes.completeProcessLease({ processId: "p", leaseToken: row?.leaseToken as string });
+  await there.kernel.processes.claimProcessLease("p", "another", 3_600_000);
+}
+
 describe("a lease that is lost", () => {
   it("refuses every write of the context, and the end, with lease-lost", async () => {
     const go = gate();
@@ -1022,6 +1166,35 @@ describe("a lease that is lost", () => {
     expect(await there.kernel.processes.list()).toHaveLength(1);
     await there.kernel.processes.completeProcess(handle.id, { type: "success", value: "theirs" }, { lease });
     expect(await ending(handle)).toEqual({ type: "success", value: "theirs" });
+  });
+
+  it("refuses a cancel of a child, which then stores nothing", async () => {
+    const { here, there, kid, go, codes } = await withChild();
+    await takeOver(here, there);
+    go.open();
+    await until(() => codes.length === 2, "the cancels");
+    expect(codes).toEqual(["lease-lost", "lease-lost"]);
+    expect(await there.kernel.processes.eventsAfter(kid, 0)).toEqual([]);
+  });
+
+  it("by the clock refuses a cancel of a child too", async () => {
+    const { here, there, kid, go, codes } = await withChild();
+    here.probed.hooks.open = () => {
+      throw new HoldfastError("unavailable", "cut off");
+    };
+    await here.clock.advance(30_000);
+    here.probed.hooks = {};
+    go.open();
+    await until(() => codes.length === 2, "the cancels");
+    expect(codes).toEqual(["lease-lost", "lease-lost"]);
+    expect(await there.kernel.processes.eventsAfter(kid, 0)).toEqual([]);
+  });
+
+  it("ends every wait of the context, also those with a signal of their own", async () => {
+    const { here, there, codes } = await withWaits();
+    await takeOver(here, there);
+    await here.clock.advance(10_000);
+    expect(codes).toEqual(Array(4).fill("lease-lost"));
   });
 
   it("refuses a step that had begun, and what it returned is not stored", async () => {

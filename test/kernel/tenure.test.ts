@@ -6,6 +6,7 @@ import { HoldfastError } from "../../src/domain/errors.js";
 import { DEFAULT_LIMITS } from "../../src/domain/time.js";
 import { createCorridor } from "../../src/kernel/run.js";
 import { holdTenure } from "../../src/kernel/tenure.js";
+import { eventMethods } from "../../src/stores/events.js";
 import { leaseMethods } from "../../src/stores/leases.js";
 import { payloadSchemas } from "../../src/stores/payload-schema.js";
 import { processMethods } from "../../src/stores/processes.js";
@@ -47,7 +48,13 @@ async function setUp() {
       throw new HoldfastError("unavailable", "cut off");
     };
   };
-  return { probed, clock, leases, tenure, lost, cutOff };
+  /** Another owner, with a corridor of its own to the same rows. */
+  const neighbour = createCorridor({ storage, tables: TABLES, notices: broadcastNotices("tenure", undefined), clock });
+  const theirs = {
+    ...leaseMethods(neighbour, DEFAULT_LIMITS, () => `theirs${++nonces}`),
+    ...eventMethods(neighbour, DEFAULT_LIMITS, payloadSchemas()),
+  };
+  return { probed, clock, leases, theirs, tenure, lost, cutOff };
 }
 
 describe("the page's own deadline", () => {
@@ -88,6 +95,29 @@ describe("the page's own deadline", () => {
     expect(tenure.over).toBeUndefined();
     expect(tenure.lease).toMatchObject({ ownerId: "me", fencingToken: 2 });
     expect(await leases.getLease("p")).toMatchObject({ ownerId: "me", fencingToken: 2 });
+  });
+
+  it.each([
+    ["at its deadline", TTL],
+    ["before it", 1_000],
+  ])("claims again only over its own grant: what another took and handed back in between is lost, %s", async (_, ms) => {
+    const { probed, clock, leases, theirs, tenure, lost } = await setUp();
+    await leases.renewProcessLease(tenure.lease, ms);
+    let between = false;
+    probed.hooks.open = async ({ mode }) => {
+      if (between || mode !== "write") return;
+      between = true;
+      const lease = await theirs.claimProcessLease("p", "other", TTL);
+      await theirs.appendEvent("p", { eventType: "process.step", payload: { key: "s", result: "theirs" }, lease });
+      await theirs.completeProcessLease(lease);
+    };
+    await clock.advance(ms);
+    expect(await tenure.recheck()).toBe(false);
+    expect(between).toBe(true);
+    expect(tenure.over).toMatchObject({ code: "lease-lost" });
+    expect(lost).toEqual([tenure.over]);
+    expect(await leases.getLease("p")).toBeUndefined();
+    expect((await theirs.claimProcessLease("p", "next", TTL)).fencingToken).toBe(3);
   });
 
   it("does nothing more once the tenure was ended", async () => {

@@ -1,7 +1,14 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { broadcastNotices } from "../../src/adapters/notices-broadcast.js";
 import { HoldfastError } from "../../src/domain/errors.js";
+import { DEFAULT_TIMINGS } from "../../src/domain/time.js";
 import type { ProcessContext } from "../../src/kernel/context.js";
+import type { LoopPage } from "../../src/kernel/page.js";
+import { createCorridor } from "../../src/kernel/run.js";
+import { createLoop } from "../../src/loop/loop.js";
 import type { Row } from "../../src/ports/storage.js";
+import { SCHEMA, TABLES } from "../../src/stores/schema.js";
+import type { Seen } from "../kernel/probe-storage.js";
 import { gate, rounds, until } from "../kernel/rounds.js";
 import { buildTown, type Town, type TownHost } from "./town.js";
 
@@ -265,6 +272,14 @@ describe("after a sleep of the whole machine", () => {
   });
 });
 
+/** 300 processes that no host has claimed. */
+async function backlogged() {
+  const off = await town.host("off", { loop: "off" });
+  await Promise.all(Array.from({ length: 300 }, (_, n) => off.kernel.start({ id: `p${1_000 + n}`, ...task("job") })));
+  await rounds();
+  return { off };
+}
+
 describe("claims", () => {
   it("of several hosts run each process once", async () => {
     const runs: string[] = [];
@@ -379,6 +394,63 @@ describe("claims", () => {
     done.open();
     expect(await b.kernel.process("p").result()).toEqual({ type: "success", value: "b 2" });
     expect(log).toEqual(["b 2"]);
+  });
+
+  it("of a host that closes in the middle of them do not walk on over the backlog", async () => {
+    const { off } = await backlogged();
+    const a = await town.host("a", { handlers: { job: () => new Promise(() => {}) }, concurrency: 2 });
+    let closing: Promise<void> | undefined;
+    a.probed.hooks.done = ({ writes }) => {
+      if (writes.some((write) => write.table === "leases")) closing ??= a.kernel.close();
+    };
+    await until(() => closing !== undefined, "the claim");
+    await closing;
+    await rounds(30);
+    expect((await town.rows("leases")).length).toBeLessThanOrEqual(4);
+    expect(off.faults).toEqual([]);
+  });
+
+  it("that the page refuses do not walk on over the backlog", async () => {
+    const { off } = await backlogged();
+    const notices = broadcastNotices("town", undefined);
+    const { open } = off.probed.storage;
+    const storage = await open({ name: "town", schema: SCHEMA, durability: "strict", newDatabaseId: "town", onState: () => {} });
+    let refusals = 0;
+    let swept = false;
+    const page: LoopPage = {
+      pulse: async () => ({
+        asOfMs: town.clock.monotonicMs(),
+        host: { hostId: "a", bootId: "a", locked: false },
+        leases: [],
+        abandoned: [],
+        free: refusals > 0 ? 0 : 2,
+        handlers: ["job"],
+      }),
+      async run(claims) {
+        refusals++;
+        return claims.map(({ lease }) => lease.processId);
+      },
+      renewed: async () => {},
+      swept: async () => {
+        swept = true;
+      },
+      fault: async () => {},
+    };
+    const loop = createLoop({
+      corridor: createCorridor({ storage, tables: TABLES, notices, clock: town.clock }),
+      notices,
+      clock: town.clock,
+      locks: undefined,
+      timings: DEFAULT_TIMINGS,
+      databaseId: "town",
+      page,
+      newNonce: () => "0123456789abcdef",
+    });
+    await until(() => swept, "the sweep");
+    await town.clock.advance(120_000);
+    await loop.stop();
+    expect(refusals).toBe(1);
+    expect(await town.rows("leases")).toHaveLength(2);
   });
 
   it("hear of a process that another host registers", async () => {
@@ -508,6 +580,30 @@ describe("an error in a turn", () => {
     a.mend();
     await town.clock.advance(2_500);
     expect(log).toEqual(["a 1"]);
+  });
+});
+
+describe("an error in every turn", () => {
+  it("is met again no more often than every quarter of a renewal", async () => {
+    const a = await town.host("a");
+    await rounds();
+    const refused = ({ mode, tables }: Seen) => mode === "write" && tables.includes("hosts") && !tables.includes("processes");
+    a.probed.hooks.open = (seen) => {
+      if (refused(seen)) throw new HoldfastError("quota-exceeded", "full");
+    };
+    // What a host left behind that is dead: to free it is what fails.
+    const left = { ownerId: "x", leaseToken: "x", hostId: "x", bootId: "dead", locked: 1, fruitless: 0 };
+    const expiresAtMs = town.clock.now() + 3_600_000;
+    await town.put("leases", { v: 1, resource: "z", fencingToken: 1, claimedAtMs: 1, expiresAtMs, ...left });
+    await town.clock.advance(61_000);
+    const before = a.faults.length;
+    expect(before).toBeGreaterThan(0);
+    await town.clock.advance(5_000);
+    expect(a.faults.length - before).toBeGreaterThan(0);
+    expect(a.faults.length - before).toBeLessThanOrEqual(2);
+    a.mend();
+    await town.clock.advance(2_500);
+    expect((await leaseOf("z"))?.leaseToken).toBeUndefined();
   });
 });
 

@@ -1,0 +1,153 @@
+// Many tabs on one database: who wins a lease, who hears of a write, and what is left when the database is deleted or upgraded.
+import { expect, it } from "vitest";
+import { eventually, expectSound, newName, newTab, openTabs, QUICK, readStored, SLOW, stepIn, useTabs } from "./harness.js";
+
+useTabs();
+
+it("has exactly one winner whenever six tabs claim one lease, and the fence only rises", async () => {
+  const name = newName();
+  const tabs = await openTabs(["a", "b", "c", "d", "e", "f"], { name, loop: "off" });
+  await tabs[0]?.start("p", { steps: 1 });
+  for (let round = 1; round <= 20; round++) {
+    const outcomes = await Promise.all(
+      tabs.map((tab) =>
+        tab.call(async ({ kernel, codeOf }, ownerId) => {
+          const claim = kernel.processes.claimProcessLease("p", ownerId, 60_000);
+          return (await codeOf(claim)) === "resolved" ? await claim : await codeOf(claim);
+        }, tab.name),
+      ),
+    );
+    const winners = outcomes.filter((outcome) => typeof outcome === "object");
+    expect(winners.map(({ fencingToken }) => fencingToken)).toEqual([round]);
+    expect(outcomes.filter((outcome) => outcome === "lease-held")).toHaveLength(5);
+    await tabs[0]?.call(({ kernel }, lease) => kernel.processes.completeProcessLease(lease), {
+      processId: "p",
+      leaseToken: winners[0]?.leaseToken ?? "",
+    });
+  }
+
+  const won = await Promise.all(
+    tabs.map((tab) =>
+      tab.call(async ({ kernel, codeOf }, ownerId) => {
+        const fences: number[] = [];
+        while (fences.length < 30) {
+          const claim = kernel.processes.claimProcessLease("p", ownerId, 60_000);
+          if ((await codeOf(claim)) !== "resolved") continue;
+          const lease = await claim;
+          fences.push(lease.fencingToken);
+          await kernel.processes.completeProcessLease(lease);
+        }
+        return fences;
+      }, tab.name),
+    ),
+  );
+  for (const fences of won) expect(fences).toEqual([...fences].sort((a, b) => a - b));
+  expect(won.flat().sort((a, b) => a - b)).toEqual(Array.from({ length: 6 * 30 }, (_, at) => 21 + at));
+});
+
+it("tells a waiting tab of another tab's events and end by notice alone", async () => {
+  await followFromAnotherTab({ timings: SLOW });
+});
+
+it("tells a waiting tab that hears no notices by reading again", async () => {
+  await followFromAnotherTab({ timings: QUICK, channel: false });
+});
+
+async function followFromAnotherTab(options: { timings: typeof SLOW; channel?: false }): Promise<void> {
+  const name = newName();
+  const [a] = await openTabs(["a"], { name, timings: SLOW });
+  const [b] = await openTabs(["b"], { name, loop: "off", ...options });
+  await a.start("p", { steps: 4, gateAt: 1 });
+  await stepIn(a, "p", "s1");
+  const waiting = b.call(async ({ kernel }) => {
+    const handle = kernel.process("p");
+    const followed: number[] = [];
+    const follow = async () => {
+      for await (const { sequence } of handle.events()) followed.push(sequence);
+    };
+    const [, next, output, result] = await Promise.all([
+      follow(),
+      kernel.processes.waitEventAfter("p", "process.step", 1),
+      kernel.processes.awaitProcess("p"),
+      handle.result(),
+    ]);
+    return { followed, next: next.sequence, ends: [output.type, result.type] };
+  });
+  // Gated until the waits have read what there is.
+  await b.call(() => new Promise((resolve) => setTimeout(resolve, 300)));
+  await a.openGate("p");
+  expect(await waiting).toEqual({ followed: [1, 2, 3, 4, 5], next: 2, ends: ["success", "success"] });
+  await expectSound(name, "p", { state: "completed", steps: 4 });
+}
+
+it("says so when its database is deleted from another tab, and a new kernel works", async () => {
+  const name = newName();
+  const [a] = await openTabs(["a"], { name });
+  const other = await newTab("other");
+  await a.start("p", { steps: 2, gateAt: 1 });
+  await stepIn(a, "p", "s1");
+  await other.call(
+    (_, database) =>
+      new Promise<void>((resolve, reject) => {
+        const request = indexedDB.deleteDatabase(database);
+        request.onsuccess = () => resolve();
+        request.onerror = () => reject(request.error);
+        request.onblocked = () => reject(new Error("a connection was not let go"));
+      }),
+    name,
+  );
+  await eventually(() => a.heard("storage")).toEqual([{ state: "lost" }]);
+  const codes = await a.call(({ kernel, codeOf }) =>
+    Promise.all([
+      codeOf(kernel.processes.getProcess("p")),
+      codeOf(kernel.start({ input: { type: "external", metadata: null } })),
+      codeOf(kernel.process("p").result()),
+    ]),
+  );
+  expect(codes).toEqual(["unavailable", "unavailable", "unavailable"]);
+  await a.openGate("p");
+  await eventually(() => a.refusals("p")).toEqual(["unavailable"]);
+
+  expect(await a.call(({ kernel, codeOf }) => codeOf(kernel.close()))).toBe("resolved");
+  await a.open({ name, timings: QUICK });
+  await a.start("p", { steps: 2 });
+  await a.ended("p");
+  await expectSound(name, "p", { state: "completed", steps: 2 });
+});
+
+it("leaves a database alone that a newer program upgraded while the tab was open", async () => {
+  const name = newName();
+  const [a] = await openTabs(["a"], { name });
+  const other = await newTab("other");
+  await a.start("p", { steps: 3, gateAt: 1 });
+  await stepIn(a, "p", "s1");
+  const versionOf = () =>
+    other.call(async (_, database) => (await indexedDB.databases()).find((found) => found.name === database)?.version, name);
+  await other.call(
+    (_, database) =>
+      new Promise<void>((resolve, reject) => {
+        const request = indexedDB.open(database, 999);
+        request.onsuccess = () => resolve(request.result.close());
+        request.onerror = () => reject(request.error);
+        request.onblocked = () => reject(new Error("a connection was not let go"));
+      }),
+    name,
+  );
+  const before = await readStored(name, "p");
+  await eventually(() => a.heard("storage")).toEqual([{ state: "upgrade-required" }]);
+  await eventually(() => a.aborts("p")).toEqual(["version"]);
+  await a.openGate("p");
+  await eventually(() => a.refusals("p")).toEqual(["version"]);
+  const codes = await a.call(({ kernel, codeOf }) =>
+    Promise.all([
+      codeOf(kernel.processes.getProcess("p")),
+      codeOf(kernel.processes.appendEvent("p", { eventType: "process.cancel_requested", payload: {}, replayKey: "k" })),
+      codeOf(kernel.process("p").result()),
+    ]),
+  );
+  expect(codes).toEqual(["version", "version", "version"]);
+  expect(await a.call(({ codeOf, open }, database) => codeOf(open({ name: database })), name)).toBe("version");
+  expect(await versionOf()).toBe(999);
+  expect(await readStored(name, "p")).toEqual(before);
+  expect(before.events).toHaveLength(1);
+});
