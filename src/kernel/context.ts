@@ -157,7 +157,7 @@ export function createContext(parts: ContextParts): { context: ProcessContext; f
       const name = checkId("key", key, limits.idLength);
       return await own(() => parts.startChild(request, { id: `${processId}/${name}` }));
     },
-    process: (id) => parts.processHandle(id),
+    process: (id) => parts.processHandle(checkId("processId", id, limits.idLength)),
   };
 
   return {

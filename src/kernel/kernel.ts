@@ -1,3 +1,4 @@
+import { checkId } from "../domain/check.js";
 import { asHoldfastError, HoldfastError } from "../domain/errors.js";
 import type { Timings } from "../domain/time.js";
 import type { Clock } from "../ports/clock.js";
@@ -198,7 +199,7 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
       const { id } = await startProcess(parts, request);
       return processHandle(handleParts, id);
     },
-    process: (processId) => processHandle(handleParts, processId),
+    process: (processId) => processHandle(handleParts, checkId("processId", processId, limits.idLength)),
     async status() {
       await host.booted;
       const loop = host.loop?.kind ?? loopKind;

@@ -33,10 +33,9 @@ export async function startProcess(
   child?: { id: string; provenance: ProcessProvenance; lease: ProcessLease },
 ): Promise<ProcessRecord> {
   const m = membersOf("request", request, ["id", "input", "eventTypes", "provenance", "grant"]);
-  const madeId = m.id === undefined && !child ? newProcessId() : undefined;
-  const id = m.id === undefined ? child?.id : m.id;
+  const id = m.id === undefined ? (child?.id ?? newProcessId()) : m.id;
   const provenance = child?.provenance ?? m.provenance;
-  const registration = await prepareRegistration("request", { ...m, id, provenance }, limits, schemas, madeId);
+  const registration = await prepareRegistration("request", { ...m, id, provenance }, limits, schemas);
   const grant = m.grant === undefined ? undefined : membersOf("request.grant", m.grant, ["scope", "descriptor"]);
   const input: RegisterProcess = {
     registration,

@@ -97,12 +97,11 @@ const UNBOUND: HandleBounds = { waiting: (wait) => wait(), fenced: (write) => wr
 
 export function processHandle(
   parts: Parts & { stores: HandleStores },
-  processId: string,
+  id: string,
   bounds: HandleBounds = UNBOUND,
 ): ProcessHandle {
   const { corridor, watch, stores } = parts;
   const { waiting, fenced } = bounds;
-  const id = checkId("processId", processId, parts.limits.idLength);
   const within = (given: AbortSignal | undefined) =>
     bounds.signal && given ? AbortSignal.any([bounds.signal, given]) : (bounds.signal ?? given);
 

@@ -1,6 +1,6 @@
 import { checkId, checkWhole, membersOf } from "../domain/check.js";
 import { HoldfastError } from "../domain/errors.js";
-import { checkLease, type ProcessLease, type ProcessLeaseCompletion } from "../domain/lease.js";
+import { checkLease, madeLength, type ProcessLease, type ProcessLeaseCompletion } from "../domain/lease.js";
 import type { Limits } from "../domain/time.js";
 import type { Change } from "../ports/notices.js";
 import type { Reader, Write } from "../ports/storage.js";
@@ -182,7 +182,7 @@ export function leaseMethods(corridor: Corridor, limits: Limits, newNonce: () =>
       const { processId, leaseToken } = membersOf("completion", completion, ["processId", "leaseToken"]);
       const lease = {
         processId: checkId("completion.processId", processId, limits.idLength),
-        leaseToken: checkId("completion.leaseToken", leaseToken, limits.idLength),
+        leaseToken: checkId("completion.leaseToken", leaseToken, madeLength(limits.idLength)),
       };
       await corridor.run(releaseLeases, { leases: [lease] });
     },

@@ -16,17 +16,15 @@ import type { PayloadSchemas } from "./payload-schema.js";
 import { type PreparedRegistration, prepared } from "./processes.rules.js";
 
 /** What a caller registers: read once, checked member by member, copied, defaults filled in. All throw `invalid` naming the member. */
-/** `madeId` was made here, not by the app: its limit is not asked. */
 export async function prepareRegistration(
   field: string,
   value: unknown,
   limits: Limits,
   schemas: PayloadSchemas,
-  madeId?: string,
 ): Promise<PreparedRegistration> {
   const m = membersOf(field, value, ["id", "input", "eventTypes", "provenance"]);
   const registration = {
-    id: madeId ?? checkId(`${field}.id`, m.id, limits.idLength),
+    id: checkId(`${field}.id`, m.id, limits.idLength),
     input: checkInput(`${field}.input`, m.input, limits),
     eventTypes: checkEventTypes(`${field}.eventTypes`, m.eventTypes === undefined ? [] : m.eventTypes, limits),
     provenance: checkProvenance(`${field}.provenance`, m.provenance, limits),

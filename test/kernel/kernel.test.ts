@@ -177,7 +177,7 @@ describe("ids that are made here", () => {
   it.each([32, 40, 64, 512])("fit whatever limit is set for an app's own: %i", async (idLength) => {
     const hostId = "h".repeat(Math.max(idLength, 64) - 16);
     const { kernel, clock, faults } = await bench({ limits: { idLength }, hostId, handlers: { ...jobOf(idLength), wait } });
-    const done = await kernel.start(task("job"));
+    const done = await kernel.start({ id: "p", ...task("job") });
     expect(await ending(done)).toEqual({ type: "success", value: 2 });
     expect(await kernel.processes.getProcess(done.id)).toMatchObject({ id: done.id, status: { state: "completed" } });
 
@@ -188,6 +188,14 @@ describe("ids that are made here", () => {
     await waiting.cancel("r".repeat(idLength));
     expect(await ending(waiting)).toEqual({ type: "cancelled", message: "r".repeat(idLength) });
     expect(faults).toEqual([]);
+  });
+
+  it("are refused by name where a made process id is longer than an id may be", async () => {
+    const { kernel } = await bench({ limits: { idLength: 32 } });
+    await expect(kernel.start(task("job"))).rejects.toMatchObject({
+      code: "invalid",
+      message: expect.stringContaining("request.id"),
+    });
   });
 
   it.each([32, 40, 64, 512])("may be presented under any limit: %i", async (idLength) => {
