@@ -10,7 +10,7 @@ export interface KernelStatus {
   usageBytes?: number;
   quotaBytes?: number;
   loop: "worker" | "inline" | "off";
-  /** This host holds its Web Lock: others notice at once when it dies. */
+  /** This host holds its Web Lock: others notice at once when it dies. Waited for, at most 3 seconds, while it is being asked for. */
   locks: boolean;
   /** BroadcastChannel: other tabs hear at once. */
   channel: boolean;

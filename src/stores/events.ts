@@ -213,13 +213,10 @@ function replayOf(key: string, eventType: string, payload: JsonValue): NonNullab
   return { key, payloadHash: hashOf([eventType, payload]) };
 }
 
-/** What holdfast's own keys have between the process and what the app chose: `cancel_requested:` and a hash is the longest. */
-const OWN_KEY = "cancel_requested:".length + 64;
-
 /** The part that names the process itself, as holdfast's own keys do, is not counted. */
 function checkReplayKey(processId: string, value: unknown, limits: Limits): string {
   const prefix = `process:${processId}:`;
-  const uncounted = typeof value === "string" && value.startsWith(prefix) ? prefix.length + OWN_KEY : 0;
+  const uncounted = typeof value === "string" && value.startsWith(prefix) ? prefix.length + "step:".length : 0;
   return checkId("request.replayKey", value, limits.idLength + uncounted);
 }
 
