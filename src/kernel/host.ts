@@ -52,7 +52,10 @@ export function startHost(parts: HostParts): HostLife {
 
   async function boot(): Promise<void> {
     const { bootId } = identity;
-    const locked = await holdLock(bootId);
+    const locked = await holdLock(bootId).catch((error: unknown) => {
+      parts.onFault(error);
+      return false;
+    });
     if (over || away || identity.bootId !== bootId) return;
     identity = { ...identity, locked: identity.locked || locked };
     loop = parts.startLoop();
@@ -62,7 +65,7 @@ export function startHost(parts: HostParts): HostLife {
   function holdLock(bootId: string): Promise<boolean> {
     if (!locks) return Promise.resolve(false);
     const request = new AbortController();
-    return new Promise((resolve) => {
+    return new Promise((resolve, reject) => {
       const cancelWait = clock.setTimer(() => resolve(false), LOCK_WAIT_MS);
       const held = new Promise<void>((release) => {
         letGo = () => {
@@ -78,8 +81,8 @@ export function startHost(parts: HostParts): HostLife {
       };
       locks.request(parts.lockName(bootId), { mode: "exclusive", signal: request.signal }, onGranted).catch((error: unknown) => {
         cancelWait();
-        resolve(false);
-        if (!request.signal.aborted) parts.onFault(error);
+        if (request.signal.aborted) resolve(false);
+        else reject(error);
       });
     });
   }

@@ -10,7 +10,7 @@ import { loadRow } from "../stores/schema.js";
 import { type ContextParts, createContext, type ProcessContext } from "./context.js";
 import { isTrouble, outputOf, storableOutput } from "./ending.js";
 import type { Fault, LoopPage, Renewed } from "./page.js";
-import { createSlots } from "./slots.js";
+import { createSlots, type Seat, takeSeat } from "./slots.js";
 import { type StartParts, type StartRequest, startProcess } from "./start.js";
 import { holdTenure, type Tenure, type TenureParts } from "./tenure.js";
 import { type HandleBounds, type HandleStores, type ProcessHandle, processHandle } from "./waits.js";
@@ -102,35 +102,8 @@ export function createRunner(parts: RunnerParts): Runner {
 
   async function execute(run: Run, claim: ClaimReply): Promise<void> {
     const { processId } = claim.lease;
-    if (!(await slots.take(run.over.signal, false))) return;
-    let holdsSlot = true;
-    let waits = 0;
-    let taking: Promise<void> | undefined;
-
-    const giveSlot = () => {
-      if (!holdsSlot) return;
-      holdsSlot = false;
-      slots.give();
-    };
-    const takeSlot = async () => {
-      holdsSlot = await slots.take(run.over.signal, true);
-      taking = undefined;
-      // It waits again by now.
-      if (waits > 0) giveSlot();
-    };
-    /** The slot is free while any wait of the handler is under way, and taken again before the last of them ends. */
-    const waiting = async <T>(wait: () => Promise<T>): Promise<T> => {
-      if (waits++ === 0) giveSlot();
-      try {
-        return await wait();
-      } finally {
-        if (--waits === 0 && !holdsSlot && !run.ended.signal.aborted) {
-          taking ??= takeSlot();
-          await taking;
-        }
-      }
-    };
-
+    const seat = await takeSeat(slots, run.over.signal, run.ended.signal);
+    if (!seat) return;
     try {
       const record = await readRecord(processId);
       if (record?.status.state !== "running") return await handBack(run);
@@ -143,19 +116,13 @@ export function createRunner(parts: RunnerParts): Runner {
         return await finish(run, { type: "cancelled", message: reason });
       await followProcess(run, processId);
       if (run.tenure.over) return;
-      await handle(run, claim, record, waiting);
+      await handle(run, claim, record, seat);
     } finally {
-      await taking;
-      giveSlot();
+      await seat.leave();
     }
   }
 
-  async function handle(
-    run: Run,
-    claim: ClaimReply,
-    record: ProcessRecord,
-    waiting: <T>(wait: () => Promise<T>) => Promise<T>,
-  ): Promise<void> {
+  async function handle(run: Run, claim: ClaimReply, record: ProcessRecord, seat: Seat): Promise<void> {
     const { process } = claim;
     const handler = handlers.get(process.handler ?? "");
     if (!handler) return await handBack(run);
@@ -174,7 +141,7 @@ export function createRunner(parts: RunnerParts): Runner {
       }
     };
     const bounds: HandleBounds = {
-      waiting: (wait) => noted(() => waiting(wait)),
+      waiting: (wait) => noted(() => seat.waiting(wait)),
       signal: run.over.signal,
       fenced: (write) => noted(() => run.tenure.write(write)),
     };

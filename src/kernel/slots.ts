@@ -42,3 +42,48 @@ export function createSlots(count: number, onFree: () => void): Slots {
     },
   };
 }
+
+/** One handler's slot: free while any of its waits is under way, taken again before the last of them ends. */
+export interface Seat {
+  waiting<T>(wait: () => Promise<T>): Promise<T>;
+  leave(): Promise<void>;
+}
+
+/** `over` ends the queueing: nothing is left to do. `ended` says that the handler is gone, whatever of it still waits. */
+export async function takeSeat(slots: Slots, over: AbortSignal, ended: AbortSignal): Promise<Seat | undefined> {
+  let held = await slots.take(over, false);
+  if (!held) return undefined;
+  let waits = 0;
+  let taking: Promise<void> | undefined;
+
+  function give(): void {
+    if (!held) return;
+    held = false;
+    slots.give();
+  }
+
+  async function take(): Promise<void> {
+    held = await slots.take(over, true);
+    taking = undefined;
+    // It waits again by now.
+    if (waits > 0) give();
+  }
+
+  return {
+    async waiting(wait) {
+      if (waits++ === 0) give();
+      try {
+        return await wait();
+      } finally {
+        if (--waits === 0 && !held && !ended.aborted) {
+          taking ??= take();
+          await taking;
+        }
+      }
+    },
+    async leave() {
+      await taking;
+      give();
+    },
+  };
+}
