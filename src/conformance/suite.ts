@@ -7,6 +7,7 @@ import { handleCases } from "./handles.cases.js";
 import { inputCases } from "./input.cases.js";
 import { leaseCases } from "./leases.cases.js";
 import { processCases } from "./processes.cases.js";
+import { queryCases } from "./queries.cases.js";
 import { schemaCases } from "./schemas.cases.js";
 import { selectorCases } from "./selectors.cases.js";
 import { storageCases } from "./storage.cases.js";
@@ -18,6 +19,7 @@ export type { OpenFixture, Runner } from "./fixture.js";
 
 const SUITES = {
   storage: storageCases,
+  queries: queryCases,
   processes: processCases,
   handles: handleCases,
   events: eventCases,

@@ -2,7 +2,6 @@ import { forceCloseDatabase, IDBDatabase, IDBFactory, IDBKeyRange, IDBTransactio
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { type IndexedDbOptions, indexedDbStorage } from "../../src/adapters/storage-indexeddb.js";
 import { refusal } from "../../src/conformance/fixture.js";
-import { storageCases } from "../../src/conformance/storage.cases.js";
 import type { OpenStorage, StorageOpening, StorageSchema, StorageState, Transaction } from "../../src/ports/storage.js";
 
 const SCHEMA: StorageSchema = {
@@ -10,17 +9,6 @@ const SCHEMA: StorageSchema = {
   tables: { notes: { key: ["id"] }, events: { key: ["stream", "at"], indexes: { byMark: ["mark", "at"] } } },
 };
 const NEXT: StorageSchema = { version: 2, tables: { ...SCHEMA.tables, extras: { key: ["id"] } } };
-
-describe("the promises of a storage", () => {
-  storageCases(
-    async () => {
-      const indexedDB = new IDBFactory();
-      const at = () => indexedDbStorage({ indexedDB, IDBKeyRange });
-      return { storage: at(), reopen: async () => at(), dispose: async () => undefined };
-    },
-    { describe, it, expect },
-  );
-});
 
 afterEach(() => {
   vi.restoreAllMocks();

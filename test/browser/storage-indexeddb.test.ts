@@ -1,24 +1,10 @@
-import { afterEach, describe, expect, it, vi } from "vitest";
+import { afterEach, expect, it, vi } from "vitest";
 import { type IndexedDbOptions, indexedDbStorage } from "../../src/adapters/storage-indexeddb.js";
 import { refusal } from "../../src/conformance/fixture.js";
-import { storageCases } from "../../src/conformance/storage.cases.js";
 import type { OpenStorage, StorageOpening, StorageSchema, StorageState } from "../../src/ports/storage.js";
 
 const SCHEMA: StorageSchema = { version: 1, tables: { notes: { key: ["id"] } } };
 const NAME = "holdfast-storage-test";
-
-describe("the promises of a storage", () => {
-  storageCases(
-    async () => ({
-      storage: indexedDbStorage(),
-      reopen: async () => indexedDbStorage(),
-      dispose: async () => {
-        for (const { name } of await indexedDB.databases()) await answer(indexedDB.deleteDatabase(name as string));
-      },
-    }),
-    { describe, it, expect },
-  );
-});
 
 const states: StorageState[] = [];
 
