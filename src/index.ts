@@ -39,4 +39,18 @@ export { createKernel } from "./platform.js";
 export type { Clock } from "./ports/clock.js";
 export type { Locks } from "./ports/locks.js";
 export type { ChannelFactory } from "./ports/notices.js";
-export type { Durability, KernelStorage } from "./ports/storage.js";
+export type {
+  Durability,
+  KernelStorage,
+  Key,
+  OpenStorage,
+  Query,
+  Reader,
+  Row,
+  StorageOpening,
+  StorageSchema,
+  StorageState,
+  TableSchema,
+  Transaction,
+  Write,
+} from "./ports/storage.js";

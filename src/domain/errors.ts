@@ -42,11 +42,15 @@ export const ERROR_CODES = {
     retriable: false,
   },
   "session-key-mismatch": {
-    meaning: "A snapshot belongs to another session than the key says.",
+    meaning: "A snapshot belongs to another session than the key says. Not raised by this version.",
     todo: "Send the right snapshot.",
     retriable: false,
   },
-  unsupported: { meaning: "This storage or platform cannot do it.", todo: "Use one that can.", retriable: false },
+  unsupported: {
+    meaning: "This storage or platform cannot do it. Not raised by this version.",
+    todo: "Use one that can.",
+    retriable: false,
+  },
   internal: { meaning: "holdfast itself broke a rule.", todo: "Report it with the message.", retriable: false },
   "quota-exceeded": {
     meaning: "The browser refused the space. Nothing of the call was written.",
@@ -64,7 +68,7 @@ export const ERROR_CODES = {
     retriable: false,
   },
   "not-ready": {
-    meaning: "A retired, stopped or destroyed session runtime got an input.",
+    meaning: "A retired, stopped or destroyed session runtime got an input. Not raised by this version.",
     todo: "Open the session again.",
     retriable: false,
   },

@@ -2,7 +2,10 @@ import { guarded } from "./admit.js";
 import { checkWhole, membersOf } from "./check.js";
 import { invalid } from "./errors.js";
 
-/** All in milliseconds. */
+/**
+ * All in milliseconds. The four that tell who is alive (heartbeatMs, livenessTtlMs, heartbeatFlushMs, staleAfterMs) are checked as one
+ * chain with the others, and read by no one yet.
+ */
 export interface Timings {
   /** How long a lease lives after its last accepted renewal. */
   leaseTtlMs: number;
@@ -38,7 +41,7 @@ export interface Limits {
   idLength: number;
   /** Bytes of one JSON value: an input, a payload, a result. */
   payloadBytes: number;
-  /** Bytes of one session snapshot. */
+  /** Bytes of one session snapshot; read by no one yet. */
   snapshotBytes: number;
   /** Event types that one registration declares, the core ones not counted. */
   eventTypes: number;
