@@ -70,7 +70,7 @@ export function apply(model: FileModel, event: ProcessEvent): ReadPassage | unde
   switch (event.eventType) {
     case planned:
       model.planned = Number(payload.passages);
-      line(undefined, `${model.planned} passages`);
+      line(undefined, `${model.planned} ${model.planned === 1 ? "passage" : "passages"}`);
       return undefined;
     case pickedUp:
       model.worker = String(payload.tab);
