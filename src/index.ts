@@ -1,3 +1,4 @@
+export type { AuthTarget } from "./domain/auth-target.js";
 export type { ErrorCode } from "./domain/errors.js";
 export { HoldfastError, isHoldfastError } from "./domain/errors.js";
 export type {
@@ -8,8 +9,36 @@ export type {
   ProcessWakeDelivery,
 } from "./domain/event.js";
 export type { JsonSchema, ProcessEventType, TerminalSpec, ValueSelector, WakeSpec } from "./domain/event-type.js";
+export type {
+  AbandonReason,
+  Boundary,
+  InputDurability,
+  InputKind,
+  InputOutcome,
+  InputPhase,
+  InputTransition,
+  InputType,
+  PersistedInput,
+  PolicyDecision,
+  RuntimeSemantics,
+  StoredInputState,
+} from "./domain/input.js";
 export type { JsonValue } from "./domain/json.js";
 export type { ProcessLease, ProcessLeaseCompletion } from "./domain/lease.js";
+export type { MachineLifecycleCommit } from "./domain/lifecycle-commit.js";
+export type {
+  CompletionEntry,
+  OperationKind,
+  OperationOutcome,
+  OperationResult,
+  OperationSpec,
+  OperationStatus,
+  OpsOptions,
+  PersistedOperation,
+  PersistedOpsSnapshot,
+  PersistedOutcome,
+  StoredOperationSpec,
+} from "./domain/ops.js";
 export type {
   CausalRef,
   ProcessAwaitOutput,
@@ -25,15 +54,23 @@ export type {
   ProcessStatus,
 } from "./domain/process.js";
 export type { ProcessScope } from "./domain/scope.js";
+export type { Message, RunBoundaryReceipt, RuntimeState, SessionDelta } from "./domain/session.js";
 export type { Limits, Timings } from "./domain/time.js";
 export type { ProcessContext, StepRun } from "./kernel/context.js";
 export type { KernelEvents } from "./kernel/emitter.js";
 export type { Kernel } from "./kernel/kernel.js";
+export type { DevicePoll, OAuthFlows } from "./kernel/oauth-flows.js";
+export type { OperationSnapshot, OpsRegistry } from "./kernel/ops-registry.js";
 export type { KernelOptions } from "./kernel/options.js";
 export type { ProcessRegistry } from "./kernel/registry.js";
 export type { ProcessHandler } from "./kernel/runner.js";
+export type { RuntimeStore } from "./kernel/runtime-store.js";
+export type { Secrets } from "./kernel/secrets.js";
+export type { SessionChange, SessionOptions, SessionRuntime } from "./kernel/session.js";
+export type { SessionEvent } from "./kernel/session-event.js";
 export type { StartRequest } from "./kernel/start.js";
 export type { KernelStatus } from "./kernel/status.js";
+export type { Turn, TurnHandler } from "./kernel/turn.js";
 export type { ProcessHandle } from "./kernel/waits.js";
 export { createKernel } from "./platform.js";
 export type { Clock } from "./ports/clock.js";
@@ -54,3 +91,6 @@ export type {
   Transaction,
   Write,
 } from "./ports/storage.js";
+export type { AcceptOutcome } from "./stores/admission.js";
+export type { RecoveryReport } from "./stores/session-draft.js";
+export type { InputSubmission, SubmissionHeader } from "./stores/submission.js";

@@ -1,6 +1,7 @@
 import { systemClock } from "./adapters/clock-system.js";
 import { platformLocks } from "./adapters/locks-web.js";
 import { broadcastNotices, platformChannel } from "./adapters/notices-broadcast.js";
+import { platformSeal } from "./adapters/seal-webcrypto.js";
 import { indexedDbStorage } from "./adapters/storage-indexeddb.js";
 import { memoryStorage } from "./adapters/storage-memory.js";
 import { platformRandom } from "./kernel/ids.js";
@@ -20,6 +21,8 @@ const platform: Platform = {
   storage: () => (hasIndexedDb() ? indexedDbStorage() : memoryStorage()),
   channel: platformChannel,
   locks: platformLocks,
+  seal: platformSeal,
+  origin: () => (typeof location === "undefined" ? undefined : location.origin),
   notices: broadcastNotices,
   lockName: hostLockName,
   workers: () => typeof Worker !== "undefined",

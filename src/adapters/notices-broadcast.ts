@@ -8,6 +8,11 @@ const ABOUT: ReadonlySet<unknown> = new Set([
   "lease",
   "grant",
   "host",
+  "runtime",
+  "messages",
+  "input",
+  "ops",
+  "sealed",
 ] satisfies Change["about"][]);
 const MOST_CHANGES = 4096;
 
@@ -79,8 +84,13 @@ function changesOf(message: unknown): Change[] | undefined {
   if (v !== VERSION || !Array.isArray(changes) || changes.length > MOST_CHANGES) return undefined;
   const isChange = (change: unknown): change is Change => {
     if (typeof change !== "object" || change === null) return false;
-    const { about, id, sequence } = change as Record<string, unknown>;
-    return ABOUT.has(about) && typeof id === "string" && (sequence === undefined || Number.isSafeInteger(sequence));
+    const { about, id, sequence, member } = change as Record<string, unknown>;
+    return (
+      ABOUT.has(about) &&
+      typeof id === "string" &&
+      (sequence === undefined || Number.isSafeInteger(sequence)) &&
+      (member === undefined || typeof member === "string")
+    );
   };
   return changes.every(isChange) ? changes : undefined;
 }

@@ -30,6 +30,8 @@ export interface Ground {
   /** One more kernel of the same name in the same place. */
   open(more?: Partial<KernelOptions>): Promise<Kernel>;
   /** Ends every kernel and opens the place as a later start of the program finds it. */
+  reopen(): Promise<Kernel>;
+  /** The same, for who wants its processes alone. */
   restart(): Promise<ProcessRegistry>;
 }
 
@@ -53,16 +55,18 @@ export function casesOn(open: OpenFixture, { it, expect }: Runner): Cases {
             return kernel;
           };
           const kernel = await openOn(fixture.storage);
+          const reopen = async () => {
+            await closeAll(kernels.splice(0));
+            return await openOn(await fixture.reopen());
+          };
           await body({
             ...place,
             storage: fixture.storage,
             kernel,
             processes: kernel.processes,
             open: (more) => openOn(fixture.storage, more),
-            async restart() {
-              await closeAll(kernels.splice(0));
-              return (await openOn(await fixture.reopen())).processes;
-            },
+            reopen,
+            restart: async () => (await reopen()).processes,
           });
         } finally {
           await closeAll(kernels).finally(() => fixture.dispose());

@@ -20,6 +20,10 @@ export function hostileObjects(): Values {
   };
 }
 
+/** For arguments that may be left out. */
+export const given = (values: () => Values) => (): Values =>
+  Object.fromEntries(Object.entries(values()).filter(([, value]) => value !== undefined));
+
 export const noText = (): Values => ({
   undefined: undefined,
   null: null,
@@ -125,6 +129,49 @@ export function noJson(): Values {
   };
   const inside = Object.entries(bare).map(([name, value]): [string, unknown] => [`${name}, further in`, { list: [0, value] }]);
   return { ...bare, ...Object.fromEntries(inside) };
+}
+
+/** Of a few words. */
+export const noWord = (): Values => ({
+  ...noId(),
+  "a word that nobody knows": "whatever",
+  "a name of every object": "constructor",
+});
+
+export const noFlag = (): Values => ({ null: null, "a text": "true", "a number": 1, "a Boolean object": new Boolean(true) });
+
+export const noList = (): Values => ({
+  undefined: undefined,
+  null: null,
+  "an object": {},
+  "a text": "x",
+  "a list of nothing": [undefined],
+  "a sparse list": new Array(2),
+  "a huge list": new Array(1e6),
+  "a Set": new Set(),
+  ...hostileObjects(),
+});
+
+export function noBytes(): Values {
+  const renamed = new Uint16Array(2);
+  Object.defineProperty(renamed, Symbol.toStringTag, { value: "Uint8Array" });
+  const moved = new Uint8Array(2);
+  structuredClone(moved, { transfer: [moved.buffer] });
+  return {
+    undefined: undefined,
+    null: null,
+    "a text": "{}",
+    "a list": [123, 125],
+    "an object": { length: 2, 0: 123, 1: 125 },
+    "an ArrayBuffer": new ArrayBuffer(2),
+    "a DataView": new DataView(new ArrayBuffer(2)),
+    "other numbers": new Uint16Array(2),
+    "other numbers under its name": renamed,
+    "an heir of its prototype": Object.create(Uint8Array.prototype),
+    "a Proxy of bytes": new Proxy(new Uint8Array(2), {}),
+    "what was handed away": moved,
+    ...hostileObjects(),
+  };
 }
 
 export const noSignal = (): Values => ({ ...noObject(), "an object": {}, "an AbortController": new AbortController() });

@@ -1,6 +1,6 @@
 import type { ProcessRegistry } from "../kernel/registry.js";
 import { SCOPES, success, task } from "./fixture.js";
-import { hostileObjects, noCount, noId, noJson, noObject, noSignal, noText, type Values } from "./hostile.js";
+import { given, hostileObjects, noCount, noId, noJson, noObject, noSignal, noText, type Values } from "./hostile.js";
 
 /** What is wrong for an argument, and a call that is right but for it. */
 export type Field = [field: string, values: () => Values, call: (processes: ProcessRegistry, value: never) => Promise<unknown>];
@@ -22,9 +22,6 @@ const lease = (more: object) =>
   }) as never;
 const note = (more: object) => ({ eventType: "note", payload: 1, ...more }) as never;
 
-/** For arguments that may be left out. */
-const given = (values: () => Values) => () =>
-  Object.fromEntries(Object.entries(values()).filter(([, value]) => value !== undefined));
 const idsIfGiven = given(noId);
 const texts = given(() => ({ ...noText(), "a lone surrogate": "\ud800", "one too long": "x".repeat(513) }));
 const json = () => ({ undefined: undefined, ...noJson() });

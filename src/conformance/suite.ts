@@ -1,14 +1,19 @@
 import { createKernel } from "../platform.js";
 import type { KernelStorage } from "../ports/storage.js";
+import { authCases } from "./auth.cases.js";
 import { durabilityCases } from "./durability.cases.js";
 import { eventCases } from "./events.cases.js";
 import { type OpenFixture, type Runner, task, uniqueName } from "./fixture.js";
 import { handleCases } from "./handles.cases.js";
 import { inputCases } from "./input.cases.js";
 import { leaseCases } from "./leases.cases.js";
+import { opsCases } from "./ops.cases.js";
 import { processCases } from "./processes.cases.js";
 import { queryCases } from "./queries.cases.js";
+import { runtimeCases } from "./runtime.cases.js";
+import { runtimeInputCases } from "./runtime-input.cases.js";
 import { schemaCases } from "./schemas.cases.js";
+import { secretCases } from "./secrets.cases.js";
 import { selectorCases } from "./selectors.cases.js";
 import { storageCases } from "./storage.cases.js";
 import { terminalCases } from "./terminals.cases.js";
@@ -31,6 +36,11 @@ const SUITES = {
   leases: leaseCases,
   durability: durabilityCases,
   input: inputCases,
+  runtime: runtimeCases,
+  "runtime input": runtimeInputCases,
+  auth: authCases,
+  secrets: secretCases,
+  ops: opsCases,
 } as const satisfies Record<string, (open: OpenFixture, runner: Runner) => void>;
 
 /**

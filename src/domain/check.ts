@@ -29,6 +29,22 @@ export function checkOneOf<T extends string>(field: string, value: unknown, allo
   return value as T;
 }
 
+export function checkFlag(field: string, value: unknown): boolean {
+  if (typeof value !== "boolean") throw invalid(`${field} must be a boolean`);
+  return value;
+}
+
+/** A private copy. What it is comes from the value itself: neither a Proxy nor a renamed view passes. */
+export function checkBytes(field: string, value: unknown, most: number): Uint8Array {
+  if (viewName?.call(value) !== "Uint8Array") throw invalid(`${field} must be a Uint8Array`);
+  // One whose memory was handed to a worker cannot be copied.
+  const bytes = guarded(field, () => new Uint8Array(value as Uint8Array));
+  if (bytes.byteLength > most) throw invalid(`${field} must be at most ${most} bytes long`);
+  return bytes;
+}
+
+const viewName = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag)?.get;
+
 export function checkFunction<T>(field: string, value: T): T {
   if (typeof value !== "function") throw invalid(`${field} must be a function`);
   return value;

@@ -32,8 +32,9 @@ export const ERROR_CODES = {
     retriable: false,
   },
   "write-failed": {
-    meaning: "A write was refused by the storage. Nothing of the call was written.",
-    todo: "Try again; read the cause.",
+    meaning:
+      "The storage refused a write; or snapshot bytes do not decode, or a receipt is stored already or has a bad sequence. Nothing of the call was written.",
+    todo: "Where the storage refused, try again and read the cause; else send what the message asks for.",
     retriable: true,
   },
   "read-failed": {
@@ -42,12 +43,12 @@ export const ERROR_CODES = {
     retriable: false,
   },
   "session-key-mismatch": {
-    meaning: "A snapshot belongs to another session than the key says. Not raised by this version.",
+    meaning: "A snapshot belongs to another session than the key says. Nothing was written.",
     todo: "Send the right snapshot.",
     retriable: false,
   },
   unsupported: {
-    meaning: "This storage or platform cannot do it. Not raised by this version.",
+    meaning: "This storage or platform cannot do it. Nothing was written.",
     todo: "Use one that can.",
     retriable: false,
   },
@@ -68,8 +69,8 @@ export const ERROR_CODES = {
     retriable: false,
   },
   "not-ready": {
-    meaning: "A retired, stopped or destroyed session runtime got an input. Not raised by this version.",
-    todo: "Open the session again.",
+    meaning: "A retired, stopped or destroyed session runtime was told what it does not do in that state. Nothing was written.",
+    todo: "Reset or recycle a retired session; delete a stopped or destroyed one to begin anew.",
     retriable: false,
   },
   aborted: { meaning: "The caller's own signal ended the call; its reason is the cause.", todo: "Nothing.", retriable: false },

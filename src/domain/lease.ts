@@ -1,5 +1,6 @@
 import { checkId, checkWhole, membersOf } from "./check.js";
 import { invalid } from "./errors.js";
+import { checkRuntimeId } from "./session.js";
 
 /** A single owner's right to write, as its holder has it. `fencingToken` grows by one with every grant. */
 export interface ProcessLease {
@@ -38,11 +39,18 @@ export function checkLease(field: string, value: unknown, maxLength: number): Pr
   if (m.schemaVersion !== 1) throw invalid(`${field}.schemaVersion must be 1`);
   return {
     schemaVersion: 1,
-    processId: checkId(`${field}.processId`, m.processId, maxLength),
+    processId: checkRuntimeId(`${field}.processId`, m.processId, maxLength),
     ownerId: checkId(`${field}.ownerId`, m.ownerId, madeLength(maxLength)),
     leaseToken: checkId(`${field}.leaseToken`, m.leaseToken, madeLength(maxLength)),
     fencingToken: checkWhole(`${field}.fencingToken`, m.fencingToken, 1),
     claimedAtMs: checkWhole(`${field}.claimedAtMs`, m.claimedAtMs, Number.MIN_SAFE_INTEGER),
     expiresAtMs: checkWhole(`${field}.expiresAtMs`, m.expiresAtMs, Number.MIN_SAFE_INTEGER),
   };
+}
+
+/** The lease in the options of a write that is refused without it. */
+export function checkFence(field: string, value: unknown, maxLength: number): ProcessLease | undefined {
+  if (value === undefined) return undefined;
+  const { lease } = membersOf(field, value, ["lease"]);
+  return lease === undefined ? undefined : checkLease(`${field}.lease`, lease, maxLength);
 }

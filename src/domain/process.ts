@@ -105,8 +105,16 @@ export const STATE_OF_OUTPUT = { success: "completed", failure: "failed", cancel
   TerminalState
 >;
 
-/** The name of the handler that runs it; none for what a host does not run by name. */
+/** The name of the handler that runs it, of a turn its session's id; none for what no host runs. */
 export function handlerOf(input: ProcessInput): string | undefined {
-  if (input.type === "task") return input.name;
-  return input.type === "tool_call" ? `tool:${input.call.toolName}` : undefined;
+  switch (input.type) {
+    case "task":
+      return input.name;
+    case "tool_call":
+      return `tool:${input.call.toolName}`;
+    case "session_turn":
+      return input.sessionId;
+    case "external":
+      return undefined;
+  }
 }

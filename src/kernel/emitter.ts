@@ -1,6 +1,7 @@
 import { checkFunction, checkOneOf } from "../domain/check.js";
 import type { StorageState } from "../ports/storage.js";
 import type { Fault, SweepReport } from "./page.js";
+import type { SessionEvent } from "./session-event.js";
 
 /** What a kernel tells its app. Hints like all notices: read again for the truth. */
 export interface KernelEvents {
@@ -12,6 +13,8 @@ export interface KernelEvents {
   leaseLost: { processId: string };
   /** The loop looked at everything. */
   sweep: SweepReport & { agentsOffline: string[] };
+  /** What became of a session's inputs and runs, by this kernel. */
+  session: SessionEvent;
   storage: { state: StorageState };
   /** Trouble that no call could be told of. */
   fault: Fault;
@@ -22,6 +25,7 @@ const EVENTS = [
   "leaseClaimed",
   "leaseLost",
   "sweep",
+  "session",
   "storage",
   "fault",
 ] as const satisfies (keyof KernelEvents)[];

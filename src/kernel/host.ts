@@ -6,7 +6,6 @@ import type { Corridor } from "../stores/command.js";
 import { bidFarewell, freeHost } from "../stores/leases.js";
 import type { Host } from "../stores/leases.rules.js";
 import type { Loop } from "./page.js";
-import type { Runner } from "./runner.js";
 
 /**
  * This tab or process as a host: its boot id, the Web Lock that tells the others that it lives, its loop, and what becomes of them
@@ -23,8 +22,18 @@ export interface HostParts {
   newBootId(): string;
   lockName(bootId: string): string;
   startLoop(): Loop | undefined;
-  runner(): Runner;
+  /** What runs here. */
+  work(): HostWork;
+  /** Another boot: whatever named the last one must be written again. */
+  onBoot(): void;
   onFault(error: unknown): void;
+}
+
+export interface HostWork {
+  /** Leases or open sessions: somebody waits for their end. */
+  readonly isHolding: boolean;
+  recheckAll(): Promise<void>;
+  endAll(reason: HoldfastError): void;
 }
 
 export interface HostLife {
@@ -59,6 +68,7 @@ export function startHost(parts: HostParts): HostLife {
     if (over || away || identity.bootId !== bootId) return;
     identity = { ...identity, locked: identity.locked || locked };
     loop = parts.startLoop();
+    parts.onBoot();
   }
 
   /** Held until `letGo`. A lock that comes late is taken all the same. */
@@ -91,16 +101,16 @@ export function startHost(parts: HostParts): HostLife {
   function leave(isKept: boolean): void {
     if (over || away) return;
     away = true;
-    const runner = parts.runner();
+    const work = parts.work();
     const { bootId } = identity;
-    if (runner.holding) {
+    if (work.isHolding) {
       void corridor.run(bidFarewell, { hostId, bootId, atMs: clock.now() }, { atOnce: true }).catch(() => undefined);
       // Not after the commit, which nobody may be there to hear of; who reads now waits in line behind it.
       notices.publish([{ about: "host", id: bootId }]);
     }
     loop?.kill();
     loop = undefined;
-    runner.endAll(new HoldfastError("lease-lost", "the page was hidden; its leases are handed back"));
+    work.endAll(new HoldfastError("lease-lost", "the page was hidden; its leases are handed back"));
     letGo();
     if (isKept) notices.pause();
   }
@@ -124,7 +134,7 @@ export function startHost(parts: HostParts): HostLife {
   }
 
   function thaw(): void {
-    void parts.runner().recheckAll();
+    void parts.work().recheckAll();
     if (frozen && !over && !away) loop = parts.startLoop();
     frozen = false;
   }
@@ -144,14 +154,14 @@ export function startHost(parts: HostParts): HostLife {
     },
     abort(reason) {
       over = true;
-      parts.runner().endAll(reason);
+      parts.work().endAll(reason);
       loop?.kill();
       letGo();
     },
     async close(reason) {
       over = true;
       unlisten();
-      parts.runner().endAll(reason);
+      parts.work().endAll(reason);
       await loop?.stop();
       try {
         await corridor.run(freeHost, { bootId: identity.bootId, self: true });

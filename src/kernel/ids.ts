@@ -11,6 +11,7 @@ export interface Ids {
   processId(): string;
   /** 128 random bits as hex. */
   nonce(): string;
+  bytes(count: number): Uint8Array;
 }
 
 export type Random = (bytes: number) => Uint8Array;
@@ -26,6 +27,7 @@ export function createIds(clock: Clock, random: Random): Ids {
     uuid: () => v4({ random: bytes(16) }),
     processId: () => v7({ random: bytes(16), msecs: clock.now() }),
     nonce: () => bytesToHex(bytes(16)),
+    bytes,
   };
 }
 

@@ -1,26 +1,38 @@
 import { checkId } from "../domain/check.js";
 import { asHoldfastError, HoldfastError } from "../domain/errors.js";
+import { isRuntimeId } from "../domain/session.js";
 import type { Timings } from "../domain/time.js";
 import type { Clock } from "../ports/clock.js";
 import type { Locks } from "../ports/locks.js";
-import type { ChannelFactory, Notices } from "../ports/notices.js";
+import type { Change, ChannelFactory, Notices } from "../ports/notices.js";
+import type { Seal } from "../ports/seal.js";
 import type { Durability, KernelStorage, OpenStorage } from "../ports/storage.js";
 import { eventMethods } from "../stores/events.js";
 import { handleMethods } from "../stores/handles.js";
 import { leaseMethods } from "../stores/leases.js";
+import { opsStoreMethods } from "../stores/ops.js";
 import { payloadSchemas } from "../stores/payload-schema.js";
 import { processMethods } from "../stores/processes.js";
+import { runtimeMethods } from "../stores/runtime.js";
 import { SCHEMA, TABLES } from "../stores/schema.js";
+import { authSnapshotMethods } from "./auth-snapshot.js";
 import { createEmitter, type KernelEvents } from "./emitter.js";
-import { startHost } from "./host.js";
+import { type HostWork, startHost } from "./host.js";
 import { channelName, createIds, type Random } from "./ids.js";
+import { createOAuthFlows, type OAuthFlows } from "./oauth-flows.js";
 import { checkOptions, type KernelOptions } from "./options.js";
 import type { Fault, Loop, LoopPage } from "./page.js";
 import type { ProcessRegistry } from "./registry.js";
 import { createCorridor } from "./run.js";
 import { createRunner } from "./runner.js";
+import type { RuntimeStore } from "./runtime-store.js";
+import { type Secrets, secretMethods } from "./secrets.js";
+import type { SessionOptions, SessionRuntime } from "./session.js";
+import { createSessions } from "./sessions.js";
 import { type StartRequest, startProcess } from "./start.js";
 import { type KernelStatus, readStatus } from "./status.js";
+import { createTenures } from "./tenure.js";
+import { createVault } from "./vault.js";
 import { type ProcessHandle, processHandle, waitMethods } from "./waits.js";
 import { createWatch } from "./watch.js";
 
@@ -28,9 +40,15 @@ export interface Kernel extends AsyncDisposable {
   readonly name: string;
   readonly hostId: string;
   readonly processes: ProcessRegistry;
+  readonly runtime: RuntimeStore;
+  /** Logins that are under way. */
+  readonly auth: OAuthFlows;
+  readonly secrets: Secrets;
   /** Registers and grants in one transaction, and looks for an owner at once. Idempotent by id. */
   start(request: StartRequest): Promise<ProcessHandle>;
   process(processId: string): ProcessHandle;
+  /** Opens or makes a session; its runtime's state is stored when this resolves. */
+  session(sessionId: string, options?: SessionOptions): Promise<SessionRuntime>;
   /** What was granted, not what was asked for. */
   status(): Promise<KernelStatus>;
   /** Returns the unsubscribe. */
@@ -46,6 +64,9 @@ export interface Platform {
   storage(): KernelStorage;
   channel(): ChannelFactory | undefined;
   locks(): Locks | undefined;
+  seal(): Seal | undefined;
+  /** Of the page or worker; nothing where there is none. */
+  origin(): string | undefined;
   notices(name: string, channel: ChannelFactory | undefined): Notices;
   lockName(databaseId: string, bootId: string): string;
   /** Whether loops can run in workers here. */
@@ -69,6 +90,8 @@ export interface LoopStart {
 }
 
 const CLOSE_MS = 5_000;
+
+const OF_PROCESSES: ReadonlySet<Change["about"]> = new Set(["registered", "record", "event", "lease"]);
 
 /** Resolves when the first command can be served; the worker and the lock are not awaited. */
 export async function openKernel(given: KernelOptions, platform: Platform): Promise<Kernel> {
@@ -100,7 +123,8 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
   const corridor = createCorridor({ storage, tables: TABLES, notices, clock });
   const watch = createWatch(notices, clock, timings.pollMs);
   const schemas = payloadSchemas();
-  const parts = { corridor, watch, clock, limits, schemas, timings, newProcessId: ids.processId, newNonce: ids.nonce };
+  const tenures = createTenures();
+  const parts = { corridor, watch, clock, limits, schemas, timings, tenures, newProcessId: ids.processId, newNonce: ids.nonce };
 
   const processes: ProcessRegistry = {
     durabilityTier: () => (place.kind === "memory" ? "inline" : "durable"),
@@ -109,6 +133,16 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
     ...handleMethods(corridor, limits),
     ...leaseMethods(corridor, limits, ids.nonce),
     ...waitMethods(parts),
+  };
+  const isMemory = place.kind === "memory";
+  const vaultParts = { corridor, databaseId, isMemory, seal: platform.seal(), locks, clock, randomBytes: ids.bytes };
+  const vault = createVault(vaultParts);
+  const auth = createOAuthFlows({ ...vaultParts, vault, limits });
+  const authorityKey = isMemory ? undefined : `${place.kind}:${platform.origin() ?? "null"}:${name}:${databaseId}`;
+  const runtime: RuntimeStore = {
+    ...runtimeMethods(corridor, limits),
+    ...opsStoreMethods(corridor, limits),
+    ...authSnapshotMethods(vault, limits, authorityKey),
   };
   // A worker has storage, clock, channel and locks of its own: it can serve only where nothing was injected.
   const isShared = place.elsewhere === true && !options.clock && options.channel === undefined && options.locks === undefined;
@@ -119,6 +153,7 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
   const runner = createRunner({
     ...handleParts,
     handlers: options.handlers,
+    sessionTurn: (sessionId) => sessions.turnOf(sessionId),
     concurrency: options.concurrency,
     attemptBudget: options.attemptBudget,
     host: () => host.identity,
@@ -127,12 +162,50 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
     onLost: (processId) => emitter.emit("leaseLost", { processId }),
     fault,
   });
+  const sessions = createSessions({
+    ...parts,
+    notices,
+    runsTurns: loopKind !== "off",
+    host: () => host.identity,
+    uuid: ids.uuid,
+    newOrderedId: ids.processId,
+    emit: (event) => emitter.emit("session", event),
+    fault,
+  });
+  let answeredMs = clock.monotonicMs();
   const page: LoopPage = {
-    pulse: runner.pulse,
+    async pulse() {
+      // Silent for so long that its leases may be another's by now.
+      if (clock.monotonicMs() - answeredMs >= timings.leaseTtlMs - timings.leaseRenewMs) await tenures.recheckAll();
+      answeredMs = clock.monotonicMs();
+      return {
+        asOfMs: answeredMs,
+        host: host.identity,
+        leases: tenures.leases,
+        abandoned: runner.abandoned,
+        free: runner.free,
+        handlers: [...options.handlers.keys()],
+        sessions: sessions.attached,
+        attending: sessions.isAttending,
+      };
+    },
     run: runner.run,
-    renewed: runner.renewed,
+    async renewed({ asOfMs, renewed, lost }) {
+      tenures.extend(renewed, asOfMs);
+      await tenures.recheck(lost);
+    },
     swept: async (report) => emitter.emit("sweep", { agentsOffline: [], ...report }),
     fault: async (event) => fault(event),
+  };
+  const work: HostWork = {
+    get isHolding() {
+      return !tenures.isEmpty || runner.abandoned.length > 0 || sessions.isAttending;
+    },
+    recheckAll: tenures.recheckAll,
+    endAll(reason) {
+      runner.endAll(reason);
+      sessions.endAll(reason);
+    },
   };
   const host = startHost({
     hostId,
@@ -146,7 +219,8 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
       if (loopKind === "off") return undefined;
       return platform.startLoop({ ...parts, name, databaseId, durability: options.durability, notices, locks, page, worker });
     },
-    runner: () => runner,
+    work: () => work,
+    onBoot: sessions.onBoot,
     onFault(error) {
       const { code, message } = asHoldfastError(error, "internal", "the host failed");
       fault({ area: "host", code, message });
@@ -154,9 +228,10 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
   });
   const stopListening = notices.subscribe((changes) => {
     for (const { about, id, sequence } of changes) {
-      if (about === "host" || about === "grant") continue;
+      if (!OF_PROCESSES.has(about)) continue;
       // A loop in a worker hears of this page's writes over the channel, if there is one.
       if (!channel && about !== "event") host.loop?.poke([id]);
+      if (isRuntimeId(id)) continue;
       emitter.emit("processChanged", { processId: id, ...(sequence !== undefined && { sequence }) });
     }
   });
@@ -177,6 +252,8 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
   async function shut(): Promise<void> {
     signal?.removeEventListener("abort", onAbort);
     watch.close();
+    auth.close();
+    vault.close();
     await soon(host.close(new HoldfastError("closed", "the kernel is closed")));
     stopListening();
     await soon(corridor.close());
@@ -195,15 +272,26 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
     name,
     hostId,
     processes,
+    runtime,
+    auth: auth.flows,
+    secrets: secretMethods(vault, limits),
     async start(request) {
       const { id } = await startProcess(parts, request);
       return processHandle(handleParts, id);
     },
     process: (processId) => processHandle(handleParts, checkId("processId", processId, limits.idLength)),
+    session: sessions.open,
     async status() {
       await host.booted;
       const loop = host.loop?.kind ?? loopKind;
-      return await readStatus({ kind: place.kind, storage, loop, locks: host.identity.locked, channel: channel !== undefined });
+      return await readStatus({
+        kind: place.kind,
+        storage,
+        loop,
+        locks: host.identity.locked,
+        channel: channel !== undefined,
+        secrets: vault.secrets,
+      });
     },
     on: emitter.on,
     close,

@@ -28,6 +28,10 @@ export interface Pulse {
   abandoned: string[];
   free: number;
   handlers: string[];
+  /** Whose turns are run here. */
+  sessions: string[];
+  /** It has sessions open: that too is renewed. */
+  attending: boolean;
 }
 
 export interface Renewed {

@@ -239,7 +239,7 @@ function changesOf(decisions: readonly Decision<unknown>[]): Change[] {
   const changes = new Map<string, Change>();
   for (const decision of decisions) {
     if (decision.kind !== "accept") continue;
-    for (const change of decision.changes) changes.set(nameOf(change.about, change.id), change);
+    for (const change of decision.changes) changes.set(nameOf(change.about, [change.id, change.member ?? ""]), change);
   }
   return [...changes.values()];
 }

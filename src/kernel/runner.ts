@@ -2,17 +2,20 @@ import { asHoldfastError, HoldfastError } from "../domain/errors.js";
 import type { JsonValue } from "../domain/json.js";
 import type { ProcessAwaitOutput, ProcessRecord } from "../domain/process.js";
 import type { Timings } from "../domain/time.js";
+import type { Clock } from "../ports/clock.js";
+import type { Corridor } from "../stores/command.js";
 import type { EventMethods } from "../stores/events.js";
-import { type ClaimReply, releaseLeases } from "../stores/leases.js";
+import { type ClaimReply, claimProcessLease, releaseLeases } from "../stores/leases.js";
+import type { Host } from "../stores/leases.rules.js";
 import { loadProcess } from "../stores/processes.js";
 import { recordOf } from "../stores/processes.rules.js";
 import { loadRow } from "../stores/schema.js";
 import { type ContextParts, createContext, type ProcessContext } from "./context.js";
 import { isTrouble, outputOf, storableOutput } from "./ending.js";
-import type { Fault, LoopPage, Renewed } from "./page.js";
+import type { Fault, LoopPage } from "./page.js";
 import { createSlots, type Seat, takeSeat } from "./slots.js";
 import { type StartParts, type StartRequest, startProcess } from "./start.js";
-import { holdTenure, type Tenure, type TenureParts } from "./tenure.js";
+import { holdTenure, type Tenure, type TenureParts, type Tenures } from "./tenure.js";
 import { type HandleBounds, type HandleStores, type ProcessHandle, processHandle } from "./waits.js";
 import type { Watch } from "./watch.js";
 
@@ -26,16 +29,23 @@ export type ProcessHandler = (context: ProcessContext) => Promise<JsonValue | vo
  * ends without a write when its lease is lost or the kernel closes, and leaves the lease to run out when the storage fails it:
  * the process stays claimable, and the time until the expiry is the pause before the next attempt, in every tab.
  */
-export interface Runner extends Pick<LoopPage, "pulse" | "run" | "renewed"> {
-  /** After the page was frozen, asleep or in the back/forward cache. */
-  recheckAll(): Promise<void>;
+export interface Runner extends Pick<LoopPage, "run"> {
+  readonly free: number;
+  /** Left to run out: neither renewed nor handed back. */
+  readonly abandoned: string[];
   /** Aborts every handler with `reason`; nothing is written or handed back here. */
   endAll(reason: HoldfastError): void;
-  readonly holding: boolean;
 }
 
-export interface RunnerParts extends StartParts, Omit<TenureParts, "ttlMs" | "onLost"> {
+export interface RunnerParts extends StartParts {
+  readonly corridor: Corridor;
+  readonly clock: Clock;
+  readonly tenures: Tenures;
+  newNonce(): string;
+  host(): Host;
   readonly handlers: ReadonlyMap<string, ProcessHandler>;
+  /** What runs a turn of the session, where it is attached. */
+  sessionTurn(sessionId: string): SessionTurn | undefined;
   readonly concurrency: number;
   readonly attemptBudget: number;
   readonly timings: Timings;
@@ -47,6 +57,10 @@ export interface RunnerParts extends StartParts, Omit<TenureParts, "ttlMs" | "on
   onLost(processId: string): void;
   fault(fault: Fault): void;
 }
+
+export type SessionTurn = (
+  run: Pick<ProcessContext, "record" | "signal"> & { waiting<T>(wait: () => Promise<T>): Promise<T> },
+) => Promise<JsonValue>;
 
 interface Run {
   readonly tenure: Tenure;
@@ -60,13 +74,12 @@ interface Run {
 }
 
 export function createRunner(parts: RunnerParts): Runner {
-  const { corridor, clock, timings, watch, stores, handlers } = parts;
+  const { corridor, clock, timings, watch, stores, handlers, tenures } = parts;
   const runs = new Map<string, Run>();
   /** Leases left to run out, by when that is. */
   const abandoned = new Map<string, number>();
   const slots = createSlots(parts.concurrency, parts.onFree);
   let closing: HoldfastError | undefined;
-  let answeredMs = clock.monotonicMs();
 
   function begin(claim: ClaimReply, asOfMs: number): void {
     const { processId, fencingToken } = claim.lease;
@@ -75,6 +88,17 @@ export function createRunner(parts: RunnerParts): Runner {
     const tenureParts: TenureParts = {
       ...parts,
       ttlMs: timings.leaseTtlMs,
+      async reclaim({ processId, ownerId, leaseToken }) {
+        const claim = {
+          processId,
+          ownerId,
+          ttlMs: timings.leaseTtlMs,
+          nonce: parts.newNonce(),
+          host: parts.host(),
+          over: leaseToken,
+        };
+        return (await corridor.run(claimProcessLease, claim)).lease;
+      },
       onLost(reason) {
         over.abort(reason);
         abort.abort(reason);
@@ -89,6 +113,7 @@ export function createRunner(parts: RunnerParts): Runner {
       cancelled: false,
     };
     runs.set(processId, run);
+    tenures.add(run.tenure);
     abandoned.delete(processId);
     parts.onClaimed(processId, fencingToken);
     void execute(run, claim)
@@ -96,6 +121,7 @@ export function createRunner(parts: RunnerParts): Runner {
       .finally(() => {
         run.ended.abort();
         run.tenure.end(new HoldfastError("lease-lost", `the run of process "${processId}" is over`));
+        tenures.remove(run.tenure);
         if (runs.get(processId) === run) runs.delete(processId);
       });
   }
@@ -124,7 +150,12 @@ export function createRunner(parts: RunnerParts): Runner {
 
   async function handle(run: Run, claim: ClaimReply, record: ProcessRecord, seat: Seat): Promise<void> {
     const { process } = claim;
-    const handler = handlers.get(process.handler ?? "");
+    const turn = process.inputType === "session_turn" ? parts.sessionTurn(process.handler ?? "") : undefined;
+    const handler: ProcessHandler | undefined = turn
+      ? (context) => turn({ ...context, waiting: bounds.waiting })
+      : process.inputType === "session_turn"
+        ? undefined
+        : handlers.get(process.handler ?? "");
     if (!handler) return await handBack(run);
     const raised = new WeakSet<object>();
     const raise = (error: unknown) => {
@@ -247,44 +278,25 @@ export function createRunner(parts: RunnerParts): Runner {
     return stored && recordOf(stored.process, stored.registration);
   }
 
-  async function recheckAll(): Promise<void> {
-    await Promise.all([...runs.values()].map(({ tenure }) => tenure.recheck()));
-  }
-
   function tell(area: string, thrown: unknown, processId: string): void {
     const { code, message } = asHoldfastError(thrown, "internal", "a run failed");
     parts.fault({ area, code, message, processId });
   }
 
   return {
-    get holding() {
-      return runs.size > 0 || abandoned.size > 0;
+    get free() {
+      return closing ? 0 : slots.free;
     },
-    async pulse() {
+    get abandoned() {
       const nowMs = clock.monotonicMs();
-      // Silent for so long that its leases may be another's by now.
-      if (nowMs - answeredMs >= timings.leaseTtlMs - timings.leaseRenewMs) await recheckAll();
-      answeredMs = clock.monotonicMs();
-      for (const [processId, untilMs] of abandoned) if (untilMs <= answeredMs) abandoned.delete(processId);
-      return {
-        asOfMs: answeredMs,
-        host: parts.host(),
-        leases: [...runs.values()].filter(({ tenure }) => !tenure.over).map(({ tenure }) => tenure.lease),
-        abandoned: [...abandoned.keys()],
-        free: closing ? 0 : slots.free,
-        handlers: [...handlers.keys()],
-      };
+      for (const [processId, untilMs] of abandoned) if (untilMs <= nowMs) abandoned.delete(processId);
+      return [...abandoned.keys()];
     },
     async run(claims, asOfMs) {
       if (closing) return claims.map(({ lease }) => lease.processId);
       for (const claim of claims) begin(claim, asOfMs);
       return [];
     },
-    async renewed({ asOfMs, renewed, lost }: Renewed) {
-      for (const processId of renewed) runs.get(processId)?.tenure.extend(asOfMs);
-      await Promise.all(lost.map((processId) => runs.get(processId)?.tenure.recheck()));
-    },
-    recheckAll,
     endAll(reason) {
       if (reason.code === "closed") closing = reason;
       for (const run of runs.values()) {

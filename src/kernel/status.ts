@@ -1,4 +1,5 @@
 import type { Durability, OpenStorage } from "../ports/storage.js";
+import type { Vault } from "./vault.js";
 
 export interface KernelStatus {
   storage: "indexeddb" | "memory";
@@ -14,6 +15,8 @@ export interface KernelStatus {
   locks: boolean;
   /** BroadcastChannel: other tabs hear at once. */
   channel: boolean;
+  /** "memory-only": secrets and login flows never reach a disk, and end with the memory they are in. */
+  secrets: Vault["secrets"];
 }
 
 export async function readStatus(parts: {
@@ -22,6 +25,7 @@ export async function readStatus(parts: {
   loop: KernelStatus["loop"];
   locks: boolean;
   channel: boolean;
+  secrets: KernelStatus["secrets"];
 }): Promise<KernelStatus> {
   const { kind, storage, loop } = parts;
   return {
@@ -31,6 +35,7 @@ export async function readStatus(parts: {
     loop,
     locks: parts.locks,
     channel: parts.channel,
+    secrets: parts.secrets,
   };
 }
 

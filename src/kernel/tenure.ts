@@ -2,8 +2,7 @@ import { type ErrorCode, type HoldfastError, isHoldfastError } from "../domain/e
 import type { ProcessLease } from "../domain/lease.js";
 import type { Clock } from "../ports/clock.js";
 import type { Corridor } from "../stores/command.js";
-import { claimProcessLease } from "../stores/leases.js";
-import { type Host, leaseLost } from "../stores/leases.rules.js";
+import { leaseLost } from "../stores/leases.rules.js";
 import { loadRow } from "../stores/schema.js";
 
 /**
@@ -32,12 +31,50 @@ export interface TenureParts {
   readonly corridor: Corridor;
   readonly clock: Clock;
   readonly ttlMs: number;
-  newNonce(): string;
-  host(): Host;
+  /** Claims it again, only over exactly this grant. */
+  reclaim(lease: ProcessLease): Promise<ProcessLease>;
   onLost(reason: HoldfastError): void;
 }
 
 const TAKEN: ReadonlySet<ErrorCode> = new Set(["lease-lost", "lease-held", "terminal", "not-found"]);
+
+/** All that this page holds, as the loop sees it. */
+export interface Tenures {
+  add(tenure: Tenure): void;
+  remove(tenure: Tenure): void;
+  /** To be renewed. */
+  readonly leases: ProcessLease[];
+  readonly isEmpty: boolean;
+  extend(resources: readonly string[], asOfMs: number): void;
+  recheck(resources: readonly string[]): Promise<void>;
+  /** After the page was frozen, asleep or in the back/forward cache. */
+  recheckAll(): Promise<void>;
+}
+
+export function createTenures(): Tenures {
+  const held = new Map<string, Tenure>();
+  const recheck = async (tenures: readonly (Tenure | undefined)[]) => {
+    await Promise.all(tenures.map((tenure) => tenure?.recheck()));
+  };
+  return {
+    add: (tenure) => void held.set(tenure.lease.processId, tenure),
+    remove(tenure) {
+      const { processId } = tenure.lease;
+      if (held.get(processId) === tenure) held.delete(processId);
+    },
+    get leases() {
+      return [...held.values()].filter(({ over }) => !over).map(({ lease }) => lease);
+    },
+    get isEmpty() {
+      return held.size === 0;
+    },
+    extend(resources, asOfMs) {
+      for (const resource of resources) held.get(resource)?.extend(asOfMs);
+    },
+    recheck: (resources) => recheck(resources.map((resource) => held.get(resource))),
+    recheckAll: () => recheck([...held.values()]),
+  };
+}
 
 export function holdTenure(parts: TenureParts, granted: ProcessLease, asOfMs: number): Tenure {
   const { corridor, clock, ttlMs } = parts;
@@ -93,15 +130,7 @@ export function holdTenure(parts: TenureParts, granted: ProcessLease, asOfMs: nu
         setDeadline(startedMs + stored);
         return true;
       }
-      const claim = {
-        processId,
-        ownerId: lease.ownerId,
-        ttlMs,
-        nonce: parts.newNonce(),
-        host: parts.host(),
-        over: lease.leaseToken,
-      };
-      ({ lease } = await corridor.run(claimProcessLease, claim));
+      lease = await parts.reclaim(lease);
       if (over) return false;
       setDeadline(startedMs + ttlMs);
       return true;

@@ -1,4 +1,5 @@
 import { asHoldfastError, type ErrorCode, isHoldfastError } from "../domain/errors.js";
+import { isRuntimeId } from "../domain/session.js";
 import type { Timings } from "../domain/time.js";
 import type { Loop, LoopPage, Pulse, SweepReport } from "../kernel/page.js";
 import type { Clock } from "../ports/clock.js";
@@ -9,6 +10,7 @@ import type { Corridor } from "../stores/command.js";
 import { type ClaimReply, claimProcessLease, freeHost, readHeldLeases, releaseLeases, renewLeases } from "../stores/leases.js";
 import { isLive } from "../stores/leases.rules.js";
 import { type LeaseRow, loadRow, type ProcessRow, readRow } from "../stores/schema.js";
+import { renewAttachments } from "../stores/sessions.js";
 import { watchHosts } from "./host-watch.js";
 import { createPatience } from "./patience.js";
 
@@ -174,9 +176,12 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     renewAtMs = clock.monotonicMs() + timings.leaseRenewMs;
     const known = pulse ?? lastPulse;
     const silentMs = pulse || !lastPulse ? 0 : clock.monotonicMs() - lastPulse.atMs;
-    if (!known || known.leases.length === 0 || silentMs >= timings.leaseTtlMs - timings.leaseRenewMs) return;
+    if (!known || silentMs >= timings.leaseTtlMs - timings.leaseRenewMs) return;
+    const ttlMs = timings.leaseTtlMs;
+    const attended = known.attending ? corridor.run(renewAttachments, { host: known.host, ttlMs }) : undefined;
     try {
-      const renewals = await corridor.run(renewLeases, { leases: known.leases, ttlMs: timings.leaseTtlMs });
+      if (known.leases.length === 0) return await attended;
+      const [renewals] = await Promise.all([corridor.run(renewLeases, { leases: known.leases, ttlMs }), attended]);
       const idsWhere = (lost: boolean) =>
         known.leases.filter((_, at) => "lost" in (renewals[at] ?? {}) === lost).map(({ processId }) => processId);
       unheard(page.renewed({ asOfMs: known.asOfMs, renewed: idsWhere(false), lost: idsWhere(true) }));
@@ -197,17 +202,23 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
   async function sweep(pulse: Pulse): Promise<void> {
     everything = false;
     backlog = false;
-    const { held, farewells } = await corridor.query(["leases", "hosts"], readHeldLeases);
+    const { held, attachments, farewells } = await corridor.query(["leases", "attachments", "hosts"], readHeldLeases);
     const { bootId } = pulse.host;
     hosts.only(
-      new Set(held.flatMap((row) => (row.locked && row.bootId !== undefined && row.bootId !== bootId ? [row.bootId] : []))),
+      new Set(
+        [...held, ...attachments].flatMap((row) =>
+          row.locked && row.bootId !== undefined && row.bootId !== bootId ? [row.bootId] : [],
+        ),
+      ),
     );
     for (const gone of farewells) if (gone !== bootId) await corridor.run(freeHost, { bootId: gone });
 
-    // Claimed for this page, but it never heard of it: the loop that claimed it died.
+    // Claimed for this page, but it never heard of it: the loop that claimed it died. What a page claims itself, it knows.
     const known = new Set([...pulse.leases.map(({ processId }) => processId), ...pulse.abandoned]);
     const orphans = held.flatMap(({ bootId: of, resource: processId, leaseToken }) =>
-      of === bootId && !known.has(processId) && leaseToken !== undefined ? [{ processId, leaseToken }] : [],
+      of === bootId && !isRuntimeId(processId) && !known.has(processId) && leaseToken !== undefined
+        ? [{ processId, leaseToken }]
+        : [],
     );
     if (orphans.length > 0) await corridor.run(releaseLeases, { leases: orphans });
 
@@ -240,9 +251,23 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     swept(report);
   }
 
+  /** Their turns are claimed by pages; whether those live is watched here. */
+  async function watchSessions(runtimeIds: readonly string[], pulse: Pulse): Promise<void> {
+    const rows = await corridor.query(["leases", "attachments"], async (reader) => {
+      const found = await Promise.all(
+        runtimeIds.map(async (id) => [await reader.get("leases", id), ...(await reader.range("attachments", { prefix: [id] }))]),
+      );
+      return found.flat();
+    });
+    for (const row of rows) if (row) isHostAlive(row as Pick<LeaseRow, "bootId" | "locked">, pulse);
+  }
+
   async function lookAtHinted(pulse: Pulse): Promise<void> {
-    const ids = [...hints];
+    const sessions = [...hints].filter(isRuntimeId);
+    if (sessions.length > 0) await watchSessions(sessions, pulse);
+    const ids = [...hints].filter((id) => !isRuntimeId(id));
     hints.clear();
+    if (ids.length === 0) return;
     if (pulse.free === 0) {
       // The sweep that the next free slot asks for finds them again.
       for (const processId of ids) {
@@ -300,8 +325,9 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
   }
 
   function isClaimable({ process, lease }: Candidate, pulse: Pulse, report: Report): boolean {
-    const { processId, handler } = process;
-    const hasHandler = handler !== undefined && pulse.handlers.includes(handler);
+    const { processId, handler, inputType } = process;
+    const runnable = inputType === "session_turn" ? pulse.sessions : pulse.handlers;
+    const hasHandler = handler !== undefined && runnable.includes(handler);
     if (!hasHandler) report.skipped.add(processId);
     const token = lease?.leaseToken;
     const isOurs = pulse.leases.some((ours) => ours.leaseToken === token);
@@ -315,7 +341,7 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     return false;
   }
 
-  function isHostAlive({ bootId, locked }: LeaseRow, pulse: Pulse): boolean {
+  function isHostAlive({ bootId, locked }: Pick<LeaseRow, "bootId" | "locked">, pulse: Pulse): boolean {
     return locked === 1 && bootId !== undefined && bootId !== pulse.host.bootId && hosts.isAlive(bootId);
   }
 

@@ -1,9 +1,22 @@
 /** A hint that something changed, sent after its commit: read again. Never the truth, may be lost, doubled or late. */
 export interface Change {
-  readonly about: "registered" | "record" | "event" | "lease" | "grant" | "host";
-  /** A process id, or for "host" a boot id. */
+  readonly about:
+    | "registered"
+    | "record"
+    | "event"
+    | "lease"
+    | "grant"
+    | "host"
+    | "runtime"
+    | "messages"
+    | "input"
+    | "ops"
+    | "sealed";
+  /** A process id; for "host" a boot id; for "runtime", "messages", "input" and "ops" a runtime id; for "sealed" a name. */
   readonly id: string;
-  /** Of the newest event, for "event". */
+  /** Which of them, for "input". */
+  readonly member?: string;
+  /** Of the newest event, for "event"; of the newest entry of the feed, for "ops". */
   readonly sequence?: number;
 }
 

@@ -3,11 +3,11 @@ import { HoldfastError } from "../domain/errors.js";
 import { checkLease, madeLength, type ProcessLease, type ProcessLeaseCompletion } from "../domain/lease.js";
 import type { Limits } from "../domain/time.js";
 import type { Change } from "../ports/notices.js";
-import type { Reader, Write } from "../ports/storage.js";
+import type { Reader, Row, Write } from "../ports/storage.js";
 import { accept, type Command, type Corridor, refuse } from "./command.js";
 import { fence, grant, type Host, isLive, leaseLost, leaseOf, released, renewed } from "./leases.rules.js";
 import { unknownProcess } from "./processes.rules.js";
-import { type LeaseRow, loadRow, type ProcessRow, ROW_VERSION, readable } from "./schema.js";
+import { type AttachmentRow, type LeaseRow, loadRow, type ProcessRow, ROW_VERSION, readable } from "./schema.js";
 
 export interface ClaimProcessLease {
   processId: string;
@@ -103,17 +103,23 @@ export const releaseLeases: Command<{ leases: readonly ProcessLeaseCompletion[] 
  * Frees what a host that is gone still holds, and forgets its farewell. Its owner's token dies with it, so whatever still
  * runs there is refused. Only for a boot whose Web Lock is free, that said goodbye, or that is the caller itself.
  */
-export const freeHost: Command<{ bootId: string; self?: boolean }, { leases: LeaseRow[]; farewell: boolean }, string[]> = {
-  tables: ["leases", "hosts"],
+export const freeHost: Command<
+  { bootId: string; self?: boolean },
+  { leases: LeaseRow[]; attachments: Row[]; farewell: boolean },
+  string[]
+> = {
+  tables: ["leases", "hosts", "attachments"],
   async load(reader, { bootId }) {
-    const [leases, farewell] = await Promise.all([
+    const [leases, attachments, farewell] = await Promise.all([
       reader.range("leases", { index: "byBoot", prefix: [bootId] }),
+      reader.range("attachments", { index: "byBoot", prefix: [bootId] }),
       reader.get("hosts", bootId),
     ]);
-    return { leases: readable("leases", leases), farewell: farewell !== undefined };
+    return { leases: readable("leases", leases), attachments, farewell: farewell !== undefined };
   },
-  decide({ leases, farewell }, { bootId, self }) {
+  decide({ leases, attachments, farewell }, { bootId, self }) {
     const writes: Write[] = leases.map((row) => ({ table: "leases", put: released(row, farewell || self === true) }));
+    for (const { runtimeId } of attachments) writes.push({ table: "attachments", drop: [String(runtimeId), bootId] });
     if (farewell) writes.push({ table: "hosts", drop: bootId });
     const resources = leases.map(({ resource }) => resource);
     return accept(resources, writes, resources.map(leaseChange));
@@ -138,10 +144,20 @@ export const bidFarewell: Command<{ hostId: string; bootId: string; atMs: number
   durability: "relaxed",
 };
 
-/** All held leases of runners, and the boots that said goodbye. What cannot be read is left to those who can. */
-export async function readHeldLeases(reader: Reader): Promise<{ held: LeaseRow[]; farewells: string[] }> {
-  const [held, hosts] = await Promise.all([reader.range("leases", { index: "byBoot" }), reader.range("hosts", {})]);
-  return { held: readable("leases", held), farewells: readable("hosts", hosts).map(({ bootId }) => bootId) };
+/** All held leases of runners, who has sessions open, and the boots that said goodbye. What cannot be read is left to those who can. */
+export async function readHeldLeases(
+  reader: Reader,
+): Promise<{ held: LeaseRow[]; attachments: AttachmentRow[]; farewells: string[] }> {
+  const [held, attachments, hosts] = await Promise.all([
+    reader.range("leases", { index: "byBoot" }),
+    reader.range("attachments", { index: "byBoot" }),
+    reader.range("hosts", {}),
+  ]);
+  return {
+    held: readable("leases", held),
+    attachments: readable("attachments", attachments),
+    farewells: readable("hosts", hosts).map(({ bootId }) => bootId),
+  };
 }
 
 export interface LeaseMethods {

@@ -11,6 +11,7 @@ import {
 import type { JsonValue } from "../domain/json.js";
 import type { CausalRef, ProcessHandleDescriptor, ProcessInput, ProcessProvenance } from "../domain/process.js";
 import { checkScope } from "../domain/scope.js";
+import { isRuntimeId } from "../domain/session.js";
 import type { Limits } from "../domain/time.js";
 import type { PayloadSchemas } from "./payload-schema.js";
 import { type PreparedRegistration, prepared } from "./processes.rules.js";
@@ -24,7 +25,7 @@ export async function prepareRegistration(
 ): Promise<PreparedRegistration> {
   const m = membersOf(field, value, ["id", "input", "eventTypes", "provenance"]);
   const registration = {
-    id: checkId(`${field}.id`, m.id, limits.idLength),
+    id: checkProcessId(`${field}.id`, m.id, limits),
     input: checkInput(`${field}.input`, m.input, limits),
     eventTypes: checkEventTypes(`${field}.eventTypes`, m.eventTypes === undefined ? [] : m.eventTypes, limits),
     provenance: checkProvenance(`${field}.provenance`, m.provenance, limits),
@@ -35,6 +36,13 @@ export async function prepareRegistration(
     schemas.engine?.check(`${field}.eventTypes/${at}/payloadSchema`, payloadSchema);
   }
   return prepared(registration);
+}
+
+/** A session's executor holds a lease under its runtime's id. */
+function checkProcessId(field: string, value: unknown, limits: Limits): string {
+  const id = checkId(field, value, limits.idLength);
+  if (isRuntimeId(id)) throw invalid(`${field} must not begin like the id of a session's runtime`);
+  return id;
 }
 
 export function admitPayload(value: unknown, field: string, limits: Limits): JsonValue {

@@ -1,7 +1,9 @@
 import { type ErrorCode, HoldfastError } from "../domain/errors.js";
 import type { ProcessEventSemantics } from "../domain/event.js";
 import type { ProcessEventType } from "../domain/event-type.js";
+import type { StoredInputState } from "../domain/input.js";
 import type { JsonValue } from "../domain/json.js";
+import type { PersistedOpsSnapshot } from "../domain/ops.js";
 import type {
   ProcessAwaitOutput,
   ProcessExternalRef,
@@ -12,6 +14,7 @@ import type {
   ProcessState,
 } from "../domain/process.js";
 import type { ProcessScope } from "../domain/scope.js";
+import type { Message, RunBoundaryReceipt, RuntimeState } from "../domain/session.js";
 import type { Key, Query, Reader, Row, StorageSchema, TableSchema } from "../ports/storage.js";
 
 /**
@@ -30,11 +33,28 @@ export const TABLES = {
   },
   leases: { key: ["resource"], indexes: { byBoot: ["bootId", "resource"] } },
   hosts: { key: ["bootId"] },
+  runtimes: { key: ["runtimeId"] },
+  sessions: { key: ["sessionId"] },
+  snapshots: { key: ["runtimeId"] },
+  messages: { key: ["runtimeId", "position"] },
+  inputs: { key: ["runtimeId", "inputId"], indexes: { live: ["runtimeId", "liveRank", "inputId"] } },
+  inputKeys: {
+    key: ["runtimeId", "idempotencyKey"],
+    indexes: { ended: ["runtimeId", "endedAtMs"], endedByRank: ["runtimeId", "endedRank"] },
+  },
+  receipts: { key: ["runtimeId", "runId", "sequence"] },
+  turnSteps: { key: ["runtimeId", "workId", "stepKey"] },
+  blobs: { key: ["runtimeId", "hash"] },
+  attachments: { key: ["runtimeId", "bootId"], indexes: { byBoot: ["bootId", "runtimeId"] } },
+  quarantine: { key: ["runtimeId", "inputId"] },
+  ops: { key: ["runtimeId"] },
+  sealingKeys: { key: ["name"] },
+  sealed: { key: ["name"] },
 } as const satisfies Record<string, TableSchema>;
 
 export type TableName = keyof typeof TABLES;
 
-export const SCHEMA: StorageSchema = { version: 1, tables: TABLES };
+export const SCHEMA: StorageSchema = { version: 2, tables: TABLES };
 
 /** The shape version that this code writes into `v`. A change of shape raises SCHEMA.version too. */
 export const ROW_VERSION = 1;
@@ -130,6 +150,159 @@ export interface HostRow extends Row {
   readonly endedAtMs: number;
 }
 
+/** What a session's runtime stands at; also the number that the next input gets. Every command of a session reads it. */
+export interface RuntimeRow extends Row {
+  readonly runtimeId: string;
+  /** Absent before the first lifecycle commit, and in what is left of a deleted session. */
+  readonly state?: RuntimeState;
+  /** Of a session's runtime; a deletion raises it, so that whoever still holds the old session writes nothing more. */
+  readonly incarnation: number;
+  readonly sessionId?: string;
+  /** Only while one is under way. */
+  readonly run?: ActiveRun;
+  /** Of the next input; priority ones are numbered downwards from `firstRank`. */
+  readonly nextRank: number;
+  readonly firstRank: number;
+  /** Idempotency keys of ended inputs: over a number the oldest are dropped. */
+  readonly endedKeys: number;
+  /** Of the message rows. */
+  readonly messageCount: number;
+  /** SHA-256 hex, chained over the message rows; "" before the first. */
+  readonly digest: string;
+  /** Members of a snapshot other than its messages, where one was handed over whole. */
+  readonly head?: { readonly id: string; readonly [member: string]: JsonValue };
+  readonly updatedAtMs: number;
+}
+
+export interface ActiveRun {
+  readonly runId: string;
+  /** The state to go back to. */
+  readonly before: RuntimeState;
+  readonly inputIds: readonly string[];
+  /** What outlives the run when it is tried again: its steps are stored under it. */
+  readonly workId: string;
+}
+
+/** The list of sessions. A snapshot and its row here are written in one transaction. */
+export interface SessionRow extends Row {
+  readonly sessionId: string;
+  readonly runtimeId: string;
+  readonly messageCount: number;
+  readonly updatedAtMs: number;
+}
+
+/** Bytes that a caller handed over whole; a session's runtime turns them into message rows when it goes on. */
+export interface SnapshotRow extends Row {
+  readonly runtimeId: string;
+  readonly bytes: Uint8Array;
+}
+
+export interface MessageRow extends Row {
+  readonly runtimeId: string;
+  /** From 0, without a gap. */
+  readonly position: number;
+  readonly message: Message;
+}
+
+export interface InputRow extends Row {
+  readonly runtimeId: string;
+  readonly inputId: string;
+  /** What every reader gets, as it is. */
+  readonly record: StoredInputState;
+  /** The order of admission. Absent in rows that a caller handed over: these come last, by id. */
+  readonly rank?: number;
+  /** The rank again, only while it has not ended. */
+  readonly liveRank?: number;
+  /** It begins a run by itself, however busy it was when it came. Absent in rows that a caller handed over. */
+  readonly starts?: 0 | 1;
+  /** Its message is stored: it is not added again. */
+  readonly transcribed?: 1;
+  /** Recoveries in a row without a checkpoint. */
+  readonly crashes?: number;
+  /** Stages that ended in order before the turn did: they are no failures. */
+  readonly interruptions?: number;
+  readonly workId?: string;
+  readonly cancelRequested?: 1;
+  /** Of the call that it came with. */
+  readonly ticket?: string;
+  /** Of an ephemeral one: it lives as long as that tab has the session open. */
+  readonly bootId?: string;
+}
+
+/** Which input an idempotency key stands for. */
+export interface InputKeyRow extends Row {
+  readonly runtimeId: string;
+  readonly idempotencyKey: string;
+  readonly inputId: string;
+  /** Both only when that input has ended. */
+  readonly endedAtMs?: number;
+  readonly endedRank?: number;
+}
+
+export interface ReceiptRow extends Row {
+  readonly runtimeId: string;
+  readonly runId: string;
+  readonly sequence: number;
+  readonly receipt: RunBoundaryReceipt;
+}
+
+/** A turn's step result; gone when its inputs have ended. */
+export interface TurnStepRow extends Row {
+  readonly runtimeId: string;
+  readonly workId: string;
+  readonly stepKey: string;
+  readonly result: JsonValue;
+}
+
+/** Bytes that an input referred to; once per session and content. */
+export interface BlobRow extends Row {
+  readonly runtimeId: string;
+  /** SHA-256 hex. */
+  readonly hash: string;
+  readonly bytes: Uint8Array;
+}
+
+/** A tab that has a session open; renewed with its leases, gone with its host. */
+export interface AttachmentRow extends Row {
+  readonly runtimeId: string;
+  readonly bootId: string;
+  readonly hostId: string;
+  readonly expiresAtMs: number;
+  /** Only while its host holds a Web Lock. */
+  readonly locked?: 1;
+  /** Only while it has a turn handler. */
+  readonly handler?: 1;
+}
+
+/** An input row that nobody can go on with, set aside. */
+export interface QuarantineRow extends Row {
+  readonly runtimeId: string;
+  readonly inputId: string;
+  readonly reason: string;
+  readonly atMs: number;
+  readonly row: unknown;
+}
+
+export interface OpsRow extends Row {
+  readonly runtimeId: string;
+  readonly snapshot: PersistedOpsSnapshot;
+}
+
+export interface SealingKeyRow extends Row {
+  readonly name: string;
+  /** Not extractable: the browser keeps it, nobody can read it. */
+  readonly key: unknown;
+}
+
+/** Either sealed, or plain where the storage is memory and nothing reaches a disk. */
+export interface SealedRow extends Row {
+  readonly name: string;
+  readonly revision: number;
+  readonly iv?: Uint8Array;
+  readonly sealed?: Uint8Array;
+  readonly plain?: Uint8Array;
+}
+
 interface Rows {
   processes: ProcessRow;
   registrations: RegistrationRow;
@@ -138,6 +311,20 @@ interface Rows {
   grants: GrantRow;
   leases: LeaseRow;
   hosts: HostRow;
+  runtimes: RuntimeRow;
+  sessions: SessionRow;
+  snapshots: SnapshotRow;
+  messages: MessageRow;
+  inputs: InputRow;
+  inputKeys: InputKeyRow;
+  receipts: ReceiptRow;
+  turnSteps: TurnStepRow;
+  blobs: BlobRow;
+  attachments: AttachmentRow;
+  quarantine: QuarantineRow;
+  ops: OpsRow;
+  sealingKeys: SealingKeyRow;
+  sealed: SealedRow;
 }
 
 type ColumnType = "string" | "number" | "object" | "any";
@@ -186,6 +373,50 @@ const COLUMNS: Readonly<Record<TableName, Readonly<Record<string, ColumnType | `
     fruitless: "number",
   },
   hosts: { bootId: "string", hostId: "string", endedAtMs: "number" },
+  runtimes: {
+    runtimeId: "string",
+    state: "string?",
+    incarnation: "number",
+    sessionId: "string?",
+    run: "object?",
+    nextRank: "number",
+    firstRank: "number",
+    endedKeys: "number",
+    messageCount: "number",
+    digest: "string",
+    head: "object?",
+    updatedAtMs: "number",
+  },
+  sessions: { sessionId: "string", runtimeId: "string", messageCount: "number", updatedAtMs: "number" },
+  snapshots: { runtimeId: "string", bytes: "object" },
+  messages: { runtimeId: "string", position: "number", message: "object" },
+  inputs: {
+    runtimeId: "string",
+    inputId: "string",
+    record: "object",
+    rank: "number?",
+    liveRank: "number?",
+    crashes: "number?",
+    interruptions: "number?",
+    workId: "string?",
+    ticket: "string?",
+    bootId: "string?",
+  },
+  inputKeys: {
+    runtimeId: "string",
+    idempotencyKey: "string",
+    inputId: "string",
+    endedAtMs: "number?",
+    endedRank: "number?",
+  },
+  receipts: { runtimeId: "string", runId: "string", sequence: "number", receipt: "object" },
+  turnSteps: { runtimeId: "string", workId: "string", stepKey: "string", result: "any" },
+  blobs: { runtimeId: "string", hash: "string", bytes: "object" },
+  attachments: { runtimeId: "string", bootId: "string", hostId: "string", expiresAtMs: "number" },
+  quarantine: { runtimeId: "string", inputId: "string", reason: "string", atMs: "number", row: "any" },
+  ops: { runtimeId: "string", snapshot: "object" },
+  sealingKeys: { name: "string", key: "any" },
+  sealed: { name: "string", revision: "number", iv: "object?", sealed: "object?", plain: "object?" },
 };
 
 /** A stored row as this code knows it; one of a newer shape is `version`, one that is broken `read-failed`. */

@@ -1,5 +1,7 @@
 import { describe, expect, it } from "vitest";
 import {
+  checkBytes,
+  checkFlag,
   checkFunction,
   checkId,
   checkList,
@@ -34,6 +36,42 @@ describe("an id", () => {
     ["a\ud800", "id must not contain a lone surrogate"],
   ])("%j is refused", (value, message) => {
     expect(() => checkId("id", value, 8)).toThrow(refused(message));
+  });
+});
+
+describe("a flag", () => {
+  it("is true or false and nothing else", () => {
+    expect([checkFlag("on", true), checkFlag("on", false)]).toEqual([true, false]);
+    for (const value of [undefined, null, 0, "true", new Boolean(true), hostile])
+      expect(() => checkFlag("on", value)).toThrow(refused("on must be a boolean"));
+  });
+});
+
+describe("bytes", () => {
+  it("are copied, as many as there may be", () => {
+    const given = new Uint8Array([1, 2, 3]);
+    const bytes = checkBytes("data", given, 3);
+    given.fill(0);
+    expect(bytes).toEqual(new Uint8Array([1, 2, 3]));
+    expect(() => checkBytes("data", given, 2)).toThrow(refused("data must be at most 2 bytes long"));
+    expect(checkBytes("data", new Uint8Array(), 0)).toEqual(new Uint8Array());
+  });
+
+  it.each<[string, unknown]>([
+    ["nothing", undefined],
+    ["a list", [1]],
+    ["a view of other numbers", new Uint8ClampedArray(1)],
+    ["a view under another name", Object.defineProperty(new Int8Array(1), Symbol.toStringTag, { value: "Uint8Array" })],
+    ["a Proxy of bytes", new Proxy(new Uint8Array(1), {})],
+    ["a Proxy that throws", hostile],
+  ])("are not %s", (_, value) => {
+    expect(() => checkBytes("data", value, 9)).toThrow(refused("data must be a Uint8Array"));
+  });
+
+  it("whose memory is elsewhere by now are refused", () => {
+    const moved = new Uint8Array(2);
+    structuredClone(moved, { transfer: [moved.buffer] });
+    expect(() => checkBytes("data", moved, 9)).toThrow(refused("data could not be read"));
   });
 });
 

@@ -3,11 +3,12 @@ import { manualClock } from "../../src/adapters/clock-manual.js";
 import { broadcastNotices } from "../../src/adapters/notices-broadcast.js";
 import { memoryStorage } from "../../src/adapters/storage-memory.js";
 import { HoldfastError } from "../../src/domain/errors.js";
+import type { ProcessLease } from "../../src/domain/lease.js";
 import { DEFAULT_LIMITS } from "../../src/domain/time.js";
 import { createCorridor } from "../../src/kernel/run.js";
 import { holdTenure } from "../../src/kernel/tenure.js";
 import { eventMethods } from "../../src/stores/events.js";
-import { leaseMethods } from "../../src/stores/leases.js";
+import { claimProcessLease, leaseMethods } from "../../src/stores/leases.js";
 import { payloadSchemas } from "../../src/stores/payload-schema.js";
 import { processMethods } from "../../src/stores/processes.js";
 import { SCHEMA, TABLES } from "../../src/stores/schema.js";
@@ -38,8 +39,11 @@ async function setUp() {
     corridor,
     clock,
     ttlMs: TTL,
-    newNonce,
-    host: () => ({ hostId: "h", bootId: "b", locked: false }),
+    async reclaim({ processId, ownerId, leaseToken }: ProcessLease) {
+      const host = { hostId: "h", bootId: "b", locked: false };
+      const claim = { processId, ownerId, ttlMs: TTL, nonce: newNonce(), host, over: leaseToken };
+      return (await corridor.run(claimProcessLease, claim)).lease;
+    },
     onLost: (reason: HoldfastError) => lost.push(reason),
   };
   const tenure = holdTenure(parts, await leases.claimProcessLease("p", "me", TTL), clock.monotonicMs());

@@ -425,6 +425,8 @@ describe("claims", () => {
         abandoned: [],
         free: refusals > 0 ? 0 : 2,
         handlers: ["job"],
+        sessions: [],
+        attending: false,
       }),
       async run(claims) {
         refusals++;

@@ -86,7 +86,7 @@ describe("a new process", () => {
   it.each<[ProcessInput, string | undefined]>([
     [{ type: "task", name: "job" }, "job"],
     [{ type: "tool_call", call: { callId: "1", toolName: "search", args: null } }, "tool:search"],
-    [{ type: "session_turn", sessionId: "s", input: null }, undefined],
+    [{ type: "session_turn", sessionId: "s", input: null }, "s"],
     [{ type: "external", metadata: null }, undefined],
   ])("of %j has the handler %s", (input, handler) => {
     const { process } = newProcess({ ...prepared, input }, 5);

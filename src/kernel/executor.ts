@@ -1,0 +1,391 @@
+import { asHoldfastError, type ErrorCode, HoldfastError, isHoldfastError } from "../domain/errors.js";
+import type { Limits, Timings } from "../domain/time.js";
+import type { Clock } from "../ports/clock.js";
+import type { Corridor } from "../stores/command.js";
+import { releaseLeases } from "../stores/leases.js";
+import type { Host } from "../stores/leases.rules.js";
+import { loadRow } from "../stores/schema.js";
+import type { SessionRef } from "../stores/session-draft.js";
+import {
+  BEGIN_TABLES,
+  type BeganTurn,
+  beginTurn,
+  commitTurn,
+  endTurn,
+  type RunRef,
+  reclaimTurn,
+  type TurnEnd,
+} from "../stores/turns.js";
+import { isTrouble } from "./ending.js";
+import type { Fault } from "./page.js";
+import { holdTenure, type Tenure, type Tenures } from "./tenure.js";
+import type { Transcript } from "./transcript.js";
+import { type Began, openTurn, type TurnHandler } from "./turn.js";
+import type { Watch } from "./watch.js";
+
+/**
+ * Runs a session's turns in this tab while it has a handler: one turn at a time, and one executor in all tabs, by the lease.
+ *
+ *     look -> begin (lease, recover, stage) -> handler -> commit or fail, fenced -> look again
+ *
+ * A look reads; only where there is something to do does it write. Trouble of the storage is waited out while the lease lives: what a
+ * handler has done must not be done again because of a hiccup.
+ */
+export interface Executor {
+  /** Something changed: look. */
+  poke(): void;
+  /** Nothing runs any more; what runs is handed back so that another tab goes on. */
+  stop(reason: HoldfastError): Promise<void>;
+  /** The page goes, or the kernel closes: ends at once, writes nothing. */
+  end(reason: HoldfastError): void;
+}
+
+export interface ExecutorParts {
+  readonly ref: SessionRef;
+  readonly corridor: Corridor;
+  readonly watch: Watch;
+  readonly clock: Clock;
+  readonly timings: Timings;
+  readonly limits: Limits;
+  readonly tenures: Tenures;
+  readonly transcript: Transcript;
+  readonly ownerId: string;
+  handler(): TurnHandler | undefined;
+  host(): Host;
+  newRunId(): string;
+  newNonce(): string;
+  happened(code: `run.${"started" | "completed" | "failed" | "cancelled"}`, runId: string, error?: string): void;
+  fault(fault: Fault): void;
+}
+
+/** These end a turn here, whatever the storage's health: somebody else goes on, or nobody needs to. */
+const SETTLED: ReadonlySet<ErrorCode> = new Set(["lease-lost", "not-found", "conflict", "closed", "version"]);
+
+interface Active {
+  readonly tenure: Tenure;
+  readonly abort: AbortController;
+  /** Set before the abort: how the turn ends when its handler returns. */
+  end?: TurnEnd;
+}
+
+export function createExecutor(parts: ExecutorParts): Executor {
+  const { ref, corridor, clock, timings, watch, tenures, transcript } = parts;
+  let stopped = false;
+  let looking: Promise<void> | undefined;
+  let again = false;
+  let cancelTimer = () => {};
+  let active: Active | undefined;
+  let currentRun = "";
+  let sentMs = 0;
+  /** After trouble with the storage: its next look is not begun by a notice. */
+  let notBeforeMs = 0;
+  /** An expired lease of a host that lives, and since when it is watched. */
+  let asleep: { token: string; sinceMs: number } | undefined;
+
+  function poke(): void {
+    if (stopped) return;
+    if (looking) {
+      again = true;
+      return;
+    }
+    cancelTimer();
+    const earlyMs = notBeforeMs - clock.monotonicMs();
+    if (earlyMs > 0) {
+      cancelTimer = clock.setTimer(poke, earlyMs);
+      return;
+    }
+    looking = look()
+      .catch((error: unknown) => {
+        // Deleted: there is nothing left to look at.
+        if (isHoldfastError(error) && error.code === "not-found") stopped = true;
+        if (!stopped) tell(error);
+        notBeforeMs = clock.monotonicMs() + timings.pollMs;
+        return timings.pollMs;
+      })
+      .then((delayMs) => {
+        looking = undefined;
+        if (stopped) return;
+        if (again) {
+          again = false;
+          poke();
+        } else cancelTimer = clock.setTimer(poke, delayMs);
+      });
+  }
+
+  /** Runs whatever is to be run; answers when to look again, heard or not. */
+  async function look(): Promise<number> {
+    let held: Tenure | undefined;
+    try {
+      for (;;) {
+        const handler = parts.handler();
+        if (stopped || !handler) {
+          if (held) await corridor.run(releaseLeases, { leases: [held.lease] });
+          return timings.pollMs;
+        }
+        const began = await begin(held);
+        if (began.kind === "idle") return timings.pollMs;
+        if (began.kind === "held") return waitFor(began);
+        held ??= hold(began);
+        if (await runTurn(handler, began, held)) continue;
+        drop(held);
+        held = undefined;
+      }
+    } finally {
+      // Not renewed any more, whatever went wrong.
+      if (held) drop(held);
+    }
+  }
+
+  function waitFor({ token, expiresAtMs, expired }: Extract<BeganTurn, { kind: "held" }>): number {
+    const nowMs = clock.monotonicMs();
+    if (!expired) {
+      asleep = undefined;
+      return Math.min(timings.pollMs, Math.max(20, expiresAtMs - clock.now()));
+    }
+    if (asleep?.token !== token) asleep = { token, sinceMs: nowMs };
+    return Math.min(timings.pollMs, Math.max(20, asleep.sinceMs + timings.leaseRenewMs - nowMs));
+  }
+
+  async function begin(held: Tenure | undefined): Promise<BeganTurn> {
+    const isOver = asleep !== undefined && clock.monotonicMs() - asleep.sinceMs >= timings.leaseRenewMs;
+    const input = {
+      ...ref,
+      ownerId: parts.ownerId,
+      ttlMs: timings.leaseTtlMs,
+      nonce: parts.newNonce(),
+      host: parts.host(),
+      runId: parts.newRunId(),
+      ...(held && { held: held.lease }),
+      ...(isOver && asleep && { waitedFor: asleep.token }),
+    };
+    if (!held) {
+      // Most notices are about something else: what would not write is not run.
+      const decision = await corridor.query(BEGIN_TABLES, async (reader, now) =>
+        beginTurn.decide(await beginTurn.load(reader, input), input, now()),
+      );
+      if (decision.kind === "accept" && decision.writes.length === 0) return decision.reply;
+    }
+    sentMs = clock.monotonicMs();
+    return await corridor.run(beginTurn, input);
+  }
+
+  function hold(began: Began): Tenure {
+    const tenure = holdTenure(
+      {
+        corridor,
+        clock,
+        ttlMs: timings.leaseTtlMs,
+        reclaim: (lease) =>
+          corridor.run(reclaimTurn, {
+            lease,
+            runId: currentRun,
+            ttlMs: timings.leaseTtlMs,
+            nonce: parts.newNonce(),
+            host: parts.host(),
+          }),
+        onLost: (reason) => active?.abort.abort(reason),
+      },
+      began.lease,
+      sentMs,
+    );
+    tenures.add(tenure);
+    return tenure;
+  }
+
+  function drop(tenure: Tenure): void {
+    tenures.remove(tenure);
+    tenure.end(new HoldfastError("lease-lost", "the executor handed its lease back"));
+  }
+
+  /** Whether its lease is still held, for the next turn. */
+  async function runTurn(handler: TurnHandler, began: Began, tenure: Tenure): Promise<boolean> {
+    const { runId } = began.run;
+    currentRun = runId;
+    const abort = new AbortController();
+    const turn: Active = { tenure, abort };
+    active = turn;
+    const named = { ...ref, runId };
+    const raised = new WeakSet<object>();
+    const ended = new AbortController();
+    if (stopped) turn.end = { how: "interrupted" };
+    else parts.happened("run.started", runId);
+    try {
+      const open = await openTurn(
+        {
+          corridor,
+          limits: parts.limits,
+          transcript,
+          tenure,
+          signal: abort.signal,
+          raised: (error) => {
+            if (typeof error === "object" && error !== null) raised.add(error);
+          },
+        },
+        began,
+        named,
+      );
+      let failure: { cause: string } | undefined;
+      try {
+        if (!turn.end) {
+          void follow(turn, runId, ended.signal);
+          // A handler that does not hear its signal must not hold up who goes on: what it does from then on is refused.
+          await Promise.race([handler(open.turn), abortOf(abort.signal)]);
+        }
+      } catch (error) {
+        failure = { cause: causeOf(error) };
+        // What the world did to it is no failure of the handler.
+        if (isTrouble(error) && raised.has(error)) {
+          turn.end ??= { how: "interrupted" };
+          notBeforeMs = clock.monotonicMs() + timings.pollMs;
+        }
+      } finally {
+        open.close();
+        // From here on the run is ended by its executor itself.
+        ended.abort();
+      }
+      if (tenure.over) return false;
+      if (turn.end) return await finish(tenure, named, turn.end);
+      if (failure) {
+        parts.happened("run.failed", runId, failure.cause);
+        return await finish(tenure, named, { how: "failed", ...failure });
+      }
+      if (abort.signal.aborted) {
+        await releaseQuietly(tenure);
+        return false;
+      }
+      return await commit(tenure, named, await open.pending());
+    } finally {
+      ended.abort();
+      if (active === turn) active = undefined;
+    }
+  }
+
+  async function commit(
+    tenure: Tenure,
+    named: Omit<RunRef, "lease">,
+    pending: Awaited<ReturnType<Awaited<ReturnType<typeof openTurn>>["pending"]>>,
+  ): Promise<boolean> {
+    const size = JSON.stringify(pending.messages).length;
+    const done = await persist(tenure, (lease) => corridor.run(commitTurn, { ...named, ...pending, lease }, { size }));
+    if (!done) return false;
+    transcript.extend(pending.base, pending.messages, pending.digest);
+    parts.happened("run.completed", named.runId);
+    return !done.released;
+  }
+
+  async function finish(tenure: Tenure, named: Omit<RunRef, "lease">, end: TurnEnd): Promise<boolean> {
+    const release = end.how === "interrupted";
+    const done = await persist(tenure, async (lease) => {
+      await corridor.run(endTurn, { ...named, ...end, lease, release });
+      return true;
+    });
+    if (done && end.how === "cancelled") parts.happened("run.cancelled", named.runId);
+    return done === true && !release;
+  }
+
+  /** Retried while the lease lives; `undefined` when somebody else has the last word. */
+  async function persist<T>(tenure: Tenure, write: (lease: RunRef["lease"]) => Promise<T>): Promise<T | undefined> {
+    for (;;) {
+      try {
+        return await tenure.write(write);
+      } catch (thrown) {
+        const error = asHoldfastError(thrown, "internal", "a turn could not be stored");
+        if (tenure.over) return undefined;
+        if (SETTLED.has(error.code)) {
+          if (error.code !== "lease-lost" && error.code !== "not-found") tell(error);
+          await releaseQuietly(tenure);
+          return undefined;
+        }
+        tell(error);
+        if (stopped || !(await tenure.recheck())) return undefined;
+        await pause(timings.leaseRenewMs / 4);
+      }
+    }
+  }
+
+  /** The run is another's affair; the lease, if it is still there, must not stand in the way until it runs out. */
+  async function releaseQuietly(tenure: Tenure): Promise<void> {
+    try {
+      await corridor.run(releaseLeases, { leases: [tenure.lease] });
+    } catch {
+      // It runs out.
+    }
+  }
+
+  /** Aborts the handler when its run is taken from it, or an input of it is not wanted any more. */
+  async function follow(turn: Active, runId: string, over: AbortSignal): Promise<void> {
+    const read = async (): Promise<HoldfastError | undefined> => {
+      const found = await corridor.query(["runtimes", "inputs"], async (reader) => {
+        const runtime = await loadRow(reader, "runtimes", ref.runtimeId);
+        const ids = runtime?.run?.inputIds ?? [];
+        const rows = await Promise.all(ids.map((id) => loadRow(reader, "inputs", [ref.runtimeId, id])));
+        return { runtime, cancelled: rows.some((row) => row?.cancelRequested === 1) };
+      });
+      const { runtime, cancelled } = found;
+      if (runtime?.incarnation !== ref.incarnation || runtime.run?.runId !== runId) {
+        const state = runtime?.state ?? "deleted";
+        return new HoldfastError("lease-lost", `the run was ended: the session is ${state}`, { details: { state } });
+      }
+      if (!cancelled) return undefined;
+      turn.end ??= { how: "cancelled" };
+      return new HoldfastError("aborted", "the input was cancelled", { details: { reason: "cancel-requested" } });
+    };
+    try {
+      const reason = await watch.until(({ id }) => id === ref.runtimeId, read, over);
+      if (!over.aborted) turn.abort.abort(reason);
+    } catch (error) {
+      if (over.aborted || stopped || (isHoldfastError(error) && error.code === "closed")) return;
+      tell(error);
+      await pause(timings.pollMs);
+      if (!over.aborted) await follow(turn, runId, over);
+    }
+  }
+
+  const pause = (ms: number) => new Promise<void>((resolve) => clock.setTimer(resolve, ms));
+
+  function tell(thrown: unknown): void {
+    const { code, message } = asHoldfastError(thrown, "internal", "a turn failed");
+    if (code !== "closed") parts.fault({ area: "session", code, message });
+  }
+
+  return {
+    poke,
+    async stop(reason) {
+      stopped = true;
+      cancelTimer();
+      if (active) {
+        active.end ??= { how: "interrupted" };
+        active.abort.abort(reason);
+      }
+      await looking;
+    },
+    end(reason) {
+      stopped = true;
+      cancelTimer();
+      if (!active) return;
+      active.tenure.end(reason);
+      active.abort.abort(reason);
+    },
+  };
+}
+
+function abortOf(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+}
+
+const LONGEST = 1_024;
+
+/** A failure names its cause, whatever was thrown. */
+function causeOf(thrown: unknown): string {
+  const text = (() => {
+    try {
+      if (typeof thrown === "string") return thrown;
+      return (thrown as { message?: unknown }).message;
+    } catch {
+      return undefined;
+    }
+  })();
+  const cause = typeof text === "string" && text.trim() !== "" ? text : "the handler threw a value without a message";
+  return cause.slice(0, LONGEST).replace(/\p{Surrogate}/gu, "\uFFFD");
+}

@@ -1,0 +1,70 @@
+import { HoldfastError } from "../domain/errors.js";
+import { type InputOutcome, isTerminal, type StoredInputState } from "../domain/input.js";
+import type { JsonValue } from "../domain/json.js";
+import type { ProcessRecord } from "../domain/process.js";
+import { runtimeIdOf } from "../domain/session.js";
+import { cancelInput } from "../stores/admission.js";
+import type { Corridor } from "../stores/command.js";
+import { loadInput } from "../stores/input-rows.js";
+import { loadRow } from "../stores/schema.js";
+import type { InputSubmission } from "../stores/submission.js";
+import type { SessionRuntime } from "./session.js";
+import type { Watch } from "./watch.js";
+
+/**
+ * A process that is a turn of a session: its input goes the way of all inputs, and the process ends when that does. The input's
+ * idempotency key is the process's id, so a later owner finds the same one.
+ *
+ * `input` is a submission, or a text, which is a prompt. The result is `{ inputId, runId?, outcome }`.
+ */
+export async function runSessionTurn(
+  parts: { corridor: Corridor; watch: Watch },
+  session: SessionRuntime,
+  incarnation: number,
+  run: { record: ProcessRecord; signal: AbortSignal; waiting<T>(wait: () => Promise<T>): Promise<T> },
+): Promise<JsonValue> {
+  const { corridor, watch } = parts;
+  const { record, signal } = run;
+  const { input } = record;
+  if (input.type !== "session_turn") throw new HoldfastError("internal", `process "${record.id}" is no turn of a session`);
+  const runtimeId = runtimeIdOf(input.sessionId);
+  const outcome = await session.submit({
+    ...(typeof input.input === "string" ? { inputType: "prompt", text: input.input } : (input.input as object)),
+    idempotencyKey: `process:${record.id}`,
+  } as InputSubmission);
+  if (outcome.outcome === "rejected") throw new HoldfastError("invalid", `the input was rejected: ${outcome.reason}`);
+  const inputId = outcome.outcome === "accepted" ? outcome.inputId : outcome.existingId;
+
+  const read = async (): Promise<{ record: StoredInputState | undefined } | undefined> => {
+    const found = await corridor.query(["runtimes", "inputs"], async (reader) => ({
+      runtime: await loadRow(reader, "runtimes", runtimeId),
+      row: await loadInput(reader, runtimeId, inputId),
+    }));
+    if (found.runtime?.incarnation !== incarnation || found.runtime.state === undefined)
+      throw new HoldfastError("not-found", `the session "${input.sessionId}" was deleted`);
+    // An ephemeral one is gone when it has ended.
+    if (!found.row) return { record: undefined };
+    return isTerminal(found.row.record.currentState) ? { record: found.row.record } : undefined;
+  };
+  const ended = (until?: AbortSignal) => run.waiting(() => watch.until(({ id }) => id === runtimeId, read, until));
+
+  const { record: last } = await ended(signal).catch(async (error: unknown) => {
+    if (!isCancel(signal)) throw error;
+    await corridor.run(cancelInput, { runtimeId, incarnation, inputId });
+    return await ended();
+  });
+  const end = last?.terminalOutcome;
+  if (end?.outcomeType === "abandoned") throw endOf(end, signal);
+  return { inputId, ...(last?.lastRunId !== undefined && { runId: last.lastRunId }), outcome: (end ?? null) as JsonValue };
+}
+
+function isCancel(signal: AbortSignal): boolean {
+  const { details } = (signal.reason ?? {}) as { details?: { reason?: unknown } };
+  return signal.aborted && details?.reason === "cancel-requested";
+}
+
+function endOf({ reason }: Extract<InputOutcome, { outcomeType: "abandoned" }>, signal: AbortSignal): unknown {
+  if (reason === "cancelled" && isCancel(signal)) return signal.reason;
+  const code = typeof reason === "string" ? reason : "max_attempts_exhausted";
+  return Object.assign(new Error(`the session gave the input up: ${code}`), { code });
+}

@@ -1,0 +1,292 @@
+import { asHoldfastError, HoldfastError } from "../domain/errors.js";
+import { checkSessionId, type RuntimeState, runtimeIdOf } from "../domain/session.js";
+import type { Limits, Timings } from "../domain/time.js";
+import type { Clock } from "../ports/clock.js";
+import type { Notices } from "../ports/notices.js";
+import type { Corridor } from "../stores/command.js";
+import type { Host } from "../stores/leases.rules.js";
+import { loadRow } from "../stores/schema.js";
+import type { SessionRef } from "../stores/session-draft.js";
+import { type Attendance, attendSession, leaveSession, type OpenedSession, openSession } from "../stores/sessions.js";
+import { createExecutor, type Executor } from "./executor.js";
+import { createOpsRegistry } from "./ops-registry.js";
+import type { Fault } from "./page.js";
+import type { SessionTurn } from "./runner.js";
+import {
+  type CheckedSessionOptions,
+  checkSessionOptions,
+  openRuntime,
+  type Seat,
+  type SessionChange,
+  type SessionRuntime,
+} from "./session.js";
+import type { SessionEvent } from "./session-event.js";
+import { runSessionTurn } from "./session-turn.js";
+import type { Tenures } from "./tenure.js";
+import { createTranscript } from "./transcript.js";
+import type { TurnHandler } from "./turn.js";
+import type { Watch } from "./watch.js";
+
+/** The sessions that this kernel has open, and the turns that it runs. */
+export interface Sessions {
+  open(sessionId: string, options?: unknown): Promise<SessionRuntime>;
+  /** Somebody must renew their attachments. */
+  readonly isAttending: boolean;
+  /** Of sessions with a turn handler: processes that are turns of theirs are run here. */
+  readonly attached: string[];
+  /** What runs a process that is a turn of it. */
+  turnOf(sessionId: string): SessionTurn | undefined;
+  /** Runs end where they stand, nothing is written. */
+  endAll(reason: HoldfastError): void;
+  /** The host is another boot now: what is open is attended anew. */
+  onBoot(): void;
+}
+
+export interface SessionsParts {
+  readonly corridor: Corridor;
+  readonly notices: Notices;
+  readonly watch: Watch;
+  readonly clock: Clock;
+  readonly timings: Timings;
+  readonly limits: Limits;
+  readonly tenures: Tenures;
+  /** Where the loop is off, turns are run by nobody here. */
+  readonly runsTurns: boolean;
+  host(): Host;
+  uuid(): string;
+  newOrderedId(): string;
+  newNonce(): string;
+  emit(event: SessionEvent): void;
+  fault(fault: Fault): void;
+}
+
+interface Place extends Seat {
+  uses: number;
+  /** Of whoever opened it first. */
+  readonly options: CheckedSessionOptions;
+  readonly handlers: TurnHandler[];
+  executor: Executor | undefined;
+  attend(): Promise<void>;
+  close(): void;
+}
+
+export function createSessions(parts: SessionsParts): Sessions {
+  const { corridor, notices, limits, timings } = parts;
+  const places = new Map<string, Place>();
+  let closing: HoldfastError | undefined;
+  /** The host's lock is held, if there are locks: a lease that is claimed before says nothing of its owner's life. */
+  let isBooted = false;
+
+  const attendanceOf = (place: Pick<Place, "hasHandler"> | undefined): Attendance => ({
+    host: parts.host(),
+    ttlMs: timings.leaseTtlMs,
+    handler: place?.hasHandler === true,
+  });
+
+  async function open(sessionId: string, given: unknown = {}): Promise<SessionRuntime> {
+    const id = checkSessionId("sessionId", sessionId, limits.idLength);
+    const options = checkSessionOptions(given, limits);
+    const runtimeId = runtimeIdOf(id);
+    const attendance = attendanceOf(places.get(runtimeId));
+    const { quarantine } = options;
+    const opened = await corridor.run(openSession, { runtimeId, sessionId: id, quarantine, attendance });
+    const { incarnation, state, recovery, quarantined } = opened;
+    for (const { inputId, reason } of quarantined)
+      parts.fault({ area: "session", code: "read-failed", message: `input "${inputId}" was set aside: ${reason}` });
+    let place = places.get(runtimeId);
+    if (place?.ref.incarnation !== incarnation) {
+      place?.close();
+      place = takePlace(id, { runtimeId, incarnation }, options);
+      places.set(runtimeId, place);
+    }
+    place.uses++;
+    place.learn(state);
+    // Another boot, or its lock was granted, while this was under way.
+    if (attendance.host !== parts.host()) void place.attend();
+    return runtimeFor(place, options, { recovery, quarantined });
+  }
+
+  function runtimeFor(
+    place: Place,
+    options = place.options,
+    found: Pick<OpenedSession, "recovery" | "quarantined"> = { quarantined: [] },
+  ): SessionRuntime {
+    const { sessionId } = place;
+    return openRuntime({
+      corridor,
+      limits,
+      seat: place,
+      options,
+      recovery: found.recovery,
+      quarantined: found.quarantined,
+      host: parts.host,
+      newInputId: parts.newOrderedId,
+      newTicket: parts.newNonce,
+      happened: (code, inputId) => parts.emit({ sessionId, code, inputId }),
+    });
+  }
+
+  function takePlace(sessionId: string, ref: SessionRef, options: CheckedSessionOptions): Place {
+    const { runtimeId } = ref;
+    const transcript = createTranscript(corridor, runtimeId);
+    const listeners = new Set<(change: SessionChange) => void>();
+    let state: RuntimeState = "idle";
+    const ops = createOpsRegistry({
+      ...parts,
+      ...ref,
+      ...options.ops,
+      ownerSessionId: sessionId,
+      newEpochId: parts.newOrderedId,
+    });
+
+    function startExecutor(): void {
+      if (!parts.runsTurns || !isBooted || closing || place.executor || place.handlers.length === 0) return;
+      place.executor = createExecutor({
+        ...parts,
+        ref,
+        transcript,
+        ownerId: `${parts.host().hostId}:${parts.newNonce().slice(0, 12)}`,
+        handler: () => place.handlers.at(-1),
+        newRunId: parts.newOrderedId,
+        happened: (code, runId, error) => parts.emit({ sessionId, code, runId, ...(error !== undefined && { error }) }),
+      });
+      place.executor.poke();
+    }
+
+    async function stopExecutor(): Promise<void> {
+      const { executor } = place;
+      place.executor = undefined;
+      await executor?.stop(new HoldfastError("aborted", "the turn handler was taken off", { details: { reason: "detached" } }));
+    }
+
+    const stopListening = notices.subscribe((changes) => {
+      const ours = changes.filter(({ id }) => id === runtimeId);
+      for (const { about, member } of ours) {
+        if (about === "messages") tellAll({ type: "messages" });
+        else if (about === "input" && member !== undefined) tellAll({ type: "input", inputId: member });
+        // Who hears of it and looks finds it.
+        else if (about === "runtime") void refresh().then(() => tellAll({ type: "state" }));
+      }
+      if (ours.length > 0) place.executor?.poke();
+    });
+
+    function tellAll(change: SessionChange): void {
+      for (const listener of [...listeners]) {
+        try {
+          listener(change);
+        } catch (error) {
+          // The app's own error: it goes where uncaught errors go, and harms nobody else.
+          queueMicrotask(() => {
+            throw error;
+          });
+        }
+      }
+    }
+
+    async function refresh(): Promise<void> {
+      try {
+        const row = await corridor.query(["runtimes"], (reader) => loadRow(reader, "runtimes", runtimeId));
+        if (row?.state !== undefined && row.incarnation === ref.incarnation) place.learn(row.state);
+      } catch {
+        // The next notice, or the next call, tells it.
+      }
+    }
+
+    const place: Place = {
+      ref,
+      sessionId,
+      transcript,
+      ops,
+      options,
+      uses: 0,
+      handlers: [],
+      executor: undefined,
+      get state() {
+        return state;
+      },
+      get hasHandler() {
+        return parts.runsTurns && place.handlers.length > 0;
+      },
+      learn(next) {
+        if (next === state) return;
+        state = next;
+        parts.emit({ sessionId, code: "runtime.state_changed", state });
+      },
+      listen(listener) {
+        const own = (change: SessionChange) => listener(change);
+        listeners.add(own);
+        return () => listeners.delete(own);
+      },
+      attach(handler) {
+        // One function may be attached twice: each is taken off alone.
+        const own: TurnHandler = (turn) => handler(turn);
+        const wasAlone = place.handlers.length === 0;
+        place.handlers.push(own);
+        if (wasAlone) void place.attend();
+        startExecutor();
+        return () => {
+          place.handlers.splice(place.handlers.indexOf(own), 1);
+          if (place.handlers.length > 0) return;
+          void stopExecutor().catch(tell);
+          if (place.uses > 0) void place.attend();
+        };
+      },
+      async attend() {
+        if (closing) return;
+        startExecutor();
+        try {
+          await corridor.run(attendSession, { ...ref, attendance: attendanceOf(place) });
+        } catch (error) {
+          tell(error);
+        }
+      },
+      async leave() {
+        if (--place.uses > 0) return;
+        places.delete(runtimeId);
+        await stopExecutor();
+        place.close();
+        await corridor.run(leaveSession, { runtimeId, bootId: parts.host().bootId });
+      },
+      close() {
+        stopListening();
+        ops.close("the session was closed");
+        place.executor?.end(new HoldfastError("lease-lost", "the session was closed here"));
+        place.executor = undefined;
+      },
+    };
+    return place;
+  }
+
+  function tell(thrown: unknown): void {
+    const { code, message } = asHoldfastError(thrown, "internal", "a session failed");
+    if (code !== "closed" && code !== "not-found") parts.fault({ area: "session", code, message });
+  }
+
+  return {
+    open,
+    get isAttending() {
+      return places.size > 0;
+    },
+    get attached() {
+      return [...places.values()].filter(({ hasHandler }) => hasHandler).map(({ sessionId }) => sessionId);
+    },
+    turnOf(sessionId) {
+      const place = places.get(runtimeIdOf(sessionId));
+      if (!place?.hasHandler) return undefined;
+      return (run) => runSessionTurn(parts, runtimeFor(place), place.ref.incarnation, run);
+    },
+    endAll(reason) {
+      if (reason.code === "closed") closing = reason;
+      isBooted = false;
+      for (const place of places.values()) {
+        place.executor?.end(reason);
+        place.executor = undefined;
+        if (closing) place.close();
+      }
+    },
+    onBoot() {
+      isBooted = true;
+      for (const place of places.values()) void place.attend();
+    },
+  };
+}

@@ -1,0 +1,173 @@
+import { guarded } from "../domain/admit.js";
+import { checkFunction, checkId, checkOneOf, membersOf } from "../domain/check.js";
+import { HoldfastError, invalid } from "../domain/errors.js";
+import type { StoredInputState } from "../domain/input.js";
+import type { JsonValue } from "../domain/json.js";
+import type { ProcessLease } from "../domain/lease.js";
+import type { Message } from "../domain/session.js";
+import type { Limits } from "../domain/time.js";
+import type { Corridor } from "../stores/command.js";
+import { admitPayload } from "../stores/registration.js";
+import { loadRow } from "../stores/schema.js";
+import { isTranscriptEligible, messageOf } from "../stores/submission.js";
+import { chainDigest } from "../stores/transcript.rules.js";
+import { type Appended, type BeganTurn, checkpointTurn, type RunRef, storeTurnStep } from "../stores/turns.js";
+import type { ProcessContext, StepRun } from "./context.js";
+import type { Tenure } from "./tenure.js";
+import { deepFreeze, type Transcript } from "./transcript.js";
+
+/** What a turn handler gets. Its writes are fenced by the executor's lease: once that is lost, they change nothing more. */
+export interface Turn {
+  readonly runId: string;
+  /** How often its inputs were staged: 1 for the first try. */
+  readonly attempt: number;
+  /** In the order of their admission. */
+  readonly inputs: StoredInputState[];
+  /** The stored messages and one per new input; frozen. */
+  readonly messages: readonly Message[];
+  /** Aborts when the session is stopped, destroyed or deleted, the lease is lost, the handler taken off, or the kernel closes. */
+  readonly signal: AbortSignal;
+  /** As in a process: the result is stored once per key, and every later attempt at these inputs gets it. */
+  readonly step: ProcessContext["step"];
+  /** Stored when the turn ends, or at the next checkpoint. Throws `invalid` for what is no message. */
+  append(message: Message): void;
+  /** Stores what was appended so far. The next attempt sees it; no input changes. */
+  checkpoint(): Promise<void>;
+}
+
+export type TurnHandler = (turn: Turn) => Promise<void>;
+
+export interface TurnParts {
+  readonly corridor: Corridor;
+  readonly limits: Limits;
+  readonly transcript: Transcript;
+  readonly tenure: Tenure;
+  readonly signal: AbortSignal;
+  /** What happened to this turn, thrown to its handler: not the handler's own failure. */
+  raised(error: unknown): void;
+}
+
+export interface OpenTurn {
+  readonly turn: Turn;
+  /** What is not stored yet. */
+  pending(): Promise<Appended>;
+  /** The handler is done: nothing more is appended. */
+  close(): void;
+}
+
+export type Began = Extract<BeganTurn, { kind: "turn" }>;
+
+const ROLES = ["user", "assistant", "system", "tool"] as const;
+
+export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef, "lease">): Promise<OpenTurn> {
+  const { corridor, limits, tenure, transcript, signal } = parts;
+  const { run, inputs } = began;
+  const stored = await transcript.read();
+  let base = { messageCount: began.messageCount, digest: began.digest };
+  const said = inputs.filter(
+    ({ record: { persistedInput, policy }, transcribed }) =>
+      !transcribed && persistedInput && isTranscriptEligible(persistedInput) && policy?.decision.recordTranscript !== false,
+  );
+  let unsaid: readonly string[] = said.map(({ record }) => record.inputId);
+  let appended: Message[] = said.map(({ record }) =>
+    deepFreeze(messageOf(record.inputId, record.persistedInput as NonNullable<typeof record.persistedInput>)),
+  );
+  let isOpen = true;
+  let writing: Promise<void> = Promise.resolve();
+  const steps = new Map<string, Promise<JsonValue>>();
+
+  const fenced = async <T>(write: (named: RunRef) => Promise<T>): Promise<T> => {
+    try {
+      return await tenure.write((lease: ProcessLease) => write({ ...ref, lease }));
+    } catch (thrown) {
+      const error = tenure.over ?? thrown;
+      parts.raised(error);
+      throw error;
+    }
+  };
+
+  function pendingNow(): Appended {
+    const messages = [...appended];
+    return { base, messages, digest: chainDigest(base.digest, messages), transcribed: unsaid };
+  }
+
+  /** One after another: each stands on what the one before it stored. */
+  function checkpoint(): Promise<void> {
+    if (!isOpen) return Promise.reject(overError());
+    const next = writing.then(async () => {
+      const pending = pendingNow();
+      await fenced((named) =>
+        corridor.run(checkpointTurn, { ...named, ...pending }, { size: JSON.stringify(pending.messages).length }),
+      );
+      settle(pending);
+    });
+    writing = next.catch(() => undefined);
+    return next;
+  }
+
+  function settle({ messages, digest }: Appended): void {
+    transcript.extend(base, messages, digest);
+    base = { messageCount: base.messageCount + messages.length, digest };
+    appended = appended.slice(messages.length);
+    unsaid = [];
+  }
+
+  async function runStep(key: string, run: (step: StepRun) => unknown): Promise<JsonValue> {
+    const { workId } = began.run;
+    const known = await corridor.query(["turnSteps"], (reader) => loadRow(reader, "turnSteps", [ref.runtimeId, workId, key]));
+    if (known) return known.result;
+    const { fencingToken } = tenure.lease;
+    const idempotencyKey = `${ref.runtimeId}:${workId}:step:${key}`;
+    const value = (await run({ idempotencyKey, fencingToken, attempt, signal })) ?? null;
+    const result = admitPayload(value, `the result of step "${key}"`, limits);
+    return await fenced((named) =>
+      corridor.run(storeTurnStep, { ...named, workId, stepKey: key, result }, { size: JSON.stringify(result).length }),
+    );
+  }
+
+  const overError = () =>
+    tenure.over ?? new HoldfastError("lease-lost", `the turn of run "${run.runId}" is over`, { details: { runId: run.runId } });
+  const attempt = Math.max(...inputs.map(({ record }) => record.attemptCount));
+  const turn: Turn = {
+    runId: run.runId,
+    attempt,
+    inputs: inputs.map(({ record }) => structuredClone(record)),
+    messages: Object.freeze([...stored, ...appended]),
+    signal,
+    async step<T extends JsonValue>(key: string, run: (step: StepRun) => Promise<T> | T) {
+      const name = checkId("key", key, limits.idLength);
+      checkFunction("run", run);
+      if (!isOpen) throw overError();
+      const running = steps.get(name) ?? runStep(name, run).finally(() => steps.delete(name));
+      steps.set(name, running);
+      return structuredClone(await running) as T;
+    },
+    append(message) {
+      if (!isOpen || tenure.over) throw overError();
+      appended.push(checkMessage("message", message, limits));
+    },
+    checkpoint,
+  };
+  return {
+    turn,
+    async pending() {
+      await writing;
+      return pendingNow();
+    },
+    close() {
+      isOpen = false;
+    },
+  };
+}
+
+export function checkMessage(field: string, value: unknown, limits: Limits): Message {
+  const { role, content } = membersOf(field, value, ["role", "content"]);
+  checkOneOf(`${field}.role`, role, ROLES);
+  if (content === undefined) throw invalid(`${field}.content must be a JSON value`);
+  const present = guarded(field, () => Object.entries(value as object).filter(([, member]) => member !== undefined));
+  const message = admitPayload(Object.fromEntries(present), field, limits) as unknown as Message;
+  // Read twice: what is stored is what is checked.
+  checkOneOf(`${field}.role`, message.role, ROLES);
+  if (message.content === undefined) throw invalid(`${field}.content must be a JSON value`);
+  return deepFreeze(message);
+}

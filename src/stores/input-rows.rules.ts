@@ -1,0 +1,119 @@
+import { HoldfastError, isHoldfastError } from "../domain/errors.js";
+import { isTerminal, type StoredInputState } from "../domain/input.js";
+import { checkInputState } from "../domain/input-record.js";
+import type { Limits } from "../domain/time.js";
+import type { Row, Write } from "../ports/storage.js";
+import { type InputKeyRow, type InputRow, ROW_VERSION, readRow } from "./schema.js";
+
+/** Behind every number of an admission: inputs that nobody admitted come last. */
+const LAST_RANK = Number.MAX_SAFE_INTEGER;
+
+/** One input row's way from `before` (absent: there is none) to `after` (absent: it is dropped). At most one change per input. */
+export interface InputChange {
+  readonly before?: InputRow | undefined;
+  readonly after?: InputRow | undefined;
+}
+
+export interface InputWrites {
+  readonly writes: Write[];
+  /** To be added to the runtime row's `endedKeys`. */
+  readonly endedKeys: number;
+}
+
+/**
+ * The one way in which input rows are written: they and the rows of their idempotency keys stay in step. `stored` are the key rows of
+ * all keys that the records before and after have. A key that stands for another input is left to that one; an ephemeral input has
+ * one only while it lives.
+ */
+export function inputWrites(changes: readonly InputChange[], stored: readonly InputKeyRow[]): InputWrites {
+  const before = new Map(stored.map((row) => [row.idempotencyKey, row]));
+  const keys = new Map(before);
+  // First all that is given up, so that two inputs may change keys in one write.
+  for (const { before: was, after } of changes) {
+    const key = was?.record.idempotencyKey;
+    if (was && key !== undefined && keys.get(key)?.inputId === was.inputId && (!after || keyOf(after) !== key)) keys.delete(key);
+  }
+  for (const { after } of changes) {
+    const key = after && keyOf(after);
+    if (!after || key === undefined) continue;
+    const holder = keys.get(key);
+    if (!holder || holder.inputId === after.inputId) keys.set(key, keyRow(after, key));
+  }
+  return {
+    writes: [...changes.flatMap(rowWrite), ...keyWrites(before, keys)],
+    endedKeys: countEnded(keys) - countEnded(before),
+  };
+}
+
+function keyOf({ record }: InputRow): string | undefined {
+  return record.durability === "ephemeral" && isTerminal(record.currentState) ? undefined : record.idempotencyKey;
+}
+
+function keyRow({ runtimeId, inputId, record, rank = LAST_RANK }: InputRow, idempotencyKey: string): InputKeyRow {
+  return {
+    v: ROW_VERSION,
+    runtimeId,
+    idempotencyKey,
+    inputId,
+    ...(isTerminal(record.currentState) && { endedAtMs: record.updatedAtMs, endedRank: rank }),
+  };
+}
+
+function rowWrite({ before, after }: InputChange): Write[] {
+  if (after) {
+    const { liveRank: _, ...rest } = after;
+    const live = !isTerminal(after.record.currentState) && { liveRank: after.rank ?? LAST_RANK };
+    return [{ table: "inputs", put: { ...rest, ...live, v: ROW_VERSION } }];
+  }
+  return before ? [{ table: "inputs", drop: [before.runtimeId, before.inputId] }] : [];
+}
+
+function keyWrites(before: ReadonlyMap<string, InputKeyRow>, after: ReadonlyMap<string, InputKeyRow>): Write[] {
+  const dropped = [...before.values()].filter(({ idempotencyKey }) => !after.has(idempotencyKey));
+  const put = [...after.values()].filter((row) => !isSameKey(row, before.get(row.idempotencyKey)));
+  return [
+    ...dropped.map((row): Write => ({ table: "inputKeys", drop: [row.runtimeId, row.idempotencyKey] })),
+    ...put.map((row): Write => ({ table: "inputKeys", put: row })),
+  ];
+}
+
+function isSameKey(a: InputKeyRow, b: InputKeyRow | undefined): boolean {
+  return a.inputId === b?.inputId && a.endedAtMs === b.endedAtMs && a.endedRank === b.endedRank;
+}
+
+function countEnded(keys: ReadonlyMap<string, InputKeyRow>): number {
+  return [...keys.values()].filter(({ endedRank }) => endedRank !== undefined).length;
+}
+
+/** The keys whose rows `inputWrites` must know, each once. */
+export function keysOf(records: readonly (StoredInputState | undefined)[]): string[] {
+  return [...new Set(records.flatMap((record) => (record?.idempotencyKey === undefined ? [] : [record.idempotencyKey])))];
+}
+
+/** What was stored under other limits is read all the same. */
+export const NO_LIMITS: Limits = {
+  idLength: Number.MAX_SAFE_INTEGER,
+  payloadBytes: Number.MAX_SAFE_INTEGER,
+  snapshotBytes: Number.MAX_SAFE_INTEGER,
+  eventTypes: Number.MAX_SAFE_INTEGER,
+  schemaBytes: Number.MAX_SAFE_INTEGER,
+  depth: Number.MAX_SAFE_INTEGER,
+};
+
+/** Throws `read-failed` naming the row where it is broken or its record does not decode, `version` where it is a newer one. */
+export function readInput(row: Row): InputRow {
+  const { inputId } = row;
+  try {
+    const known = readRow("inputs", row);
+    const record = checkInputState("record", known.record, NO_LIMITS);
+    if (record.inputId === inputId) return { ...known, record };
+    throw new HoldfastError("read-failed", "record.inputId is another than its row's");
+  } catch (thrown) {
+    if (isHoldfastError(thrown) && thrown.code === "version") throw thrown;
+    const why = thrown instanceof Error ? thrown.message : "";
+    throw new HoldfastError("read-failed", `the stored input "${inputId}" does not decode: ${why}`, {
+      details: { table: "inputs", key: JSON.stringify([row.runtimeId, inputId]), inputId: String(inputId) },
+      cause: thrown,
+    });
+  }
+}

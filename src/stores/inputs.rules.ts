@@ -1,0 +1,227 @@
+import { HoldfastError } from "../domain/errors.js";
+import {
+  type AbandonReason,
+  type InputKind,
+  type InputPhase,
+  isTerminal,
+  type PolicyDecision,
+  type RuntimeSemantics,
+  type StoredInputState,
+} from "../domain/input.js";
+import type { RuntimeState } from "../domain/session.js";
+import { builtInPolicy, isConsumedOnAccept, kindOf, laneOf, semanticsOf, startsRun } from "./policy.rules.js";
+import type { InputRow } from "./schema.js";
+
+/**
+ * An input's life. What is not in the table is refused; whatever has ended stays as it is.
+ *
+ *     queued --stage--> staged --apply--> applied --> applied_pending_consumption --complete--> consumed
+ *     staged --rollback--> queued, or abandoned after three failures        staged --cancel--> abandoned
+ *     queued --supersede, coalesce--> superseded, coalesced                 all that lives --abandon--> abandoned
+ */
+export type InputEvent = "admit" | "stage" | "rollback" | "apply" | "pend" | "complete" | "supersede" | "coalesce" | "abandon";
+
+const TABLE: Readonly<Record<InputEvent, Partial<Record<InputPhase, InputPhase>>>> = {
+  admit: { accepted: "queued" },
+  stage: { queued: "staged" },
+  rollback: { staged: "queued", applied: "queued", applied_pending_consumption: "queued" },
+  apply: { staged: "applied" },
+  pend: { applied: "applied_pending_consumption" },
+  complete: { accepted: "consumed", applied: "consumed", applied_pending_consumption: "consumed" },
+  supersede: { queued: "superseded" },
+  coalesce: { queued: "coalesced" },
+  abandon: {
+    accepted: "abandoned",
+    queued: "abandoned",
+    staged: "abandoned",
+    applied: "abandoned",
+    applied_pending_consumption: "abandoned",
+  },
+};
+
+/** Failures, that is attempts that ended with an error, until an input is given up. */
+export const MOST_FAILURES = 3;
+/** Recoveries in a row without a checkpoint, until an input is held for what crashes its owner. */
+export const MOST_CRASHES = 5;
+
+type Changes = Partial<StoredInputState>;
+
+function moved(row: InputRow, event: InputEvent, nowMs: number, reason: string, changes: Changes = {}): InputRow {
+  const { record } = row;
+  const from = record.currentState;
+  const to = TABLE[event][from];
+  if (to === undefined) {
+    throw new HoldfastError("internal", `input "${record.inputId}" is ${from}: ${event} is refused`, {
+      details: { inputId: record.inputId, phase: from, event },
+    });
+  }
+  const history = [...record.history, { timestampMs: nowMs, from, to, reason }];
+  return { ...row, record: { ...record, currentState: to, history, updatedAtMs: nowMs, ...changes } };
+}
+
+/** Stored as "accepted" for the moment in which nobody sees it: it is queued, or consumed, in the same write. */
+export function admitted(row: InputRow, nowMs: number): InputRow {
+  const decision = row.record.policy?.decision;
+  return decision && isConsumedOnAccept(decision)
+    ? moved(row, "complete", nowMs, "consumed on accept", { terminalOutcome: { outcomeType: "consumed" } })
+    : moved(row, "admit", nowMs, "admitted");
+}
+
+export function staged(row: InputRow, run: { runId: string; workId: string }, nowMs: number): InputRow {
+  const next = moved(row, "stage", nowMs, "run started", {
+    attemptCount: row.record.attemptCount + 1,
+    lastRunId: run.runId,
+  });
+  return { ...next, workId: run.workId };
+}
+
+export function superseded(row: InputRow, by: string, nowMs: number): InputRow {
+  return moved(row, "supersede", nowMs, `superseded by ${by}`, {
+    terminalOutcome: { outcomeType: "superseded", supersededBy: by },
+  });
+}
+
+export function coalesced(row: InputRow, into: string, nowMs: number): InputRow {
+  return moved(row, "coalesce", nowMs, `coalesced into ${into}`, {
+    terminalOutcome: { outcomeType: "coalesced", aggregateId: into },
+  });
+}
+
+export function abandoned(row: InputRow, reason: AbandonReason, nowMs: number): InputRow {
+  const text = typeof reason === "string" ? reason : "max_attempts_exhausted";
+  return moved(row, "abandon", nowMs, text, { terminalOutcome: { outcomeType: "abandoned", reason } });
+}
+
+/** Applied, pending and consumed in one write: the receipt, the messages and this stand or fall together. */
+export function consumed(row: InputRow, sequence: number, nowMs: number): InputRow {
+  const applied = moved(row, "apply", nowMs, "boundary applied", { lastBoundarySequence: sequence });
+  const pending = moved(applied, "pend", nowMs, "waits for the run to complete");
+  return moved(pending, "complete", nowMs, "run completed", { terminalOutcome: { outcomeType: "consumed" } });
+}
+
+/** Its run failed. */
+export function rolledBack(row: InputRow, cause: string, nowMs: number): InputRow {
+  const { attemptCount, recoveryCount } = row.record;
+  if (attemptCount - recoveryCount - (row.interruptions ?? 0) >= MOST_FAILURES)
+    return abandoned(row, { max_attempts_exhausted: { attempts: attemptCount } }, nowMs);
+  const { lastRunId: _, ...record } = row.record;
+  const { crashes: __, ...rest } = row;
+  return moved({ ...rest, record }, "rollback", nowMs, cause);
+}
+
+/** Its owner went in order before the run ended: no failure, and no crash. */
+export function interrupted(row: InputRow, nowMs: number): InputRow {
+  return { ...moved(row, "rollback", nowMs, "its owner went"), interruptions: (row.interruptions ?? 0) + 1 };
+}
+
+/** Its owner died. */
+function crashed(row: InputRow, nowMs: number): InputRow {
+  const recoveryCount = row.record.recoveryCount + 1;
+  const crashes = (row.crashes ?? 0) + 1;
+  const counted = { ...row, crashes, record: { ...row.record, recoveryCount } };
+  return crashes >= MOST_CRASHES
+    ? abandoned(counted, { max_attempts_exhausted: { attempts: row.record.attemptCount } }, nowMs)
+    : moved(counted, "rollback", nowMs, "recovered from a crash");
+}
+
+export interface Found {
+  /** The receipt of its last run and boundary is stored. */
+  hasReceipt: boolean;
+  /** Its last owner ended in order. */
+  inOrder: boolean;
+}
+
+/** What an input without an owner becomes; `undefined` where it is what it should be. */
+export function recovered(row: InputRow, found: Found, nowMs: number): InputRow | undefined {
+  switch (row.record.currentState) {
+    case "accepted":
+      return admitted(row, nowMs);
+    case "staged":
+      return found.inOrder ? interrupted(row, nowMs) : crashed(row, nowMs);
+    case "applied":
+    case "applied_pending_consumption": {
+      if (found.hasReceipt)
+        return moved(row, "complete", nowMs, "its receipt is stored", { terminalOutcome: { outcomeType: "consumed" } });
+      const { terminalOutcome: _, ...record } = row.record;
+      return moved({ ...row, record }, "rollback", nowMs, "its receipt is missing");
+    }
+    default:
+      return undefined;
+  }
+}
+
+/** Why nobody can go on with a row that has not ended. */
+export function corruption({ record }: InputRow): string | undefined {
+  if (isTerminal(record.currentState)) return undefined;
+  const what = `store corruption: input "${record.inputId}"`;
+  if (!record.persistedInput) return `${what} has no persisted input`;
+  if (!record.policy) return `${what} is missing runtime admission policy stamp`;
+  if (!record.runtimeSemantics) return `${what} is missing runtime execution semantics stamp`;
+  const kind = kindOf(record.persistedInput);
+  if (!kind) return `${what} follows a peer convention that is not known`;
+  return isSameSemantics(record.runtimeSemantics, semanticsOf(kind, record.policy.decision))
+    ? undefined
+    : `${what} has other runtime execution semantics than its policy and kind derive`;
+}
+
+function isSameSemantics(a: RuntimeSemantics, b: RuntimeSemantics): boolean {
+  return a.boundary === b.boundary && isSameExecution(a, b);
+}
+
+function isSameExecution(a: RuntimeSemantics, b: RuntimeSemantics): boolean {
+  return a.executionKind === b.executionKind && a.peerResponseTerminalApplyIntent === b.peerResponseTerminalApplyIntent;
+}
+
+/** A queued row that passed `corruption`, with what choosing needs. */
+interface Candidate {
+  readonly row: InputRow;
+  readonly kind: InputKind;
+  readonly decision: PolicyDecision;
+  readonly semantics: RuntimeSemantics;
+}
+
+function candidateOf(row: InputRow): Candidate | undefined {
+  const { currentState, persistedInput, policy, runtimeSemantics } = row.record;
+  const kind = persistedInput && kindOf(persistedInput);
+  if (currentState !== "queued" || !kind || !policy || !runtimeSemantics) return undefined;
+  return { row, kind, decision: policy.decision, semantics: runtimeSemantics };
+}
+
+/** A row that a caller handed over says only how it was treated then: a busy moment's "none" is not "never". */
+function doesStart({ row, kind, decision }: Candidate): boolean {
+  if (row.starts !== undefined) return row.starts === 1;
+  return startsRun(decision) || startsRun(builtInPolicy({ kind, idle: true }));
+}
+
+/**
+ * The inputs of the next run, out of live rows in the order of their admission. The steer lane goes before the queue; an input that
+ * never wakes anybody waits for one that does.
+ */
+export function chooseBatch(rows: readonly InputRow[]): InputRow[] {
+  const queued = rows.map(candidateOf).filter((candidate) => candidate !== undefined);
+  if (!queued.some(doesStart)) return [];
+  const steer = queued.filter(({ decision }) => laneOf(decision) === "steer");
+  const lane = steer.length > 0 ? steer : queued;
+  const first = lane[0] as Candidate;
+  const batch: InputRow[] = [];
+  for (const { row, kind, semantics } of lane) {
+    if (!isSameExecution(semantics, first.semantics)) break;
+    if (steer.length > 0 && semantics.boundary !== first.semantics.boundary) break;
+    batch.push(row);
+    if (steer.length === 0 && kind === "prompt") break;
+  }
+  return batch;
+}
+
+/** Whom a new input with this key replaces: the first that waits, the queue before the steer lane. */
+export function findSuperseded(rows: readonly InputRow[], kind: InputKind, supersessionKey: string): InputRow | undefined {
+  const matches = rows
+    .map(candidateOf)
+    .filter((candidate) => candidate !== undefined)
+    .filter((candidate) => candidate.kind === kind && candidate.row.record.persistedInput?.supersessionKey === supersessionKey);
+  return (matches.find(({ decision }) => laneOf(decision) === "queue") ?? matches[0])?.row;
+}
+
+export function isIdle(state: RuntimeState): boolean {
+  return state === "idle" || state === "attached" || state === "initializing";
+}

@@ -1,0 +1,53 @@
+import { IDBFactory, IDBKeyRange } from "fake-indexeddb";
+import { describe, expect, it } from "vitest";
+import { createKernel } from "../../src/index.js";
+import { indexedDbStorage } from "../../src/indexeddb.js";
+import { memoryStorage } from "../../src/memory.js";
+import type { KernelStorage } from "../../src/ports/storage.js";
+import { TABLES } from "../../src/stores/schema.js";
+
+const { processes, registrations, events, replays, grants, leases, hosts } = TABLES;
+const SCHEMA_1 = { version: 1, tables: { processes, registrations, events, replays, grants, leases, hosts } };
+
+const PLACES: [string, () => KernelStorage][] = [
+  ["memory", memoryStorage],
+  ["IndexedDB", () => indexedDbStorage({ indexedDB: new IDBFactory(), IDBKeyRange })],
+];
+
+describe.each(PLACES)("a database of schema 1 in %s", (_, place) => {
+  it("keeps its rows and gets the tables of sessions", async () => {
+    const storage = place();
+    const old = await storage.open({
+      name: "old",
+      schema: SCHEMA_1,
+      durability: "strict",
+      newDatabaseId: "the-old-one",
+      onState: () => {},
+    });
+    const rows = {
+      processes: {
+        v: 1,
+        processId: "p",
+        registrationHash: "h",
+        provenance: { ownerScope: { sessionId: "root" }, hostProfileId: "default" },
+        handler: "job",
+        inputType: "task",
+        createdAtMs: 1,
+        updatedAtMs: 1,
+        state: "running",
+        lastSequence: 0,
+      },
+      registrations: { v: 1, processId: "p", sessionId: "root", input: { type: "task", name: "job" }, eventTypes: [] },
+    };
+    await old.transact(["processes", "registrations"], "write", async (tx) => {
+      tx.write(Object.entries(rows).map(([table, put]) => ({ table, put })));
+    });
+    await old.close();
+
+    const kernel = await createKernel({ name: "old", storage, loop: "off", channel: false, locks: false });
+    expect(await kernel.processes.getProcess("p")).toMatchObject({ id: "p", input: { type: "task", name: "job" } });
+    const session = await kernel.session("s");
+    expect(await session.submit({ inputType: "prompt", text: "hello" })).toMatchObject({ outcome: "accepted" });
+    await kernel.close();
+  });
+});
