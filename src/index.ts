@@ -67,6 +67,7 @@ export type { ProcessHandler } from "./kernel/runner.js";
 export type { RuntimeStore } from "./kernel/runtime-store.js";
 export type { Secrets } from "./kernel/secrets.js";
 export type { SessionChange, SessionOptions, SessionRuntime } from "./kernel/session.js";
+export type { KernelSessions } from "./kernel/session-archive.js";
 export type { SessionEvent } from "./kernel/session-event.js";
 export type { StartRequest } from "./kernel/start.js";
 export type { KernelStatus } from "./kernel/status.js";
@@ -92,5 +93,6 @@ export type {
   Write,
 } from "./ports/storage.js";
 export type { AcceptOutcome } from "./stores/admission.js";
+export type { SessionSummary } from "./stores/session-archive.js";
 export type { RecoveryReport } from "./stores/session-draft.js";
 export type { InputSubmission, SubmissionHeader } from "./stores/submission.js";

@@ -483,7 +483,7 @@ export function authCases(open: OpenFixture, runner: Runner): void {
     expect([await auth.release(target), await auth.release(target)]).toEqual([1, 0]);
   });
 
-  promise("neither a refusal nor a notice shows anything secret (R-174)", async ({ kernel, clock, open }) => {
+  promise("neither a refusal nor a notice shows anything secret (R-174)", async ({ clock, open }) => {
     const heard: unknown[] = [];
     const channel = () => ({ postMessage: (message: unknown) => void heard.push(message), onmessage: null, close: () => {} });
     const { auth, close } = await open({ channel });

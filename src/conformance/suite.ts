@@ -15,6 +15,7 @@ import { runtimeInputCases } from "./runtime-input.cases.js";
 import { schemaCases } from "./schemas.cases.js";
 import { secretCases } from "./secrets.cases.js";
 import { selectorCases } from "./selectors.cases.js";
+import { sessionCases } from "./sessions.cases.js";
 import { storageCases } from "./storage.cases.js";
 import { terminalCases } from "./terminals.cases.js";
 import { waitCases } from "./waits.cases.js";
@@ -41,6 +42,7 @@ const SUITES = {
   auth: authCases,
   secrets: secretCases,
   ops: opsCases,
+  sessions: sessionCases,
 } as const satisfies Record<string, (open: OpenFixture, runner: Runner) => void>;
 
 /**

@@ -5,7 +5,7 @@ import type { Corridor } from "../stores/command.js";
 import { releaseLeases } from "../stores/leases.js";
 import type { Host } from "../stores/leases.rules.js";
 import { loadRow } from "../stores/schema.js";
-import type { SessionRef } from "../stores/session-draft.js";
+import type { InputHappening, SessionRef } from "../stores/session-draft.js";
 import {
   BEGIN_TABLES,
   type BeganTurn,
@@ -54,12 +54,18 @@ export interface ExecutorParts {
   host(): Host;
   newRunId(): string;
   newNonce(): string;
-  happened(code: `run.${"started" | "completed" | "failed" | "cancelled"}`, runId: string, error?: string): void;
+  happened(
+    code: `run.${"started" | "completed" | "failed" | "cancelled"}`,
+    runId: string,
+    more?: { inputs?: readonly InputHappening[]; error?: string },
+  ): void;
   fault(fault: Fault): void;
+  /** The session was deleted: there is nothing to run any more. */
+  gone(): void;
 }
 
 /** These end a turn here, whatever the storage's health: somebody else goes on, or nobody needs to. */
-const SETTLED: ReadonlySet<ErrorCode> = new Set(["lease-lost", "not-found", "conflict", "closed", "version"]);
+const SETTLED: ReadonlySet<ErrorCode> = new Set(["lease-lost", "not-found", "conflict", "internal", "closed", "version"]);
 
 interface Active {
   readonly tenure: Tenure;
@@ -79,6 +85,10 @@ export function createExecutor(parts: ExecutorParts): Executor {
   let sentMs = 0;
   /** After trouble with the storage: its next look is not begun by a notice. */
   let notBeforeMs = 0;
+  /** Since the last turn that was stored. */
+  let troubles = 0;
+  /** When its timer is due. */
+  let dueMs = 0;
   /** An expired lease of a host that lives, and since when it is watched. */
   let asleep: { token: string; sinceMs: number } | undefined;
 
@@ -90,16 +100,16 @@ export function createExecutor(parts: ExecutorParts): Executor {
     }
     cancelTimer();
     const earlyMs = notBeforeMs - clock.monotonicMs();
-    if (earlyMs > 0) {
-      cancelTimer = clock.setTimer(poke, earlyMs);
-      return;
-    }
+    if (earlyMs > 0) return wakeIn(earlyMs);
     looking = look()
       .catch((error: unknown) => {
         // Deleted: there is nothing left to look at.
-        if (isHoldfastError(error) && error.code === "not-found") stopped = true;
+        if (isHoldfastError(error) && error.code === "not-found") {
+          stopped = true;
+          parts.gone();
+        }
         if (!stopped) tell(error);
-        notBeforeMs = clock.monotonicMs() + timings.pollMs;
+        pauseLooking();
         return timings.pollMs;
       })
       .then((delayMs) => {
@@ -108,8 +118,23 @@ export function createExecutor(parts: ExecutorParts): Executor {
         if (again) {
           again = false;
           poke();
-        } else cancelTimer = clock.setTimer(poke, delayMs);
+        } else wakeIn(delayMs);
       });
+  }
+
+  function wakeIn(delayMs: number): void {
+    dueMs = clock.monotonicMs() + delayMs;
+    cancelTimer = clock.setTimer(() => {
+      // Late itself: it slept, and so may have the one that it waits for.
+      if (clock.monotonicMs() - dueMs > timings.leaseRenewMs / 2) asleep = undefined;
+      poke();
+    }, delayMs);
+  }
+
+  /** Longer each time: what a handler does before the trouble is done again. */
+  function pauseLooking(): void {
+    notBeforeMs = clock.monotonicMs() + timings.pollMs * Math.min(2 ** troubles, LONGEST_PAUSE);
+    troubles++;
   }
 
   /** Runs whatever is to be run; answers when to look again, heard or not. */
@@ -123,12 +148,13 @@ export function createExecutor(parts: ExecutorParts): Executor {
           return timings.pollMs;
         }
         const began = await begin(held);
-        if (began.kind === "idle") return timings.pollMs;
-        if (began.kind === "held") return waitFor(began);
-        held ??= hold(began);
-        if (await runTurn(handler, began, held)) continue;
-        drop(held);
+        if (began?.kind === "idle") return timings.pollMs;
+        if (began?.kind === "held") return waitFor(began);
+        if (began && !held) held = hold(began);
+        if (began && held && (await runTurn(handler, began, held))) continue;
+        if (held) drop(held);
         held = undefined;
+        if (notBeforeMs > clock.monotonicMs()) return notBeforeMs - clock.monotonicMs();
       }
     } finally {
       // Not renewed any more, whatever went wrong.
@@ -146,7 +172,8 @@ export function createExecutor(parts: ExecutorParts): Executor {
     return Math.min(timings.pollMs, Math.max(20, asleep.sinceMs + timings.leaseRenewMs - nowMs));
   }
 
-  async function begin(held: Tenure | undefined): Promise<BeganTurn> {
+  /** `undefined` where the lease was lost between two turns, or nothing is to be begun any more. */
+  async function begin(held: Tenure | undefined): Promise<BeganTurn | undefined> {
     const isOver = asleep !== undefined && clock.monotonicMs() - asleep.sinceMs >= timings.leaseRenewMs;
     const input = {
       ...ref,
@@ -164,9 +191,18 @@ export function createExecutor(parts: ExecutorParts): Executor {
         beginTurn.decide(await beginTurn.load(reader, input), input, now()),
       );
       if (decision.kind === "accept" && decision.writes.length === 0) return decision.reply;
+      // The page went, and may be another boot by now.
+      if (stopped) return undefined;
     }
     sentMs = clock.monotonicMs();
-    return await corridor.run(beginTurn, input);
+    try {
+      const began = await corridor.run(beginTurn, input);
+      if (began.kind === "turn") held?.extend(sentMs);
+      return began;
+    } catch (error) {
+      if (held && isHoldfastError(error) && error.code === "lease-lost") return undefined;
+      throw error;
+    }
   }
 
   function hold(began: Began): Tenure {
@@ -208,7 +244,7 @@ export function createExecutor(parts: ExecutorParts): Executor {
     const raised = new WeakSet<object>();
     const ended = new AbortController();
     if (stopped) turn.end = { how: "interrupted" };
-    else parts.happened("run.started", runId);
+    else parts.happened("run.started", runId, { inputs: began.happened });
     try {
       const open = await openTurn(
         {
@@ -236,7 +272,7 @@ export function createExecutor(parts: ExecutorParts): Executor {
         // What the world did to it is no failure of the handler.
         if (isTrouble(error) && raised.has(error)) {
           turn.end ??= { how: "interrupted" };
-          notBeforeMs = clock.monotonicMs() + timings.pollMs;
+          pauseLooking();
         }
       } finally {
         open.close();
@@ -246,7 +282,6 @@ export function createExecutor(parts: ExecutorParts): Executor {
       if (tenure.over) return false;
       if (turn.end) return await finish(tenure, named, turn.end);
       if (failure) {
-        parts.happened("run.failed", runId, failure.cause);
         return await finish(tenure, named, { how: "failed", ...failure });
       }
       if (abort.signal.aborted) {
@@ -266,25 +301,36 @@ export function createExecutor(parts: ExecutorParts): Executor {
     pending: Awaited<ReturnType<Awaited<ReturnType<typeof openTurn>>["pending"]>>,
   ): Promise<boolean> {
     const size = JSON.stringify(pending.messages).length;
-    const done = await persist(tenure, (lease) => corridor.run(commitTurn, { ...named, ...pending, lease }, { size }));
+    let refusal: HoldfastError | undefined;
+    const onRefused = (error: HoldfastError) => {
+      refusal = error;
+    };
+    const write = (lease: RunRef["lease"]) => corridor.run(commitTurn, { ...named, ...pending, lease }, { size });
+    const done = await persist(tenure, write, onRefused);
+    // Something else wrote into this run. It counts as a failure: who does so each time must not go on for ever.
+    if (refusal) return await finish(tenure, named, { how: "failed", cause: refusal.message });
     if (!done) return false;
+    troubles = 0;
     transcript.extend(pending.base, pending.messages, pending.digest);
-    parts.happened("run.completed", named.runId);
+    parts.happened("run.completed", named.runId, { inputs: done.happened });
     return !done.released;
   }
 
   async function finish(tenure: Tenure, named: Omit<RunRef, "lease">, end: TurnEnd): Promise<boolean> {
     const release = end.how === "interrupted";
-    const done = await persist(tenure, async (lease) => {
-      await corridor.run(endTurn, { ...named, ...end, lease, release });
-      return true;
-    });
-    if (done && end.how === "cancelled") parts.happened("run.cancelled", named.runId);
-    return done === true && !release;
+    const done = await persist(tenure, (lease) => corridor.run(endTurn, { ...named, ...end, lease, release }));
+    if (!done) return false;
+    if (end.how === "failed") parts.happened("run.failed", named.runId, { inputs: done, error: end.cause });
+    if (end.how === "cancelled") parts.happened("run.cancelled", named.runId, { inputs: done });
+    return !release;
   }
 
   /** Retried while the lease lives; `undefined` when somebody else has the last word. */
-  async function persist<T>(tenure: Tenure, write: (lease: RunRef["lease"]) => Promise<T>): Promise<T | undefined> {
+  async function persist<T>(
+    tenure: Tenure,
+    write: (lease: RunRef["lease"]) => Promise<T>,
+    onRefused?: (error: HoldfastError) => void,
+  ): Promise<T | undefined> {
     for (;;) {
       try {
         return await tenure.write(write);
@@ -293,11 +339,19 @@ export function createExecutor(parts: ExecutorParts): Executor {
         if (tenure.over) return undefined;
         if (SETTLED.has(error.code)) {
           if (error.code !== "lease-lost" && error.code !== "not-found") tell(error);
-          await releaseQuietly(tenure);
+          if (onRefused && (error.code === "conflict" || error.code === "internal")) onRefused(error);
+          else {
+            if (error.code === "conflict" || error.code === "internal") pauseLooking();
+            await releaseQuietly(tenure);
+          }
           return undefined;
         }
         tell(error);
-        if (stopped || !(await tenure.recheck())) return undefined;
+        if (stopped) {
+          await releaseQuietly(tenure);
+          return undefined;
+        }
+        if (!(await tenure.recheck())) return undefined;
         await pause(timings.leaseRenewMs / 4);
       }
     }
@@ -375,6 +429,8 @@ function abortOf(signal: AbortSignal): Promise<void> {
 }
 
 const LONGEST = 1_024;
+/** Polls. */
+const LONGEST_PAUSE = 64;
 
 /** A failure names its cause, whatever was thrown. */
 function causeOf(thrown: unknown): string {

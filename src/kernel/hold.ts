@@ -40,6 +40,16 @@ export function holdIfFree(locks: Locks | undefined, name: string): Promise<Rele
   });
 }
 
+/** Whether nobody holds it. A service that does not say so says no. */
+export async function isFree(locks: Locks | undefined, name: string): Promise<boolean> {
+  try {
+    const known = await locks?.query();
+    return known?.held?.every((lock) => lock.name !== name) === true;
+  } catch {
+    return false;
+  }
+}
+
 /** A service that throws at once, too, has answered. */
 async function ask(request: () => Promise<unknown>): Promise<void> {
   await request();

@@ -24,8 +24,8 @@ export interface HostParts {
   startLoop(): Loop | undefined;
   /** What runs here. */
   work(): HostWork;
-  /** Another boot: whatever named the last one must be written again. */
-  onBoot(): void;
+  /** Another boot: whatever named the last one must be written again. `isReady` once its lock is held, or known to be out of reach. */
+  onBoot(isReady: boolean): void;
   onFault(error: unknown): void;
 }
 
@@ -68,7 +68,7 @@ export function startHost(parts: HostParts): HostLife {
     if (over || away || identity.bootId !== bootId) return;
     identity = { ...identity, locked: identity.locked || locked };
     loop = parts.startLoop();
-    parts.onBoot();
+    parts.onBoot(true);
   }
 
   /** Held until `letGo`. A lock that comes late is taken all the same. */
@@ -124,6 +124,7 @@ export function startHost(parts: HostParts): HostLife {
     identity = { hostId, bootId: parts.newBootId(), locked: false };
     const freed = corridor.run(freeHost, { bootId: old, self: true }).catch(parts.onFault);
     booted = freed.then(boot).catch(parts.onFault);
+    parts.onBoot(false);
   }
 
   /** A worker that is frozen in a transaction would keep its tables from every other tab for a minute. */

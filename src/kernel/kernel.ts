@@ -17,6 +17,7 @@ import { runtimeMethods } from "../stores/runtime.js";
 import { SCHEMA, TABLES } from "../stores/schema.js";
 import { authSnapshotMethods } from "./auth-snapshot.js";
 import { createEmitter, type KernelEvents } from "./emitter.js";
+import { isFree } from "./hold.js";
 import { type HostWork, startHost } from "./host.js";
 import { channelName, createIds, type Random } from "./ids.js";
 import { createOAuthFlows, type OAuthFlows } from "./oauth-flows.js";
@@ -28,6 +29,7 @@ import { createRunner } from "./runner.js";
 import type { RuntimeStore } from "./runtime-store.js";
 import { type Secrets, secretMethods } from "./secrets.js";
 import type { SessionOptions, SessionRuntime } from "./session.js";
+import { type KernelSessions, sessionArchive } from "./session-archive.js";
 import { createSessions } from "./sessions.js";
 import { type StartRequest, startProcess } from "./start.js";
 import { type KernelStatus, readStatus } from "./status.js";
@@ -49,6 +51,8 @@ export interface Kernel extends AsyncDisposable {
   process(processId: string): ProcessHandle;
   /** Opens or makes a session; its runtime's state is stored when this resolves. */
   session(sessionId: string, options?: SessionOptions): Promise<SessionRuntime>;
+  /** Those of the database: to list, read, export, import and delete. */
+  readonly sessions: KernelSessions;
   /** What was granted, not what was asked for. */
   status(): Promise<KernelStatus>;
   /** Returns the unsubscribe. */
@@ -165,9 +169,10 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
   const sessions = createSessions({
     ...parts,
     notices,
+    hostId,
     runsTurns: loopKind !== "off",
     host: () => host.identity,
-    uuid: ids.uuid,
+    isDead: (bootId) => isFree(locks, platform.lockName(databaseId, bootId)),
     newOrderedId: ids.processId,
     emit: (event) => emitter.emit("session", event),
     fault,
@@ -281,6 +286,7 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
     },
     process: (processId) => processHandle(handleParts, checkId("processId", processId, limits.idLength)),
     session: sessions.open,
+    sessions: sessionArchive(corridor, limits),
     async status() {
       await host.booted;
       const loop = host.loop?.kind ?? loopKind;

@@ -1,3 +1,5 @@
+import { sha256 } from "@noble/hashes/sha2.js";
+import { bytesToHex, utf8ToBytes } from "@noble/hashes/utils.js";
 import { HoldfastError } from "../domain/errors.js";
 import { type InputOutcome, isTerminal, type StoredInputState } from "../domain/input.js";
 import type { JsonValue } from "../domain/json.js";
@@ -12,10 +14,10 @@ import type { SessionRuntime } from "./session.js";
 import type { Watch } from "./watch.js";
 
 /**
- * A process that is a turn of a session: its input goes the way of all inputs, and the process ends when that does. The input's
- * idempotency key is the process's id, so a later owner finds the same one.
+ * A process that is a turn of a session: its input goes the way of all inputs, and the process ends when that does. The input's id
+ * comes from the process's, so a later owner finds the same one, for as long as the input is kept.
  *
- * `input` is a submission, or a text, which is a prompt. The result is `{ inputId, runId?, outcome }`.
+ * `input` is a submission, or a text, which is a prompt; it is stored as a durable one. The result is `{ inputId, runId?, outcome }`.
  */
 export async function runSessionTurn(
   parts: { corridor: Corridor; watch: Watch },
@@ -28,12 +30,16 @@ export async function runSessionTurn(
   const { input } = record;
   if (input.type !== "session_turn") throw new HoldfastError("internal", `process "${record.id}" is no turn of a session`);
   const runtimeId = runtimeIdOf(input.sessionId);
-  const outcome = await session.submit({
-    ...(typeof input.input === "string" ? { inputType: "prompt", text: input.input } : (input.input as object)),
-    idempotencyKey: `process:${record.id}`,
-  } as InputSubmission);
-  if (outcome.outcome === "rejected") throw new HoldfastError("invalid", `the input was rejected: ${outcome.reason}`);
-  const inputId = outcome.outcome === "accepted" ? outcome.inputId : outcome.existingId;
+  const given = typeof input.input === "string" ? { inputType: "prompt", text: input.input } : (input.input as object);
+  const ownId = inputIdOf(record.id);
+  const known = await corridor.query(["inputs"], (reader) => loadInput(reader, runtimeId, ownId));
+  const inputId = known ? ownId : await admit({ ...given, inputId: ownId, durability: "durable" } as InputSubmission);
+
+  async function admit(submission: InputSubmission): Promise<string> {
+    const outcome = await session.submit(submission);
+    if (outcome.outcome === "rejected") throw new HoldfastError("invalid", `the input was rejected: ${outcome.reason}`);
+    return outcome.outcome === "accepted" ? outcome.inputId : outcome.existingId;
+  }
 
   const read = async (): Promise<{ record: StoredInputState | undefined } | undefined> => {
     const found = await corridor.query(["runtimes", "inputs"], async (reader) => ({
@@ -42,7 +48,7 @@ export async function runSessionTurn(
     }));
     if (found.runtime?.incarnation !== incarnation || found.runtime.state === undefined)
       throw new HoldfastError("not-found", `the session "${input.sessionId}" was deleted`);
-    // An ephemeral one is gone when it has ended.
+    // A deduplicated one may stand for an ephemeral input, which is gone when it has ended.
     if (!found.row) return { record: undefined };
     return isTerminal(found.row.record.currentState) ? { record: found.row.record } : undefined;
   };
@@ -56,6 +62,11 @@ export async function runSessionTurn(
   const end = last?.terminalOutcome;
   if (end?.outcomeType === "abandoned") throw endOf(end, signal);
   return { inputId, ...(last?.lastRunId !== undefined && { runId: last.lastRunId }), outcome: (end ?? null) as JsonValue };
+}
+
+/** Short enough for any limit on ids that a UUID keeps. */
+function inputIdOf(processId: string): string {
+  return `process-${bytesToHex(sha256(utf8ToBytes(processId))).slice(0, 28)}`;
 }
 
 function isCancel(signal: AbortSignal): boolean {

@@ -6,12 +6,18 @@ import { checkPolicyDecision } from "../domain/input-record.js";
 import { checkOpsOptions, type OpsOptions } from "../domain/ops.js";
 import type { Message, RuntimeState } from "../domain/session.js";
 import type { Limits } from "../domain/time.js";
-import { type AcceptInput, type AcceptOutcome, acceptInput } from "../stores/admission.js";
+import { type AcceptInput, type AcceptOutcome, acceptInput, cancelInput } from "../stores/admission.js";
 import type { Corridor } from "../stores/command.js";
 import type { Host } from "../stores/leases.rules.js";
 import { builtInPolicy, startsRun } from "../stores/policy.rules.js";
 import { loadRow } from "../stores/schema.js";
-import type { RecoveryReport, SessionRef } from "../stores/session-draft.js";
+import {
+  type Attendance,
+  checkRuntime,
+  type InputHappening,
+  type RecoveryReport,
+  type SessionRef,
+} from "../stores/session-draft.js";
 import { type ChangeRuntime, changeRuntime, type RuntimeChange } from "../stores/sessions.js";
 import { type InputSubmission, type PreparedInput, prepareSubmission } from "../stores/submission.js";
 import type { OpsRegistry } from "./ops-registry.js";
@@ -50,6 +56,11 @@ export interface SessionRuntime extends AsyncDisposable {
    * destroyed, `conflict` for an input id that is known; nothing is stored then.
    */
   submit(input: InputSubmission): Promise<AcceptOutcome>;
+  /**
+   * Takes an input back: one that waits is abandoned at once, a turn that runs with it is ended, and what ran beside it waits again. Of one
+   * that has ended, or is not known, nothing changes.
+   */
+  cancel(inputId: string): Promise<void>;
   /** Attaches: this tab runs turns from now on, if no other does. Of several handlers the last one runs. Returns what takes it off. */
   onTurn(handler: TurnHandler): () => void;
   /** The stored ones, from `after` messages on (default 0). */
@@ -77,6 +88,7 @@ export interface Seat {
   readonly transcript: Transcript;
   readonly ops: OpsRegistry;
   readonly hasHandler: boolean;
+  readonly attendance: Attendance;
   readonly state: RuntimeState;
   learn(state: RuntimeState): void;
   listen(listener: (change: SessionChange) => void): () => void;
@@ -94,7 +106,7 @@ export interface SessionParts {
   host(): Host;
   newInputId(): string;
   newTicket(): string;
-  happened(code: string, inputId: string): void;
+  happened(happenings: readonly InputHappening[]): void;
 }
 
 export function openRuntime(parts: SessionParts): SessionRuntime {
@@ -117,8 +129,9 @@ export function openRuntime(parts: SessionParts): SessionRuntime {
 
   async function change(command: ChangeRuntime["command"]): Promise<RuntimeChange> {
     open();
-    const changed = await corridor.run(changeRuntime, { ...ref, command });
+    const changed = await corridor.run(changeRuntime, { ...ref, command, attendance: seat.attendance });
     seat.learn(changed.state);
+    parts.happened(changed.happened);
     return changed;
   }
 
@@ -139,13 +152,17 @@ export function openRuntime(parts: SessionParts): SessionRuntime {
         inputId,
         ticket: parts.newTicket(),
         ...policyFor(prepared, options),
-        bootId: parts.host().bootId,
+        hostId: parts.host().hostId,
       };
       const size = JSON.stringify(prepared.persisted).length + prepared.blobs.reduce((sum, { bytes }) => sum + bytes.length, 0);
       const { outcome, happened, state } = await corridor.run(acceptInput, command, { size });
       seat.learn(state);
-      for (const { code, inputId: of } of happened) parts.happened(code, of);
+      parts.happened(happened);
       return outcome;
+    },
+    async cancel(inputId) {
+      open();
+      await corridor.run(cancelInput, { ...ref, inputId: checkId("inputId", inputId, limits.idLength) });
     },
     onTurn(handler) {
       open();
@@ -161,7 +178,10 @@ export function openRuntime(parts: SessionParts): SessionRuntime {
     async blob(hash) {
       open();
       const name = checkId("hash", hash, limits.idLength);
-      return (await corridor.query(["blobs"], (reader) => loadRow(reader, "blobs", [runtimeId, name])))?.bytes;
+      return await corridor.query(["runtimes", "blobs"], async (reader) => {
+        checkRuntime(await loadRow(reader, "runtimes", runtimeId), ref);
+        return (await loadRow(reader, "blobs", [runtimeId, name]))?.bytes;
+      });
     },
     subscribe(listener) {
       open();

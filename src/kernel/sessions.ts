@@ -4,10 +4,11 @@ import type { Limits, Timings } from "../domain/time.js";
 import type { Clock } from "../ports/clock.js";
 import type { Notices } from "../ports/notices.js";
 import type { Corridor } from "../stores/command.js";
+import { freeHost } from "../stores/leases.js";
 import type { Host } from "../stores/leases.rules.js";
 import { loadRow } from "../stores/schema.js";
-import type { SessionRef } from "../stores/session-draft.js";
-import { type Attendance, attendSession, leaveSession, type OpenedSession, openSession } from "../stores/sessions.js";
+import { type Attendance, deletedSession, type InputHappening, type SessionRef } from "../stores/session-draft.js";
+import { attendSession, leaveSession, type OpenedSession, openSession } from "../stores/sessions.js";
 import { createExecutor, type Executor } from "./executor.js";
 import { createOpsRegistry } from "./ops-registry.js";
 import type { Fault } from "./page.js";
@@ -39,7 +40,7 @@ export interface Sessions {
   /** Runs end where they stand, nothing is written. */
   endAll(reason: HoldfastError): void;
   /** The host is another boot now: what is open is attended anew. */
-  onBoot(): void;
+  onBoot(isReady: boolean): void;
 }
 
 export interface SessionsParts {
@@ -52,8 +53,10 @@ export interface SessionsParts {
   readonly tenures: Tenures;
   /** Where the loop is off, turns are run by nobody here. */
   readonly runsTurns: boolean;
+  readonly hostId: string;
   host(): Host;
-  uuid(): string;
+  /** Its host's Web Lock is free. */
+  isDead(bootId: string): Promise<boolean>;
   newOrderedId(): string;
   newNonce(): string;
   emit(event: SessionEvent): void;
@@ -67,12 +70,16 @@ interface Place extends Seat {
   readonly handlers: TurnHandler[];
   executor: Executor | undefined;
   attend(): Promise<void>;
+  /** Its session was deleted, perhaps in another tab. */
+  vanish(): void;
   close(): void;
 }
 
 export function createSessions(parts: SessionsParts): Sessions {
   const { corridor, notices, limits, timings } = parts;
   const places = new Map<string, Place>();
+  /** Of every executor here: one that comes after another takes up its lease as its own. */
+  const ownerId = `${parts.hostId}:${parts.newNonce().slice(0, 12)}`;
   let closing: HoldfastError | undefined;
   /** The host's lock is held, if there are locks: a lease that is claimed before says nothing of its owner's life. */
   let isBooted = false;
@@ -87,6 +94,7 @@ export function createSessions(parts: SessionsParts): Sessions {
     const id = checkSessionId("sessionId", sessionId, limits.idLength);
     const options = checkSessionOptions(given, limits);
     const runtimeId = runtimeIdOf(id);
+    await freeIfDead(runtimeId);
     const attendance = attendanceOf(places.get(runtimeId));
     const { quarantine } = options;
     const opened = await corridor.run(openSession, { runtimeId, sessionId: id, quarantine, attendance });
@@ -95,7 +103,7 @@ export function createSessions(parts: SessionsParts): Sessions {
       parts.fault({ area: "session", code: "read-failed", message: `input "${inputId}" was set aside: ${reason}` });
     let place = places.get(runtimeId);
     if (place?.ref.incarnation !== incarnation) {
-      place?.close();
+      place?.vanish();
       place = takePlace(id, { runtimeId, incarnation }, options);
       places.set(runtimeId, place);
     }
@@ -104,6 +112,13 @@ export function createSessions(parts: SessionsParts): Sessions {
     // Another boot, or its lock was granted, while this was under way.
     if (attendance.host !== parts.host()) void place.attend();
     return runtimeFor(place, options, { recovery, quarantined });
+  }
+
+  /** What a crashed tab left is taken up at once, without waiting for a loop to find it dead. */
+  async function freeIfDead(runtimeId: string): Promise<void> {
+    const lease = await corridor.query(["leases"], (reader) => loadRow(reader, "leases", runtimeId));
+    if (lease?.locked !== 1 || lease.bootId === undefined || lease.bootId === parts.host().bootId) return;
+    if (await parts.isDead(lease.bootId)) await corridor.run(freeHost, { bootId: lease.bootId });
   }
 
   function runtimeFor(
@@ -122,15 +137,16 @@ export function createSessions(parts: SessionsParts): Sessions {
       host: parts.host,
       newInputId: parts.newOrderedId,
       newTicket: parts.newNonce,
-      happened: (code, inputId) => parts.emit({ sessionId, code, inputId }),
+      happened: (happenings) => tellHappened(sessionId, happenings),
     });
   }
 
   function takePlace(sessionId: string, ref: SessionRef, options: CheckedSessionOptions): Place {
     const { runtimeId } = ref;
-    const transcript = createTranscript(corridor, runtimeId);
+    const transcript = createTranscript(corridor, ref);
     const listeners = new Set<(change: SessionChange) => void>();
     let state: RuntimeState = "idle";
+    let isGone = false;
     const ops = createOpsRegistry({
       ...parts,
       ...ref,
@@ -140,15 +156,19 @@ export function createSessions(parts: SessionsParts): Sessions {
     });
 
     function startExecutor(): void {
-      if (!parts.runsTurns || !isBooted || closing || place.executor || place.handlers.length === 0) return;
+      if (!parts.runsTurns || !isBooted || closing || isGone || place.executor || place.handlers.length === 0) return;
       place.executor = createExecutor({
         ...parts,
         ref,
         transcript,
-        ownerId: `${parts.host().hostId}:${parts.newNonce().slice(0, 12)}`,
+        ownerId,
         handler: () => place.handlers.at(-1),
         newRunId: parts.newOrderedId,
-        happened: (code, runId, error) => parts.emit({ sessionId, code, runId, ...(error !== undefined && { error }) }),
+        happened(code, runId, more = {}) {
+          parts.emit({ sessionId, code, runId, ...(more.error !== undefined && { error: more.error }) });
+          tellHappened(sessionId, more.inputs ?? [], runId);
+        },
+        gone: () => place.vanish(),
       });
       place.executor.poke();
     }
@@ -186,7 +206,8 @@ export function createSessions(parts: SessionsParts): Sessions {
     async function refresh(): Promise<void> {
       try {
         const row = await corridor.query(["runtimes"], (reader) => loadRow(reader, "runtimes", runtimeId));
-        if (row?.state !== undefined && row.incarnation === ref.incarnation) place.learn(row.state);
+        if (row?.state === undefined || row.incarnation !== ref.incarnation) place.vanish();
+        else place.learn(row.state);
       } catch {
         // The next notice, or the next call, tells it.
       }
@@ -204,6 +225,9 @@ export function createSessions(parts: SessionsParts): Sessions {
       get state() {
         return state;
       },
+      get attendance() {
+        return attendanceOf(place);
+      },
       get hasHandler() {
         return parts.runsTurns && place.handlers.length > 0;
       },
@@ -218,6 +242,7 @@ export function createSessions(parts: SessionsParts): Sessions {
         return () => listeners.delete(own);
       },
       attach(handler) {
+        if (isGone) throw deletedSession(ref);
         // One function may be attached twice: each is taken off alone.
         const own: TurnHandler = (turn) => handler(turn);
         const wasAlone = place.handlers.length === 0;
@@ -235,17 +260,28 @@ export function createSessions(parts: SessionsParts): Sessions {
         if (closing) return;
         startExecutor();
         try {
-          await corridor.run(attendSession, { ...ref, attendance: attendanceOf(place) });
+          await corridor.run(attendSession, { ...ref, attendance: place.attendance });
         } catch (error) {
           tell(error);
         }
       },
       async leave() {
         if (--place.uses > 0) return;
-        places.delete(runtimeId);
-        await stopExecutor();
+        // After a deletion another may have its place, and its attachment.
+        const isHere = places.get(runtimeId) === place;
+        if (isHere) places.delete(runtimeId);
+        // Asked for at once: whoever opens it again after this is attended after this.
+        const left = isHere && corridor.run(leaveSession, { runtimeId, bootId: parts.host().bootId }).catch(tell);
+        await stopExecutor().catch(tell);
         place.close();
-        await corridor.run(leaveSession, { runtimeId, bootId: parts.host().bootId });
+        await left;
+      },
+      vanish() {
+        isGone = true;
+        if (places.get(runtimeId) === place) places.delete(runtimeId);
+        stopListening();
+        // It finds out by itself, and what runs is told why it ends.
+        place.executor?.poke();
       },
       close() {
         stopListening();
@@ -255,6 +291,10 @@ export function createSessions(parts: SessionsParts): Sessions {
       },
     };
     return place;
+  }
+
+  function tellHappened(sessionId: string, happenings: readonly InputHappening[], runId?: string): void {
+    for (const { code, inputId } of happenings) parts.emit({ sessionId, code, inputId, ...(runId !== undefined && { runId }) });
   }
 
   function tell(thrown: unknown): void {
@@ -284,8 +324,8 @@ export function createSessions(parts: SessionsParts): Sessions {
         if (closing) place.close();
       }
     },
-    onBoot() {
-      isBooted = true;
+    onBoot(isReady) {
+      isBooted = isReady;
       for (const place of places.values()) void place.attend();
     },
   };

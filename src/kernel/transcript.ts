@@ -2,6 +2,7 @@ import type { Message } from "../domain/session.js";
 import { parseSnapshot } from "../domain/snapshot.js";
 import type { Corridor } from "../stores/command.js";
 import { loadRow, loadRows } from "../stores/schema.js";
+import { checkRuntime, type SessionRef } from "../stores/session-draft.js";
 import { chainDigest } from "../stores/transcript.rules.js";
 
 /**
@@ -9,7 +10,7 @@ import { chainDigest } from "../stores/transcript.rules.js";
  * tells whether what is here is the beginning of what is stored: then only the new rows are read.
  */
 export interface Transcript {
-  /** What is stored now. The messages are frozen and shared: never handed out to be changed. */
+  /** What is stored now; rejects `not-found` once the session is deleted. The messages are frozen and shared: never handed out to be changed. */
   read(): Promise<readonly Message[]>;
   /** These follow what was read last, and are stored. */
   extend(from: { messageCount: number; digest: string }, messages: readonly Message[], digest: string): void;
@@ -22,22 +23,24 @@ interface Known {
 
 const NOTHING: Known = { messages: [], digest: "" };
 
-export function createTranscript(corridor: Corridor, runtimeId: string): Transcript {
+export function createTranscript(corridor: Corridor, ref: SessionRef): Transcript {
+  const { runtimeId } = ref;
   let known = NOTHING;
 
   /** Everything from `from`, and what it is to lead to, in one transaction. */
   async function readRows(from: number) {
     return await corridor.query(["runtimes", "snapshots", "messages"], async (reader) => {
-      const [runtime, snapshot] = await Promise.all([
+      const [stored, snapshot] = await Promise.all([
         loadRow(reader, "runtimes", runtimeId),
         loadRow(reader, "snapshots", runtimeId),
       ]);
+      const runtime = checkRuntime(stored, ref);
       if (snapshot) return { whole: snapshot.bytes, digest: "", rows: [] };
-      const count = runtime?.messageCount ?? 0;
+      const count = runtime.messageCount;
       if (count < from) return { digest: "replaced", rows: [] };
       const bound = from === 0 ? {} : { after: [runtimeId, from - 1] };
       const rows = count === from ? [] : await loadRows(reader, "messages", { prefix: [runtimeId], ...bound });
-      return { digest: runtime?.digest ?? "", rows: rows.map(({ message }) => message) };
+      return { digest: runtime.digest, rows: rows.map(({ message }) => message) };
     });
   }
 

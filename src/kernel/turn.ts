@@ -64,14 +64,12 @@ export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef,
   const { run, inputs } = began;
   const stored = await transcript.read();
   let base = { messageCount: began.messageCount, digest: began.digest };
-  const said = inputs.filter(
-    ({ record: { persistedInput, policy }, transcribed }) =>
-      !transcribed && persistedInput && isTranscriptEligible(persistedInput) && policy?.decision.recordTranscript !== false,
-  );
-  let unsaid: readonly string[] = said.map(({ record }) => record.inputId);
-  let appended: Message[] = said.map(({ record }) =>
-    deepFreeze(messageOf(record.inputId, record.persistedInput as NonNullable<typeof record.persistedInput>)),
-  );
+  // A checkpoint of an earlier attempt may have stored them; what the transcript shows is what counts.
+  const said = new Set(stored.map(({ inputId }) => inputId));
+  let appended: Message[] = inputs.flatMap(({ inputId, persistedInput, policy }) => {
+    const isShown = persistedInput && isTranscriptEligible(persistedInput) && policy?.decision.recordTranscript !== false;
+    return isShown && !said.has(inputId) ? [deepFreeze(messageOf(inputId, persistedInput))] : [];
+  });
   let isOpen = true;
   let writing: Promise<void> = Promise.resolve();
   const steps = new Map<string, Promise<JsonValue>>();
@@ -88,7 +86,7 @@ export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef,
 
   function pendingNow(): Appended {
     const messages = [...appended];
-    return { base, messages, digest: chainDigest(base.digest, messages), transcribed: unsaid };
+    return { base, messages, digest: chainDigest(base.digest, messages) };
   }
 
   /** One after another: each stands on what the one before it stored. */
@@ -109,7 +107,6 @@ export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef,
     transcript.extend(base, messages, digest);
     base = { messageCount: base.messageCount + messages.length, digest };
     appended = appended.slice(messages.length);
-    unsaid = [];
   }
 
   async function runStep(key: string, run: (step: StepRun) => unknown): Promise<JsonValue> {
@@ -127,11 +124,11 @@ export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef,
 
   const overError = () =>
     tenure.over ?? new HoldfastError("lease-lost", `the turn of run "${run.runId}" is over`, { details: { runId: run.runId } });
-  const attempt = Math.max(...inputs.map(({ record }) => record.attemptCount));
+  const attempt = Math.max(...inputs.map(({ attemptCount }) => attemptCount));
   const turn: Turn = {
     runId: run.runId,
     attempt,
-    inputs: inputs.map(({ record }) => structuredClone(record)),
+    inputs: structuredClone(inputs) as StoredInputState[],
     messages: Object.freeze([...stored, ...appended]),
     signal,
     async step<T extends JsonValue>(key: string, run: (step: StepRun) => Promise<T> | T) {

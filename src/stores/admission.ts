@@ -5,10 +5,10 @@ import type { Reader } from "../ports/storage.js";
 import { accept, type Command, refuse } from "./command.js";
 import { loadInput, loadInputKeys, loadLiveInputs } from "./input-rows.js";
 import { abandoned, admitted, coalesced, findSuperseded, isIdle, superseded } from "./inputs.rules.js";
-import { isConsumedOnAccept, semanticsOf } from "./policy.rules.js";
+import { semanticsOf } from "./policy.rules.js";
 import { acceptsInput, notReady } from "./runtime-state.rules.js";
 import { type InputKeyRow, type InputRow, loadRow, loadRows, ROW_VERSION, type RuntimeRow } from "./schema.js";
-import { checkRuntime, draftOf, type SessionRef } from "./session-draft.js";
+import { checkRuntime, draftOf, type InputHappening, type SessionRef } from "./session-draft.js";
 import type { Blob, Rejection } from "./submission.js";
 
 /** What became of a submission. */
@@ -19,12 +19,6 @@ export type AcceptOutcome =
   | { outcome: "deduplicated"; inputId: string; existingId: string }
   /** It is no input that a session takes; nothing is stored. */
   | { outcome: "rejected"; reason: string };
-
-/** Something that happened to an input, told by the kernel that did it. */
-export interface InputHappening {
-  readonly code: `input.${"accepted" | "deduplicated" | "queued" | "superseded" | "coalesced" | "consumed"}`;
-  readonly inputId: string;
-}
 
 export interface AcceptInput extends SessionRef {
   readonly inputId: string;
@@ -41,8 +35,8 @@ export interface AcceptInput extends SessionRef {
   readonly policy: { readonly idle: PolicyDecision; readonly busy: PolicyDecision };
   /** It begins a run by itself. */
   readonly starts: boolean;
-  /** Whose tab it is, for an ephemeral one. */
-  readonly bootId: string;
+  /** Who submits it, for an ephemeral one. */
+  readonly hostId: string;
 }
 
 interface AcceptState {
@@ -90,14 +84,18 @@ async function loadAccept(reader: Reader, input: AcceptInput): Promise<AcceptSta
 export const acceptInput: Command<
   AcceptInput,
   AcceptState,
-  { outcome: AcceptOutcome; happened: InputHappening[]; state: RuntimeState }
+  { outcome: AcceptOutcome; happened: readonly InputHappening[]; state: RuntimeState }
 > = {
-  tables: ["runtimes", "inputs", "inputKeys", "blobs"],
+  tables: ["runtimes", "inputs", "inputKeys", "blobs", "turnSteps"],
   load: loadAccept,
   decide(state, input, nowMs) {
     const { runtimeId, inputId } = input;
     const runtime = checkRuntime(state.runtime, input);
-    const reply = (outcome: AcceptOutcome, happened: InputHappening[] = []) => ({ outcome, happened, state: runtime.state });
+    const reply = (outcome: AcceptOutcome, happened: readonly InputHappening[] = []) => ({
+      outcome,
+      happened,
+      state: runtime.state,
+    });
     const accepted: AcceptOutcome = { outcome: "accepted", inputId };
     if (state.existing?.ticket === input.ticket) return accept(reply(accepted));
     if (!acceptsInput(runtime.state)) return refuse(notReady(runtime.state, "an input"));
@@ -127,20 +125,18 @@ export const acceptInput: Command<
       endedKeys: runtime.endedKeys - droppedKeys.size,
     });
     const row = admitted(rowOf(input, decision, rank, nowMs), nowMs);
-    const happened: InputHappening[] = [{ code: "input.accepted", inputId }];
     const replaces = decision.queueMode === "coalesce" || decision.queueMode === "supersede";
     const old = replaces && input.supersessionKey !== undefined && findSuperseded(state.live, input.kind, input.supersessionKey);
     if (old) {
       const isAggregate = decision.queueMode === "coalesce";
       draft.put(isAggregate ? coalesced(old, inputId, nowMs) : superseded(old, inputId, nowMs));
-      happened.push({ code: isAggregate ? "input.coalesced" : "input.superseded", inputId: old.inputId });
     }
     draft.put(row);
-    happened.push({ code: isConsumedOnAccept(decision) ? "input.consumed" : "input.queued", inputId });
     for (const { hash, bytes } of input.blobs) draft.write({ table: "blobs", put: { v: ROW_VERSION, runtimeId, hash, bytes } });
-    return draft.done(reply(accepted, happened));
+    return draft.done(reply(accepted, [{ code: "input.accepted", inputId }, ...draft.happened]));
   },
-  repeatable: () => true,
+  // An ephemeral one may have run, and be gone, before anybody looks for its ticket.
+  repeatable: ({ durability }) => durability !== "ephemeral",
 };
 
 function rowOf(input: AcceptInput, decision: PolicyDecision, rank: number, nowMs: number): InputRow {
@@ -152,7 +148,7 @@ function rowOf(input: AcceptInput, decision: PolicyDecision, rank: number, nowMs
     rank,
     starts: input.starts ? 1 : 0,
     ticket: input.ticket,
-    ...(durability === "ephemeral" && { bootId: input.bootId }),
+    ...(durability === "ephemeral" && { hostId: input.hostId }),
     record: {
       inputId,
       currentState: "accepted",
@@ -176,7 +172,7 @@ export const cancelInput: Command<
   { runtime: RuntimeRow | undefined; row: InputRow | undefined; keys: readonly InputKeyRow[] },
   void
 > = {
-  tables: ["runtimes", "inputs", "inputKeys"],
+  tables: ["runtimes", "inputs", "inputKeys", "turnSteps"],
   async load(reader, { runtimeId, inputId }) {
     const [runtime, row] = await Promise.all([loadRow(reader, "runtimes", runtimeId), loadInput(reader, runtimeId, inputId)]);
     return { runtime, row, keys: await loadInputKeys(reader, runtimeId, [row?.record]) };

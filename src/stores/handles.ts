@@ -70,7 +70,7 @@ export const transferHandleGrants: Command<
   },
 };
 
-interface Revoked {
+export interface Revoked {
   grants: GrantRow[];
   /** Each process that loses a grant, with the sessions that keep one. */
   processes: { process: ProcessRow | undefined; keptBy: string[] }[];

@@ -12,6 +12,8 @@ const LAST_RANK = Number.MAX_SAFE_INTEGER;
 export interface InputChange {
   readonly before?: InputRow | undefined;
   readonly after?: InputRow | undefined;
+  /** Its idempotency key does not stand for it any more: retention let go of it. */
+  readonly keyless?: boolean;
 }
 
 export interface InputWrites {
@@ -33,9 +35,9 @@ export function inputWrites(changes: readonly InputChange[], stored: readonly In
     const key = was?.record.idempotencyKey;
     if (was && key !== undefined && keys.get(key)?.inputId === was.inputId && (!after || keyOf(after) !== key)) keys.delete(key);
   }
-  for (const { after } of changes) {
+  for (const { after, keyless } of changes) {
     const key = after && keyOf(after);
-    if (!after || key === undefined) continue;
+    if (!after || key === undefined || keyless) continue;
     const holder = keys.get(key);
     if (!holder || holder.inputId === after.inputId) keys.set(key, keyRow(after, key));
   }
@@ -49,13 +51,13 @@ function keyOf({ record }: InputRow): string | undefined {
   return record.durability === "ephemeral" && isTerminal(record.currentState) ? undefined : record.idempotencyKey;
 }
 
-function keyRow({ runtimeId, inputId, record, rank = LAST_RANK }: InputRow, idempotencyKey: string): InputKeyRow {
+function keyRow({ runtimeId, inputId, record }: InputRow, idempotencyKey: string): InputKeyRow {
   return {
     v: ROW_VERSION,
     runtimeId,
     idempotencyKey,
     inputId,
-    ...(isTerminal(record.currentState) && { endedAtMs: record.updatedAtMs, endedRank: rank }),
+    ...(isTerminal(record.currentState) && { endedAtMs: record.updatedAtMs, endedRank: record.createdAtMs }),
   };
 }
 

@@ -67,12 +67,16 @@ export function admitted(row: InputRow, nowMs: number): InputRow {
     : moved(row, "admit", nowMs, "admitted");
 }
 
-export function staged(row: InputRow, run: { runId: string; workId: string }, nowMs: number): InputRow {
+export function staged(
+  row: InputRow,
+  run: { runId: string; workId: string; inputIds: readonly string[] },
+  nowMs: number,
+): InputRow {
   const next = moved(row, "stage", nowMs, "run started", {
     attemptCount: row.record.attemptCount + 1,
     lastRunId: run.runId,
   });
-  return { ...next, workId: run.workId };
+  return { ...next, workId: run.workId, workSize: run.inputIds.length };
 }
 
 export function superseded(row: InputRow, by: string, nowMs: number): InputRow {
@@ -87,9 +91,12 @@ export function coalesced(row: InputRow, into: string, nowMs: number): InputRow 
   });
 }
 
-export function abandoned(row: InputRow, reason: AbandonReason, nowMs: number): InputRow {
+/** `cause` is what the last straw was. */
+export function abandoned(row: InputRow, reason: AbandonReason, nowMs: number, cause?: string): InputRow {
   const text = typeof reason === "string" ? reason : "max_attempts_exhausted";
-  return moved(row, "abandon", nowMs, text, { terminalOutcome: { outcomeType: "abandoned", reason } });
+  return moved(row, "abandon", nowMs, cause === undefined ? text : `${text}: ${cause}`, {
+    terminalOutcome: { outcomeType: "abandoned", reason },
+  });
 }
 
 /** Applied, pending and consumed in one write: the receipt, the messages and this stand or fall together. */
@@ -103,7 +110,7 @@ export function consumed(row: InputRow, sequence: number, nowMs: number): InputR
 export function rolledBack(row: InputRow, cause: string, nowMs: number): InputRow {
   const { attemptCount, recoveryCount } = row.record;
   if (attemptCount - recoveryCount - (row.interruptions ?? 0) >= MOST_FAILURES)
-    return abandoned(row, { max_attempts_exhausted: { attempts: attemptCount } }, nowMs);
+    return abandoned(row, { max_attempts_exhausted: { attempts: attemptCount } }, nowMs, cause);
   const { lastRunId: _, ...record } = row.record;
   const { crashes: __, ...rest } = row;
   return moved({ ...rest, record }, "rollback", nowMs, cause);
@@ -120,7 +127,7 @@ function crashed(row: InputRow, nowMs: number): InputRow {
   const crashes = (row.crashes ?? 0) + 1;
   const counted = { ...row, crashes, record: { ...row.record, recoveryCount } };
   return crashes >= MOST_CRASHES
-    ? abandoned(counted, { max_attempts_exhausted: { attempts: row.record.attemptCount } }, nowMs)
+    ? abandoned(counted, { max_attempts_exhausted: { attempts: row.record.attemptCount } }, nowMs, "its owners died")
     : moved(counted, "rollback", nowMs, "recovered from a crash");
 }
 
@@ -137,13 +144,15 @@ export function recovered(row: InputRow, found: Found, nowMs: number): InputRow 
     case "accepted":
       return admitted(row, nowMs);
     case "staged":
+      if (row.cancelRequested) return abandoned(row, "cancelled", nowMs);
       return found.inOrder ? interrupted(row, nowMs) : crashed(row, nowMs);
     case "applied":
     case "applied_pending_consumption": {
       if (found.hasReceipt)
         return moved(row, "complete", nowMs, "its receipt is stored", { terminalOutcome: { outcomeType: "consumed" } });
       const { terminalOutcome: _, ...record } = row.record;
-      return moved({ ...row, record }, "rollback", nowMs, "its receipt is missing");
+      const uncounted = { ...row, record, interruptions: (row.interruptions ?? 0) + 1 };
+      return moved(uncounted, "rollback", nowMs, "its receipt is missing");
     }
     default:
       return undefined;
@@ -195,22 +204,30 @@ function doesStart({ row, kind, decision }: Candidate): boolean {
 
 /**
  * The inputs of the next run, out of live rows in the order of their admission. The steer lane goes before the queue; an input that
- * never wakes anybody waits for one that does.
+ * never wakes anybody waits for one that does, unless no more will come (`isDraining`). What was staged together is tried again together:
+ * its steps are of exactly these inputs.
  */
-export function chooseBatch(rows: readonly InputRow[]): InputRow[] {
+export function chooseBatch(rows: readonly InputRow[], isDraining: boolean): InputRow[] {
   const queued = rows.map(candidateOf).filter((candidate) => candidate !== undefined);
-  if (!queued.some(doesStart)) return [];
+  if (!isDraining && !queued.some(doesStart)) return [];
   const steer = queued.filter(({ decision }) => laneOf(decision) === "steer");
   const lane = steer.length > 0 ? steer : queued;
-  const first = lane[0] as Candidate;
+  const [first] = lane;
   const batch: InputRow[] = [];
   for (const { row, kind, semantics } of lane) {
-    if (!isSameExecution(semantics, first.semantics)) break;
+    if (!first || !isSameExecution(semantics, first.semantics)) break;
     if (steer.length > 0 && semantics.boundary !== first.semantics.boundary) break;
+    if (row.workId !== first.row.workId) break;
     batch.push(row);
     if (steer.length === 0 && kind === "prompt") break;
   }
   return batch;
+}
+
+/** What the steps of these inputs are stored under, where exactly they were tried before. */
+export function workOf(batch: readonly InputRow[]): string | undefined {
+  const [first] = batch;
+  return first?.workSize === batch.length ? first.workId : undefined;
 }
 
 /** Whom a new input with this key replaces: the first that waits, the queue before the steer lane. */

@@ -1,6 +1,7 @@
 import { checkId, checkWhole, membersOf } from "../domain/check.js";
 import { HoldfastError } from "../domain/errors.js";
 import { checkLease, madeLength, type ProcessLease, type ProcessLeaseCompletion } from "../domain/lease.js";
+import { checkRuntimeId } from "../domain/session.js";
 import type { Limits } from "../domain/time.js";
 import type { Change } from "../ports/notices.js";
 import type { Reader, Row, Write } from "../ports/storage.js";
@@ -170,7 +171,8 @@ export interface LeaseMethods {
 export function leaseMethods(corridor: Corridor, limits: Limits, newNonce: () => string): LeaseMethods {
   return {
     async getLease(processId) {
-      const resource = checkId("processId", processId, limits.idLength);
+      // Also of a session's runtime: who runs its turns.
+      const resource = checkRuntimeId("processId", processId, limits.idLength);
       const row = await corridor.query(["leases"], async (reader, now) => {
         const stored = await loadRow(reader, "leases", resource);
         return isLive(stored, now()) ? stored : undefined;

@@ -142,7 +142,7 @@ async function loadOps(reader: Reader, { runtimeId }: OpsOwner): Promise<OpsStat
   }
 }
 
-async function readSnapshot(reader: Reader, runtimeId: string): Promise<PersistedOpsSnapshot | undefined> {
+export async function readSnapshot(reader: Reader, runtimeId: string): Promise<PersistedOpsSnapshot | undefined> {
   const row = await reader.get("ops", runtimeId);
   return row && decoded(row);
 }

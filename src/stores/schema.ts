@@ -215,18 +215,18 @@ export interface InputRow extends Row {
   readonly liveRank?: number;
   /** It begins a run by itself, however busy it was when it came. Absent in rows that a caller handed over. */
   readonly starts?: 0 | 1;
-  /** Its message is stored: it is not added again. */
-  readonly transcribed?: 1;
   /** Recoveries in a row without a checkpoint. */
   readonly crashes?: number;
   /** Stages that ended in order before the turn did: they are no failures. */
   readonly interruptions?: number;
+  /** What its steps are stored under, and how many inputs were staged with it: a retry runs exactly these. */
   readonly workId?: string;
+  readonly workSize?: number;
   readonly cancelRequested?: 1;
   /** Of the call that it came with. */
   readonly ticket?: string;
-  /** Of an ephemeral one: it lives as long as that tab has the session open. */
-  readonly bootId?: string;
+  /** Of an ephemeral one: it lives as long as that host has the session open. */
+  readonly hostId?: string;
 }
 
 /** Which input an idempotency key stands for. */
@@ -389,7 +389,7 @@ const COLUMNS: Readonly<Record<TableName, Readonly<Record<string, ColumnType | `
   },
   sessions: { sessionId: "string", runtimeId: "string", messageCount: "number", updatedAtMs: "number" },
   snapshots: { runtimeId: "string", bytes: "object" },
-  messages: { runtimeId: "string", position: "number", message: "object" },
+  messages: { runtimeId: "string", position: "number", message: "any" },
   inputs: {
     runtimeId: "string",
     inputId: "string",
@@ -399,8 +399,9 @@ const COLUMNS: Readonly<Record<TableName, Readonly<Record<string, ColumnType | `
     crashes: "number?",
     interruptions: "number?",
     workId: "string?",
+    workSize: "number?",
     ticket: "string?",
-    bootId: "string?",
+    hostId: "string?",
   },
   inputKeys: {
     runtimeId: "string",

@@ -1,12 +1,12 @@
-import { HoldfastError } from "../domain/errors.js";
+import { HoldfastError, isHoldfastError } from "../domain/errors.js";
 import { type AbandonReason, isTerminal } from "../domain/input.js";
 import type { Change } from "../ports/notices.js";
-import type { Reader, Write } from "../ports/storage.js";
+import type { Reader, Row, Write } from "../ports/storage.js";
 import { accept, type Decision } from "./command.js";
-import { loadInputKeys, loadLiveInputs } from "./input-rows.js";
-import { type InputChange, inputWrites } from "./input-rows.rules.js";
-import { abandoned, recovered } from "./inputs.rules.js";
-import { isLive, released } from "./leases.rules.js";
+import { loadInputKeys } from "./input-rows.js";
+import { type InputChange, inputWrites, readInput } from "./input-rows.rules.js";
+import { abandoned, corruption, recovered } from "./inputs.rules.js";
+import { type Host, isLive, released } from "./leases.rules.js";
 import { afterRun } from "./runtime-state.rules.js";
 import {
   type AttachmentRow,
@@ -30,11 +30,13 @@ export interface LiveRuntimeRow extends RuntimeRow {
   readonly sessionId: string;
 }
 
-export function checkRuntime(row: RuntimeRow | undefined, { runtimeId, incarnation }: SessionRef): LiveRuntimeRow {
-  if (row?.state === undefined || row.sessionId === undefined || row.incarnation !== incarnation) {
-    throw new HoldfastError("not-found", `the session of runtime "${runtimeId}" was deleted`, { details: { runtimeId } });
-  }
+export function checkRuntime(row: RuntimeRow | undefined, ref: SessionRef): LiveRuntimeRow {
+  if (row?.state === undefined || row.sessionId === undefined || row.incarnation !== ref.incarnation) throw deletedSession(ref);
   return row as LiveRuntimeRow;
+}
+
+export function deletedSession({ runtimeId }: SessionRef): HoldfastError {
+  return new HoldfastError("not-found", `the session of runtime "${runtimeId}" was deleted`, { details: { runtimeId } });
 }
 
 /** What lies around a session's inputs: enough to tell who may go on with it, and what a dead owner left. */
@@ -43,7 +45,7 @@ export interface Surroundings {
   readonly lease: LeaseRow | undefined;
   /** The lease's host said goodbye. */
   readonly farewell: boolean;
-  /** In the order of their admission. */
+  /** In the order of their admission; without those that cannot be read, which are told when the session is opened. */
   readonly live: readonly InputRow[];
   /** The idempotency keys that these have. */
   readonly keys: readonly InputKeyRow[];
@@ -52,14 +54,23 @@ export interface Surroundings {
   readonly attachments: readonly AttachmentRow[];
 }
 
-export const SURROUNDINGS = ["runtimes", "leases", "hosts", "inputs", "inputKeys", "receipts", "attachments"] as const;
+export const SURROUNDINGS = [
+  "runtimes",
+  "leases",
+  "hosts",
+  "inputs",
+  "inputKeys",
+  "receipts",
+  "attachments",
+  "turnSteps",
+] as const;
 
 /** `known` are the live rows, where they were read already. */
 export async function loadSurroundings(reader: Reader, runtimeId: string, known?: readonly InputRow[]): Promise<Surroundings> {
   const [runtime, lease, live, attachments] = await Promise.all([
     loadRow(reader, "runtimes", runtimeId),
     loadRow(reader, "leases", runtimeId),
-    known ?? loadLiveInputs(reader, runtimeId),
+    known ?? readLive(reader, runtimeId).then(({ live }) => live),
     reader.range("attachments", { prefix: [runtimeId] }),
   ]);
   const [farewell, keys] = await Promise.all([
@@ -87,8 +98,53 @@ export async function loadSurroundings(reader: Reader, runtimeId: string, known?
   };
 }
 
-export function isAttached({ expiresAtMs }: AttachmentRow, nowMs: number): boolean {
-  return expiresAtMs > nowMs;
+/** An input's row that nobody can go on with. */
+export interface BadInput {
+  readonly inputId: string;
+  readonly row: Row;
+  readonly error: HoldfastError;
+}
+
+/** The live rows, each read alone: one that cannot be read must not stop the others, nor hide which one it is. */
+export async function readLive(reader: Reader, runtimeId: string): Promise<{ live: InputRow[]; bad: BadInput[] }> {
+  const live: InputRow[] = [];
+  const bad: BadInput[] = [];
+  for (const row of await reader.range("inputs", { index: "live", prefix: [runtimeId] })) {
+    const inputId = String(row.inputId);
+    try {
+      const read = readInput(row);
+      const reason = corruption(read);
+      if (reason === undefined) live.push(read);
+      else bad.push({ inputId, row, error: new HoldfastError("read-failed", reason, { details: { table: "inputs", inputId } }) });
+    } catch (error) {
+      if (!isHoldfastError(error) || error.code !== "read-failed") throw error;
+      bad.push({ inputId, row, error });
+    }
+  }
+  return { live, bad };
+}
+
+/** A tab that looks at a session it has open: what it knows of itself needs no row. */
+export interface Attendance {
+  readonly host: Host;
+  readonly ttlMs: number;
+  readonly handler: boolean;
+}
+
+/**
+ * Whether a tab still has it open. A host that slept, or was frozen, and still holds its lock is there whatever its row says: when it dies
+ * its row goes with it.
+ */
+export function isAttached({ expiresAtMs, locked }: AttachmentRow, nowMs: number): boolean {
+  return locked === 1 || expiresAtMs > nowMs;
+}
+
+type InputCode = `input.${"queued" | "staged" | "applied" | "consumed" | "superseded" | "coalesced" | "abandoned"}`;
+
+/** Something that became of an input, told by the kernel that did it. */
+export interface InputHappening {
+  readonly code: InputCode | "input.accepted" | "input.deduplicated";
+  readonly inputId: string;
 }
 
 /** What a command makes of a session's rows, collected: each row is put once, and the runtime's counters keep in step. */
@@ -105,6 +161,8 @@ export interface Draft {
   drop(row: InputRow): void;
   write(...writes: Write[]): void;
   readonly isEmpty: boolean;
+  /** What became of inputs so far, for whoever listens. */
+  readonly happened: readonly InputHappening[];
   done<Reply>(reply: Reply, ...changes: Change[]): Decision<Reply>;
 }
 
@@ -115,6 +173,7 @@ export function draftOf(stored: LiveRuntimeRow, rows: readonly InputRow[], keys:
   /** Absent: it goes. */
   const touched = new Map<string, InputRow | undefined>();
   const others: Write[] = [];
+  const happened: InputHappening[] = [];
 
   const draft: Draft = {
     get runtime() {
@@ -136,6 +195,10 @@ export function draftOf(stored: LiveRuntimeRow, rows: readonly InputRow[], keys:
       runtime = rest;
     },
     put(row) {
+      const from = (live.get(row.inputId) ?? before.get(row.inputId))?.record.currentState;
+      const { currentState } = row.record;
+      if (from === "staged" && currentState === "consumed") happened.push({ code: "input.applied", inputId: row.inputId });
+      if (from !== currentState) happened.push({ code: `input.${currentState}` as InputCode, inputId: row.inputId });
       const isOver = isTerminal(row.record.currentState);
       if (isOver) live.delete(row.inputId);
       else live.set(row.inputId, row);
@@ -152,9 +215,14 @@ export function draftOf(stored: LiveRuntimeRow, rows: readonly InputRow[], keys:
     get isEmpty() {
       return touched.size === 0 && others.length === 0 && runtime === stored;
     },
+    get happened() {
+      return happened;
+    },
     done(reply, ...changes) {
       const changed: InputChange[] = [...touched].map(([inputId, after]) => ({ before: before.get(inputId), after }));
       const inputs = inputWrites(changed, keys);
+      // Steps are of inputs that may be tried again.
+      for (const workId of worksOf(changed)) others.push({ table: "turnSteps", dropPrefix: [stored.runtimeId, workId] });
       if (inputs.endedKeys !== 0) draft.update({ endedKeys: runtime.endedKeys + inputs.endedKeys });
       const writes: Write[] = [...others, ...inputs.writes];
       const told: Change[] = [...changes];
@@ -187,12 +255,18 @@ export interface RecoveryReport {
  * Takes over what nobody owns any more: only where no lease lives. Every input goes to the phase that the stored facts prove, and the
  * lease that ran out is taken off its row, so that an owner that merely slept finds it gone.
  */
-export function recover(draft: Draft, { lease, farewell, received, attachments }: Surroundings, nowMs: number): RecoveryReport {
+export function recover(
+  draft: Draft,
+  { lease, farewell, received, attachments }: Surroundings,
+  self: Host,
+  nowMs: number,
+): RecoveryReport {
   const report: RecoveryReport = { recovered: 0, requeued: 0, consumed: 0, abandoned: 0, dropped: 0 };
   const inOrder = lease?.endedInOrder === 1 || farewell;
-  const boots = new Set(attachments.filter((row) => isAttached(row, nowMs)).map(({ bootId }) => bootId));
+  const hosts = new Set(attachments.filter((row) => isAttached(row, nowMs)).map(({ hostId }) => hostId));
+  hosts.add(self.hostId);
   for (const row of draft.live) {
-    if (row.record.durability === "ephemeral" && !(row.bootId !== undefined && boots.has(row.bootId))) {
+    if (row.record.durability === "ephemeral" && !(row.hostId !== undefined && hosts.has(row.hostId))) {
       draft.drop(row);
       report.dropped++;
       continue;
@@ -220,7 +294,20 @@ export function fencedOff(lease: LeaseRow): LeaseRow {
   return { ...released(lease, true), fencingToken: lease.fencingToken + 1 };
 }
 
-/** Somebody is at work: a live lease whose host has not said goodbye. */
-export function isOwned({ lease, farewell }: Pick<Surroundings, "lease" | "farewell">, nowMs: number): boolean {
-  return isLive(lease, nowMs) && !farewell;
+/**
+ * Somebody is at work, or may come back to it: a lease that lives, or one that ran out while its host's lock is held. Executors know
+ * when such a one was waited for long enough.
+ */
+export function isOwned({ lease, farewell }: Pick<Surroundings, "lease" | "farewell">, self: Host, nowMs: number): boolean {
+  if (lease?.leaseToken === undefined || farewell) return false;
+  return isLive(lease, nowMs) || (lease.locked === 1 && lease.bootId !== self.bootId);
+}
+
+/** Works of which no input can be tried any more. */
+function worksOf(changed: readonly InputChange[]): string[] {
+  const works = changed.flatMap(({ before, after }) => {
+    const isOver = !after || isTerminal(after.record.currentState) || after.workId !== before?.workId;
+    return isOver && before?.workId !== undefined ? [before.workId] : [];
+  });
+  return [...new Set(works)];
 }

@@ -1,44 +1,30 @@
-import { HoldfastError, isHoldfastError } from "../domain/errors.js";
+import { HoldfastError } from "../domain/errors.js";
 import type { RuntimeState } from "../domain/session.js";
-import type { Reader, Row, Write } from "../ports/storage.js";
+import type { Write } from "../ports/storage.js";
 import { accept, type Command, refuse } from "./command.js";
-import { readInput } from "./input-rows.rules.js";
-import { corruption } from "./inputs.rules.js";
 import type { Host } from "./leases.rules.js";
 import { after, notReady, type RuntimeCommand } from "./runtime-state.rules.js";
+import { type AttachmentRow, loadRow, ROW_VERSION, type RuntimeRow, readable, type SessionRow } from "./schema.js";
 import {
-  type AttachmentRow,
-  type InputRow,
-  loadRow,
-  ROW_VERSION,
-  type RuntimeRow,
-  readable,
-  type SessionRow,
-  type SnapshotRow,
-} from "./schema.js";
-import {
+  type Attendance,
   abandonAll,
+  type BadInput,
   checkRuntime,
   draftOf,
   fencedOff,
+  type InputHappening,
   isAttached,
   isOwned,
   type LiveRuntimeRow,
   loadSurroundings,
   type RecoveryReport,
+  readLive,
   recover,
   type SessionRef,
   SURROUNDINGS,
   type Surroundings,
 } from "./session-draft.js";
-import { leaseChange, liftInto } from "./turns.js";
-
-/** A tab that has a session open. */
-export interface Attendance {
-  readonly host: Host;
-  readonly ttlMs: number;
-  readonly handler: boolean;
-}
+import { leaseChange } from "./turns.js";
 
 export interface OpenSession {
   readonly runtimeId: string;
@@ -59,33 +45,7 @@ export interface OpenedSession {
 interface OpenState {
   readonly around: Surroundings;
   readonly session: SessionRow | undefined;
-  readonly snapshot: SnapshotRow | undefined;
   readonly bad: readonly BadInput[];
-}
-
-interface BadInput {
-  readonly inputId: string;
-  readonly row: Row;
-  readonly error: HoldfastError;
-}
-
-/** The live rows, each read alone: one that cannot be read must not hide which one it is. */
-async function readLive(reader: Reader, runtimeId: string): Promise<{ live: InputRow[]; bad: BadInput[] }> {
-  const live: InputRow[] = [];
-  const bad: BadInput[] = [];
-  for (const row of await reader.range("inputs", { index: "live", prefix: [runtimeId] })) {
-    const inputId = String(row.inputId);
-    try {
-      const read = readInput(row);
-      const reason = corruption(read);
-      if (reason === undefined) live.push(read);
-      else bad.push({ inputId, row, error: new HoldfastError("read-failed", reason, { details: { table: "inputs", inputId } }) });
-    } catch (error) {
-      if (!isHoldfastError(error) || error.code !== "read-failed") throw error;
-      bad.push({ inputId, row, error });
-    }
-  }
-  return { live, bad };
 }
 
 /**
@@ -93,15 +53,14 @@ async function readLive(reader: Reader, runtimeId: string): Promise<{ live: Inpu
  * what a dead owner left is recovered in the same write, all or nothing.
  */
 export const openSession: Command<OpenSession, OpenState, OpenedSession> = {
-  tables: [...SURROUNDINGS, "sessions", "snapshots", "messages", "quarantine"],
+  tables: [...SURROUNDINGS, "sessions", "quarantine"],
   async load(reader, { runtimeId, sessionId }) {
     const { live, bad } = await readLive(reader, runtimeId);
-    const [around, session, snapshot] = await Promise.all([
+    const [around, session] = await Promise.all([
       loadSurroundings(reader, runtimeId, live),
       loadRow(reader, "sessions", sessionId),
-      loadRow(reader, "snapshots", runtimeId),
     ]);
-    return { around, session, snapshot, bad };
+    return { around, session, bad };
   },
   decide(state, input, nowMs) {
     const { runtimeId, sessionId, attendance } = input;
@@ -130,12 +89,7 @@ export const openSession: Command<OpenSession, OpenState, OpenedSession> = {
       draft.write({ table: "inputs", drop: [runtimeId, inputId] });
     }
     draft.write(attachmentWrite(runtimeId, attendance, nowMs));
-    const attended = { ...around, attachments: [...around.attachments, attachmentOf(runtimeId, attendance, nowMs)] };
-    // An owner that sleeps gets its time to come back; executors know when that is over.
-    const isAsleep = around.lease?.locked === 1 && !around.farewell && around.lease.bootId !== attendance.host.bootId;
-    const isBusy = isAsleep || isOwned(around, nowMs);
-    const recovery = isBusy ? undefined : recover(draft, attended, nowMs);
-    if (state.snapshot && !isBusy) liftInto(draft, state.snapshot);
+    const recovery = isOwned(around, attendance.host, nowMs) ? undefined : recover(draft, around, attendance.host, nowMs);
     if (draft.runtime.state === "initializing") draft.update({ state: "idle" });
     // Made here, or found without what only a session has.
     if (stored.state === undefined || stored.sessionId === undefined) draft.update({});
@@ -203,15 +157,20 @@ export const renewAttachments: Command<{ host: Host; ttlMs: number }, Attachment
       })),
     ),
   repeatable: () => true,
+  durability: "relaxed",
 };
 
-export type ChangeRuntime = SessionRef & { readonly command: Exclude<RuntimeCommand, "run"> };
+export interface ChangeRuntime extends SessionRef {
+  readonly command: Exclude<RuntimeCommand, "run">;
+  readonly attendance: Attendance;
+}
 
 export interface RuntimeChange {
   readonly state: RuntimeState;
   readonly abandoned: number;
   /** Those that still wait or run. */
   readonly pending: number;
+  readonly happened: readonly InputHappening[];
 }
 
 /** Retire, reset, stop, destroy, recycle: each is one write; what it ends is ended in it. */
@@ -219,11 +178,11 @@ export const changeRuntime: Command<ChangeRuntime, Surroundings, RuntimeChange> 
   tables: SURROUNDINGS,
   load: (reader, { runtimeId }) => loadSurroundings(reader, runtimeId),
   decide(state, input, nowMs) {
-    const { command, runtimeId } = input;
+    const { command, runtimeId, attendance } = input;
     const draft = draftOf(checkRuntime(state.runtime, input), state.live, state.keys, nowMs);
     const { lease } = state;
-    const isBusy = isOwned(state, nowMs);
-    if (!isBusy) recover(draft, state, nowMs);
+    const isBusy = isOwned(state, attendance.host, nowMs);
+    if (!isBusy) recover(draft, state, attendance.host, nowMs);
     const next = after(command, draft.runtime.state);
     if (next instanceof HoldfastError) return refuse(next);
     const isRunning = draft.runtime.run !== undefined;
@@ -232,7 +191,8 @@ export const changeRuntime: Command<ChangeRuntime, Surroundings, RuntimeChange> 
 
     let abandoned = 0;
     if (command === "retire") {
-      const hasLoop = isRunning || state.attachments.some((row) => row.handler === 1 && isAttached(row, nowMs));
+      const isServed = (row: AttachmentRow) => row.handler === 1 && isAttached(row, nowMs);
+      const hasLoop = isRunning || attendance.handler || state.attachments.some(isServed);
       if (!hasLoop) abandoned = abandonAll(draft, "retired", nowMs);
     } else if (command !== "recycle") {
       abandoned = abandonAll(draft, REASON[command], nowMs);
@@ -242,7 +202,8 @@ export const changeRuntime: Command<ChangeRuntime, Surroundings, RuntimeChange> 
       draft.dropRun();
       if (isBusy && lease) draft.write({ table: "leases", put: fencedOff(lease) });
     }
-    return draft.done({ state: next, abandoned, pending: draft.live.length }, leaseChange(runtimeId));
+    const reply = { state: next, abandoned, pending: draft.live.length, happened: draft.happened };
+    return draft.done(reply, leaseChange(runtimeId));
   },
 };
 

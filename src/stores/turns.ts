@@ -7,7 +7,7 @@ import type { Change } from "../ports/notices.js";
 import type { Reader, Write } from "../ports/storage.js";
 import { accept, type Command, refuse } from "./command.js";
 import { loadInput, loadInputKeys } from "./input-rows.js";
-import { abandoned, chooseBatch, consumed, interrupted, rolledBack, staged } from "./inputs.rules.js";
+import { abandoned, chooseBatch, consumed, interrupted, rolledBack, staged, workOf } from "./inputs.rules.js";
 import { fence, grant, type Host, isLive, leaseLost, leaseOf, released, renewed } from "./leases.rules.js";
 import { mayRun } from "./runtime-state.rules.js";
 import {
@@ -25,6 +25,7 @@ import {
   checkRuntime,
   type Draft,
   draftOf,
+  type InputHappening,
   type LiveRuntimeRow,
   loadSurroundings,
   recover,
@@ -57,19 +58,15 @@ export type BeganTurn =
       readonly kind: "turn";
       readonly lease: ProcessLease;
       readonly run: ActiveRun;
-      readonly inputs: readonly TurnInput[];
+      readonly inputs: readonly StoredInputState[];
       readonly messageCount: number;
       readonly digest: string;
+      readonly happened: readonly InputHappening[];
     }
   /** Nothing to do. */
   | { readonly kind: "idle"; readonly state: RuntimeState }
   /** Another executor has it; or had it, and its host lives: then it gets a moment to claim it again. */
   | { readonly kind: "held"; readonly token: string; readonly expiresAtMs: number; readonly expired: boolean };
-
-export interface TurnInput {
-  readonly record: StoredInputState;
-  readonly transcribed: boolean;
-}
 
 interface BeginState extends Surroundings {
   readonly snapshot: SnapshotRow | undefined;
@@ -92,8 +89,11 @@ export const beginTurn: Command<BeginTurn, BeginState, BeganTurn> = {
     if (held) return accept(held);
 
     const draft = draftOf(stored, state.live, state.keys, nowMs);
-    if (!isOurs) recover(draft, { ...state, farewell: state.farewell || lease?.ownerId === input.ownerId }, nowMs);
-    const batch = mayRun(draft.runtime.state) ? chooseBatch(draft.live) : [];
+    if (!isOurs) {
+      const isOwn = lease?.ownerId === input.ownerId;
+      recover(draft, { ...state, farewell: state.farewell || isOwn }, input.host, nowMs);
+    }
+    const batch = nextBatch(draft);
     if (batch.length === 0) {
       if (isOurs && lease) draft.write({ table: "leases", put: released(lease, true) });
       return draft.isEmpty
@@ -108,12 +108,11 @@ export const beginTurn: Command<BeginTurn, BeginState, BeganTurn> = {
     if (granted instanceof HoldfastError) return refuse(granted);
     if (state.snapshot) liftInto(draft, state.snapshot);
 
-    const workId = batch.find((row) => row.workId !== undefined)?.workId ?? input.runId;
     const run: ActiveRun = {
       runId: input.runId,
       before: draft.runtime.state,
       inputIds: batch.map(({ inputId }) => inputId),
-      workId,
+      workId: workOf(batch) ?? input.runId,
     };
     const rows = batch.map((row) => staged(row, run, nowMs));
     for (const row of rows) draft.put(row);
@@ -123,13 +122,19 @@ export const beginTurn: Command<BeginTurn, BeginState, BeganTurn> = {
       kind: "turn",
       lease: leaseOf(granted),
       run,
-      inputs: rows.map((row) => ({ record: row.record, transcribed: row.transcribed === 1 })),
+      inputs: rows.map(({ record }) => record),
       messageCount: draft.runtime.messageCount,
       digest: draft.runtime.digest,
+      happened: draft.happened,
     };
     return draft.done(reply, leaseChange(input.runtimeId));
   },
 };
+
+/** A retired runtime takes no more: what waits for another to wake it is run all the same. */
+function nextBatch({ runtime, live }: Draft): InputRow[] {
+  return mayRun(runtime.state) ? chooseBatch(live, runtime.state === "retired") : [];
+}
 
 function holderOf(state: BeginState, input: BeginTurn, nowMs: number): BeganTurn | undefined {
   const { lease, farewell } = state;
@@ -190,10 +195,16 @@ interface RunState {
   readonly lease: LeaseRow | undefined;
   readonly contributors: readonly InputRow[];
   readonly keys: readonly InputKeyRow[];
+  /** A caller handed a snapshot over whole since the run began: the message rows are not the transcript any more. */
+  readonly isReplaced: boolean;
 }
 
 async function loadRun(reader: Reader, { runtimeId }: RunRef): Promise<RunState> {
-  const [runtime, lease] = await Promise.all([loadRow(reader, "runtimes", runtimeId), loadRow(reader, "leases", runtimeId)]);
+  const [runtime, lease, snapshot] = await Promise.all([
+    loadRow(reader, "runtimes", runtimeId),
+    loadRow(reader, "leases", runtimeId),
+    reader.get("snapshots", runtimeId),
+  ]);
   const ids = runtime?.run?.inputIds ?? [];
   const rows = await Promise.all(ids.map((inputId) => loadInput(reader, runtimeId, inputId)));
   const contributors = rows.filter((row) => row !== undefined);
@@ -202,7 +213,7 @@ async function loadRun(reader: Reader, { runtimeId }: RunRef): Promise<RunState>
     runtimeId,
     contributors.map(({ record }) => record),
   );
-  return { runtime, lease, contributors, keys };
+  return { runtime, lease, contributors, keys, isReplaced: snapshot !== undefined };
 }
 
 interface CheckedRun {
@@ -234,13 +245,11 @@ export interface Appended {
   readonly base: { readonly messageCount: number; readonly digest: string };
   readonly messages: readonly Message[];
   readonly digest: string;
-  /** Inputs whose message is among them. */
-  readonly transcribed: readonly string[];
 }
 
-function appendTo(draft: Draft, { base, messages, digest }: Appended, nowMs: number): Change[] {
+function appendTo(draft: Draft, isReplaced: boolean, { base, messages, digest }: Appended, nowMs: number): Change[] {
   const { runtime } = draft;
-  if (runtime.messageCount !== base.messageCount || runtime.digest !== base.digest) {
+  if (isReplaced || runtime.messageCount !== base.messageCount || runtime.digest !== base.digest) {
     throw new HoldfastError("conflict", `the transcript of runtime "${runtime.runtimeId}" was replaced under its run`, {
       details: { runtimeId: runtime.runtimeId },
     });
@@ -256,21 +265,31 @@ function appendTo(draft: Draft, { base, messages, digest }: Appended, nowMs: num
 
 /** What was appended so far is stored; no receipt, no change of an input's phase. */
 export const checkpointTurn: Command<RunRef & Appended, RunState, void> = {
-  tables: ["runtimes", "leases", "inputs", "inputKeys", "messages", "sessions"],
+  tables: ["runtimes", "leases", "inputs", "inputKeys", "messages", "sessions", "snapshots", "turnSteps"],
   load: loadRun,
   decide(state, input, nowMs) {
     const { runtime } = checkRun(state, input, nowMs);
+    const { base, messages, digest } = input;
+    const isStored = runtime.digest === digest && runtime.messageCount === base.messageCount + messages.length;
+    if (isStored && messages.length > 0) return accept(undefined);
     const draft = draftOf(runtime, state.contributors, state.keys, nowMs);
-    const changes = appendTo(draft, input, nowMs);
-    for (const { crashes: _, ...row } of draft.live) {
-      draft.put(input.transcribed.includes(row.inputId) ? { ...row, transcribed: 1 } : row);
-    }
+    const changes = appendTo(draft, state.isReplaced, input, nowMs);
+    // Progress: its owner's deaths are counted anew.
+    for (const { crashes, ...row } of draft.live) if (crashes !== undefined) draft.put(row);
     return draft.done(undefined, ...changes);
   },
+  repeatable: () => true,
 };
 
+export interface CommittedTurn {
+  readonly receipt: RunBoundaryReceipt;
+  /** The lease went back in the same write. */
+  readonly released: boolean;
+  readonly happened: readonly InputHappening[];
+}
+
 interface CommitState extends RunState {
-  readonly receipt: unknown;
+  readonly receipt: RunBoundaryReceipt | undefined;
   readonly around: Surroundings;
 }
 
@@ -278,24 +297,27 @@ interface CommitState extends RunState {
  * The one write that a turn comes to: messages, receipt, consumed inputs, state. Only rows that changed are written. The lease is
  * handed back in it when nothing waits; answers whether it was.
  */
-export const commitTurn: Command<RunRef & Appended, CommitState, { receipt: RunBoundaryReceipt; released: boolean }> = {
-  tables: [...SURROUNDINGS, "messages", "sessions", "turnSteps"],
+export const commitTurn: Command<RunRef & Appended, CommitState, CommittedTurn> = {
+  tables: [...SURROUNDINGS, "messages", "sessions", "snapshots"],
   async load(reader, input) {
-    const [state, around, receipt] = await Promise.all([
+    const [state, around, row] = await Promise.all([
       loadRun(reader, input),
       loadSurroundings(reader, input.runtimeId),
-      reader.get("receipts", [input.runtimeId, input.runId, SEQUENCE]),
+      loadRow(reader, "receipts", [input.runtimeId, input.runId, SEQUENCE]),
     ]);
-    return { ...state, around, receipt };
+    return { ...state, around, receipt: row?.receipt };
   },
   decide(state, input, nowMs) {
-    const { runtime, run, lease } = checkRun(state, input, nowMs);
     const { runtimeId, runId } = input;
-    if (state.receipt !== undefined) {
-      throw new HoldfastError("write-failed", `a receipt of run "${runId}" is stored already`, { details: { runId } });
+    // It is this very commit, of which nobody heard.
+    const isStored = state.receipt?.conversationDigest === input.digest && state.runtime?.run?.runId !== runId;
+    if (state.receipt && isStored) return accept({ receipt: state.receipt, released: true, happened: [] });
+    const { runtime, run, lease } = checkRun(state, input, nowMs);
+    if (state.receipt) {
+      throw new HoldfastError("conflict", `a receipt of run "${runId}" is stored already`, { details: { runId } });
     }
     const draft = draftOf(runtime, state.around.live, state.around.keys, nowMs);
-    const changes = appendTo(draft, input, nowMs);
+    const changes = appendTo(draft, state.isReplaced, input, nowMs);
     const [first] = state.contributors;
     const receipt: RunBoundaryReceipt = {
       runId,
@@ -306,16 +328,16 @@ export const commitTurn: Command<RunRef & Appended, CommitState, { receipt: RunB
       sequence: SEQUENCE,
     };
     draft.write({ table: "receipts", put: { v: ROW_VERSION, runtimeId, runId, sequence: SEQUENCE, receipt } });
-    draft.write({ table: "turnSteps", dropPrefix: [runtimeId, run.workId] });
     for (const row of state.contributors) draft.put(consumed(row, SEQUENCE, nowMs));
     draft.endRun();
-    const isReleased = !mayRun(draft.runtime.state) || chooseBatch(draft.live).length === 0;
+    const isReleased = nextBatch(draft).length === 0;
     if (isReleased) {
       draft.write({ table: "leases", put: released(lease, true) });
       changes.push(leaseChange(runtimeId));
     }
-    return draft.done({ receipt, released: isReleased }, ...changes);
+    return draft.done({ receipt, released: isReleased, happened: draft.happened }, ...changes);
   },
+  repeatable: () => true,
 };
 
 /** A run has one boundary: nothing is injected into one that lives. */
@@ -324,24 +346,22 @@ const SEQUENCE = 0;
 export type TurnEnd =
   /** The handler threw: its inputs wait again, or are given up after three failures. */
   | { readonly how: "failed"; readonly cause: string }
-  /** It was asked to: its inputs are abandoned. */
+  /** Of an input that is not wanted any more: that one is abandoned, what ran with it waits again. */
   | { readonly how: "cancelled" }
   /** Its owner goes in order: no failure. */
   | { readonly how: "interrupted" };
 
-export const endTurn: Command<RunRef & TurnEnd & { release: boolean }, RunState, void> = {
-  tables: ["runtimes", "leases", "inputs", "inputKeys", "turnSteps"],
+export const endTurn: Command<RunRef & TurnEnd & { release: boolean }, RunState, readonly InputHappening[]> = {
+  tables: ["runtimes", "leases", "inputs", "inputKeys", "snapshots", "turnSteps"],
   load: loadRun,
   decide(state, input, nowMs) {
-    const { runtime, run, lease } = checkRun(state, input, nowMs);
+    const { runtime, lease } = checkRun(state, input, nowMs);
     const draft = draftOf(runtime, state.contributors, state.keys, nowMs);
     for (const row of state.contributors) draft.put(ended(row, input, nowMs));
-    // Nobody comes back for them.
-    if (draft.live.length === 0) draft.write({ table: "turnSteps", dropPrefix: [input.runtimeId, run.workId] });
     draft.endRun();
-    if (!input.release) return draft.done(undefined);
+    if (!input.release) return draft.done(draft.happened);
     draft.write({ table: "leases", put: released(lease, true) });
-    return draft.done(undefined, leaseChange(input.runtimeId));
+    return draft.done(draft.happened, leaseChange(input.runtimeId));
   },
 };
 
@@ -350,7 +370,7 @@ function ended(row: InputRow, end: TurnEnd, nowMs: number): InputRow {
     case "failed":
       return rolledBack(row, end.cause, nowMs);
     case "cancelled":
-      return abandoned(row, "cancelled", nowMs);
+      return row.cancelRequested ? abandoned(row, "cancelled", nowMs) : interrupted(row, nowMs);
     case "interrupted":
       return interrupted(row, nowMs);
   }
@@ -372,7 +392,7 @@ export const storeTurnStep: Command<
     return { runtime, lease, stored };
   },
   decide({ runtime, lease, stored }, input, nowMs) {
-    checkRun({ runtime: withoutInputs(runtime), lease, contributors: [], keys: [] }, input, nowMs);
+    checkRun({ runtime: withoutInputs(runtime), lease, contributors: [], keys: [], isReplaced: false }, input, nowMs);
     if (stored) return accept(stored.result);
     const { runtimeId, workId, stepKey, result } = input;
     return accept(result, [{ table: "turnSteps", put: { v: ROW_VERSION, runtimeId, workId, stepKey, result } }]);

@@ -32,7 +32,8 @@ const key = (idempotencyKey: string, inputId: string, more: Partial<InputKeyRow>
   ...more,
 });
 
-const ended = (endedRank = LAST, endedAtMs = 7) => ({ endedAtMs, endedRank });
+/** In the order of their making, whatever lane they went. */
+const ended = (endedRank = 1, endedAtMs = 7) => ({ endedAtMs, endedRank });
 const done = { currentState: "consumed" } as const;
 
 /** What the key rows are after it, and the counter's step. */
@@ -80,7 +81,7 @@ describe("the row of an idempotency key", () => {
 
   it("stands for its input, and says when that has ended", () => {
     expect(keysAfter([{ after: row("a", k) }])).toEqual({ keys: [key("k", "a")], endedKeys: 0 });
-    const after = row("a", { ...k, ...done }, { rank: 3 });
+    const after = row("a", { ...k, ...done, createdAtMs: 3 }, { rank: -1 });
     expect(keysAfter([{ before: row("a", k), after }], [key("k", "a")])).toEqual({
       keys: [key("k", "a", ended(3))],
       endedKeys: 1,
@@ -94,7 +95,7 @@ describe("the row of an idempotency key", () => {
       inputWrites([{ before, after }], [stored]).writes.map(({ table }) => table);
     expect(writes(row("a", { ...k, currentState: "staged" }), key("k", "a"))).toEqual(["inputs"]);
     expect(writes(row("a", { ...k, ...done }), key("k", "a", ended()))).toEqual(["inputs"]);
-    expect(writes(row("a", { ...k, ...done }), key("k", "a", ended(1)))).toEqual(["inputs", "inputKeys"]);
+    expect(writes(row("a", { ...k, ...done }), key("k", "a", ended(2)))).toEqual(["inputs", "inputKeys"]);
   });
 
   it("loses its end when its input lives again", () => {
