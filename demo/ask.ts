@@ -26,14 +26,15 @@ export interface Answer {
 const mostQuotes = 4;
 const longestQuote = 420;
 
-export function answer(question: string, find: (question: string) => Found[]): Answer {
+/** No quote is much longer than `longest` signs. */
+export function answer(question: string, find: (question: string) => Found[], longest = longestQuote): Answer {
   const asked = [...new Set(words(question).flatMap(({ text }) => indexable(text) ?? []))];
   const found = asked.length === 0 ? [] : find(question);
   const known = new Set(found.flatMap((one) => one.asked));
   const missing = asked.filter((term) => !known.has(term));
   const best = found[0];
   const kept = best ? found.filter((one) => one.score >= best.score * 0.45 && covers(one, best)).slice(0, mostQuotes) : [];
-  return { question, asked, missing, quotes: kept.map(quote) };
+  return { question, asked, missing, quotes: kept.map((one) => quote(one, longest)) };
 }
 
 /** A passage with one word of three is no answer beside one that has all three. */
@@ -41,27 +42,27 @@ function covers(one: Found, best: Found): boolean {
   return one.asked.length * 2 > best.asked.length;
 }
 
-function quote({ fileName, passage, terms }: Found): Quote {
+function quote({ fileName, passage, terms }: Found, longest: number): Quote {
   const hits = new Set(terms);
   const [from, to] = passage.where;
   return {
     fileName,
     title: passage.title,
     lines: from === to ? `line ${from}` : `lines ${from} to ${to}`,
-    pieces: mark(excerpt(passage.text, hits), hits),
+    pieces: mark(excerpt(passage.text, hits, longest), hits),
   };
 }
 
 /** The neighbouring sentences that hold most of the hits, as many as fit. */
-function excerpt(text: string, hits: ReadonlySet<string>): string {
-  if (text.length <= longestQuote) return text;
+function excerpt(text: string, hits: ReadonlySet<string>, longest: number): string {
+  if (text.length <= longest) return text;
   const parts = sentences(text);
   const worth = parts.map((part) => new Set(words(part).flatMap(({ text: word }) => hitOf(word, hits) ?? [])).size);
   let [from, to] = [0, 0];
   let most = -1;
   for (let start = 0; start < parts.length; start++) {
     let [length, sum, end] = [0, 0, start];
-    while (end < parts.length && (end === start || length + (parts[end]?.length ?? 0) <= longestQuote)) {
+    while (end < parts.length && (end === start || length + (parts[end]?.length ?? 0) <= longest)) {
       length += parts[end]?.length ?? 0;
       sum += worth[end] ?? 0;
       end++;

@@ -2,7 +2,7 @@
 import { isHoldfastError, type Kernel, type ProcessEvent, type ProcessRecord } from "holdfast";
 import { argsOf, type IndexFileArgs, pickedUp, planned, taskName } from "./index-file.js";
 import type { Library } from "./library.js";
-import { apply, type FileModel, newModel } from "./model.js";
+import { apply, type FileModel, newModel, passageOf } from "./model.js";
 import { isStill } from "./stillness.js";
 
 export interface LeaseView {
@@ -35,6 +35,8 @@ export interface Files {
   readonly entries: ReadonlyMap<string, FileEntry>;
   add(args: IndexFileArgs): Promise<void>;
   cancel(id: string, reason: string): Promise<void>;
+  /** Every passage that is stored by now is in the library when it resolves. */
+  caughtUp(): Promise<void>;
 }
 
 export async function followFiles(kernel: Kernel, library: Library, watcher: Watcher, signal: AbortSignal): Promise<Files> {
@@ -124,5 +126,22 @@ export async function followFiles(kernel: Kernel, library: Library, watcher: Wat
       relist();
     },
     cancel: (id, reason) => kernel.process(id).cancel(reason),
+    async caughtUp() {
+      for (const { id, input } of await kernel.processes.list()) {
+        if (input.type !== "task" || input.name !== taskName) continue;
+        const { fileName } = argsOf(input.args);
+        let after = entries.get(id)?.model.events.at(-1)?.sequence ?? 0;
+        for (;;) {
+          const events = await kernel.processes.eventsAfter(id, after);
+          for (const event of events) {
+            const passage = passageOf(event);
+            if (passage) library.add(id, fileName, passage);
+          }
+          const last = events.at(-1);
+          if (!last) break;
+          after = last.sequence;
+        }
+      }
+    },
   };
 }

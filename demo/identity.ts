@@ -29,6 +29,7 @@ const hues = 8;
 const kept = "holdfast-playground:tab";
 const counter = "holdfast-playground:tabs";
 const lockPrefix = "holdfast-playground:tab:";
+const namingLock = "holdfast-playground:naming";
 
 /** A host id is `<name>-<four signs>`; what the kernel puts behind it to name an owner does not matter here. */
 export function tabOf(hostOrOwnerId: string): Tab | undefined {
@@ -43,14 +44,26 @@ export function hueOf(name: string): number {
 }
 
 /** Settles the name and holds it, in a lock that every other tab can see and that is free the moment the tab is gone. */
-export async function becomeTab(): Promise<Tab> {
+export function becomeTab(): Promise<Tab> {
+  const { locks } = navigator;
+  // One tab at a time looks which names are free.
+  return locks ? locks.request(namingLock, settle) : settle();
+}
+
+async function settle(): Promise<Tab> {
+  const open = (await openTabs()) ?? [];
   const before = sessionStorage.getItem(kept);
   const again = before ? tabOf(before) : undefined;
+  const isFree = (name: string) => !open.some((tab) => tab.name === name && tab.hostId !== again?.hostId);
   // Right after a reload the page before this one may still hold the name, so it is waited for. A copied tab never gets it.
-  if (again && (await hold(again.hostId, 600))) return again;
+  if (again && isFree(again.name) && (await hold(again.hostId, 600))) return again;
   const turn = Number(localStorage.getItem(counter) ?? 0);
-  localStorage.setItem(counter, String(turn + 1));
-  const name = names[turn % names.length] ?? "Otter";
+  const at = Math.max(
+    0,
+    names.findIndex((_, step) => !open.some(({ name }) => name === names[(turn + step) % names.length])),
+  );
+  localStorage.setItem(counter, String(turn + at + 1));
+  const name = names[(turn + at) % names.length] ?? "Otter";
   const hostId = `${name.toLowerCase()}-${crypto.getRandomValues(new Uint32Array(1)).toString().slice(-4).padStart(4, "0")}`;
   sessionStorage.setItem(kept, hostId);
   await hold(hostId, 600);

@@ -1,4 +1,5 @@
 import { createKernel, type Kernel } from "holdfast";
+import { forgetConversations } from "./conversations.js";
 import { forgetTabs, type Tab } from "./identity.js";
 import { indexFile, taskName } from "./index-file.js";
 import { pause } from "./pace.js";
@@ -28,6 +29,7 @@ export async function startOver(kernel: Kernel | undefined): Promise<void> {
   const mine = found?.flatMap((one) => (one.name?.includes(name) ? one.name : [])) ?? [name];
   await Promise.all(mine.map(remove));
   forgetTabs();
+  forgetConversations();
 }
 
 function remove(database: string): Promise<void> {

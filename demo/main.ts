@@ -1,19 +1,26 @@
 import { isHoldfastError, type Kernel, type ProcessEvent } from "holdfast";
+import { agent } from "./agent.js";
+import { type Conversations, followConversations } from "./conversations.js";
 import { type FileEntry, type Files, followFiles } from "./files.js";
 import { becomeTab, hueOf, type Tab } from "./identity.js";
 import { pickedUp } from "./index-file.js";
 import { openKernel, startOver } from "./kernel.js";
 import { createLibrary } from "./library.js";
+import { pause } from "./pace.js";
 import { type Present, rollCall } from "./roll-call.js";
 import { questions, samples } from "./samples.js";
+import { settings } from "./settings.js";
 import { askBox } from "./ui/ask-box.js";
 import { hideBanner, showBanner, showGate } from "./ui/banner.js";
-import { part, plural, say, set, soon } from "./ui/dom.js";
+import { chat } from "./ui/chat.js";
+import { part, say, set, soon } from "./ui/dom.js";
 import { explain, messageOf } from "./ui/explain.js";
 import { intakeArea } from "./ui/intake-area.js";
+import { settingsDialog } from "./ui/settings.js";
 import { shelf } from "./ui/shelf.js";
 import { type Story, story } from "./ui/story.js";
 import { showGranted, showRoster, troubleButtons } from "./ui/tabs.js";
+import { plural } from "./words.js";
 
 if (new URLSearchParams(location.search).has("closed")) {
   const back = () => location.replace(location.pathname);
@@ -39,20 +46,23 @@ async function run(tab: Tab, kernel: Kernel): Promise<void> {
   const stopped = new AbortController();
   let present: readonly Present[] = [];
   let files: Files | undefined;
+  let conversations: Conversations | undefined;
+
+  const answerNews = newsOfAnswers();
 
   const draw = () => {
-    // The first events may come in before the list of files is complete.
-    if (!files) return;
+    // The first events may come in before the lists are complete.
+    if (!files || !conversations) return;
     const { cancel, entries } = files;
     cards.draw((id) => cancel(id, `cancelled in ${tab.name}`));
     drawTotals(tab, [...entries.values()]);
-    ask.examples(
-      samples.some(({ fileName }) => [...entries.values()].some(({ args }) => args.fileName === fileName)) ? questions : [],
-    );
-    showRoster(present, entries.values());
+    const hasSamples = samples.some(({ fileName }) => [...entries.values()].some(({ args }) => args.fileName === fileName));
+    ask.examples(hasSamples ? questions : []);
+    talk.draw(hasSamples);
+    for (const [name, text] of answerNews(conversations)) tell(Date.now(), name, text);
+    showRoster(present, entries.values(), conversations.answering);
   };
 
-  watchStorage(kernel);
   const following = await followFiles(
     kernel,
     library,
@@ -71,18 +81,36 @@ async function run(tab: Tab, kernel: Kernel): Promise<void> {
   );
   files = following;
 
-  intakeArea(async ({ fileName, kind, text }, paceMs) => {
+  const intake = intakeArea(async ({ fileName, kind, text }, paceMs) => {
     for (const { args, model } of following.entries.values()) {
       const kept = model.state === "running" || model.state === "completed";
-      if (kept && args.fileName === fileName && args.text === text) return "This file is already here.";
+      if (kept && args.fileName === fileName && args.text === text) return { how: "known" };
     }
     try {
       await following.add({ fileName, kind, text, paceMs });
-      return undefined;
+      return { how: "taken" };
     } catch (error) {
-      if (isHoldfastError(error) && error.code === "quota-exceeded") return "The browser has no space left for it.";
-      return `It could not be stored: ${messageOf(error)}`;
+      const isFull = isHoldfastError(error) && error.code === "quota-exceeded";
+      const reason = isFull ? "The browser has no space left for it." : `It could not be stored: ${messageOf(error)}`;
+      return { how: "refused", reason };
     }
+  });
+
+  const endpoint = settings(kernel);
+  conversations = await followConversations({
+    kernel,
+    handler: agent({ tab: tab.name, library, caughtUp: following.caughtUp, endpoint: endpoint.read, pause }),
+    changed: () => soon(draw),
+    failed: explain,
+    signal: stopped.signal,
+  });
+  const talk = chat(conversations);
+  const answers = settingsDialog(endpoint);
+  watchStorage(kernel, () => {
+    stopped.abort();
+    intake.close();
+    talk.close();
+    set(part("start-over"), "disabled", true);
   });
   troubleButtons((text) => tell(Date.now(), tab.name, text));
   kernel.on("leaseLost", ({ processId }) => {
@@ -111,7 +139,11 @@ async function run(tab: Tab, kernel: Kernel): Promise<void> {
   }, 100);
 
   // What was granted may change: a worker that dies too often gives way to the page.
-  const grant = () => kernel.status().then((status) => showGranted(status, tab.name));
+  const grant = async () => {
+    const status = await kernel.status();
+    showGranted(status, tab.name);
+    await answers.refresh(status.secrets);
+  };
   setInterval(() => grant().catch(() => {}), 5_000);
   await grant();
   part("gate").hidden = true;
@@ -138,8 +170,9 @@ function wear({ name }: Tab): void {
   document.querySelector("link[rel=icon]")?.setAttribute("href", `data:image/svg+xml,${encodeURIComponent(svg)}`);
 }
 
-function watchStorage(kernel: Kernel): void {
+function watchStorage(kernel: Kernel, lost: () => void): void {
   kernel.on("storage", ({ state }) => {
+    if (state === "lost" || state === "upgrade-required") lost();
     if (state === "lost")
       showBanner(
         "The library was deleted.",
@@ -163,6 +196,25 @@ function tellEvent(tell: Story["tell"], { args: { fileName }, model }: FileEntry
     const ends = { completed: "is read to the end", failed: "has failed", cancelled: "was cancelled" };
     tell(event.occurredAtMs, undefined, `${fileName} ${ends[event.semantics.terminal.state]}`);
   }
+}
+
+/** Who began an answer and who went on with it, as far as this tab sees it happen. */
+function newsOfAnswers(): (conversations: Conversations) => [name: string, text: string][] {
+  const attempts = new Map<string, number>();
+  let isFirst = true;
+  return ({ all }) => {
+    const news = all.flatMap(({ exchanges, runner }) =>
+      exchanges.flatMap(({ id, phase, attempt, parts }): [string, string][] => {
+        if (phase !== "running" || runner === undefined || attempts.get(id) === attempt) return [];
+        attempts.set(id, attempt);
+        return [[runner, attempt === 1 ? "began an answer" : `went on with an answer after ${plural(parts.length, "part")}`]];
+      }),
+    );
+    // What was under way when this tab came, it has not seen begin.
+    const seen = isFirst ? [] : news;
+    isFirst = false;
+    return seen;
+  };
 }
 
 function tellPresence(tell: Story["tell"], before: readonly Present[], now: readonly Present[]): void {

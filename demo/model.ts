@@ -78,7 +78,8 @@ export function apply(model: FileModel, event: ProcessEvent): ReadPassage | unde
       line(model.worker, model.attempt === 1 ? "first owner" : `after ${model.steps.length} stored passages`);
       return undefined;
     case "process.step": {
-      const passage = payload.result as unknown as ReadPassage;
+      const passage = passageOf(event);
+      if (!passage) return undefined;
       const { n, title, where, tab, fence } = passage;
       model.steps.push({ n, title, where, tab, fence });
       const last = model.stretches.at(-1);
@@ -95,6 +96,11 @@ export function apply(model: FileModel, event: ProcessEvent): ReadPassage | unde
       line(undefined, "");
       return undefined;
   }
+}
+
+/** The passage that a step has read. */
+export function passageOf({ eventType, payload }: ProcessEvent): ReadPassage | undefined {
+  return eventType === "process.step" ? ((payload as { result: JsonValue }).result as unknown as ReadPassage) : undefined;
 }
 
 function outcomeNote(output: ProcessAwaitOutput): string {

@@ -19,3 +19,6 @@ export const questions: readonly string[] = [
   "Which light burned down?",
   "Where do the storm petrels live?",
 ];
+
+/** For a conversation: questions that more than one passage answers. */
+export const starters: readonly string[] = ["When was the lens turned by hand?", "When was Keeper Moen ill?"];

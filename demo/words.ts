@@ -2,7 +2,7 @@
 
 const stopWords = new Set(
   `a about above after again all also am an and any are as at be because been before being between both but by can could did do
-  does doing down during each few for from further had has have having he her here hers him his how i if in into is it its itself
+  does doing down during each few for from further had happen happened happens has have having he her here hers him his how i if in into is it its itself
   just many me more most much my no nor not of off on once only or other our ours out over own please same say said she should so some such
   tell than that the their theirs them then there these they this those through to too under until up very was we were what when
   where which while who whom whose why will with would you your yours`.split(/\s+/),
@@ -48,3 +48,6 @@ export function keyTerms(text: string, most = 6): string[] {
 export function sentences(text: string): string[] {
   return text.split(/(?<=[.!?…]["'”’)*]*\s+)(?=[\p{Lu}\p{N}"'“‘*])|(?<=\n)/u).filter((part) => part !== "");
 }
+
+export const plural = (count: number, one: string, many = `${one}s`): string =>
+  `${count.toLocaleString("en")} ${count === 1 ? one : many}`;

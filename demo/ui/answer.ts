@@ -1,6 +1,7 @@
 // Shows an answer as quotes, with what was looked for and not found said first.
 import type { Answer } from "../ask.js";
-import { h, plural } from "./dom.js";
+import { plural } from "../words.js";
+import { h } from "./dom.js";
 
 export function showAnswer(place: HTMLElement, answer: Answer, size: number): void {
   const { quotes } = answer;

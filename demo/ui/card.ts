@@ -2,8 +2,9 @@
 import type { FileEntry } from "../files.js";
 import { hueOf } from "../identity.js";
 import type { FileModel } from "../model.js";
+import { plural } from "../words.js";
 import { cells } from "./cells.js";
-import { h, plural, say, set } from "./dom.js";
+import { h, say, set } from "./dom.js";
 import { events } from "./events.js";
 import { leasePanel } from "./lease.js";
 import { tabName } from "./tab-name.js";

@@ -58,6 +58,3 @@ document.addEventListener("visibilitychange", () => {
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
 
 export const timeOf = (ms: number): string => clock.format(ms);
-
-export const plural = (count: number, one: string, many = `${one}s`): string =>
-  `${count.toLocaleString("en")} ${count === 1 ? one : many}`;

@@ -1,7 +1,7 @@
 // Where files come in: dropped anywhere, chosen, or the samples. What is refused is said beside its name.
 import { accepted, type Intake, takeIn } from "../intake.js";
 import { samples } from "../samples.js";
-import { h, part } from "./dom.js";
+import { h, part, say } from "./dom.js";
 
 const paces = [
   { ms: 400, name: "400 ms" },
@@ -14,12 +14,25 @@ export interface Refusal {
   readonly reason: string;
 }
 
-/** `take` may refuse a readable file too, with a reason. */
-export function intakeArea(take: (file: Extract<Intake, { ok: true }>, paceMs: number) => Promise<string | undefined>): void {
+const saidForMs = 1_500;
+
+/** What became of a readable file. */
+export type Taken = { readonly how: "taken" | "known" } | { readonly how: "refused"; readonly reason: string };
+
+export interface IntakeArea {
+  /** Nothing is taken any more. */
+  close(): void;
+}
+
+export function intakeArea(take: (file: Extract<Intake, { ok: true }>, paceMs: number) => Promise<Taken>): IntakeArea {
   const drop = part("drop");
   const picker = part<HTMLInputElement>("picker");
   const refused = part("refused");
-  const pace = part("pace");
+  const pace = part<HTMLFieldSetElement>("pace");
+  const choose = part<HTMLButtonElement>("choose");
+  const trySamples = part<HTMLButtonElement>("try-samples");
+  const note = part("intake-note");
+  let closed = false;
   picker.accept = accepted;
 
   const choices = h("div", { class: "paces" });
@@ -38,36 +51,58 @@ export function intakeArea(take: (file: Extract<Intake, { ok: true }>, paceMs: n
     away.addEventListener("click", () => item.remove());
     refused.append(item);
   };
-  const offer = async (fileName: string, read: () => Promise<Uint8Array>) => {
+  const offer = async (fileName: string, read: () => Promise<Uint8Array>): Promise<Taken> => {
     let intake: Intake;
     try {
       intake = takeIn(fileName, await read());
     } catch {
       intake = { ok: false, fileName, reason: "The browser could not read it. Folders have to be opened first." };
     }
-    if (!intake.ok) return refuse(intake);
-    const reason = await take(intake, paceMs());
-    if (reason) refuse({ fileName, reason });
+    return intake.ok ? await take(intake, paceMs()) : { how: "refused", reason: intake.reason };
+  };
+  const clear = () => {
+    refused.replaceChildren();
+    say(note, "");
   };
   const offerAll = async (files: Iterable<File>) => {
-    refused.replaceChildren();
-    for (const file of files) await offer(file.name, async () => new Uint8Array(await file.arrayBuffer()));
+    if (closed) return;
+    clear();
+    for (const file of files) {
+      const taken = await offer(file.name, async () => new Uint8Array(await file.arrayBuffer()));
+      if (taken.how === "known") refuse({ fileName: file.name, reason: "This file is already here." });
+      else if (taken.how === "refused") refuse({ fileName: file.name, reason: taken.reason });
+    }
   };
 
-  part("choose").addEventListener("click", () => picker.click());
+  choose.addEventListener("click", () => picker.click());
   picker.addEventListener("change", () => {
     // The list empties with the field, so it is copied first.
     const files = Array.from(picker.files ?? []);
     picker.value = "";
     void offerAll(files);
   });
-  part("try-samples").addEventListener("click", async () => {
-    refused.replaceChildren();
-    for (const { fileName, text } of samples) await offer(fileName, async () => new TextEncoder().encode(text));
+  trySamples.addEventListener("click", async () => {
+    trySamples.disabled = true;
+    clear();
+    const label = trySamples.textContent ?? "";
+    let known = 0;
+    for (const { fileName, text } of samples) {
+      const taken = await offer(fileName, async () => new TextEncoder().encode(text));
+      if (taken.how === "known") known++;
+      else if (taken.how === "refused") refuse({ fileName, reason: taken.reason });
+    }
+    if (known === samples.length) {
+      // On the button itself, so that nothing moves.
+      say(note, "The sample files are already here.");
+      say(trySamples, "Already here");
+      await new Promise((resolve) => setTimeout(resolve, saidForMs));
+      say(trySamples, label);
+    }
+    trySamples.disabled = closed;
   });
 
   let over = 0;
-  const carriesFiles = (event: DragEvent) => event.dataTransfer?.types.includes("Files") ?? false;
+  const carriesFiles = (event: DragEvent) => (!closed && event.dataTransfer?.types.includes("Files")) ?? false;
   const lit = (on: boolean) => drop.toggleAttribute("data-over", on);
   addEventListener("dragenter", (event) => carriesFiles(event) && lit(++over > 0));
   addEventListener("dragleave", (event) => carriesFiles(event) && lit(--over > 0));
@@ -78,4 +113,13 @@ export function intakeArea(take: (file: Extract<Intake, { ok: true }>, paceMs: n
     lit(false);
     void offerAll(Array.from(event.dataTransfer?.files ?? []));
   });
+
+  return {
+    close() {
+      closed = true;
+      lit(false);
+      for (const control of [choose, trySamples, pace]) control.disabled = true;
+      say(note, "This tab has lost its library. Reload it to add files.");
+    },
+  };
 }

@@ -5,10 +5,11 @@ import { type Tab, tabOf } from "../identity.js";
 import type { Present } from "../roll-call.js";
 import { holdStill } from "../stillness.js";
 import { canCrash, closeTab, crash, hang, hangMs, openAnother } from "../trouble.js";
-import { h, part, plural, say, set } from "./dom.js";
+import { plural } from "../words.js";
+import { h, part, say, set } from "./dom.js";
 import { tabName } from "./tab-name.js";
 
-export function showRoster(present: readonly Present[], entries: Iterable<FileEntry>): void {
+export function showRoster(present: readonly Present[], entries: Iterable<FileEntry>, answering: ReadonlySet<string>): void {
   const list = part("roster");
   const work = new Map<string, number>();
   for (const { lease } of entries) {
@@ -21,8 +22,11 @@ export function showRoster(present: readonly Present[], entries: Iterable<FileEn
   for (const { tab, self, silentMs } of present) {
     const item = document.getElementById(tab.hostId) ?? list.appendChild(chip(tab, self));
     const files = work.get(tab.hostId) ?? 0;
-    const text =
-      silentMs > 0 ? `no answer for ${Math.floor(silentMs / 1_000)} s` : files > 0 ? `reading ${plural(files, "file")}` : "idle";
+    const doing = [
+      ...(files > 0 ? [`reading ${plural(files, "file")}`] : []),
+      ...(answering.has(tab.hostId) ? ["answering"] : []),
+    ].join(", ");
+    const text = silentMs > 0 ? `no answer for ${Math.floor(silentMs / 1_000)} s` : doing || "idle";
     set(item, "data-silent", silentMs > 0);
     if (item.lastElementChild) say(item.lastElementChild, text);
   }
@@ -44,7 +48,8 @@ export function showGranted(status: KernelStatus, name: string): void {
       : "kept in memory only: nothing survives this tab";
   const loop = { worker: "leases renewed from a Web Worker", inline: "leases renewed in the page", off: "no loop" }[status.loop];
   const extra = [status.locks ? "Web Locks" : "no Web Locks", status.channel ? "BroadcastChannel" : "no channel between tabs"];
-  say(part("granted"), `${name} was granted: ${storage}; ${loop}; ${extra.join("; ")}.`);
+  const secrets = status.secrets === "sealed" ? "secrets sealed" : "secrets in memory only";
+  say(part("granted"), `${name} was granted: ${storage}; ${loop}; ${extra.join("; ")}; ${secrets}.`);
 }
 
 /** The buttons say exactly what they do, because they do it. */

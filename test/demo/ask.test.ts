@@ -1,28 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { answer } from "../../demo/ask.js";
-import { takeIn } from "../../demo/intake.js";
 import { createLibrary } from "../../demo/library.js";
-import { split } from "../../demo/passages.js";
-import { samples } from "../../demo/samples.js";
 import { sentences } from "../../demo/words.js";
+import { sampleLibrary } from "./fixture.js";
 
-const library = createLibrary();
-for (const { fileName, text } of samples) {
-  const taken = takeIn(fileName, new TextEncoder().encode(text));
-  if (!taken.ok) throw new Error(taken.reason);
-  split(taken.kind, text).forEach(({ title, text: body, from, to }, at) => {
-    library.add(fileName, fileName, {
-      n: at + 1,
-      title,
-      text: body,
-      where: [from, to],
-      words: 0,
-      terms: [],
-      tab: "Otter",
-      fence: 1,
-    });
-  });
-}
+const library = sampleLibrary();
 const ask = (question: string) => answer(question, library.find);
 const quoted = (question: string) => ask(question).quotes.map(({ pieces }) => pieces.map(({ text }) => text).join(""));
 

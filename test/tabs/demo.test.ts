@@ -1,5 +1,7 @@
 // The built playground in real tabs of a real browser, under its own Content-Security-Policy.
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { createServer, type IncomingHttpHeaders, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -82,6 +84,49 @@ async function drop(page: Page, name: string, text: string): Promise<void> {
 async function ask(page: Page, question: string): Promise<void> {
   await page.getByRole("searchbox", { name: "Question" }).fill(question);
   await page.getByRole("button", { name: "Ask", exact: true }).click();
+}
+
+/** The sample files, read at full speed. */
+async function readSamples(page: Page): Promise<void> {
+  await setPause(page, "none");
+  await page.getByRole("button", { name: "Try the sample files" }).click();
+  await eventually(() => page.locator(".card[data-state=completed]").count()).toBe(5);
+}
+
+async function say(page: Page, text: string): Promise<void> {
+  await page.getByRole("textbox", { name: "Message" }).fill(text);
+  await page.getByRole("textbox", { name: "Message" }).press("Enter");
+}
+
+const nameOf = async (page: Page) => (await page.locator(".chip[data-self] .tab-name").textContent())?.split(" ")[0] ?? "";
+const statusOf = (page: Page) => page.locator(".exchange .status").last();
+const saidIn = (page: Page) => page.locator(".exchange .said").last().textContent();
+const partsIn = (page: Page) => page.locator(".exchange .said").last().locator("span").count();
+const answered = (page: Page, count = 1) => eventually(() => page.locator(".exchange[data-phase=answered]").count()).toBe(count);
+
+/** Whether a text stands anywhere in what the origin keeps, as text or as bytes. */
+function isKept(page: Page, needle: string): Promise<boolean> {
+  return page.evaluate(async (text) => {
+    const result = <T>(request: IDBRequest<T>) =>
+      new Promise<T>((resolve, reject) => {
+        request.onsuccess = () => resolve(request.result);
+        request.onerror = () => reject(request.error);
+      });
+    const holds = (value: unknown): boolean => {
+      if (typeof value === "string") return value.includes(text);
+      if (value instanceof ArrayBuffer) return new TextDecoder("latin1").decode(value).includes(text);
+      if (ArrayBuffer.isView(value)) return new TextDecoder("latin1").decode(value as Uint8Array).includes(text);
+      return typeof value === "object" && value !== null && Object.entries(value).some((entry) => entry.some(holds));
+    };
+    if ([{ ...localStorage }, { ...sessionStorage }].some(holds)) return true;
+    for (const { name = "" } of await indexedDB.databases()) {
+      const database = await result(indexedDB.open(name));
+      for (const table of database.objectStoreNames)
+        if (holds(await result(database.transaction(table).objectStore(table).getAll()))) return true;
+      database.close();
+    }
+    return false;
+  }, needle);
 }
 
 /** The keys of the stored steps, straight from the database. */
@@ -218,7 +263,197 @@ it("deletes everything on demand, and the other tab says so", async () => {
   await first.getByRole("button", { name: "Delete and start over" }).click();
   await first.getByRole("heading", { name: "Nothing here yet" }).waitFor();
   expect(await first.locator(".card").count()).toBe(0);
+  await second.getByRole("button", { name: "Reload this tab" }).waitFor();
+  for (const name of ["Choose files", "Try the sample files", "Send", "Start over"])
+    expect(await second.getByRole("button", { name, exact: true }).isDisabled()).toBe(true);
+  await drop(second, "late.txt", "Too late.");
+  expect(await second.locator("#refused").textContent()).toBe("");
+
   await second.getByRole("button", { name: "Reload this tab" }).click();
   await second.getByRole("heading", { name: "Nothing here yet" }).waitFor();
+  const third = await openTab();
+  const names = await Promise.all([first, second, third].map(nameOf));
+  expect(new Set(names).size).toBe(3);
   expect(complaints).toEqual([]);
+});
+
+it("takes the samples once, however often they are asked for", async () => {
+  const page = await openTab();
+  await readSamples(page);
+  await page.getByRole("button", { name: "Try the sample files" }).click();
+  await page.getByRole("button", { name: "Already here" }).waitFor();
+  expect(await page.locator("#intake-note").textContent()).toBe("The sample files are already here.");
+  expect(await page.locator("#refused").textContent()).toBe("");
+  expect(await page.locator(".card").count()).toBe(5);
+  expect(complaints).toEqual([]);
+});
+
+it("answers in a conversation with a quote and its place, the same in two tabs, and stores a message once", async () => {
+  const first = await openTab();
+  await readSamples(first);
+  const second = await openTab();
+  await first.getByRole("textbox", { name: "Message" }).fill("How much oil does the lamp drink in December?");
+  await first.evaluate(() => {
+    const form = document.querySelector<HTMLFormElement>("#say");
+    form?.requestSubmit();
+    form?.requestSubmit();
+  });
+  const runner = async () => (await statusOf(second).locator(".tab-name").textContent()) ?? "";
+  await eventually(() => statusOf(second).textContent()).toMatch(/^running in .*, attempt 1$/);
+  expect(await Promise.all([first, second].map(nameOf))).toContain(await runner());
+  await answered(first);
+  await answered(second);
+
+  const text = (await saidIn(first)) ?? "";
+  expect(text).toContain("On a long December night the lamp drinks eleven litres");
+  expect(await first.locator(".exchange .sources").textContent()).toMatch(/\[\d\] keepers-handbook\.md, line \d+, The lamp/);
+  expect(await saidIn(second)).toBe(text);
+  expect(await second.locator(".exchange").count()).toBe(1);
+  expect(await first.getByRole("textbox", { name: "Message" }).inputValue()).toBe("");
+  expect(complaints).toEqual([]);
+});
+
+it("goes on with an answer after a reload, and says nothing twice", async () => {
+  const page = await openTab();
+  await readSamples(page);
+  const question = "How was the lens turned by hand when the clockwork stopped?";
+  await say(page, question);
+  await eventually(() => partsIn(page)).toBeGreaterThan(1);
+  await page.reload();
+  await page.locator("#main").waitFor();
+  await eventually(() => statusOf(page).textContent()).toMatch(/attempt 2, \d+ parts kept$/);
+  await answered(page);
+  const interrupted = await saidIn(page);
+  expect(await page.locator(".exchange .stretches li").count()).toBe(2);
+
+  await page.getByRole("button", { name: "New", exact: true }).click();
+  await eventually(() => page.locator(".exchange").count()).toBe(0);
+  await say(page, question);
+  await answered(page);
+  expect(await saidIn(page)).toBe(interrupted);
+  expect(await page.locator(".exchange .stretches li").count()).toBe(1);
+  expect(complaints).toEqual([]);
+});
+
+it("goes on with an answer in another tab when the one that writes it crashes", async () => {
+  const first = await openTab();
+  await readSamples(first);
+  await say(first, "How was the lens turned by hand when the clockwork stopped?");
+  await eventually(() => partsIn(first)).toBeGreaterThan(1);
+  const second = await openTab();
+  const [firstName, secondName] = await Promise.all([first, second].map(nameOf));
+  const cdp = await context.newCDPSession(first);
+  cdp.send("Page.crash").catch(() => {});
+
+  await eventually(() => statusOf(second).textContent()).toMatch(
+    new RegExp(`^running in ${secondName}, attempt 2, \\d+ parts kept$`),
+  );
+  await answered(second);
+  expect(await statusOf(second).textContent()).toBe("answered at attempt 2");
+  expect(await second.locator(".exchange .stretches .tab-name").allTextContents()).toEqual([firstName, secondName]);
+  const sentences = await second.locator(".exchange .said span").allTextContents();
+  expect(new Set(sentences).size).toBe(sentences.length);
+  expect(complaints).toEqual([]);
+});
+
+it("hands a conversation out as a file, deletes it in all tabs, and takes it in again", async () => {
+  const first = await openTab();
+  const second = await openTab();
+  await say(first, "Is anybody there?");
+  await answered(second);
+  const text = await saidIn(second);
+  const [file] = await Promise.all([first.waitForEvent("download"), first.getByRole("button", { name: "Export" }).click()]);
+  expect(file.suggestedFilename()).toBe("is-anybody-there.jsonl");
+  const lines = (await readFile(await file.path(), "utf8")).trimEnd().split("\n");
+  for (const line of lines) expect(() => JSON.parse(line)).not.toThrow();
+
+  await first.getByRole("button", { name: "Delete", exact: true }).click();
+  await first.getByRole("button", { name: "Delete it" }).click();
+  await eventually(() => first.locator(".exchange").count()).toBe(0);
+  await eventually(() => second.locator(".exchange").count()).toBe(0);
+
+  const again = { name: "again.jsonl", mimeType: "application/jsonl", buffer: Buffer.from(`${lines.join("\n")}\n`) };
+  await first.setInputFiles("#chat-file", again);
+  await eventually(() => saidIn(first)).toBe(text);
+  await eventually(() => saidIn(second)).toBe(text);
+  await first.setInputFiles("#chat-file", again);
+  await eventually(() => first.locator("#chat-note").textContent()).toContain("It could not be imported");
+  expect(complaints).toEqual([]);
+});
+
+it("asks an endpoint with its key, tells its failures, and keeps the key out of everything", async () => {
+  const key = "sk-0f-plain-text-nowhere";
+  const calls: { headers: IncomingHttpHeaders; body: { model: string; stream: boolean; messages: { content: string }[] } }[] = [];
+  const delta = (content: string) => `data: ${JSON.stringify({ choices: [{ delta: { content } }] })}\n\n`;
+  const replies: ((response: ServerResponse) => void)[] = [
+    (response) => response.writeHead(401).end(JSON.stringify({ error: { message: `Not with the key ${key}` } })),
+    (response) => {
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      response.write(delta("It was tuned"));
+      // Longer than words are gathered before they are stored.
+      setTimeout(() => response.write(delta(" by Mr")), 600);
+      setTimeout(() => response.destroy(), 900);
+    },
+    (response) => {
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      response.end(`${delta(` Brandt [1], not by ${key.slice(0, 8)}`)}${delta(`${key.slice(8)}.`)}data: [DONE]\n\n`);
+    },
+  ];
+  const endpoint = createServer((request, response) => {
+    response.setHeader("access-control-allow-origin", "*");
+    response.setHeader("access-control-allow-headers", "authorization, content-type");
+    let text = "";
+    request.on("data", (data) => {
+      text += data;
+    });
+    request.on("end", () => {
+      if (request.method === "OPTIONS") return response.writeHead(204).end();
+      calls.push({ headers: request.headers, body: JSON.parse(text) });
+      replies[calls.length - 1]?.(response);
+    });
+  });
+  await new Promise<void>((resolve) => endpoint.listen(0, "127.0.0.1", resolve));
+  try {
+    const page = await openTab();
+    const logged: string[] = [];
+    page.on("console", (message) => logged.push(message.text()));
+    await readSamples(page);
+    expect(await page.locator("#granted").textContent()).toContain("secrets sealed");
+    await page.getByRole("button", { name: "Settings" }).click();
+    await page.getByLabel("URL").fill(`http://127.0.0.1:${(endpoint.address() as AddressInfo).port}/v1`);
+    await page.getByLabel("Model").fill("small-model");
+    await page.getByLabel("Key", { exact: true }).fill(key);
+    await page.getByRole("button", { name: "Use this endpoint" }).click();
+    await eventually(() => page.locator("#agent-line").textContent()).toMatch(
+      /^Answered by small-model at .*; its key is sealed\.$/,
+    );
+
+    await say(page, "Who tuned the fog horn?");
+    await answered(page);
+    expect(calls).toHaveLength(3);
+    for (const { headers } of calls) expect(headers.authorization).toBe(`Bearer ${key}`);
+    expect(calls[0]?.body).toMatchObject({ model: "small-model", stream: true });
+    expect(calls[0]?.body.messages[0]?.content).toContain("Tuned the fog horn");
+    expect(calls[2]?.body.messages.map(({ content }) => content)).toContain("It was tuned by Mr");
+    expect(await saidIn(page)).toBe("It was tuned by Mr Brandt [1], not by [key].");
+    expect(await page.locator(".exchange .sources li").count()).toBe(1);
+    const failures = await page.locator(".exchange .failures li").allTextContents();
+    expect(failures[0]).toMatch(/^Attempt 1 failed\. 127\.0\.0\.1:\d+: it answered 401: Not with the key \[key\]$/);
+    expect(failures[1]).toMatch(/^Attempt 2 failed\. .* cannot be reached/);
+
+    const [file] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Export" }).click()]);
+    expect(await readFile(await file.path(), "utf8")).not.toContain(key);
+    expect(await isKept(page, "Brandt [1]")).toBe(true);
+    expect(await isKept(page, key)).toBe(false);
+    expect(await page.content()).not.toContain(key);
+    // The browser itself tells of what it could not load.
+    expect(complaints.filter((text) => !text.startsWith("Failed to load resource"))).toEqual([]);
+    expect([...complaints, ...logged].join()).not.toContain(key);
+
+    await page.reload();
+    await eventually(() => page.locator("#agent-line").textContent()).toContain("small-model");
+  } finally {
+    endpoint.closeAllConnections();
+    endpoint.close();
+  }
 });
