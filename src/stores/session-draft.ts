@@ -278,6 +278,8 @@ export function recover(
     else report[next.record.currentState === "abandoned" ? "abandoned" : "consumed"]++;
   }
   draft.endRun();
+  // Stored by a caller; nothing runs here.
+  if (draft.runtime.state === "running") draft.update({ state: "idle" });
   if (lease?.leaseToken !== undefined) draft.write({ table: "leases", put: released(lease, inOrder) });
   report.recovered = draft.live.length;
   return report;

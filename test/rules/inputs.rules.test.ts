@@ -1,0 +1,359 @@
+import { describe, expect, it } from "vitest";
+import { INPUT_PHASES, type InputKind, type InputPhase, isTerminal, type StoredInputState } from "../../src/domain/input.js";
+import {
+  abandoned,
+  admitted,
+  chooseBatch,
+  coalesced,
+  consumed,
+  corruption,
+  findSuperseded,
+  type InputEvent,
+  interrupted,
+  MOST_CRASHES,
+  MOST_FAILURES,
+  recovered,
+  rolledBack,
+  staged,
+  superseded,
+  workOf,
+} from "../../src/stores/inputs.rules.js";
+import { builtInPolicy, type HandlingMode, semanticsOf, startsRun } from "../../src/stores/policy.rules.js";
+import type { InputRow } from "../../src/stores/schema.js";
+
+const T = 1_000;
+const NOW = 5_000;
+
+const INPUT_OF: Record<InputKind, StoredInputState["persistedInput"]> = {
+  prompt: { inputType: "prompt", text: "hello" },
+  peer_message: { inputType: "peer" },
+  peer_request: { inputType: "peer", convention: { conventionType: "request" } },
+  peer_response_progress: { inputType: "peer", convention: { conventionType: "response_progress" } },
+  peer_response_terminal: { inputType: "peer", convention: { conventionType: "response_terminal", requestId: "r" } },
+  flow_step: { inputType: "flow_step" },
+  external_event: { inputType: "external_event" },
+  continuation: { inputType: "continuation" },
+  operation: { inputType: "operation" },
+};
+
+interface Made {
+  kind?: InputKind;
+  handlingMode?: HandlingMode;
+  idle?: boolean;
+  silent?: boolean;
+  record?: Partial<StoredInputState>;
+  row?: Partial<InputRow>;
+}
+
+let ranks = 0;
+
+function row(inputId: string, made: Made = {}): InputRow {
+  const { kind = "prompt", handlingMode, idle = true, silent } = made;
+  const question = { kind, ...(handlingMode && { handlingMode }), ...(silent && { silent }) };
+  const decision = builtInPolicy({ ...question, idle });
+  const input = INPUT_OF[kind];
+  return {
+    v: 1,
+    runtimeId: "r",
+    inputId,
+    rank: ranks++,
+    starts: startsRun(builtInPolicy({ ...question, idle: true })) ? 1 : 0,
+    record: {
+      inputId,
+      currentState: "queued",
+      policy: { version: 1, decision },
+      runtimeSemantics: semanticsOf(kind, decision),
+      durability: "durable",
+      attemptCount: 0,
+      recoveryCount: 0,
+      history: [{ timestampMs: T, from: "accepted", to: "queued", reason: "admitted" }],
+      ...(input && { persistedInput: input }),
+      createdAtMs: T,
+      updatedAtMs: T,
+      ...made.record,
+    },
+    ...made.row,
+  };
+}
+
+const run = { runId: "run", workId: "work", inputIds: ["a"] };
+const phase = ({ record }: InputRow) => record.currentState;
+const ids = (rows: readonly InputRow[]) => rows.map(({ inputId }) => inputId);
+
+describe("the life of an input", () => {
+  /** Each event by the function that stands for it, and from where it is allowed. */
+  const EVENTS: { event: InputEvent; of: (input: InputRow) => InputRow; from: InputPhase[]; to: InputPhase }[] = [
+    { event: "stage", of: (input) => staged(input, run, NOW), from: ["queued"], to: "staged" },
+    {
+      event: "rollback",
+      of: (input) => rolledBack(input, "why", NOW),
+      from: ["staged", "applied", "applied_pending_consumption"],
+      to: "queued",
+    },
+    {
+      event: "rollback",
+      of: (input) => interrupted(input, NOW),
+      from: ["staged", "applied", "applied_pending_consumption"],
+      to: "queued",
+    },
+    { event: "complete", of: (input) => consumed(input, 0, NOW), from: ["staged"], to: "consumed" },
+    { event: "supersede", of: (input) => superseded(input, "b", NOW), from: ["queued"], to: "superseded" },
+    { event: "coalesce", of: (input) => coalesced(input, "b", NOW), from: ["queued"], to: "coalesced" },
+    {
+      event: "abandon",
+      of: (input) => abandoned(input, "reset", NOW),
+      from: ["accepted", "queued", "staged", "applied", "applied_pending_consumption"],
+      to: "abandoned",
+    },
+    { event: "admit", of: (input) => admitted(input, NOW), from: ["accepted"], to: "queued" },
+  ];
+
+  it.each(EVENTS.flatMap((line) => INPUT_PHASES.map((from) => ({ ...line, from, isAllowed: line.from.includes(from) }))))(
+    "$event from $from is allowed: $isAllowed (R-66, R-67)",
+    ({ of, from, to, isAllowed }) => {
+      const input = row("a", { record: { currentState: from, attemptCount: 1 } });
+      const before = structuredClone(input);
+      if (!isAllowed) {
+        expect(() => of(input)).toThrow(expect.objectContaining({ code: "internal" }));
+      } else {
+        const next = of(input);
+        expect(phase(next)).toBe(to);
+        // Append-only, with the true phase before.
+        expect(next.record.history.slice(0, 1)).toEqual(before.record.history);
+        expect(next.record.history[1]).toMatchObject({ timestampMs: NOW, from });
+        expect(next.record.history.at(-1)).toMatchObject({ to });
+        expect(next.record.updatedAtMs).toBe(NOW);
+      }
+      expect(input).toEqual(before);
+    },
+  );
+
+  it("a stage counts the attempt and names the run", () => {
+    const next = staged(row("a", { record: { attemptCount: 2 } }), run, NOW);
+    expect(next).toMatchObject({ workId: "work", workSize: 1, record: { attemptCount: 3, lastRunId: "run" } });
+  });
+
+  it("a boundary is three lines of history, and its sequence and outcome are kept", () => {
+    const next = consumed(staged(row("a"), run, T), 4, NOW).record;
+    expect(next.history.slice(2).map(({ from, to }) => [from, to])).toEqual([
+      ["staged", "applied"],
+      ["applied", "applied_pending_consumption"],
+      ["applied_pending_consumption", "consumed"],
+    ]);
+    expect(next).toMatchObject({ lastBoundarySequence: 4, terminalOutcome: { outcomeType: "consumed" } });
+  });
+
+  it("consume on accept ends with an outcome, too (R-65)", () => {
+    const next = admitted(row("a", { kind: "operation", record: { currentState: "accepted", history: [] } }), NOW);
+    expect(next.record).toMatchObject({ currentState: "consumed", terminalOutcome: { outcomeType: "consumed" } });
+    expect(next.record.history).toEqual([{ timestampMs: NOW, from: "accepted", to: "consumed", reason: "consumed on accept" }]);
+  });
+
+  it("what replaces it is named in its outcome (R-77, R-78)", () => {
+    expect(superseded(row("a"), "b", NOW).record.terminalOutcome).toEqual({ outcomeType: "superseded", supersededBy: "b" });
+    expect(coalesced(row("a"), "b", NOW).record.terminalOutcome).toEqual({ outcomeType: "coalesced", aggregateId: "b" });
+  });
+});
+
+describe("the budgets", () => {
+  const again = (input: InputRow) => staged(input, run, NOW);
+
+  it("give an input up after three failures, with the cause of the last (R-61)", () => {
+    let input = row("a");
+    for (let failure = 1; failure < MOST_FAILURES; failure++) {
+      input = rolledBack(again(input), `failure ${failure}`, NOW);
+      expect(input.record).toMatchObject({ currentState: "queued", attemptCount: failure });
+      expect(input.record.lastRunId).toBeUndefined();
+    }
+    input = rolledBack(again(input), "the last straw", NOW);
+    expect(input.record).toMatchObject({
+      currentState: "abandoned",
+      attemptCount: 3,
+      terminalOutcome: { outcomeType: "abandoned", reason: { max_attempts_exhausted: { attempts: 3 } } },
+    });
+    expect(input.record.history.at(-1)?.reason).toBe("max_attempts_exhausted: the last straw");
+  });
+
+  it("give it up after five crashes in a row (R-94)", () => {
+    let input = row("a");
+    for (let crash = 1; crash < MOST_CRASHES; crash++) {
+      input = recovered(again(input), { hasReceipt: false, inOrder: false }, NOW) as InputRow;
+      expect(input.record).toMatchObject({ currentState: "queued", attemptCount: crash, recoveryCount: crash, lastRunId: "run" });
+    }
+    input = recovered(again(input), { hasReceipt: false, inOrder: false }, NOW) as InputRow;
+    expect(input.record).toMatchObject({
+      currentState: "abandoned",
+      recoveryCount: 5,
+      terminalOutcome: { reason: { max_attempts_exhausted: { attempts: 5 } } },
+    });
+  });
+
+  it("count crashes in a row: a failure in between begins anew", () => {
+    let input = row("a");
+    for (let round = 0; round < 2; round++) {
+      for (let crash = 1; crash < MOST_CRASHES; crash++)
+        input = recovered(again(input), { hasReceipt: false, inOrder: false }, NOW) as InputRow;
+      input = rolledBack(again(input), "why", NOW);
+    }
+    expect(phase(input)).toBe("queued");
+  });
+
+  it("count neither what ended in order nor, as a failure, a crash", () => {
+    let input = row("a");
+    for (let reload = 0; reload < 20; reload++)
+      input = recovered(again(input), { hasReceipt: false, inOrder: true }, NOW) as InputRow;
+    for (let crash = 0; crash < MOST_CRASHES - 1; crash++)
+      input = recovered(again(input), { hasReceipt: false, inOrder: false }, NOW) as InputRow;
+    for (let failure = 1; failure < MOST_FAILURES; failure++) input = rolledBack(again(input), "why", NOW);
+    expect(phase(input)).toBe("queued");
+    expect(phase(rolledBack(again(input), "why", NOW))).toBe("abandoned");
+  });
+});
+
+describe("recovery", () => {
+  const FACTS = [true, false].flatMap((hasReceipt) => [true, false].map((inOrder) => ({ hasReceipt, inOrder })));
+
+  it.each(FACTS)("by phase, with %o (R-110)", (facts) => {
+    const to = (currentState: InputPhase, made: Made = {}) => {
+      const next = recovered(row("a", { ...made, record: { currentState, attemptCount: 1, ...made.record } }), facts, NOW);
+      return next && phase(next);
+    };
+    expect(to("accepted")).toBe("queued");
+    expect(to("accepted", { kind: "operation" })).toBe("consumed");
+    expect(to("queued")).toBeUndefined();
+    expect(to("staged")).toBe("queued");
+    expect(to("applied")).toBe(facts.hasReceipt ? "consumed" : "queued");
+    expect(to("applied_pending_consumption")).toBe(facts.hasReceipt ? "consumed" : "queued");
+    for (const ended of INPUT_PHASES.filter(isTerminal)) expect(to(ended)).toBeUndefined();
+  });
+
+  it("without a receipt keeps the run and boundary, clears the outcome, and is no failure", () => {
+    const record = {
+      currentState: "applied" as const,
+      attemptCount: 3,
+      lastRunId: "run",
+      lastBoundarySequence: 2,
+      terminalOutcome: { outcomeType: "consumed" as const },
+    };
+    const next = recovered(row("a", { record }), { hasReceipt: false, inOrder: false }, NOW) as InputRow;
+    expect(next.record).toMatchObject({ currentState: "queued", lastRunId: "run", lastBoundarySequence: 2, attemptCount: 3 });
+    expect(next.record.terminalOutcome).toBeUndefined();
+    expect(phase(rolledBack(staged(next, run, NOW), "why", NOW))).toBe("abandoned");
+    expect(next.interruptions).toBe(1);
+  });
+
+  it("abandons what was cancelled while it ran", () => {
+    const input = row("a", { record: { currentState: "staged" }, row: { cancelRequested: 1 } });
+    expect(recovered(input, { hasReceipt: false, inOrder: true }, NOW)?.record.terminalOutcome).toEqual({
+      outcomeType: "abandoned",
+      reason: "cancelled",
+    });
+  });
+
+  it.each<[string, string, Partial<StoredInputState>]>([
+    ["payload", "has no persisted input", { persistedInput: undefined }],
+    ["policy", "missing runtime admission policy stamp", { policy: undefined }],
+    ["semantics", "missing runtime execution semantics stamp", { runtimeSemantics: undefined }],
+    [
+      "true semantics",
+      "other runtime execution semantics",
+      { runtimeSemantics: { boundary: "immediate", executionKind: "content_turn" } },
+    ],
+    ["known convention", "peer convention", { persistedInput: { inputType: "peer", convention: "other" } }],
+  ] as never)("needs the %s of an input that lives (R-113)", (_, reason, record) => {
+    expect(corruption(row("a", { record }))).toContain("store corruption");
+    expect(corruption(row("a", { record }))).toContain(reason);
+    expect(corruption(row("a", { record: { ...(record as object), currentState: "consumed" } }))).toBeUndefined();
+    expect(corruption(row("a"))).toBeUndefined();
+  });
+});
+
+describe("the next batch (R-90, R-91)", () => {
+  const batch = (rows: InputRow[], isDraining = false) => ids(chooseBatch(rows, isDraining));
+
+  it("is nothing where nothing waits, and never more than what is queued", () => {
+    expect(batch([])).toEqual([]);
+    expect(batch([row("a", { record: { currentState: "staged" } }), row("b")])).toEqual(["b"]);
+  });
+
+  it("is the queue up to its first prompt, that one included", () => {
+    const rows = [row("e1", { kind: "external_event" }), row("e2", { kind: "flow_step" }), row("p1"), row("p2")];
+    expect(batch(rows)).toEqual(["e1", "e2", "p1"]);
+    expect(batch(rows.slice(3))).toEqual(["p2"]);
+  });
+
+  it("is the steer lane first, whatever came before it (R-64)", () => {
+    expect(batch([row("p"), row("c", { kind: "continuation" }), row("s", { kind: "continuation" })])).toEqual(["c", "s"]);
+  });
+
+  it("ends where boundary, execution or intent change", () => {
+    const terminal = { kind: "peer_response_terminal" } as const;
+    expect(batch([row("c", { kind: "continuation" }), row("s", { kind: "prompt", handlingMode: "steer" })])).toEqual(["c"]);
+    expect(batch([row("t", { ...terminal, handlingMode: "steer" }), row("c", { kind: "continuation" })])).toEqual(["t"]);
+    expect(batch([row("e", { kind: "external_event" }), row("t", terminal), row("p")])).toEqual(["e"]);
+    expect(batch([row("q", { kind: "continuation", handlingMode: "queue" }), row("p")])).toEqual(["q"]);
+    const atStart = row("s", { ...terminal, handlingMode: "steer" });
+    const atBoundary = row("b", { ...terminal, handlingMode: "steer" });
+    const decision = {
+      ...builtInPolicy({ kind: "peer_response_terminal", idle: true }),
+      applyMode: "stage_run_boundary" as const,
+    };
+    const other = {
+      ...atBoundary,
+      record: { ...atBoundary.record, runtimeSemantics: semanticsOf("peer_response_terminal", decision) },
+    };
+    expect(batch([atStart, other])).toEqual(["s"]);
+  });
+
+  it("waits for somebody who wakes, and takes along who does not", () => {
+    const progress = row("g", { kind: "peer_response_progress" });
+    const silent = row("q", { kind: "peer_request", silent: true });
+    expect(batch([progress])).toEqual([]);
+    expect(batch([silent])).toEqual([]);
+    expect(batch([silent, row("p")])).toEqual(["q", "p"]);
+    expect(batch([progress, row("p")])).toEqual(["g"]);
+  });
+
+  it("of a runtime that takes no more is whatever waits", () => {
+    expect(batch([row("g", { kind: "peer_response_progress" })], true)).toEqual(["g"]);
+  });
+
+  it("begins with what came while it was busy as with anything else", () => {
+    expect(batch([row("e", { kind: "external_event", idle: false })])).toEqual(["e"]);
+    // A row that a caller handed over says only what was decided then.
+    const { starts: _, ...handed } = row("p", { idle: false });
+    expect(batch([handed])).toEqual(["p"]);
+  });
+
+  it("tries again exactly what was staged together", () => {
+    const tried = row("e", { kind: "external_event", row: { workId: "w", workSize: 1 } });
+    const both = ["a", "b"].map((id) => row(id, { kind: "external_event", row: { workId: "w2", workSize: 2 } }));
+    expect(batch([tried, row("p")])).toEqual(["e"]);
+    expect(batch([...both, row("p")])).toEqual(["a", "b"]);
+    expect(workOf(both)).toBe("w2");
+    // One of them has ended meanwhile: what was done with it is not theirs alone.
+    expect(workOf(both.slice(1))).toBeUndefined();
+    expect(workOf([row("p")])).toBeUndefined();
+  });
+});
+
+describe("who is superseded (R-76)", () => {
+  const keyed = (inputId: string, made: Made = {}, supersessionKey = "k") => {
+    const made_ = row(inputId, made);
+    const persistedInput = { ...made_.record.persistedInput, supersessionKey } as never;
+    return { ...made_, record: { ...made_.record, persistedInput } };
+  };
+
+  it("is the first of the same kind and key that waits, the queue before the steer lane", () => {
+    const steer = keyed("s", { handlingMode: "steer" });
+    const rows = [steer, keyed("other", {}, "other"), keyed("e", { kind: "external_event" }), keyed("a"), keyed("b")];
+    expect(findSuperseded(rows, "prompt", "k")?.inputId).toBe("a");
+    expect(findSuperseded(rows, "external_event", "k")?.inputId).toBe("e");
+    expect(findSuperseded([steer], "prompt", "k")?.inputId).toBe("s");
+  });
+
+  it("is nobody who runs already, and nobody without the key", () => {
+    const running = keyed("a", { record: { currentState: "staged" } });
+    expect(findSuperseded([running, row("b")], "prompt", "k")).toBeUndefined();
+  });
+});
