@@ -37,7 +37,7 @@ export interface Stretch {
   count: number;
 }
 
-export type Phase = "stored" | "running" | "between" | "answered" | "given-up";
+export type Phase = "stored" | "running" | "between" | "answered" | "stopped" | "given-up";
 
 export interface Exchange {
   /** Of its input, or made of its place where it came without one. */
@@ -86,10 +86,11 @@ export function exchangesOf(messages: readonly Message[], inputs: readonly Store
     }
   });
   for (const input of [...inputs].sort((a, b) => (a.inputId < b.inputId ? -1 : 1))) {
-    const { inputId, currentState, attemptCount, persistedInput } = input;
+    const { inputId, currentState, attemptCount, persistedInput, terminalOutcome } = input;
     const exchange = byId.get(inputId) ?? begin(inputId, textIn(persistedInput?.text));
     exchange.attempt = attemptCount;
-    exchange.phase = phaseOf(currentState, attemptCount);
+    const isStopped = terminalOutcome?.outcomeType === "abandoned" && terminalOutcome.reason === "cancelled";
+    exchange.phase = isStopped ? "stopped" : phaseOf(currentState, attemptCount);
   }
   return exchanges;
 }

@@ -25,6 +25,8 @@ export interface Conversations {
   begin(): Promise<void>;
   /** The same key again stores nothing again. */
   say(text: string, key: string): Promise<AcceptOutcome>;
+  /** Takes a question back; what was answered of it stays. */
+  stop(inputId: string): Promise<void>;
   remove(id: string): Promise<void>;
   export(id: string): Promise<string>;
   import(text: string): Promise<void>;
@@ -199,6 +201,9 @@ export async function followConversations(parts: ConversationsParts): Promise<Co
       place.updatedAtMs = Date.now();
       place.refresh();
       return outcome;
+    },
+    async stop(inputId) {
+      await current()?.session.cancel(inputId);
     },
     async remove(id) {
       await kernel.sessions.delete(id);

@@ -53,6 +53,7 @@ export function chat(conversations: Conversations): Chat {
       note(`${what}: ${messageOf(error)}`);
     }
   };
+  const onStop = (id: string) => void attempt("Not stopped", () => conversations.stop(id));
   const forget = () => {
     if (draft && field.value.trim() === draft.text) field.value = "";
     draft = undefined;
@@ -147,7 +148,7 @@ export function chat(conversations: Conversations): Chat {
         views.delete(id);
       }
       exchanges.forEach((exchange, at) => {
-        const view = views.get(exchange.id) ?? exchangeView();
+        const view = views.get(exchange.id) ?? exchangeView(onStop);
         views.set(exchange.id, view);
         view.update(exchange, runner, at > 0 && !isOver(exchanges[at - 1]));
         if (list.children[at] !== view.element) list.insertBefore(view.element, list.children[at] ?? null);
@@ -166,7 +167,7 @@ export function chat(conversations: Conversations): Chat {
 }
 
 function isOver(exchange: { readonly phase: string } | undefined): boolean {
-  return exchange?.phase === "answered" || exchange?.phase === "given-up";
+  return exchange !== undefined && ["answered", "stopped", "given-up"].includes(exchange.phase);
 }
 
 function readDraft(): Draft | undefined {

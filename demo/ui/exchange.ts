@@ -10,9 +10,11 @@ export interface ExchangeView {
   update(exchange: Exchange, runner: string | undefined, isWaiting: boolean): void;
 }
 
-export function exchangeView(): ExchangeView {
+export function exchangeView(onStop: (id: string) => void): ExchangeView {
   const question = h("p", { class: "question" });
-  const status = h("p", { class: "status quiet numbers" });
+  const told = h("span");
+  const stop = h("button", { type: "button", class: "plain stop", hidden: true }, "Stop");
+  const status = h("p", { class: "status quiet numbers" }, told, stop);
   const said = h("p", { class: "said" });
   const failures = h("ol", { class: "failures" });
   const sources = h("ol", { class: "sources quiet" });
@@ -56,19 +58,23 @@ export function exchangeView(): ExchangeView {
     ),
   ];
   let shown = "";
+  let id = "";
+  stop.addEventListener("click", () => onStop(id));
 
   return {
     element,
     update(exchange, runner, isWaiting) {
       if (question.textContent !== exchange.question) question.textContent = exchange.question;
       set(element, "data-phase", exchange.phase);
-      const told = statusOf(exchange, runner, isWaiting);
-      const key = JSON.stringify([told, runner]);
+      id = exchange.id;
+      const text = statusOf(exchange, runner, isWaiting);
+      const key = JSON.stringify([text, runner]);
       if (key !== shown) {
         const isNamed = exchange.phase === "running" && runner !== undefined;
-        status.replaceChildren(...(isNamed ? ["running in ", tabName(runner), told] : [told]));
+        told.replaceChildren(...(isNamed ? ["running in ", tabName(runner), text] : [text]));
       }
       shown = key;
+      set(stop, "hidden", !["stored", "running", "between"].includes(exchange.phase));
       for (const fill of filling) fill(exchange);
       set(reply, "hidden", exchange.parts.length === 0 && exchange.failures.length === 0);
       const last = exchange.parts.at(-1)?.tab;
@@ -92,6 +98,8 @@ function statusOf({ phase, attempt, parts, failures }: Exchange, runner: string 
       return `attempt ${attempt} ended, ${plural(parts.length, "part")} kept`;
     case "answered":
       return attempt > 1 ? `answered at attempt ${attempt}` : "answered";
+    case "stopped":
+      return parts.length > 0 ? `stopped, ${plural(parts.length, "part")} kept` : "stopped";
     case "given-up":
       return failures.length > 0 ? `given up after ${plural(failures.length, "failed attempt")}` : "not answered";
   }
