@@ -12,12 +12,13 @@ export const ERROR_CODES = {
   },
   "not-found": { meaning: "What the call names does not exist.", todo: "Register or grant it first.", retriable: false },
   conflict: {
-    meaning: "The same id or replay key is stored with another content.",
-    todo: "Use a new id or replay key, or send the stored content.",
+    meaning:
+      "The same id or key is taken, by other content or by something under way; `details.reason` names which, where there is more than one.",
+    todo: "Use a new id or key, send the stored content, or wait for what is under way.",
     retriable: false,
   },
   terminal: {
-    meaning: "The process has ended: it takes no other end, no claim, and a wait cannot be fulfilled.",
+    meaning: "The process or operation has ended: it takes no other end, no claim, and a wait cannot be fulfilled.",
     todo: "Read the record; its status holds the output.",
     retriable: false,
   },
