@@ -15,6 +15,8 @@ import { runtimeInputCases } from "./runtime-input.cases.js";
 import { schemaCases } from "./schemas.cases.js";
 import { secretCases } from "./secrets.cases.js";
 import { selectorCases } from "./selectors.cases.js";
+import { sessionInputCases } from "./session-inputs.cases.js";
+import { sessionTurnCases } from "./session-turns.cases.js";
 import { sessionCases } from "./sessions.cases.js";
 import { storageCases } from "./storage.cases.js";
 import { terminalCases } from "./terminals.cases.js";
@@ -43,6 +45,8 @@ const SUITES = {
   secrets: secretCases,
   ops: opsCases,
   sessions: sessionCases,
+  "session inputs": sessionInputCases,
+  "session turns": sessionTurnCases,
 } as const satisfies Record<string, (open: OpenFixture, runner: Runner) => void>;
 
 /**

@@ -54,6 +54,8 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
   const hints = new Set<string>();
   /** When the leases that others hold run out, in wall time. */
   const expiries = new Map<string, number>();
+  /** Hosts that were heard to go in order. A page that goes into the back/forward cache can say so, and its farewell row comes too late. */
+  const goodbyes = new Set<string>();
   const patience = createPatience(clock, timings.leaseRenewMs);
   const hosts = watchHosts({
     locks: parts.locks,
@@ -84,8 +86,10 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
   const unsubscribe = parts.notices.subscribe((changes: readonly Change[]) => {
     let heard = false;
     for (const { about, id } of changes) {
-      if (about === "host") everything = true;
-      else if (about === "registered" || about === "lease") hints.add(id);
+      if (about === "host") {
+        everything = true;
+        goodbyes.add(id);
+      } else if (about === "registered" || about === "lease") hints.add(id);
       else continue;
       heard = true;
     }
@@ -194,7 +198,8 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
 
   async function freeDeadHosts(): Promise<void> {
     for (const bootId of hosts.dead) {
-      for (const resource of await corridor.run(freeHost, { bootId })) hints.add(resource);
+      const inOrder = goodbyes.delete(bootId);
+      for (const resource of await corridor.run(freeHost, { bootId, inOrder })) hints.add(resource);
       hosts.forget(bootId);
     }
   }
@@ -211,7 +216,10 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
         ),
       ),
     );
-    for (const gone of farewells) if (gone !== bootId) await corridor.run(freeHost, { bootId: gone });
+    for (const gone of farewells) {
+      goodbyes.delete(gone);
+      if (gone !== bootId) await corridor.run(freeHost, { bootId: gone });
+    }
 
     // Claimed for this page, but it never heard of it: the loop that claimed it died. What a page claims itself, it knows.
     const known = new Set([...pulse.leases.map(({ processId }) => processId), ...pulse.abandoned]);

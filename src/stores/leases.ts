@@ -105,7 +105,7 @@ export const releaseLeases: Command<{ leases: readonly ProcessLeaseCompletion[] 
  * runs there is refused. Only for a boot whose Web Lock is free, that said goodbye, or that is the caller itself.
  */
 export const freeHost: Command<
-  { bootId: string; self?: boolean },
+  { bootId: string; self?: boolean; inOrder?: boolean },
   { leases: LeaseRow[]; attachments: Row[]; farewell: boolean },
   string[]
 > = {
@@ -118,8 +118,9 @@ export const freeHost: Command<
     ]);
     return { leases: readable("leases", leases), attachments, farewell: farewell !== undefined };
   },
-  decide({ leases, attachments, farewell }, { bootId, self }) {
-    const writes: Write[] = leases.map((row) => ({ table: "leases", put: released(row, farewell || self === true) }));
+  decide({ leases, attachments, farewell }, { bootId, self, inOrder }) {
+    const isInOrder = farewell || self === true || inOrder === true;
+    const writes: Write[] = leases.map((row) => ({ table: "leases", put: released(row, isInOrder) }));
     for (const { runtimeId } of attachments) writes.push({ table: "attachments", drop: [String(runtimeId), bootId] });
     if (farewell) writes.push({ table: "hosts", drop: bootId });
     const resources = leases.map(({ resource }) => resource);
