@@ -352,6 +352,9 @@ function notAsked(table: string, thrown: unknown): HoldfastError {
   const name = nameOf(thrown);
   if (name === "DataError") return invalid(`a key of table ${table} holds something that is neither a string nor a number`);
   if (name === "DataCloneError") return invalid(`a row of table ${table} holds something that cannot be stored`);
+  if (name === "QuotaExceededError") return new HoldfastError("quota-exceeded", "no space is left", { cause: thrown });
+  if (name === "UnknownError")
+    return asHoldfastError(thrown, "write-failed", `the browser does not take a row of table ${table}`);
   return asHoldfastError(thrown, "internal", `table ${table} cannot be used in this transaction`);
 }
 

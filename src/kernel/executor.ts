@@ -80,6 +80,7 @@ export function createExecutor(parts: ExecutorParts): Executor {
   let looking: Promise<void> | undefined;
   let again = false;
   let cancelTimer = () => {};
+  const pauses = new Set<() => void>();
   let active: Active | undefined;
   let currentRun = "";
   let sentMs = 0;
@@ -395,7 +396,25 @@ export function createExecutor(parts: ExecutorParts): Executor {
     }
   }
 
-  const pause = (ms: number) => new Promise<void>((resolve) => clock.setTimer(resolve, ms));
+  /** Cut short when there is nothing left to wait for. */
+  function pause(ms: number): Promise<void> {
+    if (stopped) return Promise.resolve();
+    return new Promise((resolve) => {
+      const cancel = clock.setTimer(wake, ms);
+      function wake(): void {
+        pauses.delete(wake);
+        cancel();
+        resolve();
+      }
+      pauses.add(wake);
+    });
+  }
+
+  function halt(): void {
+    stopped = true;
+    cancelTimer();
+    for (const wake of pauses) wake();
+  }
 
   function tell(thrown: unknown): void {
     const { code, message } = asHoldfastError(thrown, "internal", "a turn failed");
@@ -405,8 +424,7 @@ export function createExecutor(parts: ExecutorParts): Executor {
   return {
     poke,
     async stop(reason) {
-      stopped = true;
-      cancelTimer();
+      halt();
       if (active) {
         active.end ??= { how: "interrupted" };
         active.abort.abort(reason);
@@ -414,8 +432,7 @@ export function createExecutor(parts: ExecutorParts): Executor {
       await looking;
     },
     end(reason) {
-      stopped = true;
-      cancelTimer();
+      halt();
       if (!active) return;
       active.tenure.end(reason);
       active.abort.abort(reason);

@@ -204,7 +204,7 @@ class RowCache implements Reader {
       this.#written.add(write.table);
       if ("dropPrefix" in write) {
         this.flush();
-        this.#tx.write([write]);
+        this.#write([write]);
         for (const [name, { table, key }] of this.#rows)
           if (table === write.table && startsWith(key, write.dropPrefix)) this.#rows.delete(name);
         continue;
@@ -217,8 +217,18 @@ class RowCache implements Reader {
   }
 
   flush(): void {
-    this.#tx.write([...this.#staged.values()]);
+    this.#write([...this.#staged.values()]);
     this.#staged.clear();
+  }
+
+  /** One that is refused at once may have taken a part: then nothing of this transaction may stay. */
+  #write(writes: readonly Write[]): void {
+    try {
+      this.#tx.write(writes);
+    } catch (thrown) {
+      this.failure ??= thrown;
+      throw thrown;
+    }
   }
 
   #keyOf(table: string, row: Row): Key {

@@ -98,7 +98,9 @@ export const acceptInput: Command<
     });
     const accepted: AcceptOutcome = { outcome: "accepted", inputId };
     if (state.existing?.ticket === input.ticket) return accept(reply(accepted));
-    if (!acceptsInput(runtime.state)) return refuse(notReady(runtime.state, "an input"));
+    // A run that drains a retired runtime brings it to "running" for its time.
+    const effective = runtime.run?.before === "retired" ? "retired" : runtime.state;
+    if (!acceptsInput(effective)) return refuse(notReady(effective, "an input"));
     if (input.rejection) return accept(reply({ outcome: "rejected", reason: input.rejection }));
 
     const isOver = ({ endedAtMs }: InputKeyRow) => endedAtMs !== undefined && endedAtMs < nowMs - KEY_LIFE_MS;
