@@ -25,13 +25,21 @@ import {
   stateOf,
   waiting,
 } from "./session.fixture.js";
+import { complaints } from "./session.invariants.js";
 
 const DAY = 24 * 60 * 60 * 1_000;
 
 /** How inputs come into a session: admitted, deduplicated, replaced, recovered. Turns are in session-turns.cases.ts. */
 export function sessionInputCases(open: OpenFixture, runner: Runner): void {
   const { expect } = runner;
-  const { promise } = casesOn(open, runner);
+  const cases = casesOn(open, runner);
+
+  /** After each case all rows fit together, whatever it did. */
+  const promise = (name: string, body: (ground: Ground) => Promise<void>) =>
+    cases.promise(name, async (ground) => {
+      await body(ground);
+      expect(await complaints(ground)).toEqual([]);
+    });
 
   /** A session of a kernel that runs no turns, with what its kernel tells. */
   async function opened({ kernel }: Ground) {
@@ -366,6 +374,15 @@ export function sessionInputCases(open: OpenFixture, runner: Runner): void {
       }
     });
 
+    promise("a session that is opened while its last object is left is attended all the same (R-84, R-112)", async (ground) => {
+      const { kernel, session } = await opened(ground);
+      const [again] = await Promise.all([kernel.session("s"), session[Symbol.asyncDispose]()]);
+      expect((await readRows(ground, "attachments")).length).toBe(1);
+      await again.submit(prompt("e", { durability: "ephemeral" }));
+      await (await ground.open()).session("s");
+      expect(await phases(kernel)).toEqual(["e queued"]);
+    });
+
     promise("what is submitted is copied: a caller that changes it later changes nothing", async (ground) => {
       const { kernel, session } = await opened(ground);
       const list = [1];
@@ -483,7 +500,7 @@ export function sessionInputCases(open: OpenFixture, runner: Runner): void {
       expect((await readRows(ground, "runtimes")).map(({ endedKeys }) => endedKeys)).toEqual([0]);
     });
 
-    promise("over 4096 keys of ended inputs the oldest go, and no live one (R-74)", async (ground) => {
+    cases.promise("over 4096 keys of ended inputs the oldest go, and no live one (R-74)", async (ground) => {
       const { session } = await opened(ground);
       await session.submit(prompt("live", { idempotencyKey: "live" }));
       await ground.clock.advance(1_000);
@@ -962,6 +979,30 @@ export function sessionInputCases(open: OpenFixture, runner: Runner): void {
       expect(await phases(other)).toEqual(["d queued"]);
     });
 
+    promise("a receipt that does not decode fails the opening: it does not count as missing (R-114, R-118)", async (ground) => {
+      const { kernel } = ground;
+      await handOver(ground, applied("a"), waiting("b", { currentState: "staged" }));
+      const row = { runtimeId: RUNTIME, runId: "run", sequence: 0 };
+      for (const [put, code] of [
+        [{ ...row, v: 1, receipt: 5 }, "read-failed"],
+        [{ ...row, v: 99, receipt: receipt() }, "version"],
+      ] as const) {
+        await writeRows(ground, { table: "receipts", put });
+        await changesNoRow(ground, () => refused(kernel.session("s"), code));
+      }
+    });
+
+    promise("an ephemeral input of a tab that lives is recovered like any other (R-121)", async (ground) => {
+      const { kernel, session } = await opened(ground);
+      await session.submit(prompt("e", { durability: "ephemeral" }));
+      await abandonedRun(ground, "e", { outOfOrder: true });
+      const other = await ground.open();
+      const found = await other.session("s");
+      expect(found.recovery).toEqual({ recovered: 1, requeued: 1, consumed: 0, abandoned: 0, dropped: 0 });
+      const { currentState, recoveryCount, attemptCount } = await stateOf(kernel, "e");
+      expect([currentState, recoveryCount, attemptCount]).toEqual(["queued", 1, 1]);
+    });
+
     const BROKEN: [string, Partial<Record<keyof StoredInputState, unknown>>, string][] = [
       ["payload", { persistedInput: undefined }, "has no persisted input"],
       ["policy stamp", { policy: undefined }, "missing runtime admission policy stamp"],
@@ -1010,6 +1051,25 @@ export function sessionInputCases(open: OpenFixture, runner: Runner): void {
       expect((await again.session("s")).quarantined).toEqual([]);
     });
 
+    promise("an ended row that does not decode opens, and quarantine sets it aside, too (R-24, R-113)", async (ground) => {
+      const { kernel } = ground;
+      await kernel.session("s");
+      await handOver(ground, waiting("a"));
+      await writeRows(ground, { table: "inputs", put: { v: 1, runtimeId: RUNTIME, inputId: "bad", record: { inputId: "bad" } } });
+      await refused(kernel.runtime.loadInputStates(RUNTIME), "read-failed", "bad");
+      expect((await kernel.session("s")).quarantined).toEqual([]);
+      const session = await kernel.session("s", { quarantine: true });
+      expect(session.quarantined.map(({ inputId }) => inputId)).toEqual(["bad"]);
+      expect(await phases(kernel)).toEqual(["a queued"]);
+    });
+
+    promise("the key of an input that was set aside stands for nothing any more (R-24, R-73)", async (ground) => {
+      const { kernel } = ground;
+      await handOver(ground, { ...waiting("bad", { idempotencyKey: "k" }), policy: undefined } as never);
+      const session = await kernel.session("s", { quarantine: true });
+      expect(await session.submit(prompt("again", { idempotencyKey: "k" }))).toEqual({ outcome: "accepted", inputId: "again" });
+    });
+
     promise("stopped or destroyed with inputs that live is corruption, and nothing is touched (R-116)", async (ground) => {
       const { kernel } = ground;
       for (const state of ["stopped", "destroyed"] as const) {
@@ -1032,7 +1092,7 @@ export function sessionInputCases(open: OpenFixture, runner: Runner): void {
       await refused(session.submit(prompt("c")), "not-ready", "retired");
     });
 
-    promise("rows under the bare session id are nobody's, whatever they are (R-119)", async (ground) => {
+    cases.promise("rows under the bare session id are nobody's, whatever they are (R-119)", async (ground) => {
       const { kernel } = ground;
       await kernel.runtime.commitMachineLifecycle("s", mintLifecycleCommit("destroyed"), [waiting("a")]);
       await writeRows(ground, { table: "inputs", put: { v: 1, runtimeId: "s", inputId: "broken", liveRank: 0, record: 7 } });
@@ -1134,7 +1194,13 @@ export function sessionInputCases(open: OpenFixture, runner: Runner): void {
           v: 1,
           workId: "work",
           workSize: 1,
-          record: { ...record, currentState: "staged", attemptCount: record.attemptCount + 1, lastRunId: "run" },
+          record: {
+            ...record,
+            currentState: "staged",
+            attemptCount: record.attemptCount + 1,
+            lastRunId: "run",
+            history: [...record.history, { timestampMs: ground.clock.now(), from: "queued", to: "staged" }],
+          },
         },
       },
       {

@@ -22,13 +22,21 @@ import {
   said,
   stateOf,
 } from "./session.fixture.js";
+import { complaints } from "./session.invariants.js";
 
 const saying = (content: string, more: object = {}): Message => ({ role: "assistant", content, ...more });
 
 /** Turns: what a handler gets, what is stored of it and when, and what becomes of one that does not reach its end. */
 export function sessionTurnCases(open: OpenFixture, runner: Runner): void {
   const { expect } = runner;
-  const { promise } = casesOn(open, runner);
+  const cases = casesOn(open, runner);
+
+  /** After each case all rows fit together, whatever it did. */
+  const promise = (name: string, body: (ground: Ground) => Promise<void>) =>
+    cases.promise(name, async (ground) => {
+      await body(ground);
+      expect(await complaints(ground)).toEqual([]);
+    });
 
   interface Stage {
     readonly kernel: Kernel;
@@ -187,7 +195,7 @@ export function sessionTurnCases(open: OpenFixture, runner: Runner): void {
       offSame();
       await run("b");
       expect(ran).toEqual(["same", "same"]);
-      expect(session.state).toBe("attached");
+      await comes(() => session.state === "attached", "the state after a run");
       for (const off of offs) off();
       await run("c");
       expect(ran).toEqual(["same", "same", "same"]);
@@ -490,6 +498,25 @@ export function sessionTurnCases(open: OpenFixture, runner: Runner): void {
       expect((await runtimeRow(ground)).digest).toBe(chainDigest("", messages));
     });
 
+    promise("whatever stands among the messages of such a snapshot, the session goes on with it", async (ground) => {
+      const { kernel, session } = await stage(ground);
+      const odd = [null, 5, "text", [], { inputId: "a" }, { role: "user", inputId: null }, { role: "nobody", content: 1 }];
+      await kernel.runtime.commitSessionSnapshot(RUNTIME, snapshot({ id: "s", messages: odd }));
+      expect(await session.messages()).toEqual(odd as never);
+      session.onTurn(async (turn) => {
+        expect(turn.messages.slice(0, odd.length)).toEqual(odd as never);
+        turn.append(saying("fine"));
+      });
+      await session.submit(prompt("b"));
+      await drained(kernel);
+      expect(await outcomeOf(kernel, "b")).toEqual(CONSUMED);
+      expect((await session.messages()) as unknown).toEqual([
+        ...odd,
+        { role: "user", content: "b", inputId: "b" },
+        { role: "assistant", content: "fine" },
+      ]);
+    });
+
     promise(
       "a snapshot that is handed over under a turn wins: the turn stores nothing and is tried again on it (R-95)",
       async (ground) => {
@@ -521,7 +548,10 @@ export function sessionTurnCases(open: OpenFixture, runner: Runner): void {
       const ended = { currentState: "consumed", terminalOutcome: { outcomeType: "consumed" } } as const;
       session.onTurn(async (turn) => {
         runIds.push(turn.runId);
-        await kernel.runtime.persistInputState(RUNTIME, { ...(await stateOf(kernel, "a")), ...ended });
+        if (runIds.length > 1) return;
+        const { history, ...state } = await stateOf(kernel, "a");
+        const last = { timestampMs: 0, from: "staged", to: ended.currentState } as const;
+        await kernel.runtime.persistInputState(RUNTIME, { ...state, ...ended, history: [...history, last] });
         turn.append(saying("lost"));
       });
       await session.submit(prompt("a"));
@@ -534,6 +564,27 @@ export function sessionTurnCases(open: OpenFixture, runner: Runner): void {
       // The session itself goes on.
       await session.submit(prompt("b"));
       await comes(() => runIds.length === 2, "the next turn");
+    });
+
+    promise("a run whose inputs are not all staged any more cannot be ended by its failure, either (R-100)", async (ground) => {
+      const { kernel, session, told } = await stage(ground);
+      const ended = { currentState: "abandoned", terminalOutcome: { outcomeType: "abandoned", reason: "reset" } } as const;
+      const begun = gate();
+      session.onTurn(async () => {
+        const { history, ...state } = await stateOf(kernel, "a");
+        const last = { timestampMs: 0, from: "staged", to: ended.currentState } as const;
+        await kernel.runtime.persistInputState(RUNTIME, { ...state, ...ended, history: [...history, last] });
+        begun.open();
+        throw new Error("no");
+      });
+      await session.submit(prompt("a"));
+      await begun.promise;
+      const stored = await stateOf(kernel, "a");
+      await quiet();
+      await ground.clock.advance(60_000);
+      expect(await stateOf(kernel, "a")).toEqual(stored);
+      expect(codesOf(told).includes("run.failed")).toBe(false);
+      expect(await kernel.runtime.loadRuntimeState(RUNTIME)).toBe("idle");
     });
   }
 
@@ -590,21 +641,31 @@ export function sessionTurnCases(open: OpenFixture, runner: Runner): void {
       expect(taken).toEqual([["s1", "s2"], ["c"], ["s3"], ["q"]]);
     });
 
-    promise("what comes while a turn runs waits for the next, with the policy of a busy moment (R-63)", async (ground) => {
-      const { kernel, session } = await stage(ground);
-      const taken: string[][] = [];
-      session.onTurn(async ({ inputs }) => {
-        taken.push(inputs.map(({ inputId }) => inputId));
-        if (taken.length > 1) return;
-        await session.submit(event("e"));
-        await session.submit(prompt("s", { handlingMode: "steer" }));
-        await session.submit(prompt("b"));
-        expect((await stateOf(kernel, "b")).policy?.decision.wakeMode).toBe("none");
-      });
-      await session.submit(prompt("a"));
-      await drained(kernel);
-      expect(taken).toEqual([["a"], ["s"], ["e", "b"]]);
-    });
+    promise(
+      "what comes while a turn runs waits for the next, with the policy of a busy moment: a run has one boundary (R-63, R-101)",
+      async (ground) => {
+        const { kernel, session } = await stage(ground);
+        const taken: string[][] = [];
+        session.onTurn(async ({ inputs }) => {
+          taken.push(inputs.map(({ inputId }) => inputId));
+          if (taken.length > 1) return;
+          await session.submit(event("e"));
+          await session.submit(prompt("s", { handlingMode: "steer" }));
+          await session.submit(prompt("b"));
+          expect((await stateOf(kernel, "b")).policy?.decision.wakeMode).toBe("none");
+        });
+        await session.submit(prompt("a"));
+        await drained(kernel);
+        expect(taken).toEqual([["a"], ["s"], ["e", "b"]]);
+        const receipts = (await readRows(ground, "receipts")).map(
+          ({ receipt }) => receipt as { sequence: number; runId: string },
+        );
+        expect([receipts.map(({ sequence }) => sequence), new Set(receipts.map(({ runId }) => runId)).size]).toEqual([
+          [0, 0, 0],
+          3,
+        ]);
+      },
+    );
 
     promise("a retry runs exactly the inputs that failed together, whatever came meanwhile (R-61, R-90)", async (ground) => {
       const { kernel, session } = await stage(ground);
@@ -634,7 +695,7 @@ export function sessionTurnCases(open: OpenFixture, runner: Runner): void {
       const kinds = (asked as { kind: string; idle: boolean }[]).map(({ kind, idle }) => `${kind} ${idle}`);
       expect(kinds).toEqual(["prompt true", "prompt false", "external_event true", "external_event false"]);
       expect((await stateOf(kernel, "e")).policy?.decision.routingDisposition).toBe("steer");
-      for (const policy of [() => 5, () => ({}), () => Promise.resolve(DECISION), () => Promise.reject(new Error("no"))]) {
+      for (const policy of [() => 5, () => ({}), () => Promise.resolve(DECISION)]) {
         const other = await kernel.session("s", { policy: policy as never });
         await refused(other.submit(prompt("x")), "invalid", "policy");
       }
@@ -777,6 +838,31 @@ export function sessionTurnCases(open: OpenFixture, runner: Runner): void {
       expect(await said(session)).toEqual(["rang"]);
       expect(codesOf(told).filter((code) => code === "run.cancelled")).toEqual(["run.cancelled"]);
     });
+
+    for (const end of ["throws", "is taken off", "is closed with its kernel"] as const) {
+      promise(`an input that is cancelled in the moment in which its handler ${end} is not run again (R-99)`, async (ground) => {
+        const { kernel, session } = await stage(ground);
+        let begins = 0;
+        const done = gate();
+        const off = session.onTurn(async () => {
+          begins++;
+          await session.cancel("a");
+          if (end === "is taken off") off();
+          if (end === "is closed with its kernel") await kernel.close();
+          done.open();
+          if (end === "throws") throw new Error("no");
+          await new Promise(() => {});
+        });
+        await session.submit(prompt("a"));
+        await done.promise;
+        await quiet();
+        const next = await stage(ground);
+        next.session.onTurn(async () => void begins++);
+        await ground.clock.advance(10_000);
+        await drained(next.kernel);
+        expect([begins, await outcomeOf(next.kernel, "a")]).toEqual([1, ABANDONED("cancelled")]);
+      });
+    }
   }
 
   function steps(): void {
@@ -891,7 +977,7 @@ export function sessionTurnCases(open: OpenFixture, runner: Runner): void {
           await kernel.close();
         }
         const { kernel, session } = await stage(ground);
-        expect(session.recovery).toEqual({ recovered: 1, requeued: 0, consumed: 0, abandoned: 0, dropped: 0 });
+        expect(session.recovery).toEqual({ recovered: 1, requeued: 1, consumed: 0, abandoned: 0, dropped: 0 });
         session.onTurn(async (turn) => {
           attempts.push(turn.attempt);
           turn.append(saying(String(await turn.step("once", () => ++ran))));
@@ -1035,7 +1121,6 @@ export function sessionTurnCases(open: OpenFixture, runner: Runner): void {
             expect(await kernel.runtime.loadRuntimeState(RUNTIME)).toBe(reason);
             expect([await outcomeOf(kernel, "a"), await outcomeOf(kernel, "b")]).toEqual([ABANDONED(reason), ABANDONED(reason)]);
             expect([await said(session), await readRows(ground, "receipts")]).toEqual([[], []]);
-            await comes(() => session.state === reason, "the state in its tab");
             expect(codesOf(told).filter((code) => code === "run.completed" || code === "run.failed")).toEqual([]);
             expect((await runtimeRow(ground)).run ?? "none").toBe("none");
             await refused(session.submit(prompt("c")), "not-ready", reason);
@@ -1043,6 +1128,17 @@ export function sessionTurnCases(open: OpenFixture, runner: Runner): void {
         );
       }
     }
+
+    promise("a tab without a channel learns the state with its next look (R-138)", async (ground) => {
+      const { session } = await stage(ground);
+      const { begun, leave } = stand(session);
+      await session.submit(prompt("a"));
+      await begun;
+      await (await (await ground.open()).session("s")).stop();
+      leave();
+      await ground.clock.advance(10_000);
+      expect(session.state).toBe("stopped");
+    });
 
     promise(
       "reset and recycle are refused while a turn runs, in its tab and in others, and it goes on (R-132, R-136)",

@@ -1,4 +1,5 @@
 import { asHoldfastError, type ErrorCode, HoldfastError, isHoldfastError } from "../domain/errors.js";
+import type { RuntimeState } from "../domain/session.js";
 import type { Limits, Timings } from "../domain/time.js";
 import type { Clock } from "../ports/clock.js";
 import type { Corridor } from "../stores/command.js";
@@ -34,6 +35,8 @@ import type { Watch } from "./watch.js";
 export interface Executor {
   /** Something changed: look. */
   poke(): void;
+  /** The handler is taken off, and another one stays: a turn that it runs is handed back. */
+  takeOff(handler: TurnHandler, reason: HoldfastError): void;
   /** Nothing runs any more; what runs is handed back so that another tab goes on. */
   stop(reason: HoldfastError): Promise<void>;
   /** The page goes, or the kernel closes: ends at once, writes nothing. */
@@ -52,6 +55,8 @@ export interface ExecutorParts {
   readonly ownerId: string;
   handler(): TurnHandler | undefined;
   host(): Host;
+  /** What it read, for who heard of nothing. */
+  learn(state: RuntimeState): void;
   newRunId(): string;
   newNonce(): string;
   happened(
@@ -68,6 +73,7 @@ export interface ExecutorParts {
 const SETTLED: ReadonlySet<ErrorCode> = new Set(["lease-lost", "not-found", "conflict", "internal", "closed", "version"]);
 
 interface Active {
+  readonly handler: TurnHandler;
   readonly tenure: Tenure;
   readonly abort: AbortController;
   /** Set before the abort: how the turn ends when its handler returns. */
@@ -149,7 +155,10 @@ export function createExecutor(parts: ExecutorParts): Executor {
           return timings.pollMs;
         }
         const began = await begin(held);
-        if (began?.kind === "idle") return timings.pollMs;
+        if (began?.kind === "idle") {
+          parts.learn(began.state);
+          return timings.pollMs;
+        }
         if (began?.kind === "held") return waitFor(began);
         if (began && !held) held = hold(began);
         if (began && held && (await runTurn(handler, began, held))) continue;
@@ -239,7 +248,7 @@ export function createExecutor(parts: ExecutorParts): Executor {
     const { runId } = began.run;
     currentRun = runId;
     const abort = new AbortController();
-    const turn: Active = { tenure, abort };
+    const turn: Active = { handler, tenure, abort };
     active = turn;
     const named = { ...ref, runId };
     const raised = new WeakSet<object>();
@@ -286,6 +295,8 @@ export function createExecutor(parts: ExecutorParts): Executor {
         return await finish(tenure, named, { how: "failed", ...failure });
       }
       if (abort.signal.aborted) {
+        // Stopped, destroyed or deleted under it.
+        parts.happened("run.cancelled", runId);
         await releaseQuietly(tenure);
         return false;
       }
@@ -423,6 +434,11 @@ export function createExecutor(parts: ExecutorParts): Executor {
 
   return {
     poke,
+    takeOff(handler, reason) {
+      if (active?.handler !== handler) return;
+      active.end ??= { how: "interrupted" };
+      active.abort.abort(reason);
+    },
     async stop(reason) {
       halt();
       if (active) {

@@ -162,7 +162,7 @@ export function openRuntime(parts: SessionParts): SessionRuntime {
     },
     async cancel(inputId) {
       open();
-      await corridor.run(cancelInput, { ...ref, inputId: checkId("inputId", inputId, limits.idLength) });
+      parts.happened(await corridor.run(cancelInput, { ...ref, inputId: checkId("inputId", inputId, limits.idLength) }));
     },
     onTurn(handler) {
       open();

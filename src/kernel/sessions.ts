@@ -78,6 +78,8 @@ interface Place extends Seat {
 export function createSessions(parts: SessionsParts): Sessions {
   const { corridor, notices, limits, timings } = parts;
   const places = new Map<string, Place>();
+  /** How often a session was left by the last who had it open. */
+  let leaves = 0;
   /** Of every executor here: one that comes after another takes up its lease as its own. */
   const ownerId = `${parts.hostId}:${parts.newNonce().slice(0, 12)}`;
   let closing: HoldfastError | undefined;
@@ -97,6 +99,7 @@ export function createSessions(parts: SessionsParts): Sessions {
     await freeIfDead(runtimeId);
     const attendance = attendanceOf(places.get(runtimeId));
     const { quarantine } = options;
+    const left = leaves;
     const opened = await corridor.run(openSession, { runtimeId, sessionId: id, quarantine, attendance });
     const { incarnation, state, recovery, quarantined } = opened;
     for (const { inputId, reason } of quarantined)
@@ -109,8 +112,8 @@ export function createSessions(parts: SessionsParts): Sessions {
     }
     place.uses++;
     place.learn(state);
-    // Another boot, or its lock was granted, while this was under way.
-    if (attendance.host !== parts.host()) void place.attend();
+    // While this was under way: another boot, or its lock granted, or the last one who had it open left.
+    if (attendance.host !== parts.host() || left !== leaves) void place.attend();
     return runtimeFor(place, options, { recovery, quarantined });
   }
 
@@ -163,6 +166,7 @@ export function createSessions(parts: SessionsParts): Sessions {
         transcript,
         ownerId,
         handler: () => place.handlers.at(-1),
+        learn: place.learn,
         newRunId: parts.newOrderedId,
         happened(code, runId, more = {}) {
           parts.emit({ sessionId, code, runId, ...(more.error !== undefined && { error: more.error }) });
@@ -176,7 +180,7 @@ export function createSessions(parts: SessionsParts): Sessions {
     async function stopExecutor(): Promise<void> {
       const { executor } = place;
       place.executor = undefined;
-      await executor?.stop(new HoldfastError("aborted", "the turn handler was taken off", { details: { reason: "detached" } }));
+      await executor?.stop(detached());
     }
 
     const stopListening = notices.subscribe((changes) => {
@@ -251,7 +255,7 @@ export function createSessions(parts: SessionsParts): Sessions {
         startExecutor();
         return () => {
           place.handlers.splice(place.handlers.indexOf(own), 1);
-          if (place.handlers.length > 0) return;
+          if (place.handlers.length > 0) return place.executor?.takeOff(own, detached());
           void stopExecutor().catch(tell);
           if (place.uses > 0) void place.attend();
         };
@@ -270,6 +274,7 @@ export function createSessions(parts: SessionsParts): Sessions {
         // After a deletion another may have its place, and its attachment.
         const isHere = places.get(runtimeId) === place;
         if (isHere) places.delete(runtimeId);
+        leaves++;
         // Asked for at once: whoever opens it again after this is attended after this.
         const left = isHere && corridor.run(leaveSession, { runtimeId, bootId: parts.host().bootId }).catch(tell);
         await stopExecutor().catch(tell);
@@ -329,4 +334,8 @@ export function createSessions(parts: SessionsParts): Sessions {
       for (const place of places.values()) void place.attend();
     },
   };
+}
+
+function detached(): HoldfastError {
+  return new HoldfastError("aborted", "the turn handler was taken off", { details: { reason: "detached" } });
 }

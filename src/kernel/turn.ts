@@ -65,18 +65,23 @@ export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef,
   const stored = await transcript.read();
   let base = { messageCount: began.messageCount, digest: began.digest };
   // A checkpoint of an earlier attempt may have stored them; what the transcript shows is what counts.
-  const said = new Set(stored.map(({ inputId }) => inputId));
-  let appended: Message[] = inputs.flatMap(({ inputId, persistedInput, policy }) => {
+  const isSaid = (inputId: string, since: number) =>
+    // A transcript that was handed over whole may be shorter, and hold anything.
+    stored.slice(since > stored.length ? 0 : since).some((message) => message?.role === "user" && message.inputId === inputId);
+  let appended: Message[] = inputs.flatMap(({ inputId, persistedInput, policy }, at) => {
     const isShown = persistedInput && isTranscriptEligible(persistedInput) && policy?.decision.recordTranscript !== false;
-    return isShown && !said.has(inputId) ? [deepFreeze(messageOf(inputId, persistedInput))] : [];
+    return isShown && !isSaid(inputId, began.since[at] ?? 0) ? [deepFreeze(messageOf(inputId, persistedInput))] : [];
   });
+  /** Of those appended, how many are stored. */
+  let settled = 0;
   let isOpen = true;
   let writing: Promise<void> = Promise.resolve();
   const steps = new Map<string, Promise<JsonValue>>();
 
-  const fenced = async <T>(write: (named: RunRef) => Promise<T>): Promise<T> => {
+  /** The storage's trouble, or the lease's end, is not the handler's own. */
+  const own = async <T>(work: () => Promise<T>): Promise<T> => {
     try {
-      return await tenure.write((lease: ProcessLease) => write({ ...ref, lease }));
+      return await work();
     } catch (thrown) {
       const error = tenure.over ?? thrown;
       parts.raised(error);
@@ -84,16 +89,21 @@ export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef,
     }
   };
 
-  function pendingNow(): Appended {
-    const messages = [...appended];
+  const fenced = <T>(write: (named: RunRef) => Promise<T>): Promise<T> =>
+    own(() => tenure.write((lease: ProcessLease) => write({ ...ref, lease })));
+
+  function pendingNow(count = appended.length): Appended {
+    const messages = appended.slice(0, count);
     return { base, messages, digest: chainDigest(base.digest, messages) };
   }
 
   /** One after another: each stands on what the one before it stored. */
   function checkpoint(): Promise<void> {
     if (!isOpen) return Promise.reject(overError());
+    // What is appended while it waits is not its own.
+    const until = settled + appended.length;
     const next = writing.then(async () => {
-      const pending = pendingNow();
+      const pending = pendingNow(until - settled);
       await fenced((named) =>
         corridor.run(checkpointTurn, { ...named, ...pending }, { size: JSON.stringify(pending.messages).length }),
       );
@@ -107,11 +117,14 @@ export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef,
     transcript.extend(base, messages, digest);
     base = { messageCount: base.messageCount + messages.length, digest };
     appended = appended.slice(messages.length);
+    settled += messages.length;
   }
 
   async function runStep(key: string, run: (step: StepRun) => unknown): Promise<JsonValue> {
     const { workId } = began.run;
-    const known = await corridor.query(["turnSteps"], (reader) => loadRow(reader, "turnSteps", [ref.runtimeId, workId, key]));
+    const known = await own(() =>
+      corridor.query(["turnSteps"], (reader) => loadRow(reader, "turnSteps", [ref.runtimeId, workId, key])),
+    );
     if (known) return known.result;
     const { fencingToken } = tenure.lease;
     const idempotencyKey = `${ref.runtimeId}:${workId}:step:${key}`;

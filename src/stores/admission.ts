@@ -126,7 +126,7 @@ export const acceptInput: Command<
       ...(isFirst ? { firstRank: rank } : { nextRank: rank + 1 }),
       endedKeys: runtime.endedKeys - droppedKeys.size,
     });
-    const row = admitted(rowOf(input, decision, rank, nowMs), nowMs);
+    const row = admitted({ ...rowOf(input, decision, rank, nowMs), since: runtime.messageCount }, nowMs);
     const replaces = decision.queueMode === "coalesce" || decision.queueMode === "supersede";
     const old = replaces && input.supersessionKey !== undefined && findSuperseded(state.live, input.kind, input.supersessionKey);
     if (old) {
@@ -172,7 +172,7 @@ function rowOf(input: AcceptInput, decision: PolicyDecision, rank: number, nowMs
 export const cancelInput: Command<
   SessionRef & { inputId: string },
   { runtime: RuntimeRow | undefined; row: InputRow | undefined; keys: readonly InputKeyRow[] },
-  void
+  readonly InputHappening[]
 > = {
   tables: ["runtimes", "inputs", "inputKeys", "turnSteps"],
   async load(reader, { runtimeId, inputId }) {
@@ -181,10 +181,10 @@ export const cancelInput: Command<
   },
   decide({ runtime, row, keys }, input, nowMs) {
     const stored = checkRuntime(runtime, input);
-    if (!row || isTerminal(row.record.currentState) || row.cancelRequested) return accept(undefined);
+    if (!row || isTerminal(row.record.currentState)) return accept([]);
     const draft = draftOf(stored, [row], keys, nowMs);
     draft.put(row.record.currentState === "queued" ? abandoned(row, "cancelled", nowMs) : { ...row, cancelRequested: 1 });
-    return draft.done(undefined);
+    return draft.done(draft.happened);
   },
   repeatable: () => true,
 };

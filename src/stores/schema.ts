@@ -215,6 +215,8 @@ export interface InputRow extends Row {
   readonly liveRank?: number;
   /** It begins a run by itself, however busy it was when it came. Absent in rows that a caller handed over. */
   readonly starts?: 0 | 1;
+  /** Messages of the session when it came. */
+  readonly since?: number;
   /** Recoveries in a row without a checkpoint. */
   readonly crashes?: number;
   /** Stages that ended in order before the turn did: they are no failures. */
@@ -396,6 +398,7 @@ const COLUMNS: Readonly<Record<TableName, Readonly<Record<string, ColumnType | `
     record: "object",
     rank: "number?",
     liveRank: "number?",
+    since: "number?",
     crashes: "number?",
     interruptions: "number?",
     workId: "string?",

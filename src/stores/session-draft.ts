@@ -297,12 +297,13 @@ export function fencedOff(lease: LeaseRow): LeaseRow {
 }
 
 /**
- * Somebody is at work, or may come back to it: a lease that lives, or one that ran out while its host's lock is held. Executors know
- * when such a one was waited for long enough.
+ * Somebody is at work, or may come back to it: a lease that lives, or one that ran out while its host slept. This host's own executor
+ * takes care of what is its own; of another's, executors know when it was waited for long enough.
  */
-export function isOwned({ lease, farewell }: Pick<Surroundings, "lease" | "farewell">, self: Host, nowMs: number): boolean {
+export function isOwned({ lease, farewell }: Pick<Surroundings, "lease" | "farewell">, self: Attendance, nowMs: number): boolean {
   if (lease?.leaseToken === undefined || farewell) return false;
-  return isLive(lease, nowMs) || (lease.locked === 1 && lease.bootId !== self.bootId);
+  if (isLive(lease, nowMs)) return true;
+  return lease.bootId === self.host.bootId ? self.handler : lease.locked === 1;
 }
 
 /** Works of which no input can be tried any more. */

@@ -88,8 +88,10 @@ export const openSession: Command<OpenSession, OpenState, OpenedSession> = {
       draft.write({ table: "quarantine", put: { v: ROW_VERSION, runtimeId, inputId, reason: error.message, atMs: nowMs, row } });
       draft.write({ table: "inputs", drop: [runtimeId, inputId] });
     }
+    for (const row of around.attachments)
+      if (!isAttached(row, nowMs)) draft.write({ table: "attachments", drop: [runtimeId, row.bootId] });
     draft.write(attachmentWrite(runtimeId, attendance, nowMs));
-    const recovery = isOwned(around, attendance.host, nowMs) ? undefined : recover(draft, around, attendance.host, nowMs);
+    const recovery = isOwned(around, attendance, nowMs) ? undefined : recover(draft, around, attendance.host, nowMs);
     if (draft.runtime.state === "initializing") draft.update({ state: "idle" });
     // Made here, or found without what only a session has.
     if (stored.state === undefined || stored.sessionId === undefined) draft.update({});
@@ -181,7 +183,7 @@ export const changeRuntime: Command<ChangeRuntime, Surroundings, RuntimeChange> 
     const { command, runtimeId, attendance } = input;
     const draft = draftOf(checkRuntime(state.runtime, input), state.live, state.keys, nowMs);
     const { lease } = state;
-    const isBusy = isOwned(state, attendance.host, nowMs);
+    const isBusy = isOwned(state, attendance, nowMs);
     if (!isBusy) recover(draft, state, attendance.host, nowMs);
     const next = after(command, draft.runtime.state);
     if (next instanceof HoldfastError) return refuse(next);

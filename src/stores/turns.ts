@@ -59,6 +59,8 @@ export type BeganTurn =
       readonly lease: ProcessLease;
       readonly run: ActiveRun;
       readonly inputs: readonly StoredInputState[];
+      /** Of each input, how many messages there were when it came: its own can only stand behind them. */
+      readonly since: readonly number[];
       readonly messageCount: number;
       readonly digest: string;
       readonly happened: readonly InputHappening[];
@@ -123,6 +125,7 @@ export const beginTurn: Command<BeginTurn, BeginState, BeganTurn> = {
       lease: leaseOf(granted),
       run,
       inputs: rows.map(({ record }) => record),
+      since: rows.map(({ since = 0 }) => since),
       messageCount: draft.runtime.messageCount,
       digest: draft.runtime.digest,
       happened: draft.happened,
@@ -311,7 +314,10 @@ export const commitTurn: Command<RunRef & Appended, CommitState, CommittedTurn> 
     const { runtimeId, runId } = input;
     // It is this very commit, of which nobody heard.
     const isStored = state.receipt?.conversationDigest === input.digest && state.runtime?.run?.runId !== runId;
-    if (state.receipt && isStored) return accept({ receipt: state.receipt, released: true, happened: [] });
+    if (state.receipt && isStored) {
+      const isReleased = state.lease?.leaseToken !== input.lease.leaseToken;
+      return accept({ receipt: state.receipt, released: isReleased, happened: [] });
+    }
     const { runtime, run, lease } = checkRun(state, input, nowMs);
     if (state.receipt) {
       throw new HoldfastError("conflict", `a receipt of run "${runId}" is stored already`, { details: { runId } });
@@ -366,14 +372,8 @@ export const endTurn: Command<RunRef & TurnEnd & { release: boolean }, RunState,
 };
 
 function ended(row: InputRow, end: TurnEnd, nowMs: number): InputRow {
-  switch (end.how) {
-    case "failed":
-      return rolledBack(row, end.cause, nowMs);
-    case "cancelled":
-      return row.cancelRequested ? abandoned(row, "cancelled", nowMs) : interrupted(row, nowMs);
-    case "interrupted":
-      return interrupted(row, nowMs);
-  }
+  if (row.cancelRequested) return abandoned(row, "cancelled", nowMs);
+  return end.how === "failed" ? rolledBack(row, end.cause, nowMs) : interrupted(row, nowMs);
 }
 
 /** The first result stays. */
