@@ -1,10 +1,20 @@
-import { HoldfastError } from "../domain/errors.js";
+import { HoldfastError, isHoldfastError } from "../domain/errors.js";
 import type { RuntimeState } from "../domain/session.js";
-import type { Write } from "../ports/storage.js";
+import type { Reader, Write } from "../ports/storage.js";
 import { accept, type Command, refuse } from "./command.js";
+import { readInput } from "./input-rows.rules.js";
 import type { Host } from "./leases.rules.js";
 import { after, notReady, type RuntimeCommand } from "./runtime-state.rules.js";
-import { type AttachmentRow, loadRow, ROW_VERSION, type RuntimeRow, readable, type SessionRow } from "./schema.js";
+import {
+  type AttachmentRow,
+  type InputKeyRow,
+  loadRow,
+  loadRows,
+  ROW_VERSION,
+  type RuntimeRow,
+  readable,
+  type SessionRow,
+} from "./schema.js";
 import {
   type Attendance,
   abandonAll,
@@ -46,6 +56,8 @@ interface OpenState {
   readonly around: Surroundings;
   readonly session: SessionRow | undefined;
   readonly bad: readonly BadInput[];
+  /** The idempotency keys that stand for these. */
+  readonly badKeys: readonly InputKeyRow[];
 }
 
 /**
@@ -54,13 +66,17 @@ interface OpenState {
  */
 export const openSession: Command<OpenSession, OpenState, OpenedSession> = {
   tables: [...SURROUNDINGS, "sessions", "quarantine"],
-  async load(reader, { runtimeId, sessionId }) {
+  async load(reader, { runtimeId, sessionId, quarantine }) {
     const { live, bad } = await readLive(reader, runtimeId);
+    if (quarantine) bad.push(...(await readBrokenEnded(reader, runtimeId)));
+    const badIds = new Set(bad.map(({ inputId }) => inputId));
+    const keys = badIds.size === 0 ? [] : await loadRows(reader, "inputKeys", { prefix: [runtimeId] });
+    const badKeys = keys.filter(({ inputId }) => badIds.has(inputId));
     const [around, session] = await Promise.all([
       loadSurroundings(reader, runtimeId, live),
       loadRow(reader, "sessions", sessionId),
     ]);
-    return { around, session, bad };
+    return { around, session, bad, badKeys };
   },
   decide(state, input, nowMs) {
     const { runtimeId, sessionId, attendance } = input;
@@ -88,6 +104,10 @@ export const openSession: Command<OpenSession, OpenState, OpenedSession> = {
       draft.write({ table: "quarantine", put: { v: ROW_VERSION, runtimeId, inputId, reason: error.message, atMs: nowMs, row } });
       draft.write({ table: "inputs", drop: [runtimeId, inputId] });
     }
+    // A key answers with an input that is there.
+    for (const { idempotencyKey } of state.badKeys) draft.write({ table: "inputKeys", drop: [runtimeId, idempotencyKey] });
+    const ended = state.badKeys.filter(({ endedRank }) => endedRank !== undefined).length;
+    if (ended > 0) draft.update({ endedKeys: draft.runtime.endedKeys - ended });
     for (const row of around.attachments)
       if (!isAttached(row, nowMs)) draft.write({ table: "attachments", drop: [runtimeId, row.bootId] });
     draft.write(attachmentWrite(runtimeId, attendance, nowMs));
@@ -109,6 +129,21 @@ export const openSession: Command<OpenSession, OpenState, OpenedSession> = {
   },
   repeatable: () => true,
 };
+
+/** Ended rows that do not decode stop nobody, until somebody asks to have such rows set aside. */
+async function readBrokenEnded(reader: Reader, runtimeId: string): Promise<BadInput[]> {
+  const rows = await reader.range("inputs", { prefix: [runtimeId] });
+  return rows.flatMap((row) => {
+    if (row.liveRank !== undefined) return [];
+    try {
+      readInput(row);
+      return [];
+    } catch (error) {
+      if (!isHoldfastError(error) || error.code !== "read-failed") throw error;
+      return [{ inputId: String(row.inputId), row, error }];
+    }
+  });
+}
 
 function attachmentOf(runtimeId: string, { host, ttlMs, handler }: Attendance, nowMs: number): AttachmentRow {
   const { bootId, hostId, locked } = host;
