@@ -14,6 +14,8 @@ export default defineConfig({
           include: ["test/**/*.test.ts"],
           exclude: ["test/browser/**", "test/tabs/**"],
           environment: "node",
+          // What is slow on a busy machine is not wrong.
+          testTimeout: 60_000,
         },
       },
       {
@@ -22,6 +24,7 @@ export default defineConfig({
         test: {
           name: "browser",
           include: ["test/browser/**/*.test.ts"],
+          testTimeout: 60_000,
           browser: {
             enabled: true,
             headless: true,

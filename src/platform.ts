@@ -1,4 +1,5 @@
 import { systemClock } from "./adapters/clock-system.js";
+import { storageGoodbyes } from "./adapters/goodbye-storage.js";
 import { platformLocks } from "./adapters/locks-web.js";
 import { broadcastNotices, platformChannel } from "./adapters/notices-broadcast.js";
 import { platformSeal } from "./adapters/seal-webcrypto.js";
@@ -8,7 +9,7 @@ import { platformRandom } from "./kernel/ids.js";
 import { type Kernel, type LoopStart, openKernel, type Platform } from "./kernel/kernel.js";
 import type { KernelOptions } from "./kernel/options.js";
 import { hostLockName } from "./loop/host-watch.js";
-import { createLoop } from "./loop/loop.js";
+import { createLoop, GOODBYE_MS } from "./loop/loop.js";
 import { defaultWorker, startWorkerLoop } from "./loop/worker-remote.js";
 
 /**
@@ -24,10 +25,11 @@ const platform: Platform = {
   seal: platformSeal,
   origin: () => (typeof location === "undefined" ? undefined : location.origin),
   notices: broadcastNotices,
+  goodbyes: storageGoodbyes,
   lockName: hostLockName,
   workers: () => typeof Worker !== "undefined",
   startLoop(parts: LoopStart) {
-    const inline = () => createLoop(parts);
+    const inline = () => createLoop({ ...parts, goodbyeMs: typeof window === "undefined" ? 0 : GOODBYE_MS });
     const { worker, name, databaseId, durability, timings, clock, page } = parts;
     if (worker === undefined) return inline();
     const config = { name, databaseId, durability, timings };

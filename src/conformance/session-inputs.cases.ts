@@ -7,6 +7,7 @@ import { builtInPolicy, semanticsOf } from "../stores/policy.rules.js";
 import type { InputSubmission } from "../stores/submission.js";
 import { casesOn, count, type Ground, mismatch, type OpenFixture, outcomes, type Runner, refused } from "./fixture.js";
 import { DECISION, RUNTIME, readRows, receipt, writeRows } from "./runtime.fixture.js";
+import { SESSION_FIELDS } from "./session.fields.js";
 import {
   ABANDONED,
   CONSUMED,
@@ -70,11 +71,48 @@ export function sessionInputCases(open: OpenFixture, runner: Runner): void {
   const idsOf = (told: readonly { code: string; inputId?: string }[], code: string) =>
     told.filter((event) => event.code === code).map(({ inputId }) => inputId);
 
+  badArguments();
   admission();
   dedup();
   replacement();
   commands();
   recovery();
+
+  function badArguments(): void {
+    for (const [at, [field, values, call]] of SESSION_FIELDS.entries()) {
+      promise(`what cannot be ${field} is refused by that name, and stores nothing (${at + 1})`, async (ground) => {
+        const { kernel, session } = await opened(ground);
+        await session.submit(prompt("a", { idempotencyKey: "k" }));
+        await changesNoRow(ground, async () => {
+          const wrong: string[] = [];
+          for (const [name, value] of Object.entries(values())) {
+            const problem = await mismatch((async () => call(session, value as never, kernel))(), "invalid", field);
+            if (problem !== undefined) wrong.push(`${name}: ${problem}`);
+          }
+          expect(wrong).toEqual([]);
+        });
+        expect((await session.submit(prompt("b"))).outcome).toBe("accepted");
+      });
+    }
+
+    promise("an object that was left takes nothing more", async (ground) => {
+      const { session } = await opened(ground);
+      await session[Symbol.asyncDispose]();
+      await session[Symbol.asyncDispose]();
+      const calls: Promise<unknown>[] = [
+        session.submit(prompt("a")),
+        session.cancel("a"),
+        session.messages(),
+        session.blob("x"),
+        session.retire(),
+      ];
+      calls.push(session.reset(), session.recycle(), session.stop(), session.destroy());
+      expect((await outcomes<unknown>(calls)).codes).toEqual(calls.map(() => "closed"));
+      for (const call of [() => session.onTurn(async () => {}), () => session.subscribe(() => {})]) {
+        await refused((async () => call())(), "closed");
+      }
+    });
+  }
 
   function admission(): void {
     promise("an accepted input can be read with all its stamps, in any tab, when the call resolves (R-81)", async (ground) => {

@@ -1,4 +1,5 @@
 import type { StoredInputState } from "../domain/input.js";
+import type { JsonValue } from "../domain/json.js";
 import type { Message } from "../domain/session.js";
 import type { Kernel } from "../kernel/kernel.js";
 import type { SessionRuntime } from "../kernel/session.js";
@@ -500,7 +501,15 @@ export function sessionTurnCases(open: OpenFixture, runner: Runner): void {
 
     promise("whatever stands among the messages of such a snapshot, the session goes on with it", async (ground) => {
       const { kernel, session } = await stage(ground);
-      const odd = [null, 5, "text", [], { inputId: "a" }, { role: "user", inputId: null }, { role: "nobody", content: 1 }];
+      const odd: JsonValue[] = [
+        null,
+        5,
+        "text",
+        [],
+        { inputId: "a" },
+        { role: "user", inputId: null },
+        { role: "nobody", content: 1 },
+      ];
       await kernel.runtime.commitSessionSnapshot(RUNTIME, snapshot({ id: "s", messages: odd }));
       expect(await session.messages()).toEqual(odd as never);
       session.onTurn(async (turn) => {

@@ -1,6 +1,6 @@
 import { isTerminal } from "../domain/input.js";
 import type { Message } from "../domain/session.js";
-import type { Row } from "../ports/storage.js";
+import type { OpenStorage, Row } from "../ports/storage.js";
 import type { InputKeyRow, InputRow, MessageRow, RuntimeRow, TurnStepRow } from "../stores/schema.js";
 import { chainDigest } from "../stores/transcript.rules.js";
 import type { Ground } from "./fixture.js";
@@ -12,12 +12,14 @@ type Tables = Record<(typeof TABLES)[number], Row[]>;
 
 /** What does not fit together in the stored rows of sessions; nothing, at any moment. */
 export async function complaints(ground: Ground): Promise<string[]> {
-  const tables = await onRows(ground, (rows) =>
-    rows.transact(TABLES, "read", async (tx) => {
-      const found = await Promise.all(TABLES.map((table) => tx.range(table, {})));
-      return Object.fromEntries(TABLES.map((table, at) => [table, found[at]])) as Tables;
-    }),
-  );
+  return await onRows(ground, complaintsAbout);
+}
+
+export async function complaintsAbout(storage: Pick<OpenStorage, "transact">): Promise<string[]> {
+  const tables = await storage.transact(TABLES, "read", async (tx) => {
+    const found = await Promise.all(TABLES.map((table) => tx.range(table, {})));
+    return Object.fromEntries(TABLES.map((table, at) => [table, found[at]])) as Tables;
+  });
   return (tables.runtimes as RuntimeRow[]).flatMap((runtime) => {
     const of = <T extends Row>(table: keyof Tables) =>
       tables[table].filter(({ runtimeId }) => runtimeId === runtime.runtimeId) as T[];

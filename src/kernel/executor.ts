@@ -53,10 +53,13 @@ export interface ExecutorParts {
   readonly tenures: Tenures;
   readonly transcript: Transcript;
   readonly ownerId: string;
+  readonly hasLocks: boolean;
   handler(): TurnHandler | undefined;
   host(): Host;
   /** What it read, for who heard of nothing. */
   learn(state: RuntimeState): void;
+  /** What became of inputs that a dead owner left. */
+  found(happened: readonly InputHappening[]): void;
   newRunId(): string;
   newNonce(): string;
   happened(
@@ -78,6 +81,8 @@ interface Active {
   readonly abort: AbortController;
   /** Set before the abort: how the turn ends when its handler returns. */
   end?: TurnEnd;
+  /** The handler has returned: its signal has nothing more to tell. */
+  isSettled?: true;
 }
 
 export function createExecutor(parts: ExecutorParts): Executor {
@@ -157,6 +162,7 @@ export function createExecutor(parts: ExecutorParts): Executor {
         const began = await begin(held);
         if (began?.kind === "idle") {
           parts.learn(began.state);
+          parts.found(began.happened);
           return timings.pollMs;
         }
         if (began?.kind === "held") return waitFor(began);
@@ -166,6 +172,10 @@ export function createExecutor(parts: ExecutorParts): Executor {
         held = undefined;
         if (notBeforeMs > clock.monotonicMs()) return notBeforeMs - clock.monotonicMs();
       }
+    } catch (error) {
+      // Whoever looks next, here or elsewhere, need not wait for it to run out.
+      if (held && !held.over) await releaseQuietly(held);
+      throw error;
     } finally {
       // Not renewed any more, whatever went wrong.
       if (held) drop(held);
@@ -191,6 +201,7 @@ export function createExecutor(parts: ExecutorParts): Executor {
       ttlMs: timings.leaseTtlMs,
       nonce: parts.newNonce(),
       host: parts.host(),
+      hasLocks: parts.hasLocks,
       runId: parts.newRunId(),
       ...(held && { held: held.lease }),
       ...(isOver && asleep && { waitedFor: asleep.token }),
@@ -286,8 +297,7 @@ export function createExecutor(parts: ExecutorParts): Executor {
         }
       } finally {
         open.close();
-        // From here on the run is ended by its executor itself.
-        ended.abort();
+        turn.isSettled = true;
       }
       if (tenure.over) return false;
       if (turn.end) return await finish(tenure, named, turn.end);
@@ -300,7 +310,8 @@ export function createExecutor(parts: ExecutorParts): Executor {
         await releaseQuietly(tenure);
         return false;
       }
-      return await commit(tenure, named, await open.pending());
+      const isStored = await commit(turn, named, await open.pending());
+      return turn.end ? await finish(tenure, named, turn.end) : isStored;
     } finally {
       ended.abort();
       if (active === turn) active = undefined;
@@ -308,7 +319,7 @@ export function createExecutor(parts: ExecutorParts): Executor {
   }
 
   async function commit(
-    tenure: Tenure,
+    turn: Active,
     named: Omit<RunRef, "lease">,
     pending: Awaited<ReturnType<Awaited<ReturnType<typeof openTurn>>["pending"]>>,
   ): Promise<boolean> {
@@ -318,7 +329,8 @@ export function createExecutor(parts: ExecutorParts): Executor {
       refusal = error;
     };
     const write = (lease: RunRef["lease"]) => corridor.run(commitTurn, { ...named, ...pending, lease }, { size });
-    const done = await persist(tenure, write, onRefused);
+    const { tenure } = turn;
+    const done = await persist(tenure, write, { onRefused, isOff: () => turn.end !== undefined });
     // Something else wrote into this run. It counts as a failure: who does so each time must not go on for ever.
     if (refusal) return await finish(tenure, named, { how: "failed", cause: refusal.message });
     if (!done) return false;
@@ -341,7 +353,8 @@ export function createExecutor(parts: ExecutorParts): Executor {
   async function persist<T>(
     tenure: Tenure,
     write: (lease: RunRef["lease"]) => Promise<T>,
-    onRefused?: (error: HoldfastError) => void,
+    // It may be given up for another end while it is tried again.
+    { onRefused, isOff }: { onRefused?: (error: HoldfastError) => void; isOff?: () => boolean } = {},
   ): Promise<T | undefined> {
     for (;;) {
       try {
@@ -365,6 +378,7 @@ export function createExecutor(parts: ExecutorParts): Executor {
         }
         if (!(await tenure.recheck())) return undefined;
         await pause(timings.leaseRenewMs / 4);
+        if (isOff?.()) return undefined;
       }
     }
   }
@@ -398,7 +412,7 @@ export function createExecutor(parts: ExecutorParts): Executor {
     };
     try {
       const reason = await watch.until(({ id }) => id === ref.runtimeId, read, over);
-      if (!over.aborted) turn.abort.abort(reason);
+      if (!over.aborted && !turn.isSettled) turn.abort.abort(reason);
     } catch (error) {
       if (over.aborted || stopped || (isHoldfastError(error) && error.code === "closed")) return;
       tell(error);

@@ -1,7 +1,7 @@
 import { HoldfastError } from "../domain/errors.js";
 import type { Clock } from "../ports/clock.js";
 import type { Locks } from "../ports/locks.js";
-import type { Notices } from "../ports/notices.js";
+import type { Goodbyes, Notices } from "../ports/notices.js";
 import type { Corridor } from "../stores/command.js";
 import { bidFarewell, freeHost } from "../stores/leases.js";
 import type { Host } from "../stores/leases.rules.js";
@@ -19,6 +19,8 @@ export interface HostParts {
   readonly notices: Notices;
   readonly clock: Clock;
   readonly locks: Locks | undefined;
+  /** How pages that go reach those that stay. */
+  readonly goodbyes: Goodbyes | undefined;
   newBootId(): string;
   lockName(bootId: string): string;
   startLoop(): Loop | undefined;
@@ -107,12 +109,15 @@ export function startHost(parts: HostParts): HostLife {
       void corridor.run(bidFarewell, { hostId, bootId, atMs: clock.now() }, { atOnce: true }).catch(() => undefined);
       // Not after the commit, which nobody may be there to hear of; who reads now waits in line behind it.
       notices.publish([{ about: "host", id: bootId }]);
+      parts.goodbyes?.say(bootId);
     }
     loop?.kill();
     loop = undefined;
     work.endAll(new HoldfastError("lease-lost", "the page was hidden; its leases are handed back"));
+    if (!isKept) return;
+    // Of a page that is torn down the browser lets it go, behind all that was sent here.
     letGo();
-    if (isKept) notices.pause();
+    notices.pause();
   }
 
   function comeBack(): void {
@@ -140,6 +145,7 @@ export function startHost(parts: HostParts): HostLife {
     frozen = false;
   }
 
+  const unhear = parts.goodbyes?.hear((id) => notices.publish([{ about: "host", id }]));
   const unlisten = listenToPage({ pagehide: leave, pageshow: comeBack, freeze, resume: thaw });
   let booted = boot().catch(parts.onFault);
 
@@ -162,6 +168,7 @@ export function startHost(parts: HostParts): HostLife {
     async close(reason) {
       over = true;
       unlisten();
+      unhear?.();
       parts.work().endAll(reason);
       await loop?.stop();
       try {

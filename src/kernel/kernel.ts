@@ -4,7 +4,7 @@ import { isRuntimeId } from "../domain/session.js";
 import type { Timings } from "../domain/time.js";
 import type { Clock } from "../ports/clock.js";
 import type { Locks } from "../ports/locks.js";
-import type { Change, ChannelFactory, Notices } from "../ports/notices.js";
+import type { Change, ChannelFactory, Goodbyes, Notices } from "../ports/notices.js";
 import type { Seal } from "../ports/seal.js";
 import type { Durability, KernelStorage, OpenStorage } from "../ports/storage.js";
 import { eventMethods } from "../stores/events.js";
@@ -72,6 +72,7 @@ export interface Platform {
   /** Of the page or worker; nothing where there is none. */
   origin(): string | undefined;
   notices(name: string, channel: ChannelFactory | undefined): Notices;
+  goodbyes(databaseId: string): Goodbyes | undefined;
   lockName(databaseId: string, bootId: string): string;
   /** Whether loops can run in workers here. */
   workers(): boolean;
@@ -166,12 +167,15 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
     onLost: (processId) => emitter.emit("leaseLost", { processId }),
     fault,
   });
+  const goodbyes = channel && platform.goodbyes(databaseId);
   const sessions = createSessions({
     ...parts,
     notices,
     hostId,
     runsTurns: loopKind !== "off",
+    hasLocks: locks !== undefined,
     host: () => host.identity,
+    saidGoodbye: (bootId) => goodbyes?.said().includes(bootId) === true,
     isDead: (bootId) => isFree(locks, platform.lockName(databaseId, bootId)),
     newOrderedId: ids.processId,
     emit: (event) => emitter.emit("session", event),
@@ -192,6 +196,7 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
         handlers: [...options.handlers.keys()],
         sessions: sessions.attached,
         attending: sessions.isAttending,
+        goodbyes: goodbyes?.said() ?? [],
       };
     },
     run: runner.run,
@@ -218,6 +223,7 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
     notices,
     clock,
     locks: loopKind === "off" ? undefined : locks,
+    goodbyes,
     newBootId: ids.uuid,
     lockName: (bootId) => platform.lockName(databaseId, bootId),
     startLoop() {

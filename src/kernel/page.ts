@@ -32,6 +32,8 @@ export interface Pulse {
   sessions: string[];
   /** It has sessions open: that too is renewed. */
   attending: boolean;
+  /** Boots that were heard to go in order: their deaths are no crashes. */
+  goodbyes: string[];
 }
 
 export interface Renewed {

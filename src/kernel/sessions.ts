@@ -53,10 +53,12 @@ export interface SessionsParts {
   readonly tenures: Tenures;
   /** Where the loop is off, turns are run by nobody here. */
   readonly runsTurns: boolean;
+  readonly hasLocks: boolean;
   readonly hostId: string;
   host(): Host;
   /** Its host's Web Lock is free. */
   isDead(bootId: string): Promise<boolean>;
+  saidGoodbye(bootId: string): boolean;
   newOrderedId(): string;
   newNonce(): string;
   emit(event: SessionEvent): void;
@@ -90,6 +92,7 @@ export function createSessions(parts: SessionsParts): Sessions {
     host: parts.host(),
     ttlMs: timings.leaseTtlMs,
     handler: place?.hasHandler === true,
+    hasLocks: parts.hasLocks,
   });
 
   async function open(sessionId: string, given: unknown = {}): Promise<SessionRuntime> {
@@ -101,7 +104,9 @@ export function createSessions(parts: SessionsParts): Sessions {
     const { quarantine } = options;
     const left = leaves;
     const opened = await corridor.run(openSession, { runtimeId, sessionId: id, quarantine, attendance });
+    if (closing) throw closing;
     const { incarnation, state, recovery, quarantined } = opened;
+    tellHappened(id, opened.happened);
     for (const { inputId, reason } of quarantined)
       parts.fault({ area: "session", code: "read-failed", message: `input "${inputId}" was set aside: ${reason}` });
     let place = places.get(runtimeId);
@@ -121,7 +126,8 @@ export function createSessions(parts: SessionsParts): Sessions {
   async function freeIfDead(runtimeId: string): Promise<void> {
     const lease = await corridor.query(["leases"], (reader) => loadRow(reader, "leases", runtimeId));
     if (lease?.locked !== 1 || lease.bootId === undefined || lease.bootId === parts.host().bootId) return;
-    if (await parts.isDead(lease.bootId)) await corridor.run(freeHost, { bootId: lease.bootId });
+    if (!(await parts.isDead(lease.bootId))) return;
+    await corridor.run(freeHost, { bootId: lease.bootId, inOrder: parts.saidGoodbye(lease.bootId) });
   }
 
   function runtimeFor(
@@ -150,6 +156,8 @@ export function createSessions(parts: SessionsParts): Sessions {
     const listeners = new Set<(change: SessionChange) => void>();
     let state: RuntimeState = "idle";
     let isGone = false;
+    let seen: { state: RuntimeState; digest: string } | undefined;
+    let cancelPoll = () => {};
     const ops = createOpsRegistry({
       ...parts,
       ...ref,
@@ -167,6 +175,7 @@ export function createSessions(parts: SessionsParts): Sessions {
         ownerId,
         handler: () => place.handlers.at(-1),
         learn: place.learn,
+        found: (happenings) => tellHappened(sessionId, happenings),
         newRunId: parts.newOrderedId,
         happened(code, runId, more = {}) {
           parts.emit({ sessionId, code, runId, ...(more.error !== undefined && { error: more.error }) });
@@ -210,11 +219,26 @@ export function createSessions(parts: SessionsParts): Sessions {
     async function refresh(): Promise<void> {
       try {
         const row = await corridor.query(["runtimes"], (reader) => loadRow(reader, "runtimes", runtimeId));
-        if (row?.state === undefined || row.incarnation !== ref.incarnation) place.vanish();
-        else place.learn(row.state);
+        if (row?.state === undefined || row.incarnation !== ref.incarnation) return place.vanish();
+        place.learn(row.state);
+        seen = { state: row.state, digest: row.digest };
       } catch {
-        // The next notice, or the next call, tells it.
+        // The next notice, poll or call tells it.
       }
+    }
+
+    /** For listeners that a notice did not reach. */
+    async function poll(): Promise<void> {
+      const before = seen;
+      await refresh();
+      if (before && seen?.state !== before.state) tellAll({ type: "state" });
+      if (before && seen?.digest !== before.digest) tellAll({ type: "messages" });
+      schedulePoll();
+    }
+
+    function schedulePoll(): void {
+      cancelPoll();
+      if (listeners.size > 0 && !isGone && !closing) cancelPoll = parts.clock.setTimer(() => void poll(), timings.pollMs);
     }
 
     const place: Place = {
@@ -243,7 +267,11 @@ export function createSessions(parts: SessionsParts): Sessions {
       listen(listener) {
         const own = (change: SessionChange) => listener(change);
         listeners.add(own);
-        return () => listeners.delete(own);
+        if (listeners.size === 1) void refresh().then(schedulePoll);
+        return () => {
+          listeners.delete(own);
+          if (listeners.size === 0) cancelPoll();
+        };
       },
       attach(handler) {
         if (isGone) throw deletedSession(ref);
@@ -283,6 +311,7 @@ export function createSessions(parts: SessionsParts): Sessions {
       },
       vanish() {
         isGone = true;
+        cancelPoll();
         if (places.get(runtimeId) === place) places.delete(runtimeId);
         stopListening();
         // It finds out by itself, and what runs is told why it ends.
@@ -290,6 +319,8 @@ export function createSessions(parts: SessionsParts): Sessions {
       },
       close() {
         stopListening();
+        cancelPoll();
+        listeners.clear();
         ops.close("the session was closed");
         place.executor?.end(new HoldfastError("lease-lost", "the session was closed here"));
         place.executor = undefined;

@@ -68,9 +68,11 @@ export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef,
   const isSaid = (inputId: string, since: number) =>
     // A transcript that was handed over whole may be shorter, and hold anything.
     stored.slice(since > stored.length ? 0 : since).some((message) => message?.role === "user" && message.inputId === inputId);
-  let appended: Message[] = inputs.flatMap(({ inputId, persistedInput, policy }, at) => {
+  let appended: Message[] = inputs.flatMap(({ inputId, persistedInput, policy, durability }, at) => {
     const isShown = persistedInput && isTranscriptEligible(persistedInput) && policy?.decision.recordTranscript !== false;
-    return isShown && !isSaid(inputId, began.since[at] ?? 0) ? [deepFreeze(messageOf(inputId, persistedInput))] : [];
+    // The id of an ephemeral one may have been another's before.
+    const since = durability === "ephemeral" ? (began.since[at] ?? 0) : 0;
+    return isShown && !isSaid(inputId, since) ? [deepFreeze(messageOf(inputId, persistedInput))] : [];
   });
   /** Of those appended, how many are stored. */
   let settled = 0;

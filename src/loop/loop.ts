@@ -31,6 +31,8 @@ export interface LoopParts {
   readonly timings: Timings;
   readonly databaseId: string;
   readonly page: LoopPage;
+  /** How long after its lock fell free a page's goodbye may still come. */
+  readonly goodbyeMs: number;
   newNonce(): string;
 }
 
@@ -46,6 +48,9 @@ interface Report {
   readonly faulted: Map<string, ErrorCode>;
 }
 
+/** A page's goodbye takes the way over another page, and its lock none. */
+export const GOODBYE_MS = 100;
+
 const PAGE = 256;
 const SOONEST_MS = 20;
 
@@ -56,6 +61,8 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
   const expiries = new Map<string, number>();
   /** Hosts that were heard to go in order. A page that goes into the back/forward cache can say so, and its farewell row comes too late. */
   const goodbyes = new Set<string>();
+  /** Hosts whose lock fell free, and when. */
+  const deaths = new Map<string, number>();
   const patience = createPatience(clock, timings.leaseRenewMs);
   const hosts = watchHosts({
     locks: parts.locks,
@@ -129,6 +136,7 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     const nowMs = clock.monotonicMs();
     let soonest = Math.min(sweepAtMs, renewAtMs, patience.nextMs());
     for (const expiresAtMs of expiries.values()) soonest = Math.min(soonest, nowMs + expiresAtMs - clock.now());
+    for (const sinceMs of deaths.values()) soonest = Math.min(soonest, sinceMs + parts.goodbyeMs);
     if (failedTurns > 0) soonest = nowMs + timings.leaseRenewMs / 4;
     dueMs = Math.max(soonest, nowMs + SOONEST_MS);
     cancelTimer = clock.setTimer(turnNow, dueMs - nowMs);
@@ -140,6 +148,7 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     dueMs = Number.POSITIVE_INFINITY;
     const pulse = await askPage();
     if (stopping.signal.aborted) return;
+    for (const bootId of pulse?.goodbyes ?? []) goodbyes.add(bootId);
     if (startedMs >= renewAtMs) await renew(pulse);
     if (!pulse || stopping.signal.aborted) return;
     await freeDeadHosts();
@@ -198,6 +207,10 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
 
   async function freeDeadHosts(): Promise<void> {
     for (const bootId of hosts.dead) {
+      const sinceMs = deaths.get(bootId) ?? clock.monotonicMs();
+      deaths.set(bootId, sinceMs);
+      if (!goodbyes.has(bootId) && clock.monotonicMs() < sinceMs + parts.goodbyeMs) continue;
+      deaths.delete(bootId);
       const inOrder = goodbyes.delete(bootId);
       for (const resource of await corridor.run(freeHost, { bootId, inOrder })) hints.add(resource);
       hosts.forget(bootId);
@@ -216,8 +229,9 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
         ),
       ),
     );
+    const named = new Set([...held, ...attachments].map((row) => row.bootId));
+    for (const gone of goodbyes) if (!named.has(gone)) goodbyes.delete(gone);
     for (const gone of farewells) {
-      goodbyes.delete(gone);
       if (gone !== bootId) await corridor.run(freeHost, { bootId: gone });
     }
 

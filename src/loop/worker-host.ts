@@ -7,7 +7,7 @@ import { channelName, createIds, platformRandom } from "../kernel/ids.js";
 import type { LoopPage } from "../kernel/page.js";
 import { createCorridor } from "../kernel/run.js";
 import { SCHEMA, TABLES } from "../stores/schema.js";
-import { createLoop } from "./loop.js";
+import { createLoop, GOODBYE_MS } from "./loop.js";
 import { bounded, carryErrors, type WorkerConfig, type WorkerLoop } from "./wire.js";
 
 /** Runs the loop for the page that started this worker, over a connection of its own. Anywhere else it does nothing. */
@@ -41,6 +41,7 @@ export function serveLoop(): void {
         timings: config.timings,
         databaseId: config.databaseId,
         page: boundedPage(page, config),
+        goodbyeMs: GOODBYE_MS,
         newNonce: ids.nonce,
       });
       poke = loop.poke;

@@ -36,3 +36,15 @@ export type ChannelFactory = (name: string) => {
   onmessage: ((event: { data: unknown }) => void) | null;
   close(): void;
 };
+
+/**
+ * A word that reaches other pages when a page goes. What a page sends over its channel in that moment is lost every other time, and so is
+ * what it asks of IndexedDB when another tab is in the way; a change of localStorage, which is made at once, was heard each time.
+ * Only pages hear it: they pass it on.
+ */
+export interface Goodbyes {
+  say(bootId: string): void;
+  /** The last few that were said. */
+  said(): string[];
+  hear(listener: (bootId: string) => void): () => void;
+}

@@ -3,12 +3,12 @@ import { type InputDurability, type InputKind, isTerminal, type PersistedInput, 
 import type { RuntimeState } from "../domain/session.js";
 import type { Reader } from "../ports/storage.js";
 import { accept, type Command, refuse } from "./command.js";
-import { loadInput, loadInputKeys, loadLiveInputs } from "./input-rows.js";
+import { loadInput, loadInputKeys } from "./input-rows.js";
 import { abandoned, admitted, coalesced, findSuperseded, isIdle, superseded } from "./inputs.rules.js";
 import { semanticsOf } from "./policy.rules.js";
 import { acceptsInput, notReady } from "./runtime-state.rules.js";
 import { type InputKeyRow, type InputRow, loadRow, loadRows, ROW_VERSION, type RuntimeRow } from "./schema.js";
-import { checkRuntime, draftOf, type InputHappening, type SessionRef } from "./session-draft.js";
+import { checkRuntime, draftOf, type InputHappening, readLive, type SessionRef } from "./session-draft.js";
 import type { Blob, Rejection } from "./submission.js";
 
 /** What became of a submission. */
@@ -61,7 +61,7 @@ async function loadAccept(reader: Reader, input: AcceptInput): Promise<AcceptSta
   const [runtime, existing, live] = await Promise.all([
     loadRow(reader, "runtimes", runtimeId),
     loadInput(reader, runtimeId, inputId),
-    input.supersessionKey === undefined ? [] : loadLiveInputs(reader, runtimeId),
+    input.supersessionKey === undefined ? [] : readLive(reader, runtimeId).then((read) => read.live),
   ]);
   const liveKeys = await loadInputKeys(
     reader,

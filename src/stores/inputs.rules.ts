@@ -116,9 +116,10 @@ export function rolledBack(row: InputRow, cause: string, nowMs: number): InputRo
   return moved({ ...rest, record }, "rollback", nowMs, cause);
 }
 
-/** Its owner went in order before the run ended: no failure, and no crash. */
+/** Its run ended in order before its time: no failure and no crash, and the end of a row of crashes. */
 export function interrupted(row: InputRow, nowMs: number): InputRow {
-  return { ...moved(row, "rollback", nowMs, "its owner went"), interruptions: (row.interruptions ?? 0) + 1 };
+  const { crashes: _, ...rest } = row;
+  return { ...moved(rest, "rollback", nowMs, "interrupted"), interruptions: (row.interruptions ?? 0) + 1 };
 }
 
 /** Its owner died. */

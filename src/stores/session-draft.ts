@@ -129,14 +129,16 @@ export interface Attendance {
   readonly host: Host;
   readonly ttlMs: number;
   readonly handler: boolean;
+  /** There are Web Locks here: a host that holds one is known to live, or to be dead. */
+  readonly hasLocks: boolean;
 }
 
 /**
  * Whether a tab still has it open. A host that slept, or was frozen, and still holds its lock is there whatever its row says: when it dies
  * its row goes with it.
  */
-export function isAttached({ expiresAtMs, locked }: AttachmentRow, nowMs: number): boolean {
-  return locked === 1 || expiresAtMs > nowMs;
+export function isAttached({ expiresAtMs, locked }: AttachmentRow, hasLocks: boolean, nowMs: number): boolean {
+  return (hasLocks && locked === 1) || expiresAtMs > nowMs;
 }
 
 type InputCode = `input.${"queued" | "staged" | "applied" | "consumed" | "superseded" | "coalesced" | "abandoned"}`;
@@ -258,13 +260,13 @@ export interface RecoveryReport {
 export function recover(
   draft: Draft,
   { lease, farewell, received, attachments }: Surroundings,
-  self: Host,
+  self: Pick<Attendance, "host" | "hasLocks">,
   nowMs: number,
 ): RecoveryReport {
   const report: RecoveryReport = { recovered: 0, requeued: 0, consumed: 0, abandoned: 0, dropped: 0 };
   const inOrder = lease?.endedInOrder === 1 || farewell;
-  const hosts = new Set(attachments.filter((row) => isAttached(row, nowMs)).map(({ hostId }) => hostId));
-  hosts.add(self.hostId);
+  const hosts = new Set(attachments.filter((row) => isAttached(row, self.hasLocks, nowMs)).map(({ hostId }) => hostId));
+  hosts.add(self.host.hostId);
   for (const row of draft.live) {
     if (row.record.durability === "ephemeral" && !(row.hostId !== undefined && hosts.has(row.hostId))) {
       draft.drop(row);
@@ -303,7 +305,7 @@ export function fencedOff(lease: LeaseRow): LeaseRow {
 export function isOwned({ lease, farewell }: Pick<Surroundings, "lease" | "farewell">, self: Attendance, nowMs: number): boolean {
   if (lease?.leaseToken === undefined || farewell) return false;
   if (isLive(lease, nowMs)) return true;
-  return lease.bootId === self.host.bootId ? self.handler : lease.locked === 1;
+  return lease.bootId === self.host.bootId ? self.handler : self.hasLocks && lease.locked === 1;
 }
 
 /** Works of which no input can be tried any more. */

@@ -50,6 +50,7 @@ export interface OpenedSession {
   /** Absent where another tab's executor is at work: what is under way is its own. */
   readonly recovery?: RecoveryReport;
   readonly quarantined: readonly { inputId: string; reason: string }[];
+  readonly happened: readonly InputHappening[];
 }
 
 interface OpenState {
@@ -109,9 +110,9 @@ export const openSession: Command<OpenSession, OpenState, OpenedSession> = {
     const ended = state.badKeys.filter(({ endedRank }) => endedRank !== undefined).length;
     if (ended > 0) draft.update({ endedKeys: draft.runtime.endedKeys - ended });
     for (const row of around.attachments)
-      if (!isAttached(row, nowMs)) draft.write({ table: "attachments", drop: [runtimeId, row.bootId] });
+      if (!isAttached(row, attendance.hasLocks, nowMs)) draft.write({ table: "attachments", drop: [runtimeId, row.bootId] });
     draft.write(attachmentWrite(runtimeId, attendance, nowMs));
-    const recovery = isOwned(around, attendance, nowMs) ? undefined : recover(draft, around, attendance.host, nowMs);
+    const recovery = isOwned(around, attendance, nowMs) ? undefined : recover(draft, around, attendance, nowMs);
     if (draft.runtime.state === "initializing") draft.update({ state: "idle" });
     // Made here, or found without what only a session has.
     if (stored.state === undefined || stored.sessionId === undefined) draft.update({});
@@ -123,6 +124,7 @@ export const openSession: Command<OpenSession, OpenState, OpenedSession> = {
       incarnation: runtime.incarnation,
       state: draft.runtime.state,
       ...(recovery && { recovery }),
+      happened: draft.happened,
       quarantined: bad.map(({ inputId, error }) => ({ inputId, reason: error.message })),
     };
     return draft.done(reply, leaseChange(runtimeId));
@@ -219,7 +221,7 @@ export const changeRuntime: Command<ChangeRuntime, Surroundings, RuntimeChange> 
     const draft = draftOf(checkRuntime(state.runtime, input), state.live, state.keys, nowMs);
     const { lease } = state;
     const isBusy = isOwned(state, attendance, nowMs);
-    if (!isBusy) recover(draft, state, attendance.host, nowMs);
+    if (!isBusy) recover(draft, state, attendance, nowMs);
     const next = after(command, draft.runtime.state);
     if (next instanceof HoldfastError) return refuse(next);
     const isRunning = draft.runtime.run !== undefined;
@@ -228,7 +230,7 @@ export const changeRuntime: Command<ChangeRuntime, Surroundings, RuntimeChange> 
 
     let abandoned = 0;
     if (command === "retire") {
-      const isServed = (row: AttachmentRow) => row.handler === 1 && isAttached(row, nowMs);
+      const isServed = (row: AttachmentRow) => row.handler === 1 && isAttached(row, attendance.hasLocks, nowMs);
       const hasLoop = isRunning || attendance.handler || state.attachments.some(isServed);
       if (!hasLoop) abandoned = abandonAll(draft, "retired", nowMs);
     } else if (command !== "recycle") {

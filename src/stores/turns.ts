@@ -46,6 +46,7 @@ export interface BeginTurn extends SessionRef {
   readonly ttlMs: number;
   readonly nonce: string;
   readonly host: Host;
+  readonly hasLocks: boolean;
   readonly runId: string;
   /** Goes on under this lease, if it is still the live one. */
   readonly held?: ProcessLease;
@@ -66,7 +67,7 @@ export type BeganTurn =
       readonly happened: readonly InputHappening[];
     }
   /** Nothing to do. */
-  | { readonly kind: "idle"; readonly state: RuntimeState }
+  | { readonly kind: "idle"; readonly state: RuntimeState; readonly happened: readonly InputHappening[] }
   /** Another executor has it; or had it, and its host lives: then it gets a moment to claim it again. */
   | { readonly kind: "held"; readonly token: string; readonly expiresAtMs: number; readonly expired: boolean };
 
@@ -93,14 +94,14 @@ export const beginTurn: Command<BeginTurn, BeginState, BeganTurn> = {
     const draft = draftOf(stored, state.live, state.keys, nowMs);
     if (!isOurs) {
       const isOwn = lease?.ownerId === input.ownerId;
-      recover(draft, { ...state, farewell: state.farewell || isOwn }, input.host, nowMs);
+      recover(draft, { ...state, farewell: state.farewell || isOwn }, input, nowMs);
     }
     const batch = nextBatch(draft);
     if (batch.length === 0) {
       if (isOurs && lease) draft.write({ table: "leases", put: released(lease, true) });
       return draft.isEmpty
-        ? accept({ kind: "idle", state: stored.state })
-        : draft.done({ kind: "idle", state: draft.runtime.state }, leaseChange(input.runtimeId));
+        ? accept({ kind: "idle", state: stored.state, happened: [] })
+        : draft.done({ kind: "idle", state: draft.runtime.state, happened: draft.happened }, leaseChange(input.runtimeId));
     }
     // The row as the recovery leaves it: what ran out there is nobody's any more.
     const claim = { resource: input.runtimeId, ownerId: input.ownerId, ttlMs: input.ttlMs, nonce: input.nonce, host: input.host };

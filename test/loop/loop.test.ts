@@ -427,6 +427,7 @@ describe("claims", () => {
         handlers: ["job"],
         sessions: [],
         attending: false,
+        goodbyes: [],
       }),
       async run(claims) {
         refusals++;
@@ -447,6 +448,7 @@ describe("claims", () => {
       databaseId: "town",
       page,
       newNonce: () => "0123456789abcdef",
+      goodbyeMs: 0,
     });
     await until(() => swept, "the sweep");
     await town.clock.advance(120_000);

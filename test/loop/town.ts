@@ -4,7 +4,7 @@ import type { KernelEvents } from "../../src/kernel/emitter.js";
 import type { Kernel } from "../../src/kernel/kernel.js";
 import type { KernelOptions } from "../../src/kernel/options.js";
 import { createKernel } from "../../src/platform.js";
-import type { OpenStorage, Row } from "../../src/ports/storage.js";
+import type { KernelStorage, OpenStorage, Row } from "../../src/ports/storage.js";
 import { SCHEMA, type TableName } from "../../src/stores/schema.js";
 import { type Probe, probe } from "../kernel/probe-storage.js";
 import { channelHub } from "./channel-hub.js";
@@ -36,8 +36,7 @@ export interface TownHost {
   die(): void;
 }
 
-export function buildTown(): Town {
-  const place = memoryStorage();
+export function buildTown(place: KernelStorage = memoryStorage()): Town {
   const clock = sleepyClock();
   const channel = channelHub();
   const locks = lockService();

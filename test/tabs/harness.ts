@@ -225,6 +225,11 @@ export class Tab {
     await crashed;
   }
 
+  /** Bytes that the browser gives to this origin; without, as many as it would by itself. */
+  async setQuota(quotaSize?: number): Promise<void> {
+    await this.#target.send("Storage.overrideQuotaForOrigin", { origin, ...(quotaSize !== undefined && { quotaSize }) });
+  }
+
   /** To the front; every other tab is hidden then. */
   async activate(): Promise<void> {
     await this.#target.activate();
@@ -260,6 +265,18 @@ const REMOVALS = {
 } as const;
 
 export type Missing = keyof typeof REMOVALS;
+
+/** Back, and proof that it is the page that was left: it heard `pageshow` a second time. */
+export async function goBack(tab: Tab): Promise<void> {
+  const shows = () => facts("pageshow").filter((show) => show.tab === tab.name);
+  const before = shows().length;
+  const reasons = await tab.back();
+  await eventually(() => shows().length).toBe(before + 1);
+  expect({ persisted: shows().at(-1)?.persisted, reasons }, "the browser did not keep the page").toEqual({
+    persisted: true,
+    reasons: [],
+  });
+}
 
 /** A name that no other test uses. */
 export function newName(): string {

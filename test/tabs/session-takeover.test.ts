@@ -1,83 +1,10 @@
 // Sessions in real tabs: who runs the turns, who sees them, and what becomes of a turn whose tab goes. Where the timings are slow, nothing
 // here can be owed to a lease that ran out.
 import { expect, it } from "vitest";
-import type { TurnArgs } from "./fixture/app.js";
-import { eventually, facts, type Missing, newName, newTab, openTabs, QUICK, SLOW, type Tab, useTabs } from "./harness.js";
+import { answered, atGate, attend, expectSound, messages, readStored, SESSION, say, turns } from "./conversation.js";
+import { eventually, facts, type Missing, newName, openTabs, QUICK, SLOW, type Tab, useTabs } from "./harness.js";
 
 useTabs();
-
-const SESSION = "s";
-const RUNTIME = `rt:session:${SESSION}`;
-
-const attend = (tab: Tab, turns?: TurnArgs) => tab.call((fixture, id, args) => fixture.attend(id, args), SESSION, turns);
-const say = (tab: Tab, inputId: string) =>
-  tab.call((fixture, id) => fixture.session.submit({ inputType: "prompt", text: `say ${id}`, inputId: id }), inputId);
-const messages = (tab: Tab) =>
-  tab.call(async (fixture) => (await fixture.session.messages()).map(({ content }) => String(content)));
-const turns = () => facts("turn").map(({ tab, attempt, inputs }) => `${tab}${attempt} ${inputs}`);
-const atGate = (tab: Tab, times = 1) =>
-  eventually(() => facts("part").filter((fact) => fact.tab === tab.name).length).toBe(times);
-const answered = (tab: Tab, inputId: string) =>
-  eventually(() =>
-    tab.call(async ({ kernel }, id) => (await kernel.runtime.loadInputState("rt:session:s", id))?.currentState, inputId),
-  ).toBe("consumed");
-
-interface Stored {
-  runtime: { state: string; messageCount: number; run?: object };
-  inputs: { inputId: string; record: { currentState: string; attemptCount: number; recoveryCount: number } }[];
-  messages: { position: number; message: { role: string; content: string; inputId?: string } }[];
-  receipts: { receipt: { contributingInputIds: string[]; messageCount: number } }[];
-  lease: { leaseToken?: string; fencingToken: number } | undefined;
-}
-
-/** The rows of the session as any program finds them, read in a tab that has no kernel. */
-async function readStored(name: string): Promise<Stored> {
-  const reader = await newTab("auditor");
-  const stored = await reader.call(
-    async (_, databaseName, runtimeId) => {
-      const result = <T>(request: IDBRequest<T>) =>
-        new Promise<T>((resolve, reject) => {
-          request.onsuccess = () => resolve(request.result);
-          request.onerror = () => reject(request.error);
-        });
-      const database = await result(indexedDB.open(databaseName));
-      const transaction = database.transaction(["runtimes", "inputs", "messages", "receipts", "leases"]);
-      const all = (table: string) =>
-        result(transaction.objectStore(table).getAll(IDBKeyRange.bound([runtimeId], [runtimeId, []])));
-      const one = (table: string) => result(transaction.objectStore(table).get(runtimeId));
-      const [runtime, inputs, messages, receipts, lease] = await Promise.all([
-        one("runtimes"),
-        all("inputs"),
-        all("messages"),
-        all("receipts"),
-        one("leases"),
-      ]);
-      database.close();
-      return { runtime, inputs, messages, receipts, lease };
-    },
-    name,
-    RUNTIME,
-  );
-  await reader.close();
-  return stored as Stored;
-}
-
-/** What must hold however the executors ended: each input run once to its end, nothing doubled, nothing lost, nobody left holding. */
-async function expectSound(name: string, inputIds: readonly string[], parts: number): Promise<Stored> {
-  await eventually(async () => (await readStored(name)).lease?.leaseToken).toBeUndefined();
-  const stored = await readStored(name);
-  expect(stored.runtime).toMatchObject({ state: "idle", messageCount: stored.messages.length });
-  expect(stored.runtime.run).toBeUndefined();
-  expect(stored.inputs.map(({ inputId, record }) => `${inputId} ${record.currentState}`)).toEqual(
-    [...inputIds].sort().map((inputId) => `${inputId} consumed`),
-  );
-  expect(stored.receipts.flatMap(({ receipt }) => receipt.contributingInputIds).sort()).toEqual([...inputIds].sort());
-  expect(stored.messages.map(({ position }) => position)).toEqual(stored.messages.map((_, at) => at));
-  const said = stored.messages.map(({ message }) => message.content);
-  const order = stored.messages.flatMap(({ message }) => message.inputId ?? []);
-  expect(said).toEqual(order.flatMap((id) => [`say ${id}`, ...Array.from({ length: parts }, (_, part) => `part ${part}`)]));
-  return stored;
-}
 
 it("is run by one of three tabs; the others see messages and states live, and submit", async () => {
   const name = newName();

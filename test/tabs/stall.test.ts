@@ -1,7 +1,19 @@
 // Tabs that live and do not run: blocked, frozen, put aside for the back button. Their leases go to others, and what they do when
 // they wake changes nothing any more.
 import { expect, it } from "vitest";
-import { eventually, expectSound, facts, newName, openTabs, SLOW, stepIn, stepsBegun, type Tab, useTabs } from "./harness.js";
+import {
+  eventually,
+  expectSound,
+  facts,
+  goBack,
+  newName,
+  openTabs,
+  SLOW,
+  stepIn,
+  stepsBegun,
+  type Tab,
+  useTabs,
+} from "./harness.js";
 
 useTabs();
 
@@ -158,16 +170,4 @@ async function freeze(tab: Tab): Promise<void> {
   const before = [ticks("page"), ticks("worker")];
   await new Promise((resolve) => setTimeout(resolve, 1_000));
   expect([ticks("page"), ticks("worker")], "the tab did not freeze").toEqual(before);
-}
-
-/** Back, and proof that it is the page that was left: it heard `pageshow` a second time. */
-async function goBack(tab: Tab): Promise<void> {
-  const shows = () => facts("pageshow").filter((show) => show.tab === tab.name);
-  const before = shows().length;
-  const reasons = await tab.back();
-  await eventually(() => shows().length).toBe(before + 1);
-  expect({ persisted: shows().at(-1)?.persisted, reasons }, "the browser did not keep the page").toEqual({
-    persisted: true,
-    reasons: [],
-  });
 }
