@@ -185,6 +185,34 @@ for (const [place, open] of Object.entries(PLACES)) {
     });
   }
 
+  describe(`${place} that fails between two turns`, () => {
+    it("leaves no lease that is renewed for ever: with the handler gone another tab goes on", async () => {
+      const storage = open();
+      const { kernel, probed, clock } = await bench({}, { probed: probe(storage) });
+      const session = await kernel.session("s");
+      let ran = 0;
+      const off = session.onTurn(async () => {
+        ran++;
+        // What comes after this turn's commit fails.
+        probed.hooks.done = ({ mode, tables }) => {
+          if (mode === "write" && tables.includes("receipts"))
+            harm(probed, "open", new HoldfastError("unavailable", "not there"));
+        };
+      });
+      await Promise.all([session.submit(prompt("a")), session.submit(prompt("b"))]);
+      await until(() => ran === 1, "the first turn");
+      await rounds();
+      off();
+      await rounds();
+      probed.hooks = {};
+      const other = await bench({}, { probed: probe(storage), clock });
+      const next: string[] = [];
+      (await other.kernel.session("s")).onTurn(async ({ inputs }) => void next.push(...inputs.map(({ inputId }) => inputId)));
+      await clock.advance(120_000);
+      expect([ran, next]).toEqual([1, ["b"]]);
+    });
+  });
+
   describe(`${place} whose answer is lost after the commit`, () => {
     /** So often. */
     async function lose(times: number) {
