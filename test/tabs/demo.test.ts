@@ -99,7 +99,7 @@ async function say(page: Page, text: string): Promise<void> {
 }
 
 const nameOf = async (page: Page) => (await page.locator(".chip[data-self] .tab-name").textContent())?.split(" ")[0] ?? "";
-const statusOf = (page: Page) => page.locator(".exchange .status").last();
+const statusOf = (page: Page) => page.locator(".exchange .status > span").last();
 const saidIn = (page: Page) => page.locator(".exchange .said").last().textContent();
 const partsIn = (page: Page) => page.locator(".exchange .said").last().locator("span").count();
 const answered = (page: Page, count = 1) => eventually(() => page.locator(".exchange[data-phase=answered]").count()).toBe(count);
