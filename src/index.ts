@@ -1,3 +1,4 @@
+export type { AgentRecord } from "./domain/agent.js";
 export type { AuthTarget } from "./domain/auth-target.js";
 export type { ErrorCode } from "./domain/errors.js";
 export { HoldfastError, isHoldfastError } from "./domain/errors.js";
@@ -56,9 +57,12 @@ export type {
 export type { ProcessScope } from "./domain/scope.js";
 export type { Message, RunBoundaryReceipt, RuntimeState, SessionDelta } from "./domain/session.js";
 export type { Limits, Timings } from "./domain/time.js";
+export type { AgentRegistration } from "./kernel/agents.js";
 export type { ProcessContext, StepRun } from "./kernel/context.js";
 export type { KernelEvents } from "./kernel/emitter.js";
+export type { HostRecord } from "./kernel/hosts.js";
 export type { Kernel } from "./kernel/kernel.js";
+export type { LifecycleStore } from "./kernel/lifecycle.js";
 export type { DevicePoll, OAuthFlows } from "./kernel/oauth-flows.js";
 export type { OperationSnapshot, OpsRegistry } from "./kernel/ops-registry.js";
 export type { KernelOptions } from "./kernel/options.js";
@@ -93,6 +97,9 @@ export type {
   Write,
 } from "./ports/storage.js";
 export type { AcceptOutcome } from "./stores/admission.js";
+export type { LivenessStore } from "./stores/liveness.js";
+export { noopLivenessStore } from "./stores/liveness.js";
+export type { Retention } from "./stores/retention.js";
 export type { SessionSummary } from "./stores/session-archive.js";
 export type { RecoveryReport } from "./stores/session-draft.js";
 export type { InputSubmission, SubmissionHeader } from "./stores/submission.js";

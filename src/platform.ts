@@ -30,9 +30,9 @@ const platform: Platform = {
   workers: () => typeof Worker !== "undefined",
   startLoop(parts: LoopStart) {
     const inline = () => createLoop({ ...parts, goodbyeMs: typeof window === "undefined" ? 0 : GOODBYE_MS });
-    const { worker, name, databaseId, durability, timings, clock, page } = parts;
+    const { worker, name, databaseId, durability, timings, retention, clock, page } = parts;
     if (worker === undefined) return inline();
-    const config = { name, databaseId, durability, timings };
+    const config = { name, databaseId, durability, timings, retention };
     return startWorkerLoop({ config, clock, page, createWorker: worker === "default" ? defaultWorker : worker, inline });
   },
 };

@@ -8,6 +8,8 @@ const ABOUT: ReadonlySet<unknown> = new Set([
   "lease",
   "grant",
   "host",
+  "boot",
+  "agent",
   "runtime",
   "messages",
   "input",
@@ -32,6 +34,7 @@ export function broadcastNotices(name: string, open: ChannelFactory | undefined)
   const tell = (changes: readonly Change[]) => {
     for (const listener of [...listeners]) listener(changes);
   };
+  let dropped = 0;
   let channel = connect();
 
   function connect(): ReturnType<ChannelFactory> | undefined {
@@ -40,6 +43,7 @@ export function broadcastNotices(name: string, open: ChannelFactory | undefined)
       opened.onmessage = ({ data }) => {
         const changes = changesOf(data);
         if (changes) tell(changes);
+        else dropped++;
       };
     }
     return opened;
@@ -66,6 +70,9 @@ export function broadcastNotices(name: string, open: ChannelFactory | undefined)
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
+    get dropped() {
+      return dropped;
+    },
     pause: disconnect,
     resume() {
       channel ??= connect();
@@ -79,6 +86,15 @@ export function broadcastNotices(name: string, open: ChannelFactory | undefined)
 
 /** Anybody of the origin can post: what is not a notice is dropped, and a notice is only a hint to read again. */
 function changesOf(message: unknown): Change[] | undefined {
+  try {
+    return readChanges(message);
+  } catch {
+    // Where the channel is the app's own, a message may be anything.
+    return undefined;
+  }
+}
+
+function readChanges(message: unknown): Change[] | undefined {
   if (typeof message !== "object" || message === null) return undefined;
   const { v, changes } = message as { v?: unknown; changes?: unknown };
   if (v !== VERSION || !Array.isArray(changes) || changes.length > MOST_CHANGES) return undefined;

@@ -2,10 +2,7 @@ import { guarded } from "./admit.js";
 import { checkWhole, membersOf } from "./check.js";
 import { invalid } from "./errors.js";
 
-/**
- * All in milliseconds. The four that tell who is alive (heartbeatMs, livenessTtlMs, heartbeatFlushMs, staleAfterMs) are checked as one
- * chain with the others, and read by no one yet.
- */
+/** All in milliseconds. */
 export interface Timings {
   /** How long a lease lives after its last accepted renewal. */
   leaseTtlMs: number;

@@ -5,6 +5,10 @@ import type { SessionEvent } from "./session-event.js";
 
 /** What a kernel tells its app. Hints like all notices: read again for the truth. */
 export interface KernelEvents {
+  /** It was registered, and was not online before. */
+  agentOnline: { agentId: string };
+  /** Its incarnation is over: deregistered, silent for too long, or its host is gone. Once for each. */
+  agentOffline: { agentId: string };
   /** Any tab or worker changed something of the process. `sequence` is its newest event's, where it was an event. */
   processChanged: { processId: string; sequence?: number };
   /** This host owns it now. */
@@ -12,7 +16,7 @@ export interface KernelEvents {
   /** This host's handler goes on no more. */
   leaseLost: { processId: string };
   /** The loop looked at everything. */
-  sweep: SweepReport & { agentsOffline: string[] };
+  sweep: SweepReport;
   /** What became of a session's inputs and runs, by this kernel. */
   session: SessionEvent;
   storage: { state: StorageState };
@@ -21,6 +25,8 @@ export interface KernelEvents {
 }
 
 const EVENTS = [
+  "agentOnline",
+  "agentOffline",
   "processChanged",
   "leaseClaimed",
   "leaseLost",

@@ -3,8 +3,9 @@ import type { Clock } from "../ports/clock.js";
 import type { Locks } from "../ports/locks.js";
 import type { Goodbyes, Notices } from "../ports/notices.js";
 import type { Corridor } from "../stores/command.js";
-import { bidFarewell, freeHost } from "../stores/leases.js";
+import { bidFarewell, freeHost } from "../stores/hosts.js";
 import type { Host } from "../stores/leases.rules.js";
+import type { Gossip } from "./gossip.js";
 import type { Loop } from "./page.js";
 
 /**
@@ -17,6 +18,7 @@ export interface HostParts {
   readonly hostId: string;
   readonly corridor: Corridor;
   readonly notices: Notices;
+  readonly gossip: Pick<Gossip, "open" | "close">;
   readonly clock: Clock;
   readonly locks: Locks | undefined;
   /** How pages that go reach those that stay. */
@@ -34,8 +36,11 @@ export interface HostParts {
 export interface HostWork {
   /** Leases or open sessions: somebody waits for their end. */
   readonly isHolding: boolean;
-  recheckAll(): Promise<void>;
+  /** The page was frozen: what it holds may be another's. */
+  wake(): Promise<void>;
   endAll(reason: HoldfastError): void;
+  /** Nothing more is written under this boot that outlives it. */
+  settle(): Promise<void>;
 }
 
 export interface HostLife {
@@ -93,6 +98,8 @@ export function startHost(parts: HostParts): HostLife {
       };
       locks.request(parts.lockName(bootId), { mode: "exclusive", signal: request.signal }, onGranted).catch((error: unknown) => {
         cancelWait();
+        // Somebody of the origin took it: nobody must think this host dead for it.
+        if (identity.bootId === bootId) identity = { ...identity, locked: false };
         if (request.signal.aborted) resolve(false);
         else reject(error);
       });
@@ -118,12 +125,14 @@ export function startHost(parts: HostParts): HostLife {
     // Of a page that is torn down the browser lets it go, behind all that was sent here.
     letGo();
     notices.pause();
+    parts.gossip.close();
   }
 
   function comeBack(): void {
     if (over || !away) return;
     away = false;
     notices.resume();
+    parts.gossip.open();
     const { bootId: old } = identity;
     // Another boot: whoever is still freeing the old one must not take what this one claims.
     identity = { hostId, bootId: parts.newBootId(), locked: false };
@@ -140,13 +149,15 @@ export function startHost(parts: HostParts): HostLife {
   }
 
   function thaw(): void {
-    void parts.work().recheckAll();
+    void parts.work().wake();
     if (frozen && !over && !away) loop = parts.startLoop();
     frozen = false;
   }
 
   const unhear = parts.goodbyes?.hear((id) => notices.publish([{ about: "host", id }]));
-  const unlisten = listenToPage({ pagehide: leave, pageshow: comeBack, freeze, resume: thaw });
+  // Its timers may have been throttled: what is due is late already.
+  const show = () => loop?.poke();
+  const unlisten = listenToPage({ pagehide: leave, pageshow: comeBack, freeze, resume: thaw, show });
   let booted = boot().catch(parts.onFault);
 
   return {
@@ -170,7 +181,7 @@ export function startHost(parts: HostParts): HostLife {
       unlisten();
       unhear?.();
       parts.work().endAll(reason);
-      await loop?.stop();
+      await Promise.all([loop?.stop(), parts.work().settle()]);
       try {
         await corridor.run(freeHost, { bootId: identity.bootId, self: true });
       } catch (error) {
@@ -183,7 +194,13 @@ export function startHost(parts: HostParts): HostLife {
 }
 
 /** Nothing where there is no page: in Node and in workers. */
-function listenToPage(on: { pagehide(isKept: boolean): void; pageshow(): void; freeze(): void; resume(): void }): () => void {
+function listenToPage(on: {
+  pagehide(isKept: boolean): void;
+  pageshow(): void;
+  freeze(): void;
+  resume(): void;
+  show(): void;
+}): () => void {
   if (typeof window === "undefined" || typeof document === "undefined") return () => {};
   const listeners = new AbortController();
   const { signal } = listeners;
@@ -192,5 +209,6 @@ function listenToPage(on: { pagehide(isKept: boolean): void; pageshow(): void; f
   window.addEventListener("pageshow", (event) => event.persisted && on.pageshow(), { signal });
   document.addEventListener("freeze", on.freeze, { signal });
   document.addEventListener("resume", on.resume, { signal });
+  document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && on.show(), { signal });
   return () => listeners.abort();
 }

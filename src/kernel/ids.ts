@@ -37,3 +37,8 @@ export const platformRandom: Random = (count) => crypto.getRandomValues(new Uint
 export function channelName(databaseId: string): string {
   return `holdfast:${databaseId}`;
 }
+
+/** Who was seen just now goes over another, so that neither waits behind the other's. */
+export function gossipName(databaseId: string): string {
+  return `${channelName(databaseId)}:seen`;
+}

@@ -10,16 +10,22 @@ import type { Durability, KernelStorage, OpenStorage } from "../ports/storage.js
 import { eventMethods } from "../stores/events.js";
 import { handleMethods } from "../stores/handles.js";
 import { leaseMethods } from "../stores/leases.js";
+import type { LivenessStore } from "../stores/liveness.js";
 import { opsStoreMethods } from "../stores/ops.js";
 import { payloadSchemas } from "../stores/payload-schema.js";
 import { processMethods } from "../stores/processes.js";
+import type { Retention } from "../stores/retention.js";
 import { runtimeMethods } from "../stores/runtime.js";
 import { SCHEMA, TABLES } from "../stores/schema.js";
+import { type AgentRegistration, createAgents } from "./agents.js";
 import { authSnapshotMethods } from "./auth-snapshot.js";
 import { createEmitter, type KernelEvents } from "./emitter.js";
-import { isFree } from "./hold.js";
+import { createGossip, type Gossip } from "./gossip.js";
+import { heldLocks, isFree } from "./hold.js";
 import { type HostWork, startHost } from "./host.js";
-import { channelName, createIds, type Random } from "./ids.js";
+import { type HostRecord, listHosts } from "./hosts.js";
+import { channelName, createIds, gossipName, type Random } from "./ids.js";
+import { type LifecycleStore, lifecycleMethods } from "./lifecycle.js";
 import { createOAuthFlows, type OAuthFlows } from "./oauth-flows.js";
 import { checkOptions, type KernelOptions } from "./options.js";
 import type { Fault, Loop, LoopPage } from "./page.js";
@@ -43,6 +49,10 @@ export interface Kernel extends AsyncDisposable {
   readonly hostId: string;
   readonly processes: ProcessRegistry;
   readonly runtime: RuntimeStore;
+  /** Who should be there, and whether they were heard of lately. */
+  readonly lifecycle: LifecycleStore;
+  /** Who was seen just now, from this tab's memory. The liveness id of an agent is its agent id. */
+  readonly liveness: LivenessStore;
   /** Logins that are under way. */
   readonly auth: OAuthFlows;
   readonly secrets: Secrets;
@@ -51,8 +61,15 @@ export interface Kernel extends AsyncDisposable {
   process(processId: string): ProcessHandle;
   /** Opens or makes a session; its runtime's state is stored when this resolves. */
   session(sessionId: string, options?: SessionOptions): Promise<SessionRuntime>;
+  /**
+   * Registers an agent, and this host beats for it until it is disposed of, which deregisters it. The later registration of an id is the
+   * one that counts: the earlier one's signal aborts. Rejects `invalid` for a broken id.
+   */
+  agent(agentId: string): Promise<AgentRegistration>;
   /** Those of the database: to list, read, export, import and delete. */
   readonly sessions: KernelSessions;
+  /** Every tab and process that is here or was not yet found to be gone; by host id. */
+  hosts(): Promise<HostRecord[]>;
   /** What was granted, not what was asked for. */
   status(): Promise<KernelStatus>;
   /** Returns the unsubscribe. */
@@ -86,6 +103,8 @@ export interface LoopStart {
   readonly timings: Timings;
   readonly corridor: ReturnType<typeof createCorridor>;
   readonly notices: Notices;
+  readonly gossip: Gossip;
+  readonly retention: Retention;
   readonly clock: Clock;
   readonly locks: Locks | undefined;
   readonly page: LoopPage;
@@ -126,6 +145,17 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
   const locks = options.locks === false ? undefined : (options.locks ?? platform.locks());
   const notices = await openNotices(() => platform.notices(channelName(databaseId), channel), storage);
   const corridor = createCorridor({ storage, tables: TABLES, notices, clock });
+  const gossip = createGossip({
+    open: channel,
+    name: gossipName(databaseId),
+    databaseId,
+    clock,
+    locks,
+    lockPrefix: platform.lockName(databaseId, ""),
+    ttlMs: timings.livenessTtlMs,
+    tableId: ids.uuid(),
+    bootId: () => host.identity.bootId,
+  });
   const watch = createWatch(notices, clock, timings.pollMs);
   const schemas = payloadSchemas();
   const tenures = createTenures();
@@ -181,6 +211,17 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
     emit: (event) => emitter.emit("session", event),
     fault,
   });
+  const agents = createAgents({
+    ...parts,
+    gossip,
+    notices,
+    host: () => host.identity,
+    newTicket: ids.nonce,
+    fault(error) {
+      const { code, message } = asHoldfastError(error, "internal", "the agents of this page could not be looked after");
+      fault({ area: "agents", code, message });
+    },
+  });
   let answeredMs = clock.monotonicMs();
   const page: LoopPage = {
     async pulse() {
@@ -197,6 +238,7 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
         sessions: sessions.attached,
         attending: sessions.isAttending,
         goodbyes: goodbyes?.said() ?? [],
+        moves: agents.moves,
       };
     },
     run: runner.run,
@@ -204,14 +246,24 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
       tenures.extend(renewed, asOfMs);
       await tenures.recheck(lost);
     },
-    swept: async (report) => emitter.emit("sweep", { agentsOffline: [], ...report }),
+    moved: agents.learnMoves,
+    async swept(report) {
+      emitter.emit("sweep", report);
+      // A loop in a worker is heard over the channel, if there is one.
+      if (!channel && host.loop?.kind === "worker")
+        for (const agentId of report.agentsOffline) emitter.emit("agentOffline", { agentId });
+    },
     fault: async (event) => fault(event),
   };
   const work: HostWork = {
     get isHolding() {
-      return !tenures.isEmpty || runner.abandoned.length > 0 || sessions.isAttending;
+      return !tenures.isEmpty || runner.abandoned.length > 0 || sessions.isAttending || !agents.isEmpty;
     },
-    recheckAll: tenures.recheckAll,
+    async wake() {
+      gossip.open();
+      await Promise.all([tenures.recheckAll(), agents.review()]);
+    },
+    settle: agents.close,
     endAll(reason) {
       runner.endAll(reason);
       sessions.endAll(reason);
@@ -221,6 +273,7 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
     hostId,
     corridor,
     notices,
+    gossip,
     clock,
     locks: loopKind === "off" ? undefined : locks,
     goodbyes,
@@ -228,17 +281,34 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
     lockName: (bootId) => platform.lockName(databaseId, bootId),
     startLoop() {
       if (loopKind === "off") return undefined;
-      return platform.startLoop({ ...parts, name, databaseId, durability: options.durability, notices, locks, page, worker });
+      return platform.startLoop({
+        ...parts,
+        name,
+        databaseId,
+        durability: options.durability,
+        retention: options.retention,
+        notices,
+        gossip,
+        locks,
+        page,
+        worker,
+      });
     },
     work: () => work,
-    onBoot: sessions.onBoot,
+    onBoot(isReady) {
+      sessions.onBoot(isReady);
+      if (isReady) void agents.review();
+    },
     onFault(error) {
       const { code, message } = asHoldfastError(error, "internal", "the host failed");
       fault({ area: "host", code, message });
     },
   });
+  gossip.open();
   const stopListening = notices.subscribe((changes) => {
-    for (const { about, id, sequence } of changes) {
+    for (const { about, id, sequence, member } of changes) {
+      if (about === "agent" && member === "online") emitter.emit("agentOnline", { agentId: id });
+      else if (about === "agent" && member === "offline") emitter.emit("agentOffline", { agentId: id });
       if (!OF_PROCESSES.has(about)) continue;
       // A loop in a worker hears of this page's writes over the channel, if there is one.
       if (!channel && about !== "event") host.loop?.poke([id]);
@@ -266,6 +336,7 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
     auth.close();
     vault.close();
     await soon(host.close(new HoldfastError("closed", "the kernel is closed")));
+    gossip.close();
     stopListening();
     await soon(corridor.close());
     notices.close();
@@ -284,6 +355,8 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
     hostId,
     processes,
     runtime,
+    lifecycle: lifecycleMethods({ ...parts, liveness: gossip.store }),
+    liveness: gossip.store,
     auth: auth.flows,
     secrets: secretMethods(vault, limits),
     async start(request) {
@@ -292,6 +365,15 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
     },
     process: (processId) => processHandle(handleParts, checkId("processId", processId, limits.idLength)),
     session: sessions.open,
+    agent: agents.register,
+    hosts: () =>
+      listHosts({
+        ...parts,
+        gossip,
+        self: host.identity,
+        lockName: (bootId) => platform.lockName(databaseId, bootId),
+        held: () => heldLocks(locks),
+      }),
     sessions: sessionArchive(corridor, limits),
     async status() {
       await host.booted;
@@ -302,6 +384,7 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
         loop,
         locks: host.identity.locked,
         channel: channel !== undefined,
+        dropped: notices.dropped + gossip.dropped,
         secrets: vault.secrets,
       });
     },

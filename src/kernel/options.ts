@@ -7,6 +7,7 @@ import type { Clock } from "../ports/clock.js";
 import type { Locks } from "../ports/locks.js";
 import type { ChannelFactory } from "../ports/notices.js";
 import type { Durability, KernelStorage } from "../ports/storage.js";
+import type { Retention } from "../stores/retention.js";
 import type { Random } from "./ids.js";
 import type { ProcessHandler } from "./runner.js";
 
@@ -21,7 +22,7 @@ export interface KernelOptions {
   concurrency?: number;
   /** Claims in a row that end out of order and store nothing, until the process fails. Default 5. */
   attemptBudget?: number;
-  /** Default "worker" where it can be used, else "inline". "off": nothing is claimed, renewed or swept. */
+  /** Default "worker" where it can be used, else "inline". "off": nothing is claimed, renewed, beaten or swept. */
   loop?: "worker" | "inline" | "off";
   /** For bundlers that must build the worker themselves: makes one that runs `holdfast/worker`. */
   worker?: () => Worker;
@@ -31,6 +32,8 @@ export interface KernelOptions {
   durability?: Durability;
   timings?: Partial<Timings>;
   limits?: Partial<Limits>;
+  /** What is removed by itself, and how long after its end. Default: nothing. */
+  retention?: Retention;
   clock?: Clock;
   random?: Random;
   /** Default: BroadcastChannel. `false`: none, waits poll. */
@@ -60,6 +63,7 @@ export function checkOptions(given: unknown) {
     "durability",
     "timings",
     "limits",
+    "retention",
     "clock",
     "random",
     "channel",
@@ -77,6 +81,7 @@ export function checkOptions(given: unknown) {
     name: m.name,
     limits,
     timings: checkTimings(m.timings),
+    retention: checkRetention(m.retention),
     handlers: checkHandlers(m.handlers, limits),
     concurrency: m.concurrency === undefined ? 8 : checkWhole("concurrency", m.concurrency, 1),
     attemptBudget: m.attemptBudget === undefined ? 5 : checkWhole("attemptBudget", m.attemptBudget, 1),
@@ -91,6 +96,14 @@ export function checkOptions(given: unknown) {
     locks: m.locks === undefined || m.locks === false ? m.locks : withMethods<Locks>("locks", m.locks, ["request", "query"]),
     signal: checkSignal("signal", m.signal),
   } as const;
+}
+
+function checkRetention(given: unknown): Retention {
+  if (given === undefined) return {};
+  const { offlineAgentsMs, terminalProcessesMs } = membersOf("retention", given, ["offlineAgentsMs", "terminalProcessesMs"]);
+  const after = (field: string, value: unknown) =>
+    value === undefined ? {} : { [field]: checkWhole(`retention.${field}`, value, 1) };
+  return { ...after("offlineAgentsMs", offlineAgentsMs), ...after("terminalProcessesMs", terminalProcessesMs) };
 }
 
 function checkHandlers(given: unknown, limits: Limits): ReadonlyMap<string, ProcessHandler> {

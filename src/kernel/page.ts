@@ -14,6 +14,8 @@ export interface LoopPage {
   /** "Yours." Answers with the process ids that it does not take. */
   run(claims: readonly ClaimReply[], asOfMs: number): Promise<string[]>;
   renewed(report: Renewed): Promise<void>;
+  /** The host's row counts so many of its agents that went to others. */
+  moved(moves: number): Promise<void>;
   swept(report: SweepReport): Promise<void>;
   fault(fault: Fault): Promise<void>;
 }
@@ -34,6 +36,8 @@ export interface Pulse {
   attending: boolean;
   /** Boots that were heard to go in order: their deaths are no crashes. */
   goodbyes: string[];
+  /** How many of its agents it knows to have gone to others. */
+  moves: number;
 }
 
 export interface Renewed {
@@ -43,6 +47,8 @@ export interface Renewed {
 }
 
 export interface SweepReport {
+  /** By this loop, since its last report. */
+  agentsOffline: string[];
   claimed: string[];
   /** Nobody here has a handler for it. */
   skipped: string[];

@@ -4,9 +4,9 @@ import type { Limits, Timings } from "../domain/time.js";
 import type { Clock } from "../ports/clock.js";
 import type { Notices } from "../ports/notices.js";
 import type { Corridor } from "../stores/command.js";
-import { freeHost } from "../stores/leases.js";
+import { freeHost } from "../stores/hosts.js";
 import type { Host } from "../stores/leases.rules.js";
-import { loadRow } from "../stores/schema.js";
+import { loadRow, readable } from "../stores/schema.js";
 import { type Attendance, deletedSession, type InputHappening, type SessionRef } from "../stores/session-draft.js";
 import { attendSession, leaveSession, type OpenedSession, openSession } from "../stores/sessions.js";
 import { createExecutor, type Executor } from "./executor.js";
@@ -122,12 +122,20 @@ export function createSessions(parts: SessionsParts): Sessions {
     return runtimeFor(place, options, { recovery, quarantined });
   }
 
-  /** What a crashed tab left is taken up at once, without waiting for a loop to find it dead. */
+  /** What crashed tabs left is taken up at once, without waiting for a loop to find them dead. */
   async function freeIfDead(runtimeId: string): Promise<void> {
-    const lease = await corridor.query(["leases"], (reader) => loadRow(reader, "leases", runtimeId));
-    if (lease?.locked !== 1 || lease.bootId === undefined || lease.bootId === parts.host().bootId) return;
-    if (!(await parts.isDead(lease.bootId))) return;
-    await corridor.run(freeHost, { bootId: lease.bootId, inOrder: parts.saidGoodbye(lease.bootId) });
+    const rows = await corridor.query(["leases", "attachments"], async (reader) => {
+      const [lease, attachments] = await Promise.all([
+        loadRow(reader, "leases", runtimeId),
+        reader.range("attachments", { prefix: [runtimeId] }),
+      ]);
+      return [...(lease ? [lease] : []), ...readable("attachments", attachments)];
+    });
+    const locked = rows.flatMap(({ bootId, locked }) => (locked === 1 && bootId !== undefined ? [bootId] : []));
+    for (const bootId of new Set(locked)) {
+      if (bootId === parts.host().bootId || !(await parts.isDead(bootId))) continue;
+      await corridor.run(freeHost, { bootId, inOrder: parts.saidGoodbye(bootId) });
+    }
   }
 
   function runtimeFor(

@@ -15,6 +15,8 @@ export interface KernelStatus {
   locks: boolean;
   /** BroadcastChannel: other tabs hear at once. */
   channel: boolean;
+  /** Messages of other tabs that were none of this database's, and were dropped. */
+  dropped: number;
   /** "memory-only": secrets and login flows never reach a disk, and end with the memory they are in. */
   secrets: Vault["secrets"];
 }
@@ -25,6 +27,7 @@ export async function readStatus(parts: {
   loop: KernelStatus["loop"];
   locks: boolean;
   channel: boolean;
+  dropped: number;
   secrets: KernelStatus["secrets"];
 }): Promise<KernelStatus> {
   const { kind, storage, loop } = parts;
@@ -35,6 +38,7 @@ export async function readStatus(parts: {
     loop,
     locks: parts.locks,
     channel: parts.channel,
+    dropped: parts.dropped,
     secrets: parts.secrets,
   };
 }

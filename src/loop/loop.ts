@@ -1,23 +1,28 @@
 import { asHoldfastError, type ErrorCode, isHoldfastError } from "../domain/errors.js";
 import { isRuntimeId } from "../domain/session.js";
 import type { Timings } from "../domain/time.js";
+import type { Gossip } from "../kernel/gossip.js";
 import type { Loop, LoopPage, Pulse, SweepReport } from "../kernel/page.js";
 import type { Clock } from "../ports/clock.js";
 import type { Locks } from "../ports/locks.js";
 import type { Change, Notices } from "../ports/notices.js";
 import type { Reader, Row } from "../ports/storage.js";
 import type { Corridor } from "../stores/command.js";
-import { type ClaimReply, claimProcessLease, freeHost, readHeldLeases, releaseLeases, renewLeases } from "../stores/leases.js";
+import { freeHost, readHoldings } from "../stores/hosts.js";
+import { type ClaimReply, claimProcessLease, releaseLeases, renewLeases } from "../stores/leases.js";
 import { isLive } from "../stores/leases.rules.js";
+import type { Retention } from "../stores/retention.js";
 import { type LeaseRow, loadRow, type ProcessRow, readRow } from "../stores/schema.js";
 import { renewAttachments } from "../stores/sessions.js";
+import { beat } from "./heartbeat.js";
 import { watchHosts } from "./host-watch.js";
 import { createPatience } from "./patience.js";
+import { createSweeper } from "./sweeper.js";
 
 /**
- * When to renew, claim, sweep and give up. One turn at a time:
+ * When to beat, renew, claim, sweep and give up. One turn at a time:
  *
- *     ask the page -> renew its leases -> free the leases of dead hosts -> claim what is free -> hand it to the page
+ *     ask the page -> beat for it, renew its leases -> free what dead hosts held -> tell who is silent -> claim what is free -> hand it to the page
  *
  * A turn looks at everything every `sweepMs` and when a host died, and in between only at the processes that a notice named or
  * whose lease runs out. Nothing is remembered that the page or the storage could not tell again, but how long an expired lease
@@ -30,6 +35,8 @@ export interface LoopParts {
   readonly locks: Locks | undefined;
   readonly timings: Timings;
   readonly databaseId: string;
+  readonly gossip: Gossip;
+  readonly retention: Retention;
   readonly page: LoopPage;
   /** How long after its lock fell free a page's goodbye may still come. */
   readonly goodbyeMs: number;
@@ -43,6 +50,7 @@ interface Candidate {
 }
 
 interface Report {
+  readonly agentsOffline: string[];
   readonly claimed: string[];
   readonly skipped: Set<string>;
   readonly faulted: Map<string, ErrorCode>;
@@ -57,13 +65,24 @@ const SOONEST_MS = 20;
 export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: number } {
   const { corridor, clock, timings, page } = parts;
   const hints = new Set<string>();
+  /** What this turn looks at: heard of before it asked the page, so that what the page told holds for it. */
+  const due = new Set<string>();
   /** When the leases that others hold run out, in wall time. */
   const expiries = new Map<string, number>();
   /** Hosts that were heard to go in order. A page that goes into the back/forward cache can say so, and its farewell row comes too late. */
   const goodbyes = new Set<string>();
   /** Hosts whose lock fell free, and when. */
   const deaths = new Map<string, number>();
+  /** Hosts that were heard to come: their locks are watched from then on, not from the next sweep. */
+  const newHosts = new Set<string>();
+  /** Agents that went offline with their hosts since the last report. */
+  const agentsOffline: string[] = [];
   const patience = createPatience(clock, timings.leaseRenewMs);
+  const sweeper = createSweeper({
+    ...parts,
+    onOffline: (agentIds) => unheard(page.swept({ ...tellable(newReport()), agentsOffline: agentIds })),
+    onFault: tell,
+  });
   const hosts = watchHosts({
     locks: parts.locks,
     databaseId: parts.databaseId,
@@ -83,6 +102,7 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
   let asking: Promise<Pulse> | undefined;
   // At once: the loop that was here before may have died long after its last renewal.
   let renewAtMs = clock.monotonicMs();
+  let beatAtMs = clock.monotonicMs();
   let sweepAtMs = clock.monotonicMs() + timings.sweepMs;
   let dueMs = Number.POSITIVE_INFINITY;
   let cancelTimer = () => {};
@@ -96,7 +116,8 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
       if (about === "host") {
         everything = true;
         goodbyes.add(id);
-      } else if (about === "registered" || about === "lease") hints.add(id);
+      } else if (about === "boot") newHosts.add(id);
+      else if (about === "registered" || about === "lease") hints.add(id);
       else continue;
       heard = true;
     }
@@ -134,7 +155,7 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
   function schedule(): void {
     if (stopping.signal.aborted) return;
     const nowMs = clock.monotonicMs();
-    let soonest = Math.min(sweepAtMs, renewAtMs, patience.nextMs());
+    let soonest = Math.min(sweepAtMs, renewAtMs, beatAtMs, patience.nextMs());
     for (const expiresAtMs of expiries.values()) soonest = Math.min(soonest, nowMs + expiresAtMs - clock.now());
     for (const sinceMs of deaths.values()) soonest = Math.min(soonest, sinceMs + parts.goodbyeMs);
     if (failedTurns > 0) soonest = nowMs + timings.leaseRenewMs / 4;
@@ -145,12 +166,16 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
   async function turn(): Promise<void> {
     const startedMs = clock.monotonicMs();
     patience.begin(dueMs);
+    sweeper.begin(dueMs);
     dueMs = Number.POSITIVE_INFINITY;
+    for (const id of hints) due.add(id);
+    hints.clear();
     const pulse = await askPage();
     if (stopping.signal.aborted) return;
     for (const bootId of pulse?.goodbyes ?? []) goodbyes.add(bootId);
-    if (startedMs >= renewAtMs) await renew(pulse);
+    await Promise.all([startedMs >= beatAtMs && beatFor(pulse), startedMs >= renewAtMs && renew(pulse)]);
     if (!pulse || stopping.signal.aborted) return;
+    await watchNewHosts(pulse);
     await freeDeadHosts();
     if (startedMs >= sweepAtMs) {
       everything = true;
@@ -160,11 +185,11 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     for (const [processId, atMs] of expiries) {
       if (atMs > clock.now()) continue;
       expiries.delete(processId);
-      hints.add(processId);
+      due.add(processId);
     }
-    for (const processId of patience.watched()) hints.add(processId);
+    for (const processId of patience.watched()) due.add(processId);
     if (everything) await sweep(pulse);
-    else if (hints.size > 0) await lookAtHinted(pulse);
+    else if (due.size > 0) await lookAtHinted(pulse);
     patience.end();
   }
 
@@ -184,12 +209,29 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     return pulse;
   }
 
-  /** A silent page's leases are renewed as it last told them, until it has been silent for too long. */
+  /** A silent page is served as it last told, until it has been silent for too long. */
+  function lastTold(pulse: Pulse | undefined): Pulse | undefined {
+    if (pulse || !lastPulse) return pulse;
+    return clock.monotonicMs() - lastPulse.atMs >= timings.leaseTtlMs - timings.leaseRenewMs ? undefined : lastPulse;
+  }
+
+  async function beatFor(pulse: Pulse | undefined): Promise<void> {
+    beatAtMs = clock.monotonicMs() + timings.heartbeatMs;
+    const known = lastTold(pulse);
+    if (!known) return;
+    try {
+      const moves = await beat({ ...parts, flushMs: timings.heartbeatFlushMs }, known);
+      if (moves !== known.moves) unheard(page.moved(moves));
+    } catch (error) {
+      beatAtMs = clock.monotonicMs() + timings.heartbeatMs / 4;
+      tell(error);
+    }
+  }
+
   async function renew(pulse: Pulse | undefined): Promise<void> {
     renewAtMs = clock.monotonicMs() + timings.leaseRenewMs;
-    const known = pulse ?? lastPulse;
-    const silentMs = pulse || !lastPulse ? 0 : clock.monotonicMs() - lastPulse.atMs;
-    if (!known || silentMs >= timings.leaseTtlMs - timings.leaseRenewMs) return;
+    const known = lastTold(pulse);
+    if (!known) return;
     const ttlMs = timings.leaseTtlMs;
     const attended = known.attending ? corridor.run(renewAttachments, { host: known.host, ttlMs }) : undefined;
     try {
@@ -212,41 +254,59 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
       if (!goodbyes.has(bootId) && clock.monotonicMs() < sinceMs + parts.goodbyeMs) continue;
       deaths.delete(bootId);
       const inOrder = goodbyes.delete(bootId);
-      for (const resource of await corridor.run(freeHost, { bootId, inOrder })) hints.add(resource);
+      await freeBoot(bootId, inOrder);
       hosts.forget(bootId);
     }
+  }
+
+  async function freeBoot(bootId: string, inOrder?: boolean): Promise<void> {
+    const { resources, agents } = await corridor.run(freeHost, { bootId, ...(inOrder && { inOrder }) });
+    for (const resource of resources) due.add(resource);
+    agentsOffline.push(...agents);
+    // Dead, whatever the others' memory says.
+    if (agents.length > 0) parts.gossip.forget(agents);
+  }
+
+  async function watchNewHosts(pulse: Pulse): Promise<void> {
+    if (newHosts.size === 0) return;
+    const bootIds = [...newHosts];
+    newHosts.clear();
+    const rows = await corridor.query(["hosts"], (reader) =>
+      Promise.all(bootIds.map((bootId) => loadRow(reader, "hosts", bootId))),
+    );
+    for (const row of rows) if (row?.end === undefined && row) isHostAlive(row, pulse);
   }
 
   async function sweep(pulse: Pulse): Promise<void> {
     everything = false;
     backlog = false;
-    const { held, attachments, farewells } = await corridor.query(["leases", "attachments", "hosts"], readHeldLeases);
+    const tables = ["leases", "attachments", "hosts", "farewells"];
+    const { held, attachments, hosts: known, farewells } = await corridor.query(tables, readHoldings);
     const { bootId } = pulse.host;
     hosts.only(
       new Set(
-        [...held, ...attachments].flatMap((row) =>
+        [...held, ...attachments, ...known].flatMap((row) =>
           row.locked && row.bootId !== undefined && row.bootId !== bootId ? [row.bootId] : [],
         ),
       ),
     );
-    const named = new Set([...held, ...attachments].map((row) => row.bootId));
+    const named = new Set([...held, ...attachments, ...known].map((row) => row.bootId));
     for (const gone of goodbyes) if (!named.has(gone)) goodbyes.delete(gone);
-    for (const gone of farewells) {
-      if (gone !== bootId) await corridor.run(freeHost, { bootId: gone });
-    }
+    for (const gone of farewells) if (gone !== bootId) await freeBoot(gone);
+    sweeper.sweep();
 
     // Claimed for this page, but it never heard of it: the loop that claimed it died. What a page claims itself, it knows.
-    const known = new Set([...pulse.leases.map(({ processId }) => processId), ...pulse.abandoned]);
+    const heldHere = new Set([...pulse.leases.map(({ processId }) => processId), ...pulse.abandoned]);
     const orphans = held.flatMap(({ bootId: of, resource: processId, leaseToken }) =>
-      of === bootId && !isRuntimeId(processId) && !known.has(processId) && leaseToken !== undefined
+      of === bootId && !isRuntimeId(processId) && !heldHere.has(processId) && leaseToken !== undefined
         ? [{ processId, leaseToken }]
         : [],
     );
     if (orphans.length > 0) await corridor.run(releaseLeases, { leases: orphans });
 
-    const report = newReport();
-    if (cursor !== undefined) for (const processId of hints) newcomers.add(processId);
-    hints.clear();
+    const report = newReport(agentsOffline.splice(0));
+    if (cursor !== undefined) for (const processId of due) newcomers.add(processId);
+    due.clear();
     let isWhole = cursor === undefined;
     let free = pulse.free;
     for (;;) {
@@ -285,10 +345,10 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
   }
 
   async function lookAtHinted(pulse: Pulse): Promise<void> {
-    const sessions = [...hints].filter(isRuntimeId);
+    const sessions = [...due].filter(isRuntimeId);
     if (sessions.length > 0) await watchSessions(sessions, pulse);
-    const ids = [...hints].filter((id) => !isRuntimeId(id));
-    hints.clear();
+    const ids = [...due].filter((id) => !isRuntimeId(id));
+    due.clear();
     if (ids.length === 0) return;
     if (pulse.free === 0) {
       // The sweep that the next free slot asks for finds them again.
@@ -434,6 +494,7 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     unsubscribe();
     cancelTimer();
     hosts.close();
+    sweeper.kill();
   }
 
   turnNow();
@@ -454,12 +515,17 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
   };
 }
 
-function newReport(): Report {
-  return { claimed: [], skipped: new Set(), faulted: new Map() };
+function newReport(agentsOffline: string[] = []): Report {
+  return { agentsOffline, claimed: [], skipped: new Set(), faulted: new Map() };
 }
 
-function tellable({ claimed, skipped, faulted }: Report): SweepReport {
-  return { claimed, skipped: [...skipped], faulted: [...faulted].map(([processId, code]) => ({ processId, code })) };
+function tellable({ agentsOffline, claimed, skipped, faulted }: Report): SweepReport {
+  return {
+    agentsOffline,
+    claimed,
+    skipped: [...skipped],
+    faulted: [...faulted].map(([processId, code]) => ({ processId, code })),
+  };
 }
 
 /** What is only told is not waited for: a page that is blocked must not keep its own leases from being renewed. */

@@ -5,6 +5,7 @@ import type { Timings } from "../domain/time.js";
 import type { LoopPage } from "../kernel/page.js";
 import type { Clock } from "../ports/clock.js";
 import type { Durability } from "../ports/storage.js";
+import type { Retention } from "../stores/retention.js";
 
 /** What a new worker is told. All else it asks the page or the storage. */
 export interface WorkerConfig {
@@ -12,6 +13,7 @@ export interface WorkerConfig {
   databaseId: string;
   durability: Durability;
   timings: Timings;
+  retention: Retention;
 }
 
 /** The worker as the page sees it. */

@@ -3,10 +3,12 @@ import { systemClock } from "../adapters/clock-system.js";
 import { platformLocks } from "../adapters/locks-web.js";
 import { broadcastNotices, platformChannel } from "../adapters/notices-broadcast.js";
 import { indexedDbStorage } from "../adapters/storage-indexeddb.js";
-import { channelName, createIds, platformRandom } from "../kernel/ids.js";
+import { createGossip } from "../kernel/gossip.js";
+import { channelName, createIds, gossipName, platformRandom } from "../kernel/ids.js";
 import type { LoopPage } from "../kernel/page.js";
 import { createCorridor } from "../kernel/run.js";
 import { SCHEMA, TABLES } from "../stores/schema.js";
+import { hostLockName } from "./host-watch.js";
 import { createLoop, GOODBYE_MS } from "./loop.js";
 import { bounded, carryErrors, type WorkerConfig, type WorkerLoop } from "./wire.js";
 
@@ -33,13 +35,27 @@ export function serveLoop(): void {
       });
       const notices = broadcastNotices(channelName(config.databaseId), platformChannel());
       const corridor = createCorridor({ storage, tables: TABLES, notices, clock });
+      const gossip = createGossip({
+        open: platformChannel(),
+        name: gossipName(config.databaseId),
+        databaseId: config.databaseId,
+        clock,
+        locks: platformLocks(),
+        lockPrefix: hostLockName(config.databaseId, ""),
+        ttlMs: config.timings.livenessTtlMs,
+        tableId: ids.uuid(),
+        bootId: () => undefined,
+      });
+      gossip.open();
       const loop = createLoop({
         corridor,
         notices,
         clock,
         locks: platformLocks(),
         timings: config.timings,
+        retention: config.retention,
         databaseId: config.databaseId,
+        gossip,
         page: boundedPage(page, config),
         goodbyeMs: GOODBYE_MS,
         newNonce: ids.nonce,
@@ -49,6 +65,7 @@ export function serveLoop(): void {
       stopLoop = async () => {
         await loop.stop();
         notices.close();
+        gossip.close();
         await corridor.close();
       };
     },
@@ -69,6 +86,7 @@ function boundedPage(page: LoopPage, { timings }: WorkerConfig): LoopPage {
     pulse: () => page.pulse(),
     run: (claims, asOfMs) => within(page.run(claims, asOfMs)),
     renewed: (report) => within(page.renewed(report)),
+    moved: (moves) => within(page.moved(moves)),
     swept: (report) => within(page.swept(report)),
     fault: (fault) => within(page.fault(fault)),
   };

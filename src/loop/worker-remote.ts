@@ -115,6 +115,7 @@ export function startWorkerLoop(parts: WorkerLoopParts): Loop {
       pulse: () => (isAlive() ? page.pulse() : gone()),
       run: async (claims, asOfMs) => (isAlive() ? await page.run(claims, asOfMs) : claims.map(({ lease }) => lease.processId)),
       renewed: (report) => (isAlive() ? page.renewed(report) : gone()),
+      moved: (moves) => (isAlive() ? page.moved(moves) : gone()),
       swept: (report) => (isAlive() ? page.swept(report) : gone()),
       fault: (fault) => (isAlive() ? page.fault(fault) : gone()),
     };

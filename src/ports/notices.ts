@@ -7,14 +7,16 @@ export interface Change {
     | "lease"
     | "grant"
     | "host"
+    | "boot"
+    | "agent"
     | "runtime"
     | "messages"
     | "input"
     | "ops"
     | "sealed";
-  /** A process id; for "host" a boot id; for "runtime", "messages", "input" and "ops" a runtime id; for "sealed" a name. */
+  /** A process id; for "host" (it goes) and "boot" (it came) a boot id; for "agent" an agent id; for "runtime", "messages", "input" and "ops" a runtime id; for "sealed" a name. */
   readonly id: string;
-  /** Which of them, for "input". */
+  /** Which of them, for "input"; for "agent" what became of it: "online", "offline" or "moved". */
   readonly member?: string;
   /** Of the newest event, for "event"; of the newest entry of the feed, for "ops". */
   readonly sequence?: number;
@@ -24,6 +26,8 @@ export interface Notices {
   /** Tells the other tabs and workers and, in this one, every listener. */
   publish(changes: readonly Change[]): void;
   subscribe(listener: (changes: readonly Change[]) => void): () => void;
+  /** Messages that were no notices. */
+  readonly dropped: number;
   /** Hears nothing from outside until `resume`: a message would throw the page out of the back/forward cache. */
   pause(): void;
   resume(): void;

@@ -130,7 +130,7 @@ export function append(
     lastSequence: sequence,
     updatedAtMs: nowMs,
     ...(ownLease && { progressFence: ownLease.fencingToken }),
-    ...(semantics.terminal && { state: semantics.terminal.state, awaitOutput: semantics.terminal.awaitOutput }),
+    ...(semantics.terminal && { state: semantics.terminal.state, awaitOutput: semantics.terminal.awaitOutput, endedAtMs: nowMs }),
     ...(eventType === CANCEL_REQUESTED && process.cancelRequested === undefined && { cancelRequested: cancelReason(payload) }),
   };
   const writes: Write[] = [

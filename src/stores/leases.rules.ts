@@ -1,5 +1,6 @@
 import { HoldfastError } from "../domain/errors.js";
 import type { ProcessLease } from "../domain/lease.js";
+import type { Change } from "../ports/notices.js";
 import { type LeaseRow, ROW_VERSION } from "./schema.js";
 
 /**
@@ -112,4 +113,8 @@ export function released(row: LeaseRow, inOrder: boolean): LeaseRow {
 export function leaseOf(row: HeldLeaseRow): ProcessLease {
   const { resource: processId, ownerId, leaseToken, fencingToken, claimedAtMs, expiresAtMs } = row;
   return { schemaVersion: 1, processId, ownerId, leaseToken, fencingToken, claimedAtMs, expiresAtMs };
+}
+
+export function leaseChange(resource: string): Change {
+  return { about: "lease", id: resource };
 }

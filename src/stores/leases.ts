@@ -3,12 +3,12 @@ import { HoldfastError } from "../domain/errors.js";
 import { checkLease, madeLength, type ProcessLease, type ProcessLeaseCompletion } from "../domain/lease.js";
 import { checkRuntimeId } from "../domain/session.js";
 import type { Limits } from "../domain/time.js";
-import type { Change } from "../ports/notices.js";
-import type { Reader, Row, Write } from "../ports/storage.js";
+import type { Write } from "../ports/storage.js";
 import { accept, type Command, type Corridor, refuse } from "./command.js";
-import { fence, grant, type Host, isLive, leaseLost, leaseOf, released, renewed } from "./leases.rules.js";
+import { saidFarewell } from "./hosts.js";
+import { fence, grant, type Host, isLive, leaseChange, leaseLost, leaseOf, released, renewed } from "./leases.rules.js";
 import { unknownProcess } from "./processes.rules.js";
-import { type AttachmentRow, type LeaseRow, loadRow, type ProcessRow, ROW_VERSION, readable } from "./schema.js";
+import { type LeaseRow, loadRow, type ProcessRow } from "./schema.js";
 
 export interface ClaimProcessLease {
   processId: string;
@@ -33,11 +33,10 @@ export const claimProcessLease: Command<
   { process: ProcessRow | undefined; lease: LeaseRow | undefined; farewell: boolean },
   ClaimReply
 > = {
-  tables: ["processes", "leases", "hosts"],
+  tables: ["processes", "leases", "farewells"],
   async load(reader, { processId }) {
     const [process, lease] = await Promise.all([loadRow(reader, "processes", processId), loadRow(reader, "leases", processId)]);
-    const farewell = lease?.bootId !== undefined && (await reader.get("hosts", lease.bootId)) !== undefined;
-    return { process, lease, farewell };
+    return { process, lease, farewell: await saidFarewell(reader, lease?.bootId) };
   },
   decide({ process, lease, farewell }, input, nowMs) {
     if (!process) return refuse(unknownProcess(input.processId));
@@ -100,68 +99,6 @@ export const releaseLeases: Command<{ leases: readonly ProcessLeaseCompletion[] 
   repeatable: () => true,
 };
 
-/**
- * Frees what a host that is gone still holds, and forgets its farewell. Its owner's token dies with it, so whatever still
- * runs there is refused. Only for a boot whose Web Lock is free, that said goodbye, or that is the caller itself.
- */
-export const freeHost: Command<
-  { bootId: string; self?: boolean; inOrder?: boolean },
-  { leases: LeaseRow[]; attachments: Row[]; farewell: boolean },
-  string[]
-> = {
-  tables: ["leases", "hosts", "attachments"],
-  async load(reader, { bootId }) {
-    const [leases, attachments, farewell] = await Promise.all([
-      reader.range("leases", { index: "byBoot", prefix: [bootId] }),
-      reader.range("attachments", { index: "byBoot", prefix: [bootId] }),
-      reader.get("hosts", bootId),
-    ]);
-    return { leases: readable("leases", leases), attachments, farewell: farewell !== undefined };
-  },
-  decide({ leases, attachments, farewell }, { bootId, self, inOrder }) {
-    const isInOrder = farewell || self === true || inOrder === true;
-    const writes: Write[] = leases.map((row) => ({ table: "leases", put: released(row, isInOrder) }));
-    for (const { runtimeId } of attachments) writes.push({ table: "attachments", drop: [String(runtimeId), bootId] });
-    if (farewell) writes.push({ table: "hosts", drop: bootId });
-    const resources = leases.map(({ resource }) => resource);
-    return accept(resources, writes, resources.map(leaseChange));
-  },
-  repeatable: () => true,
-};
-
-/**
- * A page that is about to go says so in one blind write: it needs no answer from the storage first, which would not come in time.
- * Its leases count as ended in order, and whoever reads the row frees them.
- */
-export const bidFarewell: Command<{ hostId: string; bootId: string; atMs: number }, void, void> = {
-  tables: ["hosts"],
-  load: async () => undefined,
-  decide: (_, { hostId, bootId, atMs }) =>
-    accept(
-      undefined,
-      [{ table: "hosts", put: { v: ROW_VERSION, bootId, hostId, endedAtMs: atMs } }],
-      [{ about: "host", id: bootId }],
-    ),
-  repeatable: () => true,
-  durability: "relaxed",
-};
-
-/** All held leases of runners, who has sessions open, and the boots that said goodbye. What cannot be read is left to those who can. */
-export async function readHeldLeases(
-  reader: Reader,
-): Promise<{ held: LeaseRow[]; attachments: AttachmentRow[]; farewells: string[] }> {
-  const [held, attachments, hosts] = await Promise.all([
-    reader.range("leases", { index: "byBoot" }),
-    reader.range("attachments", { index: "byBoot" }),
-    reader.range("hosts", {}),
-  ]);
-  return {
-    held: readable("leases", held),
-    attachments: readable("attachments", attachments),
-    farewells: readable("hosts", hosts).map(({ bootId }) => bootId),
-  };
-}
-
 export interface LeaseMethods {
   getLease(processId: string): Promise<Omit<ProcessLease, "leaseToken"> | undefined>;
   claimProcessLease(processId: string, ownerId: string, ttlMs: number): Promise<ProcessLease>;
@@ -211,8 +148,4 @@ export function leaseMethods(corridor: Corridor, limits: Limits, newNonce: () =>
 /** A time to live that keeps the expiry a safe integer. */
 function checkTtl(value: unknown): number {
   return checkWhole("ttlMs", value, 0, 1e15);
-}
-
-function leaseChange(resource: string): Change {
-  return { about: "lease", id: resource };
 }

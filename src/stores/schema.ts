@@ -23,7 +23,7 @@ import type { Key, Query, Reader, Row, StorageSchema, TableSchema } from "../por
  * Columns that exist only while something is so (`pendingWake`, `bootId`) keep an index as small as what it finds.
  */
 export const TABLES = {
-  processes: { key: ["processId"], indexes: { byState: ["state", "processId"] } },
+  processes: { key: ["processId"], indexes: { byState: ["state", "processId"], ended: ["endedAtMs", "processId"] } },
   registrations: { key: ["processId"], indexes: { bySession: ["sessionId", "processId"] } },
   events: { key: ["processId", "sequence"], indexes: { pendingWakes: ["processId", "pendingWake"] } },
   replays: { key: ["processId", "replayKey"] },
@@ -33,6 +33,11 @@ export const TABLES = {
   },
   leases: { key: ["resource"], indexes: { byBoot: ["bootId", "resource"] } },
   hosts: { key: ["bootId"] },
+  farewells: { key: ["bootId"] },
+  agents: {
+    key: ["agentId"],
+    indexes: { byBoot: ["bootId", "agentId"], lone: ["loneSeenAtMs", "agentId"], ended: ["endedAtMs", "agentId"] },
+  },
   runtimes: { key: ["runtimeId"] },
   sessions: { key: ["sessionId"] },
   snapshots: { key: ["runtimeId"] },
@@ -54,7 +59,7 @@ export const TABLES = {
 
 export type TableName = keyof typeof TABLES;
 
-export const SCHEMA: StorageSchema = { version: 2, tables: TABLES };
+export const SCHEMA: StorageSchema = { version: 3, tables: TABLES };
 
 /** The shape version that this code writes into `v`. A change of shape raises SCHEMA.version too. */
 export const ROW_VERSION = 1;
@@ -71,8 +76,9 @@ export interface ProcessRow extends Row {
   readonly updatedAtMs: number;
   readonly externalRef?: ProcessExternalRef;
   readonly state: ProcessState;
-  /** Only when it has ended. */
+  /** Both only when it has ended. */
   readonly awaitOutput?: ProcessAwaitOutput;
+  readonly endedAtMs?: number;
   readonly progress?: ProcessProgress;
   /** Of the newest event; 0 before the first. */
   readonly lastSequence: number;
@@ -144,10 +150,48 @@ export interface LeaseRow extends Row {
 }
 
 /** A page that ended in order and could not wait to hand its leases back. */
-export interface HostRow extends Row {
+export interface FarewellRow extends Row {
   readonly bootId: string;
   readonly hostId: string;
   readonly endedAtMs: number;
+}
+
+/** A tab or process, since its last boot. It beats for all its agents in this one row. */
+export interface HostRow extends Row {
+  readonly bootId: string;
+  readonly hostId: string;
+  readonly lastSeenAtMs: number;
+  /** Only while it holds a Web Lock. */
+  readonly locked?: 1;
+  /** How many of its agents somebody else registered or deregistered: it looks after them when this changes. */
+  readonly moves?: number;
+  /** How often it was given up and came back: so many incarnations more have its agents. */
+  readonly revivals?: number;
+  /** Both only while its agents are offline by it: it went in order, its lock fell free, or it was silent for too long. */
+  readonly end?: "left" | "crashed" | "silent";
+  readonly endedAtMs?: number;
+}
+
+/** What its host's row says of an agent is not written here again: neither beats nor the end of a host touch its agents' rows. */
+export interface AgentRow extends Row {
+  readonly agentId: string;
+  /** Registrations so far. */
+  readonly incarnation: number;
+  /** Of the first one. */
+  readonly registeredAtMs: number;
+  readonly lastSeenAtMs: number;
+  /** Of the call that registered it last. */
+  readonly ticket: string;
+  /** Only where a host beats for it; the boot only while it is registered. */
+  readonly hostId?: string;
+  readonly bootId?: string;
+  /** The revivals of its host when it was registered. */
+  readonly revivals?: number;
+  /** `lastSeenAtMs` again, only while it is registered and no host beats for it. */
+  readonly loneSeenAtMs?: number;
+  /** Both only when it is over by itself, not by its host. */
+  readonly ended?: "deregistered" | "expired";
+  readonly endedAtMs?: number;
 }
 
 /** What a session's runtime stands at; also the number that the next input gets. Every command of a session reads it. */
@@ -313,6 +357,8 @@ interface Rows {
   grants: GrantRow;
   leases: LeaseRow;
   hosts: HostRow;
+  farewells: FarewellRow;
+  agents: AgentRow;
   runtimes: RuntimeRow;
   sessions: SessionRow;
   snapshots: SnapshotRow;
@@ -344,6 +390,7 @@ const COLUMNS: Readonly<Record<TableName, Readonly<Record<string, ColumnType | `
     externalRef: "object?",
     state: "string",
     awaitOutput: "object?",
+    endedAtMs: "number?",
     progress: "object?",
     lastSequence: "number",
     cancelRequested: "string?",
@@ -374,7 +421,28 @@ const COLUMNS: Readonly<Record<TableName, Readonly<Record<string, ColumnType | `
     bootId: "string?",
     fruitless: "number",
   },
-  hosts: { bootId: "string", hostId: "string", endedAtMs: "number" },
+  hosts: {
+    bootId: "string",
+    hostId: "string",
+    lastSeenAtMs: "number",
+    moves: "number?",
+    revivals: "number?",
+    end: "string?",
+    endedAtMs: "number?",
+  },
+  farewells: { bootId: "string", hostId: "string", endedAtMs: "number" },
+  agents: {
+    agentId: "string",
+    incarnation: "number",
+    registeredAtMs: "number",
+    lastSeenAtMs: "number",
+    ticket: "string",
+    hostId: "string?",
+    bootId: "string?",
+    revivals: "number?",
+    ended: "string?",
+    endedAtMs: "number?",
+  },
   runtimes: {
     runtimeId: "string",
     state: "string?",

@@ -10,10 +10,11 @@ import type { Reader, Write } from "../ports/storage.js";
 import { accept, type Command, type Corridor, refuse } from "./command.js";
 import { requestCancel } from "./events.js";
 import { deleteSessionProcessState, type Revoked } from "./handles.js";
+import { saidFarewell } from "./hosts.js";
 import { loadInputs } from "./input-rows.js";
 import { type InputChange, inputWrites, NO_LIMITS } from "./input-rows.rules.js";
 import { recovered } from "./inputs.rules.js";
-import { isLive } from "./leases.rules.js";
+import { isLive, leaseChange } from "./leases.rules.js";
 import { readSnapshot } from "./ops.js";
 import { newRuntime, receiptWrite, storedBytes, storedReceipt } from "./runtime.rules.js";
 import {
@@ -31,7 +32,7 @@ import {
 import type { ArchivedInput, ArchivedState, SessionArchive } from "./session-archive.rules.js";
 import { fencedOff } from "./session-draft.js";
 import { chainDigest } from "./transcript.rules.js";
-import { leaseChange, messageWrites } from "./turns.js";
+import { messageWrites } from "./turns.js";
 
 /** A session as the list has it. */
 export interface SessionSummary {
@@ -138,7 +139,7 @@ export function readSession(corridor: Corridor, sessionId: string): Promise<{ ar
     "quarantine",
     "ops",
     "leases",
-    "hosts",
+    "farewells",
   ];
   return corridor.query(tables, async (reader, now) => {
     const home = await loadHome(reader, sessionId);
@@ -156,7 +157,7 @@ export function readSession(corridor: Corridor, sessionId: string): Promise<{ ar
       readSnapshot(reader, runtimeId),
       loadExecutorLease(reader, runtimeId),
     ]);
-    const farewell = lease?.bootId !== undefined && (await reader.get("hosts", lease.bootId)) !== undefined;
+    const farewell = await saidFarewell(reader, lease?.bootId);
     const atMs = now();
     const received = new Set(receipts.map(({ runId, sequence }) => JSON.stringify([runId, sequence])));
     // An owner that lives, asleep or not, has not crashed over them.

@@ -3,6 +3,7 @@ import { type AbandonReason, isTerminal } from "../domain/input.js";
 import type { Change } from "../ports/notices.js";
 import type { Reader, Row, Write } from "../ports/storage.js";
 import { accept, type Decision } from "./command.js";
+import { saidFarewell } from "./hosts.js";
 import { loadInputKeys } from "./input-rows.js";
 import { type InputChange, inputWrites, readInput } from "./input-rows.rules.js";
 import { abandoned, corruption, recovered } from "./inputs.rules.js";
@@ -57,7 +58,7 @@ export interface Surroundings {
 export const SURROUNDINGS = [
   "runtimes",
   "leases",
-  "hosts",
+  "farewells",
   "inputs",
   "inputKeys",
   "receipts",
@@ -74,7 +75,7 @@ export async function loadSurroundings(reader: Reader, runtimeId: string, known?
     reader.range("attachments", { prefix: [runtimeId] }),
   ]);
   const [farewell, keys] = await Promise.all([
-    lease?.bootId === undefined ? undefined : reader.get("hosts", lease.bootId),
+    saidFarewell(reader, lease?.bootId),
     loadInputKeys(
       reader,
       runtimeId,
@@ -90,7 +91,7 @@ export async function loadSurroundings(reader: Reader, runtimeId: string, known?
   return {
     runtime,
     lease,
-    farewell: farewell !== undefined,
+    farewell,
     live,
     keys,
     received,

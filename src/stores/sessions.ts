@@ -3,7 +3,7 @@ import type { RuntimeState } from "../domain/session.js";
 import type { Reader, Write } from "../ports/storage.js";
 import { accept, type Command, refuse } from "./command.js";
 import { readInput } from "./input-rows.rules.js";
-import type { Host } from "./leases.rules.js";
+import { type Host, leaseChange } from "./leases.rules.js";
 import { after, notReady, type RuntimeCommand } from "./runtime-state.rules.js";
 import {
   type AttachmentRow,
@@ -34,7 +34,6 @@ import {
   SURROUNDINGS,
   type Surroundings,
 } from "./session-draft.js";
-import { leaseChange } from "./turns.js";
 
 export interface OpenSession {
   readonly runtimeId: string;

@@ -6,9 +6,10 @@ import type { Message, RunBoundaryReceipt, RuntimeState } from "../domain/sessio
 import type { Change } from "../ports/notices.js";
 import type { Reader, Write } from "../ports/storage.js";
 import { accept, type Command, refuse } from "./command.js";
+import { saidFarewell } from "./hosts.js";
 import { loadInput, loadInputKeys } from "./input-rows.js";
 import { abandoned, chooseBatch, consumed, interrupted, rolledBack, staged, workOf } from "./inputs.rules.js";
-import { fence, grant, type Host, isLive, leaseLost, leaseOf, released, renewed } from "./leases.rules.js";
+import { fence, grant, type Host, isLive, leaseChange, leaseLost, leaseOf, released, renewed } from "./leases.rules.js";
 import { mayRun } from "./runtime-state.rules.js";
 import {
   type ActiveRun,
@@ -172,11 +173,10 @@ export const reclaimTurn: Command<
   { lease: LeaseRow | undefined; runtime: RuntimeRow | undefined; farewell: boolean },
   ProcessLease
 > = {
-  tables: ["leases", "runtimes", "hosts"],
+  tables: ["leases", "runtimes", "farewells"],
   async load(reader, { lease: { processId } }) {
     const [lease, runtime] = await Promise.all([loadRow(reader, "leases", processId), loadRow(reader, "runtimes", processId)]);
-    const farewell = lease?.bootId !== undefined && (await reader.get("hosts", lease.bootId)) !== undefined;
-    return { lease, runtime, farewell };
+    return { lease, runtime, farewell: await saidFarewell(reader, lease?.bootId) };
   },
   decide({ lease: row, runtime, farewell }, { lease, runId, ttlMs, nonce, host }, nowMs) {
     if (row?.leaseToken !== lease.leaseToken || farewell || runtime?.run?.runId !== runId)
@@ -404,8 +404,4 @@ export const storeTurnStep: Command<
 /** A step says nothing of the run's inputs. */
 function withoutInputs(runtime: RuntimeRow | undefined): RuntimeRow | undefined {
   return runtime?.run ? { ...runtime, run: { ...runtime.run, inputIds: [] } } : runtime;
-}
-
-export function leaseChange(runtimeId: string): Change {
-  return { about: "lease", id: runtimeId };
 }

@@ -3,6 +3,7 @@ import { broadcastNotices } from "../../src/adapters/notices-broadcast.js";
 import { HoldfastError } from "../../src/domain/errors.js";
 import { DEFAULT_TIMINGS } from "../../src/domain/time.js";
 import type { ProcessContext } from "../../src/kernel/context.js";
+import { createGossip } from "../../src/kernel/gossip.js";
 import type { LoopPage } from "../../src/kernel/page.js";
 import { createCorridor } from "../../src/kernel/run.js";
 import { createLoop } from "../../src/loop/loop.js";
@@ -135,13 +136,13 @@ describe("a host that dies", () => {
     const { a, b, log } = await twoHosts({ attemptBudget: 1, locks: false });
     const bootId = (await leaseOf("p"))?.bootId as string;
     a.cutOff();
-    await town.put("hosts", { v: 1, bootId, hostId: "a", endedAtMs: town.clock.now() });
+    await town.put("farewells", { v: 1, bootId, hostId: "a", endedAtMs: town.clock.now() });
     await b.kernel.start({ id: "q", ...task("other") });
     await town.clock.advance(20_000);
     expect(log).toEqual(["a 1"]);
     await town.clock.advance(10_000);
     expect(log).toEqual(["a 1", "b 2"]);
-    expect(await town.rows("hosts")).toEqual([]);
+    expect(await town.rows("farewells")).toEqual([]);
   });
 
   it("that said farewell and whose lease ran out meanwhile uses up no attempt either", async () => {
@@ -151,7 +152,7 @@ describe("a host that dies", () => {
     await until(() => log.length === 1, "the first run");
     const bootId = (await leaseOf("p"))?.bootId as string;
     a.cutOff();
-    await town.put("hosts", { v: 1, bootId, hostId: "a", endedAtMs: town.clock.now() });
+    await town.put("farewells", { v: 1, bootId, hostId: "a", endedAtMs: town.clock.now() });
     await town.clock.advance(120_000);
     const b = await town.host("b", { handlers: handlersOf("b"), attemptBudget: 1, locks: false });
     await rounds(30);
@@ -428,12 +429,14 @@ describe("claims", () => {
         sessions: [],
         attending: false,
         goodbyes: [],
+        moves: 0,
       }),
       async run(claims) {
         refusals++;
         return claims.map(({ lease }) => lease.processId);
       },
       renewed: async () => {},
+      moved: async () => {},
       swept: async () => {
         swept = true;
       },
@@ -445,7 +448,19 @@ describe("claims", () => {
       clock: town.clock,
       locks: undefined,
       timings: DEFAULT_TIMINGS,
+      retention: {},
       databaseId: "town",
+      gossip: createGossip({
+        open: undefined,
+        name: "town:seen",
+        databaseId: "town",
+        clock: town.clock,
+        locks: undefined,
+        lockPrefix: "town",
+        ttlMs: DEFAULT_TIMINGS.livenessTtlMs,
+        tableId: "a",
+        bootId: () => "a",
+      }),
       page,
       newNonce: () => "0123456789abcdef",
       goodbyeMs: 0,
@@ -527,8 +542,8 @@ describe("a row that cannot be read", () => {
   });
 
   it.each([
-    ["a farewell of a newer shape", () => town.put("hosts", { v: 99, bootId: "gone" })],
-    ["a farewell with a broken column", () => town.put("hosts", { v: 1, bootId: "gone" })],
+    ["a farewell of a newer shape", () => town.put("farewells", { v: 99, bootId: "gone" })],
+    ["a farewell with a broken column", () => town.put("farewells", { v: 1, bootId: "gone" })],
     ["a registration of a newer shape", () => town.put("registrations", { v: 99, processId: "bad", sessionId: "root" })],
   ])("%s stops no other", async (_, spoil) => {
     const off = await town.host("off", { loop: "off" });
@@ -591,7 +606,7 @@ describe("an error in every turn", () => {
   it("is met again no more often than every quarter of a renewal", async () => {
     const a = await town.host("a");
     await rounds();
-    const refused = ({ mode, tables }: Seen) => mode === "write" && tables.includes("hosts") && !tables.includes("processes");
+    const refused = ({ mode, tables }: Seen) => mode === "write" && tables.includes("attachments");
     a.probed.hooks.open = (seen) => {
       if (refused(seen)) throw new HoldfastError("quota-exceeded", "full");
     };

@@ -35,7 +35,8 @@ async function rowsIn(probed: Probe): Promise<Record<string, unknown[]>> {
     onState: () => undefined,
   });
   try {
-    const tables = Object.keys(SCHEMA.tables);
+    // A host beats when it likes.
+    const tables = Object.keys(SCHEMA.tables).filter((table) => table !== "hosts");
     return await storage.transact(tables, "read", async (tx) => {
       const rows = await Promise.all(tables.map((table) => tx.range(table, {})));
       return Object.fromEntries(tables.map((table, at) => [table, rows[at] as unknown[]]));
@@ -95,7 +96,7 @@ describe("a session that is deleted", () => {
       expect((await codesOf(calls)).filter((code) => code === "done")).toEqual([]);
       await rounds();
       const rows = await rowsIn(here.probed);
-      const left = Object.entries(rows).filter(([table, found]) => found.length > 0 && table !== "hosts");
+      const left = Object.entries(rows).filter(([, found]) => found.length > 0);
       expect(left.map(([table]) => table)).toEqual(["leases", "runtimes"]);
       expect(rows.leases).toEqual([expect.objectContaining({ resource: "rt:session:s", fencingToken: 2 })]);
       expect(rows.leases).not.toEqual([expect.objectContaining({ leaseToken: expect.anything() })]);

@@ -401,7 +401,7 @@ describe("an owner", () => {
 });
 
 const WRITES: Record<"begin" | "checkpoint" | "commit", (tables: readonly string[]) => boolean> = {
-  begin: (tables) => tables.includes("snapshots") && tables.includes("hosts") && !tables.includes("sessions"),
+  begin: (tables) => tables.includes("snapshots") && tables.includes("farewells") && !tables.includes("sessions"),
   checkpoint: (tables) => tables.includes("messages") && tables.includes("sessions") && !tables.includes("receipts"),
   commit: (tables) => tables.includes("messages") && tables.includes("sessions") && tables.includes("receipts"),
 };

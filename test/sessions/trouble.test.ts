@@ -34,7 +34,8 @@ async function rowsIn(probed: Probe): Promise<Record<string, unknown[]>> {
     onState: () => undefined,
   });
   try {
-    const tables = Object.keys(SCHEMA.tables);
+    // A host beats when it likes.
+    const tables = Object.keys(SCHEMA.tables).filter((table) => table !== "hosts");
     return await storage.transact(tables, "read", async (tx) => {
       const rows = await Promise.all(tables.map((table) => tx.range(table, {})));
       return Object.fromEntries(tables.map((table, at) => [table, rows[at] as unknown[]]));

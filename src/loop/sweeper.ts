@@ -1,0 +1,154 @@
+import type { Timings } from "../domain/time.js";
+import type { Gossip } from "../kernel/gossip.js";
+import { holdIfFree } from "../kernel/hold.js";
+import type { Clock } from "../ports/clock.js";
+import type { Locks } from "../ports/locks.js";
+import type { Key } from "../ports/storage.js";
+import type { Corridor } from "../stores/command.js";
+import { dropHosts, expireHost } from "../stores/hosts.js";
+import { isAhead, isSilent, type Silence } from "../stores/hosts.rules.js";
+import { expireAgents, readDoubtfulAgents } from "../stores/lifecycle.js";
+import { type Retention, removeOffline, removeTerminal } from "../stores/retention.js";
+import { readable } from "../stores/schema.js";
+
+/**
+ * Tells who is silent for too long, once each, and clears away what nobody needs. Any number may sweep one database: every write repeats
+ * what it was decided by. A lock keeps them from doing it all at the same time.
+ *
+ * Late is not dead: whoever sweeps has been awake, without a gap, for long enough to hear every host that woke up with it, and judges as
+ * of the moment at which that was known.
+ */
+export interface Sweeper {
+  /** A turn of the loop begins that was due then, in monotonic time. */
+  begin(dueMs: number): void;
+  /** Beside the turns, which must not wait for it; never twice at once. */
+  sweep(): void;
+  /** Begins no further stage, and lets its lock go: a frozen page would keep it. */
+  kill(): void;
+}
+
+export interface SweeperParts {
+  readonly corridor: Corridor;
+  readonly gossip: Gossip;
+  readonly clock: Clock;
+  readonly locks: Locks | undefined;
+  readonly timings: Timings;
+  readonly retention: Retention;
+  readonly databaseId: string;
+  onOffline(agentIds: string[]): void;
+  /** A stage failed; the others go on. */
+  onFault(error: unknown): void;
+}
+
+const PAGE = 256;
+/** A stopped process keeps its lock: after so many refusals in a row it is done without. */
+const MOST_REFUSALS = 3;
+
+export function sweeperLockName(databaseId: string): string {
+  return `holdfast:${databaseId}:sweep`;
+}
+
+export function createSweeper(parts: SweeperParts): Sweeper {
+  const { corridor, gossip, clock, timings } = parts;
+  const { heartbeatMs, staleAfterMs, livenessTtlMs } = timings;
+  const { offlineAgentsMs, terminalProcessesMs } = parts.retention;
+  /** So late cannot make a host silent that beats: its row was younger by as much. */
+  const slackMs = staleAfterMs - timings.heartbeatFlushMs - heartbeatMs;
+  let trustedAtMs = clock.monotonicMs() + 2 * heartbeatMs;
+  let last = { wallMs: clock.now(), monotonicMs: clock.monotonicMs() };
+  let isSweeping = false;
+  let release: (() => void) | undefined;
+  let refusals = 0;
+  let killed = false;
+  /** How far the ended processes were looked through. */
+  let passed: Key | undefined;
+
+  function begin(dueMs: number): void {
+    const now = { wallMs: clock.now(), monotonicMs: clock.monotonicMs() };
+    // One that follows at once on another was due when that one began.
+    const lateMs = Math.max(0, now.monotonicMs - (Number.isFinite(dueMs) ? dueMs : last.monotonicMs));
+    const jumpedMs = Math.max(0, now.wallMs - last.wallMs - (now.monotonicMs - last.monotonicMs));
+    if (lateMs + jumpedMs >= slackMs) trustedAtMs = now.monotonicMs + livenessTtlMs;
+    last = now;
+  }
+
+  async function sweep(): Promise<void> {
+    // What is read later is judged as of now: the machine may sleep in between.
+    const { wallMs: asOfMs, monotonicMs } = last;
+    release = await holdIfFree(parts.locks, sweeperLockName(parts.databaseId));
+    if (!release && ++refusals < MOST_REFUSALS) return;
+    refusals = 0;
+    const offline: string[] = [];
+    try {
+      if (monotonicMs >= trustedAtMs) {
+        const silence = { asOfMs, staleAfterMs, aheadMs: heartbeatMs };
+        await stage(() => silentHosts(silence, offline));
+        await stage(() => silentAgents(silence, offline));
+        // Only now: a beat in between would have kept them.
+        if (offline.length > 0) gossip.forget(offline);
+      }
+      if (offlineAgentsMs !== undefined) await stage(() => removeOffline(corridor, offlineAgentsMs, asOfMs));
+      if (terminalProcessesMs !== undefined)
+        await stage(async () => {
+          passed = await removeTerminal(corridor, terminalProcessesMs, asOfMs, passed);
+        });
+    } finally {
+      release?.();
+      if (offline.length > 0) parts.onOffline(offline);
+    }
+  }
+
+  async function stage(work: () => Promise<void>): Promise<void> {
+    if (killed) return;
+    try {
+      await work();
+    } catch (error) {
+      if (!killed) parts.onFault(error);
+    }
+  }
+
+  /** What the others' memory vouches for is let live, but not for ever: anybody of the origin may speak there. */
+  const isVouched = (lastSeenAtMs: number, { asOfMs }: Silence) => asOfMs - lastSeenAtMs < staleAfterMs + livenessTtlMs;
+
+  async function silentHosts(silence: Silence, offline: string[]): Promise<void> {
+    const rows = readable("hosts", await corridor.query(["hosts"], (reader) => reader.range("hosts", {})));
+    const bootIds = rows.flatMap(({ bootId, end, lastSeenAtMs }) => {
+      if (end !== undefined || !(isSilent(lastSeenAtMs, silence) || isAhead(lastSeenAtMs, silence))) return [];
+      return gossip.lastBeat(bootId) !== undefined && isVouched(lastSeenAtMs, silence) ? [] : [bootId];
+    });
+    // One by one: each may have thousands of agents.
+    for (const bootId of bootIds) offline.push(...(await corridor.run(expireHost, { bootId, silence })));
+    // One that holds a lock goes when that falls free.
+    const ended = rows.filter(({ end, locked }) => end !== undefined && !(end === "silent" && locked === 1));
+    if (ended.length > 0) await corridor.run(dropHosts, { bootIds: ended.map(({ bootId }) => bootId) });
+  }
+
+  async function silentAgents(silence: Silence, offline: string[]): Promise<void> {
+    let after: Key | undefined;
+    do {
+      const page = { limit: PAGE, ...(after !== undefined && { after }) };
+      const { rows, last: reached } = await corridor.query(["agents"], (reader) => readDoubtfulAgents(reader, silence, page));
+      const heard = gossip.aliveOf(rows.map(({ agentId }) => agentId));
+      const agentIds = rows.flatMap(({ agentId, lastSeenAtMs }) =>
+        heard?.has(agentId) && isVouched(lastSeenAtMs, silence) ? [] : [agentId],
+      );
+      if (agentIds.length > 0) offline.push(...(await corridor.run(expireAgents, { agentIds, silence })));
+      after = reached;
+    } while (after !== undefined && !killed);
+  }
+
+  return {
+    begin,
+    sweep() {
+      if (killed || isSweeping) return;
+      isSweeping = true;
+      void sweep().finally(() => {
+        isSweeping = false;
+      });
+    },
+    kill() {
+      killed = true;
+      release?.();
+    },
+  };
+}
