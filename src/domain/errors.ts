@@ -60,7 +60,7 @@ export const ERROR_CODES = {
     retriable: true,
   },
   unavailable: {
-    meaning: "The storage cannot be opened, was deleted, or its connection is lost.",
+    meaning: "The storage cannot be opened, was deleted, or its connection is lost; for liveness, there is no channel to the other tabs.",
     todo: 'Try again or open a new kernel. With details.outcome "unknown" read first: the call may have been stored.',
     retriable: true,
   },

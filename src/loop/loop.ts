@@ -1,4 +1,4 @@
-import { asHoldfastError, type ErrorCode, isHoldfastError } from "../domain/errors.js";
+import { asHoldfastError } from "../domain/errors.js";
 import { isRuntimeId } from "../domain/session.js";
 import type { Timings } from "../domain/time.js";
 import type { Gossip } from "../kernel/gossip.js";
@@ -6,17 +6,15 @@ import type { Loop, LoopPage, Pulse, SweepReport } from "../kernel/page.js";
 import type { Clock } from "../ports/clock.js";
 import type { Locks } from "../ports/locks.js";
 import type { Change, Notices } from "../ports/notices.js";
-import type { Reader, Row } from "../ports/storage.js";
 import type { Corridor } from "../stores/command.js";
 import { freeHost, readHoldings } from "../stores/hosts.js";
-import { type ClaimReply, claimProcessLease, releaseLeases, renewLeases } from "../stores/leases.js";
-import { isLive } from "../stores/leases.rules.js";
+import { releaseLeases, renewLeases } from "../stores/leases.js";
 import type { Retention } from "../stores/retention.js";
-import { type LeaseRow, loadRow, type ProcessRow, readRow } from "../stores/schema.js";
+import { type LeaseRow, loadRow } from "../stores/schema.js";
 import { renewAttachments } from "../stores/sessions.js";
+import { type ClaimReport, createClaims } from "./claims.js";
 import { beat } from "./heartbeat.js";
 import { watchHosts } from "./host-watch.js";
-import { createPatience } from "./patience.js";
 import { createSweeper } from "./sweeper.js";
 
 /**
@@ -25,8 +23,7 @@ import { createSweeper } from "./sweeper.js";
  *     ask the page -> beat for it, renew its leases -> free what dead hosts held -> tell who is silent -> claim what is free -> hand it to the page
  *
  * A turn looks at everything every `sweepMs` and when a host died, and in between only at the processes that a notice named or
- * whose lease runs out. Nothing is remembered that the page or the storage could not tell again, but how long an expired lease
- * of a living host has been watched.
+ * whose lease runs out.
  */
 export interface LoopParts {
   readonly corridor: Corridor;
@@ -43,23 +40,13 @@ export interface LoopParts {
   newNonce(): string;
 }
 
-/** A process that a turn looks at, with its lease. */
-interface Candidate {
-  readonly process: ProcessRow;
-  readonly lease: LeaseRow | undefined;
-}
-
-interface Report {
+interface Report extends ClaimReport {
   readonly agentsOffline: string[];
-  readonly claimed: string[];
-  readonly skipped: Set<string>;
-  readonly faulted: Map<string, ErrorCode>;
 }
 
 /** A page's goodbye takes the way over another page, and its lock none. */
 export const GOODBYE_MS = 100;
 
-const PAGE = 256;
 const SOONEST_MS = 20;
 
 export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: number } {
@@ -67,8 +54,6 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
   const hints = new Set<string>();
   /** What this turn looks at: heard of before it asked the page, so that what the page told holds for it. */
   const due = new Set<string>();
-  /** When the leases that others hold run out, in wall time. */
-  const expiries = new Map<string, number>();
   /** Hosts that were heard to go in order. A page that goes into the back/forward cache can say so, and its farewell row comes too late. */
   const goodbyes = new Set<string>();
   /** Hosts whose lock fell free, and when. */
@@ -77,7 +62,8 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
   const newHosts = new Set<string>();
   /** Agents that went offline with their hosts since the last report. */
   const agentsOffline: string[] = [];
-  const patience = createPatience(clock, timings.leaseRenewMs);
+  const stopping = new AbortController();
+  const claims = createClaims({ ...parts, stopping: stopping.signal, isHostAlive });
   const sweeper = createSweeper({
     ...parts,
     onOffline: (agentIds) => unheard(page.swept({ ...tellable(newReport()), agentsOffline: agentIds })),
@@ -92,12 +78,7 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     },
     onFault: tell,
   });
-  const stopping = new AbortController();
   let everything = true;
-  let backlog = false;
-  let cursor: string | undefined;
-  /** Heard of since the sweep last began at the first process: their turn comes in the next round, so that new ones starve no old one. */
-  const newcomers = new Set<string>();
   let lastPulse: (Pulse & { atMs: number }) | undefined;
   let asking: Promise<Pulse> | undefined;
   // At once: the loop that was here before may have died long after its last renewal.
@@ -155,8 +136,7 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
   function schedule(): void {
     if (stopping.signal.aborted) return;
     const nowMs = clock.monotonicMs();
-    let soonest = Math.min(sweepAtMs, renewAtMs, beatAtMs, patience.nextMs());
-    for (const expiresAtMs of expiries.values()) soonest = Math.min(soonest, nowMs + expiresAtMs - clock.now());
+    let soonest = Math.min(sweepAtMs, renewAtMs, beatAtMs, claims.nextMs());
     for (const sinceMs of deaths.values()) soonest = Math.min(soonest, sinceMs + parts.goodbyeMs);
     if (failedTurns > 0) soonest = nowMs + timings.leaseRenewMs / 4;
     dueMs = Math.max(soonest, nowMs + SOONEST_MS);
@@ -165,7 +145,7 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
 
   async function turn(): Promise<void> {
     const startedMs = clock.monotonicMs();
-    patience.begin(dueMs);
+    claims.begin(dueMs);
     sweeper.begin(dueMs);
     dueMs = Number.POSITIVE_INFINITY;
     for (const id of hints) due.add(id);
@@ -181,16 +161,11 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
       everything = true;
       sweepAtMs = startedMs + timings.sweepMs;
     }
-    if (backlog && pulse.free > 0) everything = true;
-    for (const [processId, atMs] of expiries) {
-      if (atMs > clock.now()) continue;
-      expiries.delete(processId);
-      due.add(processId);
-    }
-    for (const processId of patience.watched()) due.add(processId);
+    if (claims.hasBacklog && pulse.free > 0) everything = true;
+    for (const processId of claims.ripe()) due.add(processId);
     if (everything) await sweep(pulse);
     else if (due.size > 0) await lookAtHinted(pulse);
-    patience.end();
+    claims.end();
   }
 
   /** A page that does not answer in time is asked no second time: its answer counts whenever it comes. */
@@ -279,7 +254,6 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
 
   async function sweep(pulse: Pulse): Promise<void> {
     everything = false;
-    backlog = false;
     const tables = ["leases", "attachments", "hosts", "farewells"];
     const { held, attachments, hosts: known, farewells } = await corridor.query(tables, readHoldings);
     const { bootId } = pulse.host;
@@ -305,31 +279,10 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     if (orphans.length > 0) await corridor.run(releaseLeases, { leases: orphans });
 
     const report = newReport(agentsOffline.splice(0));
-    if (cursor !== undefined) for (const processId of due) newcomers.add(processId);
+    const heard = [...due];
     due.clear();
-    let isWhole = cursor === undefined;
-    let free = pulse.free;
-    for (;;) {
-      const from = cursor;
-      if (from === undefined) newcomers.clear();
-      const { candidates, last } = await readRunning(from, report);
-      const claimable = candidates.filter(
-        (candidate) => isClaimable(candidate, pulse, report) && !newcomers.has(candidate.process.processId),
-      );
-      const tried = await claimUpTo(free, claimable, pulse, report);
-      if (stopping.signal.aborted) return;
-      free -= tried.taken;
-      if (tried.count < claimable.length) {
-        // The rest waits for a slot; the next sweep goes on here, so that none of them waits for ever.
-        backlog = true;
-        cursor = claimable[tried.count - 1]?.process.processId ?? from;
-        break;
-      }
-      cursor = last;
-      if (last !== undefined) continue;
-      if (isWhole) break;
-      isWhole = true;
-    }
+    await claims.sweep(pulse, heard, report);
+    if (stopping.signal.aborted) return;
     swept(report);
   }
 
@@ -350,134 +303,13 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     const ids = [...due].filter((id) => !isRuntimeId(id));
     due.clear();
     if (ids.length === 0) return;
-    if (pulse.free === 0) {
-      // The sweep that the next free slot asks for finds them again.
-      for (const processId of ids) {
-        patience.forget(processId);
-        newcomers.add(processId);
-      }
-      backlog = true;
-      return;
-    }
     const report = newReport();
-    const candidates = await corridor.query(["processes", "leases"], async (reader) => {
-      const found = await Promise.all(ids.map((processId) => readCandidate(reader, processId, undefined, report)));
-      return found.filter((candidate) => candidate !== undefined);
-    });
-    const claimable = candidates.filter((candidate) => isClaimable(candidate, pulse, report));
-    const tried = await claimUpTo(pulse.free, claimable, pulse, report);
-    if (tried.count < claimable.length) backlog = true;
+    await claims.lookAt(ids, pulse, report);
     if (report.faulted.size > 0) swept(report);
-    for (const { lease } of candidates) if (lease) isHostAlive(lease, pulse);
-  }
-
-  async function readRunning(
-    after: string | undefined,
-    report: Report,
-  ): Promise<{ candidates: Candidate[]; last: string | undefined }> {
-    return await corridor.query(["processes", "leases"], async (reader) => {
-      const bound = after === undefined ? {} : { after: ["running", after] };
-      const rows = await reader.range("processes", { index: "byState", prefix: ["running"], ...bound, limit: PAGE });
-      const found = await Promise.all(rows.map((row) => readCandidate(reader, String(row.processId), row, report)));
-      const last = rows.length < PAGE ? undefined : String(rows.at(-1)?.processId);
-      return { candidates: found.filter((candidate) => candidate !== undefined), last };
-    });
-  }
-
-  /** One unreadable row is reported and does not stop the others. */
-  async function readCandidate(
-    reader: Reader,
-    processId: string,
-    row: Row | undefined,
-    report: Report,
-  ): Promise<Candidate | undefined> {
-    try {
-      const process = row ? readRow("processes", row) : await loadRow(reader, "processes", processId);
-      if (process?.state !== "running" || process.inputType === "external") {
-        patience.forget(processId);
-        return undefined;
-      }
-      return { process, lease: await loadRow(reader, "leases", processId) };
-    } catch (error) {
-      if (!isHoldfastError(error) || (error.code !== "version" && error.code !== "read-failed")) throw error;
-      patience.forget(processId);
-      report.faulted.set(processId, error.code);
-      return undefined;
-    }
-  }
-
-  function isClaimable({ process, lease }: Candidate, pulse: Pulse, report: Report): boolean {
-    const { processId, handler, inputType } = process;
-    const runnable = inputType === "session_turn" ? pulse.sessions : pulse.handlers;
-    const hasHandler = handler !== undefined && runnable.includes(handler);
-    if (!hasHandler) report.skipped.add(processId);
-    const token = lease?.leaseToken;
-    const isOurs = pulse.leases.some((ours) => ours.leaseToken === token);
-    if (hasHandler && lease && token !== undefined && !isOurs && !isLive(lease, clock.now()) && isHostAlive(lease, pulse)) {
-      return patience.isOver(processId, token);
-    }
-    patience.forget(processId);
-    if (!hasHandler || isOurs) return false;
-    if (!isLive(lease, clock.now())) return true;
-    expiries.set(processId, lease.expiresAtMs);
-    return false;
   }
 
   function isHostAlive({ bootId, locked }: Pick<LeaseRow, "bootId" | "locked">, pulse: Pulse): boolean {
     return locked === 1 && bootId !== undefined && bootId !== pulse.host.bootId && hosts.isAlive(bootId);
-  }
-
-  /** Where others were quicker, the next in line are tried, so that no slot stays idle. */
-  async function claimUpTo(
-    free: number,
-    claimable: readonly Candidate[],
-    pulse: Pulse,
-    report: Report,
-  ): Promise<{ taken: number; count: number }> {
-    let taken = 0;
-    let count = 0;
-    while (taken < free && count < claimable.length && !stopping.signal.aborted) {
-      const batch = claimable.slice(count, count + free - taken);
-      count += batch.length;
-      const outcome = await claim(batch, pulse, report);
-      taken += outcome.taken;
-      // The page takes no more: what it told of its slots does not hold any longer.
-      if (outcome.refused) break;
-    }
-    return { taken, count };
-  }
-
-  async function claim(
-    candidates: readonly Candidate[],
-    pulse: Pulse,
-    report: Report,
-  ): Promise<{ taken: number; refused: boolean }> {
-    const outcomes = await Promise.allSettled(
-      candidates.map(({ process: { processId } }) => {
-        const nonce = parts.newNonce();
-        const ownerId = `${pulse.host.hostId}:${nonce.slice(0, 12)}`;
-        return corridor.run(claimProcessLease, { processId, ownerId, ttlMs: timings.leaseTtlMs, nonce, host: pulse.host });
-      }),
-    );
-    const claims: ClaimReply[] = [];
-    for (const [at, outcome] of outcomes.entries()) {
-      if (outcome.status === "fulfilled") claims.push(outcome.value);
-      else note(candidates[at]?.process.processId ?? "", outcome.reason, report);
-    }
-    if (claims.length === 0) return { taken: 0, refused: false };
-    const refused = stopping.signal.aborted ? claims.map(({ lease }) => lease.processId) : await page.run(claims, pulse.asOfMs);
-    const unwanted = claims.filter(({ lease }) => refused.includes(lease.processId)).map(({ lease }) => lease);
-    if (unwanted.length > 0) await corridor.run(releaseLeases, { leases: unwanted });
-    const taken = claims.map(({ lease }) => lease.processId).filter((processId) => !refused.includes(processId));
-    report.claimed.push(...taken);
-    return { taken: taken.length, refused: unwanted.length > 0 };
-  }
-
-  /** Somebody else was quicker, or it has ended: both are how it should be. */
-  function note(processId: string, thrown: unknown, report: Report): void {
-    const { code } = asHoldfastError(thrown, "internal", "the claim failed");
-    const expected: readonly ErrorCode[] = ["lease-held", "terminal", "not-found"];
-    if (!expected.includes(code)) report.faulted.set(processId, code);
   }
 
   function swept(report: Report): void {
