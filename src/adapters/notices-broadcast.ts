@@ -108,5 +108,6 @@ function readChanges(message: unknown): Change[] | undefined {
       (member === undefined || typeof member === "string")
     );
   };
-  return changes.every(isChange) ? changes : undefined;
+  // A copy has no holes, which `every` would pass over.
+  return Array.from(changes).every(isChange) ? changes : undefined;
 }

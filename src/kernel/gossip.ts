@@ -4,6 +4,7 @@ import type { Locks } from "../ports/locks.js";
 import type { ChannelFactory } from "../ports/notices.js";
 import type { LivenessStore } from "../stores/liveness.js";
 import { createSightings, type Instant, later } from "../stores/liveness.rules.js";
+import { chunks, isId, LONGEST_ID, type Message, messageOf, type Said, VERSION } from "./gossip-message.js";
 import { heldLocks } from "./hold.js";
 
 /**
@@ -50,27 +51,6 @@ export interface GossipParts {
   bootId(): string | undefined;
 }
 
-interface Message {
-  readonly v: typeof VERSION;
-  readonly of: string;
-  readonly from: string;
-  /** When it was sent, in wall time: it may have waited in a page that slept. */
-  readonly atMs: number;
-  readonly boot?: string;
-  readonly beat?: { readonly seenAtMs: number; readonly ttlMs: number };
-  readonly joined?: readonly string[];
-  readonly left?: readonly string[];
-  readonly touched?: readonly (readonly [id: string, ttlMs: number])[];
-  readonly forgotten?: readonly string[];
-  readonly asks?: true;
-  /** The last part of an answer. */
-  readonly answers?: true;
-}
-
-const VERSION = 1;
-/** Ids in one message. */
-const MOST_IDS = 4_096;
-const LONGEST_ID = 1_024;
 /** Beyond so many, what others say is not taken. */
 const MOST_RECORDS = 100_000;
 const ANSWER_MS = 250;
@@ -101,7 +81,7 @@ export function createGossip(parts: GossipParts): Gossip {
 
   const instant = (): Instant => ({ wallMs: clock.now(), monotonicMs: clock.monotonicMs() });
 
-  function post(said: Omit<Message, "v" | "of" | "from" | "atMs">): void {
+  function post(said: Said): void {
     if (!channel) throw new HoldfastError("unavailable", "there is no channel to the other tabs");
     try {
       channel.postMessage({ v: VERSION, of: databaseId, from: tableId, atMs: clock.now(), ...said } satisfies Message);
@@ -111,7 +91,7 @@ export function createGossip(parts: GossipParts): Gossip {
   }
 
   /** A hint that nobody hears is one that nobody has to. */
-  function hint(said: Parameters<typeof post>[0]): void {
+  function hint(said: Said): void {
     try {
       post(said);
     } catch {
@@ -355,36 +335,4 @@ function partition<T>(list: readonly T[], isFirst: (item: T) => boolean): [T[], 
   const [first, second]: [T[], T[]] = [[], []];
   for (const item of list) (isFirst(item) ? first : second).push(item);
   return [first, second];
-}
-
-function chunks<T>(list: readonly T[]): (readonly T[])[] {
-  const count = Math.ceil(list.length / MOST_IDS);
-  return Array.from({ length: count }, (_, at) => list.slice(at * MOST_IDS, (at + 1) * MOST_IDS));
-}
-
-/** Whole or not at all. */
-function messageOf(data: unknown, databaseId: string): Message | undefined {
-  if (typeof data !== "object" || data === null) return undefined;
-  const m = data as Record<keyof Message, unknown>;
-  if (m.v !== VERSION || m.of !== databaseId || !isId(m.from) || !isTime(m.atMs)) return undefined;
-  const { boot, beat, asks, answers } = m;
-  if (boot !== undefined && !isId(boot)) return undefined;
-  if (beat !== undefined && !(isBeat(beat) && boot !== undefined)) return undefined;
-  for (const ids of [m.joined, m.left, m.forgotten]) if (ids !== undefined && !isListOf(ids, isId)) return undefined;
-  if (m.touched !== undefined && !isListOf(m.touched, isTouch)) return undefined;
-  if ((asks !== undefined && asks !== true) || (answers !== undefined && answers !== true)) return undefined;
-  return data as Message;
-}
-
-const isId = (value: unknown): value is string => typeof value === "string" && value !== "" && value.length <= LONGEST_ID;
-const isTime = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0;
-const isTtl = (value: unknown): boolean => typeof value === "number" && Number.isFinite(value) && value > 0;
-const isTouch = (value: unknown): boolean => Array.isArray(value) && value.length === 2 && isId(value[0]) && isTtl(value[1]);
-const isListOf = (value: unknown, isOne: (item: unknown) => boolean): boolean =>
-  Array.isArray(value) && value.length <= MOST_IDS && value.every(isOne);
-
-function isBeat(value: unknown): boolean {
-  if (typeof value !== "object" || value === null) return false;
-  const { seenAtMs, ttlMs } = value as Record<string, unknown>;
-  return isTime(seenAtMs) && isTtl(ttlMs);
 }

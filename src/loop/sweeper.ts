@@ -120,7 +120,12 @@ export function createSweeper(parts: SweeperParts): Sweeper {
     for (const bootId of bootIds) offline.push(...(await corridor.run(expireHost, { bootId, silence })));
     // One that holds a lock goes when that falls free.
     const ended = rows.filter(({ end, locked }) => end !== undefined && !(end === "silent" && locked === 1));
-    if (ended.length > 0) await corridor.run(dropHosts, { bootIds: ended.map(({ bootId }) => bootId) });
+    if (ended.length === 0) return;
+    const needed = await corridor.query(["agents"], (reader) =>
+      Promise.all(ended.map(({ bootId }) => reader.range("agents", { index: "byBoot", prefix: [bootId], limit: 1 }))),
+    );
+    const unneeded = ended.filter((_, at) => needed[at]?.length === 0).map(({ bootId }) => bootId);
+    if (unneeded.length > 0) await corridor.run(dropHosts, { bootIds: unneeded });
   }
 
   async function silentAgents(silence: Silence, offline: string[]): Promise<void> {

@@ -39,7 +39,7 @@ describe("timings", () => {
     ["heartbeatFlushMs + heartbeatMs + sweepMs < staleAfterMs", "heartbeatFlushMs", { sweepMs: 74_999 }, { sweepMs: 75_000 }],
     ["3 * leaseRenewMs <= leaseTtlMs", "leaseRenewMs", { leaseRenewMs: 10_000 }, { leaseRenewMs: 10_001 }],
     ["3 * leaseRenewMs <= leaseTtlMs", "leaseRenewMs", { leaseTtlMs: 30_000 }, { leaseTtlMs: 29_999 }],
-  ])("keep the rule %s, whose break names %s and the rule", (rule, field, holds, breaks) => {
+  ])("keep the rule %s, whose break names %s and the rule (V-40, V-41, V-42, V-45)", (rule, field, holds, breaks) => {
     expect(checkTimings(holds)).toMatchObject(holds);
     expect(() => checkTimings(breaks)).toThrow(
       expect.objectContaining({ code: "invalid", message: `timings.${field} breaks the rule ${rule}`, details: { rule } }),
