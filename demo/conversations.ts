@@ -2,6 +2,7 @@
 import { type AcceptOutcome, isHoldfastError, type Kernel, type SessionRuntime, type TurnHandler } from "holdfast";
 import { type Exchange, exchangesOf, titleOf } from "./conversation.js";
 import { tabOf } from "./identity.js";
+import { oneAtATime } from "./one-at-a-time.js";
 import { isStill } from "./stillness.js";
 
 export interface Conversation {
@@ -221,20 +222,4 @@ export async function followConversations(parts: ConversationsParts): Promise<Co
       await show(sessionId);
     },
   };
-}
-
-/** While it runs, being asked again any number of times means once more. */
-function oneAtATime(run: () => Promise<void>): () => void {
-  let running = false;
-  let again = false;
-  const start = () => {
-    again = running;
-    if (running) return;
-    running = true;
-    void run().finally(() => {
-      running = false;
-      if (again) start();
-    });
-  };
-  return start;
 }

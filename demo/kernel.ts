@@ -1,4 +1,5 @@
 import { createKernel, type Kernel } from "holdfast";
+import { forgetAgents } from "./alive.js";
 import { forgetConversations } from "./conversations.js";
 import { forgetTabs, type Tab } from "./identity.js";
 import { indexFile, taskName } from "./index-file.js";
@@ -6,8 +7,19 @@ import { pause } from "./pace.js";
 
 const name = "holdfast-playground";
 
-/** Much shorter than the defaults, so that a take-over after a hang can be watched. */
-export const timings = { leaseTtlMs: 6_000, leaseRenewMs: 2_000, sweepMs: 2_000, pollMs: 1_000 };
+/** Much shorter than the defaults, so that a take-over after a hang can be watched, and how its agents are given up. */
+export const timings = {
+  leaseTtlMs: 6_000,
+  leaseRenewMs: 2_000,
+  heartbeatMs: 1_000,
+  livenessTtlMs: 4_000,
+  heartbeatFlushMs: 4_000,
+  staleAfterMs: 10_000,
+  sweepMs: 2_000,
+  pollMs: 1_000,
+};
+
+export const retention = { offlineAgentsMs: 120_000 };
 
 /** Files that one tab works on at once: few enough that another tab gets some, and has room to take over more. */
 const filesAtOnce = 4;
@@ -19,6 +31,7 @@ export function openKernel(tab: Tab): Promise<Kernel> {
     handlers: { [taskName]: indexFile(tab.name, pause) },
     concurrency: filesAtOnce,
     timings,
+    retention,
   });
 }
 
@@ -30,6 +43,7 @@ export async function startOver(kernel: Kernel | undefined): Promise<void> {
   await Promise.all(mine.map(remove));
   forgetTabs();
   forgetConversations();
+  forgetAgents();
 }
 
 function remove(database: string): Promise<void> {

@@ -1,5 +1,6 @@
 import { isHoldfastError, type Kernel, type ProcessEvent } from "holdfast";
 import { agent } from "./agent.js";
+import { followAlive } from "./alive.js";
 import { type Conversations, followConversations } from "./conversations.js";
 import { type FileEntry, type Files, followFiles } from "./files.js";
 import { becomeTab, hueOf, type Tab } from "./identity.js";
@@ -10,6 +11,7 @@ import { pause } from "./pace.js";
 import { type Present, rollCall } from "./roll-call.js";
 import { questions, samples } from "./samples.js";
 import { settings } from "./settings.js";
+import { alivePanel } from "./ui/alive.js";
 import { askBox } from "./ui/ask-box.js";
 import { hideBanner, showBanner, showGate } from "./ui/banner.js";
 import { chat } from "./ui/chat.js";
@@ -106,12 +108,23 @@ async function run(tab: Tab, kernel: Kernel): Promise<void> {
   });
   const talk = chat(conversations);
   const answers = settingsDialog(endpoint);
-  watchStorage(kernel, () => {
+  const alive = followAlive({ kernel, tab, changed: () => soon(panel.draw), failed: explain, signal: stopped.signal });
+  const retire = () => {
     stopped.abort();
     intake.close();
     talk.close();
+    panel.close();
     set(part("start-over"), "disabled", true);
+  };
+  const panel = alivePanel(alive, async () => {
+    retire();
+    await kernel.close();
+    showBanner(
+      "This tab's kernel is closed.",
+      "It said goodbye: its agents are offline, its leases are free for the other tabs.",
+    );
   });
+  watchStorage(kernel, retire);
   troubleButtons((text) => tell(Date.now(), tab.name, text));
   kernel.on("leaseLost", ({ processId }) => {
     const entry = following.entries.get(processId);
@@ -135,7 +148,9 @@ async function run(tab: Tab, kernel: Kernel): Promise<void> {
     soon(draw);
   });
   setInterval(() => {
-    if (document.visibilityState === "visible") cards.tick(Date.now());
+    if (document.visibilityState !== "visible") return;
+    cards.tick(Date.now());
+    panel.tick(Date.now());
   }, 100);
 
   // What was granted may change: a worker that dies too often gives way to the page.

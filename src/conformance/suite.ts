@@ -7,6 +7,8 @@ import { type OpenFixture, type Runner, task, uniqueName } from "./fixture.js";
 import { handleCases } from "./handles.cases.js";
 import { inputCases } from "./input.cases.js";
 import { leaseCases } from "./leases.cases.js";
+import { lifecycleCases } from "./lifecycle.cases.js";
+import { livenessCases } from "./liveness.cases.js";
 import { opsCases } from "./ops.cases.js";
 import { processCases } from "./processes.cases.js";
 import { queryCases } from "./queries.cases.js";
@@ -37,6 +39,8 @@ const SUITES = {
   selectors: selectorCases,
   schemas: schemaCases,
   leases: leaseCases,
+  lifecycle: lifecycleCases,
+  liveness: livenessCases,
   durability: durabilityCases,
   input: inputCases,
   runtime: runtimeCases,

@@ -54,12 +54,14 @@ export interface GossipParts {
 /** Beyond so many, what others say is not taken. */
 const MOST_RECORDS = 100_000;
 const ANSWER_MS = 250;
-/** However many ask, one answer in this time serves them all. */
+/** However many ask, one answer in this time serves them all; one of many messages in as many times that. */
 const ANSWER_GAP_MS = 100;
 
 export function createGossip(parts: GossipParts): Gossip {
   const { clock, ttlMs, databaseId, tableId } = parts;
   const sightings = createSightings(MOST_RECORDS);
+  /** This page's, whatever the others say. */
+  const members = new Set<string>();
   let channel: ReturnType<ChannelFactory> | undefined;
   let known = false;
   /** Hosts that have not answered yet. */
@@ -108,9 +110,9 @@ export function createGossip(parts: GossipParts): Gossip {
     if (!channel) return;
     channel.onmessage = ({ data }) => {
       try {
-        hear(data);
+        // Where the channel is the app's own, a message may be anything, and at the next look something else.
+        hear(structuredClone(data));
       } catch {
-        // Where the channel is the app's own, a message may be anything.
         dropped++;
       }
     };
@@ -156,15 +158,16 @@ export function createGossip(parts: GossipParts): Gossip {
       askedAgain = true;
       return;
     }
+    const now = instant();
+    const parcels = chunks(sightings.touched(now));
     cancelGap = clock.setTimer(() => {
       cancelGap = undefined;
       if (!askedAgain) return;
       askedAgain = false;
       answer();
-    }, ANSWER_GAP_MS);
-    const now = instant();
+    }, ANSWER_GAP_MS * Math.max(1, parcels.length));
     tellMembers();
-    for (const touched of chunks(sightings.touched(now))) hint({ touched });
+    for (const touched of parcels) hint({ touched });
     const seenAtMs = sightings.lastBeat(boot, now);
     hint({ boot, answers: true, ...(seenAtMs !== undefined && { beat: { seenAtMs, ttlMs } }) });
   }
@@ -181,6 +184,7 @@ export function createGossip(parts: GossipParts): Gossip {
     const until = (saidAtMs: number, forMs: number) => later(now, Math.min(forMs, ttlMs) - Math.max(0, now.wallMs - saidAtMs));
     const own = parts.bootId();
     const { boot, beat, forgotten = [] } = message;
+    tidy(now);
     let fits = true;
     for (const [id, forMs] of message.touched ?? []) fits = sightings.touch(id, until(message.atMs, forMs), false) && fits;
     // Who belongs to this page, nobody knows better.
@@ -200,7 +204,6 @@ export function createGossip(parts: GossipParts): Gossip {
       completeAtMs = now.monotonicMs + ttlMs;
     }
     if (message.asks || mine.length > 0) answer();
-    tidy(now);
   }
 
   /** Each time that it has doubled, so that records of the dead take no more room than those of the living. */
@@ -232,7 +235,7 @@ export function createGossip(parts: GossipParts): Gossip {
   /** Now and then all of them again: what was lost, or said by somebody who was not asked, does not stay so. */
   function repeatLater(): void {
     const boot = parts.bootId();
-    if (cancelRepeat || !channel || boot === undefined || sightings.members(boot).length === 0) return;
+    if (cancelRepeat || !channel || boot === undefined || members.size === 0) return;
     cancelRepeat = clock.setTimer(() => {
       cancelRepeat = undefined;
       tellMembers();
@@ -242,7 +245,9 @@ export function createGossip(parts: GossipParts): Gossip {
 
   function tellMembers(): void {
     const boot = parts.bootId();
-    if (boot !== undefined) for (const joined of chunks(sightings.members(boot).filter(isId))) hint({ boot, joined });
+    if (boot === undefined) return;
+    for (const id of members) sightings.join(boot, id, true);
+    for (const joined of chunks([...members].filter(isId))) hint({ boot, joined });
   }
 
   function disconnect(): void {
@@ -286,8 +291,8 @@ export function createGossip(parts: GossipParts): Gossip {
         flushLater();
       },
       async isAliveBatch(runtimeIds) {
-        if (!isComplete()) return { ok: false };
         try {
+          if (!isComplete() || !Array.isArray(runtimeIds)) return { ok: false };
           const now = instant();
           return { ok: true, alive: new Map(Array.from(runtimeIds, (id) => [id, sightings.isAlive(id, now)])) };
         } catch {
@@ -309,12 +314,16 @@ export function createGossip(parts: GossipParts): Gossip {
     join(bootId, agentIds) {
       const now = instant();
       sightings.beat(bootId, now.wallMs, later(now, ttlMs), true);
-      for (const id of agentIds) sightings.join(bootId, id, true);
+      for (const id of agentIds) {
+        members.add(id);
+        sightings.join(bootId, id, true);
+      }
       joining.push(...agentIds.filter(isId));
       flushLater();
       repeatLater();
     },
     leave(bootId, agentId) {
+      members.delete(agentId);
       sightings.leave(bootId, agentId);
       hint({ boot: bootId, left: [agentId] });
     },

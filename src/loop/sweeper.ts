@@ -54,6 +54,8 @@ export function createSweeper(parts: SweeperParts): Sweeper {
   const { offlineAgentsMs, terminalProcessesMs } = parts.retention;
   /** So late cannot make a host silent that beats: its row was younger by as much. */
   const slackMs = staleAfterMs - timings.heartbeatFlushMs - heartbeatMs;
+  /** Turns do not rest longer. */
+  const mostRestMs = Math.min(heartbeatMs, timings.leaseRenewMs, timings.sweepMs);
   let trustedAtMs = clock.monotonicMs() + 2 * heartbeatMs;
   let last = { wallMs: clock.now(), monotonicMs: clock.monotonicMs() };
   let isSweeping = false;
@@ -68,7 +70,9 @@ export function createSweeper(parts: SweeperParts): Sweeper {
     // One that follows at once on another was due when that one began.
     const lateMs = Math.max(0, now.monotonicMs - (Number.isFinite(dueMs) ? dueMs : last.monotonicMs));
     const jumpedMs = Math.max(0, now.wallMs - last.wallMs - (now.monotonicMs - last.monotonicMs));
-    if (lateMs + jumpedMs >= slackMs) trustedAtMs = now.monotonicMs + livenessTtlMs;
+    // One that is on time may follow on one that slept in its middle.
+    const isAway = now.monotonicMs - last.monotonicMs >= Math.max(slackMs, 2 * mostRestMs);
+    if (isAway || lateMs + jumpedMs >= slackMs) trustedAtMs = now.monotonicMs + livenessTtlMs;
     last = now;
   }
 

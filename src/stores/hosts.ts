@@ -128,9 +128,10 @@ export const expireHost: Command<
     if (!row || row.end !== undefined || nowMs < silence.asOfMs) return accept([]);
     if (isAhead(row.lastSeenAtMs, silence)) return accept([], [{ table: "hosts", put: { ...row, lastSeenAtMs: nowMs } }]);
     if (!isSilent(row.lastSeenAtMs, silence)) return accept([]);
-    // Somebody beat for these by hand.
-    const heard = agents.filter(({ lastSeenAtMs }) => !isSilent(lastSeenAtMs, silence));
-    const offline = agents.filter(({ lastSeenAtMs }) => isSilent(lastSeenAtMs, silence)).map(({ agentId }) => agentId);
+    // Somebody beat for these by hand, and not before the clock was set back.
+    const isHeard = ({ lastSeenAtMs }: AgentRow) => !isSilent(lastSeenAtMs, silence) && !isAhead(lastSeenAtMs, silence);
+    const heard = agents.filter(isHeard);
+    const offline = agents.filter((agent) => !isHeard(agent)).map(({ agentId }) => agentId);
     return accept(
       offline,
       [

@@ -4,6 +4,7 @@ import { manualClock } from "../../src/adapters/clock-manual.js";
 import { broadcastNotices } from "../../src/adapters/notices-broadcast.js";
 import { indexedDbStorage } from "../../src/adapters/storage-indexeddb.js";
 import { memoryStorage } from "../../src/adapters/storage-memory.js";
+import { channelHub } from "../../src/conformance/channel.fixture.js";
 import { HoldfastError } from "../../src/domain/errors.js";
 import {
   checkOpsOptions,
@@ -20,7 +21,6 @@ import { createWatch } from "../../src/kernel/watch.js";
 import type { KernelStorage, Row } from "../../src/ports/storage.js";
 import { opsStoreMethods } from "../../src/stores/ops.js";
 import { SCHEMA, TABLES } from "../../src/stores/schema.js";
-import { channelHub } from "../loop/channel-hub.js";
 import { probe } from "./probe-storage.js";
 import { gate, rounds } from "./rounds.js";
 

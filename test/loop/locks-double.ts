@@ -13,7 +13,7 @@ export interface LockClient extends Locks {
   die(): void;
 }
 
-/** Web Locks within one program: exclusive and shared, first come first served, requests that a signal takes back. */
+/** Web Locks within one program: exclusive and shared, first come first served or only if free, requests that a signal takes back. */
 export function lockService(): { client(id: string): LockClient } {
   const held: Ask[] = [];
   const pending: Ask[] = [];
@@ -38,9 +38,12 @@ export function lockService(): { client(id: string): LockClient } {
       ...rest: [LockOptions, LockGrantedCallback<T>] | [LockGrantedCallback<T>]
     ): Promise<Awaited<T>> {
       const [options, callback] = rest.length === 2 ? rest : [{} as LockOptions, rest[0]];
-      const { mode = "exclusive", signal } = options;
+      const { mode = "exclusive", signal, ifAvailable } = options;
       return new Promise((resolve, reject) => {
         if (signal?.aborted) return reject(signal.reason);
+        const isTaken = [...held, ...pending].some((other) => collides({ client: id, name, mode, grant() {} }, other));
+        const onRefused = async () => resolve(await callback(null));
+        if (ifAvailable && isTaken && !dead) return void onRefused().catch(reject);
         const ask: Ask = {
           client: id,
           name,

@@ -237,7 +237,7 @@ describe("an expired lease", () => {
 });
 
 describe("after a sleep of the whole machine", () => {
-  it.each([600_000, 31_000])("of %i ms the holder goes on, ends once, and nobody else runs it", async (ms) => {
+  it.each([600_000, 31_000])("of %i ms the holder goes on, ends once, and nobody else runs it (V-77)", async (ms) => {
     const { a, b, done, log, signals } = await twoHosts();
     await town.clock.advance(5_000);
     town.clock.sleep(ms);

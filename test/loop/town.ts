@@ -1,4 +1,5 @@
 import { memoryStorage } from "../../src/adapters/storage-memory.js";
+import { channelHub } from "../../src/conformance/channel.fixture.js";
 import { HoldfastError } from "../../src/domain/errors.js";
 import type { KernelEvents } from "../../src/kernel/emitter.js";
 import type { Kernel } from "../../src/kernel/kernel.js";
@@ -7,7 +8,6 @@ import { createKernel } from "../../src/platform.js";
 import type { KernelStorage, OpenStorage, Row } from "../../src/ports/storage.js";
 import { SCHEMA, type TableName } from "../../src/stores/schema.js";
 import { type Probe, probe } from "../kernel/probe-storage.js";
-import { channelHub } from "./channel-hub.js";
 import { lockService } from "./locks-double.js";
 import { type SleepyClock, sleepyClock } from "./sleepy-clock.js";
 

@@ -103,6 +103,7 @@ const statusOf = (page: Page) => page.locator(".exchange .status > span").last()
 const saidIn = (page: Page) => page.locator(".exchange .said").last().textContent();
 const partsIn = (page: Page) => page.locator(".exchange .said").last().locator("span").count();
 const answered = (page: Page, count = 1) => eventually(() => page.locator(".exchange[data-phase=answered]").count()).toBe(count);
+const agentsIn = (page: Page, state: "online" | "deregistered" | "expired") => page.locator(`#agents .cell[data-state=${state}]`);
 
 /** Whether a text stands anywhere in what the origin keeps, as text or as bytes. */
 function isKept(page: Page, needle: string): Promise<boolean> {
@@ -456,4 +457,63 @@ it("asks an endpoint with its key, tells its failures, and keeps the key out of 
     endpoint.closeAllConnections();
     endpoint.close();
   }
+});
+
+it("shows who is alive in every tab, a thousand agents at one click, and takes them offline with their tab", async () => {
+  const first = await openTab();
+  const second = await openTab();
+  const [firstName, secondName] = await Promise.all([first, second].map(nameOf));
+  const hostOf = (page: Page, name = "") => page.locator("#hosts tr", { has: page.getByText(name) });
+  const shown = (page: Page) => page.locator("#hosts tr").allTextContents();
+  for (const page of [first, second]) await eventually(async () => (await shown(page)).length).toBe(2);
+  for (const [page, other] of [
+    [first, secondName],
+    [second, firstName],
+  ] as const)
+    await eventually(() => hostOf(page, other).textContent()).toMatch(/^[A-Z][a-z]+alive, (just now|\d s ago)held00$/);
+  expect(await hostOf(first, firstName).textContent()).toContain(`${firstName} (this tab)alive`);
+
+  await first.getByRole("button", { name: "Add a thousand agents" }).click();
+  await eventually(() => agentsIn(second, "online").count()).toBe(1_000);
+  await second.getByRole("button", { name: "Add an agent" }).click();
+  for (const page of [first, second]) {
+    await eventually(() => page.locator("#agents .cell-detail").textContent()).toBe("1,001 agents online");
+    await eventually(() => hostOf(page, firstName).locator(".count").allTextContents()).toEqual(["1,000", "0"]);
+  }
+  const hue = await first.locator("html").getAttribute("data-hue");
+  expect(await second.locator(`#agents .cell[data-hue="${hue}"]`).count()).toBe(1_000);
+
+  await first.reload();
+  await first.locator(`#agents .cell[data-hue="${hue}"]`).first().hover();
+  const looked = () => first.locator("#agents .cell-detail").textContent();
+  await eventually(looked).toMatch(/^[a-z]+-\d{4}\/1: online, incarnation 2, seen /);
+  await eventually(() => hostOf(second, firstName).locator(".count").allTextContents()).toEqual(["1,000", "0"]);
+
+  await first.close();
+  await eventually(() => agentsIn(second, "deregistered").count()).toBe(1_000);
+  expect(await agentsIn(second, "online").count()).toBe(1);
+  await eventually(async () => (await shown(second)).length).toBe(1);
+  expect(complaints).toEqual([]);
+});
+
+it("ends a kernel in order, and a reload brings its agents back", async () => {
+  const first = await openTab();
+  const second = await openTab();
+  for (const count of [1, 2, 3]) {
+    await first.getByRole("button", { name: "Add an agent" }).click();
+    await eventually(() => agentsIn(second, "online").count()).toBe(count);
+  }
+  await first.getByRole("button", { name: "Close this tab's kernel" }).click();
+  await eventually(() => agentsIn(second, "deregistered").count()).toBe(3);
+  for (const name of ["Add an agent", "Let them go", "Send"])
+    expect(await first.getByRole("button", { name, exact: true }).isDisabled()).toBe(true);
+
+  await first.getByRole("button", { name: "Reload this tab" }).click();
+  await eventually(() => agentsIn(second, "online").count()).toBe(3);
+  await first.getByRole("button", { name: "Let them go" }).click();
+  await eventually(() => agentsIn(second, "deregistered").count()).toBe(3);
+  await first.reload();
+  await first.locator("#hosts tr[data-silent]").waitFor({ state: "detached" });
+  await eventually(() => first.locator("#agents .cell-detail").textContent()).toBe("0 agents online, 3 deregistered");
+  expect(complaints).toEqual([]);
 });

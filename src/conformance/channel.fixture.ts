@@ -1,4 +1,4 @@
-import type { ChannelFactory } from "../../src/ports/notices.js";
+import type { ChannelFactory } from "../ports/notices.js";
 
 /** BroadcastChannel within one program: copies, delivered in a later task, to all but the sender. */
 export function channelHub(): ChannelFactory {

@@ -1,0 +1,145 @@
+// Who is alive: the hosts and the agents that the kernel knows of, read again and again, and the agents of this tab.
+import { type AgentRecord, type AgentRegistration, type HostRecord, isHoldfastError, type Kernel } from "holdfast";
+import type { Tab } from "./identity.js";
+import { oneAtATime } from "./one-at-a-time.js";
+import { isStill, whenMoving } from "./stillness.js";
+
+export interface Alive {
+  readonly hosts: readonly HostRecord[];
+  /** Of all tabs, by id. */
+  readonly agents: readonly AgentRecord[];
+  /** How many are this tab's. */
+  readonly own: number;
+  add(count: number): Promise<void>;
+  /** Registers again what this tab had before it was reloaded. */
+  restore(): Promise<void>;
+  /** Disposes of all of this tab's agents. */
+  letGo(): Promise<void>;
+}
+
+export interface AliveParts {
+  readonly kernel: Kernel;
+  readonly tab: Tab;
+  changed(): void;
+  failed(error: unknown): void;
+  readonly signal: AbortSignal;
+}
+
+const keptKey = "holdfast-playground:agents";
+const hostsEveryMs = 2_000;
+/** Events tell of every agent; this is for those of which nobody told. */
+const agentsEveryMs = 10_000;
+/** A thousand events are one read. */
+const gatherMs = 200;
+const atOnce = 50;
+
+export function forgetAgents(): void {
+  sessionStorage.removeItem(keptKey);
+}
+
+export function followAlive({ kernel, tab, changed, failed, signal }: AliveParts): Alive {
+  const own = new Map<string, AgentRegistration>();
+  let hosts: HostRecord[] = [];
+  let agents: AgentRecord[] = [];
+
+  const reading = (read: () => Promise<void>) =>
+    oneAtATime(async () => {
+      if (signal.aborted || isStill()) return;
+      try {
+        await read();
+        changed();
+      } catch (error) {
+        const code = isHoldfastError(error) ? error.code : undefined;
+        if (!signal.aborted && code !== "closed" && code !== "aborted") failed(error);
+      }
+    });
+  const readHosts = reading(async () => {
+    hosts = await kernel.hosts();
+  });
+  const readAgents = reading(async () => {
+    agents = await kernel.lifecycle.list();
+  });
+  const readAll = () => {
+    readHosts();
+    readAgents();
+  };
+
+  let gathering: number | undefined;
+  const gather = () => {
+    gathering ??= window.setTimeout(() => {
+      gathering = undefined;
+      readAll();
+    }, gatherMs);
+  };
+  const whenSeen = (run: () => void) => () => {
+    if (document.visibilityState === "visible") run();
+  };
+  const shown = whenSeen(readAll);
+  document.addEventListener("visibilitychange", shown);
+  const timers = [setInterval(whenSeen(readHosts), hostsEveryMs), setInterval(shown, agentsEveryMs)];
+  const offs = [kernel.on("agentOnline", gather), kernel.on("agentOffline", gather)];
+  signal.addEventListener("abort", () => {
+    for (const off of offs) off();
+    timers.forEach(clearInterval);
+    clearTimeout(gathering);
+    document.removeEventListener("visibilitychange", shown);
+  });
+
+  const mine = () => [...own].filter(([, registration]) => !registration.signal.aborted);
+  const keep = (ids: readonly string[] = []) => {
+    const all = new Set([...mine().map(([id]) => id), ...ids]);
+    sessionStorage.setItem(keptKey, JSON.stringify([...all]));
+  };
+
+  async function inTurn<T>(all: readonly T[], run: (one: T) => Promise<void>): Promise<void> {
+    try {
+      for (let at = 0; at < all.length; at += atOnce) {
+        await whenMoving();
+        await Promise.all(all.slice(at, at + atOnce).map(run));
+      }
+    } finally {
+      // What ended with the kernel comes back with it.
+      if (!signal.aborted) keep();
+      gather();
+    }
+  }
+
+  /** Kept first: a reload in the middle registers all of them. */
+  function register(ids: readonly string[]): Promise<void> {
+    keep(ids);
+    return inTurn(ids, async (id) => void own.set(id, await kernel.agent(id)));
+  }
+
+  readAll();
+  return {
+    get hosts() {
+      return hosts;
+    },
+    get agents() {
+      return agents;
+    },
+    get own() {
+      return mine().length;
+    },
+    add(count) {
+      const ids: string[] = [];
+      const taken = new Set(mine().map(([id]) => id));
+      for (let n = 1; ids.length < count; n++) {
+        const id = `${tab.hostId}/${n}`;
+        if (!taken.has(id)) ids.push(id);
+      }
+      return register(ids);
+    },
+    restore() {
+      const kept: string[] = JSON.parse(sessionStorage.getItem(keptKey) ?? "[]");
+      // A copied tab has the list of the one that it was copied from.
+      return register(kept.filter((id) => id.startsWith(`${tab.hostId}/`)));
+    },
+    letGo() {
+      return inTurn([...own], async ([id, registration]) => {
+        await registration[Symbol.asyncDispose]();
+        own.delete(id);
+      });
+    },
+  };
+}
