@@ -60,7 +60,8 @@ export const ERROR_CODES = {
     retriable: true,
   },
   unavailable: {
-    meaning: "The storage cannot be opened, was deleted, or its connection is lost; for liveness, there is no channel to the other tabs.",
+    meaning:
+      "The storage cannot be opened, was deleted, or its connection is lost; for liveness, there is no channel to the other tabs.",
     todo: 'Try again or open a new kernel. With details.outcome "unknown" read first: the call may have been stored.',
     retriable: true,
   },
