@@ -126,6 +126,7 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
       )
       .finally(() => {
         turning = undefined;
+        sweeper.end();
         if (again) {
           again = false;
           turnNow();

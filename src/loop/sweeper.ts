@@ -21,6 +21,8 @@ import { readable } from "../stores/schema.js";
 export interface Sweeper {
   /** A turn of the loop begins that was due then, in monotonic time. */
   begin(dueMs: number): void;
+  /** It is over: one that took long may have slept in its middle. */
+  end(): void;
   /** Beside the turns, which must not wait for it; never twice at once. */
   sweep(): void;
   /** Begins no further stage, and lets its lock go: a frozen page would keep it. */
@@ -54,8 +56,6 @@ export function createSweeper(parts: SweeperParts): Sweeper {
   const { offlineAgentsMs, terminalProcessesMs } = parts.retention;
   /** So late cannot make a host silent that beats: its row was younger by as much. */
   const slackMs = staleAfterMs - timings.heartbeatFlushMs - heartbeatMs;
-  /** Turns do not rest longer. */
-  const mostRestMs = Math.min(heartbeatMs, timings.leaseRenewMs, timings.sweepMs);
   let trustedAtMs = clock.monotonicMs() + 2 * heartbeatMs;
   let last = { wallMs: clock.now(), monotonicMs: clock.monotonicMs() };
   let isSweeping = false;
@@ -67,13 +67,13 @@ export function createSweeper(parts: SweeperParts): Sweeper {
 
   function begin(dueMs: number): void {
     const now = { wallMs: clock.now(), monotonicMs: clock.monotonicMs() };
-    // One that follows at once on another was due when that one began.
-    const lateMs = Math.max(0, now.monotonicMs - (Number.isFinite(dueMs) ? dueMs : last.monotonicMs));
     const jumpedMs = Math.max(0, now.wallMs - last.wallMs - (now.monotonicMs - last.monotonicMs));
-    // One that is on time may follow on one that slept in its middle.
-    const isAway = now.monotonicMs - last.monotonicMs >= Math.max(slackMs, 2 * mostRestMs);
-    if (isAway || lateMs + jumpedMs >= slackMs) trustedAtMs = now.monotonicMs + livenessTtlMs;
+    missed(Math.max(0, now.monotonicMs - dueMs) + jumpedMs);
     last = now;
+  }
+
+  function missed(ms: number): void {
+    if (ms >= slackMs) trustedAtMs = clock.monotonicMs() + livenessTtlMs;
   }
 
   async function sweep(): Promise<void> {
@@ -148,6 +148,7 @@ export function createSweeper(parts: SweeperParts): Sweeper {
 
   return {
     begin,
+    end: () => missed(clock.monotonicMs() - last.monotonicMs),
     sweep() {
       if (killed || isSweeping) return;
       isSweeping = true;

@@ -104,7 +104,7 @@ describe("tables that hear each other", () => {
     expect(await alive(b, ...members)).toEqual([]);
   });
 
-  it("forget at once, everywhere (V-4, V-84)", async () => {
+  it("forget at once, everywhere (V-4)", async () => {
     const [a, b] = [await settled("a"), await settled("b")];
     await a.store.touch("x", TTL);
     await rounds();

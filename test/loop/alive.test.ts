@@ -412,6 +412,32 @@ describe("a host that was given up", () => {
   });
 });
 
+describe("an agent that is deregistered", () => {
+  it("is forgotten everywhere, and asks no clock (V-75, V-84)", async () => {
+    const a = await tapped("a");
+    const b = await tapped("b");
+    await a.kernel.agent("of a");
+    await a.kernel.lifecycle.register("lone");
+    await rounds();
+    const seen = (host: TownHost) => host.kernel.liveness.isAliveBatch(["of a", "lone"]);
+    const all = (alive: boolean) => ({
+      ok: true,
+      alive: new Map([
+        ["of a", alive],
+        ["lone", alive],
+      ]),
+    });
+    expect([await seen(a), await seen(b)]).toEqual([all(true), all(true)]);
+    const log = told(b);
+    const before = town.clock.now();
+    for (const id of ["of a", "lone"]) await b.kernel.lifecycle.deregister(id);
+    await rounds();
+    expect(town.clock.now()).toBe(before);
+    expect(log).toEqual(["of a offline", "lone offline"]);
+    expect([await seen(a), await seen(b)]).toEqual([all(false), all(false)]);
+  });
+});
+
 describe("an agent that somebody else", () => {
   const takings: [string, (b: TownHost) => Promise<unknown>, string][] = [
     ["registers as its own", (b) => b.kernel.agent("x"), "conflict"],
