@@ -278,6 +278,18 @@ export async function goBack(tab: Tab): Promise<void> {
   });
 }
 
+/** Freezes a hidden tab, and proves that neither its page nor a worker of it runs any more. */
+export async function freeze(tab: Tab): Promise<void> {
+  const ticks = (from: "page" | "worker") => facts("tick").filter((tick) => tick.tab === tab.name && tick.from === from).length;
+  await eventually(() => Math.min(ticks("page"), ticks("worker"))).toBeGreaterThan(0);
+  await tab.setLifecycle("frozen");
+  // What was on its way may still arrive.
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  const before = [ticks("page"), ticks("worker")];
+  await new Promise((resolve) => setTimeout(resolve, 1_000));
+  expect([ticks("page"), ticks("worker")], "the tab did not freeze").toEqual(before);
+}
+
 /** A name that no other test uses. */
 export function newName(): string {
   return `tabs-${++databases}`;

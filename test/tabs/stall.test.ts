@@ -5,13 +5,13 @@ import {
   eventually,
   expectSound,
   facts,
+  freeze,
   goBack,
   newName,
   openTabs,
   SLOW,
   stepIn,
   stepsBegun,
-  type Tab,
   useTabs,
 } from "./harness.js";
 
@@ -159,15 +159,3 @@ it("hands over at once when its page is put aside, and works again when the page
   await a.ended("q");
   await expectSound(name, "q", { state: "completed", steps: 2 });
 });
-
-/** Freezes a hidden tab, and proves that neither its page nor a worker of it runs any more. */
-async function freeze(tab: Tab): Promise<void> {
-  const ticks = (from: "page" | "worker") => facts("tick").filter((tick) => tick.tab === tab.name && tick.from === from).length;
-  await eventually(() => Math.min(ticks("page"), ticks("worker"))).toBeGreaterThan(0);
-  await tab.setLifecycle("frozen");
-  // What was on its way may still arrive.
-  await new Promise((resolve) => setTimeout(resolve, 500));
-  const before = [ticks("page"), ticks("worker")];
-  await new Promise((resolve) => setTimeout(resolve, 1_000));
-  expect([ticks("page"), ticks("worker")], "the tab did not freeze").toEqual(before);
-}
