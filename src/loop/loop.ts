@@ -54,8 +54,8 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
   const hints = new Set<string>();
   /** What this turn looks at: heard of before it asked the page, so that what the page told holds for it. */
   const due = new Set<string>();
-  /** Hosts that were heard to go in order. A page that goes into the back/forward cache can say so, and its farewell row comes too late. */
-  const goodbyes = new Set<string>();
+  /** Hosts that were heard to go in order, and when. A page that goes into the back/forward cache can say so, and its farewell row comes too late. */
+  const goodbyes = new Map<string, number>();
   /** Hosts whose lock fell free, and when. */
   const deaths = new Map<string, number>();
   /** Hosts that were heard to come: their locks are watched from then on, not from the next sweep. */
@@ -96,7 +96,7 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     for (const { about, id } of changes) {
       if (about === "host") {
         everything = true;
-        goodbyes.add(id);
+        goodbyes.set(id, clock.monotonicMs());
       } else if (about === "boot") newHosts.add(id);
       else if (about === "registered" || about === "lease") hints.add(id);
       else continue;
@@ -153,7 +153,7 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     hints.clear();
     const pulse = await askPage();
     if (stopping.signal.aborted) return;
-    for (const bootId of pulse?.goodbyes ?? []) goodbyes.add(bootId);
+    for (const bootId of pulse?.goodbyes ?? []) if (!goodbyes.has(bootId)) goodbyes.set(bootId, clock.monotonicMs());
     await Promise.all([startedMs >= beatAtMs && beatFor(pulse), startedMs >= renewAtMs && renew(pulse)]);
     if (!pulse || stopping.signal.aborted) return;
     await watchNewHosts(pulse);
@@ -227,9 +227,11 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     for (const bootId of hosts.dead) {
       const sinceMs = deaths.get(bootId) ?? clock.monotonicMs();
       deaths.set(bootId, sinceMs);
-      if (!goodbyes.has(bootId) && clock.monotonicMs() < sinceMs + parts.goodbyeMs) continue;
+      // Who said goodbye long ago and lived on did not mean it, or did not say it.
+      const inOrder = sinceMs - (goodbyes.get(bootId) ?? Number.NEGATIVE_INFINITY) < timings.leaseRenewMs;
+      if (!inOrder && clock.monotonicMs() < sinceMs + parts.goodbyeMs) continue;
       deaths.delete(bootId);
-      const inOrder = goodbyes.delete(bootId);
+      goodbyes.delete(bootId);
       await freeBoot(bootId, inOrder);
       hosts.forget(bootId);
     }
@@ -266,7 +268,7 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
       ),
     );
     const named = new Set([...held, ...attachments, ...known].map((row) => row.bootId));
-    for (const gone of goodbyes) if (!named.has(gone)) goodbyes.delete(gone);
+    for (const gone of goodbyes.keys()) if (!named.has(gone)) goodbyes.delete(gone);
     for (const gone of farewells) if (gone !== bootId) await freeBoot(gone);
     sweeper.sweep();
 

@@ -486,3 +486,20 @@ describe("an agent that somebody else", () => {
     expect(await recordOf(a, "x")).toMatchObject({ hostId: "b", incarnation: 2, status: "online" });
   });
 });
+
+describe("a goodbye that nobody said", () => {
+  it("takes nothing from a host that lives, and does not make its later crash an end in order", async () => {
+    const a = await tapped("a");
+    const b = await tapped("b");
+    await a.kernel.agent("x");
+    await rounds();
+    const bootId = (await rowOf("a"))?.bootId as string;
+    // The town's database is called so.
+    broadcastNotices("holdfast:town", hub).publish([{ about: "host", id: bootId }]);
+    await town.clock.advance(DEFAULT_TIMINGS.leaseRenewMs);
+    expect(await recordOf(b, "x")).toMatchObject({ registration: "registered", incarnation: 1 });
+    a.die();
+    await town.clock.advance(1_000);
+    expect(await recordOf(b, "x")).toMatchObject({ registration: "expired", incarnation: 1 });
+  });
+});
