@@ -494,8 +494,8 @@ describe("a goodbye that nobody said", () => {
     await a.kernel.agent("x");
     await rounds();
     const bootId = (await rowOf("a"))?.bootId as string;
-    // The town's database is called so.
-    broadcastNotices("holdfast:town", hub).publish([{ about: "host", id: bootId }]);
+    const seen = a.air.said.find(({ name }) => isGossip(name))?.name as string;
+    broadcastNotices(seen.slice(0, -":seen".length), hub).publish([{ about: "host", id: bootId }]);
     await town.clock.advance(DEFAULT_TIMINGS.leaseRenewMs);
     expect(await recordOf(b, "x")).toMatchObject({ registration: "registered", incarnation: 1 });
     a.die();
