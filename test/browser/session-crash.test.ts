@@ -173,7 +173,8 @@ async function crashed(): Promise<Rows> {
   const rows = await bare.read();
   await closeAll();
   const gone = ({ locked: _, ...row }: Record<string, unknown>) => ({ ...row, expiresAtMs: 1 });
-  const dead = { ...rows, leases: (rows.leases ?? []).map(gone), attachments: (rows.attachments ?? []).map(gone) };
+  // Without its host's row, too: by that the loop would find it dead, at a moment of its own.
+  const dead = { ...rows, hosts: [], leases: (rows.leases ?? []).map(gone), attachments: (rows.attachments ?? []).map(gone) };
   await bare.restore(dead);
   told = [];
   faults = [];
