@@ -98,16 +98,21 @@ function readChanges(message: unknown): Change[] | undefined {
   if (typeof message !== "object" || message === null) return undefined;
   const { v, changes } = message as { v?: unknown; changes?: unknown };
   if (v !== VERSION || !Array.isArray(changes) || changes.length > MOST_CHANGES) return undefined;
-  const isChange = (change: unknown): change is Change => {
-    if (typeof change !== "object" || change === null) return false;
-    const { about, id, sequence, member } = change as Record<string, unknown>;
-    return (
-      ABOUT.has(about) &&
-      typeof id === "string" &&
-      (sequence === undefined || Number.isSafeInteger(sequence)) &&
-      (member === undefined || typeof member === "string")
-    );
+  // Copies, and by number: what was looked at is what is told, and a hole is none of them.
+  const read = Array.from({ length: changes.length }, (_, at) => changeOf(changes[at]));
+  return read.every((change) => change !== undefined) ? read : undefined;
+}
+
+function changeOf(value: unknown): Change | undefined {
+  if (typeof value !== "object" || value === null) return undefined;
+  const { about, id, sequence, member } = value as Record<string, unknown>;
+  if (!ABOUT.has(about) || typeof id !== "string") return undefined;
+  if (sequence !== undefined && !Number.isSafeInteger(sequence)) return undefined;
+  if (member !== undefined && typeof member !== "string") return undefined;
+  return {
+    about: about as Change["about"],
+    id,
+    ...(sequence !== undefined && { sequence: sequence as number }),
+    ...(member !== undefined && { member }),
   };
-  // A copy has no holes, which `every` would pass over.
-  return Array.from(changes).every(isChange) ? changes : undefined;
 }

@@ -1,4 +1,4 @@
-import { type HoldfastError, invalid, isHoldfastError } from "./errors.js";
+import { type HoldfastError, invalid, isMadeHere } from "./errors.js";
 import { isWellFormed, type JsonValue, jsonBytes } from "./json.js";
 
 export interface JsonLimits {
@@ -75,7 +75,7 @@ export function guarded<T>(field: string, read: () => T): T {
   try {
     return read();
   } catch (thrown) {
-    if (isHoldfastError(thrown)) throw thrown;
+    if (isMadeHere(thrown)) throw thrown;
     throw invalid(`${field} could not be read`);
   }
 }

@@ -59,10 +59,21 @@ export function checkSignal(field: string, value: unknown): AbortSignal | undefi
       typeof signal === "object" &&
       signal !== null &&
       typeof signal.aborted === "boolean" &&
-      typeof signal.addEventListener === "function",
+      typeof signal.addEventListener === "function" &&
+      isSignal(signal),
   );
   if (!works) throw invalid(`${field} must be an AbortSignal`);
   return signal;
+}
+
+/** What only looks like one may do anything when it is listened to, and the platform does not join it with others. */
+function isSignal(value: object): boolean {
+  try {
+    Object.getOwnPropertyDescriptor(AbortSignal.prototype, "aborted")?.get?.call(value);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** The named members of an argument object, each read once. */
@@ -77,7 +88,13 @@ export function checkObject(field: string, value: unknown): asserts value is Rec
 }
 
 export function checkList(field: string, value: unknown, most: number): unknown[] {
-  const list = guarded(field, () => (Array.isArray(value) && value.length <= most ? Array.from(value as unknown[]) : undefined));
+  const list = guarded(field, () => (Array.isArray(value) ? itemsOf(value, most) : undefined));
   if (!list) throw invalid(`${field} must be an array of at most ${most} items`);
   return list;
+}
+
+/** By number, and as many as it says at the first look: an iterator of its own might never end. */
+function itemsOf(list: readonly unknown[], most: number): unknown[] | undefined {
+  const { length } = list;
+  return length <= most ? Array.from({ length }, (_, at) => list[at]) : undefined;
 }

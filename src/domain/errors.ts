@@ -82,6 +82,7 @@ export const ERROR_CODES = {
 export type ErrorCode = keyof typeof ERROR_CODES;
 
 const BRAND = Symbol.for("holdfast.error");
+const MADE_HERE = new WeakSet<object>();
 
 /** The one error type. `code` is stable; `message` is for people and names the field and the rule. */
 export class HoldfastError extends Error {
@@ -94,6 +95,7 @@ export class HoldfastError extends Error {
     this.code = code;
     if (more.details !== undefined) this.details = more.details;
     Object.defineProperty(this, BRAND, { value: true });
+    MADE_HERE.add(this);
   }
 }
 
@@ -105,6 +107,11 @@ export function isHoldfastError(value: unknown): value is HoldfastError {
     // A Proxy may throw at any look.
     return false;
   }
+}
+
+/** An error of this very copy of the package: the brand alone can be put on anything. */
+export function isMadeHere(value: unknown): boolean {
+  return MADE_HERE.has(value as object);
 }
 
 export function invalid(message: string, details?: JsonValue): HoldfastError {

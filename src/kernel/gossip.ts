@@ -1,3 +1,4 @@
+import { checkList } from "../domain/check.js";
 import { HoldfastError, invalid } from "../domain/errors.js";
 import type { Clock } from "../ports/clock.js";
 import type { Locks } from "../ports/locks.js";
@@ -53,6 +54,7 @@ export interface GossipParts {
 
 /** Beyond so many, what others say is not taken. */
 const MOST_RECORDS = 100_000;
+const MOST_ASKED = 1_048_576;
 const ANSWER_MS = 250;
 /** However many ask, one answer in this time serves them all; one of many messages in as many times that. */
 const ANSWER_GAP_MS = 100;
@@ -292,9 +294,10 @@ export function createGossip(parts: GossipParts): Gossip {
       },
       async isAliveBatch(runtimeIds) {
         try {
-          if (!isComplete() || !Array.isArray(runtimeIds)) return { ok: false };
+          if (!isComplete()) return { ok: false };
+          const ids = checkList("runtimeIds", runtimeIds, MOST_ASKED) as string[];
           const now = instant();
-          return { ok: true, alive: new Map(Array.from(runtimeIds, (id) => [id, sightings.isAlive(id, now)])) };
+          return { ok: true, alive: new Map(ids.map((id) => [id, sightings.isAlive(id, now)])) };
         } catch {
           return { ok: false };
         }

@@ -1,4 +1,4 @@
-import { admitJson } from "../domain/admit.js";
+import { admitJson, guarded } from "../domain/admit.js";
 import { checkList, checkSignal, checkText, checkWhole, membersOf } from "../domain/check.js";
 import { HoldfastError, invalid, isHoldfastError } from "../domain/errors.js";
 import type { JsonValue } from "../domain/json.js";
@@ -258,7 +258,7 @@ export function createOpsRegistry(parts: OpsRegistryParts): OpsRegistry & { clos
     try {
       return structuredClone(await watch.until(concerns, read, within(signal)));
     } catch (error) {
-      const reason = signal?.aborted ? undefined : reasonOfDrop(error);
+      const reason = isAborted(signal) ? undefined : reasonOfDrop(error);
       if (reason === undefined) throw error;
       return awaited.map(({ outcome }) => structuredClone(outcome) ?? { outcomeType: "terminated", reason });
     } finally {
@@ -272,8 +272,10 @@ export function createOpsRegistry(parts: OpsRegistryParts): OpsRegistry & { clos
     return isHoldfastError(error) && error.code === "closed" ? error.message : undefined;
   }
 
+  const isAborted = (signal: AbortSignal | undefined) => signal !== undefined && guarded("options.signal", () => signal.aborted);
+
   function within(signal: AbortSignal | undefined): AbortSignal {
-    return signal ? AbortSignal.any([signal, closing.signal]) : closing.signal;
+    return signal ? guarded("options.signal", () => AbortSignal.any([signal, closing.signal])) : closing.signal;
   }
 
   return {
@@ -415,7 +417,7 @@ export function createOpsRegistry(parts: OpsRegistryParts): OpsRegistry & { clos
       try {
         return await watch.until(concerns, read, within(signal));
       } catch (error) {
-        if (!signal?.aborted) refuseClosed();
+        if (!isAborted(signal)) refuseClosed();
         throw error;
       }
     },

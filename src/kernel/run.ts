@@ -153,7 +153,12 @@ export function createCorridor(parts: CorridorParts): Corridor & { close(): Prom
     },
     async query(scope, read) {
       if (closed) throw new HoldfastError("closed", "the kernel is closed");
-      return await storage.transact(scope, "read", (tx) => read(tx, () => clock.now()));
+      try {
+        return await storage.transact(scope, "read", (tx) => read(tx, () => clock.now()));
+      } catch (thrown) {
+        // A row that is broken further in than anybody looked.
+        throw asHoldfastError(thrown, "read-failed", "what is stored could not be read");
+      }
     },
     async close() {
       closed = true;

@@ -72,7 +72,8 @@ function frozen(messages: readonly Message[]): readonly Message[] {
 }
 
 export function deepFreeze<T>(value: T): T {
-  if (typeof value !== "object" || value === null || Object.isFrozen(value)) return value;
+  // Bytes are no JSON and cannot be frozen: only a broken row has them.
+  if (typeof value !== "object" || value === null || Object.isFrozen(value) || ArrayBuffer.isView(value)) return value;
   Object.freeze(value);
   for (const member of Object.values(value)) deepFreeze(member);
   return value;

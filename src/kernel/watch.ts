@@ -1,3 +1,4 @@
+import { guarded } from "../domain/admit.js";
 import { HoldfastError } from "../domain/errors.js";
 import type { Clock } from "../ports/clock.js";
 import type { Change, Notices } from "../ports/notices.js";
@@ -16,6 +17,9 @@ export interface Watch {
   close(): void;
 }
 
+/** In Node a Proxy passes for a signal: what it throws is the caller's own mistake. */
+const ofSignal = <T>(look: () => T): T => guarded("options.signal", look);
+
 export function createWatch(notices: Notices, clock: Clock, pollMs: number): Watch {
   /** Wakes every wait; a set of its own, because platforms warn of many listeners on one signal. */
   const waits = new Set<() => void>();
@@ -30,7 +34,7 @@ export function createWatch(notices: Notices, clock: Clock, pollMs: number): Wat
     hearers.add(hear);
     return () => {
       hearers.delete(hear);
-      if (hearers.size === 0) signal.removeEventListener("abort", tellHearers);
+      if (hearers.size === 0) ofSignal(() => signal.removeEventListener("abort", tellHearers));
     };
   }
 
@@ -49,13 +53,14 @@ export function createWatch(notices: Notices, clock: Clock, pollMs: number): Wat
       heard = true;
       wake?.();
     };
-    const ended = () => closed || signal?.aborted === true;
+    const ended = () => closed || (signal !== undefined && ofSignal(() => signal.aborted));
     const unsubscribe = notices.subscribe((changes) => {
       if (changes.some(concerns)) hear();
     });
-    const unhear = signal && hearAbort(signal, hear);
+    let unhear: (() => void) | undefined;
     waits.add(hear);
     try {
+      unhear = signal && ofSignal(() => hearAbort(signal, hear));
       for (;;) {
         if (ended()) throw endOf(signal);
         heard = false;
@@ -79,7 +84,10 @@ export function createWatch(notices: Notices, clock: Clock, pollMs: number): Wat
   }
 
   function endOf(signal: AbortSignal | undefined): HoldfastError {
-    if (signal?.aborted) return new HoldfastError("aborted", "the wait was aborted by its signal", { cause: signal.reason });
+    if (signal && ofSignal(() => signal.aborted)) {
+      const cause: unknown = ofSignal(() => signal.reason);
+      return new HoldfastError("aborted", "the wait was aborted by its signal", { cause });
+    }
     return new HoldfastError("closed", "the kernel is closed");
   }
 

@@ -1,5 +1,5 @@
 import type { TransferHandler } from "comlink";
-import { type ErrorCode, HoldfastError, isHoldfastError } from "../domain/errors.js";
+import { ERROR_CODES, type ErrorCode, HoldfastError, isHoldfastError } from "../domain/errors.js";
 import type { JsonValue } from "../domain/json.js";
 import type { Timings } from "../domain/time.js";
 import type { LoopPage } from "../kernel/page.js";
@@ -53,15 +53,18 @@ export function carryErrors(registry: Registry): void {
       return [{ holdfast: { code, message, ...(details !== undefined && { details }) } satisfies WireError }, []];
     },
     deserialize(wire) {
-      const { holdfast } = wire as { holdfast?: WireError };
-      if (!holdfast) return plain.deserialize(wire);
-      throw new HoldfastError(
-        holdfast.code,
-        holdfast.message,
-        holdfast.details === undefined ? {} : { details: holdfast.details },
-      );
+      if (typeof wire !== "object" || wire === null || !("holdfast" in wire)) return plain.deserialize(wire);
+      throw errorOf(wire.holdfast);
     },
   });
+}
+
+/** The other side is ours, unless the app gave another script. */
+function errorOf(wire: unknown): HoldfastError {
+  const { code, message, details } = (wire ?? {}) as Partial<Record<keyof WireError, unknown>>;
+  if (typeof code !== "string" || !Object.hasOwn(ERROR_CODES, code) || typeof message !== "string")
+    return new HoldfastError("internal", "the other side failed, and its error cannot be read");
+  return new HoldfastError(code as ErrorCode, message, details === undefined ? {} : { details: details as JsonValue });
 }
 
 /** A dead worker answers nothing, and Comlink waits for ever: every call across has an end. */

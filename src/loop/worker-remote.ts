@@ -79,12 +79,13 @@ export function startWorkerLoop(parts: WorkerLoopParts): Loop {
     function pingLater(): void {
       cancelPing = clock.setTimer(() => {
         bounded(clock, remote.ping(), config.timings.leaseRenewMs, "the loop's worker").then(
-          ({ failedTurns }) => {
+          (answer: Partial<{ failedTurns: number }> | null | undefined) => {
             if (!alive) return;
+            const failedTurns = answer?.failedTurns;
             if (failedTurns === 0) deaths = 0;
-            if (failedTurns >= MOST_FAILED_TURNS)
-              die(new HoldfastError("unavailable", "the loop's worker gets no turn done"), true);
-            else pingLater();
+            // A script that is no loop of ours answers anything.
+            if (typeof failedTurns === "number" && failedTurns < MOST_FAILED_TURNS) pingLater();
+            else die(new HoldfastError("unavailable", "the loop's worker gets no turn done"), true);
           },
           (error: unknown) => die(error, true),
         );

@@ -375,7 +375,7 @@ interface Rows {
   sealed: SealedRow;
 }
 
-type ColumnType = "string" | "number" | "object" | "any";
+type ColumnType = "string" | "number" | "object" | "list" | "bytes" | "any";
 
 /** What the code cannot go on without; `?` marks a column that may be missing. */
 const COLUMNS: Readonly<Record<TableName, Readonly<Record<string, ColumnType | `${ColumnType}?`>>>> = {
@@ -396,7 +396,7 @@ const COLUMNS: Readonly<Record<TableName, Readonly<Record<string, ColumnType | `
     cancelRequested: "string?",
     progressFence: "number?",
   },
-  registrations: { processId: "string", sessionId: "string", input: "object", eventTypes: "object" },
+  registrations: { processId: "string", sessionId: "string", input: "object", eventTypes: "list" },
   events: {
     processId: "string",
     sequence: "number",
@@ -458,7 +458,7 @@ const COLUMNS: Readonly<Record<TableName, Readonly<Record<string, ColumnType | `
     updatedAtMs: "number",
   },
   sessions: { sessionId: "string", runtimeId: "string", messageCount: "number", updatedAtMs: "number" },
-  snapshots: { runtimeId: "string", bytes: "object" },
+  snapshots: { runtimeId: "string", bytes: "bytes" },
   messages: { runtimeId: "string", position: "number", message: "any" },
   inputs: {
     runtimeId: "string",
@@ -483,13 +483,31 @@ const COLUMNS: Readonly<Record<TableName, Readonly<Record<string, ColumnType | `
   },
   receipts: { runtimeId: "string", runId: "string", sequence: "number", receipt: "object" },
   turnSteps: { runtimeId: "string", workId: "string", stepKey: "string", result: "any" },
-  blobs: { runtimeId: "string", hash: "string", bytes: "object" },
+  blobs: { runtimeId: "string", hash: "string", bytes: "bytes" },
   attachments: { runtimeId: "string", bootId: "string", hostId: "string", expiresAtMs: "number" },
   quarantine: { runtimeId: "string", inputId: "string", reason: "string", atMs: "number", row: "any" },
   ops: { runtimeId: "string", snapshot: "object" },
   sealingKeys: { name: "string", key: "any" },
-  sealed: { name: "string", revision: "number", iv: "object?", sealed: "object?", plain: "object?" },
+  sealed: { name: "string", revision: "number", iv: "bytes?", sealed: "bytes?", plain: "bytes?" },
 };
+
+const FITS: Readonly<Record<ColumnType, (value: unknown) => boolean>> = {
+  string: (value) => typeof value === "string",
+  number: (value) => Number.isFinite(value),
+  object: (value) => typeof value === "object" && value !== null && !Array.isArray(value) && !ArrayBuffer.isView(value),
+  list: Array.isArray,
+  bytes: ArrayBuffer.isView,
+  any: (value) => value !== undefined,
+};
+
+/** What is read of a column further in, whatever is asked of its row. */
+const INSIDE: { readonly [T in TableName]?: (row: Rows[T]) => boolean } = {
+  processes: ({ provenance }) => isScope(provenance.ownerScope),
+  registrations: ({ eventTypes }) => eventTypes.every((type) => typeof type?.name === "string"),
+  events: ({ wake }) => wake === undefined || (typeof wake.wakeId === "string" && isScope(wake.target)),
+};
+
+const isScope = (scope: Partial<ProcessScope> | null | undefined) => typeof scope?.sessionId === "string";
 
 /** A stored row as this code knows it; one of a newer shape is `version`, one that is broken `read-failed`. */
 export function readRow<T extends TableName>(table: T, row: Row): Rows[T] {
@@ -501,10 +519,10 @@ export function readRow<T extends TableName>(table: T, row: Row): Rows[T] {
   for (const [column, wanted] of Object.entries(COLUMNS[table])) {
     const value = row[column];
     if (value === undefined && wanted.endsWith("?")) continue;
-    const type = wanted.replace("?", "");
-    const fits = type === "any" ? value !== undefined : value !== null && typeof value === type;
-    if (!fits) throw fault("read-failed", `a row of ${table} has a broken column ${column}`);
+    if (!FITS[wanted.replace("?", "") as ColumnType](value))
+      throw fault("read-failed", `a row of ${table} has a broken column ${column}`);
   }
+  if (INSIDE[table]?.(row as Rows[T]) === false) throw fault("read-failed", `a row of ${table} is broken further in`);
   return row as Rows[T];
 }
 
