@@ -1,4 +1,6 @@
+import { manualClock } from "../adapters/clock-manual.js";
 import type { Kernel } from "../kernel/kernel.js";
+import { channelHub } from "./channel.fixture.js";
 import { casesOn, count, mismatch, type OpenFixture, outcomes, type Runner, refused } from "./fixture.js";
 import { noId, noObject } from "./hostile.js";
 
@@ -64,6 +66,17 @@ export function lifecycleCases(open: OpenFixture, runner: Runner): void {
     await clock.advance(STALE_MS - 1);
     expect(await summary(kernel)).toEqual(["registered", "online", 1]);
   });
+
+  promise(
+    "no heartbeat makes an agent seen earlier, whatever the clock of who sends it (Y-3)",
+    async ({ kernel, clock, open }) => {
+      const behind = await open({ clock: manualClock(clock.now() - 60_000) });
+      await kernel.lifecycle.register("a");
+      const before = await kernel.lifecycle.get("a");
+      await behind.lifecycle.heartbeat("a");
+      for (const one of [kernel, behind]) expect(await one.lifecycle.get("a")).toEqual(before);
+    },
+  );
 
   promise(
     "a heartbeat of an agent that was never registered is refused and makes nothing (Y-4)",
@@ -276,6 +289,26 @@ export function lifecycleCases(open: OpenFixture, runner: Runner): void {
     expect((await kernel.lifecycle.get("a"))?.hostId).toBe(undefined);
     expect(await summary(kernel)).toEqual(["registered", "online", 3]);
   });
+
+  promise(
+    "where notices arrive, the signal of a registration that another kernel replaced or ended aborts, and no other",
+    async ({ kernel, open }) => {
+      const channel = channelHub();
+      const other = await open({ channel });
+      const [taken, ended, kept] = await Promise.all(["a", "b", "c"].map((agentId) => other.agent(agentId)));
+      if (!taken || !ended || !kept) throw new Error("three were registered");
+      const aborted = ({ signal }: typeof taken) =>
+        new Promise((resolve) => signal.addEventListener("abort", () => resolve((signal.reason as { code?: unknown }).code)));
+      const reasons = Promise.all([taken, ended].map(aborted));
+      const third = await open({ channel });
+      const later = await third.agent("a");
+      await third.lifecycle.deregister("b");
+      expect(await reasons).toEqual(["conflict", "not-found"]);
+      expect([later.signal.aborted, kept.signal.aborted]).toEqual([false, false]);
+      for (const { [Symbol.asyncDispose]: dispose } of [taken, ended]) await dispose();
+      expect(await summary(kernel, "a")).toEqual(["registered", "online", 2]);
+    },
+  );
 
   promise("closing a kernel deregisters its agents, and no one else's (V-57, V-58)", async ({ kernel, open }) => {
     const other = await open();

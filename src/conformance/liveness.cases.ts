@@ -1,9 +1,11 @@
+import { HoldfastError } from "../domain/errors.js";
 import type { Kernel } from "../kernel/kernel.js";
 import type { ChannelFactory } from "../ports/notices.js";
+import type { KernelStorage } from "../ports/storage.js";
 import { noopLivenessStore } from "../stores/liveness.js";
 import { channelHub } from "./channel.fixture.js";
 import { casesOn, count, type Ground, type OpenFixture, type Runner, refused } from "./fixture.js";
-import { noText } from "./hostile.js";
+import { hostileObjects, noText } from "./hostile.js";
 
 /** Who was seen just now, from memory. */
 export function livenessCases(open: OpenFixture, runner: Runner): void {
@@ -98,7 +100,8 @@ export function livenessCases(open: OpenFixture, runner: Runner): void {
 
   promise("no answer has part of one, whatever is asked (V-8)", async (ground) => {
     const { kernels } = await neighbours(ground, 1);
-    for (const wrong of [undefined, null, 5, {}, Object.create(null)])
+    const broken = Object.defineProperty(["a", "b"], 1, { get: () => JSON.parse("{") });
+    for (const wrong of [undefined, null, 5, {}, Object.create(null), broken, ...Object.values(hostileObjects())])
       expect(await kernels[0]?.liveness.isAliveBatch(wrong as never)).toEqual({ ok: false });
   });
 
@@ -145,6 +148,23 @@ export function livenessCases(open: OpenFixture, runner: Runner): void {
     expect([await alive(first, "a"), await alive(second, "a")]).toEqual([[], []]);
   });
 
+  promise("what could not be deregistered is not forgotten either: the row is marked first (Y-16)", async (ground) => {
+    let trouble = false;
+    const storage = tapped(ground.storage, () => {
+      if (trouble) throw new HoldfastError("unavailable", "trouble");
+    });
+    const { kernels } = await neighbours(ground, 1, { storage });
+    const [kernel] = kernels;
+    if (!kernel) return;
+    await kernel.lifecycle.register("a");
+    trouble = true;
+    await refused(kernel.lifecycle.deregister("a"), "unavailable");
+    trouble = false;
+    expect(await alive(kernel, "a")).toEqual(["a"]);
+    await kernel.lifecycle.deregister("a");
+    expect(await alive(kernel, "a")).toEqual([]);
+  });
+
   promise("agents that a host beats for are alive everywhere, and dead when they are let go", async (ground) => {
     const { kernels } = await neighbours(ground, 2, { loop: "inline" });
     const agents = await Promise.all(["a", "b"].map((id) => kernels[0]?.agent(id)));
@@ -177,11 +197,21 @@ export function livenessCases(open: OpenFixture, runner: Runner): void {
     expect((await other.status()).dropped > 0).toBe(true);
   });
 
-  promise("ten thousand ids are answered", async (ground) => {
-    const { kernels } = await neighbours(ground, 1);
+  promise("ten thousand ids are touched, asked for and forgotten without a look at the storage (V-7, V-8)", async (ground) => {
+    let transactions = 0;
+    const storage = tapped(ground.storage, () => transactions++);
+    const { kernels } = await neighbours(ground, 1, { storage });
+    const [kernel] = kernels;
+    await kernel?.lifecycle.list();
+    expect(transactions > 0).toBe(true);
+    transactions = 0;
     const ids = count(10_000).map((n) => `a${n}`);
-    for (const id of ids.slice(0, 100)) await kernels[0]?.liveness.touch(id, 1_000);
-    expect((await alive(kernels[0], ...ids))?.length).toBe(100);
+    for (const id of ids.slice(0, 100)) await kernel?.liveness.touch(id, 1_000);
+    expect((await alive(kernel, ...ids))?.length).toBe(100);
+    expect(await alive(kernel)).toEqual([]);
+    for (const id of ids.slice(0, 99)) await kernel?.liveness.forget(id);
+    expect(await alive(kernel, ...ids)).toEqual(["a100"]);
+    expect(transactions).toBe(0);
   });
 
   promise("the store that does nothing takes every touch and knows nothing (V-10)", async () => {
@@ -191,4 +221,23 @@ export function livenessCases(open: OpenFixture, runner: Runner): void {
     await nothing.forget("a");
     expect([nothing.available(), await nothing.isAliveBatch(["a"])]).toEqual([false, { ok: false }]);
   });
+}
+
+/** The same place; what `before` throws is what a transaction comes to. */
+function tapped(inner: KernelStorage, before: () => void): KernelStorage {
+  return {
+    kind: inner.kind,
+    async open(opening) {
+      const opened = await inner.open(opening);
+      return {
+        databaseId: opened.databaseId,
+        durability: opened.durability,
+        async transact(...call) {
+          before();
+          return await opened.transact(...call);
+        },
+        close: () => opened.close(),
+      };
+    },
+  };
 }
