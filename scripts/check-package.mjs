@@ -49,7 +49,7 @@ const importEach = `
 import assert from "node:assert/strict";
 const before = Reflect.ownKeys(globalThis);
 const added = () => Reflect.ownKeys(globalThis).filter((key) => !before.includes(key));
-for (const entry of ["holdfast", "holdfast/memory", "holdfast/indexeddb", "holdfast/worker", "holdfast/conformance"]) {
+for (const entry of ["holdfast", "holdfast/memory", "holdfast/indexeddb", "holdfast/worker", "holdfast/conformance", "holdfast/simulation"]) {
   await import(entry);
   assert.deepEqual(added(), [], "globals added by importing " + entry);
 }
@@ -64,6 +64,14 @@ const kernel = await createKernel({ name: "x", storage: memoryStorage(), handler
 const process = await kernel.start({ input: { type: "task", name: "hello" } });
 assert.deepEqual(await process.result(), { type: "success", value: "hi" });
 await kernel.close();
+`;
+
+const simulateOne = `
+import assert from "node:assert/strict";
+import { simulate } from "holdfast/simulation";
+const { failure, commits } = await simulate({ seed: 1, steps: 10 });
+assert.equal(failure, undefined);
+assert.ok(commits > 0);
 `;
 
 const page = `<!doctype html><title>app</title><link rel="icon" href="data:,"><script type="module" src="/main.js"></script>`;
@@ -133,9 +141,10 @@ try {
     run(root, process.execPath, "node_modules/@arethetypeswrong/cli/dist/index.js", tarball, "--profile", "esm-only");
   });
 
-  const node = project("node", { "import.mjs": importEach, "run.mjs": runOne });
+  const node = project("node", { "import.mjs": importEach, "run.mjs": runOne, "simulate.mjs": simulateOne });
   await check("every entry point imports in Node and adds no global", () => run(node, process.execPath, "import.mjs"));
   await check("a process runs to its end in Node", () => run(node, process.execPath, "run.mjs"));
+  await check("a world is simulated in Node", () => run(node, process.execPath, "simulate.mjs"));
 
   const app = project("app", { "index.html": page, "main.js": main });
   const options = /** @type {vite.InlineConfig} */ ({ root: app, configFile: false, logLevel: "error" });

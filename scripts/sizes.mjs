@@ -23,7 +23,7 @@ async function bundled(entry) {
 
 export async function printSizes() {
   printSize("dist/worker.js (everything inlined)", readFileSync(`${dist}/worker.js`, "utf8"));
-  for (const entry of ["index", "memory", "indexeddb", "conformance"]) {
+  for (const entry of ["index", "memory", "indexeddb", "conformance", "simulation"]) {
     printSize(`${entry} (bundled, without dexie)`, await bundled(entry));
   }
 }

@@ -58,13 +58,16 @@ const within = imports.filter(({ to }) => texts.has(to));
 /** Up is more. Adapters stand beside the tower; files directly in src wire it, and so does the worker's side of the loop. */
 const FLOORS = ["domain", "ports", "stores", "kernel", "loop"];
 const WIRING = new Set(["loop/worker-host.ts"]);
+/** They build kernels and storages of their own, as an app does. */
+const OUTSIDE = new Set(["conformance", "simulation"]);
 const roomOf = (file: string) => (file.includes("/") ? (file.split("/")[0] as string) : "entry");
 
 function isAllowed({ from, to }: Import): boolean {
   const [room, other] = [roomOf(from), roomOf(to)];
   if (room === "entry") return true;
   if (other === "entry") return room === "conformance";
-  if (room === "conformance" || WIRING.has(from)) return true;
+  if (OUTSIDE.has(room)) return room === other || !OUTSIDE.has(other);
+  if (WIRING.has(from)) return true;
   if (room === "adapters") return other === room || other === "ports" || other === "domain";
   return other !== "adapters" && FLOORS.includes(other) && FLOORS.indexOf(other) <= FLOORS.indexOf(room);
 }
@@ -172,7 +175,7 @@ describe("pure files", () => {
 });
 
 describe("an entry that is imported in bare Node", () => {
-  const entries = ["index", "memory", "indexeddb", "worker", "conformance"];
+  const entries = ["index", "memory", "indexeddb", "worker", "conformance", "simulation"];
   let folder = "";
 
   beforeAll(() => {

@@ -1,0 +1,78 @@
+import type { ChannelFactory } from "../ports/notices.js";
+import type { Dice } from "./dice.js";
+import type { FaultKind } from "./fault-kinds.js";
+import type { Life, Machine } from "./machine.js";
+
+type Channel = ReturnType<ChannelFactory>;
+
+/** What becomes of messages, in shares of all that are sent. */
+export interface Weather {
+  lost: number;
+  doubled: number;
+  delayed: number;
+}
+
+/** BroadcastChannel between hosts: copies, to all but the sender, in order, unless the weather is bad. */
+export interface Air {
+  readonly weather: Weather;
+  channelFor(life: Life): ChannelFactory;
+}
+
+export const LONGEST_DELAY_MS = 5_000;
+
+export function createAir(machine: Machine, dice: Dice, happened: (kind: FaultKind) => void): Air {
+  const { timeline } = machine;
+  const peers = new Map<string, Map<Channel, Life>>();
+  const weather: Weather = { lost: 0, doubled: 0, delayed: 0 };
+  /** When the last message of a sender reached a peer. */
+  const last = new Map<string, number>();
+
+  function send(sender: Life, message: unknown, peer: Channel, to: Life): void {
+    if (dice.chance(weather.lost)) return happened("lost");
+    const copies = dice.chance(weather.doubled) ? 2 : 1;
+    if (copies === 2) happened("doubled");
+    for (let copy = 0; copy < copies; copy++) {
+      const pair = `${sender.name} ${to.name}`;
+      const before = last.get(pair) ?? 0;
+      const isDelayed = dice.chance(weather.delayed);
+      // One that is on time overtakes those that are late.
+      const atMs = isDelayed ? timeline.nowMs + dice.below(LONGEST_DELAY_MS) : timeline.nowMs + dice.below(3);
+      if (isDelayed) happened("delayed");
+      if (atMs < before && weather.delayed > 0) happened("reordered");
+      const dueMs = weather.delayed > 0 ? atMs : Math.max(atMs, before);
+      last.set(pair, Math.max(before, dueMs));
+      const data = structuredClone(message);
+      to.after(dueMs - timeline.nowMs, () => {
+        if (peers.get(channelOf.get(peer) ?? "")?.has(peer)) peer.onmessage?.({ data });
+      });
+    }
+  }
+
+  const channelOf = new Map<Channel, string>();
+
+  return {
+    weather,
+    channelFor: (life) => (name) => {
+      const open = peers.get(name) ?? new Map<Channel, Life>();
+      peers.set(name, open);
+      const channel: Channel = {
+        onmessage: null,
+        postMessage(message) {
+          if (life.state === "gone") return;
+          if (!open.has(channel)) throw new Error("the channel is closed");
+          for (const [peer, to] of [...open]) if (peer !== channel) send(life, message, peer, to);
+        },
+        close() {
+          open.delete(channel);
+          channelOf.delete(channel);
+        },
+      };
+      channelOf.set(channel, name);
+      open.set(channel, life);
+      life.onInterrupted((how) => {
+        if (how === "gone") channel.close();
+      });
+      return channel;
+    },
+  };
+}

@@ -1,0 +1,149 @@
+import type { Dice } from "./dice.js";
+import type { FaultKind } from "./fault-kinds.js";
+import type { Station } from "./station.js";
+
+/** What faults are done to. */
+export interface Victims {
+  readonly stations: readonly Station[];
+  setWall(byMs: number): void;
+  sleep(forMs: number): void;
+  /** Until the first of its leases is over, to the millisecond; nothing where it holds none. */
+  untilExpiryMs(station: Station): number | undefined;
+  slow(station: Station, factor: number, forMs: number): void;
+  weather(share: { lost?: number; doubled?: number; delayed?: number }, forMs: number): void;
+  fill(station: Station, forMs: number): void;
+  wipe(): void;
+}
+
+/** One that is planned; some strike later, at an await, and count when they do. */
+export interface Fault {
+  readonly weight: number;
+  /** Says what is done. */
+  strike(world: Victims, station: Station, dice: Dice): string;
+}
+
+const seconds = (ms: number) => `${ms / 1_000} s`;
+
+/** Planned kinds; "reordered" comes with "delayed". */
+export const STRIKES: Readonly<Record<Exclude<FaultKind, "reordered">, Fault>> = {
+  crash: {
+    weight: 16,
+    strike(_, station, dice) {
+      const [left, backMs] = [dice.between(1, 40), dice.pick([dice.below(500), dice.below(10_000)])];
+      station.trap("crash", left, backMs);
+      return `crashes at its storage await no. ${left} from now, and is back ${seconds(backMs)} later`;
+    },
+  },
+  leave: {
+    weight: 6,
+    strike(_, station, dice) {
+      const backMs = dice.below(10_000);
+      station.leave(backMs);
+      return `closes its kernel, and is back ${seconds(backMs)} later`;
+    },
+  },
+  freeze: {
+    weight: 14,
+    strike(world, station, dice) {
+      const drawnMs = dice.pick([dice.below(3_000), dice.below(12_000), dice.below(45_000)]);
+      const forMs = dice.chance(0.3) ? (world.untilExpiryMs(station) ?? drawnMs) : drawnMs;
+      station.freeze(forMs);
+      return `freezes for ${seconds(forMs)}`;
+    },
+  },
+  sleep: {
+    weight: 2,
+    strike(world, _, dice) {
+      const forMs = dice.pick([dice.below(4_000), dice.below(8_000), dice.below(40_000)]);
+      world.sleep(forMs);
+      return `and all others sleep for ${seconds(forMs)}`;
+    },
+  },
+  slow: {
+    weight: 6,
+    strike(world, station, dice) {
+      const [factor, forMs] = [dice.between(2, 30), dice.below(10_000)];
+      world.slow(station, factor, forMs);
+      return `is ${factor} times slower for ${seconds(forMs)}`;
+    },
+  },
+  clockForward: {
+    weight: 4,
+    strike(world, _, dice) {
+      const byMs = dice.pick([dice.below(1_000), dice.below(8_000), dice.below(60_000)]);
+      world.setWall(byMs);
+      return `sees the wall clock go ${seconds(byMs)} forward`;
+    },
+  },
+  clockBack: {
+    weight: 4,
+    strike(world, _, dice) {
+      const byMs = dice.pick([dice.below(1_000), dice.below(8_000), dice.below(30_000)]);
+      world.setWall(-byMs);
+      return `sees the wall clock go ${seconds(byMs)} back`;
+    },
+  },
+  lost: {
+    weight: 4,
+    strike(world, _, dice) {
+      const [lost, forMs] = [dice.pick([0.2, 0.6, 1]), dice.below(15_000)];
+      world.weather({ lost }, forMs);
+      return `and all others lose ${lost * 100} % of their messages for ${seconds(forMs)}`;
+    },
+  },
+  doubled: {
+    weight: 2,
+    strike(world, _, dice) {
+      const forMs = dice.below(15_000);
+      world.weather({ doubled: 0.5 }, forMs);
+      return `and all others hear half of their messages twice for ${seconds(forMs)}`;
+    },
+  },
+  delayed: {
+    weight: 4,
+    strike(world, _, dice) {
+      const forMs = dice.below(15_000);
+      world.weather({ delayed: 0.5 }, forMs);
+      return `and all others hear half of their messages late for ${seconds(forMs)}`;
+    },
+  },
+  aborted: {
+    weight: 10,
+    strike(_, station, dice) {
+      const left = dice.between(1, 40);
+      station.trap("aborted", left);
+      return `has a transaction aborted at its storage await no. ${left} from now`;
+    },
+  },
+  quota: {
+    weight: 4,
+    strike(world, station, dice) {
+      const forMs = dice.below(8_000);
+      world.fill(station, forMs);
+      return `has no space left for ${seconds(forMs)}`;
+    },
+  },
+  cut: {
+    weight: 8,
+    strike(_, station, dice) {
+      const left = dice.between(1, 20);
+      station.trap("cut", left);
+      return `loses its connection at its transaction no. ${left} from now`;
+    },
+  },
+  wiped: {
+    weight: 1,
+    strike(world) {
+      world.wipe();
+      return "sees the database deleted";
+    },
+  },
+  lockless: {
+    weight: 2,
+    strike(_, station, dice) {
+      const backMs = dice.below(3_000);
+      station.loseLocks(backMs);
+      return "is reloaded without Web Locks";
+    },
+  },
+};

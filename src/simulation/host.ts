@@ -1,0 +1,59 @@
+import { broadcastNotices } from "../adapters/notices-broadcast.js";
+import type { Timings } from "../domain/time.js";
+import { type Kernel, openKernel, type Platform } from "../kernel/kernel.js";
+import type { ProcessHandler } from "../kernel/runner.js";
+import { hostLockName } from "../loop/host-watch.js";
+import { createLoop } from "../loop/loop.js";
+import type { Locks } from "../ports/locks.js";
+import type { ChannelFactory } from "../ports/notices.js";
+import type { Seal } from "../ports/seal.js";
+import type { KernelStorage } from "../ports/storage.js";
+import type { Life } from "./machine.js";
+
+/** What a life's kernel is wired to: the world's own, and nothing of the platform that the simulation runs on. */
+export interface Wiring {
+  readonly storage: KernelStorage;
+  readonly channel: ChannelFactory;
+  readonly locks: Locks | undefined;
+}
+
+const KERNEL = "simulated";
+
+export function openHost(
+  life: Life,
+  wiring: Wiring,
+  timings: Timings,
+  handlers: Record<string, ProcessHandler>,
+): Promise<Kernel> {
+  const random = life.dice.fork("random");
+  const platform: Platform = {
+    clock: () => life.clock,
+    random: random.bytes,
+    storage: () => wiring.storage,
+    channel: () => wiring.channel,
+    locks: () => wiring.locks,
+    seal: () => labelled(random.bytes),
+    origin: () => "simulation",
+    notices: broadcastNotices,
+    goodbyes: () => undefined,
+    lockName: hostLockName,
+    workers: () => false,
+    startLoop: (parts) => createLoop({ ...parts, goodbyeMs: 0 }),
+  };
+  return openKernel({ name: KERNEL, hostId: life.host, loop: "inline", timings, handlers }, platform);
+}
+
+/** Seals nothing, but opens only what was sealed under the same key and context. */
+function labelled(bytes: (count: number) => Uint8Array): Seal {
+  const label = (key: unknown, context: string) => new TextEncoder().encode(JSON.stringify([key, context]));
+  return {
+    newKey: async () => [...bytes(4)].join("."),
+    async seal(key, plain, context) {
+      return { iv: label(key, context), sealed: plain.slice() };
+    },
+    async open(key, { iv, sealed }, context) {
+      if (label(key, context).join() !== iv.join()) throw new Error("it was sealed under another key or context");
+      return sealed.slice();
+    },
+  };
+}

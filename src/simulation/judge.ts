@@ -1,0 +1,277 @@
+import { isTerminal } from "../domain/input.js";
+import type { Row } from "../ports/storage.js";
+import type {
+  AgentRow,
+  EventRow,
+  HostRow,
+  InputRow,
+  LeaseRow,
+  MessageRow,
+  ProcessRow,
+  ReceiptRow,
+  ReplayRow,
+  RuntimeRow,
+  SealedRow,
+  TableName,
+  TurnStepRow,
+} from "../stores/schema.js";
+import type { Life } from "./machine.js";
+import type { Rows } from "./rows.js";
+import type { Commit } from "./storage.js";
+
+/**
+ * The rules that hold at every commit, read from the rows themselves. Each says what is wrong, or nothing. They know the shape of the
+ * rows and none of the code that writes them.
+ */
+export interface Trial {
+  readonly commit: Commit;
+  /** As the commit left them. */
+  readonly rows: Rows;
+  /** As they were before it. */
+  was<R extends Row>(table: TableName, ...key: (string | number)[]): R | undefined;
+  changes<R extends Row>(table: TableName): { before: R | undefined; after: R | undefined }[];
+  /** The life whose boot it is, as far as anybody knows. */
+  lifeOf(bootId: string | undefined): Life | undefined;
+  /** The one that writes can tell whose Web Lock is held. */
+  readonly hasLocks: boolean;
+  /** It lives, is not frozen and holds its lock, and nothing was done to it, or to all, for so long. */
+  isWell(life: Life | undefined, forMs: number): boolean;
+  /** The commit ends the process or the session that is leased: its lease goes with it. */
+  isOver(resource: string): boolean;
+  readonly leaseTtlMs: number;
+  readonly staleAfterMs: number;
+}
+
+type Rule = (trial: Trial) => (string | undefined)[];
+
+const TERMINAL_STATES: ReadonlySet<unknown> = new Set(["completed", "failed", "cancelled"]);
+const STEP = "process.step";
+
+/** Live at some moment of the transaction: nobody can tell more from outside. */
+const wasLive = (lease: LeaseRow | undefined, { commit }: Trial): lease is LeaseRow =>
+  lease?.leaseToken !== undefined && lease.expiresAtMs > commit.sinceMs;
+
+export const RULES: Readonly<Record<string, Rule>> = {
+  "a fencing token only grows, and with every grant": ({ changes }) =>
+    changes<LeaseRow>("leases").map(({ before, after }) => {
+      if (!after) return `the lease row of ${before?.resource} is gone`;
+      const was = before?.fencingToken ?? 0;
+      const isGrant = after.leaseToken !== undefined && after.leaseToken !== before?.leaseToken;
+      // By more than one where another command of the same transaction had raised it, too.
+      if (isGrant && after.fencingToken <= was)
+        return `${after.resource} was granted under fence ${after.fencingToken}, after ${was}`;
+      if (after.fencingToken < was) return `the fence of ${after.resource} went from ${was} back to ${after.fencingToken}`;
+      return undefined;
+    }),
+
+  "a lease that ran out is not renewed": (trial) =>
+    trial.changes<LeaseRow>("leases").map(({ before, after }) => {
+      const isRenewal = after?.leaseToken !== undefined && after.leaseToken === before?.leaseToken;
+      if (!isRenewal || !before || before.expiresAtMs > trial.commit.sinceMs) return undefined;
+      return `${trial.commit.life.name} renewed the lease of ${after.resource}, which ran out at ${before.expiresAtMs}`;
+    }),
+
+  "no live lease is taken from its holder": (trial) =>
+    trial.changes<LeaseRow>("leases").map(({ before, after }) => {
+      if (before?.leaseToken === undefined || after?.leaseToken === before.leaseToken) return undefined;
+      // Over by the one clock that all go by, at the end of the transaction if not at its begin.
+      if (before.expiresAtMs <= trial.commit.untilMs) return undefined;
+      const holder = trial.lifeOf(before.bootId);
+      if (!holder || holder === trial.commit.life || holder.state === "gone" || holder.isLeaving) return undefined;
+      if (trial.isOver(before.resource)) return undefined;
+      return `${trial.commit.life.name} took the live lease of ${before.resource} from ${holder.name}`;
+    }),
+
+  "an expired lease of a host that is well is left to it": (trial) =>
+    trial.changes<LeaseRow>("leases").map(({ before, after }) => {
+      if (before?.leaseToken === undefined || after?.leaseToken === before.leaseToken || before.locked !== 1) return undefined;
+      const holder = trial.lifeOf(before.bootId);
+      if (!trial.hasLocks || holder === trial.commit.life || !trial.isWell(holder, 2 * trial.leaseTtlMs)) return undefined;
+      if (trial.isOver(before.resource)) return undefined;
+      return `${trial.commit.life.name} took the lease of ${before.resource} from ${holder?.name}, which is well`;
+    }),
+
+  "no write is accepted under a stale fence": (trial) => {
+    const { commit, changes, was } = trial;
+    const held = (resource: string) => was<LeaseRow>("leases", resource);
+    const isOwn = (lease: LeaseRow | undefined) => wasLive(lease, trial) && trial.lifeOf(lease.bootId) === commit.life;
+    const events = changes<EventRow>("events").map(({ before, after }) => {
+      if (before || after?.fencingToken === undefined) return undefined;
+      const lease = held(after.processId);
+      if (lease?.fencingToken === after.fencingToken && isOwn(lease)) return undefined;
+      return `${commit.life.name} stored event ${after.sequence} of ${after.processId} under fence ${after.fencingToken}; the lease is ${told(lease)}`;
+    });
+    const progress = changes<ProcessRow>("processes").map(({ before, after }) => {
+      if (!after?.progress || after.progress.atMs === before?.progress?.atMs) return undefined;
+      return isOwn(held(after.processId))
+        ? undefined
+        : `${commit.life.name} stored progress of ${after.processId} without its lease`;
+    });
+    const turns = [...changes<MessageRow>("messages"), ...changes<ReceiptRow>("receipts"), ...changes<TurnStepRow>("turnSteps")];
+    const ofTurns = turns.map(({ after }) => {
+      if (!after) return undefined;
+      const runtimeId = String(after.runtimeId);
+      const lease = held(runtimeId);
+      return isOwn(lease) ? undefined : `${commit.life.name} wrote a turn of ${runtimeId}; the lease is ${told(lease)}`;
+    });
+    return [...events, ...progress, ...ofTurns];
+  },
+
+  "sequences are dense": ({ changes, rows, was }) => [
+    ...changes<EventRow>("events").map(({ before, after }) => {
+      if (!after)
+        return rows.get("processes", String(before?.processId)) && `event ${before?.sequence} of ${before?.processId} is gone`;
+      if (before) return isSameEvent(before, after) ? undefined : `event ${after.sequence} of ${after.processId} was changed`;
+      if (after.sequence === 1 || rows.get("events", after.processId, after.sequence - 1)) return undefined;
+      return `event ${after.sequence} of ${after.processId} stands behind a gap`;
+    }),
+    ...changes<ProcessRow>("processes").map(({ after }) => {
+      if (!after) return undefined;
+      const { processId, lastSequence } = after;
+      const isLast =
+        (lastSequence === 0 || rows.get("events", processId, lastSequence)) && !rows.get("events", processId, lastSequence + 1);
+      const grew = lastSequence >= (was<ProcessRow>("processes", processId)?.lastSequence ?? 0);
+      return isLast && grew ? undefined : `${processId} counts ${lastSequence} events, which is not how many there are`;
+    }),
+  ],
+
+  "a replay key is stored once": ({ changes, rows }) =>
+    changes<EventRow>("events").map(({ before, after }) => {
+      if (before || after?.replayKey === undefined) return undefined;
+      const { processId, replayKey, sequence } = after;
+      for (let earlier = 1; earlier < sequence; earlier++) {
+        if (rows.get<EventRow>("events", processId, earlier)?.replayKey === replayKey)
+          return `${replayKey} is stored as event ${earlier} and as event ${sequence}`;
+      }
+      const replay = rows.get<ReplayRow>("replays", processId, replayKey);
+      return replay?.sequence === sequence ? undefined : `${replayKey} is stored, and nobody will find it`;
+    }),
+
+  "each step's result is stored once": ({ changes, rows }) =>
+    changes<EventRow>("events").map(({ before, after }) => {
+      if (before || after?.eventType !== STEP) return undefined;
+      const { key } = after.payload as { key: string };
+      for (let earlier = 1; earlier < after.sequence; earlier++) {
+        const event = rows.get<EventRow>("events", after.processId, earlier);
+        if (event?.eventType === STEP && (event.payload as { key: string }).key === key)
+          return `step ${key} of ${after.processId} is stored as event ${earlier} and as event ${after.sequence}`;
+      }
+      return undefined;
+    }),
+
+  "a process ends once": ({ changes, rows }) => [
+    ...changes<ProcessRow>("processes").map(({ before, after }) => {
+      if (!before || !TERMINAL_STATES.has(before.state)) return undefined;
+      if (after?.state === before.state && JSON.stringify(after.awaitOutput) === JSON.stringify(before.awaitOutput))
+        return undefined;
+      return `${before.processId} had ended as ${before.state} and is ${after?.state ?? "gone"}`;
+    }),
+    ...changes<EventRow>("events").map(({ before, after }) => {
+      if (before || !after?.semantics?.terminal) return undefined;
+      for (let earlier = 1; earlier < after.sequence; earlier++) {
+        if (rows.get<EventRow>("events", after.processId, earlier)?.semantics?.terminal)
+          return `${after.processId} ended with event ${earlier} and again with event ${after.sequence}`;
+      }
+      const { state } = rows.get<ProcessRow>("processes", after.processId) ?? {};
+      return state === after.semantics.terminal.state ? undefined : `${after.processId} ended and is ${state}`;
+    }),
+  ],
+
+  "a stored input stays, and ends once": ({ changes, rows }) =>
+    changes<InputRow>("inputs").map(({ before, after }) => {
+      if (!before) return undefined;
+      const { inputId, record } = before;
+      if (!after) {
+        if (record.durability === "ephemeral" || !rows.get("runtimes", before.runtimeId)) return undefined;
+        return `input ${inputId} is gone`;
+      }
+      if (!isTerminal(record.currentState) || after.record.currentState === record.currentState) return undefined;
+      return `input ${inputId} was ${record.currentState} and is ${after.record.currentState}`;
+    }),
+
+  "an input that was run has a receipt of the same write": ({ changes, rows }) =>
+    changes<InputRow>("inputs").map(({ before, after }) => {
+      const isRun = after?.record.currentState === "consumed" && after.record.attemptCount > 0;
+      if (!isRun || before?.record.currentState === "consumed") return undefined;
+      const { runtimeId, inputId, record } = after;
+      const { lastRunId = "", lastBoundarySequence = -1 } = record;
+      const receipt = rows.get<ReceiptRow>("receipts", runtimeId, lastRunId, lastBoundarySequence);
+      if (receipt?.receipt.contributingInputIds.includes(inputId)) return undefined;
+      return `input ${inputId} is consumed by run ${lastRunId}, which has no receipt of it`;
+    }),
+
+  "an input has one receipt": ({ changes, rows }) => [
+    ...changes<ReceiptRow>("receipts").flatMap(({ before, after }) => {
+      if (before) return [`the receipt of run ${before.runId} was changed`];
+      return (after?.receipt.contributingInputIds ?? []).map((inputId) => {
+        const receipts = rows.all<ReceiptRow>("receipts").filter(({ runtimeId }) => runtimeId === after?.runtimeId);
+        const times = receipts.filter(({ receipt }) => receipt.contributingInputIds.includes(inputId)).length;
+        if (times !== 1) return `input ${inputId} has ${times} receipts`;
+        const input = rows.get<InputRow>("inputs", String(after?.runtimeId), inputId);
+        // An ephemeral one is gone with its end.
+        return !input || input.record.currentState === "consumed"
+          ? undefined
+          : `input ${inputId} has a receipt and is ${input.record.currentState}`;
+      });
+    }),
+    ...changes<InputRow>("inputs").map(({ before, after }) => {
+      if (after?.record.currentState !== "staged" || before?.record.currentState === "staged") return undefined;
+      const receipt = rows
+        .all<ReceiptRow>("receipts")
+        .find((row) => row.runtimeId === after.runtimeId && row.receipt.contributingInputIds.includes(after.inputId));
+      return receipt && `input ${after.inputId} is run again, and has the receipt of run ${receipt.runId}`;
+    }),
+  ],
+
+  "a transcript has no gap": ({ changes, rows }) =>
+    changes<RuntimeRow>("runtimes").map(({ after }) => {
+      if (!after) return undefined;
+      const { runtimeId, messageCount } = after;
+      const isWhole =
+        (messageCount === 0 || rows.get("messages", runtimeId, messageCount - 1)) &&
+        !rows.get("messages", runtimeId, messageCount);
+      return isWhole ? undefined : `${runtimeId} counts ${messageCount} messages, which is not how many there are`;
+    }),
+
+  "no host is taken for dead while it lives": (trial) =>
+    trial.changes<HostRow>("hosts").map(({ before, after }) => {
+      if (!after?.end || before?.end === after.end) return undefined;
+      const life = trial.lifeOf(after.bootId);
+      if (!life || life === trial.commit.life || life.isLeaving || life.state === "gone") return undefined;
+      if (after.end !== "silent") return `${life.name} lives, and its agents went offline as of a host that ${after.end}`;
+      return trial.isWell(life, trial.staleAfterMs) ? `${life.name} beats, and its agents went offline` : undefined;
+    }),
+
+  "no agent that is beaten for goes offline": (trial) =>
+    trial.changes<AgentRow>("agents").map(({ before, after }) => {
+      if (!after) return `agent ${before?.agentId} is gone`;
+      if (after.ended !== "expired" || before?.ended === "expired") return undefined;
+      const life = trial.lifeOf(before?.bootId);
+      return trial.isWell(life, trial.staleAfterMs)
+        ? `agent ${after.agentId} of ${life?.name}, which beats, went offline`
+        : undefined;
+    }),
+
+  "an agent's incarnations only grow": ({ changes }) =>
+    changes<AgentRow>("agents").map(({ before, after }) => {
+      if (!before || !after || after.incarnation >= before.incarnation) return undefined;
+      return `agent ${after.agentId} went from incarnation ${before.incarnation} back to ${after.incarnation}`;
+    }),
+
+  "a sealed record is changed by one who knew what it was": ({ changes }) =>
+    changes<SealedRow>("sealed").map(({ before, after }) => {
+      const was = before?.revision ?? 0;
+      return after && after.revision !== was + 1 ? `${after.name} went from revision ${was} to ${after.revision}` : undefined;
+    }),
+};
+
+function isSameEvent(before: EventRow, after: EventRow): boolean {
+  const { pendingWake: _, ...was } = before;
+  const { pendingWake: __, ...is } = after;
+  return JSON.stringify(was) === JSON.stringify(is);
+}
+
+function told(lease: LeaseRow | undefined): string {
+  if (lease?.leaseToken === undefined) return "free";
+  return `held by ${lease.hostId} under fence ${lease.fencingToken} until ${lease.expiresAtMs}`;
+}

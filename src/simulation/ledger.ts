@@ -1,0 +1,239 @@
+import { type ErrorCode, isHoldfastError } from "../domain/errors.js";
+import type { JsonValue } from "../domain/json.js";
+import type { AgentRow, InputRow, ProcessRow } from "../stores/schema.js";
+import type { Life } from "./machine.js";
+import type { Rows } from "./rows.js";
+
+/**
+ * What hosts were told, kept beside the storage: all of it must be true, and stay so, until the database is wiped. Notes of a time before
+ * that are void.
+ */
+export interface Ledger {
+  /** Complains where the process is not stored. */
+  started(processId: string): void;
+  /** A handler was given a step's result: all owners get the same one. */
+  stepped(processId: string, key: string, result: JsonValue): void;
+  appended(processId: string, key: string, sequence: number): void;
+  /** A wait for its end that began at `sinceMs`, in virtual time. */
+  ended(processId: string, output: unknown, sinceMs: number): void;
+  /** A registration was told that it is over, and its app had asked for no other. */
+  lostAgent(agentId: string): void;
+  /** What a follower saw of a process's events, in this order. */
+  followed(processId: string, sequence: number, previous: number): void;
+  accepted(runtimeId: string, inputId: string, isDurable: boolean): void;
+  turnStepped(key: string, result: JsonValue): void;
+  loginBegan(state: string, expiresAtMs: number): void;
+  loginTried(state: string): void;
+  loginGranted(state: string): void;
+  /** Returns its end. */
+  pollBegan(deviceCode: string): () => void;
+  /** "There is no such login": true only where somebody may have taken it, or its time is over. */
+  loginMissing(state: string, latestWallMs: number): void;
+  /** A call failed: only for a reason that a caller is told of. */
+  failed(call: string, error: unknown, more?: readonly ErrorCode[]): void;
+}
+
+/** What any call may end with in bad weather. */
+const TROUBLE: ReadonlySet<ErrorCode> = new Set([
+  "write-failed",
+  "read-failed",
+  "quota-exceeded",
+  "unavailable",
+  "closed",
+  "not-ready",
+]);
+
+/** What hosts are promised, beside the rules of the rows; a few are of both. */
+export const PROMISES = [
+  "what was acknowledged is stored",
+  "an acknowledged input is never lost",
+  "each step's result is stored once",
+  "a replay key is stored once",
+  "a follower misses nothing and sees nothing twice",
+  "a wait hears of what it waits for",
+  "a registration is over only when it is",
+  "a login is consumed once",
+  "a login that began is there until it is consumed",
+  "a device code is polled by one at a time",
+  "a call fails for a reason that its caller is told of",
+  "holdfast does not break",
+  "what can finish does",
+] as const;
+
+export type Promised = (typeof PROMISES)[number];
+
+/** What only the world sees. */
+export interface Eye {
+  lifeOf(bootId: string | undefined): Life | undefined;
+  hasLocks(life: Life): boolean;
+  /** How long after a process ended its waiter was told; nothing where the weather was reason enough. */
+  waitedMs(life: Life, processId: string, sinceMs: number): number | undefined;
+}
+
+/** A notice takes some milliseconds, a poll seconds. */
+const LATEST_MS = 400;
+
+export class Notes {
+  readonly #rows: Rows;
+  readonly #complain: (rule: Promised, what: string) => void;
+  readonly #steps = new Map<string, string>();
+  readonly #appended = new Map<string, number>();
+  readonly #inputs = new Map<string, { runtimeId: string; isDurable: boolean }>();
+  readonly #logins = new Map<string, { expiresAtMs: number; tries: number; grants: number }>();
+
+  readonly #polls = new Map<string, Set<Life>>();
+  readonly #eye: Eye;
+
+  constructor(rows: Rows, eye: Eye, complain: (rule: Promised, what: string) => void) {
+    this.#rows = rows;
+    this.#eye = eye;
+    this.#complain = complain;
+  }
+
+  get inputs(): ReadonlyMap<string, { runtimeId: string; isDurable: boolean }> {
+    return this.#inputs;
+  }
+
+  /** For hosts of this generation of the database; what is noted after a wipe is void. */
+  open(life: Life, isVoid: () => boolean): Ledger {
+    const rows = this.#rows;
+    const check = (rule: Promised, holds: boolean, what: () => string) => {
+      if (!holds && !isVoid()) this.#complain(rule, what());
+    };
+    const noting = (note: () => void) => {
+      if (!isVoid()) note();
+    };
+    return {
+      started: (processId) =>
+        check(
+          "what was acknowledged is stored",
+          rows.get("processes", processId) !== undefined,
+          () => `process ${processId} is not`,
+        ),
+      stepped: (processId, key, result) =>
+        noting(() => {
+          const name = `${processId} ${key}`;
+          const text = JSON.stringify(result);
+          const before = this.#steps.get(name) ?? text;
+          this.#steps.set(name, before);
+          check(
+            "each step's result is stored once",
+            before === text,
+            () => `step ${key} of ${processId} gave ${before}, and then ${text}`,
+          );
+          const replay = rows.get<{ v: number; sequence: number }>("replays", processId, `process:${processId}:step:${key}`);
+          check("what was acknowledged is stored", replay !== undefined, () => `step ${key} of ${processId} is not`);
+        }),
+      appended: (processId, key, sequence) =>
+        noting(() => {
+          const name = `${processId} ${key}`;
+          const before = this.#appended.get(name) ?? sequence;
+          this.#appended.set(name, before);
+          check(
+            "a replay key is stored once",
+            before === sequence,
+            () => `${key} of ${processId} is event ${before}, and then ${sequence}`,
+          );
+          check(
+            "what was acknowledged is stored",
+            rows.get("events", processId, sequence) !== undefined,
+            () => `event ${sequence} of ${processId} is not`,
+          );
+        }),
+      ended: (processId, output, sinceMs) => {
+        const stored = rows.get<ProcessRow>("processes", processId)?.awaitOutput;
+        check(
+          "what was acknowledged is stored",
+          JSON.stringify(stored) === JSON.stringify(output),
+          () => `the end of ${processId} is not`,
+        );
+        const lateMs = this.#eye.waitedMs(life, processId, sinceMs);
+        check(
+          "a wait hears of what it waits for",
+          lateMs === undefined || lateMs <= LATEST_MS,
+          () => `${life.name} heard of the end of ${processId} ${lateMs} ms after it`,
+        );
+      },
+      lostAgent: (agentId) => {
+        const row = rows.get<AgentRow>("agents", agentId);
+        check(
+          "a registration is over only when it is",
+          !row || row.ended !== undefined || this.#eye.lifeOf(row.bootId) !== life,
+          () => `${life.name} was told that agent ${agentId} is not its own, and it is`,
+        );
+      },
+      followed: (processId, sequence, previous) =>
+        check(
+          "a follower misses nothing and sees nothing twice",
+          sequence === previous + 1,
+          () => `${processId}: event ${sequence} came after ${previous}`,
+        ),
+      accepted: (runtimeId, inputId, isDurable) =>
+        noting(() => {
+          this.#inputs.set(inputId, { runtimeId, isDurable });
+          if (isDurable)
+            check(
+              "an acknowledged input is never lost",
+              rows.get("inputs", runtimeId, inputId) !== undefined,
+              () => `input ${inputId} is not stored`,
+            );
+        }),
+      turnStepped: (key, result) =>
+        noting(() => {
+          const text = JSON.stringify(result);
+          const before = this.#steps.get(key) ?? text;
+          this.#steps.set(key, before);
+          check("each step's result is stored once", before === text, () => `${key} gave ${before}, and then ${text}`);
+        }),
+      loginBegan: (state, expiresAtMs) => noting(() => this.#logins.set(state, { expiresAtMs, tries: 0, grants: 0 })),
+      loginTried: (state) =>
+        noting(() => {
+          const login = this.#logins.get(state);
+          if (login) login.tries++;
+        }),
+      loginGranted: (state) =>
+        noting(() => {
+          const login = this.#logins.get(state);
+          if (login) login.grants++;
+          check("a login is consumed once", login === undefined || login.grants === 1, () => `${state} was`);
+        }),
+      pollBegan: (deviceCode) => {
+        const polling = this.#polls.get(deviceCode) ?? new Set<Life>();
+        this.#polls.set(deviceCode, polling);
+        const holds = (one: Life) => one.state !== "gone" && !one.isLeaving && this.#eye.hasLocks(one);
+        const other = holds(life) ? [...polling].find(holds) : undefined;
+        check(
+          "a device code is polled by one at a time",
+          other === undefined,
+          () => `${life.name} polls ${deviceCode}, and so does ${other?.name}`,
+        );
+        polling.add(life);
+        return () => polling.delete(life);
+      },
+      loginMissing: (state, latestWallMs) => {
+        const login = this.#logins.get(state);
+        check(
+          "a login that began is there until it is consumed",
+          login === undefined || login.tries > 0 || latestWallMs >= login.expiresAtMs,
+          () => `${state} is missing`,
+        );
+      },
+      failed: (call, error, more = []) => {
+        const isTold = isHoldfastError(error) && (TROUBLE.has(error.code) || more.includes(error.code));
+        check("a call fails for a reason that its caller is told of", isTold, () => `${call}: ${String(error)}`);
+      },
+    };
+  }
+
+  /** When all is quiet again. */
+  unkept(): string[] {
+    return [...this.#inputs].flatMap(([inputId, { runtimeId, isDurable }]) => {
+      const row = this.#rows.get<InputRow>("inputs", runtimeId, inputId);
+      return isDurable && !row ? [`input ${inputId} was acknowledged and is not stored`] : [];
+    });
+  }
+
+  clear(): void {
+    for (const notes of [this.#steps, this.#appended, this.#inputs, this.#logins, this.#polls]) notes.clear();
+  }
+}

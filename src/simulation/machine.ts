@@ -1,0 +1,147 @@
+import type { Clock } from "../ports/clock.js";
+import type { Dice } from "./dice.js";
+import type { Timeline } from "./timeline.js";
+
+/** The machine that all hosts run on: one wall clock, which may be set, under many hosts. */
+export interface Machine {
+  readonly timeline: Timeline;
+  wallMs(): number;
+  /** The latest that the wall clock ever showed. */
+  readonly latestWallMs: number;
+  /** Until when something was, or will be, done that all hosts feel, in virtual time. */
+  readonly troubledUntilMs: number;
+  setWall(byMs: number): void;
+  trouble(forMs: number): void;
+}
+
+const START_MS = 1_700_000_000_000;
+
+export function createMachine(timeline: Timeline): Machine {
+  let offsetMs = 0;
+  let latestOffsetMs = 0;
+  let troubledUntilMs = 0;
+  const wallMs = () => START_MS + timeline.nowMs + offsetMs;
+  const machine: Machine = {
+    timeline,
+    wallMs,
+    get latestWallMs() {
+      return START_MS + timeline.nowMs + latestOffsetMs;
+    },
+    get troubledUntilMs() {
+      return troubledUntilMs;
+    },
+    setWall(byMs) {
+      offsetMs += byMs;
+      latestOffsetMs = Math.max(latestOffsetMs, offsetMs);
+    },
+    trouble(forMs) {
+      troubledUntilMs = Math.max(troubledUntilMs, timeline.nowMs + forMs);
+    },
+  };
+  return machine;
+}
+
+/** What strikes at the so-many-th storage await from now. */
+export interface Trap {
+  readonly kind: "crash" | "aborted" | "cut";
+  left: number;
+  spring(): void;
+}
+
+/** One life of a host: from its boot until it is gone. Nothing reaches it when it is gone, and nothing until it wakes when it is frozen. */
+export interface Life {
+  /** Host and boot: "h1.3". */
+  readonly name: string;
+  readonly host: string;
+  readonly state: "up" | "frozen" | "gone";
+  readonly dice: Dice;
+  readonly clock: Clock;
+  /** Of this life's storage requests and timers; 1 is quick. */
+  slowness: number;
+  isFull: boolean;
+  readonly traps: Trap[];
+  /** In virtual time: since when nothing is done to it; still to come while something is. */
+  wellSinceMs: number;
+  /** It ends in order: what it holds may go to others. */
+  isLeaving: boolean;
+  /** Runs it now, when it wakes, or never. */
+  deliver(run: () => void): void;
+  after(delayMs: number, run: () => void): () => void;
+  pause(delayMs: number): Promise<void>;
+  freeze(): void;
+  thaw(): void;
+  end(): void;
+  /** Told when it freezes or is gone; returns what takes it back. */
+  onInterrupted(hear: (how: "frozen" | "gone") => void): () => void;
+}
+
+export function createLife(machine: Machine, name: string, dice: Dice): Life {
+  const { timeline } = machine;
+  const bornMs = timeline.nowMs;
+  /** Origins of monotonic time differ from tab to tab. */
+  const originMs = dice.below(100_000);
+  const waiting: (() => void)[] = [];
+  const interrupted = new Set<(how: "frozen" | "gone") => void>();
+  let state: Life["state"] = "up";
+
+  function interrupt(how: "frozen" | "gone"): void {
+    for (const hear of [...interrupted]) hear(how);
+  }
+
+  const life: Life = {
+    name,
+    host: name.slice(0, name.indexOf(".")),
+    get state() {
+      return state;
+    },
+    dice,
+    clock: {
+      now: machine.wallMs,
+      monotonicMs: () => originMs + timeline.nowMs - bornMs,
+      setTimer(run, delayMs) {
+        let isOff = false;
+        const late = life.slowness > 1 ? dice.below(100 * life.slowness) : dice.chance(0.2) ? dice.below(5) : 0;
+        const cancel = timeline.after(Math.max(0, Math.ceil(delayMs)) + late, () => life.deliver(() => isOff || run()));
+        return () => {
+          isOff = true;
+          cancel();
+        };
+      },
+    },
+    slowness: 1,
+    isFull: false,
+    traps: [],
+    wellSinceMs: timeline.nowMs,
+    isLeaving: false,
+    deliver(run) {
+      if (state === "up") run();
+      else if (state === "frozen") waiting.push(run);
+    },
+    after: (delayMs, run) => timeline.after(delayMs, () => life.deliver(run)),
+    pause: (delayMs) => new Promise((resolve) => life.after(delayMs, resolve)),
+    freeze() {
+      if (state !== "up") return;
+      state = "frozen";
+      interrupt("frozen");
+    },
+    thaw() {
+      if (state !== "frozen") return;
+      state = "up";
+      life.wellSinceMs = Math.max(life.wellSinceMs, timeline.nowMs);
+      // One task each, as a page that wakes runs them.
+      for (const run of waiting.splice(0)) life.after(0, run);
+    },
+    end() {
+      if (state === "gone") return;
+      state = "gone";
+      waiting.length = 0;
+      interrupt("gone");
+      interrupted.clear();
+    },
+    onInterrupted(hear) {
+      interrupted.add(hear);
+      return () => interrupted.delete(hear);
+    },
+  };
+  return life;
+}

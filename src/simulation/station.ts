@@ -1,0 +1,138 @@
+import type { FaultKind } from "./fault-kinds.js";
+import type { Life, Trap } from "./machine.js";
+import type { Guest } from "./workload.js";
+
+/** A host through all its lives: "h1" boots as "h1.1", crashes, and boots as "h1.2". */
+export interface Station {
+  readonly name: string;
+  readonly life: Life | undefined;
+  /** Once its kernel is open. */
+  readonly guest: Guest | undefined;
+  boot(): void;
+  /** At the so-many-th storage await from now. */
+  trap(kind: Trap["kind"], left: number, backMs?: number): void;
+  leave(backMs: number): void;
+  freeze(forMs: number): void;
+  loseLocks(backMs: number): void;
+  /** Its page is loaded again. */
+  reload(backMs: number): void;
+  /** Nothing is done to it any more; it is up, or will be. */
+  heal(): void;
+  end(): void;
+}
+
+export interface StationParts {
+  readonly name: string;
+  newLife(boot: number): Life;
+  open(life: Life, hasLocks: boolean): Promise<Guest>;
+  /** What the app there does first. */
+  settle(guest: Guest): void;
+  after(delayMs: number, run: () => void): void;
+  happened(kind: FaultKind, life: Life): void;
+  log(who: string, what: string): void;
+  failed(error: unknown, life: Life): void;
+}
+
+const REOPEN_MS = 1_000;
+const CLOSE_MS = 10_000;
+
+export function createStation(parts: StationParts): Station {
+  const { name, log, happened } = parts;
+  let life: Life | undefined;
+  let guest: Guest | undefined;
+  let boots = 0;
+  let hasLocks = true;
+  let isPlanned = false;
+
+  function boot(): void {
+    isPlanned = false;
+    if (life) return;
+    const born = parts.newLife(++boots);
+    life = born;
+    log(born.name, "boots");
+    parts.open(born, hasLocks).then(
+      (opened) => {
+        if (life !== born) return;
+        guest = opened;
+        parts.settle(opened);
+      },
+      (error: unknown) => {
+        parts.failed(error, born);
+        if (life === born) end(REOPEN_MS, "could not open");
+      },
+    );
+  }
+
+  /** Gone from this moment on. */
+  function end(backMs: number, why: string): void {
+    if (!life) return;
+    log(life.name, why);
+    const gone = life;
+    life = undefined;
+    guest = undefined;
+    gone.end();
+    if (isPlanned) return;
+    isPlanned = true;
+    parts.after(backMs, boot);
+  }
+
+  return {
+    name,
+    get life() {
+      return life;
+    },
+    get guest() {
+      return guest;
+    },
+    boot,
+    trap(kind, left, backMs = 0) {
+      const victim = life;
+      victim?.traps.push({
+        kind,
+        left,
+        spring() {
+          happened("crash", victim);
+          if (life === victim) end(backMs, "crashes");
+        },
+      });
+    },
+    leave(backMs) {
+      const leaving = guest;
+      if (!leaving || leaving.life.isLeaving || leaving.life.state !== "up") return;
+      happened("leave", leaving.life);
+      leaving.life.isLeaving = true;
+      const over = () => {
+        if (life === leaving.life) end(backMs, "has left");
+      };
+      // A page does not wait for ever either.
+      parts.after(CLOSE_MS, over);
+      void leaving.kernel.close().then(over, (error: unknown) => parts.failed(error, leaving.life));
+    },
+    freeze(forMs) {
+      const frozen = life;
+      if (frozen?.state !== "up") return;
+      happened("freeze", frozen);
+      frozen.freeze();
+      parts.after(forMs, () => {
+        if (frozen.state === "frozen") log(frozen.name, "thaws");
+        frozen.thaw();
+      });
+    },
+    loseLocks(backMs) {
+      if (!life) return;
+      happened("lockless", life);
+      hasLocks = false;
+      end(backMs, "is reloaded");
+    },
+    reload: (backMs) => end(backMs, "is reloaded"),
+    heal() {
+      if (!life) return;
+      life.traps.length = 0;
+      life.thaw();
+    },
+    end() {
+      isPlanned = true;
+      end(0, "ends");
+    },
+  };
+}

@@ -1,0 +1,293 @@
+import { memoryStorage } from "../adapters/storage-memory.js";
+import { HoldfastError } from "../domain/errors.js";
+import type { KernelStorage, OpenStorage, StorageOpening, Transaction, Write } from "../ports/storage.js";
+import type { FaultKind } from "./fault-kinds.js";
+import type { Life, Machine } from "./machine.js";
+import { type Change, Rows } from "./rows.js";
+
+/** What one transaction stored. */
+export interface Commit {
+  readonly life: Life;
+  readonly changes: readonly Change[];
+  /** The wall clock at its begin and at its end, the smaller one first. */
+  readonly sinceMs: number;
+  readonly untilMs: number;
+}
+
+/** The one storage that all hosts share, and the rows in it as an onlooker sees them. */
+export interface Ground {
+  readonly rows: Rows;
+  /** One more with each wipe. */
+  readonly generation: number;
+  /** Through which a life reaches it: with its delays and all that can go wrong on the way. */
+  placeFor(life: Life): KernelStorage;
+  /** The database is deleted under everybody. */
+  wipe(): void;
+}
+
+export interface GroundParts {
+  readonly machine: Machine;
+  onCommit(commit: Commit): void;
+  happened(kind: FaultKind, life: Life): void;
+  /** Stands between every host and the rows: how tests make a storage that breaks its promises. */
+  readonly sabotage: ((storage: KernelStorage, host: string) => KernelStorage) | undefined;
+}
+
+/** A bound beyond which nobody waits: what never comes. */
+const never = <T>() => new Promise<T>(() => {});
+
+export function createGround(parts: GroundParts): Ground {
+  const { machine, sabotage } = parts;
+  const rows = new Rows();
+  let place = memoryStorage();
+  let generation = 0;
+  const endings = new Set<() => void>();
+
+  function watched(life: Life): KernelStorage {
+    return {
+      kind: "simulated",
+      async open(opening) {
+        const bornIn = generation;
+        const storage = await place.open(opening);
+        return {
+          ...storage,
+          durability: opening.durability,
+          transact: (tables, mode, body) =>
+            storage.transact(tables, mode, async (tx) => {
+              const writes: Write[] = [];
+              const beganMs = machine.wallMs();
+              const result = await body({
+                get: tx.get.bind(tx),
+                range: tx.range.bind(tx),
+                write(given) {
+                  tx.write(given);
+                  writes.push(...given);
+                },
+              });
+              // The commit: nothing can go wrong behind it.
+              if (writes.length > 0 && bornIn === generation) {
+                const endedMs = machine.wallMs();
+                parts.onCommit({
+                  life,
+                  changes: rows.apply(writes),
+                  sinceMs: Math.min(beganMs, endedMs),
+                  untilMs: Math.max(beganMs, endedMs),
+                });
+              }
+              return result;
+            }),
+        };
+      },
+    };
+  }
+
+  return {
+    rows,
+    get generation() {
+      return generation;
+    },
+    placeFor(life) {
+      const inner = watched(life);
+      const reached = sabotage ? sabotage(inner, life.host) : inner;
+      return {
+        kind: "simulated",
+        async open(opening) {
+          await way(life);
+          const storage = await reached.open(opening);
+          let ended: HoldfastError | undefined;
+          const end = () => {
+            endings.delete(end);
+            life.deliver(() => {
+              ended = new HoldfastError("unavailable", "the database was deleted");
+              opening.onState("lost", ended);
+            });
+          };
+          endings.add(end);
+          return shaky(storage, opening, { ...parts, life, ended: () => ended });
+        },
+      };
+    },
+    wipe() {
+      generation++;
+      place = memoryStorage();
+      rows.clear();
+      for (const end of [...endings]) end();
+    },
+  };
+}
+
+/** As often as not in no time at all: two things at one millisecond are met, too. */
+const QUICK_MS = [0, 0, 0, 1, 2, 3];
+
+async function way(life: Life): Promise<void> {
+  if (life.state === "gone") return await never();
+  await life.pause(life.slowness > 1 ? life.dice.below(100 * life.slowness) : life.dice.pick(QUICK_MS));
+}
+
+interface ShakyParts extends Pick<GroundParts, "happened"> {
+  readonly life: Life;
+  ended(): HoldfastError | undefined;
+}
+
+/** A transaction of a life that may end, freeze or fail at each of its awaits. */
+function shaky(storage: OpenStorage, opening: StorageOpening, parts: ShakyParts): OpenStorage {
+  const { life, happened } = parts;
+  return {
+    databaseId: storage.databaseId,
+    durability: opening.durability,
+    close: () => storage.close(),
+    async transact<T>(tables: readonly string[], mode: "read" | "write", body: (tx: Transaction) => Promise<T>): Promise<T> {
+      for (;;) {
+        await way(life);
+        const ended = parts.ended();
+        if (ended) throw ended;
+        const attempt = new Attempt(life, mode, happened);
+        try {
+          const result = await storage.transact(tables, mode, (tx) => attempt.run(tx, body));
+          attempt.committed();
+          await way(life);
+          if (attempt.isUnheard) throw unknownOutcome();
+          return result;
+        } catch (failure) {
+          if (attempt.isUnheard && failure instanceof HoldfastError && isUnknown(failure)) throw failure;
+          await way(life);
+          // A connection that was lost before a commit was asked for is opened again, and so is a read that a freeze cut off.
+          if (attempt.undone === "cut" || (attempt.undone === "frozen" && mode === "read")) continue;
+          if (attempt.undone === "frozen")
+            throw new HoldfastError("write-failed", "the page was frozen", { details: { reason: "frozen" } });
+          throw failure;
+        } finally {
+          attempt.close();
+        }
+      }
+    },
+  };
+}
+
+const unknownOutcome = () =>
+  new HoldfastError("unavailable", "the connection was lost during a commit", { details: { outcome: "unknown" } });
+
+const isUnknown = ({ details }: HoldfastError) =>
+  typeof details === "object" && details !== null && "outcome" in details && details.outcome === "unknown";
+
+class Attempt {
+  /** Why nothing of it was stored, where it was the world's doing. */
+  undone: "frozen" | "gone" | "cut" | undefined;
+  /** It is stored, or not, and its caller will not be told. */
+  isUnheard = false;
+  readonly #life: Life;
+  readonly #mode: "read" | "write";
+  readonly #happened: GroundParts["happened"];
+  readonly #unhear: () => void;
+  #isOver = false;
+  #undo: (why: Error) => void = () => {};
+
+  constructor(life: Life, mode: "read" | "write", happened: GroundParts["happened"]) {
+    this.#life = life;
+    this.#mode = mode;
+    this.#happened = happened;
+    this.#unhear = life.onInterrupted((how) => {
+      if (this.#isOver) return;
+      this.undone = how;
+      this.#undo(new Error(`the host is ${how}`));
+    });
+  }
+
+  async run<T>(tx: Transaction, body: (tx: Transaction) => Promise<T>): Promise<T> {
+    const undone = new Promise<never>((_, reject) => {
+      this.#undo = (why) => {
+        this.#isOver = true;
+        reject(why);
+      };
+    });
+    undone.catch(() => undefined);
+    if (this.#life.state !== "up") {
+      // It waited in line while its host went.
+      this.undone = this.#life.state;
+      throw new Error(`the host is ${this.#life.state}`);
+    }
+    return await Promise.race([undone, this.#carry(tx, body)]);
+  }
+
+  async #carry<T>(tx: Transaction, body: (tx: Transaction) => Promise<T>): Promise<T> {
+    let puts = 0;
+    await this.#pass();
+    const result = await body({
+      get: (table, key) => this.#asked(() => tx.get(table, key)),
+      range: (table, query) => this.#asked(() => tx.range(table, query)),
+      write: (writes) => {
+        if (this.#isOver) return;
+        puts += writes.filter((write) => "put" in write).length;
+        tx.write(writes);
+      },
+    });
+    await this.#pass();
+    if (puts > 0 && this.#life.isFull) {
+      this.#happened("quota", this.#life);
+      throw new HoldfastError("quota-exceeded", "no space is left");
+    }
+    if (this.#isUnheardCommit() && this.#life.dice.chance(0.5)) throw unknownOutcome();
+    this.#isOver = true;
+    return result;
+  }
+
+  /** The connection goes down while the commit is under way. */
+  #isUnheardCommit(): boolean {
+    if (this.#mode === "read") return false;
+    const at = this.#life.traps.findIndex(({ kind, left }) => kind === "cut" && left <= 0);
+    if (at < 0) return false;
+    this.#life.traps.splice(at, 1);
+    this.#happened("cut", this.#life);
+    this.isUnheard = true;
+    return true;
+  }
+
+  /** Told of after the commit: the host may be gone in this very moment, and never hear of it. */
+  committed(): void {
+    this.#isOver = true;
+    this.#strike("crash");
+  }
+
+  close(): void {
+    this.#isOver = true;
+    this.#unhear();
+  }
+
+  async #asked<T>(ask: () => Promise<T>): Promise<T> {
+    await this.#pass();
+    const answer = await ask();
+    return answer;
+  }
+
+  /** One await of the storage. */
+  async #pass(): Promise<void> {
+    if (this.#isOver) return await never();
+    if (this.#strike("crash")) return await never();
+    const aborted = this.#take("aborted");
+    if (aborted) {
+      this.#happened("aborted", this.#life);
+      throw new HoldfastError(this.#mode === "read" ? "read-failed" : "write-failed", "the browser aborted the transaction");
+    }
+    if (this.#mode === "read" && this.#take("cut")) {
+      this.#happened("cut", this.#life);
+      this.undone = "cut";
+      throw new Error("the connection is lost");
+    }
+    if (this.#life.slowness > 1) await this.#life.pause(this.#life.dice.below(20 * this.#life.slowness));
+    if (this.#isOver) return await never();
+  }
+
+  #strike(kind: "crash"): boolean {
+    const trap = this.#take(kind);
+    trap?.spring();
+    return trap !== undefined;
+  }
+
+  /** Counts the traps of its kind down by one; the one that is due goes off. */
+  #take(kind: "crash" | "aborted" | "cut") {
+    const { traps } = this.#life;
+    for (const trap of traps) if (trap.kind === kind) trap.left--;
+    const at = traps.findIndex((trap) => trap.kind === kind && trap.left <= 0 && (kind !== "cut" || this.#mode === "read"));
+    return at < 0 ? undefined : traps.splice(at, 1)[0];
+  }
+}

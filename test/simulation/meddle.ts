@@ -1,0 +1,53 @@
+import type { KernelStorage, Row, Write } from "../../src/ports/storage.js";
+
+/** What stands between hosts and their rows, and changes what they read or write. */
+export interface Meddling {
+  row?(table: string, row: Row | undefined, mode: "read" | "write"): Row | undefined;
+  rows?(table: string, rows: Row[], mode: "read" | "write"): Row[];
+  writes?(writes: readonly Write[]): readonly Write[];
+}
+
+/** One for each host, so that it may remember what that host did. */
+export function meddle(make: (host: string) => Meddling) {
+  return (storage: KernelStorage, host: string): KernelStorage => {
+    const { row, rows, writes } = make(host);
+    return {
+      kind: storage.kind,
+      async open(opening) {
+        const open = await storage.open(opening);
+        return {
+          ...open,
+          transact: (tables, mode, body, durability) =>
+            open.transact(
+              tables,
+              mode,
+              (tx) =>
+                body({
+                  async get(table, key) {
+                    const found = await tx.get(table, key);
+                    return row ? row(table, found, mode) : found;
+                  },
+                  async range(table, query) {
+                    const found = await tx.range(table, query);
+                    if (rows) return rows(table, found, mode);
+                    return row ? found.flatMap((each) => row(table, each, mode) ?? []) : found;
+                  },
+                  write: (given) => tx.write(writes ? writes(given) : given),
+                }),
+              durability,
+            ),
+        };
+      },
+    };
+  };
+}
+
+/** Changes what is put into one table; nothing is put where nothing comes back. */
+export function puts(table: string, change: (row: Row) => Row | undefined): Meddling["writes"] {
+  return (writes) =>
+    writes.flatMap((write) => {
+      if (!("put" in write) || write.table !== table) return [write];
+      const put = change(write.put);
+      return put ? [{ table, put }] : [];
+    });
+}

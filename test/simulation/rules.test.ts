@@ -1,0 +1,275 @@
+import { describe, expect, it } from "vitest";
+import { HoldfastError } from "../../src/domain/errors.js";
+import { createDice } from "../../src/simulation/dice.js";
+import { Notes } from "../../src/simulation/ledger.js";
+import { createLife, createMachine, type Life } from "../../src/simulation/machine.js";
+import { Rows } from "../../src/simulation/rows.js";
+import { createTimeline } from "../../src/simulation/timeline.js";
+import { type FaultKind, SIMULATION_RULES, simulate, type WorkKind } from "../../src/simulation.js";
+import type { AgentRow, InputRow, ReceiptRow } from "../../src/stores/schema.js";
+import { type Meddling, meddle, puts } from "./meddle.js";
+
+/** A storage that breaks one promise, and the weather and the work in which that shows. */
+interface Breach {
+  readonly faults: readonly FaultKind[];
+  readonly work: readonly WorkKind[];
+  /** The fewer, the sooner a world is at its end. */
+  readonly steps?: number;
+  readonly make: (host: string) => Meddling;
+}
+
+const LATER_MS = 1_000_000;
+
+/** Its host has lived for longer than the rules ask. */
+const isOld = ({ registeredAtMs, lastSeenAtMs }: AgentRow) => lastSeenAtMs - registeredAtMs > 35_000;
+
+const BREACHES: Readonly<Record<string, Breach>> = {
+  "a fencing token only grows, and with every grant": {
+    faults: ["crash"],
+    work: ["start"],
+    make: () => ({ writes: puts("leases", (row) => ({ ...row, fencingToken: 1 })) }),
+  },
+  "a lease that ran out is not renewed": {
+    faults: ["freeze"],
+    work: ["start"],
+    make: () => ({
+      row: (table, row) =>
+        table === "leases" && row?.leaseToken ? { ...row, expiresAtMs: Number(row.expiresAtMs) + LATER_MS } : row,
+    }),
+  },
+  "no live lease is taken from its holder": {
+    faults: ["lockless"],
+    work: ["start"],
+    make: () => ({ row: (table, row) => (table === "leases" && row ? { ...row, expiresAtMs: 0 } : row) }),
+  },
+  "an expired lease of a host that is well is left to it": {
+    faults: ["clockForward"],
+    work: ["start", "submit"],
+    make: () => ({
+      row(table, row) {
+        if (table !== "leases" || !row) return row;
+        const { locked: _, ...rest } = row;
+        return rest as typeof row;
+      },
+    }),
+  },
+  "no write is accepted under a stale fence": {
+    faults: ["freeze", "clockForward"],
+    work: ["start"],
+    make() {
+      // Each host is shown its own lease, whoever has it now.
+      const own = new Map<unknown, NonNullable<ReturnType<NonNullable<Meddling["row"]>>>>();
+      return {
+        row(table, row, mode) {
+          const lease = table === "leases" && row && mode === "write" ? own.get(row.resource) : undefined;
+          return lease ? { ...lease, expiresAtMs: Number.MAX_SAFE_INTEGER } : row;
+        },
+        writes(writes) {
+          for (const write of writes)
+            if ("put" in write && write.table === "leases" && write.put.leaseToken) own.set(write.put.resource, write.put);
+          return writes;
+        },
+      };
+    },
+  },
+  "sequences are dense": {
+    faults: [],
+    work: ["start"],
+    make: () => ({ writes: puts("events", (row) => (row.sequence === 2 ? undefined : row)) }),
+  },
+  "a replay key is stored once": {
+    faults: [],
+    work: ["start", "append"],
+    make: () => ({ row: (table, row) => (table === "replays" ? undefined : row) }),
+  },
+  "each step's result is stored once": {
+    faults: ["freeze"],
+    work: ["start"],
+    make: () => ({
+      row: (table, row) => (table === "replays" ? undefined : row),
+      writes: puts("events", ({ replayKey: _, ...row }) => row as never),
+    }),
+  },
+  "a process ends once": {
+    faults: [],
+    work: ["start", "append"],
+    make: () => ({ row: (table, row) => (table === "processes" && row?.awaitOutput ? { ...row, state: "running" } : row) }),
+  },
+  "a stored input stays, and ends once": {
+    faults: [],
+    work: ["submit"],
+    make: () => ({
+      writes: (writes) =>
+        writes.map((write) => {
+          if (!("put" in write) || write.table !== "inputs") return write;
+          const { runtimeId, inputId, liveRank } = write.put as InputRow;
+          return liveRank === undefined ? { table: "inputs", drop: [runtimeId, inputId] } : write;
+        }),
+    }),
+  },
+  "an acknowledged input is never lost": {
+    faults: [],
+    work: ["submit"],
+    make: () => ({ writes: puts("inputs", () => undefined) }),
+  },
+  "an input that was run has a receipt of the same write": {
+    faults: [],
+    work: ["submit"],
+    make: () => ({ writes: puts("receipts", () => undefined) }),
+  },
+  "an input has one receipt": {
+    faults: [],
+    work: ["submit"],
+    make() {
+      const before: string[] = [];
+      return {
+        writes: puts("receipts", (row) => {
+          const { receipt } = row as ReceiptRow;
+          const contributingInputIds = [...receipt.contributingInputIds, ...before.slice(-1)];
+          before.push(...receipt.contributingInputIds);
+          return { ...row, receipt: { ...receipt, contributingInputIds } };
+        }),
+      };
+    },
+  },
+  "a transcript has no gap": {
+    faults: [],
+    work: ["submit"],
+    make: () => ({ writes: puts("messages", (row) => (row.position === 1 ? undefined : row)) }),
+  },
+  "no host is taken for dead while it lives": {
+    faults: [],
+    work: ["agent"],
+    make: () => ({ row: (table, row) => (table === "hosts" && row ? { ...row, lastSeenAtMs: 0 } : row) }),
+  },
+  "no agent that is beaten for goes offline": {
+    faults: [],
+    work: ["agent"],
+    make: () => ({ writes: puts("agents", (row) => (isOld(row as AgentRow) ? { ...row, ended: "expired" } : row)) }),
+  },
+  "an agent's incarnations only grow": {
+    faults: [],
+    work: ["agent"],
+    make: () => ({ writes: puts("agents", (row) => (Number(row.incarnation) > 2 ? { ...row, incarnation: 1 } : row)) }),
+  },
+  "a sealed record is changed by one who knew what it was": {
+    faults: [],
+    work: ["login"],
+    make: () => ({ writes: puts("sealed", (row) => ({ ...row, revision: 1 })) }),
+  },
+  "what was acknowledged is stored": {
+    faults: [],
+    work: ["start"],
+    make: () => ({
+      writes: (writes) => writes.filter((write) => write.table !== "processes" && write.table !== "registrations"),
+    }),
+  },
+  "a follower misses nothing and sees nothing twice": {
+    faults: [],
+    work: ["start"],
+    make: () => ({
+      rows: (table, rows, mode) => (table === "events" && mode === "read" ? rows.filter(({ sequence }) => sequence !== 2) : rows),
+    }),
+  },
+  "a wait hears of what it waits for": {
+    faults: [],
+    work: ["start"],
+    make() {
+      // The first that is read of an end is as of a moment before it.
+      const seen = new Set<unknown>();
+      return {
+        row(table, row, mode) {
+          if (table !== "processes" || mode === "write" || !row?.awaitOutput || seen.has(row.processId)) return row;
+          seen.add(row.processId);
+          const { awaitOutput: _, ...rest } = row;
+          return { ...rest, state: "running" } as typeof row;
+        },
+      };
+    },
+  },
+  "a registration is over only when it is": {
+    faults: ["freeze"],
+    work: ["agent"],
+    make: () => ({
+      rows: (table, rows, mode) => (table === "agents" && mode === "read" ? [] : rows),
+      row: (table, row, mode) => (table === "agents" && mode === "read" && row ? { ...row, ticket: "another" } : row),
+    }),
+  },
+  "a login is consumed once": {
+    faults: [],
+    work: ["login"],
+    make: () => ({ writes: puts("sealed", (row) => (Number(row.revision) % 2 === 0 ? undefined : row)) }),
+  },
+  "a login that began is there until it is consumed": {
+    faults: [],
+    work: ["login"],
+    make: () => ({ writes: puts("sealed", () => undefined) }),
+  },
+  "a call fails for a reason that its caller is told of": {
+    faults: [],
+    work: ["login"],
+    make: () => ({
+      row(table, row) {
+        if (table === "sealed") throw new HoldfastError("lease-held", "which is no reason here");
+        return row;
+      },
+    }),
+  },
+  "holdfast does not break": {
+    faults: [],
+    work: ["submit"],
+    make: () => ({
+      row: (table, row, mode) =>
+        table === "runtimes" && mode === "write" && row?.run ? { ...row, run: { ...(row.run as object), inputIds: 7 } } : row,
+    }),
+  },
+  "what can finish does": {
+    faults: [],
+    work: ["start"],
+    steps: 3,
+    make: () => ({
+      writes(writes) {
+        const puts = writes.flatMap((write) => ("put" in write ? [write.put] : []));
+        const ended = new Set(puts.flatMap(({ awaitOutput, processId }) => (awaitOutput === undefined ? [] : [processId])));
+        return writes.filter((write) => !("put" in write && (ended.has(write.put.processId) || ended.has(write.put.resource))));
+      },
+    }),
+  },
+};
+
+/** Not each world comes to what shows it. */
+const MOST_SEEDS = 30;
+
+describe("each rule of the simulation", () => {
+  it.each(Object.entries(BREACHES))("%s: fails where a storage breaks it", async (rule, { make, ...world }) => {
+    const heard = new Set<string>();
+    for (let seed = 1; seed <= MOST_SEEDS && !heard.has(rule); seed++) {
+      const { failure } = await simulate({ seed, ...world, sabotage: meddle(make) });
+      if (failure) heard.add(failure.rule);
+    }
+    expect([...heard]).toContain(rule);
+  });
+
+  it("a device code is polled by one at a time: fails where two hosts that have locks poll it, and no other", () => {
+    const complaints: string[] = [];
+    const machine = createMachine(createTimeline());
+    const lives = ["h1.1", "h2.1", "h3.1", "h4.1"].map((name) => createLife(machine, name, createDice(name)));
+    const [one, lockless, gone, other] = lives as [Life, Life, Life, Life];
+    const eye = { lifeOf: () => undefined, hasLocks: (life: Life) => life !== lockless, waitedMs: () => undefined };
+    const notes = new Notes(new Rows(), eye, (rule) => complaints.push(rule));
+    const poll = (life: Life) => notes.open(life, () => false).pollBegan("d");
+    poll(one)();
+    poll(lockless);
+    poll(gone);
+    gone.end();
+    const end = poll(one);
+    expect(complaints).toEqual([]);
+    poll(other);
+    end();
+    expect(complaints).toEqual(["a device code is polled by one at a time"]);
+  });
+
+  it("is broken here by some storage, where a storage can break it", () => {
+    expect([...Object.keys(BREACHES), "a device code is polled by one at a time"].sort()).toEqual([...SIMULATION_RULES].sort());
+  });
+});
