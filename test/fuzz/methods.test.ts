@@ -6,18 +6,21 @@ import { type Spoiling, spoil, spoiling } from "./hostile-values.js";
 import {
   ARCHIVE_METHODS,
   AUTH_METHODS,
+  CONTEXT_METHODS,
   HANDLE_METHODS,
   KERNEL_METHODS,
   LIFECYCLE_METHODS,
   LIVENESS_METHODS,
   type Method,
+  OPENING,
   OPS_METHODS,
   PROCESS_METHODS,
   RUNTIME_METHODS,
   SECRET_METHODS,
   SESSION_METHODS,
+  TURN_METHODS,
 } from "./methods.js";
-import { buildWorld, settled, type World } from "./world.js";
+import { buildBusyWorld, buildWorld, settled, type World } from "./world.js";
 
 const SEED = 20_260_731;
 const CALLS = 10;
@@ -34,11 +37,17 @@ const GROUPS: Record<string, Record<string, Method>> = {
   OAuthFlows: AUTH_METHODS,
   secrets: SECRET_METHODS,
   sessions: ARCHIVE_METHODS,
+  ProcessContext: CONTEXT_METHODS,
+  Turn: TURN_METHODS,
+  "the package": OPENING,
 };
 
 const WAITING = Symbol("waiting");
 
-const worldOf = (methods: object) => buildWorld(methods === LIVENESS_METHODS ? { channel: channelHub() } : {});
+function worldOf(methods: object): Promise<World> {
+  if (methods === CONTEXT_METHODS || methods === TURN_METHODS) return buildBusyWorld();
+  return buildWorld(methods === LIVENESS_METHODS ? { channel: channelHub() } : {});
+}
 
 /** What is wrong with what a spoiled call came to. An answer is right, too: much is good enough. */
 async function tryOut(world: World, method: Method, spoilings: readonly Spoiling[]): Promise<string[]> {

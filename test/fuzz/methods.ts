@@ -1,17 +1,21 @@
 import { fullInput, input, receipt, snapshot } from "../../src/conformance/runtime.fixture.js";
 import { mintLifecycleCommit } from "../../src/domain/lifecycle-commit.js";
+import type { ProcessContext } from "../../src/kernel/context.js";
 import type { Kernel } from "../../src/kernel/kernel.js";
 import type { LifecycleStore } from "../../src/kernel/lifecycle.js";
 import type { OAuthFlows } from "../../src/kernel/oauth-flows.js";
 import type { OpsRegistry } from "../../src/kernel/ops-registry.js";
+import type { KernelOptions } from "../../src/kernel/options.js";
 import type { ProcessRegistry } from "../../src/kernel/registry.js";
 import type { RuntimeStore } from "../../src/kernel/runtime-store.js";
 import type { Secrets } from "../../src/kernel/secrets.js";
 import type { SessionRuntime } from "../../src/kernel/session.js";
 import type { KernelSessions } from "../../src/kernel/session-archive.js";
+import type { Turn } from "../../src/kernel/turn.js";
 import type { ProcessHandle } from "../../src/kernel/waits.js";
+import { createKernel } from "../../src/platform.js";
 import type { LivenessStore } from "../../src/stores/liveness.js";
-import { bytesOf, NOTES, TARGET, type World } from "./world.js";
+import { type BusyWorld, bytesOf, NOTES, TARGET, type World } from "./world.js";
 
 /** A public method, and arguments that are right. */
 export interface Method {
@@ -287,6 +291,57 @@ export const ARCHIVE_METHODS = methodsOf<Omit<KernelSessions, "export">>(
 ARCHIVE_METHODS.export = {
   good: () => ["s"],
   call: (world, args) => drain(world.kernel.sessions.export(...(args as [string])), 1_000),
+};
+
+type ContextMethods = Omit<ProcessContext, "record" | "input" | "attempt" | "signal">;
+export const CONTEXT_METHODS = methodsOf<ContextMethods>(
+  (w) => (w as BusyWorld).context,
+  {
+    step: () => ["one", () => 1],
+    emit: () => ["note", { a: 1 }, { replayKey: "r", wakeTarget: { ...scope } }],
+    progress: () => [1, 2, "n"],
+    start: () => ["child", { input: { type: "external", metadata: null } }],
+    process: () => ["p"],
+  } satisfies Record<keyof ContextMethods, Good>,
+  { step: { passesOn: true }, progress: { isSync: true }, process: { isSync: true } },
+);
+
+type TurnMethods = Pick<Turn, "step" | "append" | "checkpoint">;
+export const TURN_METHODS = methodsOf<TurnMethods>(
+  (w) => (w as BusyWorld).turn,
+  {
+    step: () => ["one", () => 1],
+    append: () => [{ role: "assistant", content: "c", metadata: { a: [1] } }],
+    checkpoint: () => [],
+  } satisfies Record<keyof TurnMethods, Good>,
+  { step: { passesOn: true }, append: { isSync: true } },
+);
+
+/** Without what is code of the app's own: what that throws is the app's. */
+const options = (): Required<Omit<KernelOptions, "worker" | "storage" | "clock" | "random">> => ({
+  name: "new",
+  handlers: { job: async () => null },
+  concurrency: 1,
+  attemptBudget: 1,
+  hostId: "h",
+  loop: "off",
+  durability: "strict",
+  timings: { pollMs: 5_000 },
+  limits: { idLength: 512 },
+  retention: { offlineAgentsMs: 1_000_000, terminalProcessesMs: 1_000_000 },
+  channel: false,
+  locks: false,
+  signal: new AbortController().signal,
+});
+
+export const OPENING: Record<string, Method> = {
+  createKernel: {
+    good: () => [options()],
+    async call(_, [given]) {
+      const kernel = await createKernel(given as KernelOptions);
+      await kernel.close();
+    },
+  },
 };
 
 async function drain(list: AsyncIterable<unknown>, most: number): Promise<unknown[]> {

@@ -2,9 +2,11 @@ import { manualClock } from "../../src/adapters/clock-manual.js";
 import { bytesOf, fullInput, input, receipt, snapshot } from "../../src/conformance/runtime.fixture.js";
 import type { ProcessLease } from "../../src/domain/lease.js";
 import type { PersistedOpsSnapshot } from "../../src/domain/ops.js";
+import type { ProcessContext } from "../../src/kernel/context.js";
 import type { Kernel } from "../../src/kernel/kernel.js";
 import type { KernelOptions } from "../../src/kernel/options.js";
 import type { SessionRuntime } from "../../src/kernel/session.js";
+import type { Turn } from "../../src/kernel/turn.js";
 import { memoryStorage } from "../../src/memory.js";
 import { createKernel } from "../../src/platform.js";
 import type { KernelStorage, Row } from "../../src/ports/storage.js";
@@ -100,6 +102,30 @@ export async function buildWorld(more: Partial<KernelOptions> = {}): Promise<Wor
     return close();
   };
   return { kernel, clock, probed, session, lease, ops, state, lines, isOver: () => over };
+}
+
+/** The same, in which a process and a turn are under way. */
+export interface BusyWorld extends World {
+  readonly context: ProcessContext;
+  readonly turn: Turn;
+}
+
+export async function buildBusyWorld(): Promise<BusyWorld> {
+  const contexts: ProcessContext[] = [];
+  const turns: Turn[] = [];
+  const underway = () => new Promise<never>(() => {});
+  const busy = (context: ProcessContext) => {
+    contexts.push(context);
+    return underway();
+  };
+  const world = await buildWorld({ loop: "inline", handlers: { busy } });
+  await world.kernel.start({ id: "busy", input: { type: "task", name: "busy" }, eventTypes: NOTES });
+  world.session.onTurn((turn) => {
+    turns.push(turn);
+    return underway();
+  });
+  while (contexts.length === 0 || turns.length === 0) await settled();
+  return { ...world, context: contexts[0] as ProcessContext, turn: turns[0] as Turn };
 }
 
 /** What needs neither clock nor anybody else has gone on. */
