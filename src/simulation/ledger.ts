@@ -14,8 +14,8 @@ export interface Ledger {
   /** A handler was given a step's result: all owners get the same one. */
   stepped(processId: string, key: string, result: JsonValue): void;
   appended(processId: string, key: string, sequence: number): void;
-  /** A wait for its end that began at `sinceMs`, in virtual time. */
-  ended(processId: string, output: unknown, sinceMs: number): void;
+  /** Waits for its end. */
+  ended(processId: string, wait: () => Promise<unknown>): Promise<void>;
   /** A registration was told that it is over, and its app had asked for no other. */
   lostAgent(agentId: string): void;
   /** What a follower saw of a process's events, in this order. */
@@ -66,12 +66,21 @@ export type Promised = (typeof PROMISES)[number];
 export interface Eye {
   lifeOf(bootId: string | undefined): Life | undefined;
   hasLocks(life: Life): boolean;
+  readonly nowMs: number;
   /** How long after a process ended its waiter was told; nothing where the weather was reason enough. */
   waitedMs(life: Life, processId: string, sinceMs: number): number | undefined;
+  /** For how long it has been over, and nothing kept that life from reading so. */
+  overMs(life: Life, processId: string): number;
+  readonly pollMs: number;
 }
 
 /** A notice takes some milliseconds, a poll seconds. */
 const LATEST_MS = 400;
+
+interface Wait {
+  readonly life: Life;
+  readonly processId: string;
+}
 
 export class Notes {
   readonly #rows: Rows;
@@ -81,6 +90,7 @@ export class Notes {
   readonly #inputs = new Map<string, { runtimeId: string; isDurable: boolean }>();
   readonly #logins = new Map<string, { expiresAtMs: number; tries: number; grants: number }>();
 
+  readonly #waits = new Set<Wait>();
   readonly #polls = new Map<string, Set<Life>>();
   readonly #eye: Eye;
 
@@ -140,7 +150,11 @@ export class Notes {
             () => `event ${sequence} of ${processId} is not`,
           );
         }),
-      ended: (processId, output, sinceMs) => {
+      ended: async (processId, wait) => {
+        const sinceMs = this.#eye.nowMs;
+        const open = { life, processId };
+        this.#waits.add(open);
+        const output = await wait().finally(() => this.#waits.delete(open));
         const stored = rows.get<ProcessRow>("processes", processId)?.awaitOutput;
         check(
           "what was acknowledged is stored",
@@ -225,6 +239,18 @@ export class Notes {
     };
   }
 
+  /** Waits that no notice reached, and that have not read again either. */
+  checkWaits(): void {
+    for (const { life, processId } of this.#waits) {
+      const overMs = this.#eye.overMs(life, processId);
+      if (overMs > this.#eye.pollMs + LATEST_MS)
+        this.#complain(
+          "a wait hears of what it waits for",
+          `${life.name} waits for the end of ${processId}, ${overMs} ms after it`,
+        );
+    }
+  }
+
   /** When all is quiet again. */
   unkept(): string[] {
     return [...this.#inputs].flatMap(([inputId, { runtimeId, isDurable }]) => {
@@ -234,6 +260,6 @@ export class Notes {
   }
 
   clear(): void {
-    for (const notes of [this.#steps, this.#appended, this.#inputs, this.#logins, this.#polls]) notes.clear();
+    for (const notes of [this.#steps, this.#appended, this.#inputs, this.#logins, this.#waits, this.#polls]) notes.clear();
   }
 }

@@ -42,7 +42,6 @@ export interface Commons {
   readonly inputs: { sessionId: string; inputId: string }[];
   /** All is to go well from now on. */
   isCalm: boolean;
-  nowMs(): number;
   latestWallMs(): number;
   /** Another host that is up, or the same. */
   anyGuest(dice: Dice): Guest | undefined;
@@ -160,10 +159,6 @@ export const WORK: Readonly<Record<WorkKind, { weight: number; work: Work }>> = 
       const done = async () => {
         const handle = await kernel.start({ id, ...requestOf(shape) });
         ledger.started(id);
-        const watch = async () => {
-          const sinceMs = commons.nowMs();
-          ledger.ended(id, await handle.result(), sinceMs);
-        };
         const follow = async () => {
           let previous = 0;
           for await (const { sequence } of handle.events()) {
@@ -171,7 +166,7 @@ export const WORK: Readonly<Record<WorkKind, { weight: number; work: Work }>> = 
             previous = sequence;
           }
         };
-        await Promise.all([watch(), follow()]);
+        await Promise.all([ledger.ended(id, () => handle.result()), follow()]);
       };
       return { told: `starts ${id} ${JSON.stringify(shape)}`, done: told(ledger, `start ${id}`, done) };
     },

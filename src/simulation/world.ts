@@ -11,7 +11,7 @@ import { FAULTS, type FaultKind } from "./fault-kinds.js";
 import { STRIKES, type Victims } from "./faults.js";
 import { openHost } from "./host.js";
 import { RULES, type Trial } from "./judge.js";
-import { Notes, PROMISES } from "./ledger.js";
+import { type Eye, Notes, PROMISES } from "./ledger.js";
 import { createLockService } from "./locks.js";
 import { createLife, createMachine, type Life } from "./machine.js";
 import { createStation, type Station } from "./station.js";
@@ -135,7 +135,21 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
   /** When a process ended, and who ended it. */
   const ends = new Map<string, { atMs: number; by: Life }>();
   let foulUntilMs = 0;
-  const notes = new Notes(rows, { lifeOf, hasLocks: (life) => !lockless.has(life), waitedMs }, complain);
+  const eye: Eye = {
+    get nowMs() {
+      return timeline.nowMs;
+    },
+    pollMs: TIMINGS.pollMs,
+    lifeOf,
+    hasLocks: (life) => !lockless.has(life),
+    waitedMs,
+    overMs(life, processId) {
+      const end = ends.get(processId);
+      if (!end || life.state !== "up" || life.isLeaving) return 0;
+      return timeline.nowMs - Math.max(end.atMs, life.wellSinceMs, machine.troubledUntilMs);
+    },
+  };
+  const notes = new Notes(rows, eye, complain);
 
   function waitedMs(life: Life, processId: string, sinceMs: number): number | undefined {
     const end = ends.get(processId);
@@ -214,7 +228,6 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
     get isCalm() {
       return isCalm;
     },
-    nowMs: () => timeline.nowMs,
     latestWallMs: () => machine.latestWallMs,
     anyGuest: (chance) => {
       const all = guests();
@@ -399,6 +412,8 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
       if (station.life) Object.assign(station.life, { slowness: 1, isFull: false });
       station.heal();
     }
+    await timeline.run(timeline.nowMs + TIMINGS.pollMs + STEP_MS, isOver);
+    notes.checkWaits();
     // What stood still by chance goes on elsewhere: every page is loaded anew.
     for (const [at, station] of stations.entries()) timeline.after(at * 2 * STEP_MS, () => station.reload(STEP_MS));
     const endMs = timeline.nowMs + CALM_MS;

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { HoldfastError } from "../../src/domain/errors.js";
 import { createDice } from "../../src/simulation/dice.js";
-import { Notes } from "../../src/simulation/ledger.js";
+import { type Eye, Notes } from "../../src/simulation/ledger.js";
 import { createLife, createMachine, type Life } from "../../src/simulation/machine.js";
 import { Rows } from "../../src/simulation/rows.js";
 import { createTimeline } from "../../src/simulation/timeline.js";
@@ -255,7 +255,14 @@ describe("each rule of the simulation", () => {
     const machine = createMachine(createTimeline());
     const lives = ["h1.1", "h2.1", "h3.1", "h4.1"].map((name) => createLife(machine, name, createDice(name)));
     const [one, lockless, gone, other] = lives as [Life, Life, Life, Life];
-    const eye = { lifeOf: () => undefined, hasLocks: (life: Life) => life !== lockless, waitedMs: () => undefined };
+    const eye: Eye = {
+      nowMs: 0,
+      pollMs: 0,
+      lifeOf: () => undefined,
+      hasLocks: (life) => life !== lockless,
+      waitedMs: () => undefined,
+      overMs: () => 0,
+    };
     const notes = new Notes(new Rows(), eye, (rule) => complaints.push(rule));
     const poll = (life: Life) => notes.open(life, () => false).pollBegan("d");
     poll(one)();
