@@ -864,7 +864,7 @@ export function sessionInputCases(open: OpenFixture, runner: Runner): void {
       await session.submit(prompt("a"));
       await drained(kernel);
       expect(await kernel.runtime.loadRuntimeState(RUNTIME)).toBe("idle");
-      expect(session.state).toBe("attached");
+      await comes(() => session.state === "attached", "attached again");
       off();
       expect(session.state).toBe("idle");
       await refused(kernel.runtime.commitMachineLifecycle(RUNTIME, mintLifecycleCommit("attached"), []), "invalid", "attached");

@@ -341,6 +341,7 @@ export function sessionTurnCases(open: OpenFixture, runner: Runner): void {
       session.onTurn(async () => {});
       await session.submit(prompt("steer", { handlingMode: "steer" }));
       await drained(kernel);
+      await isTold(told, "run.completed");
       const runId = told.find(({ code }) => code === "run.completed")?.runId ?? "";
       expect((await kernel.runtime.loadBoundaryReceipt(RUNTIME, runId, 0))?.boundary).toBe("run_checkpoint");
     });
@@ -540,6 +541,7 @@ export function sessionTurnCases(open: OpenFixture, runner: Runner): void {
         });
         await session.submit(prompt("a"));
         await drained(kernel);
+        await isTold(told, "run.completed");
         expect(views).toEqual([["a"], ["theirs", "a"]]);
         expect(await said(session)).toEqual(["theirs", "a", "mine 2"]);
         expect(codesOf(told).filter((code) => code.startsWith("run."))).toEqual([
@@ -746,6 +748,7 @@ export function sessionTurnCases(open: OpenFixture, runner: Runner): void {
       ]);
       const causes = history.filter(({ from }) => from === "staged").map(({ reason = "" }) => reason);
       expect(count(3).every((n) => causes[n - 1]?.includes(`cause ${n}`))).toBe(true);
+      await isTold(told, "run.failed", 3);
       expect(told.filter(({ code }) => code === "run.failed").map(({ error }) => error)).toEqual([
         "cause 1",
         "cause 2",
