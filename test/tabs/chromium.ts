@@ -1,6 +1,7 @@
 // Chromium over its debugging pipe and nothing between: a driver's own page handling keeps every tab visible, and a tab that is
 // visible can be neither throttled nor frozen. Here the newest tab is in front and the others are as hidden as a person's would be.
 import { type ChildProcess, spawn } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -27,14 +28,18 @@ export interface Target {
 }
 
 export interface Chromium {
+  /** Asks the browser, not a page of it. */
+  send(method: string, params?: Record<string, unknown>): Promise<Record<string, unknown>>;
   newTarget(): Promise<Target>;
+  /** Ends all its processes at once, none of which hears of it. The profile stays. Gives one that was launched on that profile. */
+  crash(): Promise<Chromium>;
   close(): Promise<void>;
 }
 
-export async function launchChromium(): Promise<Chromium> {
+export async function launchChromium(known?: string): Promise<Chromium> {
   const executable = await findChromium();
   if (!executable) throw new Error("Chromium not found");
-  const profile = await mkdtemp(join(tmpdir(), "holdfast-tabs-"));
+  const profile = known ?? (await mkdtemp(join(tmpdir(), "holdfast-tabs-")));
   const args = [
     ...chromiumArgs,
     "--headless=new",
@@ -47,11 +52,13 @@ export async function launchChromium(): Promise<Chromium> {
     "--enable-features=BackForwardCache",
     "about:blank",
   ];
-  const child = spawn(executable, args, { stdio: ["ignore", "ignore", "ignore", "pipe", "pipe"] });
+  // A process group of its own, which all its processes are in.
+  const child = spawn(executable, args, { stdio: ["ignore", "ignore", "ignore", "pipe", "pipe"], detached: true });
   const connection = connect(child);
   const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()));
 
   return {
+    send: (method, params) => connection.send(undefined, method, params),
     async newTarget() {
       const { targetId } = await connection.send(undefined, "Target.createTarget", { url: "about:blank" });
       const { sessionId } = await connection.send(undefined, "Target.attachToTarget", { targetId, flatten: true });
@@ -80,6 +87,13 @@ export async function launchChromium(): Promise<Chromium> {
         },
       };
     },
+    async crash() {
+      const group = child.pid as number;
+      process.kill(-group, "SIGKILL");
+      await exited;
+      while (isAlive(group)) await new Promise((resolve) => setTimeout(resolve, 20));
+      return await launchChromium(profile);
+    },
     async close() {
       connection.send(undefined, "Browser.close").catch(() => undefined);
       const late = setTimeout(() => child.kill("SIGKILL"), 5_000);
@@ -88,6 +102,25 @@ export async function launchChromium(): Promise<Chromium> {
       await rm(profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
     },
   };
+}
+
+/** Whether a process of the group is left, but for those that only wait to be buried: not everywhere does somebody bury them. */
+function isAlive(group: number): boolean {
+  try {
+    process.kill(-group, 0);
+  } catch {
+    return false;
+  }
+  if (process.platform !== "linux") return true;
+  return readdirSync("/proc").some((id) => {
+    if (!/^\d+$/.test(id)) return false;
+    try {
+      const [, state, , pgid] = readFileSync(`/proc/${id}/stat`, "utf8").split(")").at(-1)?.split(" ") ?? [];
+      return Number(pgid) === group && state !== "Z";
+    } catch {
+      return false;
+    }
+  });
 }
 
 function connect(child: ChildProcess) {

@@ -27,7 +27,7 @@ let origin: string;
 let chromium: Chromium;
 let tabs: Tab[] = [];
 let databases = 0;
-let told: Told[] = [];
+let told: (Told & { toldAtMs: number })[] = [];
 let violations: string[] = [];
 
 const server = createServer((request, response) => {
@@ -38,7 +38,7 @@ const server = createServer((request, response) => {
     body += chunk;
   });
   request.on("end", () => {
-    if (pathname === "/told") told.push(JSON.parse(body));
+    if (pathname === "/told") told.push({ ...JSON.parse(body), toldAtMs: Date.now() });
     else violations.push(body);
     response.writeHead(204).end();
   });
@@ -99,8 +99,15 @@ export function takeViolations(): string[] {
   return violations.splice(0);
 }
 
-export function facts<T extends Told["type"]>(type: T): Extract<Told, { type: T }>[] {
-  return told.filter((fact): fact is Extract<Told, { type: T }> => fact.type === type);
+/** In the order in which the server was told. */
+export function facts<T extends Told["type"]>(type: T): Extract<(typeof told)[number], { type: T }>[] {
+  return told.filter((fact): fact is Extract<(typeof told)[number], { type: T }> => fact.type === type);
+}
+
+/** Ends the whole browser as a machine does that crashes, and starts it again on the same profile. All tabs are gone. */
+export async function crashBrowser(): Promise<void> {
+  tabs = [];
+  chromium = await chromium.crash();
 }
 
 /** The steps of a process whose run began, in order. */
