@@ -28,7 +28,7 @@ export interface KernelOptions {
   worker?: () => Worker;
   /** Identity of this tab or process, 16 characters shorter than an id may be; default a fresh UUID. */
   hostId?: string;
-  /** What a commit survives: "strict" (default) also a power cut, "relaxed" a crash of the browser. */
+  /** "strict" (default) asks the browser to flush to disk at each commit, "relaxed" leaves that to the operating system. */
   durability?: Durability;
   timings?: Partial<Timings>;
   limits?: Partial<Limits>;

@@ -1,10 +1,7 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
-
-const root = fileURLToPath(new URL("../../", import.meta.url));
-const read = (path: string) => readFileSync(join(root, path), "utf8");
+import { codeOf, read, root } from "./pages.js";
 
 const CONTRACT = "docs/contract.md";
 const UNTESTED = "docs/decisions/0016-statements-without-a-test.md";
@@ -17,11 +14,9 @@ function linesOf(page: string): [id: string, text: string][] {
   ]);
 }
 
-/** The numbers that the code of a file names, where titles are and what they are made of; "P-1 to P-3" names three. */
+/** The numbers that the code of a file names; "P-1 to P-3" names three. */
 function namedIn(path: string): string[] {
-  const code = read(path)
-    .replace(/\/\*[\s\S]*?\*\//g, "")
-    .replace(/^\s*\/\/.*$/gm, "");
+  const code = codeOf(path);
   const ranges = [...code.matchAll(/\b([PLDWJSRVY])-(\d+) to \1-(\d+)\b/g)].flatMap(([, letter, from, to]) =>
     stated.filter((id) => id.startsWith(`${letter}-`) && isWithin(Number.parseInt(id.slice(2), 10), Number(from), Number(to))),
   );

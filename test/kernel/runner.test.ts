@@ -363,6 +363,28 @@ describe("steps", () => {
     expect(runs).toEqual(["a by 1 fence 1", "b by 1 fence 1", "b by 2 fence 2"]);
   });
 
+  it("are the same outside for every owner, under a higher token each", async () => {
+    let failing = true;
+    const calls: [key: string, token: number][] = [];
+    const job = async ({ step }: ProcessContext) =>
+      await step("pay", ({ idempotencyKey, fencingToken }) => {
+        calls.push([idempotencyKey, fencingToken]);
+        return 0;
+      });
+    const { kernel, probed, clock } = await bench({ handlers: { job } });
+    failAppends(probed, () => failing);
+    const handle = await kernel.start(task("job"));
+    expect(await ending(handle)).toBeUndefined();
+    failing = false;
+    await clock.advance(30_000);
+    expect(await ending(handle)).toMatchObject({ type: "success" });
+    const key = `process:${handle.id}:step:pay`;
+    expect(calls).toEqual([
+      [key, 1],
+      [key, 2],
+    ]);
+  });
+
   it.each([
     ["", "key"],
     [7, "key"],

@@ -5,7 +5,7 @@ import { channelHub } from "../../src/conformance/channel.fixture.js";
 import { HoldfastError } from "../../src/domain/errors.js";
 import { DEFAULT_TIMINGS } from "../../src/domain/time.js";
 import { createGossip } from "../../src/kernel/gossip.js";
-import type { LoopPage } from "../../src/kernel/page.js";
+import type { LoopPage, Pulse } from "../../src/kernel/page.js";
 import { createCorridor } from "../../src/kernel/run.js";
 import { createLoop } from "../../src/loop/loop.js";
 import type { ChannelFactory } from "../../src/ports/notices.js";
@@ -16,7 +16,7 @@ import { gate, rounds, until } from "../kernel/rounds.js";
 import { isGossip, type Tap, tap } from "./tapped-channel.js";
 import { buildTown, type Town, type TownHost } from "./town.js";
 
-const { heartbeatMs, heartbeatFlushMs, staleAfterMs, livenessTtlMs, sweepMs } = DEFAULT_TIMINGS;
+const { heartbeatMs, heartbeatFlushMs, staleAfterMs, livenessTtlMs, sweepMs, leaseTtlMs, leaseRenewMs } = DEFAULT_TIMINGS;
 
 let place: KernelStorage;
 let town: Town;
@@ -219,7 +219,7 @@ describe("ten thousand agents of one host", () => {
 });
 
 /** A loop whose page is the test's. */
-async function loopOf(pulse: () => Promise<{ moves: number }>) {
+async function loopOf(pulse: () => Promise<Pick<Pulse, "moves"> & Partial<Pulse>>) {
   const storage = await place.open({
     name: "town",
     schema: SCHEMA,
@@ -298,6 +298,26 @@ describe("a page that falls silent", () => {
     answer = gate();
     await town.clock.advance(2 * heartbeatMs);
     expect(town.clock.now() - ((await rowOf("a"))?.lastSeenAtMs as number)).toBeLessThanOrEqual(2 * heartbeatMs);
+    await loop.stop();
+  });
+
+  it("has its leases renewed through a long task, and run out 2 * leaseTtlMs - leaseRenewMs after its last word at the latest", async () => {
+    const { kernel } = await town.host("b", { loop: "off" });
+    await kernel.processes.registerProcess({ id: "p", input: { type: "task", name: "job" } });
+    const leases = [await kernel.processes.claimProcessLease("p", "a:x", leaseTtlMs)];
+    const answer = gate();
+    let lastWordMs = Number.POSITIVE_INFINITY;
+    const { loop } = await loopOf(async () => {
+      if (town.clock.now() > lastWordMs) await answer.promise;
+      return { moves: 0, leases };
+    });
+    await town.clock.advance(3 * leaseRenewMs);
+    lastWordMs = town.clock.now();
+    await town.clock.advance(leaseTtlMs + leaseRenewMs / 2);
+    expect((await kernel.processes.getLease("p"))?.ownerId).toBe("a:x");
+    await town.clock.advance(leaseTtlMs - leaseRenewMs - leaseRenewMs / 2);
+    expect(await kernel.processes.getLease("p")).toBeUndefined();
+    answer.open();
     await loop.stop();
   });
 });
