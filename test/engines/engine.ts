@@ -1,0 +1,121 @@
+// What the kit and the scenarios need of a browser, whichever drives it.
+import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { delimiter } from "node:path";
+
+export interface Engine {
+  name: string;
+  /** What to install before it can run here; nothing when it can. */
+  missing(): Promise<string | undefined>;
+  launch(): Promise<Browser>;
+}
+
+export interface Browser {
+  /** As the browser itself tells it. */
+  version: string;
+  newTab(): Promise<Page>;
+  /** Ends the whole browser, which hears nothing of it, and starts it again on what it had stored. Not where it stores nothing. */
+  crash?(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface Page {
+  load(url: string): Promise<void>;
+  /** The text that the expression comes to, awaited in the page. */
+  evaluate(expression: string): Promise<string>;
+  /** Ends the process that runs this page, and no other page's: the page gets no chance to say goodbye. */
+  kill(): Promise<void>;
+  /** The process that runs this page, and no other page. */
+  process(): Promise<number>;
+  close(): Promise<void>;
+}
+
+export const CALL_MS = 60_000;
+
+/** The first of these programs that this machine has. */
+export function findProgram(...names: string[]): string | undefined {
+  const folders = (process.env.PATH ?? "").split(delimiter);
+  const paths = names.flatMap((name) => (name.startsWith("/") ? [name] : folders.map((folder) => `${folder}/${name}`)));
+  return paths.find((path) => existsSync(path));
+}
+
+export interface Program {
+  pid: number;
+  /** What its reading end of the pipe 3 gave first, where it was asked for one. */
+  firstLine: Promise<string>;
+  kill(): Promise<void>;
+  end(): Promise<void>;
+}
+
+/** Starts a program whose death nobody has to remember: it goes with this one. */
+export function startProgram(path: string, args: readonly string[], env: Record<string, string> = {}): Program {
+  const child = spawn(path, args, {
+    stdio: ["ignore", "ignore", "ignore", "pipe"],
+    env: { ...process.env, ...env },
+  });
+  const kill = () => child.kill("SIGKILL");
+  process.once("exit", kill);
+  const exited = new Promise<void>((resolve) => {
+    child.once("exit", () => resolve());
+    child.once("error", () => resolve());
+  });
+  const firstLine = new Promise<string>((resolve, reject) => {
+    let text = "";
+    child.stdio[3]?.on("data", (chunk) => {
+      text += chunk;
+      if (text.includes("\n")) resolve(text.trim());
+    });
+    void exited.then(() => reject(new Error(`${path} ended`)));
+  });
+  firstLine.catch(() => undefined);
+  return {
+    pid: child.pid ?? 0,
+    firstLine,
+    async kill() {
+      kill();
+      await exited;
+    },
+    async end() {
+      child.kill("SIGTERM");
+      const late = setTimeout(kill, 5_000);
+      await exited;
+      clearTimeout(late);
+      process.off("exit", kill);
+    },
+  };
+}
+
+/** Tries until it comes to something, for things that take a moment to be there. */
+export async function retried<T>(what: string, attempt: () => Promise<T | undefined> | T | undefined): Promise<T> {
+  for (const endMs = Date.now() + CALL_MS; Date.now() < endMs; await new Promise((resolve) => setTimeout(resolve, 100))) {
+    const value = await attempt();
+    if (value !== undefined) return value;
+  }
+  throw new Error(`${what}: not within ${CALL_MS / 1000} s`);
+}
+
+/** A promise that takes no longer than a call may. */
+export function bounded<T>(what: string, work: Promise<T>, ms = CALL_MS): Promise<T> {
+  let timer: ReturnType<typeof setTimeout>;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`${what}: no answer within ${ms / 1000} s`)), ms);
+  });
+  return Promise.race([work, late]).finally(() => clearTimeout(timer));
+}
+
+/** Keeps its page busy, for as long as it takes to be seen. */
+const BUSY = "(() => { for (const endMs = Date.now() + 500; Date.now() < endMs; ); return ''; })()";
+
+/** For browsers that tell nobody which process runs a page: the one that works when the page does. `read` gives each one's working time in ms. */
+export async function busiest(
+  read: () => Promise<ReadonlyMap<number, number>>,
+  evaluate: (expression: string) => Promise<unknown>,
+): Promise<number> {
+  return await retried("the process of a page", async () => {
+    const before = await read();
+    await evaluate(BUSY);
+    const worked = [...(await read())].map(([pid, ms]) => ({ pid, ms: ms - (before.get(pid) ?? 0) }));
+    const [most, next] = worked.sort((a, b) => b.ms - a.ms);
+    return most && most.ms > 100 && most.ms > 3 * (next?.ms ?? 0) ? most.pid : undefined;
+  });
+}
