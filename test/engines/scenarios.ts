@@ -100,15 +100,17 @@ scenario(
     try {
       // It opens the database, too, while the other one stands still.
       const b = await world.open("b", { timings: QUICK });
+      await b.stepped("p", "s1");
+      assert.deepEqual([...world.refusals("p"), ...world.aborts("p")], [], "the page did not stand still");
+      resume();
+      await a.openGate("p");
+      await eventually(() => world.refusals("p"), ["a lease-lost"]);
+      assert.deepEqual(world.aborts("p"), ["a lease-lost"]);
       await b.openGate("p");
       await b.ended("p");
-      assert.deepEqual([...world.refusals("p"), ...world.aborts("p")], [], "the page did not stand still");
     } finally {
       resume();
     }
-    await a.openGate("p");
-    await eventually(() => world.refusals("p"), ["a lease-lost"]);
-    assert.deepEqual(world.aborts("p"), ["a lease-lost"]);
     const value = [1, 2, 2].map((fence) => ({ tab: fence === 1 ? "a" : "b", fence }));
     await sound(world, "p", { type: "success", value });
   },
