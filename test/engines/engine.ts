@@ -16,6 +16,8 @@ export interface Browser {
   newTab(): Promise<Page>;
   /** Ends the whole browser, which hears nothing of it, and starts it again on what it had stored. Not where it stores nothing. */
   crash?(): Promise<void>;
+  /** A tab that is closed may get no word in any more: then it is as if it had crashed. */
+  losesFarewells?: true;
   close(): Promise<void>;
 }
 
@@ -106,16 +108,23 @@ export function bounded<T>(what: string, work: Promise<T>, ms = CALL_MS): Promis
 /** Keeps its page busy, for as long as it takes to be seen. */
 const BUSY = "(() => { for (const endMs = Date.now() + 500; Date.now() < endMs; ); return ''; })()";
 
-/** For browsers that tell nobody which process runs a page: the one that works when the page does. `read` gives each one's working time in ms. */
+/**
+ * For browsers that tell nobody which process runs a page: the one that works when the page does, twice in a row, because others may happen to.
+ * `read` gives the time that each has worked, in ms.
+ */
 export async function busiest(
   read: () => Promise<ReadonlyMap<number, number>>,
   evaluate: (expression: string) => Promise<unknown>,
 ): Promise<number> {
+  let last: number | undefined;
   return await retried("the process of a page", async () => {
     const before = await read();
     await evaluate(BUSY);
     const worked = [...(await read())].map(([pid, ms]) => ({ pid, ms: ms - (before.get(pid) ?? 0) }));
     const [most, next] = worked.sort((a, b) => b.ms - a.ms);
-    return most && most.ms > 100 && most.ms > 3 * (next?.ms ?? 0) ? most.pid : undefined;
+    const found = most && most.ms > 100 && most.ms > 3 * (next?.ms ?? 0) ? most.pid : undefined;
+    const isSure = found === last;
+    last = found;
+    return isSure ? found : undefined;
   });
 }

@@ -190,15 +190,22 @@ export class World {
     return this.#told.filter((fact): fact is Extract<Told, { type: T }> => fact.type === type);
   }
 
-  /** The steps of a process whose run began, in order. */
+  // What a tab tells may overtake what it told before, and come after what others see of it.
+  /** The steps of a process whose run began. */
   steps = (processId: string) => this.facts("step").filter((step) => step.processId === processId);
-  ran = (processId: string) => this.steps(processId).map(({ tab, key }) => tab + key);
+  ran = (processId: string) =>
+    this.steps(processId)
+      .map(({ tab, key }) => tab + key)
+      .sort();
   /** The codes with which a handler's calls were refused, and with which it was told to stop. */
   refusals = (of: string) =>
     this.facts("refused").flatMap(({ tab, processId, code }) => (processId === of ? [`${tab} ${code}`] : []));
   aborts = (of: string) =>
     this.facts("aborted").flatMap(({ tab, processId, code }) => (processId === of ? [`${tab} ${code}`] : []));
-  turns = () => this.facts("turn").map(({ tab, attempt, inputs }) => `${tab}${attempt} ${inputs}`);
+  turns = () =>
+    this.facts("turn")
+      .map(({ tab, attempt, inputs }) => `${tab}${attempt} ${inputs}`)
+      .sort();
 
   async newTab(name: string): Promise<Tab> {
     const tab = new Tab(name, await this.#browser.newTab(), this);
@@ -241,6 +248,11 @@ export class World {
     );
     await reader.close();
     return rows;
+  }
+
+  /** Of what a tab leaves behind, as it should be and as it may be where it had no time for its farewell. */
+  isLeft<T>(found: T, inOrder: T, crashed: T): void {
+    if (!this.#browser.losesFarewells || !isDeepStrictEqual(found, crashed)) assert.deepEqual(found, inOrder);
   }
 
   /** Kills the whole browser and starts it again; all tabs are gone. */
