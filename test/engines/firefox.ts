@@ -45,7 +45,7 @@ export const firefox: Engine = {
     let running = await start(profile);
     return {
       version: running.version,
-      // Seen on a busy machine, where the tab was the only one of its process: neither its row nor its word in localStorage is there.
+      // Seen on a busy machine: its word in localStorage never comes.
       losesFarewells: true,
       newTab: () => running.newTab(),
       async crash() {
