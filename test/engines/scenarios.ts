@@ -268,8 +268,8 @@ for (const [how, go] of WAYS) {
     await eventually(world.turns, ["a1 one", "b1 two", "b2 one"]);
     const [one] = await conversed(world, "one", "two");
     assert.equal(one?.attemptCount, 2);
-    if (go === killed) assert.equal(one?.recoveryCount, 1);
-    else world.isLeft(one?.recoveryCount, 0, 1);
+    if (go === closed) world.isLeft(one?.recoveryCount, 0, 1);
+    else assert.equal(one?.recoveryCount, go === killed ? 1 : 0);
     assert.deepEqual(await b.heard("fault"), []);
   });
 }
@@ -320,8 +320,8 @@ for (const [how, go] of WAYS) {
         ((await tab.heard("agentOffline")) as { agentId: string }[]).map(({ agentId }) => agentId).sort();
       await eventually(offline, ["one", "two"]);
       const one = await tab.agent("one");
-      if (go === killed) assert.deepEqual(one, gone("expired"));
-      else world.isLeft<unknown>(one, gone("deregistered"), gone("expired"));
+      if (go === closed) world.isLeft<unknown>(one, gone("deregistered"), gone("expired"));
+      else assert.deepEqual(one, gone(go === killed ? "expired" : "deregistered"));
       assert.deepEqual(await tab.agent("other"), { status: "online", registration: "registered", incarnation: 1 });
       await eventually(() => tab.seen("one", "two", "other"), { one: false, two: false, other: true });
       assert.deepEqual(await offline(), ["one", "two"]);
