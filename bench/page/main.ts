@@ -1,0 +1,47 @@
+// The page that the browser's works run in. The command reaches it as `window.bench`; what only the browser's owner can do (open a
+// tab, crash one, measure the heap) it asks the command for.
+import { measure } from "../measure.js";
+import type { Bench, Measured, Tab } from "../work.js";
+import { browserWorks } from "../works/browser.js";
+
+interface Order {
+  work: string;
+  quick: boolean;
+  peers: boolean;
+  variant: string;
+}
+
+async function ask<T>(what: string, args: Record<string, unknown> = {}): Promise<T> {
+  const response = await fetch(`/ask/${what}`, { method: "POST", body: JSON.stringify(args) });
+  if (!response.ok) throw new Error(await response.text());
+  return (await response.json()) as T;
+}
+
+function workOf(name: string) {
+  const work = browserWorks.find((one) => one.name === name);
+  if (!work) throw new Error(`there is no work ${name}`);
+  return work;
+}
+
+async function run({ work: name, quick, peers, variant }: Order): Promise<Measured> {
+  const work = workOf(name);
+  const bench: Bench = {
+    quick,
+    size: (full, small) => (quick ? small : full),
+    async peers(of) {
+      if (!peers) return {};
+      return Object.fromEntries(await Promise.all(Object.entries(of).map(async ([name, load]) => [name, await load()])));
+    },
+    heap: (collected) => ask("heap", { collected }),
+    async openTab(part, args): Promise<Tab> {
+      const id = await ask<number>("open", { query: new URLSearchParams({ work: name, part, ...args }).toString() });
+      return { crash: () => ask("crash", { id }), close: () => ask("close", { id }) };
+    },
+  };
+  return await measure(work, bench, variant);
+}
+
+const { work, part, ...args } = Object.fromEntries(new URL(location.href).searchParams);
+const ready = work !== undefined && part !== undefined ? workOf(work).tabs?.[part]?.(args) : undefined;
+
+Object.assign(window, { bench: { run, ready } });

@@ -1,0 +1,14 @@
+import { emptyCheckpoint, MemorySaver } from "@langchain/langgraph-checkpoint";
+import { PAYLOAD } from "../ways/log.js";
+
+/** A checkpoint with the payload in its one channel, under an id of its own each time. */
+export function memorySaver(): () => Promise<unknown> {
+  const saver = new MemorySaver();
+  let count = 0;
+  return () =>
+    saver.put(
+      { configurable: { thread_id: "p", checkpoint_ns: "" } },
+      { ...emptyCheckpoint(), id: String(count++).padStart(10, "0"), channel_values: { messages: PAYLOAD } },
+      { source: "loop", step: count, parents: {} },
+    );
+}

@@ -1,0 +1,157 @@
+// BENCHMARKS.md: what was measured, and nothing else.
+import { quantile } from "./measure.js";
+import { type Curve, plot } from "./plot.js";
+import { type Verdict, verdict } from "./verdict.js";
+import type { Measured, MeasuredRow, Work } from "./work.js";
+
+export interface Surroundings {
+  readonly when: string;
+  readonly command: string;
+  readonly machine: string;
+  readonly load: string;
+  readonly browser: string;
+  readonly node: string;
+  readonly versions: Readonly<Record<string, string>>;
+  /** Peers that were not measured for want of an installation. */
+  readonly missing: readonly string[];
+  readonly quick: boolean;
+}
+
+export interface Result {
+  readonly work: Omit<Work, "open">;
+  readonly place: string;
+  readonly measured: Measured;
+}
+
+export function report(results: readonly Result[], around: Surroundings): { markdown: string; plots: Map<string, string> } {
+  const plots = new Map<string, string>();
+  const sections = results.map((result) => section(result, around.quick, plots));
+  const markdown = [
+    "# Benchmarks",
+    "",
+    "holdfast beside what people would use instead, in one run, interleaved: every round measures every variant once, each time in another",
+    `order. Written by \`${around.command}\`; no figure here comes from anywhere else, and those of each round are in bench/results.json.`,
+    ...(around.quick ? ["", "**A quick run: one round with tiny counts. It shows that everything works, and no speed.**"] : []),
+    "",
+    "Figures are medians of the rounds, with the least and the greatest. A ratio is made within each round; what stands here is the median of",
+    "those, with its least and its greatest. Every commit on both sides asks for strict durability, unless a line says otherwise.",
+    "",
+    `- When: ${around.when}`,
+    `- Machine: ${around.machine}; load average when the run began: ${around.load}`,
+    `- Browser: ${around.browser}; Node ${around.node}`,
+    `- Packages: ${Object.entries(around.versions)
+      .map(([name, version]) => `${name} ${version}`)
+      .join(", ")}`,
+    ...(around.missing.length > 0 ? [`- Not installed, so not measured: ${around.missing.join(", ")}`] : []),
+    "",
+    "## Goals",
+    "",
+    ...table(
+      ["work", "measured", "median", "least .. greatest", "goal", ""],
+      results.flatMap(({ work, measured }) =>
+        verdictsOf(work, measured)
+          .filter(({ reached }) => reached !== undefined)
+          .map((found) => [`[${work.title}](#${anchor(work.title)})`, ...verdictCells(found, around.quick)]),
+      ),
+    ),
+    "",
+    ...sections.flat(),
+  ].join("\n");
+  return { markdown: `${markdown.trimEnd()}\n`, plots };
+}
+
+function section({ work, place, measured }: Result, quick: boolean, plots: Map<string, string>): string[] {
+  const { rows, facts, seconds } = measured;
+  const hasSizes = work.axis !== undefined;
+  const verdicts = verdictsOf(work, measured);
+  const lines = [
+    `## ${work.title}`,
+    "",
+    `${work.about} (\`npm run bench -- --only ${work.name}\`; ${[place, ...(rows[0] ? [`rounds: ${rows[0].rounds.length}`] : []), `${seconds.toFixed(0)} s in all`].join(", ")})`,
+    "",
+    ...(rows.length > 0
+      ? table(
+          [...(hasSizes ? [work.axis as string] : []), "variant", work.unit, "least .. greatest"],
+          rows.map((row) => [
+            ...(hasSizes ? [(row.at ?? 0).toLocaleString("en")] : []),
+            row.name,
+            figure(quantile(row.rounds, 0.5)),
+            spread(row.rounds),
+          ]),
+        )
+      : []),
+    ...(facts.length > 0
+      ? [
+          "",
+          ...table(
+            ["counted", ""],
+            facts.map(({ name, value, unit }) => [name, `${figure(value)} ${unit}`.trim()]),
+          ),
+        ]
+      : []),
+    ...(verdicts.length > 0
+      ? [
+          "",
+          ...table(
+            ["compared", "median", "least .. greatest", "goal", ""],
+            verdicts.map((found) => verdictCells(found, quick)),
+          ),
+        ]
+      : []),
+    ...Object.entries(work.leftOut ?? {}).map(([peer, reason], at) => `${at === 0 ? "\n" : ""}- Left out: ${peer}; ${reason}.`),
+    "",
+  ];
+  if (!hasSizes) return lines;
+  const curves = curvesOf(rows);
+  plots.set(`${work.name}.svg`, plot(work.title, work.axis as string, work.unit, curves));
+  return [
+    ...lines,
+    `![${work.title}](bench/plots/${work.name}.svg)`,
+    "",
+    ...curves.map(({ name, points }) => {
+      const [first, last] = [points[0], points.at(-1)];
+      if (!first || !last || first === last) return `- ${name}: one size`;
+      return `- ${name}: ${figure(last.x / first.x)} times the size costs ${figure(last.y / first.y)} times as much`;
+    }),
+    "",
+  ];
+}
+
+function curvesOf(rows: readonly MeasuredRow[]): Curve[] {
+  return [...new Set(rows.map(({ name }) => name))].map((name) => ({
+    name,
+    points: rows
+      .filter((row) => row.name === name)
+      .map(({ at = 1, rounds }) => ({ x: at, y: quantile(rounds, 0.5), low: Math.min(...rounds), high: Math.max(...rounds) }))
+      .sort((a, b) => a.x - b.x),
+  }));
+}
+
+const verdictsOf = (work: Pick<Work, "goals">, measured: Measured): Verdict[] =>
+  work.goals.flatMap((goal) => verdict(goal, measured) ?? []);
+
+function verdictCells({ what, values, unit, goal, reached }: Verdict, quick: boolean): string[] {
+  const median = `${figure(quantile(values, 0.5))} ${unit}`.trim();
+  const outcome = reached === undefined ? "" : quick ? "not judged" : reached ? "reached" : "**not reached**";
+  return [what, median, values.length > 1 ? spread(values) : "", goal, outcome];
+}
+
+const spread = (values: readonly number[]) => `${figure(Math.min(...values))} .. ${figure(Math.max(...values))}`;
+
+/** Three digits that count. */
+export function figure(value: number): string {
+  if (Math.abs(value) >= 100) return Math.round(value).toLocaleString("en");
+  return String(Number(value.toPrecision(3)));
+}
+
+function table(heads: readonly string[], rows: readonly (readonly string[])[]): string[] {
+  const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
+  return [line(heads), line(heads.map(() => "---")), ...rows.map(line)];
+}
+
+/** As GitHub makes one of a heading. */
+const anchor = (title: string) =>
+  title
+    .toLowerCase()
+    .replace(/[^\p{L}\p{N} -]/gu, "")
+    .replaceAll(" ", "-");

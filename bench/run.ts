@@ -1,0 +1,145 @@
+// The command behind `npm run bench`.
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { availableParallelism, cpus, loadavg, release, totalmem, type } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { openBrowser } from "./browser.js";
+import { runInNode } from "./node.js";
+import { figure, type Result, report } from "./report.js";
+import { verdict } from "./verdict.js";
+import type { Measured, Work } from "./work.js";
+import { browserWorks } from "./works/browser.js";
+import { nodeWorks } from "./works/node.js";
+
+export interface Orders {
+  quick: boolean;
+  /** Names of works, or parts of them; all where there are none. */
+  only: readonly string[];
+  /** Where BENCHMARKS.md goes, and bench/plots and bench/results.json beside it. */
+  out: string;
+  /** Whether the packages of bench/package.json are there. */
+  peers: boolean;
+  /** Only variants whose name begins so, and where their time goes. */
+  profile: string | undefined;
+}
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+
+/** Packages that every installation of the house has. */
+const HOUSE = ["dexie", "idb"];
+
+export async function bench(orders: Orders): Promise<void> {
+  const { quick, only, out, peers } = orders;
+  const wanted = (work: Work) => only.length === 0 || only.some((part) => work.name.includes(part));
+  const inBrowser = browserWorks.filter(wanted);
+  const inNode = nodeWorks.filter(wanted);
+  if (inBrowser.length + inNode.length === 0) {
+    const names = [...browserWorks, ...nodeWorks].map(({ name }) => name);
+    throw new Error(`no such work: ${only.join(", ")} (there are: ${names.join(", ")})`);
+  }
+  const load = loadavg()
+    .map((value) => value.toFixed(1))
+    .join(" ");
+  const installed = await dependencies("bench/package.json");
+  const packages = installed.filter((name) => !HOUSE.includes(name));
+  const results: Result[] = [];
+  const done = (work: Work, place: string, measured: Measured) => {
+    results.push({ work, place, measured });
+    tell(work, measured, quick);
+  };
+
+  const how = { quick, variant: orders.profile ?? "" };
+  let version = "none";
+  if (inBrowser.length > 0) {
+    const browser = await openBrowser({ missing: peers ? [] : packages });
+    version = browser.version;
+    try {
+      for (const work of inBrowser) {
+        console.log(`\n== ${work.name}: ${work.title}`);
+        if (orders.profile === undefined) done(work, "browser", await browser.run(work.name, how));
+        else await showProfile(work, await browser.profile(work.name, how), out);
+      }
+    } finally {
+      await browser.close();
+    }
+  }
+  if (orders.profile !== undefined) return;
+  for await (const { work, measured } of runInNode(inNode, { quick, peers, packages })) {
+    console.log(`\n== ${work.name}: ${work.title}`);
+    done(work, "Node", measured);
+  }
+
+  const { markdown, plots } = report(results, {
+    when: new Date().toISOString().slice(0, 10),
+    command: ["npm run bench", ...(quick ? ["-- --quick"] : []), ...only.map((name) => `-- --only ${name}`)].join(" "),
+    machine: `${cpus()[0]?.model.trim()}, ${availableParallelism()} cores, ${Math.round(totalmem() / 2 ** 30)} GB, ${type()} ${release()}`,
+    load,
+    browser: version,
+    node: process.versions.node,
+    versions: await versionsOf([...HOUSE, ...(peers ? packages : [])]),
+    missing: peers ? [] : packages,
+    quick,
+  });
+  const folder = join(out, "bench");
+  await rm(join(folder, "plots"), { recursive: true, force: true });
+  await mkdir(join(folder, "plots"), { recursive: true });
+  await writeFile(join(out, "BENCHMARKS.md"), markdown);
+  await writeFile(
+    join(folder, "results.json"),
+    `${JSON.stringify(
+      results.map(({ measured }) => measured),
+      null,
+      1,
+    )}\n`,
+  );
+  for (const [name, svg] of plots) await writeFile(join(folder, "plots", name), svg);
+  console.log(`\nwritten: ${join(out, "BENCHMARKS.md")}`);
+}
+
+function tell({ unit, goals }: Work, measured: Measured, quick: boolean): void {
+  const { rows, facts, seconds } = measured;
+  for (const { name, at, rounds } of rows) {
+    const sorted = [...rounds].sort((a, b) => a - b);
+    const size = at === undefined ? "" : `${at.toLocaleString("en")} `;
+    const [least, median, greatest] = [sorted[0], sorted[Math.floor(sorted.length / 2)], sorted.at(-1)].map((value) =>
+      figure(value ?? Number.NaN),
+    );
+    console.log(`   ${(size + name).padEnd(44)} ${median} ${unit} (${least} .. ${greatest})`);
+  }
+  for (const { name, value, unit: of } of facts) console.log(`   ${name.padEnd(44)} ${figure(value)} ${of}`);
+  for (const goal of goals) {
+    const found = verdict(goal, measured);
+    if (!found) continue;
+    const sorted = [...found.values].sort((a, b) => a - b);
+    const outcome =
+      found.reached === undefined ? "" : `  ${found.goal}${quick ? "" : found.reached ? ": reached" : ": NOT REACHED"}`;
+    console.log(` > ${found.what}: ${figure(sorted[Math.floor(sorted.length / 2)] ?? Number.NaN)} ${found.unit}${outcome}`);
+  }
+  console.log(`   ${seconds.toFixed(1)} s`);
+}
+
+async function showProfile(
+  work: Work,
+  { measured, profile }: { measured: Measured; profile: { raw: unknown; top: readonly { name: string; ms: number }[] } },
+  out: string,
+): Promise<void> {
+  tell(work, measured, true);
+  const file = join(out, `${work.name}.cpuprofile`);
+  await mkdir(out, { recursive: true });
+  await writeFile(file, JSON.stringify(profile.raw));
+  for (const { name, ms } of profile.top.slice(0, 40)) console.log(`   ${ms.toFixed(0).padStart(7)} ms  ${name}`);
+  console.log(`written: ${file}`);
+}
+
+async function dependencies(file: string): Promise<string[]> {
+  return Object.keys(JSON.parse(await readFile(join(root, file), "utf8")).dependencies);
+}
+
+async function versionsOf(names: readonly string[]): Promise<Record<string, string>> {
+  const versionIn = async (folder: string) => JSON.parse(await readFile(join(root, folder, "package.json"), "utf8")).version;
+  const found: Record<string, string> = { holdfast: await versionIn(".") };
+  for (const name of names) {
+    found[name] = await versionIn(HOUSE.includes(name) ? `node_modules/${name}` : `bench/node_modules/${name}`);
+  }
+  return found;
+}
