@@ -84,6 +84,7 @@ class Database {
     }
     if (schema.version === this.version) return;
     this.version = schema.version;
+    for (const name of this.tables.keys()) if (!schema.tables[name]) this.tables.delete(name);
     for (const [name, table] of Object.entries(schema.tables)) {
       const lifted = new Table(table);
       for (const row of this.tables.get(name)?.range({}) ?? []) lifted.replace(undefined, row);

@@ -8,7 +8,7 @@ import type { ProcessScope } from "../domain/scope.js";
 import type { Limits } from "../domain/time.js";
 import type { Clock } from "../ports/clock.js";
 import type { Corridor } from "../stores/command.js";
-import { type EventMethods, readReplay } from "../stores/events.js";
+import { type EventMethods, loadReplay } from "../stores/events.js";
 import { setProgress } from "../stores/processes.js";
 import type { StartRequest } from "./start.js";
 import type { Tenure } from "./tenure.js";
@@ -87,7 +87,7 @@ export function createContext(parts: ContextParts): { context: ProcessContext; f
   async function runStep(key: string, run: (step: StepRun) => unknown): Promise<JsonValue> {
     const replayKey = `process:${processId}:step:${key}`;
     if (!parts.fresh || stored.has(key)) {
-      const event = await own(() => corridor.query(["replays", "events"], (reader) => readReplay(reader, processId, replayKey)));
+      const event = await own(() => corridor.query(["events"], (reader) => loadReplay(reader, processId, replayKey)));
       if (event) return (event.payload as { result: JsonValue }).result;
     }
     await own(async () => {});

@@ -168,14 +168,19 @@ export function createCorridor(parts: CorridorParts): Corridor & { close(): Prom
   };
 }
 
-/** Each row is read once and written once per group. */
+/** Each row is read once and written once per group. What is known of a range holds until a write may have changed it. */
 class RowCache implements Reader {
   readonly #tx: Transaction;
   readonly #tables: Readonly<Record<string, TableSchema>>;
   readonly #rows = new Map<string, { readonly table: string; readonly key: Key; readonly row: Promise<Row | undefined> }>();
-  readonly #ranges = new Map<string, Promise<Row[]>>();
+  /** By table, which any write to it empties. */
+  readonly #ranges = new Map<string, Map<string, Promise<Row[]>>>();
+  /** By table, the rows under one whole key of an index, which only a row that has or had that key can change. */
+  readonly #lookups = new Map<string, Map<string, Promise<Row[]>>>();
+  /** By the name of a row, the lookups that found it. */
+  readonly #foundBy = new Map<string, string[]>();
   readonly #staged = new Map<string, Write>();
-  readonly #written = new Set<string>();
+  readonly #unwritten = new Set<string>();
   /** Set when the transaction itself failed, which no command may swallow. */
   failure: unknown;
 
@@ -194,20 +199,23 @@ class RowCache implements Reader {
   }
 
   range(table: string, query: Query): Promise<Row[]> {
-    if (this.#written.has(table)) {
-      this.flush();
-      return this.#watched(this.#tx.range(table, query));
-    }
-    const name = nameOf(table, JSON.stringify(query));
-    const known = this.#ranges.get(name) ?? this.#watched(this.#tx.range(table, query));
-    this.#ranges.set(name, known);
-    return known;
+    const lookup = this.#lookupOf(table, query);
+    const ofTable = within(lookup === undefined ? this.#ranges : this.#lookups, table);
+    const name = lookup ?? JSON.stringify(query);
+    const known = ofTable.get(name);
+    if (known) return known;
+    if (this.#unwritten.has(table)) this.flush();
+    const rows = this.#watched(this.#tx.range(table, query));
+    ofTable.set(name, rows);
+    if (lookup !== undefined) void rows.then((found) => this.#noteFound(table, lookup, found), ignored);
+    return rows;
   }
 
   stage(writes: readonly Write[]): void {
     for (const write of writes) {
-      this.#written.add(write.table);
+      this.#ranges.delete(write.table);
       if ("dropPrefix" in write) {
+        this.#lookups.delete(write.table);
         this.flush();
         this.#write([write]);
         for (const [name, { table, key }] of this.#rows)
@@ -216,6 +224,8 @@ class RowCache implements Reader {
       }
       const key = "put" in write ? this.#keyOf(write.table, write.put) : write.drop;
       const name = nameOf(write.table, key);
+      this.#forgetLookups(write, name);
+      this.#unwritten.add(write.table);
       this.#staged.set(name, write);
       this.#rows.set(name, { table: write.table, key, row: Promise.resolve("put" in write ? write.put : undefined) });
     }
@@ -224,6 +234,29 @@ class RowCache implements Reader {
   flush(): void {
     this.#write([...this.#staged.values()]);
     this.#staged.clear();
+    this.#unwritten.clear();
+  }
+
+  /** The name of a query that asks for one whole key of an index. */
+  #lookupOf(table: string, { index, prefix, ...bounds }: Query): string | undefined {
+    if (index === undefined || prefix === undefined || Object.keys(bounds).length > 0) return undefined;
+    return prefix.length === this.#tables[table]?.indexes?.[index]?.length ? nameOf(index, prefix) : undefined;
+  }
+
+  #noteFound(table: string, lookup: string, found: readonly Row[]): void {
+    for (const row of found) {
+      const name = nameOf(table, this.#keyOf(table, row));
+      this.#foundBy.set(name, [...(this.#foundBy.get(name) ?? []), lookup]);
+    }
+  }
+
+  #forgetLookups(write: Write, name: string): void {
+    const lookups = this.#lookups.get(write.table);
+    if (!lookups) return;
+    for (const lookup of this.#foundBy.get(name) ?? []) lookups.delete(lookup);
+    if (!("put" in write)) return;
+    for (const [index, columns] of Object.entries(this.#tables[write.table]?.indexes ?? {}))
+      lookups.delete(nameOf(index, valuesOf(write.put, columns)));
   }
 
   /** One that is refused at once may have taken a part: then nothing of this transaction may stay. */
@@ -237,8 +270,7 @@ class RowCache implements Reader {
   }
 
   #keyOf(table: string, row: Row): Key {
-    const columns = (this.#tables[table] as TableSchema).key;
-    const parts = columns.map((column) => row[column] as string | number);
+    const parts = valuesOf(row, (this.#tables[table] as TableSchema).key);
     return parts.length === 1 ? (parts[0] as string | number) : parts;
   }
 
@@ -257,6 +289,18 @@ function changesOf(decisions: readonly Decision<unknown>[]): Change[] {
     for (const change of decision.changes) changes.set(nameOf(change.about, [change.id, change.member ?? ""]), change);
   }
   return [...changes.values()];
+}
+
+function ignored(): void {}
+
+function within<T>(maps: Map<string, Map<string, T>>, name: string): Map<string, T> {
+  const known = maps.get(name) ?? new Map<string, T>();
+  maps.set(name, known);
+  return known;
+}
+
+function valuesOf(row: Row, columns: readonly string[]): (string | number)[] {
+  return columns.map((column) => row[column] as string | number);
 }
 
 function nameOf(kind: string, key: Key): string {

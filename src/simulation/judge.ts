@@ -9,7 +9,6 @@ import type {
   MessageRow,
   ProcessRow,
   ReceiptRow,
-  ReplayRow,
   RuntimeRow,
   SealedRow,
   TableName,
@@ -143,8 +142,7 @@ export const RULES: Readonly<Record<string, Rule>> = {
         if (rows.get<EventRow>("events", processId, earlier)?.replayKey === replayKey)
           return `${replayKey} is stored as event ${earlier} and as event ${sequence}`;
       }
-      const replay = rows.get<ReplayRow>("replays", processId, replayKey);
-      return replay?.sequence === sequence ? undefined : `${replayKey} is stored, and nobody will find it`;
+      return undefined;
     }),
 
   "each step's result is stored once": ({ changes, rows }) =>

@@ -1,6 +1,6 @@
 import { type ErrorCode, isHoldfastError } from "../domain/errors.js";
 import type { JsonValue } from "../domain/json.js";
-import type { AgentRow, InputRow, ProcessRow } from "../stores/schema.js";
+import type { AgentRow, EventRow, InputRow, ProcessRow } from "../stores/schema.js";
 import type { Life } from "./machine.js";
 import type { Rows } from "./rows.js";
 
@@ -131,8 +131,9 @@ export class Notes {
             before === text,
             () => `step ${key} of ${processId} gave ${before}, and then ${text}`,
           );
-          const replay = rows.get<{ v: number; sequence: number }>("replays", processId, `process:${processId}:step:${key}`);
-          check("what was acknowledged is stored", replay !== undefined, () => `step ${key} of ${processId} is not`);
+          const isStep = (row: EventRow) => row.eventType === "process.step" && (row.payload as { key: string }).key === key;
+          const isStored = rows.all<EventRow>("events").some((row) => row.processId === processId && isStep(row));
+          check("what was acknowledged is stored", isStored, () => `step ${key} of ${processId} is not`);
         }),
       appended: (processId, key, sequence) =>
         noting(() => {

@@ -14,7 +14,7 @@ import {
   type TerminalState,
   type WakeSpec,
 } from "../domain/event-type.js";
-import { type JsonValue, textOfJson } from "../domain/json.js";
+import { canonicalText, type JsonValue, textOfJson } from "../domain/json.js";
 import type { ProcessLease } from "../domain/lease.js";
 import { type ProcessAwaitOutput, STATE_OF_OUTPUT } from "../domain/process.js";
 import { type ProcessScope, scopeId } from "../domain/scope.js";
@@ -22,17 +22,16 @@ import type { Write } from "../ports/storage.js";
 import { fence } from "./leases.rules.js";
 import type { SchemaEngine } from "./payload-schema.js";
 import { hashOf, unknownProcess } from "./processes.rules.js";
-import { type EventRow, type LeaseRow, type ProcessRow, type RegistrationRow, type ReplayRow, ROW_VERSION } from "./schema.js";
+import { type EventRow, type LeaseRow, type ProcessRow, ROW_VERSION } from "./schema.js";
 import { isTruthy, select } from "./selectors.rules.js";
 
 /** What an append goes by: the rows as they stand in its transaction. */
 export interface AppendState {
   process: ProcessRow | undefined;
-  /** Read only for an event type that is not a core one. */
-  registration: RegistrationRow | undefined;
+  /** The declared ones; read only for an event type that is not a core one. */
+  eventTypes: readonly ProcessEventType[] | undefined;
   lease: LeaseRow | undefined;
-  replay: ReplayRow | undefined;
-  /** The event behind `replay`. */
+  /** The event that is stored under its replay key. */
   replayed: EventRow | undefined;
 }
 
@@ -41,8 +40,7 @@ export interface Append {
   processId: string;
   eventType: string;
   payload: JsonValue;
-  /** With the hash of [event type, payload], made before the transaction. */
-  replay?: { key: string; payloadHash: string };
+  replayKey?: string;
   wakeTarget?: ProcessScope;
   lease?: ProcessLease;
 }
@@ -66,8 +64,8 @@ export function append(
   schemas: SchemaEngine | undefined,
   nowMs: number,
 ): Appended | undefined {
-  const { process, registration, replay, replayed } = state;
-  const { processId, eventType, payload, lease } = request;
+  const { process, eventTypes, replayed } = state;
+  const { processId, eventType, payload, replayKey, lease } = request;
   if (!process) throw unknownProcess(processId);
 
   if (lease) {
@@ -75,15 +73,15 @@ export function append(
     if (held instanceof HoldfastError && !isOwnWriteAgain(state, request, lease)) throw held;
   }
 
-  if (request.replay && replay && replayed) {
-    if (replay.payloadHash !== request.replay.payloadHash) throw conflict(request.replay.key, replay.sequence);
+  if (replayed) {
+    if (!isSame(replayed, request)) throw conflict(replayed);
     return { result: resultOf(process, replayed), process, writes: [] };
   }
 
-  const type = declaredType(eventType, registration);
+  const type = typeOf(eventType, eventTypes);
   if (!type) throw invalid(`process "${processId}" emitted undeclared event type "${eventType}"`);
   const { terminal, wake } = type.semantics ?? {};
-  if ((terminal || eventType === CANCEL_REQUESTED) && !request.replay) {
+  if ((terminal || eventType === CANCEL_REQUESTED) && replayKey === undefined) {
     throw invalid(`event type "${eventType}" requires a deterministic replay key: replayKey must be a non-empty string`);
   }
 
@@ -115,7 +113,7 @@ export function append(
     sequence,
     eventType,
     payload,
-    ...(request.replay && { replayKey: request.replay.key }),
+    ...(replayKey !== undefined && { replayKey }),
     ...((semantics.terminal || semantics.wake) && { semantics }),
     occurredAtMs: nowMs,
     ...(ownLease && { fencingToken: ownLease.fencingToken }),
@@ -137,11 +135,6 @@ export function append(
     { table: "processes", put: after },
     { table: "events", put: event },
   ];
-  if (request.replay) {
-    const { key, payloadHash } = request.replay;
-    const row: ReplayRow = { v: ROW_VERSION, processId, replayKey: key, payloadHash, sequence };
-    writes.push({ table: "replays", put: row });
-  }
   return { result: resultOf(after, event), process: after, writes };
 }
 
@@ -149,18 +142,18 @@ export function append(
  * A write whose first commit nobody heard of comes again after it released its own lease. When its very event is stored under
  * its fence, and nobody has claimed since, it is not a stale owner's.
  */
-function isOwnWriteAgain({ lease: row, replay, replayed }: AppendState, request: Append, lease: ProcessLease): boolean {
+function isOwnWriteAgain({ lease: row, replayed }: AppendState, request: Append, lease: ProcessLease): boolean {
   return (
-    replay !== undefined &&
-    replay.payloadHash === request.replay?.payloadHash &&
-    replayed?.fencingToken === lease.fencingToken &&
+    replayed !== undefined &&
+    replayed.fencingToken === lease.fencingToken &&
+    isSame(replayed, request) &&
     row?.fencingToken === lease.fencingToken &&
     row.leaseToken === undefined
   );
 }
 
-export function declaredType(name: string, registration: RegistrationRow | undefined): ProcessEventType | undefined {
-  return CORE_EVENT_TYPES.find((type) => type.name === name) ?? registration?.eventTypes.find((type) => type.name === name);
+function typeOf(name: string, declared: readonly ProcessEventType[] = []): ProcessEventType | undefined {
+  return CORE_EVENT_TYPES.find((type) => type.name === name) ?? declared.find((type) => type.name === name);
 }
 
 const DEFAULT_CANCEL_REASON = "cancel requested";
@@ -273,7 +266,12 @@ function resultOf(process: ProcessRow, row: EventRow): ProcessEventAppendResult 
   return { event, wakeDelivery };
 }
 
-function conflict(replayKey: string, sequence: number): HoldfastError {
+/** What a replay must agree in. */
+function isSame(stored: EventRow, { eventType, payload }: Append): boolean {
+  return stored.eventType === eventType && canonicalText(stored.payload) === canonicalText(payload);
+}
+
+function conflict({ replayKey = "", sequence }: EventRow): HoldfastError {
   return new HoldfastError("conflict", `replay key "${replayKey}" conflicts with an existing event`, {
     details: { replayKey, sequence },
   });

@@ -10,6 +10,7 @@ import type { Limits } from "../domain/time.js";
 import type { Change } from "../ports/notices.js";
 import type { Reader } from "../ports/storage.js";
 import { accept, type Command, type Corridor, later, refuse } from "./command.js";
+import { type DeclaredTypes, declaredTypes } from "./declared-types.js";
 import { type Append, type AppendState, append, asOutput, eventOf } from "./events.rules.js";
 import { released } from "./leases.rules.js";
 import type { PayloadSchemas } from "./payload-schema.js";
@@ -17,35 +18,35 @@ import { hashOf, recordOf, unknownProcess } from "./processes.rules.js";
 import { admitPayload } from "./registration.js";
 import { type EventRow, loadRow, loadRows, type ProcessRow, type RegistrationRow } from "./schema.js";
 
-const APPEND_TABLES = ["processes", "registrations", "events", "replays", "leases"] as const;
+const APPEND_TABLES = ["processes", "registrations", "events", "leases"] as const;
 
-async function loadAppend(reader: Reader, { processId, eventType, replay, lease }: Append): Promise<AppendState> {
-  const [process, registration, leaseRow, replayRow] = await Promise.all([
-    loadRow(reader, "processes", processId),
-    isCoreEventType(eventType) ? undefined : loadRow(reader, "registrations", processId),
+async function loadAppend(
+  reader: Reader,
+  { processId, eventType, replayKey, lease }: Append,
+  declared?: DeclaredTypes,
+): Promise<AppendState> {
+  const reading = loadRow(reader, "processes", processId);
+  const [process, eventTypes, leaseRow, replayed] = await Promise.all([
+    reading,
+    isCoreEventType(eventType) ? undefined : declared?.load(reader, processId, reading),
     lease ? loadRow(reader, "leases", lease.processId) : undefined,
-    replay ? loadRow(reader, "replays", [processId, replay.key]) : undefined,
+    replayKey === undefined ? undefined : loadReplay(reader, processId, replayKey),
   ]);
-  const replayed = replayRow && (await loadRow(reader, "events", [processId, replayRow.sequence]));
-  if (replayRow && !replayed) {
-    throw new HoldfastError("read-failed", `event ${replayRow.sequence} of process "${processId}" is missing`, {
-      details: { table: "events", key: [processId, replayRow.sequence] },
-    });
-  }
-  return { process, registration, lease: leaseRow, replay: replayRow, replayed };
+  return { process, eventTypes, lease: leaseRow, replayed };
 }
 
-type WithSchemas<T> = T & { schemas: PayloadSchemas };
+/** With what the kernel remembers of earlier ones. */
+type Appending = Append & { schemas: PayloadSchemas; declared: DeclaredTypes };
 
-export const appendEvent: Command<WithSchemas<Append>, AppendState, ProcessEventAppendResult> = {
+export const appendEvent: Command<Appending, AppendState, ProcessEventAppendResult> = {
   tables: APPEND_TABLES,
-  load: loadAppend,
-  decide(state, { schemas, ...request }, nowMs) {
+  load: (reader, input) => loadAppend(reader, input, input.declared),
+  decide(state, { schemas, declared: _, ...request }, nowMs) {
     const appended = append(state, request, schemas.engine, nowMs);
     if (!appended) return later(schemas.load);
     return accept(appended.result, appended.writes, appended.writes.length > 0 ? [eventChange(appended.result.event)] : []);
   },
-  repeatable: ({ replay }) => replay !== undefined,
+  repeatable: ({ replayKey }) => replayKey !== undefined,
 };
 
 /** The terminal event; under a lease it hands the lease back in the same transaction. */
@@ -87,11 +88,8 @@ export const requestCancel: Command<{ processId: string; reason?: string; lease?
 
 function cancelAppend({ processId, reason, lease }: { processId: string; reason?: string; lease?: ProcessLease }): Append {
   const payload: JsonValue = reason === undefined ? {} : { reason };
-  const replay = {
-    key: `process:${processId}:cancel_requested:${hashOf(payload)}`,
-    payloadHash: hashOf([CANCEL_REQUESTED, payload]),
-  };
-  return { processId, eventType: CANCEL_REQUESTED, payload, replay, ...(lease && { lease }) };
+  const replayKey = `process:${processId}:cancel_requested:${hashOf(payload)}`;
+  return { processId, eventType: CANCEL_REQUESTED, payload, replayKey, ...(lease && { lease }) };
 }
 
 /** Takes a wake off the list of those that wait; the event stays as it is. A sequence that is no wake is left alone. */
@@ -132,10 +130,9 @@ export async function readEvents(reader: Reader, processId: string, afterSequenc
   return { process, events: rows.map((row) => eventOf(process, row)) };
 }
 
-/** What a replay key stands for, if anything is stored under it. */
-export async function readReplay(reader: Reader, processId: string, replayKey: string): Promise<EventRow | undefined> {
-  const replay = await loadRow(reader, "replays", [processId, replayKey]);
-  return replay && (await loadRow(reader, "events", [processId, replay.sequence]));
+/** The event that a replay key stands for, if one is stored under it. */
+export async function loadReplay(reader: Reader, processId: string, replayKey: string): Promise<EventRow | undefined> {
+  return (await loadRows(reader, "events", { index: "byReplayKey", prefix: [processId, replayKey] }))[0];
 }
 
 export interface EventMethods {
@@ -148,20 +145,22 @@ export interface EventMethods {
 
 export function eventMethods(corridor: Corridor, limits: Limits, schemas: PayloadSchemas): EventMethods {
   const id = (field: string, value: unknown) => checkId(field, value, limits.idLength);
+  const declared = declaredTypes();
   return {
     async appendEvent(processId, request) {
       const known = id("processId", processId);
       const m = membersOf("request", request, ["eventType", "payload", "replayKey", "wakeTarget", "lease"]);
       const eventType = id("request.eventType", m.eventType);
       const payload = admitPayload(m.payload, "request.payload", limits);
-      const input: WithSchemas<Append> = {
+      const input: Appending = {
         processId: known,
         eventType,
         payload,
-        ...(m.replayKey !== undefined && { replay: replayOf(checkReplayKey(known, m.replayKey, limits), eventType, payload) }),
+        ...(m.replayKey !== undefined && { replayKey: checkReplayKey(known, m.replayKey, limits) }),
         ...(m.wakeTarget !== undefined && { wakeTarget: checkScope("request.wakeTarget", m.wakeTarget, limits.idLength) }),
         ...(m.lease !== undefined && { lease: leaseFor(known, "request.lease", m.lease, limits) }),
         schemas,
+        declared,
       };
       return await corridor.run(appendEvent, input, { size: sizeOf(payload) });
     },
@@ -179,7 +178,7 @@ export function eventMethods(corridor: Corridor, limits: Limits, schemas: Payloa
         processId: known,
         eventType,
         payload,
-        replay: replayOf(`process:${known}:terminal:${eventType}`, eventType, payload),
+        replayKey: `process:${known}:terminal:${eventType}`,
         ...(lease !== undefined && { lease: leaseFor(known, "options.lease", lease, limits) }),
       };
       return await corridor.run(completeProcess, input, { size: sizeOf(payload) });
@@ -207,10 +206,6 @@ export function eventMethods(corridor: Corridor, limits: Limits, schemas: Payloa
       await corridor.run(ackWake, { processId: id("processId", processId), sequence: checkWhole("sequence", sequence, 0) });
     },
   };
-}
-
-function replayOf(key: string, eventType: string, payload: JsonValue): NonNullable<Append["replay"]> {
-  return { key, payloadHash: hashOf([eventType, payload]) };
 }
 
 /** The part that names the process itself, as holdfast's own keys do, is not counted. */

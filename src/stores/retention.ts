@@ -58,7 +58,7 @@ async function loadRemovable(reader: Reader, processId: string): Promise<Removab
 
 /** All of an ended process but its lease's row: a fencing token never goes back, also when the id is used again. */
 export const removeProcess: Command<{ processId: string; beforeMs: number }, Removable, boolean> = {
-  tables: ["processes", "registrations", "events", "replays", "grants"],
+  tables: ["processes", "registrations", "events", "grants"],
   load: (reader, { processId }) => loadRemovable(reader, processId),
   decide({ process, isWanted }, { processId, beforeMs }) {
     if (process?.endedAtMs === undefined || process.endedAtMs > beforeMs || isWanted) return accept(false);
@@ -66,7 +66,6 @@ export const removeProcess: Command<{ processId: string; beforeMs: number }, Rem
       { table: "processes", drop: processId },
       { table: "registrations", drop: processId },
       { table: "events", dropPrefix: [processId] },
-      { table: "replays", dropPrefix: [processId] },
     ];
     return accept(true, writes, [{ about: "record", id: processId }]);
   },

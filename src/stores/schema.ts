@@ -25,8 +25,10 @@ import type { Key, Query, Reader, Row, StorageSchema, TableSchema } from "../por
 export const TABLES = {
   processes: { key: ["processId"], indexes: { byState: ["state", "processId"], ended: ["endedAtMs", "processId"] } },
   registrations: { key: ["processId"], indexes: { bySession: ["sessionId", "processId"] } },
-  events: { key: ["processId", "sequence"], indexes: { pendingWakes: ["processId", "pendingWake"] } },
-  replays: { key: ["processId", "replayKey"] },
+  events: {
+    key: ["processId", "sequence"],
+    indexes: { pendingWakes: ["processId", "pendingWake"], byReplayKey: ["processId", "replayKey"] },
+  },
   grants: {
     key: ["scopeId", "processId"],
     indexes: { byProcess: ["processId", "sessionId", "scopeId"], bySession: ["sessionId", "scopeId", "processId"] },
@@ -59,7 +61,7 @@ export const TABLES = {
 
 export type TableName = keyof typeof TABLES;
 
-export const SCHEMA: StorageSchema = { version: 3, tables: TABLES };
+export const SCHEMA: StorageSchema = { version: 4, tables: TABLES };
 
 /** The shape version that this code writes into `v`. A change of shape raises SCHEMA.version too. */
 export const ROW_VERSION = 1;
@@ -102,6 +104,7 @@ export interface EventRow extends Row {
   readonly sequence: number;
   readonly eventType: string;
   readonly payload: JsonValue;
+  /** At most one event of a process has it. */
   readonly replayKey?: string;
   readonly semantics?: ProcessEventSemantics;
   readonly occurredAtMs: number;
@@ -111,14 +114,6 @@ export interface EventRow extends Row {
   readonly wake?: { readonly wakeId: string; readonly target: ProcessScope };
   /** The sequence again, only while its wake is not acknowledged. */
   readonly pendingWake?: number;
-}
-
-export interface ReplayRow extends Row {
-  readonly processId: string;
-  readonly replayKey: string;
-  /** SHA-256 hex of the canonical [event type, payload]. */
-  readonly payloadHash: string;
-  readonly sequence: number;
 }
 
 export interface GrantRow extends Row {
@@ -353,7 +348,6 @@ interface Rows {
   processes: ProcessRow;
   registrations: RegistrationRow;
   events: EventRow;
-  replays: ReplayRow;
   grants: GrantRow;
   leases: LeaseRow;
   hosts: HostRow;
@@ -408,7 +402,6 @@ const COLUMNS: Readonly<Record<TableName, Readonly<Record<string, ColumnType | `
     wake: "object?",
     fencingToken: "number?",
   },
-  replays: { processId: "string", replayKey: "string", payloadHash: "string", sequence: "number" },
   grants: { scopeId: "string", processId: "string", sessionId: "string", descriptor: "object" },
   leases: {
     resource: "string",

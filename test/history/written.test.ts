@@ -183,14 +183,6 @@ const halves: Record<string, { change(found: Found): void; found: RegExp }> = {
     },
     found: /log has \d+ events and counts/,
   },
-  "an event without its replay row": {
-    change: (found) => drop(found, "replays", { processId: "log", replayKey: "key 2" }),
-    found: /the replay rows of log are not those of its events/,
-  },
-  "a replay row without its event": {
-    change: (found) => void table(found, "replays").push({ processId: "log", replayKey: "key x", sequence: 3 }),
-    found: /the replay rows of log are not those of its events/,
-  },
   "a key that two events have": {
     change: (found) => {
       event(found, "log", 4).replayKey = "key 2";

@@ -202,6 +202,35 @@ describe("group commit", () => {
     expect(writes()).toHaveLength(1);
   });
 
+  it("asks for a whole key of an index once, until a row comes under it or leaves it", async () => {
+    const { corridor, probed } = await setUp({
+      version: 1,
+      tables: { counters: { key: ["id"], indexes: { byColour: ["colour"] } } },
+    });
+    const paint: Command<{ id: string; colour: string; unless?: string }, Row[], boolean> = {
+      tables: ["counters"],
+      load: (reader, { unless = "none" }) => reader.range("counters", { index: "byColour", prefix: [unless] }),
+      decide: (found, { id, colour }) =>
+        found.length > 0 ? accept(false) : accept(true, [{ table: "counters", put: { v: 1, id, colour } }]),
+    };
+    await corridor.run(paint, { id: "a", colour: "red" });
+    probed.seen.length = 0;
+    const replies = await Promise.all([
+      corridor.run(paint, { id: "b", colour: "blue", unless: "blue" }),
+      corridor.run(paint, { id: "c", colour: "green", unless: "green" }),
+      corridor.run(paint, { id: "d", colour: "blue", unless: "blue" }),
+      corridor.run(paint, { id: "e", colour: "red", unless: "red" }),
+      corridor.run(paint, { id: "a", colour: "white" }),
+      corridor.run(paint, { id: "e", colour: "red", unless: "red" }),
+      corridor.run(paint, { id: "f", colour: "red", unless: "red" }),
+    ]);
+    expect(replies).toEqual([true, true, false, false, true, true, false]);
+    const asked = probed.seen[0]?.ranges.map((range) => /\["(\w+)"\]/.exec(range)?.[1]);
+    expect(asked?.filter((colour) => colour === "green")).toHaveLength(1);
+    expect(asked?.filter((colour) => colour === "blue")).toHaveLength(2);
+    expect(asked?.filter((colour) => colour === "red")).toHaveLength(3);
+  });
+
   it("shows a later command of the group that a whole prefix was dropped", async () => {
     const { corridor, stored } = await setUp();
     const put: Command<[string, number], void, void> = {

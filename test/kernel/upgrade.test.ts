@@ -6,8 +6,12 @@ import { memoryStorage } from "../../src/memory.js";
 import type { KernelStorage } from "../../src/ports/storage.js";
 import { TABLES } from "../../src/stores/schema.js";
 
-const { processes, registrations, events, replays, grants, leases, hosts } = TABLES;
+const { processes, registrations, grants, leases, hosts } = TABLES;
+/** As schemas 1 to 3 had them. */
+const events = { key: ["processId", "sequence"], indexes: { pendingWakes: ["processId", "pendingWake"] } };
+const replays = { key: ["processId", "replayKey"] };
 const SCHEMA_1 = { version: 1, tables: { processes, registrations, events, replays, grants, leases, hosts } };
+const SCHEMA_3 = { version: 3, tables: { ...TABLES, events, replays } };
 
 const PLACES: [string, () => KernelStorage][] = [
   ["memory", memoryStorage],
@@ -48,6 +52,52 @@ describe.each(PLACES)("a database of schema 1 in %s", (_, place) => {
     expect(await kernel.processes.getProcess("p")).toMatchObject({ id: "p", input: { type: "task", name: "job" } });
     const session = await kernel.session("s");
     expect(await session.submit({ inputType: "prompt", text: "hello" })).toMatchObject({ outcome: "accepted" });
+    await kernel.close();
+  });
+});
+
+describe.each(PLACES)("a database of schema 3 in %s", (_, place) => {
+  it("finds its events by their replay keys", async () => {
+    const storage = place();
+    const old = await storage.open({
+      name: "old",
+      schema: SCHEMA_3,
+      durability: "strict",
+      newDatabaseId: "the-old-one",
+      onState: () => {},
+    });
+    const rows = {
+      processes: {
+        v: 1,
+        processId: "p",
+        registrationHash: "h",
+        provenance: { ownerScope: { sessionId: "root" }, hostProfileId: "default" },
+        inputType: "external",
+        createdAtMs: 1,
+        updatedAtMs: 1,
+        state: "running",
+        lastSequence: 2,
+      },
+      registrations: {
+        v: 1,
+        processId: "p",
+        sessionId: "root",
+        input: { type: "external", metadata: null },
+        eventTypes: [{ name: "note" }],
+      },
+      events: { v: 1, processId: "p", sequence: 2, eventType: "note", payload: { a: 1 }, replayKey: "k", occurredAtMs: 1 },
+      replays: { v: 1, processId: "p", replayKey: "k", payloadHash: "a hash", sequence: 2 },
+    };
+    await old.transact(Object.keys(rows), "write", async (tx) => {
+      tx.write(Object.entries(rows).map(([table, put]) => ({ table, put })));
+    });
+    await old.close();
+
+    const kernel = await createKernel({ name: "old", storage, loop: "off", channel: false, locks: false });
+    const again = { eventType: "note", payload: { a: 1 }, replayKey: "k" };
+    expect((await kernel.processes.appendEvent("p", again)).event.sequence).toBe(2);
+    await expect(kernel.processes.appendEvent("p", { ...again, payload: { a: 2 } })).rejects.toMatchObject({ code: "conflict" });
+    expect((await kernel.processes.appendEvent("p", { ...again, replayKey: "another" })).event.sequence).toBe(3);
     await kernel.close();
   });
 });

@@ -714,9 +714,9 @@ describe("retention", () => {
     });
     await town.clock.advance(sweepMs);
     expect(await idsOf()).toEqual(["running", "younger"]);
-    for (const table of ["registrations", "events", "replays"] as const)
+    for (const table of ["registrations", "events"] as const)
       expect((await town.rows(table)).filter(({ processId }) => processId === "old")).toEqual([]);
-    expect((await town.rows("replays")).map(({ processId }) => processId)).toContain("running");
+    expect((await town.rows("events")).map(({ processId }) => processId)).toContain("running");
   });
 
   it("keeps what is granted, what has a wake to deliver, and what a running process started (V-81)", async () => {

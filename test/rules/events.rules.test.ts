@@ -48,16 +48,15 @@ function make(type: ProcessEventType, payload: JsonValue, more: Partial<Append> 
   return {
     state: {
       process,
-      registration: { v: 1, processId: "p", sessionId: "s", input: { type: "task", name: "job" }, eventTypes: [type] },
+      eventTypes: [type],
       lease: leaseRow,
-      replay: undefined,
       replayed: undefined,
     },
     request: {
       processId: "p",
       eventType: type.name,
       payload,
-      replay: { key: "k", payloadHash: hashOf([type.name, payload]) },
+      replayKey: "k",
       wakeTarget: { sessionId: "target" },
       ...more,
     },
@@ -113,11 +112,7 @@ describe("the order of the checks", () => {
     {
       name: "no other event under the key",
       breaks: ({ state, request }) => ({
-        state: {
-          ...state,
-          replay: { v: 1, processId: "p", replayKey: "k", payloadHash: "another", sequence: 2 },
-          replayed: stored,
-        },
+        state: { ...state, replayed: stored },
         request,
       }),
       code: "conflict",
@@ -126,7 +121,7 @@ describe("the order of the checks", () => {
     {
       name: "a declared type",
       breaks: ({ state, request }) => ({
-        state: { ...state, registration: { ...state.registration, eventTypes: [] } as never },
+        state: { ...state, eventTypes: [] },
         request,
       }),
       code: "invalid",
@@ -134,10 +129,7 @@ describe("the order of the checks", () => {
     },
     {
       name: "a replay key",
-      breaks: ({ state, request: { replay: _, ...request } }) => ({
-        state: { ...state, replay: undefined, replayed: undefined },
-        request,
-      }),
+      breaks: ({ state, request: { replayKey: _, ...request } }) => ({ state, request }),
       code: "invalid",
       says: "requires a deterministic replay key",
     },
@@ -197,7 +189,7 @@ describe("the order of the checks", () => {
 });
 
 describe("what is stored", () => {
-  it("is the event, the process's row and the replay row", () => {
+  it("is the event and the process's row", () => {
     const appended = run(make({ name: "note" }, { a: 1 }, { lease }));
     expect(appended?.writes).toEqual([
       { table: "processes", put: { ...process, lastSequence: 7, updatedAtMs: T, progressFence: 3 } },
@@ -214,15 +206,14 @@ describe("what is stored", () => {
           fencingToken: 3,
         },
       },
-      { table: "replays", put: { v: 1, processId: "p", replayKey: "k", payloadHash: hashOf(["note", { a: 1 }]), sequence: 7 } },
     ]);
   });
 
-  it("is no replay row without a key, and no fence without a lease", () => {
+  it("has no replay key without one, and no fence without a lease", () => {
     const { state, request } = make({ name: "note" }, 1);
-    const { replay: _, ...keyless } = request;
+    const { replayKey: _, ...keyless } = request;
     const appended = append(state, keyless, engine, T);
-    expect(appended?.writes.map(({ table }) => table)).toEqual(["processes", "events"]);
+    expect(appended?.writes.filter((write) => "put" in write && "replayKey" in write.put)).toEqual([]);
     expect(appended?.process).not.toHaveProperty("progressFence");
     expect(appended?.result.event.invocation).not.toHaveProperty("replayKey");
   });
@@ -251,8 +242,7 @@ describe("a replay", () => {
   };
   const again = (more: Partial<AppendState> = {}, request: Partial<Append> = {}): Case => {
     const given = make({ name: "note" }, 1, request);
-    const replay = { v: 1, processId: "p", replayKey: "k", payloadHash: given.request.replay?.payloadHash ?? "", sequence: 2 };
-    return { state: { ...given.state, replay, replayed: stored, ...more }, request: given.request };
+    return { state: { ...given.state, replayed: stored, ...more }, request: given.request };
   };
 
   it("gives the stored event and writes nothing", () => {
@@ -261,7 +251,7 @@ describe("a replay", () => {
 
   it("holds on an ended process, for a type that is not declared any more, and without a wake target", () => {
     const { wakeTarget: _, ...request } = again().request;
-    const state = again({ process: { ...process, state: "completed" }, registration: undefined }).state;
+    const state = again({ process: { ...process, state: "completed" }, eventTypes: undefined }).state;
     expect(append(state, request, undefined, T)?.writes).toEqual([]);
   });
 
@@ -302,7 +292,7 @@ describe("a replay", () => {
 
   it("under a lease that is gone never hides that the content is another", () => {
     const given = again({ lease: free }, { lease });
-    given.request.replay = { key: "k", payloadHash: "another" };
+    given.request.payload = "another";
     expect(refusal(given)).toMatchObject({ code: "lease-lost" });
   });
 });
@@ -310,7 +300,7 @@ describe("a replay", () => {
 describe("a cancel request", () => {
   const request = (payload: JsonValue, key?: string): Case => {
     const given = make({ name: "process.cancel_requested" }, payload);
-    if (key === "") delete given.request.replay;
+    if (key === "") delete given.request.replayKey;
     return given;
   };
 
@@ -400,7 +390,7 @@ describe("how a terminal event ends the process", () => {
 
   it("takes the core types' output from /awaitOutput", () => {
     const given = make({ name: "process.failed" }, { awaitOutput: failure });
-    given.state.registration = undefined;
+    given.state.eventTypes = undefined;
     expect(run(given)?.process).toMatchObject({ state: "failed", awaitOutput: failure });
     given.request.payload = failure;
     expect(refusal(given)).toMatchObject({ code: "invalid", message: expect.stringContaining("did not match") });

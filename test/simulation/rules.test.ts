@@ -80,15 +80,12 @@ const BREACHES: Readonly<Record<string, Breach>> = {
   "a replay key is stored once": {
     faults: [],
     work: ["start", "append"],
-    make: () => ({ row: (table, row) => (table === "replays" ? undefined : row) }),
+    make: () => ({ rows: (table, rows, mode) => (table === "events" && mode === "write" ? [] : rows) }),
   },
   "each step's result is stored once": {
     faults: ["freeze"],
     work: ["start"],
-    make: () => ({
-      row: (table, row) => (table === "replays" ? undefined : row),
-      writes: puts("events", ({ replayKey: _, ...row }) => row as never),
-    }),
+    make: () => ({ writes: puts("events", ({ replayKey: _, ...row }) => row as never) }),
   },
   "a process ends once": {
     faults: [],
