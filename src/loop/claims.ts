@@ -25,6 +25,8 @@ export interface Claims {
   ripe(): string[];
   /** Some had to wait for a slot. */
   readonly hasBacklog: boolean;
+  /** It was external when it was last looked at: no host runs it, whatever becomes of its lease. */
+  isExternal(processId: string): boolean;
   /** Looks through all that run; `heard` are those that were heard of. */
   sweep(pulse: Pulse, heard: Iterable<string>, report: ClaimReport): Promise<void>;
   /** Looks at these alone. */
@@ -55,6 +57,7 @@ interface Candidate {
 }
 
 const PAGE = 256;
+const MOST_EXTERNAL = 1_024;
 
 export function createClaims(parts: ClaimsParts): Claims {
   const { corridor, clock, timings, page, stopping, isHostAlive } = parts;
@@ -65,6 +68,7 @@ export function createClaims(parts: ClaimsParts): Claims {
   let cursor: string | undefined;
   /** Heard of since the sweep last began at the first process: their turn comes in the next round, so that new ones starve no old one. */
   const newcomers = new Set<string>();
+  const external = new Set<string>();
 
   function nextMs(): number {
     const nowMs = clock.monotonicMs();
@@ -149,6 +153,7 @@ export function createClaims(parts: ClaimsParts): Claims {
   ): Promise<Candidate | undefined> {
     try {
       const process = row ? readRow("processes", row) : await loadRow(reader, "processes", processId);
+      noteKind(processId, process?.inputType === "external");
       if (process?.state !== "running" || process.inputType === "external") {
         patience.forget(processId);
         return undefined;
@@ -160,6 +165,12 @@ export function createClaims(parts: ClaimsParts): Claims {
       report.faulted.set(processId, error.code);
       return undefined;
     }
+  }
+
+  function noteKind(processId: string, isExternal: boolean): void {
+    external.delete(processId);
+    if (isExternal) external.add(processId);
+    if (external.size > MOST_EXTERNAL) external.delete(external.values().next().value as string);
   }
 
   function isClaimable({ process, lease }: Candidate, pulse: Pulse, report: ClaimReport): boolean {
@@ -240,6 +251,7 @@ export function createClaims(parts: ClaimsParts): Claims {
     get hasBacklog() {
       return hasBacklog;
     },
+    isExternal: (processId) => external.has(processId),
     sweep,
     lookAt,
   };

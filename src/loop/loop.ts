@@ -98,7 +98,7 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
         everything = true;
         goodbyes.set(id, clock.monotonicMs());
       } else if (about === "boot") newHosts.add(id);
-      else if (about === "registered" || about === "lease") hints.add(id);
+      else if (about === "registered" || (about === "lease" && !claims.isExternal(id))) hints.add(id);
       else continue;
       heard = true;
     }

@@ -494,6 +494,35 @@ describe("claims", () => {
   });
 });
 
+describe("an external process", () => {
+  const external = { input: { type: "external" as const, metadata: null } };
+
+  it("that is leased by hand again and again is looked at once", async () => {
+    const a = await town.host("a");
+    const { processes } = (await town.host("off", { loop: "off" })).kernel;
+    await processes.registerProcess({ id: "p", ...external });
+    await rounds();
+    a.probed.seen.length = 0;
+    for (let n = 0; n < 5; n++) {
+      await processes.completeProcessLease(await processes.claimProcessLease("p", "me", 1_000));
+      await rounds();
+    }
+    expect(a.probed.seen.flatMap(({ gets }) => gets)).toEqual([]);
+  });
+
+  it("is run when its id becomes another's", async () => {
+    const { log, handlersOf } = work();
+    await town.host("a", { handlers: handlersOf("a") });
+    const off = await town.host("off", { loop: "off" });
+    await off.kernel.processes.registerProcess({ id: "p", ...external });
+    await rounds();
+    await town.remove("processes", "p");
+    await town.remove("registrations", "p");
+    await off.kernel.start({ id: "p", ...task("job") });
+    await until(() => log.length === 1, "its run");
+  });
+});
+
 describe("a row that cannot be read", () => {
   const processRow = async (id: string) => (await town.rows("processes")).find(({ processId }) => processId === id) as Row;
   const held = {

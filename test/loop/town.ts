@@ -5,7 +5,7 @@ import type { KernelEvents } from "../../src/kernel/emitter.js";
 import type { Kernel } from "../../src/kernel/kernel.js";
 import type { KernelOptions } from "../../src/kernel/options.js";
 import { createKernel } from "../../src/platform.js";
-import type { KernelStorage, OpenStorage, Row } from "../../src/ports/storage.js";
+import type { KernelStorage, Key, OpenStorage, Row } from "../../src/ports/storage.js";
 import { SCHEMA, type TableName } from "../../src/stores/schema.js";
 import { type Probe, probe } from "../kernel/probe-storage.js";
 import { lockService } from "./locks-double.js";
@@ -19,6 +19,7 @@ export interface Town {
   /** The storage itself, past every kernel. */
   rows(table: TableName): Promise<Row[]>;
   put(table: TableName, row: Row): Promise<void>;
+  remove(table: TableName, key: Key): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -92,6 +93,9 @@ export function buildTown(place: KernelStorage = memoryStorage()): Town {
     },
     async put(table, row) {
       await (await open()).transact([table], "write", async (tx) => tx.write([{ table, put: row }]));
+    },
+    async remove(table, key) {
+      await (await open()).transact([table], "write", async (tx) => tx.write([{ table, drop: key }]));
     },
     async close() {
       await Promise.all(kernels.map((kernel) => kernel.close()));
