@@ -10,11 +10,11 @@ export const memory: Work = {
   title: "Append in memory, in Node",
   about:
     "Each append is awaited before the next one is called. The floor is a structuredClone of the event's record on its way in, one on " +
-    "its way out, and a SHA-256 of its JSON text. `keyed` carries a replay key, for which the kernel hashes the payload, too.",
+    "its way out, and a SHA-256 of its JSON text. `keyed` carries a replay key, which is looked for first and put into an index.",
   unit: "ms per append",
   goals: [
     { of: "holdfast", over: "clone, hash, clone", time: 3 },
-    { of: "holdfast, keyed", over: "clone, hash, clone", time: 3 },
+    { of: "holdfast, keyed", over: "clone, hash, clone", time: "printed" },
     { of: "holdfast", over: "MemorySaver.put", speed: "printed" },
   ],
   async open(bench) {

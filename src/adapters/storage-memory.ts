@@ -1,3 +1,4 @@
+import { copyOf } from "../domain/copy.js";
 import { HoldfastError } from "../domain/errors.js";
 import type {
   KernelStorage,
@@ -113,20 +114,18 @@ class MemoryTransaction implements Transaction {
   }
 
   async get(table: string, key: Key): Promise<Row | undefined> {
-    return structuredClone(this.#table(table).get(key));
+    return copyOf(this.#table(table).get(key));
   }
 
   async range(table: string, query: Query): Promise<Row[]> {
-    return this.#table(table)
-      .range(query)
-      .map((row) => structuredClone(row));
+    return this.#table(table).range(query).map(copyOf);
   }
 
   write(writes: readonly Write[]): void {
     if (this.#mode !== "write") throw new HoldfastError("internal", "a read transaction cannot write");
     for (const write of writes) {
       const table = this.#table(write.table);
-      if ("put" in write) this.#replace(table, table.keyOf(write.put), structuredClone(write.put));
+      if ("put" in write) this.#replace(table, table.keyOf(write.put), copyOf(write.put));
       else if ("drop" in write) this.#replace(table, write.drop, undefined);
       else for (const row of table.range({ prefix: write.dropPrefix })) this.#replace(table, table.keyOf(row), undefined);
     }
@@ -165,7 +164,7 @@ class Table {
   }
 
   get(key: Key): Row | undefined {
-    return this.#primary.range({ from: key, upTo: key, limit: 1 })[0];
+    return this.#primary.get(tuple(key));
   }
 
   range(query: Query): Row[] {
@@ -175,10 +174,8 @@ class Table {
   }
 
   replace(before: Row | undefined, after: Row | undefined): void {
-    for (const rows of [this.#primary, ...this.#indexes.values()]) {
-      if (before) rows.remove(before);
-      if (after) rows.insert(after);
-    }
+    this.#primary.replace(before, after);
+    for (const rows of this.#indexes.values()) rows.replace(before, after);
   }
 }
 
@@ -196,17 +193,33 @@ class OrderedRows {
     this.#columns = [...columns, ...tieBreak];
   }
 
-  insert(row: Row): void {
-    if (!this.#holds(row)) return;
-    const { block, index } = this.#find((other) => this.#compareRows(other, row) < 0);
+  get(key: readonly (string | number)[]): Row | undefined {
+    const { block, index } = this.#find((row) => this.#compare(row, key) < 0);
+    const row = this.#blocks[block]?.[index];
+    return row && this.#compare(row, key) === 0 ? row : undefined;
+  }
+
+  replace(before: Row | undefined, after: Row | undefined): void {
+    const old = before && this.#holds(before) ? before : undefined;
+    const fresh = after && this.#holds(after) ? after : undefined;
+    if (old && fresh && this.#compareRows(old, fresh) === 0) {
+      const { block, index } = this.#placeOf(old);
+      (this.#blocks[block] as Row[])[index] = fresh;
+      return;
+    }
+    if (old) this.#remove(old);
+    if (fresh) this.#insert(fresh);
+  }
+
+  #insert(row: Row): void {
+    const { block, index } = this.#placeOf(row);
     const rows = this.#blocks[block] as Row[];
     rows.splice(index, 0, row);
     if (rows.length > BLOCK) this.#blocks.splice(block + 1, 0, rows.splice(BLOCK / 2));
   }
 
-  remove(row: Row): void {
-    if (!this.#holds(row)) return;
-    const { block, index } = this.#find((other) => this.#compareRows(other, row) < 0);
+  #remove(row: Row): void {
+    const { block, index } = this.#placeOf(row);
     const rows = this.#blocks[block] as Row[];
     rows.splice(index, 1);
     if (rows.length === 0 && this.#blocks.length > 1) this.#blocks.splice(block, 1);
@@ -252,6 +265,10 @@ class OrderedRows {
       index--;
     }
     return found;
+  }
+
+  #placeOf(row: Row): { block: number; index: number } {
+    return this.#find((other) => this.#compareRows(other, row) < 0);
   }
 
   /** The first place whose row is not `before` any more; `before` holds for a leading part of the rows only. */

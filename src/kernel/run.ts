@@ -1,3 +1,4 @@
+import { copyOf } from "../domain/copy.js";
 import { asHoldfastError, HoldfastError } from "../domain/errors.js";
 import type { Clock } from "../ports/clock.js";
 import type { Change, Notices } from "../ports/notices.js";
@@ -108,7 +109,7 @@ export function createCorridor(parts: CorridorParts): Corridor & { close(): Prom
   function arrive(passenger: Passenger, decision: Decision<unknown>, shared: boolean): void {
     if (decision.kind === "refuse") return passenger.reject(decision.error);
     // Commands of one group may have read the same row: no caller gets hold of what another one holds.
-    if (decision.kind === "accept") return passenger.resolve(shared ? structuredClone(decision.reply) : decision.reply);
+    if (decision.kind === "accept") return passenger.resolve(shared ? copyOf(decision.reply) : decision.reply);
     if (++passenger.preparations > MOST_PREPARATIONS)
       return passenger.reject(new HoldfastError("internal", "a command is never prepared"));
     track(decision.prepare().then(() => board(passenger), passenger.reject));

@@ -1,0 +1,13 @@
+/**
+ * A copy as `structuredClone` makes it, for plain objects and arrays several times as fast; all else goes its way. Takes no data that
+ * holds itself.
+ */
+export function copyOf<T>(value: T): T {
+  if (typeof value === "function" || typeof value === "symbol") return structuredClone(value);
+  if (typeof value !== "object" || value === null) return value;
+  if (Array.isArray(value) && value.length === Object.keys(value).length) return value.map(copyOf) as T;
+  if (Object.getPrototypeOf(value) !== Object.prototype || Object.hasOwn(value, "__proto__")) return structuredClone(value);
+  const copy: Record<string, unknown> = {};
+  for (const name of Object.keys(value)) copy[name] = copyOf((value as Record<string, unknown>)[name]);
+  return copy as T;
+}
