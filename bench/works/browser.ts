@@ -9,6 +9,7 @@ import { list } from "./list.js";
 import { open } from "./open.js";
 import { roundTrip } from "./round-trip.js";
 import { session } from "./session.js";
+import { sessionGrowth } from "./session-growth.js";
 import { stored } from "./stored.js";
 import { sweep } from "./sweep.js";
 import { takeover } from "./takeover.js";
@@ -30,4 +31,5 @@ export const browserWorks: readonly Work[] = [
   stored,
   list,
   waits,
+  sessionGrowth,
 ];
