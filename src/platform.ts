@@ -35,6 +35,10 @@ const platform: Platform = {
     const config = { name, databaseId, durability, timings, retention };
     return startWorkerLoop({ config, clock, page, createWorker: worker === "default" ? defaultWorker : worker, inline });
   },
+  rooms: {
+    sealed: () => import("./kernel/sealed.js"),
+    archive: () => import("./kernel/session-archive.js"),
+  },
 };
 
 /**

@@ -18,7 +18,7 @@ import type { Retention } from "../stores/retention.js";
 import { runtimeMethods } from "../stores/runtime.js";
 import { SCHEMA, TABLES } from "../stores/schema.js";
 import { type AgentRegistration, createAgents } from "./agents.js";
-import { authSnapshotMethods } from "./auth-snapshot.js";
+import type { AuthSnapshotMethods } from "./auth-snapshot.js";
 import { createEmitter, type KernelEvents } from "./emitter.js";
 import { createGossip, type Gossip } from "./gossip.js";
 import { heldLocks, isFree } from "./hold.js";
@@ -26,21 +26,22 @@ import { type HostWork, startHost } from "./host.js";
 import { type HostRecord, listHosts } from "./hosts.js";
 import { channelName, createIds, gossipName, type Random } from "./ids.js";
 import { type LifecycleStore, lifecycleMethods } from "./lifecycle.js";
-import { createOAuthFlows, type OAuthFlows } from "./oauth-flows.js";
+import type { OAuthFlows } from "./oauth-flows.js";
 import { checkOptions, type KernelOptions } from "./options.js";
 import type { Fault, Loop, LoopPage } from "./page.js";
 import type { ProcessRegistry } from "./registry.js";
+import { type Late, late, lateMethods, type Rooms } from "./rooms.js";
 import { createCorridor } from "./run.js";
 import { createRunner } from "./runner.js";
 import type { RuntimeStore } from "./runtime-store.js";
-import { type Secrets, secretMethods } from "./secrets.js";
+import type { Sealed } from "./sealed.js";
+import type { Secrets } from "./secrets.js";
 import type { SessionOptions, SessionRuntime } from "./session.js";
-import { type KernelSessions, sessionArchive } from "./session-archive.js";
+import type { KernelSessions } from "./session-archive.js";
 import { createSessions } from "./sessions.js";
 import { type StartRequest, startProcess } from "./start.js";
 import { type KernelStatus, readStatus } from "./status.js";
 import { createTenures } from "./tenure.js";
-import { createVault } from "./vault.js";
 import { type ProcessHandle, processHandle, waitMethods } from "./waits.js";
 import { createWatch } from "./watch.js";
 
@@ -94,6 +95,7 @@ export interface Platform {
   /** Whether loops can run in workers here. */
   workers(): boolean;
   startLoop(parts: LoopStart): Loop;
+  readonly rooms: Rooms;
 }
 
 export interface LoopStart {
@@ -170,14 +172,29 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
     ...waitMethods(parts),
   };
   const isMemory = place.kind === "memory";
-  const vaultParts = { corridor, databaseId, isMemory, seal: platform.seal(), locks, clock, randomBytes: ids.bytes };
-  const vault = createVault(vaultParts);
-  const auth = createOAuthFlows({ ...vaultParts, vault, limits });
+  const seal = platform.seal();
+  const sealed = late("logins and secrets", platform.rooms.sealed, ({ openSealed }): Sealed => {
+    const opened = openSealed({ corridor, databaseId, isMemory, seal, locks, clock, limits, randomBytes: ids.bytes });
+    if (closing) opened.close();
+    return opened;
+  });
+  const secrets: Late<Secrets> = {
+    get here() {
+      return sealed.here?.secrets;
+    },
+    get: async () => (await sealed.get()).secrets,
+  };
+  const archive = late("session archives", platform.rooms.archive, ({ sessionArchive }) => sessionArchive(corridor, limits));
   const authorityKey = isMemory ? undefined : `${place.kind}:${platform.origin() ?? "null"}:${name}:${databaseId}`;
   const runtime: RuntimeStore = {
     ...runtimeMethods(corridor, limits),
     ...opsStoreMethods(corridor, limits),
-    ...authSnapshotMethods(vault, limits, authorityKey),
+    authAuthorityKey: () => authorityKey,
+    ...lateMethods<AuthSnapshotMethods>(sealed, {
+      persistAuthOAuthFlowSnapshot: true,
+      loadAuthOAuthFlowSnapshot: true,
+      updateAuthOAuthFlowSnapshot: true,
+    }),
   };
   // A worker has storage, clock, channel and locks of its own: it can serve only where nothing was injected.
   const isShared = place.elsewhere === true && !options.clock && options.channel === undefined && options.locks === undefined;
@@ -333,8 +350,7 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
   async function shut(): Promise<void> {
     signal?.removeEventListener("abort", onAbort);
     watch.close();
-    auth.close();
-    vault.close();
+    sealed.here?.close();
     await soon(host.close(new HoldfastError("closed", "the kernel is closed")));
     gossip.close();
     stopListening();
@@ -357,8 +373,15 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
     runtime,
     lifecycle: lifecycleMethods({ ...parts, liveness: gossip.store }),
     liveness: gossip.store,
-    auth: auth.flows,
-    secrets: secretMethods(vault, limits),
+    auth: lateMethods<OAuthFlows>(sealed, {
+      beginBrowser: true,
+      verifyBrowser: true,
+      consumeBrowser: true,
+      admitDevice: true,
+      pollDevice: true,
+      release: true,
+    }),
+    secrets: lateMethods<Secrets>(secrets, { put: true, get: true, delete: true }),
     async start(request) {
       const { id } = await startProcess(parts, request);
       return processHandle(handleParts, id);
@@ -374,7 +397,12 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
         lockName: (bootId) => platform.lockName(databaseId, bootId),
         held: () => heldLocks(locks),
       }),
-    sessions: sessionArchive(corridor, limits),
+    sessions: {
+      ...lateMethods<Omit<KernelSessions, "export">>(archive, { list: true, messages: true, import: true, delete: true }),
+      async *export(sessionId) {
+        yield* (await archive.get()).export(sessionId);
+      },
+    },
     async status() {
       await host.booted;
       const loop = host.loop?.kind ?? loopKind;
@@ -385,7 +413,7 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
         locks: host.identity.locked,
         channel: channel !== undefined,
         dropped: notices.dropped + gossip.dropped,
-        secrets: vault.secrets,
+        secrets: isMemory || !seal ? "memory-only" : "sealed",
       });
     },
     on: emitter.on,

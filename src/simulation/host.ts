@@ -1,7 +1,10 @@
 import { broadcastNotices } from "../adapters/notices-broadcast.js";
 import type { Timings } from "../domain/time.js";
 import { type Kernel, openKernel, type Platform } from "../kernel/kernel.js";
+import type { Rooms } from "../kernel/rooms.js";
 import type { ProcessHandler } from "../kernel/runner.js";
+import * as sealed from "../kernel/sealed.js";
+import * as archive from "../kernel/session-archive.js";
 import { hostLockName } from "../loop/host-watch.js";
 import { createLoop } from "../loop/loop.js";
 import type { Locks } from "../ports/locks.js";
@@ -18,6 +21,12 @@ export interface Wiring {
 }
 
 const KERNEL = "simulated";
+
+/** How long code takes to load is decided by no seed. */
+const ROOMS: Rooms = {
+  sealed: async () => sealed,
+  archive: async () => archive,
+};
 
 export function openHost(
   life: Life,
@@ -39,6 +48,7 @@ export function openHost(
     lockName: hostLockName,
     workers: () => false,
     startLoop: (parts) => createLoop({ ...parts, goodbyeMs: 0 }),
+    rooms: ROOMS,
   };
   return openKernel({ name: KERNEL, hostId: life.host, loop: "inline", timings, handlers }, platform);
 }
