@@ -4,13 +4,23 @@ import { platformLocks } from "./adapters/locks-web.js";
 import { broadcastNotices, platformChannel } from "./adapters/notices-broadcast.js";
 import { platformSeal } from "./adapters/seal-webcrypto.js";
 import { indexedDbStorage } from "./adapters/storage-indexeddb.js";
-import { memoryStorage } from "./adapters/storage-memory.js";
 import { platformRandom } from "./kernel/ids.js";
 import { type Kernel, type LoopStart, openKernel, type Platform } from "./kernel/kernel.js";
 import type { KernelOptions } from "./kernel/options.js";
+import { loaded } from "./kernel/rooms.js";
 import { hostLockName } from "./loop/host-watch.js";
 import { createLoop, GOODBYE_MS } from "./loop/loop.js";
 import { defaultWorker, startWorkerLoop } from "./loop/worker-remote.js";
+import type { KernelStorage } from "./ports/storage.js";
+
+/** Where there is IndexedDB nobody needs its code. */
+const memoryOnOpen: KernelStorage = {
+  kind: "memory",
+  async open(opening) {
+    const { memoryStorage } = await loaded("the memory storage", () => import("./adapters/storage-memory.js"));
+    return await memoryStorage().open(opening);
+  },
+};
 
 /**
  * The kernel wired for wherever it runs. What a platform has is looked up when a kernel opens, never when the module loads,
@@ -19,7 +29,7 @@ import { defaultWorker, startWorkerLoop } from "./loop/worker-remote.js";
 const platform: Platform = {
   clock: systemClock,
   random: platformRandom,
-  storage: () => (hasIndexedDb() ? indexedDbStorage() : memoryStorage()),
+  storage: () => (hasIndexedDb() ? indexedDbStorage() : memoryOnOpen),
   channel: platformChannel,
   locks: platformLocks,
   seal: platformSeal,
@@ -38,6 +48,9 @@ const platform: Platform = {
   rooms: {
     sealed: () => import("./kernel/sealed.js"),
     archive: () => import("./kernel/session-archive.js"),
+    runtime: () => import("./kernel/runtime-store.js"),
+    handles: () => import("./stores/handles.js"),
+    ops: () => import("./kernel/ops-registry.js"),
   },
 };
 

@@ -8,14 +8,14 @@ import type { Change, ChannelFactory, Goodbyes, Notices } from "../ports/notices
 import type { Seal } from "../ports/seal.js";
 import type { Durability, KernelStorage, OpenStorage } from "../ports/storage.js";
 import { eventMethods } from "../stores/events.js";
-import { handleMethods } from "../stores/handles.js";
+import type { HandleMethods } from "../stores/handles.js";
 import { leaseMethods } from "../stores/leases.js";
 import type { LivenessStore } from "../stores/liveness.js";
-import { opsStoreMethods } from "../stores/ops.js";
+import type { OpsMethods } from "../stores/ops.js";
 import { payloadSchemas } from "../stores/payload-schema.js";
 import { processMethods } from "../stores/processes.js";
 import type { Retention } from "../stores/retention.js";
-import { runtimeMethods } from "../stores/runtime.js";
+import type { RuntimeMethods } from "../stores/runtime.js";
 import { SCHEMA, TABLES } from "../stores/schema.js";
 import { type AgentRegistration, createAgents } from "./agents.js";
 import type { AuthSnapshotMethods } from "./auth-snapshot.js";
@@ -163,11 +163,21 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
   const tenures = createTenures();
   const parts = { corridor, watch, clock, limits, schemas, timings, tenures, newProcessId: ids.processId, newNonce: ids.nonce };
 
+  const handles = late("handle grants", platform.rooms.handles, ({ handleMethods }) => handleMethods(corridor, limits));
   const processes: ProcessRegistry = {
     durabilityTier: () => (place.kind === "memory" ? "inline" : "durable"),
     ...processMethods(corridor, limits, schemas),
     ...eventMethods(corridor, limits, schemas),
-    ...handleMethods(corridor, limits),
+    ...lateMethods<HandleMethods>(handles, {
+      grantHandle: true,
+      revokeHandle: true,
+      transferHandleGrants: true,
+      listHandleGrants: true,
+      listLiveHandleGrants: true,
+      hasHandleGrant: true,
+      handleGrantsForProcess: true,
+      deleteSessionProcessState: true,
+    }),
     ...leaseMethods(corridor, limits, ids.nonce),
     ...waitMethods(parts),
   };
@@ -186,9 +196,21 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
   };
   const archive = late("session archives", platform.rooms.archive, ({ sessionArchive }) => sessionArchive(corridor, limits));
   const authorityKey = isMemory ? undefined : `${place.kind}:${platform.origin() ?? "null"}:${name}:${databaseId}`;
+  const rows = late("the runtime store", platform.rooms.runtime, ({ rowMethods }) => rowMethods(corridor, limits));
   const runtime: RuntimeStore = {
-    ...runtimeMethods(corridor, limits),
-    ...opsStoreMethods(corridor, limits),
+    ...lateMethods<RuntimeMethods & OpsMethods>(rows, {
+      commitSessionSnapshot: true,
+      atomicApply: true,
+      loadInputStates: true,
+      loadBoundaryReceipt: true,
+      loadSessionSnapshot: true,
+      persistInputState: true,
+      loadInputState: true,
+      loadRuntimeState: true,
+      commitMachineLifecycle: true,
+      persistOpsLifecycle: true,
+      loadOpsLifecycle: true,
+    }),
     authAuthorityKey: () => authorityKey,
     ...lateMethods<AuthSnapshotMethods>(sealed, {
       persistAuthOAuthFlowSnapshot: true,
@@ -221,6 +243,7 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
     hostId,
     runsTurns: loopKind !== "off",
     hasLocks: locks !== undefined,
+    rooms: platform.rooms,
     host: () => host.identity,
     saidGoodbye: (bootId) => goodbyes?.said().includes(bootId) === true,
     isDead: (bootId) => isFree(locks, platform.lockName(databaseId, bootId)),

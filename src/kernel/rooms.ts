@@ -5,6 +5,9 @@ import { keptOf } from "../domain/kept.js";
 export interface Rooms {
   sealed(): Promise<typeof import("./sealed.js")>;
   archive(): Promise<typeof import("./session-archive.js")>;
+  runtime(): Promise<typeof import("./runtime-store.js")>;
+  handles(): Promise<typeof import("../stores/handles.js")>;
+  ops(): Promise<typeof import("./ops-registry.js")>;
 }
 
 /** What is made of code that is loaded when it is first asked for. */
@@ -15,6 +18,15 @@ export interface Late<T> {
   get(): Promise<T>;
 }
 
+/** What `load` gives, or `unavailable`. */
+export async function loaded<Room>(what: string, load: () => Promise<Room>): Promise<Room> {
+  try {
+    return await load();
+  } catch (cause) {
+    throw new HoldfastError("unavailable", `the code of ${what} could not be loaded`, { cause });
+  }
+}
+
 export function late<Room, T>(what: string, load: () => Promise<Room>, make: (room: Room) => T): Late<T> {
   let here: T | undefined;
   let loading: Promise<T> | undefined;
@@ -23,16 +35,15 @@ export function late<Room, T>(what: string, load: () => Promise<Room>, make: (ro
       return here;
     },
     get() {
-      loading ??= load().then(
-        (room) => {
+      loading ??= loaded(what, load)
+        .then((room) => {
           here = make(room);
           return here;
-        },
-        (cause: unknown) => {
+        })
+        .catch((error: unknown) => {
           loading = undefined;
-          throw new HoldfastError("unavailable", `the code of ${what} could not be loaded`, { cause });
-        },
-      );
+          throw error;
+        });
       return loading;
     },
   };

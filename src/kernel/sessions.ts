@@ -10,8 +10,9 @@ import { loadRow, readable } from "../stores/schema.js";
 import { type Attendance, deletedSession, type InputHappening, type SessionRef } from "../stores/session-draft.js";
 import { attendSession, leaveSession, type OpenedSession, openSession } from "../stores/sessions.js";
 import { createExecutor, type Executor } from "./executor.js";
-import { createOpsRegistry } from "./ops-registry.js";
+import type { OpsRegistry } from "./ops-registry.js";
 import type { Fault } from "./page.js";
+import { late, lateMethods, type Rooms } from "./rooms.js";
 import type { SessionTurn } from "./runner.js";
 import {
   type CheckedSessionOptions,
@@ -54,6 +55,7 @@ export interface SessionsParts {
   /** Where the loop is off, turns are run by nobody here. */
   readonly runsTurns: boolean;
   readonly hasLocks: boolean;
+  readonly rooms: Pick<Rooms, "ops">;
   readonly hostId: string;
   host(): Host;
   /** Its host's Web Lock is free. */
@@ -76,6 +78,30 @@ interface Place extends Seat {
   vanish(): void;
   close(): void;
 }
+
+const CLOSED = "the session was closed";
+
+const OPERATIONS = {
+  register: true,
+  provisioningSucceeded: true,
+  provisioningFailed: true,
+  abortProvisioning: true,
+  peerReady: true,
+  reportProgress: true,
+  complete: true,
+  fail: true,
+  cancel: true,
+  requestRetire: true,
+  markRetired: true,
+  terminateOwner: true,
+  get: true,
+  list: true,
+  watch: true,
+  waitAll: true,
+  listSince: true,
+  waitForAdvance: true,
+  collectCompleted: true,
+} as const satisfies Record<keyof OpsRegistry, true>;
 
 export function createSessions(parts: SessionsParts): Sessions {
   const { corridor, notices, limits, timings } = parts;
@@ -166,12 +192,12 @@ export function createSessions(parts: SessionsParts): Sessions {
     let isGone = false;
     let seen: { state: RuntimeState; digest: string } | undefined;
     let cancelPoll = () => {};
-    const ops = createOpsRegistry({
-      ...parts,
-      ...ref,
-      ...options.ops,
-      ownerSessionId: sessionId,
-      newEpochId: parts.newOrderedId,
+    let isClosed = false;
+    const operations = late("operations", parts.rooms.ops, ({ createOpsRegistry }) => {
+      const own = { ownerSessionId: sessionId, newEpochId: parts.newOrderedId };
+      const made = createOpsRegistry({ ...parts, ...ref, ...options.ops, ...own });
+      if (isClosed) made.close(CLOSED);
+      return made;
     });
 
     function startExecutor(): void {
@@ -253,7 +279,7 @@ export function createSessions(parts: SessionsParts): Sessions {
       ref,
       sessionId,
       transcript,
-      ops,
+      ops: lateMethods<OpsRegistry>(operations, OPERATIONS),
       options,
       uses: 0,
       handlers: [],
@@ -329,7 +355,8 @@ export function createSessions(parts: SessionsParts): Sessions {
         stopListening();
         cancelPoll();
         listeners.clear();
-        ops.close("the session was closed");
+        isClosed = true;
+        operations.here?.close(CLOSED);
         place.executor?.end(new HoldfastError("lease-lost", "the session was closed here"));
         place.executor = undefined;
       },

@@ -1,8 +1,10 @@
 import { broadcastNotices } from "../adapters/notices-broadcast.js";
 import type { Timings } from "../domain/time.js";
 import { type Kernel, openKernel, type Platform } from "../kernel/kernel.js";
+import * as ops from "../kernel/ops-registry.js";
 import type { Rooms } from "../kernel/rooms.js";
 import type { ProcessHandler } from "../kernel/runner.js";
+import * as runtime from "../kernel/runtime-store.js";
 import * as sealed from "../kernel/sealed.js";
 import * as archive from "../kernel/session-archive.js";
 import { hostLockName } from "../loop/host-watch.js";
@@ -11,6 +13,7 @@ import type { Locks } from "../ports/locks.js";
 import type { ChannelFactory } from "../ports/notices.js";
 import type { Seal } from "../ports/seal.js";
 import type { KernelStorage } from "../ports/storage.js";
+import * as handles from "../stores/handles.js";
 import type { Life } from "./machine.js";
 
 /** What a life's kernel is wired to: the world's own, and nothing of the platform that the simulation runs on. */
@@ -26,6 +29,9 @@ const KERNEL = "simulated";
 const ROOMS: Rooms = {
   sealed: async () => sealed,
   archive: async () => archive,
+  runtime: async () => runtime,
+  handles: async () => handles,
+  ops: async () => ops,
 };
 
 export function openHost(
