@@ -4,14 +4,19 @@ import { platformLocks } from "./adapters/locks-web.js";
 import { broadcastNotices, platformChannel } from "./adapters/notices-broadcast.js";
 import { platformSeal } from "./adapters/seal-webcrypto.js";
 import { indexedDbStorage } from "./adapters/storage-indexeddb.js";
-import { platformRandom } from "./kernel/ids.js";
+import { hostLockName, platformRandom } from "./kernel/ids.js";
 import { type Kernel, type LoopStart, openKernel, type Platform } from "./kernel/kernel.js";
 import type { KernelOptions } from "./kernel/options.js";
+import type { Loop } from "./kernel/page.js";
 import { loaded } from "./kernel/rooms.js";
-import { hostLockName } from "./loop/host-watch.js";
-import { createLoop, GOODBYE_MS } from "./loop/loop.js";
 import { defaultWorker, startWorkerLoop } from "./loop/worker-remote.js";
 import type { KernelStorage } from "./ports/storage.js";
+
+/** Where a worker runs the loop, the page needs none of its code. */
+async function inlineLoop(): Promise<(parts: LoopStart) => Loop> {
+  const { createLoop, GOODBYE_MS } = await import("./loop/loop.js");
+  return (parts) => createLoop({ ...parts, goodbyeMs: typeof window === "undefined" ? 0 : GOODBYE_MS });
+}
 
 /** Where there is IndexedDB nobody needs its code. */
 const memoryOnOpen: KernelStorage = {
@@ -38,18 +43,21 @@ const platform: Platform = {
   goodbyes: storageGoodbyes,
   lockName: hostLockName,
   workers: () => typeof Worker !== "undefined",
-  startLoop(parts: LoopStart) {
-    const inline = () => createLoop({ ...parts, goodbyeMs: typeof window === "undefined" ? 0 : GOODBYE_MS });
-    const { worker, name, databaseId, durability, timings, retention, clock, page } = parts;
-    if (worker === undefined) return inline();
+  inlineLoop,
+  workerLoop(parts, worker) {
+    const { name, databaseId, durability, timings, retention, clock, page } = parts;
     const config = { name, databaseId, durability, timings, retention };
-    return startWorkerLoop({ config, clock, page, createWorker: worker === "default" ? defaultWorker : worker, inline });
+    const createWorker = worker === "default" ? defaultWorker : worker;
+    const loadInline = async () => {
+      const createInline = await loaded("the loop", inlineLoop);
+      return () => createInline(parts);
+    };
+    return startWorkerLoop({ config, clock, page, createWorker, loadInline });
   },
   rooms: {
     sealed: () => import("./kernel/sealed.js"),
     archive: () => import("./kernel/session-archive.js"),
     runtime: () => import("./kernel/runtime-store.js"),
-    handles: () => import("./stores/handles.js"),
     ops: () => import("./kernel/ops-registry.js"),
   },
 };

@@ -8,7 +8,7 @@ import type { Change, ChannelFactory, Goodbyes, Notices } from "../ports/notices
 import type { Seal } from "../ports/seal.js";
 import type { Durability, KernelStorage, OpenStorage } from "../ports/storage.js";
 import { eventMethods } from "../stores/events.js";
-import type { HandleMethods } from "../stores/handles.js";
+import { handleMethods } from "../stores/handles.js";
 import { leaseMethods } from "../stores/leases.js";
 import type { LivenessStore } from "../stores/liveness.js";
 import type { OpsMethods } from "../stores/ops.js";
@@ -30,7 +30,7 @@ import type { OAuthFlows } from "./oauth-flows.js";
 import { checkOptions, type KernelOptions } from "./options.js";
 import type { Fault, Loop, LoopPage } from "./page.js";
 import type { ProcessRegistry } from "./registry.js";
-import { type Late, late, lateMethods, type Rooms } from "./rooms.js";
+import { type Late, late, lateMethods, loaded, type Rooms } from "./rooms.js";
 import { createCorridor } from "./run.js";
 import { createRunner } from "./runner.js";
 import type { RuntimeStore } from "./runtime-store.js";
@@ -94,9 +94,13 @@ export interface Platform {
   lockName(databaseId: string, bootId: string): string;
   /** Whether loops can run in workers here. */
   workers(): boolean;
-  startLoop(parts: LoopStart): Loop;
+  /** The code of loops that run in this context. */
+  inlineLoop(): Promise<(parts: LoopStart) => Loop>;
+  workerLoop(parts: LoopStart, worker: WorkerSource): Loop;
   readonly rooms: Rooms;
 }
+
+type WorkerSource = (() => Worker) | "default";
 
 export interface LoopStart {
   readonly name: string;
@@ -110,8 +114,6 @@ export interface LoopStart {
   readonly clock: Clock;
   readonly locks: Locks | undefined;
   readonly page: LoopPage;
-  /** Absent where the loop runs in this context. */
-  readonly worker: (() => Worker) | "default" | undefined;
   newNonce(): string;
 }
 
@@ -131,6 +133,14 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
   const place = options.storage ?? platform.storage();
   const emitter = createEmitter();
 
+  // A worker has storage, clock, channel and locks of its own: it can serve only where nothing was injected.
+  const isShared = place.elsewhere === true && !options.clock && options.channel === undefined && options.locks === undefined;
+  const worker = options.loop !== "inline" && isShared && platform.workers() ? (options.worker ?? "default") : undefined;
+  const loopKind = options.loop === "off" ? "off" : worker ? "worker" : "inline";
+  const loadingLoop = loopKind === "inline" ? loaded("the loop", platform.inlineLoop) : undefined;
+  // Where the storage does not open, that is what is told.
+  loadingLoop?.catch(() => undefined);
+
   let onEnded = (_: HoldfastError) => {};
   const storage: OpenStorage = await place.open({
     name,
@@ -142,6 +152,7 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
       if (ended) onEnded(ended);
     },
   });
+  const inlineLoop = loadingLoop && (await loopOf(loadingLoop, storage));
   const { databaseId } = storage;
   const channel = options.channel === false ? undefined : (options.channel ?? platform.channel());
   const locks = options.locks === false ? undefined : (options.locks ?? platform.locks());
@@ -163,21 +174,11 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
   const tenures = createTenures();
   const parts = { corridor, watch, clock, limits, schemas, timings, tenures, newProcessId: ids.processId, newNonce: ids.nonce };
 
-  const handles = late("handle grants", platform.rooms.handles, ({ handleMethods }) => handleMethods(corridor, limits));
   const processes: ProcessRegistry = {
     durabilityTier: () => (place.kind === "memory" ? "inline" : "durable"),
     ...processMethods(corridor, limits, schemas),
     ...eventMethods(corridor, limits, schemas),
-    ...lateMethods<HandleMethods>(handles, {
-      grantHandle: true,
-      revokeHandle: true,
-      transferHandleGrants: true,
-      listHandleGrants: true,
-      listLiveHandleGrants: true,
-      hasHandleGrant: true,
-      handleGrantsForProcess: true,
-      deleteSessionProcessState: true,
-    }),
+    ...handleMethods(corridor, limits),
     ...leaseMethods(corridor, limits, ids.nonce),
     ...waitMethods(parts),
   };
@@ -218,10 +219,6 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
       updateAuthOAuthFlowSnapshot: true,
     }),
   };
-  // A worker has storage, clock, channel and locks of its own: it can serve only where nothing was injected.
-  const isShared = place.elsewhere === true && !options.clock && options.channel === undefined && options.locks === undefined;
-  const worker = options.loop !== "inline" && isShared && platform.workers() ? (options.worker ?? "default") : undefined;
-  const loopKind = options.loop === "off" ? "off" : worker ? "worker" : "inline";
   const fault = (event: Fault) => emitter.emit("fault", event);
   const handleParts = { ...parts, stores: processes };
   const runner = createRunner({
@@ -321,7 +318,7 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
     lockName: (bootId) => platform.lockName(databaseId, bootId),
     startLoop() {
       if (loopKind === "off") return undefined;
-      return platform.startLoop({
+      const start: LoopStart = {
         ...parts,
         name,
         databaseId,
@@ -331,8 +328,8 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
         gossip,
         locks,
         page,
-        worker,
-      });
+      };
+      return worker ? platform.workerLoop(start, worker) : inlineLoop?.(start);
     },
     work: () => work,
     onBoot(isReady) {
@@ -443,6 +440,16 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
     close,
     [Symbol.asyncDispose]: close,
   };
+}
+
+/** A loop that cannot be loaded leaves no connection behind. */
+async function loopOf<Loop>(loading: Promise<Loop>, storage: OpenStorage): Promise<Loop> {
+  try {
+    return await loading;
+  } catch (error) {
+    await storage.close();
+    throw error;
+  }
 }
 
 /** A channel factory that throws leaves no connection behind. */

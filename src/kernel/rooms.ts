@@ -6,7 +6,6 @@ export interface Rooms {
   sealed(): Promise<typeof import("./sealed.js")>;
   archive(): Promise<typeof import("./session-archive.js")>;
   runtime(): Promise<typeof import("./runtime-store.js")>;
-  handles(): Promise<typeof import("../stores/handles.js")>;
   ops(): Promise<typeof import("./ops-registry.js")>;
 }
 

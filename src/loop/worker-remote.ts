@@ -14,7 +14,8 @@ export interface WorkerLoopParts {
   readonly clock: Clock;
   readonly page: LoopPage;
   createWorker(): Worker;
-  inline(): Loop;
+  /** What the loop in the page is made of. */
+  loadInline(): Promise<() => Loop>;
 }
 
 const START_MS = 10_000;
@@ -31,7 +32,9 @@ export function defaultWorker(): Worker {
 export function startWorkerLoop(parts: WorkerLoopParts): Loop {
   const { clock, config, page } = parts;
   const pingMs = config.timings.leaseRenewMs / 2;
-  let inline: Loop | undefined;
+  /** Once the worker was given up. */
+  let inline: Loop | "loading" | undefined;
+  let cancelRetry = () => {};
   let current: WorkerSession | undefined;
   let deaths = 0;
   let stopped = false;
@@ -124,7 +127,19 @@ export function startWorkerLoop(parts: WorkerLoopParts): Loop {
 
   function giveUp(error: unknown): void {
     tell(error);
-    inline = parts.inline();
+    inline = "loading";
+    void runHere();
+  }
+
+  async function runHere(): Promise<void> {
+    try {
+      const create = await parts.loadInline();
+      if (!stopped) inline = create();
+    } catch (error) {
+      if (stopped) return;
+      tell(error);
+      cancelRetry = clock.setTimer(() => void runHere(), START_MS);
+    }
   }
 
   function tell(thrown: unknown): void {
@@ -132,19 +147,23 @@ export function startWorkerLoop(parts: WorkerLoopParts): Loop {
     void page.fault({ area: "worker", code, message });
   }
 
+  const inHere = () => (inline === "loading" ? undefined : inline);
+
   begin();
   return {
     get kind() {
       return inline ? "inline" : "worker";
     },
     poke(processIds) {
-      if (inline) inline.poke(processIds);
+      // One that is still to be loaded will look at everything.
+      if (inline) inHere()?.poke(processIds);
       else if (!stopped) current?.remote.poke(processIds).catch(() => undefined);
     },
     async stop() {
       const isOver = stopped;
       stopped = true;
-      await inline?.stop();
+      cancelRetry();
+      await inHere()?.stop();
       if (inline || !current || isOver) return;
       const { remote, end } = current;
       await bounded(clock, remote.stop(), Math.min(config.timings.leaseRenewMs, STOP_MS), "the loop's worker").catch(
@@ -154,7 +173,8 @@ export function startWorkerLoop(parts: WorkerLoopParts): Loop {
     },
     kill() {
       stopped = true;
-      inline?.kill();
+      cancelRetry();
+      inHere()?.kill();
       current?.end();
     },
   };

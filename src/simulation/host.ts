@@ -1,5 +1,6 @@
 import { broadcastNotices } from "../adapters/notices-broadcast.js";
 import type { Timings } from "../domain/time.js";
+import { hostLockName } from "../kernel/ids.js";
 import { type Kernel, openKernel, type Platform } from "../kernel/kernel.js";
 import * as ops from "../kernel/ops-registry.js";
 import type { Rooms } from "../kernel/rooms.js";
@@ -7,13 +8,11 @@ import type { ProcessHandler } from "../kernel/runner.js";
 import * as runtime from "../kernel/runtime-store.js";
 import * as sealed from "../kernel/sealed.js";
 import * as archive from "../kernel/session-archive.js";
-import { hostLockName } from "../loop/host-watch.js";
 import { createLoop } from "../loop/loop.js";
 import type { Locks } from "../ports/locks.js";
 import type { ChannelFactory } from "../ports/notices.js";
 import type { Seal } from "../ports/seal.js";
 import type { KernelStorage } from "../ports/storage.js";
-import * as handles from "../stores/handles.js";
 import type { Life } from "./machine.js";
 
 /** What a life's kernel is wired to: the world's own, and nothing of the platform that the simulation runs on. */
@@ -30,7 +29,6 @@ const ROOMS: Rooms = {
   sealed: async () => sealed,
   archive: async () => archive,
   runtime: async () => runtime,
-  handles: async () => handles,
   ops: async () => ops,
 };
 
@@ -53,7 +51,10 @@ export function openHost(
     goodbyes: () => undefined,
     lockName: hostLockName,
     workers: () => false,
-    startLoop: (parts) => createLoop({ ...parts, goodbyeMs: 0 }),
+    inlineLoop: async () => (parts) => createLoop({ ...parts, goodbyeMs: 0 }),
+    workerLoop() {
+      throw new Error("there are no workers here");
+    },
     rooms: ROOMS,
   };
   return openKernel({ name: KERNEL, hostId: life.host, loop: "inline", timings, handlers }, platform);
