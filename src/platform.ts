@@ -7,25 +7,23 @@ import { indexedDbStorage } from "./adapters/storage-indexeddb.js";
 import { hostLockName, platformRandom } from "./kernel/ids.js";
 import { type Kernel, type LoopStart, openKernel, type Platform } from "./kernel/kernel.js";
 import type { KernelOptions } from "./kernel/options.js";
-import type { Loop } from "./kernel/page.js";
-import { loaded } from "./kernel/rooms.js";
+import { furnished, room } from "./kernel/rooms.js";
 import { defaultWorker, startWorkerLoop } from "./loop/worker-remote.js";
 import type { KernelStorage } from "./ports/storage.js";
 
-/** Where a worker runs the loop, the page needs none of its code. */
-async function inlineLoop(): Promise<(parts: LoopStart) => Loop> {
-  const { createLoop, GOODBYE_MS } = await import("./loop/loop.js");
-  return (parts) => createLoop({ ...parts, goodbyeMs: typeof window === "undefined" ? 0 : GOODBYE_MS });
-}
+const memory = room("the memory storage", () => import("./adapters/storage-memory.js"));
 
 /** Where there is IndexedDB nobody needs its code. */
 const memoryOnOpen: KernelStorage = {
   kind: "memory",
-  async open(opening) {
-    const { memoryStorage } = await loaded("the memory storage", () => import("./adapters/storage-memory.js"));
-    return await memoryStorage().open(opening);
-  },
+  open: async (opening) => (await memory.enter()).memoryStorage().open(opening),
 };
+
+/** Where a worker runs the loop, the page needs none of its code. */
+const loop = room("the loop", () => import("./loop/loop.js"));
+const inlineLoop = furnished(loop, ({ createLoop, GOODBYE_MS }) => (parts: LoopStart) => {
+  return createLoop({ ...parts, goodbyeMs: typeof window === "undefined" ? 0 : GOODBYE_MS });
+});
 
 /**
  * The kernel wired for wherever it runs. What a platform has is looked up when a kernel opens, never when the module loads,
@@ -48,17 +46,16 @@ const platform: Platform = {
     const { name, databaseId, durability, timings, retention, clock, page } = parts;
     const config = { name, databaseId, durability, timings, retention };
     const createWorker = worker === "default" ? defaultWorker : worker;
-    const loadInline = async () => {
-      const createInline = await loaded("the loop", inlineLoop);
-      return () => createInline(parts);
-    };
-    return startWorkerLoop({ config, clock, page, createWorker, loadInline });
+    const inline = furnished(inlineLoop, (create) => () => create(parts));
+    return startWorkerLoop({ config, clock, page, createWorker, inline });
   },
   rooms: {
-    sealed: () => import("./kernel/sealed.js"),
-    archive: () => import("./kernel/session-archive.js"),
-    runtime: () => import("./kernel/runtime-store.js"),
-    ops: () => import("./kernel/ops-registry.js"),
+    sealed: room("logins and secrets", () => import("./kernel/sealed.js")),
+    archive: room("session archives", () => import("./kernel/session-archive.js")),
+    runtime: room("the runtime store", () => import("./kernel/runtime-store.js")),
+    turns: room("turns", () => import("./kernel/executor.js")),
+    agents: room("agents", () => import("./kernel/agents.js")),
+    ops: room("operations", () => import("./kernel/ops-registry.js")),
   },
 };
 

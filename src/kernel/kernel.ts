@@ -17,7 +17,7 @@ import { processMethods } from "../stores/processes.js";
 import type { Retention } from "../stores/retention.js";
 import type { RuntimeMethods } from "../stores/runtime.js";
 import { SCHEMA, TABLES } from "../stores/schema.js";
-import { type AgentRegistration, createAgents } from "./agents.js";
+import type { AgentRegistration, Agents } from "./agents.js";
 import type { AuthSnapshotMethods } from "./auth-snapshot.js";
 import { createEmitter, type KernelEvents } from "./emitter.js";
 import { createGossip, type Gossip } from "./gossip.js";
@@ -25,12 +25,12 @@ import { heldLocks, isFree } from "./hold.js";
 import { type HostWork, startHost } from "./host.js";
 import { type HostRecord, listHosts } from "./hosts.js";
 import { channelName, createIds, gossipName, type Random } from "./ids.js";
-import { type LifecycleStore, lifecycleMethods } from "./lifecycle.js";
+import type { LifecycleStore } from "./lifecycle.js";
 import type { OAuthFlows } from "./oauth-flows.js";
 import { checkOptions, type KernelOptions } from "./options.js";
 import type { Fault, Loop, LoopPage } from "./page.js";
 import type { ProcessRegistry } from "./registry.js";
-import { type Late, late, lateMethods, loaded, type Rooms } from "./rooms.js";
+import { furnished, methodsOf, type Room, type Rooms } from "./rooms.js";
 import { createCorridor } from "./run.js";
 import { createRunner } from "./runner.js";
 import type { RuntimeStore } from "./runtime-store.js";
@@ -94,8 +94,8 @@ export interface Platform {
   lockName(databaseId: string, bootId: string): string;
   /** Whether loops can run in workers here. */
   workers(): boolean;
-  /** The code of loops that run in this context. */
-  inlineLoop(): Promise<(parts: LoopStart) => Loop>;
+  /** Of loops that run in this context. */
+  readonly inlineLoop: Room<(parts: LoopStart) => Loop>;
   workerLoop(parts: LoopStart, worker: WorkerSource): Loop;
   readonly rooms: Rooms;
 }
@@ -137,7 +137,7 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
   const isShared = place.elsewhere === true && !options.clock && options.channel === undefined && options.locks === undefined;
   const worker = options.loop !== "inline" && isShared && platform.workers() ? (options.worker ?? "default") : undefined;
   const loopKind = options.loop === "off" ? "off" : worker ? "worker" : "inline";
-  const loadingLoop = loopKind === "inline" ? loaded("the loop", platform.inlineLoop) : undefined;
+  const loadingLoop = loopKind === "inline" ? platform.inlineLoop.enter() : undefined;
   // Where the storage does not open, that is what is told.
   loadingLoop?.catch(() => undefined);
 
@@ -152,7 +152,7 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
       if (ended) onEnded(ended);
     },
   });
-  const inlineLoop = loadingLoop && (await loopOf(loadingLoop, storage));
+  if (loadingLoop) await orClose(loadingLoop, storage);
   const { databaseId } = storage;
   const channel = options.channel === false ? undefined : (options.channel ?? platform.channel());
   const locks = options.locks === false ? undefined : (options.locks ?? platform.locks());
@@ -184,22 +184,17 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
   };
   const isMemory = place.kind === "memory";
   const seal = platform.seal();
-  const sealed = late("logins and secrets", platform.rooms.sealed, ({ openSealed }): Sealed => {
-    const opened = openSealed({ corridor, databaseId, isMemory, seal, locks, clock, limits, randomBytes: ids.bytes });
-    if (closing) opened.close();
-    return opened;
+  const sealed = furnished(platform.rooms.sealed, ({ openSealed }): Sealed => {
+    const made = openSealed({ corridor, databaseId, isMemory, seal, locks, clock, limits, randomBytes: ids.bytes });
+    if (closing) made.close();
+    return made;
   });
-  const secrets: Late<Secrets> = {
-    get here() {
-      return sealed.here?.secrets;
-    },
-    get: async () => (await sealed.get()).secrets,
-  };
-  const archive = late("session archives", platform.rooms.archive, ({ sessionArchive }) => sessionArchive(corridor, limits));
+  const secrets = furnished(sealed, (made) => made.secrets);
+  const archive = furnished(platform.rooms.archive, ({ sessionArchive }) => sessionArchive(corridor, limits));
   const authorityKey = isMemory ? undefined : `${place.kind}:${platform.origin() ?? "null"}:${name}:${databaseId}`;
-  const rows = late("the runtime store", platform.rooms.runtime, ({ rowMethods }) => rowMethods(corridor, limits));
+  const rows = furnished(platform.rooms.runtime, ({ rowMethods }) => rowMethods(corridor, limits));
   const runtime: RuntimeStore = {
-    ...lateMethods<RuntimeMethods & OpsMethods>(rows, {
+    ...methodsOf<RuntimeMethods & OpsMethods>(rows, {
       commitSessionSnapshot: true,
       atomicApply: true,
       loadInputStates: true,
@@ -213,7 +208,7 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
       loadOpsLifecycle: true,
     }),
     authAuthorityKey: () => authorityKey,
-    ...lateMethods<AuthSnapshotMethods>(sealed, {
+    ...methodsOf<AuthSnapshotMethods>(sealed, {
       persistAuthOAuthFlowSnapshot: true,
       loadAuthOAuthFlowSnapshot: true,
       updateAuthOAuthFlowSnapshot: true,
@@ -248,16 +243,19 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
     emit: (event) => emitter.emit("session", event),
     fault,
   });
-  const agents = createAgents({
-    ...parts,
-    gossip,
-    notices,
-    host: () => host.identity,
-    newTicket: ids.nonce,
-    fault(error) {
-      const { code, message } = asHoldfastError(error, "internal", "the agents of this page could not be looked after");
-      fault({ area: "agents", code, message });
-    },
+  const agents = furnished(platform.rooms.agents, ({ createAgents }) => {
+    const made = createAgents({
+      ...parts,
+      gossip,
+      notices,
+      host: () => host.identity,
+      fault(error) {
+        const { code, message } = asHoldfastError(error, "internal", "the agents of this page could not be looked after");
+        fault({ area: "agents", code, message });
+      },
+    });
+    if (closing) void made.close();
+    return made;
   });
   let answeredMs = clock.monotonicMs();
   const page: LoopPage = {
@@ -275,7 +273,7 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
         sessions: sessions.attached,
         attending: sessions.isAttending,
         goodbyes: goodbyes?.said() ?? [],
-        moves: agents.moves,
+        moves: agents.here?.moves ?? 0,
       };
     },
     run: runner.run,
@@ -283,7 +281,7 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
       tenures.extend(renewed, asOfMs);
       await tenures.recheck(lost);
     },
-    moved: agents.learnMoves,
+    moved: async (moves) => agents.here?.learnMoves(moves),
     async swept(report) {
       emitter.emit("sweep", report);
       // A loop in a worker is heard over the channel, if there is one.
@@ -294,13 +292,13 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
   };
   const work: HostWork = {
     get isHolding() {
-      return !tenures.isEmpty || runner.abandoned.length > 0 || sessions.isAttending || !agents.isEmpty;
+      return !tenures.isEmpty || runner.abandoned.length > 0 || sessions.isAttending || agents.here?.isEmpty === false;
     },
     async wake() {
       gossip.open();
-      await Promise.all([tenures.recheckAll(), agents.review()]);
+      await Promise.all([tenures.recheckAll(), agents.here?.review()]);
     },
-    settle: agents.close,
+    settle: async () => agents.here?.close(),
     endAll(reason) {
       runner.endAll(reason);
       sessions.endAll(reason);
@@ -329,12 +327,12 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
         locks,
         page,
       };
-      return worker ? platform.workerLoop(start, worker) : inlineLoop?.(start);
+      return worker ? platform.workerLoop(start, worker) : platform.inlineLoop.here?.(start);
     },
     work: () => work,
     onBoot(isReady) {
       sessions.onBoot(isReady);
-      if (isReady) void agents.review();
+      if (isReady) void agents.here?.review();
     },
     onFault(error) {
       const { code, message } = asHoldfastError(error, "internal", "the host failed");
@@ -391,9 +389,12 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
     hostId,
     processes,
     runtime,
-    lifecycle: lifecycleMethods({ ...parts, liveness: gossip.store }),
+    lifecycle: methodsOf<LifecycleStore>(
+      furnished(agents, (made) => made.lifecycle),
+      { register: true, heartbeat: true, deregister: true, get: true, list: true },
+    ),
     liveness: gossip.store,
-    auth: lateMethods<OAuthFlows>(sealed, {
+    auth: methodsOf<OAuthFlows>(sealed, {
       beginBrowser: true,
       verifyBrowser: true,
       consumeBrowser: true,
@@ -401,14 +402,14 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
       pollDevice: true,
       release: true,
     }),
-    secrets: lateMethods<Secrets>(secrets, { put: true, get: true, delete: true }),
+    secrets: methodsOf<Secrets>(secrets, { put: true, get: true, delete: true }),
     async start(request) {
       const { id } = await startProcess(parts, request);
       return processHandle(handleParts, id);
     },
     process: (processId) => processHandle(handleParts, checkId("processId", processId, limits.idLength)),
     session: sessions.open,
-    agent: agents.register,
+    agent: methodsOf<Pick<Agents, "register">>(agents, { register: true }).register,
     hosts: () =>
       listHosts({
         ...parts,
@@ -418,9 +419,9 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
         held: () => heldLocks(locks),
       }),
     sessions: {
-      ...lateMethods<Omit<KernelSessions, "export">>(archive, { list: true, messages: true, import: true, delete: true }),
+      ...methodsOf<Omit<KernelSessions, "export">>(archive, { list: true, messages: true, import: true, delete: true }),
       async *export(sessionId) {
-        yield* (await archive.get()).export(sessionId);
+        yield* (await archive.enter()).export(sessionId);
       },
     },
     async status() {
@@ -443,9 +444,9 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
 }
 
 /** A loop that cannot be loaded leaves no connection behind. */
-async function loopOf<Loop>(loading: Promise<Loop>, storage: OpenStorage): Promise<Loop> {
+async function orClose(loading: Promise<unknown>, storage: OpenStorage): Promise<void> {
   try {
-    return await loading;
+    await loading;
   } catch (error) {
     await storage.close();
     throw error;

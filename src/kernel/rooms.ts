@@ -1,60 +1,74 @@
 import { HoldfastError } from "../domain/errors.js";
 import { keptOf } from "../domain/kept.js";
 
-/** Code that not every app needs. It is loaded when it is first used: a page that never uses it never pays for it. */
-export interface Rooms {
-  sealed(): Promise<typeof import("./sealed.js")>;
-  archive(): Promise<typeof import("./session-archive.js")>;
-  runtime(): Promise<typeof import("./runtime-store.js")>;
-  ops(): Promise<typeof import("./ops-registry.js")>;
-}
-
-/** What is made of code that is loaded when it is first asked for. */
-export interface Late<T> {
-  /** Once it is there. */
+/** Code that is loaded when it is first used: a page that never uses it never pays for it. */
+export interface Room<T> {
+  /** Once it is loaded. */
   readonly here: T | undefined;
   /** Where the code cannot be loaded it rejects `unavailable`, and the next call tries again. */
-  get(): Promise<T>;
+  enter(): Promise<T>;
 }
 
-/** What `load` gives, or `unavailable`. */
-export async function loaded<Room>(what: string, load: () => Promise<Room>): Promise<Room> {
-  try {
-    return await load();
-  } catch (cause) {
-    throw new HoldfastError("unavailable", `the code of ${what} could not be loaded`, { cause });
-  }
+/** What a kernel does not need to open. */
+export interface Rooms {
+  readonly sealed: Room<typeof import("./sealed.js")>;
+  readonly archive: Room<typeof import("./session-archive.js")>;
+  readonly runtime: Room<typeof import("./runtime-store.js")>;
+  readonly ops: Room<typeof import("./ops-registry.js")>;
+  readonly turns: Room<typeof import("./executor.js")>;
+  readonly agents: Room<typeof import("./agents.js")>;
 }
 
-export function late<Room, T>(what: string, load: () => Promise<Room>, make: (room: Room) => T): Late<T> {
+export function room<T>(what: string, load: () => Promise<T>): Room<T> {
   let here: T | undefined;
   let loading: Promise<T> | undefined;
+  async function enter(): Promise<T> {
+    try {
+      here = await load();
+      return here;
+    } catch (cause) {
+      loading = undefined;
+      throw new HoldfastError("unavailable", `the code of ${what} could not be loaded`, { cause });
+    }
+  }
   return {
     get here() {
       return here;
     },
-    get() {
-      loading ??= loaded(what, load)
-        .then((room) => {
-          here = make(room);
-          return here;
-        })
-        .catch((error: unknown) => {
-          loading = undefined;
-          throw error;
-        });
+    enter() {
+      loading ??= enter();
       return loading;
     },
   };
 }
 
-/** These methods of what is made then. What a call was given is kept as it was in the moment of the call. */
-export function lateMethods<T extends object>(of: Late<T>, names: Record<keyof T, true>): T {
+/** One that is loaded already. */
+export function opened<T>(here: T): Room<T> {
+  return { here, enter: async () => here };
+}
+
+/** What is made of a room's code, once. */
+export function furnished<Code, T>(bare: Room<Code>, make: (code: Code) => T): Room<T> {
+  let made: { it: T } | undefined;
+  const of = (code: Code) => {
+    made ??= { it: make(code) };
+    return made.it;
+  };
+  return {
+    get here() {
+      return bare.here === undefined ? undefined : of(bare.here);
+    },
+    enter: async () => of(await bare.enter()),
+  };
+}
+
+/** Its methods. What a call was given is kept as it was in the moment of the call. */
+export function methodsOf<T extends object>(of: Room<T>, names: Record<keyof T, true>): T {
   const method =
     (name: string) =>
     async (...given: unknown[]) => {
       const args = of.here ? given : given.map(keptOf);
-      const made = (of.here ?? (await of.get())) as Record<string, (...args: unknown[]) => unknown>;
+      const made = (of.here ?? (await of.enter())) as Record<string, (...args: unknown[]) => unknown>;
       return await made[name]?.(...args);
     };
   return Object.fromEntries(Object.keys(names).map((name) => [name, method(name)])) as T;

@@ -9,10 +9,10 @@ import type { Host } from "../stores/leases.rules.js";
 import { loadRow, readable } from "../stores/schema.js";
 import { type Attendance, deletedSession, type InputHappening, type SessionRef } from "../stores/session-draft.js";
 import { attendSession, leaveSession, type OpenedSession, openSession } from "../stores/sessions.js";
-import { createExecutor, type Executor } from "./executor.js";
+import type { Executor } from "./executor.js";
 import type { OpsRegistry } from "./ops-registry.js";
 import type { Fault } from "./page.js";
-import { late, lateMethods, type Rooms } from "./rooms.js";
+import { furnished, methodsOf, type Rooms } from "./rooms.js";
 import type { SessionTurn } from "./runner.js";
 import {
   type CheckedSessionOptions,
@@ -23,7 +23,6 @@ import {
   type SessionRuntime,
 } from "./session.js";
 import type { SessionEvent } from "./session-event.js";
-import { runSessionTurn } from "./session-turn.js";
 import type { Tenures } from "./tenure.js";
 import { createTranscript } from "./transcript.js";
 import type { TurnHandler } from "./turn.js";
@@ -55,7 +54,7 @@ export interface SessionsParts {
   /** Where the loop is off, turns are run by nobody here. */
   readonly runsTurns: boolean;
   readonly hasLocks: boolean;
-  readonly rooms: Pick<Rooms, "ops">;
+  readonly rooms: Pick<Rooms, "ops" | "turns">;
   readonly hostId: string;
   host(): Host;
   /** Its host's Web Lock is free. */
@@ -192,8 +191,10 @@ export function createSessions(parts: SessionsParts): Sessions {
     let isGone = false;
     let seen: { state: RuntimeState; digest: string } | undefined;
     let cancelPoll = () => {};
+    /** Of loading what runs turns. */
+    let cancelRetry = () => {};
     let isClosed = false;
-    const operations = late("operations", parts.rooms.ops, ({ createOpsRegistry }) => {
+    const operations = furnished(parts.rooms.ops, ({ createOpsRegistry }) => {
       const own = { ownerSessionId: sessionId, newEpochId: parts.newOrderedId };
       const made = createOpsRegistry({ ...parts, ...ref, ...options.ops, ...own });
       if (isClosed) made.close(CLOSED);
@@ -202,7 +203,17 @@ export function createSessions(parts: SessionsParts): Sessions {
 
     function startExecutor(): void {
       if (!parts.runsTurns || !isBooted || closing || isGone || place.executor || place.handlers.length === 0) return;
-      place.executor = createExecutor({
+      const { turns } = parts.rooms;
+      if (!turns.here) {
+        cancelRetry();
+        turns.enter().then(startExecutor, (error: unknown) => {
+          tell(error);
+          cancelRetry();
+          cancelRetry = parts.clock.setTimer(startExecutor, timings.pollMs);
+        });
+        return;
+      }
+      place.executor = turns.here.createExecutor({
         ...parts,
         ref,
         transcript,
@@ -279,7 +290,7 @@ export function createSessions(parts: SessionsParts): Sessions {
       ref,
       sessionId,
       transcript,
-      ops: lateMethods<OpsRegistry>(operations, OPERATIONS),
+      ops: methodsOf<OpsRegistry>(operations, OPERATIONS),
       options,
       uses: 0,
       handlers: [],
@@ -354,6 +365,7 @@ export function createSessions(parts: SessionsParts): Sessions {
       close() {
         stopListening();
         cancelPoll();
+        cancelRetry();
         listeners.clear();
         isClosed = true;
         operations.here?.close(CLOSED);
@@ -384,7 +396,10 @@ export function createSessions(parts: SessionsParts): Sessions {
     turnOf(sessionId) {
       const place = places.get(runtimeIdOf(sessionId));
       if (!place?.hasHandler) return undefined;
-      return (run) => runSessionTurn(parts, runtimeFor(place), place.ref.incarnation, run);
+      return async (run) => {
+        const { runSessionTurn } = await parts.rooms.turns.enter();
+        return await runSessionTurn(parts, runtimeFor(place), place.ref.incarnation, run);
+      };
     },
     endAll(reason) {
       if (reason.code === "closed") closing = reason;

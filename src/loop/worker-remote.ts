@@ -1,6 +1,7 @@
 import { proxy, releaseProxy, transferHandlers, wrap } from "comlink";
 import { asHoldfastError, HoldfastError } from "../domain/errors.js";
 import type { Loop, LoopPage } from "../kernel/page.js";
+import type { Room } from "../kernel/rooms.js";
 import type { Clock } from "../ports/clock.js";
 import { bounded, carryErrors, type WorkerConfig, type WorkerLoop } from "./wire.js";
 
@@ -15,7 +16,7 @@ export interface WorkerLoopParts {
   readonly page: LoopPage;
   createWorker(): Worker;
   /** What the loop in the page is made of. */
-  loadInline(): Promise<() => Loop>;
+  readonly inline: Room<() => Loop>;
 }
 
 const START_MS = 10_000;
@@ -133,7 +134,7 @@ export function startWorkerLoop(parts: WorkerLoopParts): Loop {
 
   async function runHere(): Promise<void> {
     try {
-      const create = await parts.loadInline();
+      const create = parts.inline.here ?? (await parts.inline.enter());
       if (!stopped) inline = create();
     } catch (error) {
       if (stopped) return;

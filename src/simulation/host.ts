@@ -1,9 +1,11 @@
 import { broadcastNotices } from "../adapters/notices-broadcast.js";
 import type { Timings } from "../domain/time.js";
+import * as agents from "../kernel/agents.js";
+import * as turns from "../kernel/executor.js";
 import { hostLockName } from "../kernel/ids.js";
-import { type Kernel, openKernel, type Platform } from "../kernel/kernel.js";
+import { type Kernel, type LoopStart, openKernel, type Platform } from "../kernel/kernel.js";
 import * as ops from "../kernel/ops-registry.js";
-import type { Rooms } from "../kernel/rooms.js";
+import { opened, type Rooms } from "../kernel/rooms.js";
 import type { ProcessHandler } from "../kernel/runner.js";
 import * as runtime from "../kernel/runtime-store.js";
 import * as sealed from "../kernel/sealed.js";
@@ -24,12 +26,14 @@ export interface Wiring {
 
 const KERNEL = "simulated";
 
-/** How long code takes to load is decided by no seed. */
+/** How long code takes to load is decided by no seed: here it is loaded already. */
 const ROOMS: Rooms = {
-  sealed: async () => sealed,
-  archive: async () => archive,
-  runtime: async () => runtime,
-  ops: async () => ops,
+  sealed: opened(sealed),
+  archive: opened(archive),
+  runtime: opened(runtime),
+  ops: opened(ops),
+  turns: opened(turns),
+  agents: opened(agents),
 };
 
 export function openHost(
@@ -51,7 +55,7 @@ export function openHost(
     goodbyes: () => undefined,
     lockName: hostLockName,
     workers: () => false,
-    inlineLoop: async () => (parts) => createLoop({ ...parts, goodbyeMs: 0 }),
+    inlineLoop: opened((parts: LoopStart) => createLoop({ ...parts, goodbyeMs: 0 })),
     workerLoop() {
       throw new Error("there are no workers here");
     },
