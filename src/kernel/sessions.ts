@@ -207,6 +207,7 @@ export function createSessions(parts: SessionsParts): Sessions {
       if (!turns.here) {
         cancelRetry();
         turns.enter().then(startExecutor, (error: unknown) => {
+          if (closing || isGone || place.handlers.length === 0) return;
           tell(error);
           cancelRetry();
           cancelRetry = parts.clock.setTimer(startExecutor, timings.pollMs);
