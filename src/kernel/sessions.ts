@@ -398,7 +398,9 @@ export function createSessions(parts: SessionsParts): Sessions {
       const place = places.get(runtimeIdOf(sessionId));
       if (!place?.hasHandler) return undefined;
       return async (run) => {
-        const { runSessionTurn } = await parts.rooms.turns.enter();
+        const { turns } = parts.rooms;
+        // Waited for as the run waits: what does not arrive is trouble, and no end of the process.
+        const { runSessionTurn } = turns.here ?? (await run.waiting(() => turns.enter()));
         return await runSessionTurn(parts, runtimeFor(place), place.ref.incarnation, run);
       };
     },

@@ -206,7 +206,7 @@ describe("a kernel whose code does not all arrive", () => {
 
   it("tells that turns cannot be run, and runs them when they can", async () => {
     const missing = shelf("turns", turns);
-    const { kernel, clock, faults } = await open({ turns: missing.room as Room<typeof turns> });
+    const { kernel, clock, faults } = await open({ turns: missing.room });
     const session = await kernel.session("s");
     session.onTurn(async (turn) => turn.append({ role: "assistant", content: "done" }));
     await session.submit({ inputType: "prompt", text: "go" });
@@ -215,6 +215,20 @@ describe("a kernel whose code does not all arrive", () => {
     missing.isThere = true;
     await clock.advance(60_000);
     expect((await session.messages()).map(({ content }) => content)).toContain("done");
+  });
+
+  it("leaves a process that is a turn to be run when that can be", async () => {
+    const missing = shelf("turns", turns);
+    const { kernel, clock, faults } = await open({ turns: missing.room });
+    const session = await kernel.session("s");
+    session.onTurn(async () => {});
+    const handle = await kernel.start({ input: { type: "session_turn", sessionId: "s", input: "go" } });
+    await clock.advance(1_000);
+    expect(faults.map(({ area }) => area)).toContain("runner");
+    expect((await handle.record())?.status.state).toBe("running");
+    missing.isThere = true;
+    await clock.advance(300_000);
+    expect((await handle.result()).type).toBe("success");
   });
 
   it("keeps what a call was given", async () => {
