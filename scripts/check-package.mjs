@@ -56,14 +56,38 @@ for (const entry of ["holdfast", "holdfast/memory", "holdfast/indexeddb", "holdf
 await import("holdfast/package.json", { with: { type: "json" } });
 `;
 
+/** All that is loaded when it is first used. */
+const useRooms = `
+async function useRooms(kernel) {
+  const eventTypes = [{ name: "said", payloadSchema: { type: "string" } }];
+  await kernel.start({ id: "other", input: { type: "external", metadata: {} }, eventTypes });
+  await kernel.processes.appendEvent("other", { eventType: "said", payload: "hello" });
+  await kernel.agent("a");
+  await kernel.secrets.put("s", "v");
+  const session = await kernel.session("s");
+  const done = new Promise((resolve) => kernel.on("session", ({ code }) => code === "run.completed" && resolve()));
+  session.onTurn(async (turn) => turn.append({ role: "assistant", content: "done" }));
+  const { inputId } = await session.submit({ inputType: "prompt", text: "go" });
+  await done;
+  const kept = await kernel.runtime.loadInputState(session.runtimeId, inputId);
+  return [kept.currentState, await session.ops.list(), (await kernel.sessions.list()).length];
+}
+`;
+const roomsUsed = ["consumed", [], 1];
+
 const runOne = `
 import assert from "node:assert/strict";
 import { createKernel } from "holdfast";
 import { memoryStorage } from "holdfast/memory";
+${useRooms}
 const kernel = await createKernel({ name: "x", storage: memoryStorage(), handlers: { hello: async () => "hi" } });
 const process = await kernel.start({ input: { type: "task", name: "hello" } });
 assert.deepEqual(await process.result(), { type: "success", value: "hi" });
+assert.deepEqual(await useRooms(kernel), ${JSON.stringify(roomsUsed)});
 await kernel.close();
+const another = await createKernel({ name: "y" });
+assert.equal((await another.status()).storage, "memory");
+await another.close();
 `;
 
 const simulateOne = `
@@ -78,19 +102,25 @@ const page = `<!doctype html><title>app</title><link rel="icon" href="data:,"><s
 
 const main = `
 import { createKernel } from "holdfast";
+${useRooms}
 async function use() {
   const kernel = await createKernel({ name: "x", handlers: { hello: async () => "hi" } });
   const process = await kernel.start({ input: { type: "task", name: "hello" } });
   const result = await process.result();
   const { loop } = await kernel.status();
+  const missing = await kernel.sessions.list().catch(({ code, message }) => code + ": " + message);
+  await window.deliver();
+  const rooms = await useRooms(kernel);
   await kernel.close();
-  return { result, loop };
+  return { result, loop, missing, rooms };
 }
 use().then(
   (outcome) => { window.outcome = outcome; },
   (error) => { window.outcome = { error: String(error?.stack ?? error) }; },
 );
 `;
+
+const missing = "unavailable: the code of session archives could not be loaded";
 
 /** What applications may have in their Vite config; with the package excluded, dexie (CommonJS inside) must be included. */
 const devConfigs = {
@@ -107,12 +137,17 @@ async function outcomeOf(url) {
     const errors = [];
     tab.on("pageerror", (error) => errors.push(String(error)));
     tab.on("console", (message) => message.type() === "error" && errors.push(message.text()));
+    let isThere = false;
+    await tab.route(/session-archive/, (route) => (isThere ? route.continue() : route.abort()));
+    await tab.exposeFunction("deliver", () => {
+      isThere = true;
+    });
     await tab.goto(url);
     const outcome = await tab
       .waitForFunction("window.outcome", undefined, { timeout: 30_000 })
       .then((handle) => handle.jsonValue())
       .catch((error) => ({ error: String(error) }));
-    const wanted = { result: { type: "success", value: "hi" }, loop: "worker" };
+    const wanted = { result: { type: "success", value: "hi" }, loop: "worker", missing, rooms: roomsUsed };
     if (JSON.stringify(outcome) !== JSON.stringify(wanted)) {
       throw new Error([JSON.stringify(outcome, null, 2), ...errors].join("\n"));
     }
@@ -143,18 +178,20 @@ try {
 
   const node = project("node", { "import.mjs": importEach, "run.mjs": runOne, "simulate.mjs": simulateOne });
   await check("every entry point imports in Node and adds no global", () => run(node, process.execPath, "import.mjs"));
-  await check("a process runs to its end in Node", () => run(node, process.execPath, "run.mjs"));
+  await check("a process runs to its end in Node, and all that is loaded later is there", () =>
+    run(node, process.execPath, "run.mjs"),
+  );
   await check("a world is simulated in Node", () => run(node, process.execPath, "simulate.mjs"));
 
   const app = project("app", { "index.html": page, "main.js": main });
   const options = /** @type {vite.InlineConfig} */ ({ root: app, configFile: false, logLevel: "error" });
   for (const [name, optimizeDeps] of Object.entries(devConfigs)) {
-    await check(`vite dev, ${name}: the loop runs in a worker`, async () => {
+    await check(`vite dev, ${name}: the loop runs in a worker, and all that is loaded later is there`, async () => {
       const server = await vite.createServer({ ...options, optimizeDeps, server: { host: "localhost", hmr: false } });
       await checkServed(await server.listen());
     });
   }
-  await check("vite build and preview: the loop runs in a worker", async () => {
+  await check("vite build and preview: the loop runs in a worker, and all that is loaded later is there", async () => {
     await vite.build(options);
     await checkServed(await vite.preview({ ...options, preview: { host: "localhost" } }));
   });

@@ -34,12 +34,12 @@ export type {
   OperationResult,
   OperationSpec,
   OperationStatus,
-  OpsOptions,
   PersistedOperation,
   PersistedOpsSnapshot,
   PersistedOutcome,
   StoredOperationSpec,
 } from "./domain/ops.js";
+export type { OpsOptions } from "./domain/ops-options.js";
 export type {
   CausalRef,
   ProcessAwaitOutput,

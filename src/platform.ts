@@ -4,13 +4,26 @@ import { platformLocks } from "./adapters/locks-web.js";
 import { broadcastNotices, platformChannel } from "./adapters/notices-broadcast.js";
 import { platformSeal } from "./adapters/seal-webcrypto.js";
 import { indexedDbStorage } from "./adapters/storage-indexeddb.js";
-import { memoryStorage } from "./adapters/storage-memory.js";
-import { platformRandom } from "./kernel/ids.js";
+import { hostLockName, platformRandom } from "./kernel/ids.js";
 import { type Kernel, type LoopStart, openKernel, type Platform } from "./kernel/kernel.js";
 import type { KernelOptions } from "./kernel/options.js";
-import { hostLockName } from "./loop/host-watch.js";
-import { createLoop, GOODBYE_MS } from "./loop/loop.js";
+import { furnished, room } from "./kernel/rooms.js";
 import { defaultWorker, startWorkerLoop } from "./loop/worker-remote.js";
+import type { KernelStorage } from "./ports/storage.js";
+
+const memory = room("the memory storage", () => import("./adapters/storage-memory.js"));
+
+/** Where there is IndexedDB nobody needs its code. */
+const memoryOnOpen: KernelStorage = {
+  kind: "memory",
+  open: async (opening) => (await memory.enter()).memoryStorage().open(opening),
+};
+
+/** Where a worker runs the loop, the page needs none of its code. */
+const loop = room("the loop", () => import("./loop/loop.js"));
+const inlineLoop = furnished(loop, ({ createLoop, GOODBYE_MS }) => (parts: LoopStart) => {
+  return createLoop({ ...parts, goodbyeMs: typeof window === "undefined" ? 0 : GOODBYE_MS });
+});
 
 /**
  * The kernel wired for wherever it runs. What a platform has is looked up when a kernel opens, never when the module loads,
@@ -19,7 +32,7 @@ import { defaultWorker, startWorkerLoop } from "./loop/worker-remote.js";
 const platform: Platform = {
   clock: systemClock,
   random: platformRandom,
-  storage: () => (hasIndexedDb() ? indexedDbStorage() : memoryStorage()),
+  storage: () => (hasIndexedDb() ? indexedDbStorage() : memoryOnOpen),
   channel: platformChannel,
   locks: platformLocks,
   seal: platformSeal,
@@ -28,12 +41,21 @@ const platform: Platform = {
   goodbyes: storageGoodbyes,
   lockName: hostLockName,
   workers: () => typeof Worker !== "undefined",
-  startLoop(parts: LoopStart) {
-    const inline = () => createLoop({ ...parts, goodbyeMs: typeof window === "undefined" ? 0 : GOODBYE_MS });
-    const { worker, name, databaseId, durability, timings, retention, clock, page } = parts;
-    if (worker === undefined) return inline();
+  inlineLoop,
+  workerLoop(parts, worker) {
+    const { name, databaseId, durability, timings, retention, clock, page } = parts;
     const config = { name, databaseId, durability, timings, retention };
-    return startWorkerLoop({ config, clock, page, createWorker: worker === "default" ? defaultWorker : worker, inline });
+    const createWorker = worker === "default" ? defaultWorker : worker;
+    const inline = furnished(inlineLoop, (create) => () => create(parts));
+    return startWorkerLoop({ config, clock, page, createWorker, inline });
+  },
+  rooms: {
+    sealed: room("logins and secrets", () => import("./kernel/sealed.js")),
+    archive: room("session archives", () => import("./kernel/session-archive.js")),
+    runtime: room("the runtime store", () => import("./kernel/runtime-store.js")),
+    turns: room("turns", () => import("./kernel/executor.js")),
+    agents: room("agents", () => import("./kernel/agents.js")),
+    ops: room("operations", () => import("./kernel/ops-registry.js")),
   },
 };
 

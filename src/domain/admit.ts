@@ -81,7 +81,7 @@ export function guarded<T>(field: string, read: () => T): T {
 }
 
 /** A plain object's prototype chain ends after Object.prototype (0 links above), an array's one link later, in any realm. */
-function isPlain(prototype: unknown, links: number): boolean {
+export function isPlain(prototype: unknown, links: number): boolean {
   let at: unknown = prototype;
   for (let step = 0; step < links; step++) {
     if (at === null) return false;

@@ -34,11 +34,16 @@ export function checkFlag(field: string, value: unknown): boolean {
   return value;
 }
 
-/** A private copy. What it is comes from the value itself: neither a Proxy nor a renamed view passes. */
+/** It comes from the value itself: neither a Proxy nor a renamed view passes. */
+export function isBytes(value: unknown): value is Uint8Array {
+  return viewName?.call(value) === "Uint8Array";
+}
+
+/** A private copy. */
 export function checkBytes(field: string, value: unknown, most: number): Uint8Array {
-  if (viewName?.call(value) !== "Uint8Array") throw invalid(`${field} must be a Uint8Array`);
+  if (!isBytes(value)) throw invalid(`${field} must be a Uint8Array`);
   // One whose memory was handed to a worker cannot be copied.
-  const bytes = guarded(field, () => new Uint8Array(value as Uint8Array));
+  const bytes = guarded(field, () => new Uint8Array(value));
   if (bytes.byteLength > most) throw invalid(`${field} must be at most ${most} bytes long`);
   return bytes;
 }

@@ -101,23 +101,6 @@ export interface CompletionEntry {
   completedAtMs: number | null;
 }
 
-/** How much a registry takes. */
-export interface OpsOptions {
-  /** Operations that have not ended, in this tab. Default: as many as come. */
-  maxConcurrent?: number;
-  /** Ended operations that are kept; the oldest are forgotten. Default 256. */
-  maxCompleted?: number;
-}
-
-export function checkOpsOptions(field: string, value: unknown): OpsOptions {
-  if (value === undefined) return {};
-  const m = membersOf(field, value, ["maxConcurrent", "maxCompleted"]);
-  return {
-    ...(m.maxConcurrent !== undefined && { maxConcurrent: checkWhole(`${field}.maxConcurrent`, m.maxConcurrent, 1) }),
-    ...(m.maxCompleted !== undefined && { maxCompleted: checkWhole(`${field}.maxCompleted`, m.maxCompleted, 1) }),
-  };
-}
-
 /** Operations are members of a stored object by their ids. */
 export function checkOperationId(field: string, value: unknown, maxLength: number): string {
   const id = checkId(field, value, maxLength);

@@ -8,6 +8,7 @@ import type { Host } from "../stores/leases.rules.js";
 import { deregisterAgent, registerAgent } from "../stores/lifecycle.js";
 import { readable } from "../stores/schema.js";
 import type { Gossip } from "./gossip.js";
+import { type LifecycleStore, lifecycleMethods } from "./lifecycle.js";
 
 /** An agent that this host beats for, until it is disposed of. Disposing deregisters it, unless another registration replaced it. */
 export interface AgentRegistration extends AsyncDisposable {
@@ -26,6 +27,7 @@ export interface Agents {
   learnMoves(moves: number): Promise<void>;
   /** Another boot, or the page was away: what nobody took is registered again. */
   review(): Promise<void>;
+  readonly lifecycle: LifecycleStore;
   /** Waits for what is under way; registers nothing more. */
   close(): Promise<void>;
 }
@@ -37,7 +39,7 @@ export interface AgentsParts {
   readonly limits: Limits;
   readonly timings: Timings;
   host(): Host;
-  newTicket(): string;
+  newNonce(): string;
   fault(error: unknown): void;
 }
 
@@ -74,7 +76,7 @@ export function createAgents(parts: AgentsParts): Agents {
   async function register(agentId: string): Promise<AgentRegistration> {
     const id = checkId("agentId", agentId, limits.idLength);
     if (closed) throw new HoldfastError("closed", "the kernel is closed");
-    const ticket = parts.newTicket();
+    const ticket = parts.newNonce();
     await track(enroll(id, ticket));
     const made: Own = { agentId: id, ticket, ending: new AbortController() };
     const before = own.get(id);
@@ -159,6 +161,7 @@ export function createAgents(parts: AgentsParts): Agents {
 
   return {
     register,
+    lifecycle: lifecycleMethods({ ...parts, liveness: gossip.store }),
     get isEmpty() {
       return own.size === 0;
     },

@@ -7,8 +7,6 @@ export const OAUTH_RECORD = "oauth";
 
 /** The part of the runtime store that keeps login flows: one record for all runtimes, as bytes. */
 export interface AuthSnapshotMethods {
-  /** Equal for all kernels on one durable database, also after a restart; nothing in memory. */
-  authAuthorityKey(): string | undefined;
   /** Replaces what is there, whatever it is. At most `limits.snapshotBytes`. */
   persistAuthOAuthFlowSnapshot(snapshot: Uint8Array): Promise<void>;
   /** The bytes that were stored last. `read-failed` where they do not open any more. */
@@ -21,9 +19,8 @@ export interface AuthSnapshotMethods {
   updateAuthOAuthFlowSnapshot(update: (current: Uint8Array | undefined) => Uint8Array): Promise<void>;
 }
 
-export function authSnapshotMethods(vault: Vault, limits: Limits, authorityKey: string | undefined): AuthSnapshotMethods {
+export function authSnapshotMethods(vault: Vault, limits: Limits): AuthSnapshotMethods {
   return {
-    authAuthorityKey: () => authorityKey,
     async persistAuthOAuthFlowSnapshot(snapshot) {
       await vault.replace(OAUTH_RECORD, checkBytes("snapshot", snapshot, limits.snapshotBytes));
     },

@@ -24,6 +24,8 @@ import type { Transcript } from "./transcript.js";
 import { type Began, openTurn, type TurnHandler } from "./turn.js";
 import type { Watch } from "./watch.js";
 
+export { runSessionTurn } from "./session-turn.js";
+
 /**
  * Runs a session's turns in this tab while it has a handler: one turn at a time, and one executor in all tabs, by the lease.
  *

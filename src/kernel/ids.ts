@@ -42,3 +42,8 @@ export function channelName(databaseId: string): string {
 export function gossipName(databaseId: string): string {
   return `${channelName(databaseId)}:seen`;
 }
+
+/** Held exclusively by a host for as long as it lives; watchers ask for it shared, so that none of them hides it from another. */
+export function hostLockName(databaseId: string, bootId: string): string {
+  return `holdfast:${databaseId}:host:${bootId}`;
+}

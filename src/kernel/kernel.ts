@@ -11,36 +11,37 @@ import { eventMethods } from "../stores/events.js";
 import { handleMethods } from "../stores/handles.js";
 import { leaseMethods } from "../stores/leases.js";
 import type { LivenessStore } from "../stores/liveness.js";
-import { opsStoreMethods } from "../stores/ops.js";
+import type { OpsMethods } from "../stores/ops.js";
 import { payloadSchemas } from "../stores/payload-schema.js";
 import { processMethods } from "../stores/processes.js";
 import type { Retention } from "../stores/retention.js";
-import { runtimeMethods } from "../stores/runtime.js";
+import type { RuntimeMethods } from "../stores/runtime.js";
 import { SCHEMA, TABLES } from "../stores/schema.js";
-import { type AgentRegistration, createAgents } from "./agents.js";
-import { authSnapshotMethods } from "./auth-snapshot.js";
+import type { AgentRegistration, Agents } from "./agents.js";
+import type { AuthSnapshotMethods } from "./auth-snapshot.js";
 import { createEmitter, type KernelEvents } from "./emitter.js";
 import { createGossip, type Gossip } from "./gossip.js";
 import { heldLocks, isFree } from "./hold.js";
 import { type HostWork, startHost } from "./host.js";
 import { type HostRecord, listHosts } from "./hosts.js";
 import { channelName, createIds, gossipName, type Random } from "./ids.js";
-import { type LifecycleStore, lifecycleMethods } from "./lifecycle.js";
-import { createOAuthFlows, type OAuthFlows } from "./oauth-flows.js";
+import type { LifecycleStore } from "./lifecycle.js";
+import type { OAuthFlows } from "./oauth-flows.js";
 import { checkOptions, type KernelOptions } from "./options.js";
 import type { Fault, Loop, LoopPage } from "./page.js";
 import type { ProcessRegistry } from "./registry.js";
+import { furnished, methodsOf, type Room, type Rooms } from "./rooms.js";
 import { createCorridor } from "./run.js";
 import { createRunner } from "./runner.js";
 import type { RuntimeStore } from "./runtime-store.js";
-import { type Secrets, secretMethods } from "./secrets.js";
+import type { Sealed } from "./sealed.js";
+import type { Secrets } from "./secrets.js";
 import type { SessionOptions, SessionRuntime } from "./session.js";
-import { type KernelSessions, sessionArchive } from "./session-archive.js";
+import type { KernelSessions } from "./session-archive.js";
 import { createSessions } from "./sessions.js";
 import { type StartRequest, startProcess } from "./start.js";
 import { type KernelStatus, readStatus } from "./status.js";
 import { createTenures } from "./tenure.js";
-import { createVault } from "./vault.js";
 import { type ProcessHandle, processHandle, waitMethods } from "./waits.js";
 import { createWatch } from "./watch.js";
 
@@ -93,8 +94,13 @@ export interface Platform {
   lockName(databaseId: string, bootId: string): string;
   /** Whether loops can run in workers here. */
   workers(): boolean;
-  startLoop(parts: LoopStart): Loop;
+  /** Of loops that run in this context. */
+  readonly inlineLoop: Room<(parts: LoopStart) => Loop>;
+  workerLoop(parts: LoopStart, worker: WorkerSource): Loop;
+  readonly rooms: Rooms;
 }
+
+type WorkerSource = (() => Worker) | "default";
 
 export interface LoopStart {
   readonly name: string;
@@ -108,8 +114,6 @@ export interface LoopStart {
   readonly clock: Clock;
   readonly locks: Locks | undefined;
   readonly page: LoopPage;
-  /** Absent where the loop runs in this context. */
-  readonly worker: (() => Worker) | "default" | undefined;
   newNonce(): string;
 }
 
@@ -129,6 +133,14 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
   const place = options.storage ?? platform.storage();
   const emitter = createEmitter();
 
+  // A worker has storage, clock, channel and locks of its own: it can serve only where nothing was injected.
+  const isShared = place.elsewhere === true && !options.clock && options.channel === undefined && options.locks === undefined;
+  const worker = options.loop !== "inline" && isShared && platform.workers() ? (options.worker ?? "default") : undefined;
+  const loopKind = options.loop === "off" ? "off" : worker ? "worker" : "inline";
+  const loadingLoop = loopKind === "inline" ? platform.inlineLoop.enter() : undefined;
+  // Where the storage does not open, that is what is told.
+  loadingLoop?.catch(() => undefined);
+
   let onEnded = (_: HoldfastError) => {};
   const storage: OpenStorage = await place.open({
     name,
@@ -140,6 +152,7 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
       if (ended) onEnded(ended);
     },
   });
+  if (loadingLoop) await orClose(loadingLoop, storage);
   const { databaseId } = storage;
   const channel = options.channel === false ? undefined : (options.channel ?? platform.channel());
   const locks = options.locks === false ? undefined : (options.locks ?? platform.locks());
@@ -170,19 +183,37 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
     ...waitMethods(parts),
   };
   const isMemory = place.kind === "memory";
-  const vaultParts = { corridor, databaseId, isMemory, seal: platform.seal(), locks, clock, randomBytes: ids.bytes };
-  const vault = createVault(vaultParts);
-  const auth = createOAuthFlows({ ...vaultParts, vault, limits });
+  const seal = platform.seal();
+  const sealed = furnished(platform.rooms.sealed, ({ openSealed }): Sealed => {
+    const made = openSealed({ corridor, databaseId, isMemory, seal, locks, clock, limits, randomBytes: ids.bytes });
+    if (closing) made.close();
+    return made;
+  });
+  const secrets = furnished(sealed, (made) => made.secrets);
+  const archive = furnished(platform.rooms.archive, ({ sessionArchive }) => sessionArchive(corridor, limits));
   const authorityKey = isMemory ? undefined : `${place.kind}:${platform.origin() ?? "null"}:${name}:${databaseId}`;
+  const rows = furnished(platform.rooms.runtime, ({ rowMethods }) => rowMethods(corridor, limits));
   const runtime: RuntimeStore = {
-    ...runtimeMethods(corridor, limits),
-    ...opsStoreMethods(corridor, limits),
-    ...authSnapshotMethods(vault, limits, authorityKey),
+    ...methodsOf<RuntimeMethods & OpsMethods>(rows, {
+      commitSessionSnapshot: true,
+      atomicApply: true,
+      loadInputStates: true,
+      loadBoundaryReceipt: true,
+      loadSessionSnapshot: true,
+      persistInputState: true,
+      loadInputState: true,
+      loadRuntimeState: true,
+      commitMachineLifecycle: true,
+      persistOpsLifecycle: true,
+      loadOpsLifecycle: true,
+    }),
+    authAuthorityKey: () => authorityKey,
+    ...methodsOf<AuthSnapshotMethods>(sealed, {
+      persistAuthOAuthFlowSnapshot: true,
+      loadAuthOAuthFlowSnapshot: true,
+      updateAuthOAuthFlowSnapshot: true,
+    }),
   };
-  // A worker has storage, clock, channel and locks of its own: it can serve only where nothing was injected.
-  const isShared = place.elsewhere === true && !options.clock && options.channel === undefined && options.locks === undefined;
-  const worker = options.loop !== "inline" && isShared && platform.workers() ? (options.worker ?? "default") : undefined;
-  const loopKind = options.loop === "off" ? "off" : worker ? "worker" : "inline";
   const fault = (event: Fault) => emitter.emit("fault", event);
   const handleParts = { ...parts, stores: processes };
   const runner = createRunner({
@@ -204,6 +235,7 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
     hostId,
     runsTurns: loopKind !== "off",
     hasLocks: locks !== undefined,
+    rooms: platform.rooms,
     host: () => host.identity,
     saidGoodbye: (bootId) => goodbyes?.said().includes(bootId) === true,
     isDead: (bootId) => isFree(locks, platform.lockName(databaseId, bootId)),
@@ -211,16 +243,19 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
     emit: (event) => emitter.emit("session", event),
     fault,
   });
-  const agents = createAgents({
-    ...parts,
-    gossip,
-    notices,
-    host: () => host.identity,
-    newTicket: ids.nonce,
-    fault(error) {
-      const { code, message } = asHoldfastError(error, "internal", "the agents of this page could not be looked after");
-      fault({ area: "agents", code, message });
-    },
+  const agents = furnished(platform.rooms.agents, ({ createAgents }) => {
+    const made = createAgents({
+      ...parts,
+      gossip,
+      notices,
+      host: () => host.identity,
+      fault(error) {
+        const { code, message } = asHoldfastError(error, "internal", "the agents of this page could not be looked after");
+        fault({ area: "agents", code, message });
+      },
+    });
+    if (closing) void made.close();
+    return made;
   });
   let answeredMs = clock.monotonicMs();
   const page: LoopPage = {
@@ -238,7 +273,7 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
         sessions: sessions.attached,
         attending: sessions.isAttending,
         goodbyes: goodbyes?.said() ?? [],
-        moves: agents.moves,
+        moves: agents.here?.moves ?? 0,
       };
     },
     run: runner.run,
@@ -246,7 +281,7 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
       tenures.extend(renewed, asOfMs);
       await tenures.recheck(lost);
     },
-    moved: agents.learnMoves,
+    moved: async (moves) => agents.here?.learnMoves(moves),
     async swept(report) {
       emitter.emit("sweep", report);
       // A loop in a worker is heard over the channel, if there is one.
@@ -257,13 +292,13 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
   };
   const work: HostWork = {
     get isHolding() {
-      return !tenures.isEmpty || runner.abandoned.length > 0 || sessions.isAttending || !agents.isEmpty;
+      return !tenures.isEmpty || runner.abandoned.length > 0 || sessions.isAttending || agents.here?.isEmpty === false;
     },
     async wake() {
       gossip.open();
-      await Promise.all([tenures.recheckAll(), agents.review()]);
+      await Promise.all([tenures.recheckAll(), agents.here?.review()]);
     },
-    settle: agents.close,
+    settle: async () => agents.here?.close(),
     endAll(reason) {
       runner.endAll(reason);
       sessions.endAll(reason);
@@ -281,7 +316,7 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
     lockName: (bootId) => platform.lockName(databaseId, bootId),
     startLoop() {
       if (loopKind === "off") return undefined;
-      return platform.startLoop({
+      const start: LoopStart = {
         ...parts,
         name,
         databaseId,
@@ -291,13 +326,13 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
         gossip,
         locks,
         page,
-        worker,
-      });
+      };
+      return worker ? platform.workerLoop(start, worker) : platform.inlineLoop.here?.(start);
     },
     work: () => work,
     onBoot(isReady) {
       sessions.onBoot(isReady);
-      if (isReady) void agents.review();
+      if (isReady) void agents.here?.review();
     },
     onFault(error) {
       const { code, message } = asHoldfastError(error, "internal", "the host failed");
@@ -333,8 +368,7 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
   async function shut(): Promise<void> {
     signal?.removeEventListener("abort", onAbort);
     watch.close();
-    auth.close();
-    vault.close();
+    sealed.here?.close();
     await soon(host.close(new HoldfastError("closed", "the kernel is closed")));
     gossip.close();
     stopListening();
@@ -355,17 +389,27 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
     hostId,
     processes,
     runtime,
-    lifecycle: lifecycleMethods({ ...parts, liveness: gossip.store }),
+    lifecycle: methodsOf<LifecycleStore>(
+      furnished(agents, (made) => made.lifecycle),
+      { register: true, heartbeat: true, deregister: true, get: true, list: true },
+    ),
     liveness: gossip.store,
-    auth: auth.flows,
-    secrets: secretMethods(vault, limits),
+    auth: methodsOf<OAuthFlows>(sealed, {
+      beginBrowser: true,
+      verifyBrowser: true,
+      consumeBrowser: true,
+      admitDevice: true,
+      pollDevice: true,
+      release: true,
+    }),
+    secrets: methodsOf<Secrets>(secrets, { put: true, get: true, delete: true }),
     async start(request) {
       const { id } = await startProcess(parts, request);
       return processHandle(handleParts, id);
     },
     process: (processId) => processHandle(handleParts, checkId("processId", processId, limits.idLength)),
     session: sessions.open,
-    agent: agents.register,
+    agent: methodsOf<Pick<Agents, "register">>(agents, { register: true }).register,
     hosts: () =>
       listHosts({
         ...parts,
@@ -374,7 +418,12 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
         lockName: (bootId) => platform.lockName(databaseId, bootId),
         held: () => heldLocks(locks),
       }),
-    sessions: sessionArchive(corridor, limits),
+    sessions: {
+      ...methodsOf<Omit<KernelSessions, "export">>(archive, { list: true, messages: true, import: true, delete: true }),
+      async *export(sessionId) {
+        yield* (await archive.enter()).export(sessionId);
+      },
+    },
     async status() {
       await host.booted;
       const loop = host.loop?.kind ?? loopKind;
@@ -385,13 +434,23 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
         locks: host.identity.locked,
         channel: channel !== undefined,
         dropped: notices.dropped + gossip.dropped,
-        secrets: vault.secrets,
+        secrets: isMemory || !seal ? "memory-only" : "sealed",
       });
     },
     on: emitter.on,
     close,
     [Symbol.asyncDispose]: close,
   };
+}
+
+/** A loop that cannot be loaded leaves no connection behind. */
+async function orClose(loading: Promise<unknown>, storage: OpenStorage): Promise<void> {
+  try {
+    await loading;
+  } catch (error) {
+    await storage.close();
+    throw error;
+  }
 }
 
 /** A channel factory that throws leaves no connection behind. */

@@ -9,9 +9,9 @@ import {
   type OperationOutcome,
   type OperationSpec,
   type OperationStatus,
-  type OpsOptions,
   type StoredOperationSpec,
 } from "../domain/ops.js";
+import type { OpsOptions } from "../domain/ops-options.js";
 import type { Limits } from "../domain/time.js";
 import type { Clock } from "../ports/clock.js";
 import type { Change } from "../ports/notices.js";

@@ -1,6 +1,15 @@
-import type { OpsMethods } from "../stores/ops.js";
-import type { RuntimeMethods } from "../stores/runtime.js";
+import type { Limits } from "../domain/time.js";
+import type { Corridor } from "../stores/command.js";
+import { type OpsMethods, opsStoreMethods } from "../stores/ops.js";
+import { type RuntimeMethods, runtimeMethods } from "../stores/runtime.js";
 import type { AuthSnapshotMethods } from "./auth-snapshot.js";
 
 /** What sessions keep: snapshot, receipts, inputs, state, operations, login flows. Every record that comes out of it is a copy. */
-export interface RuntimeStore extends RuntimeMethods, OpsMethods, AuthSnapshotMethods {}
+export interface RuntimeStore extends RuntimeMethods, OpsMethods, AuthSnapshotMethods {
+  /** Equal for all kernels on one durable database, also after a restart; nothing in memory. */
+  authAuthorityKey(): string | undefined;
+}
+
+export function rowMethods(corridor: Corridor, limits: Limits): RuntimeMethods & OpsMethods {
+  return { ...runtimeMethods(corridor, limits), ...opsStoreMethods(corridor, limits) };
+}

@@ -3,7 +3,7 @@ import { checkFunction, checkId, checkList, checkWhole, membersOf } from "../dom
 import { asHoldfastError, HoldfastError, invalid } from "../domain/errors.js";
 import type { InputKind, PolicyDecision } from "../domain/input.js";
 import { checkPolicyDecision } from "../domain/input-record.js";
-import { checkOpsOptions, type OpsOptions } from "../domain/ops.js";
+import { checkOpsOptions, type OpsOptions } from "../domain/ops-options.js";
 import type { Message, RuntimeState } from "../domain/session.js";
 import type { Limits } from "../domain/time.js";
 import { type AcceptInput, type AcceptOutcome, acceptInput, cancelInput } from "../stores/admission.js";

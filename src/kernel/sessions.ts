@@ -9,9 +9,10 @@ import type { Host } from "../stores/leases.rules.js";
 import { loadRow, readable } from "../stores/schema.js";
 import { type Attendance, deletedSession, type InputHappening, type SessionRef } from "../stores/session-draft.js";
 import { attendSession, leaveSession, type OpenedSession, openSession } from "../stores/sessions.js";
-import { createExecutor, type Executor } from "./executor.js";
-import { createOpsRegistry } from "./ops-registry.js";
+import type { Executor } from "./executor.js";
+import type { OpsRegistry } from "./ops-registry.js";
 import type { Fault } from "./page.js";
+import { furnished, methodsOf, type Rooms } from "./rooms.js";
 import type { SessionTurn } from "./runner.js";
 import {
   type CheckedSessionOptions,
@@ -22,7 +23,6 @@ import {
   type SessionRuntime,
 } from "./session.js";
 import type { SessionEvent } from "./session-event.js";
-import { runSessionTurn } from "./session-turn.js";
 import type { Tenures } from "./tenure.js";
 import { createTranscript } from "./transcript.js";
 import type { TurnHandler } from "./turn.js";
@@ -54,6 +54,7 @@ export interface SessionsParts {
   /** Where the loop is off, turns are run by nobody here. */
   readonly runsTurns: boolean;
   readonly hasLocks: boolean;
+  readonly rooms: Pick<Rooms, "ops" | "turns">;
   readonly hostId: string;
   host(): Host;
   /** Its host's Web Lock is free. */
@@ -76,6 +77,30 @@ interface Place extends Seat {
   vanish(): void;
   close(): void;
 }
+
+const CLOSED = "the session was closed";
+
+const OPERATIONS = {
+  register: true,
+  provisioningSucceeded: true,
+  provisioningFailed: true,
+  abortProvisioning: true,
+  peerReady: true,
+  reportProgress: true,
+  complete: true,
+  fail: true,
+  cancel: true,
+  requestRetire: true,
+  markRetired: true,
+  terminateOwner: true,
+  get: true,
+  list: true,
+  watch: true,
+  waitAll: true,
+  listSince: true,
+  waitForAdvance: true,
+  collectCompleted: true,
+} as const satisfies Record<keyof OpsRegistry, true>;
 
 export function createSessions(parts: SessionsParts): Sessions {
   const { corridor, notices, limits, timings } = parts;
@@ -166,17 +191,30 @@ export function createSessions(parts: SessionsParts): Sessions {
     let isGone = false;
     let seen: { state: RuntimeState; digest: string } | undefined;
     let cancelPoll = () => {};
-    const ops = createOpsRegistry({
-      ...parts,
-      ...ref,
-      ...options.ops,
-      ownerSessionId: sessionId,
-      newEpochId: parts.newOrderedId,
+    /** Of loading what runs turns. */
+    let cancelRetry = () => {};
+    let isClosed = false;
+    const operations = furnished(parts.rooms.ops, ({ createOpsRegistry }) => {
+      const own = { ownerSessionId: sessionId, newEpochId: parts.newOrderedId };
+      const made = createOpsRegistry({ ...parts, ...ref, ...options.ops, ...own });
+      if (isClosed) made.close(CLOSED);
+      return made;
     });
 
     function startExecutor(): void {
       if (!parts.runsTurns || !isBooted || closing || isGone || place.executor || place.handlers.length === 0) return;
-      place.executor = createExecutor({
+      const { turns } = parts.rooms;
+      if (!turns.here) {
+        cancelRetry();
+        turns.enter().then(startExecutor, (error: unknown) => {
+          if (closing || isGone || place.handlers.length === 0) return;
+          tell(error);
+          cancelRetry();
+          cancelRetry = parts.clock.setTimer(startExecutor, timings.pollMs);
+        });
+        return;
+      }
+      place.executor = turns.here.createExecutor({
         ...parts,
         ref,
         transcript,
@@ -253,7 +291,7 @@ export function createSessions(parts: SessionsParts): Sessions {
       ref,
       sessionId,
       transcript,
-      ops,
+      ops: methodsOf<OpsRegistry>(operations, OPERATIONS),
       options,
       uses: 0,
       handlers: [],
@@ -328,8 +366,10 @@ export function createSessions(parts: SessionsParts): Sessions {
       close() {
         stopListening();
         cancelPoll();
+        cancelRetry();
         listeners.clear();
-        ops.close("the session was closed");
+        isClosed = true;
+        operations.here?.close(CLOSED);
         place.executor?.end(new HoldfastError("lease-lost", "the session was closed here"));
         place.executor = undefined;
       },
@@ -357,7 +397,12 @@ export function createSessions(parts: SessionsParts): Sessions {
     turnOf(sessionId) {
       const place = places.get(runtimeIdOf(sessionId));
       if (!place?.hasHandler) return undefined;
-      return (run) => runSessionTurn(parts, runtimeFor(place), place.ref.incarnation, run);
+      return async (run) => {
+        const { turns } = parts.rooms;
+        // Waited for as the run waits: what does not arrive is trouble, and no end of the process.
+        const { runSessionTurn } = turns.here ?? (await run.waiting(() => turns.enter()));
+        return await runSessionTurn(parts, runtimeFor(place), place.ref.incarnation, run);
+      };
     },
     endAll(reason) {
       if (reason.code === "closed") closing = reason;

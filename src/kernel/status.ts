@@ -1,5 +1,4 @@
 import type { Durability, OpenStorage } from "../ports/storage.js";
-import type { Vault } from "./vault.js";
 
 export interface KernelStatus {
   storage: "indexeddb" | "memory";
@@ -18,7 +17,7 @@ export interface KernelStatus {
   /** Messages of other tabs that were none of this database's, and were dropped. */
   dropped: number;
   /** "memory-only": secrets and login flows never reach a disk, and end with the memory they are in. */
-  secrets: Vault["secrets"];
+  secrets: "sealed" | "memory-only";
 }
 
 export async function readStatus(parts: {

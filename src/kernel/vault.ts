@@ -13,8 +13,6 @@ import { channelName } from "./ids.js";
  * then "put if the revision is still that one", else all of it again.
  */
 export interface Vault {
-  /** "memory-only": nothing of it reaches a disk, and nothing outlives the memory it is in. */
-  readonly secrets: "sealed" | "memory-only";
   /** Rejects `read-failed` where what is stored does not open. */
   read(name: string): Promise<Uint8Array | undefined>;
   /**
@@ -105,7 +103,6 @@ export function createVault(parts: VaultParts): Vault {
     inTurn(name, () => alone(name, () => compareAndSet(name, changed)));
 
   return {
-    secrets: place.secrets,
     async read(name) {
       return await (await place.find(name)).open();
     },
@@ -118,7 +115,6 @@ export function createVault(parts: VaultParts): Vault {
 
 /** Where records are kept. */
 interface Place {
-  readonly secrets: Vault["secrets"];
   /** Other kernels may change it at any time. */
   readonly isShared: boolean;
   find(name: string): Promise<Found>;
@@ -134,8 +130,8 @@ interface Found {
 }
 
 function placeOf({ corridor, databaseId, isMemory, seal }: VaultParts): Place {
-  if (isMemory) return inRows(corridor, "memory-only", plain);
-  if (seal) return inRows(corridor, "sealed", sealedBy(seal, corridor, databaseId));
+  if (isMemory) return inRows(corridor, plain);
+  if (seal) return inRows(corridor, sealedBy(seal, corridor, databaseId));
   return inThisKernel();
 }
 
@@ -145,9 +141,8 @@ interface Wrapping {
   unwrap(row: SealedRow, key: SealingKey | undefined): Promise<Uint8Array>;
 }
 
-function inRows(corridor: Corridor, secrets: Place["secrets"], { wrap, unwrap }: Wrapping): Place {
+function inRows(corridor: Corridor, { wrap, unwrap }: Wrapping): Place {
   return {
-    secrets,
     isShared: true,
     async find(name) {
       const { row, key } = await corridor.query(SEALED_TABLES, (reader) => readSealed(reader, name));
@@ -211,7 +206,6 @@ function inThisKernel(): Place {
     return kept;
   };
   return {
-    secrets: "memory-only",
     isShared: false,
     find: async (name) => ({
       open: async () => records().get(name)?.slice(),

@@ -1,8 +1,8 @@
 import type { Gossip } from "../kernel/gossip.js";
 import type { Pulse } from "../kernel/page.js";
 import type { Clock } from "../ports/clock.js";
+import { beatHost } from "../stores/beats.js";
 import type { Corridor } from "../stores/command.js";
-import { beatHost } from "../stores/hosts.js";
 import { needsWrite } from "../stores/hosts.rules.js";
 import { loadRow } from "../stores/schema.js";
 

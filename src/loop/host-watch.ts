@@ -1,9 +1,5 @@
+import { hostLockName } from "../kernel/ids.js";
 import type { Locks } from "../ports/locks.js";
-
-/** Held exclusively by a host for as long as it lives; watchers ask for it shared, so that none of them hides it from another. */
-export function hostLockName(databaseId: string, bootId: string): string {
-  return `holdfast:${databaseId}:host:${bootId}`;
-}
 
 /** Which hosts live: their Web Locks, asked for until they fall free. */
 export interface HostWatch {

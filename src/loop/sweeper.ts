@@ -4,10 +4,9 @@ import { holdIfFree } from "../kernel/hold.js";
 import type { Clock } from "../ports/clock.js";
 import type { Locks } from "../ports/locks.js";
 import type { Key } from "../ports/storage.js";
+import { dropHosts, expireAgents, expireHost, readDoubtfulAgents } from "../stores/beats.js";
 import type { Corridor } from "../stores/command.js";
-import { dropHosts, expireHost } from "../stores/hosts.js";
 import { isAhead, isSilent, type Silence } from "../stores/hosts.rules.js";
-import { expireAgents, readDoubtfulAgents } from "../stores/lifecycle.js";
 import { type Retention, removeOffline, removeTerminal } from "../stores/retention.js";
 import { readable } from "../stores/schema.js";
 

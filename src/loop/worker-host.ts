@@ -4,11 +4,10 @@ import { platformLocks } from "../adapters/locks-web.js";
 import { broadcastNotices, platformChannel } from "../adapters/notices-broadcast.js";
 import { indexedDbStorage } from "../adapters/storage-indexeddb.js";
 import { createGossip } from "../kernel/gossip.js";
-import { channelName, createIds, gossipName, platformRandom } from "../kernel/ids.js";
+import { channelName, createIds, gossipName, hostLockName, platformRandom } from "../kernel/ids.js";
 import type { LoopPage } from "../kernel/page.js";
 import { createCorridor } from "../kernel/run.js";
 import { SCHEMA, TABLES } from "../stores/schema.js";
-import { hostLockName } from "./host-watch.js";
 import { createLoop, GOODBYE_MS } from "./loop.js";
 import { bounded, carryErrors, type WorkerConfig, type WorkerLoop } from "./wire.js";
 

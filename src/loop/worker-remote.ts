@@ -1,6 +1,7 @@
 import { proxy, releaseProxy, transferHandlers, wrap } from "comlink";
 import { asHoldfastError, HoldfastError } from "../domain/errors.js";
 import type { Loop, LoopPage } from "../kernel/page.js";
+import type { Room } from "../kernel/rooms.js";
 import type { Clock } from "../ports/clock.js";
 import { bounded, carryErrors, type WorkerConfig, type WorkerLoop } from "./wire.js";
 
@@ -14,7 +15,8 @@ export interface WorkerLoopParts {
   readonly clock: Clock;
   readonly page: LoopPage;
   createWorker(): Worker;
-  inline(): Loop;
+  /** What the loop in the page is made of. */
+  readonly inline: Room<() => Loop>;
 }
 
 const START_MS = 10_000;
@@ -31,7 +33,9 @@ export function defaultWorker(): Worker {
 export function startWorkerLoop(parts: WorkerLoopParts): Loop {
   const { clock, config, page } = parts;
   const pingMs = config.timings.leaseRenewMs / 2;
-  let inline: Loop | undefined;
+  /** Once the worker was given up. */
+  let inline: Loop | "loading" | undefined;
+  let cancelRetry = () => {};
   let current: WorkerSession | undefined;
   let deaths = 0;
   let stopped = false;
@@ -124,7 +128,19 @@ export function startWorkerLoop(parts: WorkerLoopParts): Loop {
 
   function giveUp(error: unknown): void {
     tell(error);
-    inline = parts.inline();
+    inline = "loading";
+    void runHere();
+  }
+
+  async function runHere(): Promise<void> {
+    try {
+      const create = parts.inline.here ?? (await parts.inline.enter());
+      if (!stopped) inline = create();
+    } catch (error) {
+      if (stopped) return;
+      tell(error);
+      cancelRetry = clock.setTimer(() => void runHere(), START_MS);
+    }
   }
 
   function tell(thrown: unknown): void {
@@ -132,19 +148,23 @@ export function startWorkerLoop(parts: WorkerLoopParts): Loop {
     void page.fault({ area: "worker", code, message });
   }
 
+  const inHere = () => (inline === "loading" ? undefined : inline);
+
   begin();
   return {
     get kind() {
       return inline ? "inline" : "worker";
     },
     poke(processIds) {
-      if (inline) inline.poke(processIds);
+      // One that is still to be loaded will look at everything.
+      if (inline) inHere()?.poke(processIds);
       else if (!stopped) current?.remote.poke(processIds).catch(() => undefined);
     },
     async stop() {
       const isOver = stopped;
       stopped = true;
-      await inline?.stop();
+      cancelRetry();
+      await inHere()?.stop();
       if (inline || !current || isOver) return;
       const { remote, end } = current;
       await bounded(clock, remote.stop(), Math.min(config.timings.leaseRenewMs, STOP_MS), "the loop's worker").catch(
@@ -154,7 +174,8 @@ export function startWorkerLoop(parts: WorkerLoopParts): Loop {
     },
     kill() {
       stopped = true;
-      inline?.kill();
+      cancelRetry();
+      inHere()?.kill();
       current?.end();
     },
   };

@@ -1,8 +1,15 @@
 import { broadcastNotices } from "../adapters/notices-broadcast.js";
 import type { Timings } from "../domain/time.js";
-import { type Kernel, openKernel, type Platform } from "../kernel/kernel.js";
+import * as agents from "../kernel/agents.js";
+import * as turns from "../kernel/executor.js";
+import { hostLockName } from "../kernel/ids.js";
+import { type Kernel, type LoopStart, openKernel, type Platform } from "../kernel/kernel.js";
+import * as ops from "../kernel/ops-registry.js";
+import { opened, type Rooms } from "../kernel/rooms.js";
 import type { ProcessHandler } from "../kernel/runner.js";
-import { hostLockName } from "../loop/host-watch.js";
+import * as runtime from "../kernel/runtime-store.js";
+import * as sealed from "../kernel/sealed.js";
+import * as archive from "../kernel/session-archive.js";
 import { createLoop } from "../loop/loop.js";
 import type { Locks } from "../ports/locks.js";
 import type { ChannelFactory } from "../ports/notices.js";
@@ -18,6 +25,16 @@ export interface Wiring {
 }
 
 const KERNEL = "simulated";
+
+/** How long code takes to load is decided by no seed: here it is loaded already. */
+const ROOMS: Rooms = {
+  sealed: opened(sealed),
+  archive: opened(archive),
+  runtime: opened(runtime),
+  ops: opened(ops),
+  turns: opened(turns),
+  agents: opened(agents),
+};
 
 export function openHost(
   life: Life,
@@ -38,7 +55,11 @@ export function openHost(
     goodbyes: () => undefined,
     lockName: hostLockName,
     workers: () => false,
-    startLoop: (parts) => createLoop({ ...parts, goodbyeMs: 0 }),
+    inlineLoop: opened((parts: LoopStart) => createLoop({ ...parts, goodbyeMs: 0 })),
+    workerLoop() {
+      throw new Error("there are no workers here");
+    },
+    rooms: ROOMS,
   };
   return openKernel({ name: KERNEL, hostId: life.host, loop: "inline", timings, handlers }, platform);
 }

@@ -20,9 +20,9 @@ import { type ProcessAwaitOutput, STATE_OF_OUTPUT } from "../domain/process.js";
 import { type ProcessScope, scopeId } from "../domain/scope.js";
 import type { Write } from "../ports/storage.js";
 import { fence } from "./leases.rules.js";
-import type { SchemaEngine } from "./payload-schema.js";
 import { hashOf, unknownProcess } from "./processes.rules.js";
 import { type EventRow, type LeaseRow, type ProcessRow, ROW_VERSION } from "./schema.js";
+import type { SchemaEngine } from "./schema-engine.js";
 import { isTruthy, select } from "./selectors.rules.js";
 
 /** What an append goes by: the rows as they stand in its transaction. */

@@ -1,10 +1,9 @@
 import type { Change } from "../ports/notices.js";
 import type { Reader, Row, Write } from "../ports/storage.js";
 import { accept, type Command } from "./command.js";
-import { isAhead, isSilent, over, type Silence, seen } from "./hosts.rules.js";
-import { type Host, leaseChange, released } from "./leases.rules.js";
-import { detached } from "./lifecycle.rules.js";
-import { type AgentRow, type AttachmentRow, type HostRow, type LeaseRow, loadRow, ROW_VERSION, readable } from "./schema.js";
+import { over } from "./hosts.rules.js";
+import { leaseChange, released } from "./leases.rules.js";
+import { type AgentRow, type HostRow, type LeaseRow, loadRow, ROW_VERSION, readable } from "./schema.js";
 
 /** Whether a boot went in order, and nobody has acted on it yet. */
 export async function saidFarewell(reader: Reader, bootId: string | undefined): Promise<boolean> {
@@ -34,19 +33,6 @@ export function seenChanges({ row, agents }: SeenHost, bootId: string): Change[]
   if (!row) return [{ about: "boot", id: bootId }];
   return agents.map(({ agentId }) => agentChange(agentId, "online"));
 }
-
-/** One host beats for all its agents. What comes behind its farewell is a beat that was under way: it changes nothing. */
-export const beatHost: Command<{ host: Host }, SeenHost, { moves: number }> = {
-  tables: ["hosts", "farewells", "agents"],
-  load: (reader, { host }) => loadSeen(reader, host.bootId),
-  decide(state, { host }, nowMs) {
-    const reply = { moves: state.row?.moves ?? 0 };
-    if (state.isGone) return accept(reply);
-    return accept(reply, [{ table: "hosts", put: seen(state.row, host, nowMs) }], seenChanges(state, host.bootId));
-  },
-  repeatable: () => true,
-  durability: "relaxed",
-};
 
 /** What freeing a host came to. */
 export interface Freed {
@@ -111,77 +97,6 @@ export const bidFarewell: Command<{ hostId: string; bootId: string; atMs: number
   repeatable: () => true,
   durability: "relaxed",
 };
-
-/** A silent host is given up, and its agents with it. Replies with the agents that are offline by it. */
-export const expireHost: Command<
-  { bootId: string; silence: Silence },
-  { row: HostRow | undefined; agents: readonly AgentRow[] },
-  string[]
-> = {
-  tables: ["hosts", "agents"],
-  async load(reader, { bootId }) {
-    const [row, agents] = await Promise.all([loadRow(reader, "hosts", bootId), loadAgentsOf(reader, bootId)]);
-    return { row, agents };
-  },
-  decide({ row, agents }, { silence }, nowMs) {
-    // Set back since: nobody's silence is known any more.
-    if (!row || row.end !== undefined || nowMs < silence.asOfMs) return accept([]);
-    if (isAhead(row.lastSeenAtMs, silence)) return accept([], [{ table: "hosts", put: { ...row, lastSeenAtMs: nowMs } }]);
-    if (!isSilent(row.lastSeenAtMs, silence)) return accept([]);
-    // Somebody beat for these by hand, and not before the clock was set back.
-    const isHeard = ({ lastSeenAtMs }: AgentRow) => !isSilent(lastSeenAtMs, silence) && !isAhead(lastSeenAtMs, silence);
-    const heard = agents.filter(isHeard);
-    const offline = agents.filter((agent) => !isHeard(agent)).map(({ agentId }) => agentId);
-    return accept(
-      offline,
-      [
-        { table: "hosts", put: over(row, "silent", nowMs) },
-        ...heard.map((agent): Write => ({ table: "agents", put: detached(agent, row) })),
-      ],
-      offline.map((agentId) => agentChange(agentId, "offline")),
-    );
-  },
-  repeatable: () => true,
-  durability: "relaxed",
-};
-
-/** Rows of hosts that are over and that no agent is read through any more. */
-export const dropHosts: Command<{ bootIds: readonly string[] }, { row: HostRow | undefined; isNeeded: boolean }[], void> = {
-  tables: ["hosts", "agents"],
-  load: (reader, { bootIds }) =>
-    Promise.all(
-      bootIds.map(async (bootId) => {
-        const query = { index: "byBoot", prefix: [bootId], limit: 1 };
-        const [row, agents] = await Promise.all([loadRow(reader, "hosts", bootId), reader.range("agents", query)]);
-        return { row, isNeeded: agents.length > 0 };
-      }),
-    ),
-  decide: (states) =>
-    accept(
-      undefined,
-      states.flatMap(({ row, isNeeded }) => (row?.end && !isNeeded ? [{ table: "hosts", drop: row.bootId }] : [])),
-    ),
-  repeatable: () => true,
-  durability: "relaxed",
-};
-
-/** All held leases of runners, who has sessions open, all hosts, and the boots that said goodbye. What cannot be read is left to those who can. */
-export async function readHoldings(
-  reader: Reader,
-): Promise<{ held: LeaseRow[]; attachments: AttachmentRow[]; hosts: HostRow[]; farewells: string[] }> {
-  const [held, attachments, hosts, farewells] = await Promise.all([
-    reader.range("leases", { index: "byBoot" }),
-    reader.range("attachments", { index: "byBoot" }),
-    reader.range("hosts", {}),
-    reader.range("farewells", {}),
-  ]);
-  return {
-    held: readable("leases", held),
-    attachments: readable("attachments", attachments),
-    hosts: readable("hosts", hosts),
-    farewells: readable("farewells", farewells).map(({ bootId }) => bootId),
-  };
-}
 
 export function agentChange(agentId: string, member: "online" | "offline" | "moved"): Change {
   return { about: "agent", id: agentId, member };

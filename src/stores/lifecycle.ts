@@ -1,10 +1,10 @@
 import type { AgentRecord } from "../domain/agent.js";
 import { HoldfastError } from "../domain/errors.js";
 import type { Change } from "../ports/notices.js";
-import type { Key, Reader, Write } from "../ports/storage.js";
+import type { Reader, Write } from "../ports/storage.js";
 import { accept, type Command, refuse } from "./command.js";
 import { agentChange, loadSeen, type SeenHost, seenChanges } from "./hosts.js";
-import { isAhead, isSilent, moved, type Silence, seen } from "./hosts.rules.js";
+import { moved, seen } from "./hosts.rules.js";
 import type { Host } from "./leases.rules.js";
 import { ended, heard, type Now, notRegistered, recordOf, registered, stateOf } from "./lifecycle.rules.js";
 import { type AgentRow, type HostRow, loadRow, readable } from "./schema.js";
@@ -88,56 +88,6 @@ export const deregisterAgent: Command<AgentRef & { ticket?: string }, StoredAgen
   },
   repeatable: () => true,
 };
-
-/** Silent ones that no host beats for. Replies with those that are offline by it. */
-export const expireAgents: Command<{ agentIds: readonly string[]; silence: Silence }, (AgentRow | undefined)[], string[]> = {
-  tables: ["agents"],
-  load: (reader, { agentIds }) => Promise.all(agentIds.map((agentId) => loadRow(reader, "agents", agentId))),
-  decide(rows, { silence }, nowMs) {
-    const writes: Write[] = [];
-    const offline: string[] = [];
-    if (nowMs < silence.asOfMs) return accept(offline);
-    for (const row of rows) {
-      if (row?.loneSeenAtMs === undefined) continue;
-      if (isAhead(row.loneSeenAtMs, silence))
-        writes.push({ table: "agents", put: { ...row, lastSeenAtMs: nowMs, loneSeenAtMs: nowMs } });
-      if (!isSilent(row.loneSeenAtMs, silence)) continue;
-      writes.push({ table: "agents", put: ended(row, undefined, "expired", nowMs) });
-      offline.push(row.agentId);
-    }
-    return accept(
-      offline,
-      writes,
-      offline.map((agentId) => agentChange(agentId, "offline")),
-    );
-  },
-  repeatable: () => true,
-  durability: "relaxed",
-};
-
-/** Those that no host beats for and that were seen too long ago, or in the future; `after` is the last one of the page before. */
-export async function readDoubtfulAgents(
-  reader: Reader,
-  { asOfMs, staleAfterMs, aheadMs }: Silence,
-  page: { after?: Key; limit: number },
-): Promise<{ rows: AgentRow[]; last: Key | undefined }> {
-  const { limit, after } = page;
-  const [silent, ahead] = await Promise.all([
-    // The tuple of the next millisecond is the first that is not silent.
-    reader.range("agents", {
-      index: "lone",
-      upTo: [asOfMs - staleAfterMs + 1, ""],
-      limit,
-      ...(after !== undefined && { after }),
-    }),
-    after === undefined ? reader.range("agents", { index: "lone", after: [asOfMs + aheadMs + 1, ""], limit }) : [],
-  ]);
-  const last = silent.length < limit ? undefined : silent.at(-1);
-  return {
-    rows: readable("agents", [...silent, ...ahead]),
-    last: last && [Number(last.loneSeenAtMs), String(last.agentId)],
-  };
-}
 
 /** The time is asked for when the rows are there. */
 export async function readAgent(reader: Reader, agentId: string, now: () => Now): Promise<AgentRecord | undefined> {

@@ -3,7 +3,7 @@ import type { RuntimeState } from "../domain/session.js";
 import type { Reader, Write } from "../ports/storage.js";
 import { accept, type Command, refuse } from "./command.js";
 import { readInput } from "./input-rows.rules.js";
-import { type Host, leaseChange } from "./leases.rules.js";
+import { leaseChange } from "./leases.rules.js";
 import { after, notReady, type RuntimeCommand } from "./runtime-state.rules.js";
 import {
   type AttachmentRow,
@@ -12,7 +12,6 @@ import {
   loadRows,
   ROW_VERSION,
   type RuntimeRow,
-  readable,
   type SessionRow,
 } from "./schema.js";
 import {
@@ -179,23 +178,6 @@ export const leaveSession: Command<{ runtimeId: string; bootId: string }, void, 
   load: async () => undefined,
   decide: (_, { runtimeId, bootId }) => accept(undefined, [{ table: "attachments", drop: [runtimeId, bootId] }]),
   repeatable: () => true,
-};
-
-/** With the host's leases, so that one transaction carries both. */
-export const renewAttachments: Command<{ host: Host; ttlMs: number }, AttachmentRow[], void> = {
-  tables: ["attachments"],
-  load: async (reader, { host }) =>
-    readable("attachments", await reader.range("attachments", { index: "byBoot", prefix: [host.bootId] })),
-  decide: (rows, { host, ttlMs }, nowMs) =>
-    accept(
-      undefined,
-      rows.map((row) => ({
-        table: "attachments",
-        put: { ...row, expiresAtMs: nowMs + ttlMs, ...(host.locked && { locked: 1 as const }) },
-      })),
-    ),
-  repeatable: () => true,
-  durability: "relaxed",
 };
 
 export interface ChangeRuntime extends SessionRef {

@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import { runInNewContext } from "node:vm";
 import { describe, expect, it } from "vitest";
-import { asHoldfastError, ERROR_CODES, type ErrorCode, HoldfastError, isHoldfastError } from "../../src/domain/errors.js";
+import { ERROR_CODES } from "../../src/domain/error-codes.js";
+import { asHoldfastError, type ErrorCode, HoldfastError, isHoldfastError } from "../../src/domain/errors.js";
 
 const codes = Object.keys(ERROR_CODES).sort();
 

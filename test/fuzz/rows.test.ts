@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { manualClock } from "../../src/adapters/clock-manual.js";
 import { bytesOf, fullInput, input, receipt, snapshot } from "../../src/conformance/runtime.fixture.js";
-import { ERROR_CODES } from "../../src/domain/errors.js";
+import { ERROR_CODES } from "../../src/domain/error-codes.js";
 import type { Kernel } from "../../src/kernel/kernel.js";
 import { memoryStorage } from "../../src/memory.js";
 import type { KernelStorage, Row, Write } from "../../src/ports/storage.js";

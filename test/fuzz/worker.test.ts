@@ -2,10 +2,12 @@ import { transferHandlers, wrap } from "comlink";
 import fc from "fast-check";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { manualClock } from "../../src/adapters/clock-manual.js";
-import { ERROR_CODES, HoldfastError } from "../../src/domain/errors.js";
+import { ERROR_CODES } from "../../src/domain/error-codes.js";
+import { HoldfastError } from "../../src/domain/errors.js";
 import { createKernel } from "../../src/index.js";
 import type { KernelEvents } from "../../src/kernel/emitter.js";
 import type { LoopPage } from "../../src/kernel/page.js";
+import { opened } from "../../src/kernel/rooms.js";
 import { bounded, carryErrors } from "../../src/loop/wire.js";
 import { startWorkerLoop } from "../../src/loop/worker-remote.js";
 import { memoryStorage } from "../../src/memory.js";
@@ -200,7 +202,7 @@ describe("a worker that says what it should not", () => {
         clock,
         page: { fault: async (fault: KernelEvents["fault"]) => void faults.push(fault) } as never,
         createWorker: () => puppet,
-        inline: () => inline,
+        inline: opened(() => inline),
       });
       const { id } = await puppet.started();
       puppet.say({ id, type: "RAW", value: undefined });

@@ -7,12 +7,12 @@ import { memoryStorage } from "../../src/adapters/storage-memory.js";
 import { channelHub } from "../../src/conformance/channel.fixture.js";
 import { HoldfastError } from "../../src/domain/errors.js";
 import {
-  checkOpsOptions,
   OPERATION_STATUSES,
   type OperationOutcome,
   type OperationStatus,
   type PersistedOpsSnapshot,
 } from "../../src/domain/ops.js";
+import { checkOpsOptions } from "../../src/domain/ops-options.js";
 import { DEFAULT_LIMITS } from "../../src/domain/time.js";
 import { createOpsRegistry, type OpsRegistry, type OpsRegistryParts } from "../../src/kernel/ops-registry.js";
 import type { Fault } from "../../src/kernel/page.js";

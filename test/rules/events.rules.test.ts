@@ -4,9 +4,10 @@ import type { ProcessEventType, TerminalSpec, WakeSpec } from "../../src/domain/
 import type { JsonValue } from "../../src/domain/json.js";
 import { type Append, type AppendState, append, asOutput } from "../../src/stores/events.rules.js";
 import { leaseOf } from "../../src/stores/leases.rules.js";
-import { payloadSchemas, type SchemaEngine } from "../../src/stores/payload-schema.js";
+import { payloadSchemas } from "../../src/stores/payload-schema.js";
 import { hashOf } from "../../src/stores/processes.rules.js";
 import type { EventRow, LeaseRow, ProcessRow } from "../../src/stores/schema.js";
+import type { SchemaEngine } from "../../src/stores/schema-engine.js";
 
 const T = 1_000_000;
 let engine: SchemaEngine;

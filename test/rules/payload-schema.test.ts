@@ -1,7 +1,8 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import type { JsonSchema } from "../../src/domain/event-type.js";
 import type { JsonValue } from "../../src/domain/json.js";
-import { payloadSchemas, type SchemaEngine } from "../../src/stores/payload-schema.js";
+import { payloadSchemas } from "../../src/stores/payload-schema.js";
+import type { SchemaEngine } from "../../src/stores/schema-engine.js";
 
 let engine: SchemaEngine;
 beforeAll(async () => {

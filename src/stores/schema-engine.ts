@@ -1,0 +1,186 @@
+import { dereference, validate } from "@cfworker/json-schema";
+import { invalid } from "../domain/errors.js";
+import type { JsonSchema } from "../domain/event-type.js";
+import type { JsonValue } from "../domain/json.js";
+
+export interface SchemaEngine {
+  /** Throws `invalid` naming the place in the schema that is broken. */
+  check(field: string, schema: JsonSchema): void;
+  /** Why the payload does not fit, if it does not. `name` is the schema's own: one name never stands for two schemas. */
+  misfit(name: string, schema: JsonSchema, payload: JsonValue): string | undefined;
+}
+
+type Compiled = { schema: JsonSchema; lookup: ReturnType<typeof dereference> };
+
+const MOST_COMPILED = 256;
+
+/** The library throws only while it validates, so a schema is taken apart here first and refused where it is declared. */
+export function createEngine(): SchemaEngine {
+  const compiled = new Map<string, Compiled>();
+
+  // The library writes its own marks into the schema: it gets a copy.
+  const compile = (schema: JsonSchema): Compiled => {
+    const copy = structuredClone(schema);
+    return { schema: copy, lookup: dereference(copy) };
+  };
+
+  return {
+    check(field, schema) {
+      checkSchema(field, schema);
+      let made: Compiled;
+      try {
+        made = compile(schema);
+      } catch (error) {
+        throw invalid(`${field} is no JSON Schema: ${(error as Error).message}`);
+      }
+      for (const [target, at] of referencesOf(made.schema, field)) {
+        if (made.lookup[target] === undefined) throw invalid(`${at}/$ref does not lead to a place in the schema`);
+      }
+    },
+    misfit(name, schema, payload) {
+      const known = compiled.get(name) ?? compile(schema);
+      compiled.delete(name);
+      compiled.set(name, known);
+      if (compiled.size > MOST_COMPILED) compiled.delete(compiled.keys().next().value as string);
+      try {
+        const { valid, errors } = validate(payload, known.schema, "2020-12", known.lookup);
+        const innermost = errors[errors.length - 1];
+        return valid ? undefined : `${innermost?.instanceLocation ?? "#"}: ${innermost?.error ?? "does not fit"}`;
+      } catch (error) {
+        // A schema that refers to itself without going deeper never ends.
+        return `the schema cannot be applied: ${(error as Error).message}`;
+      }
+    },
+  };
+}
+
+type Rule = "schema" | "schemas" | "schemaMap" | "regexMap" | keyof typeof PLAIN_RULES;
+
+/** Keywords that hold no schema: what their value must be. */
+const PLAIN_RULES = {
+  count: ["a whole number from 0 up", (value) => Number.isSafeInteger(value) && (value as number) >= 0],
+  number: ["a number", (value) => typeof value === "number"],
+  positive: ["a number above 0", (value) => typeof value === "number" && value > 0],
+  string: ["a string", (value) => typeof value === "string"],
+  strings: ["a list of strings", isStrings],
+  stringsMap: ["a map of lists of strings", (value) => isMap(value) && Object.values(value).every(isStrings)],
+  regex: ["a regular expression", (value) => typeof value === "string" && isRegex(value)],
+  flag: ["true or false", (value) => typeof value === "boolean"],
+  type: [
+    "a type name or a list of them",
+    (value) => isType(value) || (Array.isArray(value) && value.length > 0 && value.every(isType)),
+  ],
+  list: ["a list", (value) => Array.isArray(value)],
+} as const satisfies Record<string, readonly [what: string, fits: (value: JsonValue) => boolean]>;
+
+const KEYWORDS: Readonly<Record<string, Rule>> = {
+  additionalProperties: "schema",
+  unevaluatedProperties: "schema",
+  propertyNames: "schema",
+  items: "schema",
+  unevaluatedItems: "schema",
+  contains: "schema",
+  not: "schema",
+  if: "schema",
+  // biome-ignore lint/suspicious/noThenProperty: a keyword of JSON Schema
+  then: "schema",
+  else: "schema",
+  allOf: "schemas",
+  anyOf: "schemas",
+  oneOf: "schemas",
+  prefixItems: "schemas",
+  properties: "schemaMap",
+  $defs: "schemaMap",
+  definitions: "schemaMap",
+  dependentSchemas: "schemaMap",
+  patternProperties: "regexMap",
+  minLength: "count",
+  maxLength: "count",
+  minItems: "count",
+  maxItems: "count",
+  minContains: "count",
+  maxContains: "count",
+  minProperties: "count",
+  maxProperties: "count",
+  minimum: "number",
+  maximum: "number",
+  exclusiveMinimum: "number",
+  exclusiveMaximum: "number",
+  multipleOf: "positive",
+  required: "strings",
+  dependentRequired: "stringsMap",
+  pattern: "regex",
+  format: "string",
+  $ref: "string",
+  $id: "string",
+  $anchor: "string",
+  $schema: "string",
+  $comment: "string",
+  title: "string",
+  description: "string",
+  uniqueItems: "flag",
+  type: "type",
+  enum: "list",
+};
+
+const TYPES = ["null", "boolean", "object", "array", "number", "integer", "string"];
+/** The library would pass over these in silence, and accept what the schema forbids. */
+const UNSUPPORTED = ["$dynamicRef", "$dynamicAnchor", "$recursiveRef", "$recursiveAnchor"];
+
+function checkSchema(field: string, schema: JsonValue): void {
+  if (typeof schema === "boolean") return;
+  if (!isMap(schema)) throw invalid(`${field} must be an object or a boolean to be a JSON Schema`);
+  for (const [keyword, value] of Object.entries(schema)) {
+    const at = `${field}/${keyword}`;
+    if (UNSUPPORTED.includes(keyword)) throw invalid(`${at} is not supported`);
+    if (Object.hasOwn(KEYWORDS, keyword)) checkKeyword(at, KEYWORDS[keyword] as Rule, value);
+  }
+}
+
+function checkKeyword(at: string, rule: Rule, value: JsonValue): void {
+  const must = (what: string) => invalid(`${at} must be ${what} in a JSON Schema`);
+  if (rule === "schema") {
+    checkSchema(at, value);
+  } else if (rule === "schemas") {
+    if (!Array.isArray(value) || value.length === 0) throw must("a list of schemas");
+    for (const [index, item] of value.entries()) checkSchema(`${at}/${index}`, item);
+  } else if (rule === "schemaMap" || rule === "regexMap") {
+    if (!isMap(value)) throw must("a map of schemas");
+    for (const [name, item] of Object.entries(value)) {
+      if (rule === "regexMap" && !isRegex(name)) throw must("a map whose names are regular expressions");
+      checkSchema(`${at}/${name}`, item);
+    }
+  } else {
+    const [what, fits] = PLAIN_RULES[rule];
+    if (!fits(value)) throw must(what);
+  }
+}
+
+/** Every `$ref` as the library resolved it, with its place. */
+function referencesOf(schema: unknown, at: string): [target: string, at: string][] {
+  if (typeof schema !== "object" || schema === null) return [];
+  const { __absolute_ref__: target } = schema as { __absolute_ref__?: string };
+  const below = Object.entries(schema).flatMap(([name, value]) => referencesOf(value, `${at}/${name}`));
+  return target === undefined ? below : [[target, at], ...below];
+}
+
+function isMap(value: JsonValue): value is { [name: string]: JsonValue } {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function isRegex(source: string): boolean {
+  try {
+    new RegExp(source, "u");
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function isStrings(value: JsonValue): boolean {
+  return Array.isArray(value) && value.every((item) => typeof item === "string");
+}
+
+function isType(value: JsonValue): boolean {
+  return typeof value === "string" && TYPES.includes(value);
+}

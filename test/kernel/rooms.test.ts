@@ -1,0 +1,345 @@
+import { afterEach, describe, expect, it } from "vitest";
+import { manualClock } from "../../src/adapters/clock-manual.js";
+import { broadcastNotices } from "../../src/adapters/notices-broadcast.js";
+import { memoryStorage } from "../../src/adapters/storage-memory.js";
+import { HoldfastError } from "../../src/domain/errors.js";
+import * as agents from "../../src/kernel/agents.js";
+import type { KernelEvents } from "../../src/kernel/emitter.js";
+import * as turns from "../../src/kernel/executor.js";
+import { hostLockName, platformRandom } from "../../src/kernel/ids.js";
+import { type Kernel, type LoopStart, openKernel, type Platform } from "../../src/kernel/kernel.js";
+import * as ops from "../../src/kernel/ops-registry.js";
+import type { Loop, LoopPage } from "../../src/kernel/page.js";
+import { furnished, methodsOf, opened, type Room, type Rooms, room } from "../../src/kernel/rooms.js";
+import * as runtime from "../../src/kernel/runtime-store.js";
+import * as sealed from "../../src/kernel/sealed.js";
+import * as archive from "../../src/kernel/session-archive.js";
+import { createLoop } from "../../src/loop/loop.js";
+import { startWorkerLoop } from "../../src/loop/worker-remote.js";
+import type { KernelStorage } from "../../src/ports/storage.js";
+import { gate, rounds, until } from "./rounds.js";
+
+const codes: { [K in keyof Rooms]: NonNullable<Rooms[K]["here"]> } = { sealed, archive, runtime, ops, turns, agents };
+
+/** Code that is not to be had, until it is put there. */
+function shelf<T>(what: string, code: T) {
+  const missing = new Error("the chunk is gone");
+  const state = { isThere: false, asked: 0 };
+  const of = room(what, async () => {
+    state.asked++;
+    if (!state.isThere) throw missing;
+    return code;
+  });
+  return Object.assign(state, { room: of, missing });
+}
+
+describe("a room", () => {
+  it("is loaded once for all who ask while it is loaded and after", async () => {
+    const arriving = gate<string>();
+    let asked = 0;
+    const code = room("things", () => {
+      asked++;
+      return arriving.promise;
+    });
+    const both = Promise.all([code.enter(), code.enter()]);
+    expect(code.here).toBeUndefined();
+    arriving.open("code");
+    expect(await both).toEqual(["code", "code"]);
+    expect([code.here, await code.enter(), asked]).toEqual(["code", "code", 1]);
+  });
+
+  it("that cannot be loaded is unavailable by its name, and is tried again at the next call", async () => {
+    const things = shelf("things", "code");
+    const error = await things.room.enter().catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(HoldfastError);
+    expect(error).toMatchObject({
+      code: "unavailable",
+      message: "the code of things could not be loaded",
+      cause: things.missing,
+    });
+    await expect(things.room.enter()).rejects.toMatchObject({ code: "unavailable" });
+    things.isThere = true;
+    expect([await things.room.enter(), things.asked]).toEqual(["code", 3]);
+  });
+
+  it("is furnished once, by the first who needs it", async () => {
+    let made = 0;
+    const things = furnished(opened("code"), (code) => `${code} ${++made}`);
+    expect([things.here, await things.enter(), made]).toEqual(["code 1", "code 1", 1]);
+  });
+});
+
+describe("methods of a room", () => {
+  const signal = new AbortController().signal;
+  const run = () => 1;
+
+  /** What was handed over, as the method finds it when its code is there. */
+  async function handedOver(given: unknown[], afterwards: () => void): Promise<unknown[]> {
+    const arriving = gate<{ take(...args: unknown[]): Promise<unknown[]> }>();
+    const { take } = methodsOf<{ take(...args: unknown[]): Promise<unknown[]> }>(
+      room("things", () => arriving.promise),
+      { take: true },
+    );
+    const taken = take(...given);
+    afterwards();
+    arriving.open({ take: async (...args) => args });
+    return await taken;
+  }
+
+  it("take what they were given as it was in the moment of the call", async () => {
+    const record = { text: "before", bytes: new Uint8Array([1]), list: [{ n: 1 }] };
+    const options = { signal, run };
+    const taken = await handedOver([record, options, "text"], () => {
+      record.text = "after";
+      record.bytes[0] = 9;
+      (record.list[0] as { n: number }).n = 9;
+    });
+    expect(taken).toEqual([{ text: "before", bytes: new Uint8Array([1]), list: [{ n: 1 }] }, options, "text"]);
+    expect((taken[1] as typeof options).signal).toBe(signal);
+  });
+
+  it("take it itself once their code is there", async () => {
+    const given = {};
+    const { take } = methodsOf<{ take(value: object): Promise<object> }>(opened({ take: async (value) => value }), {
+      take: true,
+    });
+    expect(await take(given)).toBe(given);
+  });
+
+  it("run in the order of their calls", async () => {
+    const arriving = gate<object>();
+    const seen: number[] = [];
+    const { note } = methodsOf<{ note(n: number): Promise<void> }>(
+      furnished(
+        room("things", () => arriving.promise),
+        () => ({ note: async (n: number) => void seen.push(n) }),
+      ),
+      { note: true },
+    );
+    const calls = [note(1), note(2), note(3)];
+    arriving.open({});
+    await Promise.all(calls);
+    await note(4);
+    expect(seen).toEqual([1, 2, 3, 4]);
+  });
+});
+
+describe("a kernel whose code does not all arrive", () => {
+  const kernels: Kernel[] = [];
+  afterEach(async () => {
+    await Promise.all(kernels.splice(0).map((kernel) => kernel.close()));
+  });
+
+  const inHere = (parts: LoopStart): Loop => createLoop({ ...parts, goodbyeMs: 0 });
+
+  async function open(rooms: Partial<Rooms>, more: { inlineLoop?: Platform["inlineLoop"]; storage?: KernelStorage } = {}) {
+    const clock = manualClock();
+    const platform: Platform = {
+      clock: () => clock,
+      random: platformRandom,
+      storage: () => more.storage ?? memoryStorage(),
+      channel: () => undefined,
+      locks: () => undefined,
+      seal: () => undefined,
+      origin: () => undefined,
+      notices: broadcastNotices,
+      goodbyes: () => undefined,
+      lockName: hostLockName,
+      workers: () => false,
+      inlineLoop: more.inlineLoop ?? opened(inHere),
+      workerLoop() {
+        throw new Error("there are no workers here");
+      },
+      rooms: { ...furnishedAll(), ...rooms },
+    };
+    const kernel = await openKernel({ name: "rooms" }, platform);
+    kernels.push(kernel);
+    const faults: KernelEvents["fault"][] = [];
+    kernel.on("fault", (fault) => faults.push(fault));
+    return { kernel, clock, faults };
+  }
+
+  const furnishedAll = () =>
+    Object.fromEntries(Object.entries(codes).map(([name, code]) => [name, opened(code)])) as unknown as Rooms;
+
+  const target = { realm: "r", binding: "b" };
+  const calls: { [K in keyof Rooms]?: [what: string, call: (kernel: Kernel) => Promise<unknown>] } = {
+    archive: ["session archives", (kernel) => kernel.sessions.list()],
+    runtime: ["the runtime store", (kernel) => kernel.runtime.loadInputStates("r")],
+    sealed: ["logins and secrets", (kernel) => kernel.secrets.get("s")],
+    ops: ["operations", async (kernel) => (await kernel.session("s")).ops.list()],
+    agents: ["agents", (kernel) => kernel.lifecycle.list()],
+  };
+
+  it.each(Object.entries(calls))(
+    "rejects a call that needs the room %s, and answers it when that is there",
+    async (name, [what, call]) => {
+      const missing = shelf(what, codes[name as keyof Rooms]);
+      const { kernel, faults } = await open({ [name]: missing.room });
+      expect(missing.asked).toBe(0);
+      await expect(call(kernel)).rejects.toMatchObject({ code: "unavailable", message: expect.stringContaining(what) });
+      missing.isThere = true;
+      await call(kernel);
+      expect(faults).toEqual([]);
+    },
+  );
+
+  async function linesOf(kernel: Kernel): Promise<string[]> {
+    const lines: string[] = [];
+    for await (const line of kernel.sessions.export("s")) lines.push(line);
+    return lines;
+  }
+
+  it("exports a session, and registers an agent, once that is there", async () => {
+    const archives = shelf("session archives", archive);
+    const others = shelf("agents", agents);
+    const { kernel } = await open({ archive: archives.room, agents: others.room });
+    await kernel.session("s");
+    await expect(linesOf(kernel)).rejects.toMatchObject({ code: "unavailable" });
+    await expect(kernel.agent("a")).rejects.toMatchObject({ code: "unavailable" });
+    archives.isThere = true;
+    others.isThere = true;
+    expect((await linesOf(kernel)).length).toBeGreaterThan(0);
+    await kernel.agent("a");
+    expect(await kernel.lifecycle.list()).toMatchObject([{ agentId: "a", status: "online" }]);
+  });
+
+  it("tells that turns cannot be run, and runs them when they can", async () => {
+    const missing = shelf("turns", turns);
+    const { kernel, clock, faults } = await open({ turns: missing.room });
+    const session = await kernel.session("s");
+    session.onTurn(async (turn) => turn.append({ role: "assistant", content: "done" }));
+    await session.submit({ inputType: "prompt", text: "go" });
+    await until(() => faults.length > 0, "a fault");
+    expect(faults[0]).toMatchObject({ area: "session", code: "unavailable", message: "the code of turns could not be loaded" });
+    missing.isThere = true;
+    await clock.advance(60_000);
+    expect((await session.messages()).map(({ content }) => content)).toContain("done");
+  });
+
+  it("leaves a process that is a turn to be run when that can be", async () => {
+    const missing = shelf("turns", turns);
+    const { kernel, clock, faults } = await open({ turns: missing.room });
+    const session = await kernel.session("s");
+    session.onTurn(async () => {});
+    const handle = await kernel.start({ input: { type: "session_turn", sessionId: "s", input: "go" } });
+    await clock.advance(1_000);
+    expect(faults.map(({ area }) => area)).toContain("runner");
+    expect((await handle.record())?.status.state).toBe("running");
+    missing.isThere = true;
+    await clock.advance(300_000);
+    expect((await handle.result()).type).toBe("success");
+  });
+
+  it("keeps what a call was given", async () => {
+    const arriving = gate<typeof sealed>();
+    const { kernel } = await open({ sealed: room("logins and secrets", () => arriving.promise) });
+    const flow = { target, provider: "p", redirectUri: "https://a.example", pkceVerifier: "v" };
+    const begun = kernel.auth.beginBrowser(flow);
+    flow.pkceVerifier = "another";
+    arriving.open(sealed);
+    const { state } = await begun;
+    expect(await kernel.auth.consumeBrowser({ state, target, provider: "p", redirectUri: "https://a.example" })).toEqual({
+      pkceVerifier: "v",
+    });
+  });
+
+  it("that closes before the code of a call is there refuses the call", async () => {
+    const arriving = gate<typeof agents>();
+    const { kernel } = await open({ agents: room("agents", () => arriving.promise) });
+    const registered = kernel.agent("a");
+    await kernel.close();
+    arriving.open(agents);
+    await expect(registered).rejects.toMatchObject({ code: "closed" });
+  });
+
+  it("does not open without a loop where none else runs one, and leaves no connection behind", async () => {
+    const missing = shelf("the loop", inHere);
+    const closed: string[] = [];
+    const inner = memoryStorage();
+    const storage: KernelStorage = {
+      kind: "memory",
+      async open(opening) {
+        const storage = await inner.open(opening);
+        return { ...storage, close: async () => void closed.push(await storage.close().then(() => "closed")) };
+      },
+    };
+    await expect(open({}, { inlineLoop: missing.room, storage })).rejects.toMatchObject({
+      code: "unavailable",
+      message: "the code of the loop could not be loaded",
+    });
+    expect(closed).toEqual(["closed"]);
+    missing.isThere = true;
+    const { kernel } = await open({}, { inlineLoop: missing.room, storage });
+    expect((await kernel.status()).loop).toBe("inline");
+  });
+});
+
+describe("a worker that is given up", () => {
+  function giveUp(inline: Room<() => Loop>) {
+    const clock = manualClock();
+    const faults: KernelEvents["fault"][] = [];
+    const loop = startWorkerLoop({
+      config: { timings: { leaseRenewMs: 1_000 } } as never,
+      clock,
+      page: { fault: async (fault: KernelEvents["fault"]) => void faults.push(fault) } as unknown as LoopPage,
+      createWorker() {
+        throw new Error("no workers");
+      },
+      inline,
+    });
+    return { loop, clock, faults };
+  }
+
+  function countedLoop() {
+    const told: string[] = [];
+    const loop: Loop = {
+      kind: "inline",
+      poke: () => void told.push("poke"),
+      stop: async () => void told.push("stop"),
+      kill: () => void told.push("kill"),
+    };
+    const create = () => {
+      told.push("begin");
+      return loop;
+    };
+    return { told, create };
+  }
+
+  it("has the loop in the page as soon as its code is there, after as many tries as it takes", async () => {
+    const { told, create } = countedLoop();
+    const missing = shelf("the loop", create);
+    const { loop, clock, faults } = giveUp(missing.room);
+    await rounds();
+    expect(loop.kind).toBe("inline");
+    expect(faults.map(({ area, code }) => [area, code])).toEqual([
+      ["worker", "unavailable"],
+      ["worker", "unavailable"],
+    ]);
+    loop.poke();
+    missing.isThere = true;
+    await clock.advance(60_000);
+    loop.poke();
+    await loop.stop();
+    expect(told).toEqual(["begin", "poke", "stop"]);
+  });
+
+  it.each(["stop", "kill"] as const)("and %s before that begins no loop", async (end) => {
+    const { told, create } = countedLoop();
+    const arriving = gate<() => Loop>();
+    const { loop } = giveUp(room("the loop", () => arriving.promise));
+    await loop[end]();
+    arriving.open(create);
+    await rounds();
+    expect(told).toEqual([]);
+  });
+
+  it.each(["stop", "kill"] as const)("and %s while it waits for the next try ends the tries", async (end) => {
+    const missing = shelf("the loop", countedLoop().create);
+    const { loop, clock } = giveUp(missing.room);
+    await rounds();
+    await loop[end]();
+    await clock.advance(60_000);
+    expect(missing.asked).toBe(1);
+  });
+});
