@@ -1,20 +1,24 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { brotliCompressSync } from "node:zlib";
-import { type OutputChunk, rolldown } from "rolldown";
+import { rolldown } from "rolldown";
+import { loadsOf } from "../../scripts/sizes.mjs";
 import type { Work } from "../work.js";
 
 export const size: Work = {
   name: "size",
   title: "What a page loads",
   about:
-    "Bundled for a browser, minified, brotli, in kB of 1,000 bytes: what is imported by name, and so is there at start, and what is loaded " +
-    "when it is first used. holdfast's own worker is one file with everything in it, Dexie too, that loads beside the page.",
+    "Bundled for a browser, minified, brotli, in kB of 1,000 bytes: what is loaded at start, as one file, and what is loaded when it is first " +
+    "used. A page that runs turns at once loads those at once, too. holdfast's own worker is one file with everything in it, Dexie too, that " +
+    "loads beside the page.",
   unit: "kB",
   goals: [{ fact: "holdfast, at start, without Dexie", atMost: 40 }],
   async open(bench) {
     const dist = resolve("dist");
-    const own = await bundled(`export { createKernel } from ${JSON.stringify(`${dist}/index.js`)};`, ["dexie"]);
+    // As each build counts it.
+    const own = await loadsOf(`${dist}/index.js`);
+    const turns = own.later.filter(({ name }) => name === "executor" || name === "turns");
     const peers = await bench.peers({
       RxDB: () =>
         bundled(`
@@ -23,27 +27,31 @@ export const size: Work = {
         `),
       "PGlite, its JavaScript alone": () => bundled(`export { PGlite } from "@electric-sql/pglite";`),
     });
-    const dexie = await bundled(`export { Dexie } from "dexie";`);
     return {
       variants: [],
       facts: async () => [
-        { name: "holdfast, at start, without Dexie", value: own.start, unit: "kB" },
-        { name: "holdfast, when it is first used", value: own.later, unit: "kB" },
-        { name: "holdfast's worker, with everything in it", value: packed(readFileSync(`${dist}/worker.js`)), unit: "kB" },
-        { name: "Dexie", value: dexie.start, unit: "kB" },
-        ...Object.entries(peers).map(([name, { start, later }]) => ({ name, value: start + later, unit: "kB" })),
+        { name: "holdfast, at start, without Dexie", value: packed(own.start), unit: "kB" },
+        { name: "holdfast, at start and with turns", value: packed([...own.start, ...turns]), unit: "kB" },
+        { name: "holdfast, all that is loaded later", value: packed(own.later), unit: "kB" },
+        {
+          name: "holdfast's worker, with everything in it",
+          value: packed([{ code: readFileSync(`${dist}/worker.js`, "utf8") }]),
+          unit: "kB",
+        },
+        { name: "Dexie", value: await bundled(`export { Dexie } from "dexie";`), unit: "kB" },
+        ...Object.entries(peers).map(([name, value]) => ({ name, value, unit: "kB" })),
       ],
       close: async () => {},
     };
   },
 };
 
-async function bundled(source: string, external: string[] = []): Promise<{ start: number; later: number }> {
+/** With all that it ever loads. */
+async function bundled(source: string): Promise<number> {
   const ENTRY = resolve("bench/entry.js");
   const bundle = await rolldown({
     input: ENTRY,
     platform: "browser",
-    external,
     logLevel: "silent",
     plugins: [
       {
@@ -55,17 +63,9 @@ async function bundled(source: string, external: string[] = []): Promise<{ start
   });
   const { output } = await bundle.generate({ format: "esm", minify: true });
   await bundle.close();
-  const chunks = new Map(output.flatMap((file) => (file.type === "chunk" ? [[file.fileName, file] as const] : [])));
-  const entry = output[0];
-  const atStart = new Set<OutputChunk>();
-  const add = (chunk: OutputChunk | undefined) => {
-    if (!chunk || atStart.has(chunk)) return;
-    atStart.add(chunk);
-    for (const name of chunk.imports) add(chunks.get(name));
-  };
-  add(entry);
-  const sum = (of: Iterable<OutputChunk>) => [...of].reduce((bytes, { code }) => bytes + packed(code), 0);
-  return { start: sum(atStart), later: sum([...chunks.values()].filter((chunk) => !atStart.has(chunk))) };
+  return packed(output.filter((file) => file.type === "chunk"));
 }
 
-const packed = (code: string | Buffer) => brotliCompressSync(code).length / 1_000;
+/** Of files that are loaded one by one. */
+const packed = (files: readonly { readonly code: string }[]) =>
+  files.reduce((bytes, { code }) => bytes + brotliCompressSync(code).length, 0) / 1_000;
