@@ -35,15 +35,18 @@ export async function deleteBare(name: string): Promise<void> {
   await answered(indexedDB.deleteDatabase(name));
 }
 
-/** Puts so many rows, in transactions so big that their number costs nothing. */
+/** Puts so many rows, in transactions so big that their number costs nothing; while one is stored, the next is made. */
 export async function fill(database: IDBDatabase, table: string, count: number, rowAt: (at: number) => unknown): Promise<void> {
-  const AT_ONCE = 20_000;
+  const AT_ONCE = 10_000;
+  let before: Promise<void> | undefined;
   for (let from = 0; from < count; from += AT_ONCE) {
     const transaction = database.transaction(table, "readwrite", { durability: "relaxed" });
     const store = transaction.objectStore(table);
     for (let at = from; at < Math.min(count, from + AT_ONCE); at++) store.put(rowAt(at));
     const done = committed(transaction);
     transaction.commit();
-    await done;
+    await before;
+    before = done;
   }
+  await before;
 }

@@ -2,7 +2,7 @@ import type { Bench, Measured, MeasuredRow, Variant, Work } from "./work.js";
 
 const ROUNDS = 9;
 
-/** All variants in every round, each time beginning with another: whoever comes after a heavy one pays for it. */
+/** All variants in every round, each time in another order: whoever comes after a heavy one pays for it. */
 export async function measure(work: Work, bench: Bench, only = ""): Promise<Measured> {
   const startedMs = performance.now();
   const stage = await work.open(bench);
@@ -11,7 +11,7 @@ export async function measure(work: Work, bench: Bench, only = ""): Promise<Meas
     const figures = variants.map(() => [] as (number | readonly number[])[]);
     const rounds = bench.quick ? 1 : (work.rounds ?? ROUNDS);
     for (let round = bench.quick ? 0 : -1; round < rounds; round++) {
-      for (const at of turned([...variants.keys()], round)) {
+      for (const at of shuffled([...variants.keys()], round)) {
         const figure = await runOnce(variants[at] as Variant);
         // The first round is for the engine to get warm.
         if (round >= 0) figures[at]?.push(figure);
@@ -34,10 +34,16 @@ async function runOnce(variant: Variant): Promise<number | readonly number[]> {
   return own ?? (performance.now() - startedMs) / (variant.per ?? 1);
 }
 
-function turned<T>(list: readonly T[], round: number): T[] {
-  const from = Math.max(0, round) % Math.max(1, list.length);
-  const order = [...list.slice(from), ...list.slice(0, from)];
-  return round % 2 === 0 ? order : order.reverse();
+/** The same in every run: each round has its own order, and no two variants are always neighbours. */
+function shuffled<T>(list: readonly T[], round: number): T[] {
+  const order = [...list];
+  let seed = (round + 2) * 1_000_003;
+  for (let at = order.length - 1; at > 0; at--) {
+    seed = (seed * 48_271) % 2_147_483_647;
+    const other = Math.floor((seed / 2_147_483_647) * (at + 1));
+    [order[at], order[other]] = [order[other] as T, order[at] as T];
+  }
+  return order;
 }
 
 function rowsOf({ name, at }: Variant, figures: readonly (number | readonly number[])[]): MeasuredRow[] {
