@@ -4,11 +4,9 @@ import { type Curve, plot } from "./plot.js";
 import { type Verdict, verdict } from "./verdict.js";
 import type { Measured, MeasuredRow, Work } from "./work.js";
 
+/** What figures of one report have in common. */
 export interface Surroundings {
-  readonly when: string;
-  readonly command: string;
   readonly machine: string;
-  readonly load: string;
   readonly browser: string;
   readonly node: string;
   readonly versions: Readonly<Record<string, string>>;
@@ -18,26 +16,38 @@ export interface Surroundings {
 }
 
 export interface Result {
-  readonly work: Omit<Work, "open">;
   readonly place: string;
+  readonly when: string;
+  /** Of the machine when the run began. */
+  readonly load: string;
   readonly measured: Measured;
 }
 
-export function report(results: readonly Result[], around: Surroundings): { markdown: string; plots: Map<string, string> } {
+/** As it lies in bench/results.json. */
+export interface Results {
+  readonly around: Surroundings;
+  readonly results: readonly Result[];
+}
+
+/** In the order of `works`. */
+export function report({ around, results }: Results, works: readonly Work[]): { markdown: string; plots: Map<string, string> } {
   const plots = new Map<string, string>();
-  const sections = results.map((result) => section(result, around.quick, plots));
+  const told = works.flatMap((work) => {
+    const result = results.find(({ measured }) => measured.work === work.name);
+    return result ? [{ ...result, work }] : [];
+  });
+  const sections = told.map((result) => section(result, around.quick, plots));
   const markdown = [
     "# Benchmarks",
     "",
-    "holdfast beside what people would use instead, in one run, interleaved: every round measures every variant once, each time in another",
-    `order. Written by \`${around.command}\`; no figure here comes from anywhere else, and those of each round are in bench/results.json.`,
+    "holdfast beside what people would use instead, interleaved: every round measures every variant of a work once, each time in another",
+    "order. Written by `npm run bench`; no figure here comes from anywhere else, and those of each round are in bench/results.json.",
     ...(around.quick ? ["", "**A quick run: one round with tiny counts. It shows that everything works, and no speed.**"] : []),
     "",
     "Figures are medians of the rounds, with the least and the greatest. A ratio is made within each round; what stands here is the median of",
     "those, with its least and its greatest. Every commit on both sides asks for strict durability, unless a line says otherwise.",
     "",
-    `- When: ${around.when}`,
-    `- Machine: ${around.machine}; load average when the run began: ${around.load}`,
+    `- Machine: ${around.machine}`,
     `- Browser: ${around.browser}; Node ${around.node}`,
     `- Packages: ${Object.entries(around.versions)
       .map(([name, version]) => `${name} ${version}`)
@@ -48,7 +58,7 @@ export function report(results: readonly Result[], around: Surroundings): { mark
     "",
     ...table(
       ["work", "measured", "median", "least .. greatest", "goal", ""],
-      results.flatMap(({ work, measured }) =>
+      told.flatMap(({ work, measured }) =>
         verdictsOf(work, measured)
           .filter(({ reached }) => reached !== undefined)
           .map((found) => [`[${work.title}](#${anchor(work.title)})`, ...verdictCells(found, around.quick)]),
@@ -60,14 +70,18 @@ export function report(results: readonly Result[], around: Surroundings): { mark
   return { markdown: `${markdown.trimEnd()}\n`, plots };
 }
 
-function section({ work, place, measured }: Result, quick: boolean, plots: Map<string, string>): string[] {
+function section(
+  { work, place, when, load, measured }: Result & { work: Work },
+  quick: boolean,
+  plots: Map<string, string>,
+): string[] {
   const { rows, facts, seconds } = measured;
   const hasSizes = work.axis !== undefined;
   const verdicts = verdictsOf(work, measured);
   const lines = [
     `## ${work.title}`,
     "",
-    `${work.about} (\`npm run bench -- --only ${work.name}\`; ${[place, ...(rows[0] ? [`rounds: ${rows[0].rounds.length}`] : []), `${seconds.toFixed(0)} s in all`].join(", ")})`,
+    `${work.about} (\`npm run bench -- --only ${work.name}\`; ${[place, ...(rows[0] ? [`rounds: ${rows[0].rounds.length}`] : []), `${seconds.toFixed(0)} s in all`, when, `load average when the run began: ${load}`].join(", ")})`,
     "",
     ...(rows.length > 0
       ? table(

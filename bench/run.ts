@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { openBrowser } from "./browser.js";
 import { runInNode } from "./node.js";
-import { figure, type Result, report } from "./report.js";
+import { figure, type Result, type Results, report, type Surroundings } from "./report.js";
 import { verdict } from "./verdict.js";
 import type { Measured, Work } from "./work.js";
 import { browserWorks } from "./works/browser.js";
@@ -42,26 +42,23 @@ export async function bench(orders: Orders): Promise<void> {
     .join(" ");
   const installed = await dependencies("bench/package.json");
   const packages = installed.filter((name) => !HOUSE.includes(name));
+  const when = new Date().toISOString().slice(0, 10);
   const results: Result[] = [];
   const done = (work: Work, place: string, measured: Measured) => {
-    results.push({ work, place, measured });
+    results.push({ place, when, load, measured });
     tell(work, measured, quick);
   };
 
   const how = { quick, variant: orders.profile ?? "" };
-  let version = "none";
-  if (inBrowser.length > 0) {
-    const browser = await openBrowser({ missing: peers ? [] : packages });
-    version = browser.version;
-    try {
-      for (const work of inBrowser) {
-        console.log(`\n== ${work.name}: ${work.title}`);
-        if (orders.profile === undefined) done(work, "browser", await browser.run(work.name, how));
-        else await showProfile(work, await browser.profile(work.name, how), out);
-      }
-    } finally {
-      await browser.close();
+  const browser = await openBrowser({ missing: peers ? [] : packages });
+  try {
+    for (const work of inBrowser) {
+      console.log(`\n== ${work.name}: ${work.title}`);
+      if (orders.profile === undefined) done(work, "browser", await browser.run(work.name, how));
+      else await showProfile(work, await browser.profile(work.name, how), out);
     }
+  } finally {
+    await browser.close();
   }
   if (orders.profile !== undefined) return;
   for await (const { work, measured } of runInNode(inNode, { quick, peers, packages })) {
@@ -69,31 +66,33 @@ export async function bench(orders: Orders): Promise<void> {
     done(work, "Node", measured);
   }
 
-  const { markdown, plots } = report(results, {
-    when: new Date().toISOString().slice(0, 10),
-    command: ["npm run bench", ...(quick ? ["-- --quick"] : []), ...only.map((name) => `-- --only ${name}`)].join(" "),
+  const folder = join(out, "bench");
+  const around: Surroundings = {
     machine: `${cpus()[0]?.model.trim()}, ${availableParallelism()} cores, ${Math.round(totalmem() / 2 ** 30)} GB, ${type()} ${release()}`,
-    load,
-    browser: version,
+    browser: browser.version,
     node: process.versions.node,
     versions: await versionsOf([...HOUSE, ...(peers ? packages : [])]),
     missing: peers ? [] : packages,
     quick,
-  });
-  const folder = join(out, "bench");
+  };
+  const all = { around, results: [...(await earlier(folder, around, results)), ...results] };
+  const { markdown, plots } = report(all, [...browserWorks, ...nodeWorks]);
   await rm(join(folder, "plots"), { recursive: true, force: true });
   await mkdir(join(folder, "plots"), { recursive: true });
   await writeFile(join(out, "BENCHMARKS.md"), markdown);
-  await writeFile(
-    join(folder, "results.json"),
-    `${JSON.stringify(
-      results.map(({ measured }) => measured),
-      null,
-      1,
-    )}\n`,
-  );
+  await writeFile(join(folder, "results.json"), `${JSON.stringify(all, null, 1)}\n`);
   for (const [name, svg] of plots) await writeFile(join(folder, "plots", name), svg);
   console.log(`\nwritten: ${join(out, "BENCHMARKS.md")}`);
+}
+
+/** What an earlier run measured and this one did not, if it ran in the same place with the same packages. */
+async function earlier(folder: string, around: Surroundings, fresh: readonly Result[]): Promise<Result[]> {
+  const found = await readFile(join(folder, "results.json"), "utf8").catch(() => undefined);
+  if (found === undefined) return [];
+  const stored = JSON.parse(found) as Results;
+  if (JSON.stringify(stored.around) !== JSON.stringify(around)) return [];
+  const names = new Set(fresh.map(({ measured }) => measured.work));
+  return stored.results.filter(({ measured }) => !names.has(measured.work));
 }
 
 function tell({ unit, goals }: Work, measured: Measured, quick: boolean): void {

@@ -493,6 +493,24 @@ const FITS: Readonly<Record<ColumnType, (value: unknown) => boolean>> = {
   any: (value) => value !== undefined,
 };
 
+interface ColumnCheck {
+  readonly column: string;
+  readonly mayMiss: boolean;
+  fits(value: unknown): boolean;
+}
+
+/** Taken apart once: a row is looked at each time it is read. */
+const CHECKS: Record<string, readonly ColumnCheck[]> = Object.fromEntries(
+  Object.entries(COLUMNS).map(([table, columns]) => [
+    table,
+    Object.entries(columns).map(([column, wanted]) => ({
+      column,
+      mayMiss: wanted.endsWith("?"),
+      fits: FITS[wanted.replace("?", "") as ColumnType],
+    })),
+  ]),
+);
+
 /** What is read of a column further in, whatever is asked of its row. */
 const INSIDE: { readonly [T in TableName]?: (row: Rows[T]) => boolean } = {
   processes: ({ provenance }) => isScope(provenance.ownerScope),
@@ -509,10 +527,9 @@ export function readRow<T extends TableName>(table: T, row: Row): Rows[T] {
   if (typeof row.v !== "number") throw fault("read-failed", `a row of ${table} has no shape version`);
   if (row.v > ROW_VERSION)
     throw fault("version", `a row of ${table} was written by a newer holdfast (shape ${row.v}, known ${ROW_VERSION})`);
-  for (const [column, wanted] of Object.entries(COLUMNS[table])) {
+  for (const { column, mayMiss, fits } of CHECKS[table] as readonly ColumnCheck[]) {
     const value = row[column];
-    if (value === undefined && wanted.endsWith("?")) continue;
-    if (!FITS[wanted.replace("?", "") as ColumnType](value))
+    if (!(value === undefined ? mayMiss : fits(value)))
       throw fault("read-failed", `a row of ${table} has a broken column ${column}`);
   }
   if (INSIDE[table]?.(row as Rows[T]) === false) throw fault("read-failed", `a row of ${table} is broken further in`);

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import type { Results } from "../../bench/report.js";
 import type { Measured } from "../../bench/work.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -18,14 +19,23 @@ let markdown = "";
 
 beforeAll(async () => {
   out = await mkdtemp(join(tmpdir(), "holdfast-bench-test-"));
-  const args = [join(root, "scripts/bench.mjs"), "--quick", "--no-build", "--no-peers", "--out", out];
-  await promisify(execFile)(process.execPath, args, { cwd: root });
+  await bench();
   names = (await readdir(join(root, "bench/works")))
     .filter((name) => !LISTS.includes(name))
     .map((name) => name.replace(".ts", ""));
-  results = JSON.parse(await readFile(join(out, "bench/results.json"), "utf8"));
+  results = await measuredNow();
   markdown = await readFile(join(out, "BENCHMARKS.md"), "utf8");
 }, 240_000);
+
+async function bench(...more: string[]): Promise<void> {
+  const args = [join(root, "scripts/bench.mjs"), "--quick", "--no-build", "--no-peers", "--out", out, ...more];
+  await promisify(execFile)(process.execPath, args, { cwd: root });
+}
+
+async function measuredNow(): Promise<Measured[]> {
+  const { results: all }: Results = JSON.parse(await readFile(join(out, "bench/results.json"), "utf8"));
+  return all.map(({ measured }) => measured);
+}
 
 afterAll(() => rm(out, { recursive: true, force: true }));
 
@@ -69,3 +79,12 @@ it("draws the plots that the report shows, and no others", async () => {
     expect(svg).not.toMatch(/NaN|Infinity|undefined/);
   }
 });
+
+it("keeps the figures of the works that are not measured anew", async () => {
+  await bench("--only", "alive");
+  const again = await measuredNow();
+  const besides = (all: Measured[]) => all.filter(({ work }) => work !== "alive");
+  expect(besides(again)).toEqual(besides(results));
+  expect(again.filter(({ work }) => work === "alive")).not.toEqual(results.filter(({ work }) => work === "alive"));
+  expect(await readFile(join(out, "BENCHMARKS.md"), "utf8")).toContain("npm run bench -- --only burst");
+}, 120_000);
