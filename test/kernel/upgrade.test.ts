@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { createKernel } from "../../src/index.js";
 import { indexedDbStorage } from "../../src/indexeddb.js";
 import { memoryStorage } from "../../src/memory.js";
-import type { KernelStorage } from "../../src/ports/storage.js";
+import type { KernelStorage, Row, StorageSchema } from "../../src/ports/storage.js";
 import { TABLES } from "../../src/stores/schema.js";
 
 const { processes, registrations, grants, leases, hosts } = TABLES;
@@ -18,16 +18,24 @@ const PLACES: [string, () => KernelStorage][] = [
   ["IndexedDB", () => indexedDbStorage({ indexedDB: new IDBFactory(), IDBKeyRange })],
 ];
 
+/** One row in each of these tables, by a holdfast of that schema. */
+async function write(storage: KernelStorage, schema: StorageSchema, rows: Record<string, Row>): Promise<void> {
+  const old = await storage.open({
+    name: "old",
+    schema,
+    durability: "strict",
+    newDatabaseId: "the-old-one",
+    onState: () => {},
+  });
+  await old.transact(Object.keys(rows), "write", async (tx) => {
+    tx.write(Object.entries(rows).map(([table, put]) => ({ table, put })));
+  });
+  await old.close();
+}
+
 describe.each(PLACES)("a database of schema 1 in %s", (_, place) => {
   it("keeps its rows and gets the tables of sessions", async () => {
     const storage = place();
-    const old = await storage.open({
-      name: "old",
-      schema: SCHEMA_1,
-      durability: "strict",
-      newDatabaseId: "the-old-one",
-      onState: () => {},
-    });
     const rows = {
       processes: {
         v: 1,
@@ -43,10 +51,7 @@ describe.each(PLACES)("a database of schema 1 in %s", (_, place) => {
       },
       registrations: { v: 1, processId: "p", sessionId: "root", input: { type: "task", name: "job" }, eventTypes: [] },
     };
-    await old.transact(["processes", "registrations"], "write", async (tx) => {
-      tx.write(Object.entries(rows).map(([table, put]) => ({ table, put })));
-    });
-    await old.close();
+    await write(storage, SCHEMA_1, rows);
 
     const kernel = await createKernel({ name: "old", storage, loop: "off", channel: false, locks: false });
     expect(await kernel.processes.getProcess("p")).toMatchObject({ id: "p", input: { type: "task", name: "job" } });
@@ -59,13 +64,6 @@ describe.each(PLACES)("a database of schema 1 in %s", (_, place) => {
 describe.each(PLACES)("a database of schema 3 in %s", (_, place) => {
   it("finds its events by their replay keys", async () => {
     const storage = place();
-    const old = await storage.open({
-      name: "old",
-      schema: SCHEMA_3,
-      durability: "strict",
-      newDatabaseId: "the-old-one",
-      onState: () => {},
-    });
     const rows = {
       processes: {
         v: 1,
@@ -88,10 +86,7 @@ describe.each(PLACES)("a database of schema 3 in %s", (_, place) => {
       events: { v: 1, processId: "p", sequence: 2, eventType: "note", payload: { a: 1 }, replayKey: "k", occurredAtMs: 1 },
       replays: { v: 1, processId: "p", replayKey: "k", payloadHash: "a hash", sequence: 2 },
     };
-    await old.transact(Object.keys(rows), "write", async (tx) => {
-      tx.write(Object.entries(rows).map(([table, put]) => ({ table, put })));
-    });
-    await old.close();
+    await write(storage, SCHEMA_3, rows);
 
     const kernel = await createKernel({ name: "old", storage, loop: "off", channel: false, locks: false });
     const again = { eventType: "note", payload: { a: 1 }, replayKey: "k" };
