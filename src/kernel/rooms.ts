@@ -1,5 +1,5 @@
+import { argumentOf } from "../domain/argument.js";
 import { HoldfastError } from "../domain/errors.js";
-import { keptOf } from "../domain/kept.js";
 
 /** Code that is loaded when it is first used: a page that never uses it never pays for it. */
 export interface Room<T> {
@@ -67,7 +67,7 @@ export function methodsOf<T extends object>(of: Room<T>, names: Record<keyof T, 
   const method =
     (name: string) =>
     async (...given: unknown[]) => {
-      const args = of.here ? given : given.map(keptOf);
+      const args = of.here ? given : given.map(argumentOf);
       const made = (of.here ?? (await of.enter())) as Record<string, (...args: unknown[]) => unknown>;
       return await made[name]?.(...args);
     };

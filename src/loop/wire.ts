@@ -59,6 +59,7 @@ export function carryErrors(registry: Registry): void {
   });
 }
 
+/** Without what they mean, which no page needs to load; the type keeps the list whole. */
 const CODES: Record<ErrorCode, true> = {
   invalid: true,
   "not-found": true,

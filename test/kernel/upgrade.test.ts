@@ -18,6 +18,16 @@ const PLACES: [string, () => KernelStorage][] = [
   ["IndexedDB", () => indexedDbStorage({ indexedDB: new IDBFactory(), IDBKeyRange })],
 ];
 
+const PROCESS = {
+  v: 1,
+  processId: "p",
+  registrationHash: "h",
+  provenance: { ownerScope: { sessionId: "root" }, hostProfileId: "default" },
+  createdAtMs: 1,
+  updatedAtMs: 1,
+  state: "running",
+};
+
 /** One row in each of these tables, by a holdfast of that schema. */
 async function write(storage: KernelStorage, schema: StorageSchema, rows: Record<string, Row>): Promise<void> {
   const old = await storage.open({
@@ -37,18 +47,7 @@ describe.each(PLACES)("a database of schema 1 in %s", (_, place) => {
   it("keeps its rows and gets the tables of sessions", async () => {
     const storage = place();
     const rows = {
-      processes: {
-        v: 1,
-        processId: "p",
-        registrationHash: "h",
-        provenance: { ownerScope: { sessionId: "root" }, hostProfileId: "default" },
-        handler: "job",
-        inputType: "task",
-        createdAtMs: 1,
-        updatedAtMs: 1,
-        state: "running",
-        lastSequence: 0,
-      },
+      processes: { ...PROCESS, handler: "job", inputType: "task", lastSequence: 0 },
       registrations: { v: 1, processId: "p", sessionId: "root", input: { type: "task", name: "job" }, eventTypes: [] },
     };
     await write(storage, SCHEMA_1, rows);
@@ -65,17 +64,7 @@ describe.each(PLACES)("a database of schema 3 in %s", (_, place) => {
   it("finds its events by their replay keys", async () => {
     const storage = place();
     const rows = {
-      processes: {
-        v: 1,
-        processId: "p",
-        registrationHash: "h",
-        provenance: { ownerScope: { sessionId: "root" }, hostProfileId: "default" },
-        inputType: "external",
-        createdAtMs: 1,
-        updatedAtMs: 1,
-        state: "running",
-        lastSequence: 2,
-      },
+      processes: { ...PROCESS, inputType: "external", lastSequence: 2 },
       registrations: {
         v: 1,
         processId: "p",

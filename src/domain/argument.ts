@@ -5,15 +5,15 @@ import { isBytes } from "./check.js";
  * What a call keeps of an argument that is looked at later: its caller may change his own as soon as the call is made. Plain data and
  * bytes are copied; functions, signals and instances pass as they are. So does an argument that cannot be read: whoever takes it says so.
  */
-export function keptOf(given: unknown): unknown {
+export function argumentOf(given: unknown): unknown {
   try {
-    return copyOf(given, new Map());
+    return kept(given, new Map());
   } catch {
     return given;
   }
 }
 
-function copyOf(from: unknown, known: Map<object, unknown>): unknown {
+function kept(from: unknown, known: Map<object, unknown>): unknown {
   if (typeof from !== "object" || from === null) return from;
   if (isBytes(from)) return new Uint8Array(from);
   const isList = Array.isArray(from);
@@ -24,7 +24,7 @@ function copyOf(from: unknown, known: Map<object, unknown>): unknown {
   const copy: object = isList ? new Array(from.length) : {};
   known.set(from, copy);
   for (const name of Object.keys(from)) {
-    const value = copyOf((from as Record<string, unknown>)[name], known);
+    const value = kept((from as Record<string, unknown>)[name], known);
     // Not assigned: "__proto__" may be a name like any other.
     Object.defineProperty(copy, name, { value, writable: true, enumerable: true, configurable: true });
   }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { keptOf } from "../../src/domain/kept.js";
+import { argumentOf } from "../../src/domain/argument.js";
 
 describe("what a call keeps of an argument", () => {
   it("is a copy of plain data and bytes, however deep", () => {
@@ -9,7 +9,7 @@ describe("what a call keeps of an argument", () => {
       none: undefined,
       bare: Object.create(null) as object,
     };
-    const kept = keptOf(given) as typeof given;
+    const kept = argumentOf(given) as typeof given;
     expect(kept).toEqual({ list: [{ n: 1 }, "two"], bytes: new Uint8Array([1, 2]), none: undefined, bare: {} });
     given.list.length = 0;
     given.bytes.fill(9);
@@ -27,7 +27,7 @@ describe("what a call keeps of an argument", () => {
       text: "a",
       big: 1n,
     };
-    const kept = keptOf(values) as typeof values;
+    const kept = argumentOf(values) as typeof values;
     for (const name of Object.keys(values) as (keyof typeof values)[]) expect(kept[name]).toBe(values[name]);
   });
 
@@ -38,7 +38,7 @@ describe("what a call keeps of an argument", () => {
         return ++reads;
       },
     };
-    expect(keptOf(given)).toEqual({ n: 1 });
+    expect(argumentOf(given)).toEqual({ n: 1 });
     expect(reads).toBe(1);
   });
 
@@ -52,19 +52,19 @@ describe("what a call keeps of an argument", () => {
     revoke();
     const hidden = Object.defineProperty({}, "n", { value: 1 });
     for (const given of [throwing, proxy, hidden, { [Symbol.iterator]: 1 }, new Proxy(new Uint8Array(1), {})])
-      expect(keptOf(given) === given).toBe(true);
+      expect(argumentOf(given) === given).toBe(true);
   });
 
   it("keeps holes, circles, what is shared, and a name that means a prototype elsewhere", () => {
     const shared = { n: 1 };
     const given: unknown[] = [shared, shared];
     given[5] = given;
-    const kept = keptOf(given) as unknown[];
+    const kept = argumentOf(given) as unknown[];
     expect(kept[0]).toBe(kept[1]);
     expect(kept[0]).not.toBe(shared);
     expect(kept[5]).toBe(kept);
     expect(Object.keys(kept)).toEqual(["0", "1", "5"]);
-    const named = keptOf(JSON.parse('{"__proto__":{"x":1}}')) as object;
+    const named = argumentOf(JSON.parse('{"__proto__":{"x":1}}')) as object;
     expect(Object.keys(named)).toEqual(["__proto__"]);
     expect(Object.getPrototypeOf(named)).toBe(Object.prototype);
   });
