@@ -2,6 +2,18 @@ import type { Bench, Measured, MeasuredRow, Variant, Work } from "./work.js";
 
 const ROUNDS = 9;
 
+/** What a bench is everywhere. */
+export function scaled({ quick, peers }: { quick: boolean; peers: boolean }): Pick<Bench, "quick" | "size" | "peers"> {
+  return {
+    quick,
+    size: (full, small) => (quick ? small : full),
+    async peers(of) {
+      if (!peers) return {};
+      return Object.fromEntries(await Promise.all(Object.entries(of).map(async ([name, load]) => [name, await load()])));
+    },
+  };
+}
+
 /** All variants in every round, each time in another order: whoever comes after a heavy one pays for it. */
 export async function measure(work: Work, bench: Bench, only = ""): Promise<Measured> {
   const startedMs = performance.now();

@@ -1,17 +1,12 @@
 // The process that Node's works run in, one after another.
-import { measure } from "./measure.js";
+import { measure, scaled } from "./measure.js";
 import type { NodeOrders } from "./node.js";
 import type { Bench } from "./work.js";
 import { nodeWorks } from "./works/node.js";
 
 const { works, quick, peers } = JSON.parse(process.argv[2] as string) as NodeOrders;
 const bench: Bench = {
-  quick,
-  size: (full, small) => (quick ? small : full),
-  async peers(of) {
-    if (!peers) return {};
-    return Object.fromEntries(await Promise.all(Object.entries(of).map(async ([name, load]) => [name, await load()])));
-  },
+  ...scaled({ quick, peers }),
   heap: async () => process.memoryUsage().heapUsed,
   openTab: () => Promise.reject(new Error("Node has no tabs")),
 };

@@ -1,5 +1,5 @@
 // npm run bench                          builds, measures everything and writes BENCHMARKS.md, bench/plots and bench/results.json
-// npm run bench -- --quick               one round with tiny counts: shows that everything works, and no speed
+// npm run bench -- --quick               one round with tiny counts: shows that everything works, and no speed. Writes to a folder of its own
 // npm run bench -- --only append         only the works whose name has that text; may be given again. The others keep the figures of an
 //                                        earlier run on the same machine with the same packages
 // npm run bench -- --out <folder>        writes there instead
@@ -7,7 +7,9 @@
 // npm run bench -- --no-build            takes dist/ as it is
 // npm run bench -- --only append --profile holdfast     only the variants whose name begins so: where their time goes
 import { execSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { ready } from "./ready.mjs";
@@ -18,7 +20,7 @@ const { values } = parseArgs({
   options: {
     quick: { type: "boolean", default: false },
     only: { type: "string", multiple: true, default: [] },
-    out: { type: "string", default: root },
+    out: { type: "string" },
     "no-peers": { type: "boolean", default: false },
     "no-build": { type: "boolean", default: false },
     profile: { type: "string" },
@@ -36,7 +38,8 @@ const { module } = await runnerImport(`${root}/bench/run.ts`, {
   configFile: false,
   resolve: { alias: [{ find: /^holdfast(.*)$/, replacement: `${root}/dist$1` }] },
 });
-const { quick, only, out, profile } = values;
+const { quick, only, profile } = values;
+const out = values.out ?? (quick ? mkdtempSync(join(tmpdir(), "holdfast-bench-")) : root);
 await module.bench({ quick, only, out, peers, profile });
 
 function peersInstalled() {

@@ -1,6 +1,6 @@
 // The page that the browser's works run in. The command reaches it as `window.bench`; what only the browser's owner can do (open a
 // tab, crash one, measure the heap) it asks the command for.
-import { measure } from "../measure.js";
+import { measure, scaled } from "../measure.js";
 import type { Bench, Measured, Tab } from "../work.js";
 import { browserWorks } from "../works/browser.js";
 
@@ -26,12 +26,7 @@ function workOf(name: string) {
 async function run({ work: name, quick, peers, variant }: Order): Promise<Measured> {
   const work = workOf(name);
   const bench: Bench = {
-    quick,
-    size: (full, small) => (quick ? small : full),
-    async peers(of) {
-      if (!peers) return {};
-      return Object.fromEntries(await Promise.all(Object.entries(of).map(async ([name, load]) => [name, await load()])));
-    },
+    ...scaled({ quick, peers }),
     heap: (collected) => ask("heap", { collected }),
     async openTab(part, args): Promise<Tab> {
       const id = await ask<number>("open", { query: new URLSearchParams({ work: name, part, ...args }).toString() });

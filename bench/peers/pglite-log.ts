@@ -2,6 +2,10 @@ import { PGlite } from "@electric-sql/pglite";
 import { deleteBare } from "../bare.js";
 import { EVENT_TYPE, type Log, PAYLOAD, processRow } from "../ways/log.js";
 
+interface Queries {
+  query(text: string, values: unknown[]): Promise<{ rows: { state: string; last_sequence: number }[] }>;
+}
+
 /** Postgres over IndexedDB; a commit resolves when its pages are stored, with the durability that the browser gives by itself. */
 export async function pgliteLog(name: string, processIds: readonly string[]): Promise<Log> {
   const database = await PGlite.create(`idb://${name}`);
@@ -17,11 +21,11 @@ export async function pgliteLog(name: string, processIds: readonly string[]): Pr
   for (const processId of processIds) await start(processId, 0);
   return {
     append: (processId) =>
-      // biome-ignore lint/suspicious/noExplicitAny: the package is not installed when types are checked
-      database.transaction(async (transaction: any) => {
+      database.transaction(async (transaction: Queries) => {
         const { rows } = await transaction.query("select state, last_sequence from processes where process_id = $1", [processId]);
-        if (rows[0]?.state !== "running") throw new Error("the process is unknown or has ended");
-        const sequence = rows[0].last_sequence + 1;
+        const [row] = rows;
+        if (row?.state !== "running") throw new Error("the process is unknown or has ended");
+        const sequence = row.last_sequence + 1;
         await transaction.query("update processes set last_sequence = $2 where process_id = $1", [processId, sequence]);
         await transaction.query("insert into events values ($1, $2, $3, $4, $5)", [
           processId,
