@@ -12,6 +12,7 @@ import { session } from "./session.js";
 import { sessionGrowth } from "./session-growth.js";
 import { stored } from "./stored.js";
 import { sweep } from "./sweep.js";
+import { tabs } from "./tabs.js";
 import { takeover } from "./takeover.js";
 import { waits } from "./waits.js";
 
@@ -27,6 +28,7 @@ export const browserWorks: readonly Work[] = [
   sweep,
   roundTrip,
   takeover,
+  tabs,
   open,
   stored,
   list,
