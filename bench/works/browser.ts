@@ -7,6 +7,7 @@ import { events } from "./events.js";
 import { leases } from "./leases.js";
 import { list } from "./list.js";
 import { open } from "./open.js";
+import { rot } from "./rot.js";
 import { roundTrip } from "./round-trip.js";
 import { session } from "./session.js";
 import { sessionGrowth } from "./session-growth.js";
@@ -26,6 +27,7 @@ export const browserWorks: readonly Work[] = [
   beats,
   session,
   sweep,
+  rot,
   roundTrip,
   takeover,
   tabs,

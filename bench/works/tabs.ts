@@ -36,8 +36,8 @@ export const tabs: Work = {
     "no input waits. The floor is one tab that does all of it alone. A session that is not done after 60 s is ended.",
   unit: "ms",
   goals: [
-    { fact: "processes: most that one tab ran, to the least, in the worst round", atMost: 3 },
-    { fact: "session: from the load's end until nothing waits, in the worst round", atMost: 30 },
+    { fact: "processes: most that one tab ran, to the least, in the worst of all rounds", atMost: 3 },
+    { fact: "session: from the load's end until nothing waits, in the worst of all rounds", atMost: 30 },
     { fact: "session: inputs given up, in all rounds", atMost: 0 },
     { of: "a process, 20 tabs, median", over: "a process, one tab, median", time: "printed" },
     { of: "a process, 20 tabs, p95", over: "a process, one tab, p95", time: "printed" },
@@ -130,7 +130,7 @@ function factsOfProcesses(rounds: readonly Processes[]): Fact[] {
     { name: "processes: least that one tab ran", value: median(rounds, ({ least }) => least), unit: "" },
     { name: "processes: most that one tab ran", value: median(rounds, ({ most }) => most), unit: "" },
     {
-      name: "processes: most that one tab ran, to the least, in the worst round",
+      name: "processes: most that one tab ran, to the least, in the worst of all rounds",
       // One that ran none is told as if it had run one.
       value: worst(rounds, ({ least, most }) => most / Math.max(1, least)),
       unit: "x",
@@ -143,7 +143,7 @@ function factsOfBacklogs(rounds: readonly Backlog[]): Fact[] {
     { name: "session: turns a second under load", value: median(rounds, ({ turnsPerSecond }) => turnsPerSecond), unit: "" },
     { name: "session: inputs that wait at the load's end", value: median(rounds, ({ waiting }) => waiting), unit: "" },
     {
-      name: "session: from the load's end until nothing waits, in the worst round",
+      name: "session: from the load's end until nothing waits, in the worst of all rounds",
       value: worst(rounds, ({ drainedMs }) => drainedMs) / 1_000,
       unit: "s",
     },
