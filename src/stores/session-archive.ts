@@ -9,6 +9,7 @@ import type { Change } from "../ports/notices.js";
 import type { Reader, Write } from "../ports/storage.js";
 import { accept, type Command, type Corridor, refuse } from "./command.js";
 import { requestCancel } from "./events.js";
+import { loadFloor, raiseFloor } from "./floors.js";
 import { deleteSessionProcessState, type Revoked } from "./handles.js";
 import { saidFarewell } from "./hosts.js";
 import { loadInputs } from "./input-rows.js";
@@ -30,7 +31,6 @@ import {
   type TableName,
 } from "./schema.js";
 import type { ArchivedInput, ArchivedState, SessionArchive } from "./session-archive.rules.js";
-import { fencedOff } from "./session-draft.js";
 import { chainDigest } from "./transcript.rules.js";
 import { messageWrites } from "./turns.js";
 
@@ -357,15 +357,24 @@ interface DeleteState {
   readonly revoked: Revoked;
   /** By process id: those that may have to be asked to cancel. */
   readonly cancels: ReadonlyMap<string, Awaited<ReturnType<typeof requestCancel.load>>>;
+  readonly floor: number;
 }
 
 /**
  * Everything that belongs to a session, and all that makes others believe that it is there. What is left is its runtime row without a
- * state, in the next incarnation, and the executor's lease row with its fence raised. Of a session that is not there it changes nothing.
+ * state, in the next incarnation. The executor's lease goes, and its fence becomes the floor. Of a session that is not there it changes
+ * nothing.
  */
 export const deleteSession: Command<{ sessionId: string }, DeleteState, ProcessSessionDeleteReport> = {
   tables: [
-    ...new Set<string>([...ARCHIVED, "attachments", "leases", ...deleteSessionProcessState.tables, ...requestCancel.tables]),
+    ...new Set<string>([
+      ...ARCHIVED,
+      "attachments",
+      "leases",
+      "floors",
+      ...deleteSessionProcessState.tables,
+      ...requestCancel.tables,
+    ]),
   ],
   async load(reader, { sessionId }) {
     const session = await loadRow(reader, "sessions", sessionId);
@@ -379,6 +388,7 @@ export const deleteSession: Command<{ sessionId: string }, DeleteState, ProcessS
         lease: await loadExecutorLease(reader, runtimeId),
       })),
     );
+    const floor = homes.some(({ lease }) => lease) ? await loadFloor(reader, "leases") : 0;
     const revoked = await deleteSessionProcessState.load(reader, { sessionId });
     const running = revoked.processes.flatMap(({ process }) => (process?.state === "running" ? [process.processId] : []));
     const cancels = await Promise.all(
@@ -386,9 +396,9 @@ export const deleteSession: Command<{ sessionId: string }, DeleteState, ProcessS
         return [processId, await requestCancel.load(reader, { processId, reason: CANCEL_REASON })] as const;
       }),
     );
-    return { homes, revoked, cancels: new Map(cancels) };
+    return { homes, revoked, cancels: new Map(cancels), floor };
   },
-  decide({ homes, revoked, cancels }, { sessionId }, nowMs) {
+  decide({ homes, revoked, cancels, floor }, { sessionId }, nowMs) {
     const grants = deleteSessionProcessState.decide(revoked, { sessionId }, nowMs);
     if (grants.kind !== "accept") return grants;
     const writes: Write[] = [...grants.writes, { table: "sessions", drop: sessionId }];
@@ -400,12 +410,15 @@ export const deleteSession: Command<{ sessionId: string }, DeleteState, ProcessS
       writes.push(...asked.writes);
       changes.push(...asked.changes);
     }
+    const fences: number[] = [];
     for (const { runtimeId, runtime, lease } of homes) {
       writes.push(...dropsOf(runtimeId));
       if (runtime) writes.push({ table: "runtimes", put: tombstoneOf(runtime, nowMs) });
-      if (lease && runtime?.state !== undefined) writes.push({ table: "leases", put: fencedOff(lease) });
+      if (lease) writes.push({ table: "leases", drop: runtimeId });
+      if (lease) fences.push(lease.fencingToken);
       changes.push(...changesOf(runtimeId), leaseChange(runtimeId));
     }
+    writes.push(...raiseFloor("leases", floor, fences));
     return accept(grants.reply, writes, changes);
   },
   repeatable: () => true,
