@@ -1,4 +1,3 @@
-import { admitJson } from "../domain/admit.js";
 import { HoldfastError } from "../domain/errors.js";
 import { isTerminal } from "../domain/input.js";
 import type { JsonValue } from "../domain/json.js";
@@ -13,7 +12,7 @@ import { loadFloor, raiseFloor } from "./floors.js";
 import { deleteSessionProcessState, type Revoked } from "./handles.js";
 import { saidFarewell } from "./hosts.js";
 import { loadInputs } from "./input-rows.js";
-import { type InputChange, inputWrites, NO_LIMITS } from "./input-rows.rules.js";
+import { type InputChange, inputWrites } from "./input-rows.rules.js";
 import { recovered } from "./inputs.rules.js";
 import { isLive, leaseChange } from "./leases.rules.js";
 import { readSnapshot } from "./ops.js";
@@ -183,7 +182,7 @@ export function readSession(corridor: Corridor, sessionId: string): Promise<{ ar
       steps: steps.filter(({ workId }) => works.has(workId)).map(({ workId, stepKey, result }) => ({ workId, stepKey, result })),
       ...(ops && { ops }),
       blobs: blobs.map(({ hash, bytes }) => ({ hash, bytes })),
-      quarantined: quarantined.map(({ inputId, reason, atMs, row }) => ({ inputId, reason, atMs, row: jsonOf(row) })),
+      quarantined: quarantined.map(({ inputId, reason, atMs, row }) => ({ inputId, reason, atMs, row: row as JsonValue })),
     };
     return { archive, atMs };
   });
@@ -222,15 +221,6 @@ function archivedInput(row: InputRow, holdsKey: boolean): ArchivedInput {
     ...(cancelRequested !== undefined && { cancelRequested }),
     ...(holdsKey && record.idempotencyKey !== undefined && { holdsKey: 1 as const }),
   };
-}
-
-/** A row was set aside because it is broken: it may be anything. */
-function jsonOf(row: unknown): JsonValue {
-  try {
-    return admitJson(row, "row", { maxBytes: NO_LIMITS.snapshotBytes, maxDepth: NO_LIMITS.depth });
-  } catch {
-    return null;
-  }
 }
 
 /** A session as the writes that make it; what depends on what is stored already comes in the transaction. */
@@ -278,7 +268,11 @@ export function prepareImport(archive: SessionArchive): ImportSession {
       ...blobs.map((blob) => put("blobs", { ...blob })),
       ...quarantined.map((row) => put("quarantine", { ...row })),
     ],
-    size: JSON.stringify(messages).length + (snapshot?.length ?? 0) + blobs.reduce((sum, { bytes }) => sum + bytes.length, 0),
+    // Each for itself: all of them may be longer than a text can be.
+    size:
+      messages.reduce((sum, message) => sum + JSON.stringify(message).length, 0) +
+      (snapshot?.length ?? 0) +
+      blobs.reduce((sum, { bytes }) => sum + bytes.length, 0),
   };
 }
 
