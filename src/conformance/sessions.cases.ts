@@ -479,7 +479,7 @@ export function sessionCases(open: OpenFixture, runner: Runner): void {
 
   promise("what was exported is imported whole, however long it is", async (ground) => {
     await furnish(ground);
-    const limits = { snapshotBytes: 2_000, payloadBytes: 1_000, idLength: 40, depth: 8 };
+    const limits = { snapshotBytes: 1_000, payloadBytes: 1_000, idLength: 40, depth: 8 };
     const from = await ground.open({ limits });
     const session = await from.session("s");
     const input = { inputType: "prompt" as const, inputId: "large" };

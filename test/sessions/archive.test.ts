@@ -126,6 +126,21 @@ describe("a session that is deleted", () => {
     await expect(old.submit(prompt("late"))).rejects.toMatchObject({ code: "closed" });
   });
 
+  it("and made anew runs its turns under higher fencing tokens than before", async () => {
+    const { here } = await two();
+    const fences: unknown[] = [];
+    for (let round = 0; round < 3; round++) {
+      const session = await here.kernel.session("s");
+      session.onTurn(async ({ step }) => void (await step("call", ({ fencingToken }) => void fences.push(fencingToken))));
+      await session.submit(prompt("hello"));
+      await until(() => fences.length > round, "the turn");
+      await session[Symbol.asyncDispose]();
+      if (round < 2) await here.kernel.sessions.delete("s");
+    }
+    expect(fences).toEqual([1, 2, 3]);
+    expect((await rowsIn(here.probed)).leases).toMatchObject([{ resource: "rt:session:s", fencingToken: 3, attempts: 1 }]);
+  });
+
   it("leaves no tab busy with it that had it open", async () => {
     const { kernel, probed, clock } = await bench();
     await kernel.session("s");
