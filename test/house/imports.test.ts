@@ -174,7 +174,7 @@ describe("pure files", () => {
   });
 });
 
-/** Chromium takes minutes for it in a write transaction, over entries that rows left behind: docs/decisions/0037. */
+/** A cursor backwards in a write transaction may take Chromium minutes, over entries that rows left behind: docs/decisions/0037. */
 it("no store, kernel or loop reads a range backwards", () => {
   const readers = files.filter((file) => /^(stores|kernel|loop)\//.test(file));
   expect(readers.length).toBeGreaterThan(0);
