@@ -17,7 +17,7 @@ export interface Retention {
 export type RemovePage = (asOfMs: number) => Promise<boolean>;
 
 /** Rows of one kind in one transaction: few enough that whatever waits for it does not notice. */
-const PAGE = 50;
+const PAGE = 25;
 
 /** An agent that is over since `beforeMs` or longer, by itself or by its host. Answers how many went. */
 export const removeAgents: Command<
