@@ -16,13 +16,13 @@ function page() {
   vi.stubGlobal("window", window);
   vi.stubGlobal("document", new EventTarget());
   const locks = lockService().client("page");
-  const writes: ReturnType<typeof gate>[] = [];
+  const writes: ReturnType<typeof gate<void>>[] = [];
   const loops: string[] = [];
   const faults: unknown[] = [];
   let boots = 0;
   const corridor = {
     run() {
-      const write = gate();
+      const write = gate<void>();
       writes.push(write);
       return write.promise;
     },
