@@ -1,6 +1,7 @@
 import type { Dexie } from "dexie";
 import { asHoldfastError, HoldfastError } from "../domain/errors.js";
 import type { StorageOpening, StorageSchema } from "../ports/storage.js";
+import { platformLocks } from "./locks-web.js";
 
 /** Making, upgrading and watching the database, in Dexie's hands; and the guard that keeps this holdfast out of what is not its own. */
 export interface Place {
@@ -32,7 +33,23 @@ export async function connect(place: Place, knownId: string, signals: Signals): 
     over = true;
     dexie?.close();
   };
-  const gate = gateTo(place, knownId, () => over);
+  let endUpgrade = () => {};
+  let isUpgradeTold = false;
+  const tellUpgrade = () => {
+    if (!isUpgradeTold) onState("upgrading");
+    isUpgradeTold = true;
+  };
+  const patience = startPatience(place, tellUpgrade);
+  const gate = gateTo(place, knownId, {
+    isOver: () => over,
+    // Cut off it would be undone, and the next opening would come no further.
+    onUpgrade(oldVersion) {
+      patience.end();
+      if (oldVersion === 0) return;
+      endUpgrade = holdUpgrade(name);
+      tellUpgrade();
+    },
+  });
 
   async function open(): Promise<Connection> {
     const library = await import("dexie");
@@ -66,22 +83,83 @@ export async function connect(place: Place, knownId: string, signals: Signals): 
     return connection;
   }
 
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      const message = `opening the database ${name} took longer than ${place.openTimeoutMs} ms`;
-      reject(new HoldfastError("unavailable", message, { details: { reason: "open-timeout" } }));
-    }, place.openTimeoutMs);
-  });
   try {
-    return await Promise.race([open(), late]);
+    return await Promise.race([open(), patience.over]);
   } catch (failure) {
     close();
     // Dexie wraps the browser's error and repeats its message.
     const { inner = failure } = failure as { inner?: unknown };
     throw gate.refusal ?? asHoldfastError(inner, "unavailable", `the database ${name} cannot be opened`);
   } finally {
+    patience.end();
+    endUpgrade();
+  }
+}
+
+/** Within this a lock service says what is held. */
+const ANSWER_MS = 1_000;
+
+/** How long an opening waits. Another tab's upgrade, which the browser lets run first and says nothing of, is waited for to its end. */
+function startPatience(
+  { opening: { name }, openTimeoutMs }: Place,
+  tellUpgrade: () => void,
+): { over: Promise<never>; end(): void } {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let isEnded = false;
+  let reject = (_: HoldfastError) => {};
+  const over = new Promise<never>((_, rejected) => {
+    reject = rejected;
+  });
+  const giveUp = () => {
+    const message = `opening the database ${name} took longer than ${openTimeoutMs} ms`;
+    reject(new HoldfastError("unavailable", message, { details: { reason: "open-timeout" } }));
+  };
+
+  async function look(): Promise<void> {
+    timer = setTimeout(giveUp, ANSWER_MS);
+    const isUpgraded = await isUpgradedElsewhere(name);
     clearTimeout(timer);
+    if (isEnded) return;
+    if (!isUpgraded) return giveUp();
+    tellUpgrade();
+    wait();
+  }
+
+  function wait(): void {
+    timer = setTimeout(() => void look(), openTimeoutMs);
+  }
+
+  wait();
+  return {
+    over,
+    end() {
+      isEnded = true;
+      clearTimeout(timer);
+    },
+  };
+}
+
+/** A tab that upgrades a database holds it, for those that wait to see. */
+const upgradeLock = (name: string) => `holdfast:upgrade:${name}`;
+
+/** Until what it returns is called, or the tab is gone. */
+function holdUpgrade(name: string): () => void {
+  let release = () => {};
+  const held = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const hold = async () => platformLocks()?.request(upgradeLock(name), { mode: "shared" }, () => held);
+  // Without it the others wait only as long as for any other tab.
+  hold().catch(() => undefined);
+  return release;
+}
+
+async function isUpgradedElsewhere(name: string): Promise<boolean> {
+  try {
+    const { held = [] } = (await platformLocks()?.query()) ?? {};
+    return held.some((lock) => lock.name === upgradeLock(name));
+  } catch {
+    return false;
   }
 }
 
@@ -89,7 +167,11 @@ export async function connect(place: Place, knownId: string, signals: Signals): 
  * The factory as Dexie gets it. Dexie opens what it finds: a newer database without naming a version, one with other tables by
  * raising its version, one that another program made by upgrading it. Here it gets this version or nothing.
  */
-function gateTo({ factory, opening: { name, schema } }: Place, knownId: string, isOver: () => boolean) {
+function gateTo(
+  { factory, opening: { name, schema } }: Place,
+  knownId: string,
+  { isOver, onUpgrade }: { isOver(): boolean; onUpgrade(oldVersion: number): void },
+) {
   const native = schema.version * 10;
   const gate = {
     refusal: undefined as Refusal | undefined,
@@ -100,7 +182,7 @@ function gateTo({ factory, opening: { name, schema } }: Place, knownId: string, 
       // Added before Dexie's own listeners, so that they can be kept from the event.
       request.addEventListener("upgradeneeded", (event) => {
         if (event.oldVersion === 0 && knownId) gate.refusal = refusal(name, "deleted");
-        if (!gate.refusal && !isOver()) return;
+        if (!gate.refusal && !isOver()) return onUpgrade(event.oldVersion);
         event.stopImmediatePropagation();
         request.transaction?.abort();
       });

@@ -76,7 +76,8 @@ export interface OpenStorage {
   close(): Promise<void>;
 }
 
-export type StorageState = "ready" | "blocked" | "lost" | "upgrade-required";
+/** "blocked": an opening waits for another tab to let go. "upgrading": the rows of an older schema are brought to this one, which may take long. */
+export type StorageState = "ready" | "blocked" | "upgrading" | "lost" | "upgrade-required";
 
 export interface StorageOpening {
   readonly name: string;
