@@ -1,7 +1,6 @@
 import type { Dexie } from "dexie";
 import { asHoldfastError, HoldfastError } from "../domain/errors.js";
 import type { StorageOpening, StorageSchema } from "../ports/storage.js";
-import { platformLocks } from "./locks-web.js";
 
 /** Making, upgrading and watching the database, in Dexie's hands; and the guard that keeps this holdfast out of what is not its own. */
 export interface Place {
@@ -46,7 +45,8 @@ export async function connect(place: Place, knownId: string, signals: Signals): 
     onUpgrade(oldVersion) {
       patience.end();
       if (oldVersion === 0) return;
-      endUpgrade = holdUpgrade(name);
+      const held = upgradeLock().then(({ holdUpgrade }) => holdUpgrade(name));
+      endUpgrade = () => void held.then((release) => release()).catch(() => undefined);
       tellUpgrade();
     },
   });
@@ -96,7 +96,10 @@ export async function connect(place: Place, knownId: string, signals: Signals): 
   }
 }
 
-/** Within this a lock service says what is held. */
+/** Few openings need it. */
+const upgradeLock = () => import("./upgrade-lock.js");
+
+/** Within this the code is there, and the lock service has said what is held. */
 const ANSWER_MS = 1_000;
 
 /** How long an opening waits. Another tab's upgrade, which the browser lets run first and says nothing of, is waited for to its end. */
@@ -117,7 +120,9 @@ function startPatience(
 
   async function look(): Promise<void> {
     timer = setTimeout(giveUp, ANSWER_MS);
-    const isUpgraded = await isUpgradedElsewhere(name);
+    const isUpgraded = await upgradeLock()
+      .then(({ isUpgradedElsewhere }) => isUpgradedElsewhere(name))
+      .catch(() => false);
     clearTimeout(timer);
     if (isEnded) return;
     if (!isUpgraded) return giveUp();
@@ -137,30 +142,6 @@ function startPatience(
       clearTimeout(timer);
     },
   };
-}
-
-/** A tab that upgrades a database holds it, for those that wait to see. */
-const upgradeLock = (name: string) => `holdfast:upgrade:${name}`;
-
-/** Until what it returns is called, or the tab is gone. */
-function holdUpgrade(name: string): () => void {
-  let release = () => {};
-  const held = new Promise<void>((resolve) => {
-    release = resolve;
-  });
-  const hold = async () => platformLocks()?.request(upgradeLock(name), { mode: "shared" }, () => held);
-  // Without it the others wait only as long as for any other tab.
-  hold().catch(() => undefined);
-  return release;
-}
-
-async function isUpgradedElsewhere(name: string): Promise<boolean> {
-  try {
-    const { held = [] } = (await platformLocks()?.query()) ?? {};
-    return held.some((lock) => lock.name === upgradeLock(name));
-  } catch {
-    return false;
-  }
 }
 
 /**

@@ -76,18 +76,17 @@ export function createEmitter(): Emitter {
     }
   }
 
-  /** After the one who called `on` has its answer; what is told until then comes behind. */
-  function tellWaiting(event: keyof KernelEvents): void {
-    const early = waiting.get(event) ?? [];
-    waiting.delete(event);
-    for (const payload of early) emit(event, payload);
-  }
-
   return {
     on(event, listener) {
       const name = checkOneOf("event", event, EVENTS);
       checkFunction("listener", listener);
-      if (waiting.has(name)) queueMicrotask(() => tellWaiting(name));
+      const early = waiting.get(name);
+      // After `on` has answered. What is told until then comes behind.
+      if (early)
+        queueMicrotask(() => {
+          waiting.delete(name);
+          for (const payload of early.splice(0)) emit(name, payload);
+        });
       const known = listeners.get(name) ?? new Set();
       listeners.set(name, known);
       // A wrapper of its own, so that one function registered twice is heard twice.

@@ -134,8 +134,6 @@ interface Ground {
   readonly emitter: Emitter;
   readonly loopKind: KernelStatus["loop"];
   readonly worker: WorkerSource | undefined;
-  /** Of the storage, for good. */
-  onEnded(listener: (why: HoldfastError) => void): void;
 }
 
 /**
@@ -155,6 +153,11 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
   const isShared = place.elsewhere === true && !options.clock && options.channel === undefined && options.locks === undefined;
   const worker = options.loop !== "inline" && isShared && platform.workers() ? (options.worker ?? "default") : undefined;
   const loopKind = options.loop === "off" ? "off" : worker ? "worker" : "inline";
+  if (options.loop === "worker" && !worker) {
+    const why = isShared ? "there are no workers here" : "storage, clock, channel or locks were passed in";
+    const message = `the loop runs inline: ${why}`;
+    emitter.emit("fault", { area: "worker", code: "unsupported", message });
+  }
   const loadingLoop = loopKind === "inline" ? platform.inlineLoop.enter() : undefined;
   // Where the storage does not open, that is what is told.
   loadingLoop?.catch(() => undefined);
@@ -164,7 +167,7 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
     ended = why;
   };
   let isQuiet = true;
-  const opening = openStorage(place, {
+  const wanted: StorageOpening = {
     name,
     schema: SCHEMA,
     durability: options.durability,
@@ -175,32 +178,20 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
       if (!isQuiet) emitter.emit("storage", { state });
       if (why) onEnded(why);
     },
-  });
+  };
+  const opening = orUnavailable("storage", () => place.open(wanted));
   // One that comes too late goes at once. An upgrade that runs is not undone for that: the next opening finds it done.
   const storage = await unlessAborted(signal, opening, (late) => late.close());
   let notices: Notices | undefined;
   let kernel: Kernel;
   try {
     if (loadingLoop) await unlessAborted(signal, loadingLoop);
-    if (ended) throw ended;
     const channel = options.channel === false ? undefined : (options.channel ?? platform.channel());
-    notices = openNotices(() => platform.notices(channelName(storage.databaseId), channel));
-    const listen = (listener: (why: HoldfastError) => void) => {
+    notices = await orUnavailable("channel", () => platform.notices(channelName(storage.databaseId), channel));
+    if (ended) throw ended;
+    const ground: Ground = { options, platform, place, storage, notices, channel, clock, ids, emitter, loopKind, worker };
+    kernel = standOn(ground, (listener) => {
       onEnded = listener;
-    };
-    kernel = standOn({
-      options,
-      platform,
-      place,
-      storage,
-      notices,
-      channel,
-      clock,
-      ids,
-      emitter,
-      loopKind,
-      worker,
-      onEnded: listen,
     });
   } catch (error) {
     notices?.close();
@@ -214,8 +205,10 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
   return kernel;
 }
 
-function standOn(ground: Ground): Kernel {
-  const { options, platform, place, storage, notices, channel, clock, ids, emitter, loopKind, worker } = ground;
+function standOn(
+  { options, platform, place, storage, notices, channel, clock, ids, emitter, loopKind, worker }: Ground,
+  hearEnd: (listener: (why: HoldfastError) => void) => void,
+): Kernel {
   const { name, timings, limits, signal } = options;
   const { databaseId } = storage;
   const hostId = options.hostId ?? ids.uuid();
@@ -415,7 +408,7 @@ function standOn(ground: Ground): Kernel {
     }
   });
   // Deleted or upgraded under this kernel: nothing that runs here can write any more.
-  ground.onEnded(host.abort);
+  hearEnd(host.abort);
 
   let closing: Promise<void> | undefined;
   async function shut(): Promise<void> {
@@ -529,18 +522,10 @@ function abortedBy(signal: AbortSignal): HoldfastError {
   return new HoldfastError("aborted", "the signal was aborted before the kernel was open", { cause: signal.reason });
 }
 
-async function openStorage(place: KernelStorage, opening: StorageOpening): Promise<OpenStorage> {
+async function orUnavailable<T>(what: string, open: () => T | Promise<T>): Promise<T> {
   try {
-    return await place.open(opening);
+    return await open();
   } catch (error) {
-    throw asHoldfastError(error, "unavailable", "the storage could not be opened");
-  }
-}
-
-function openNotices(open: () => Notices): Notices {
-  try {
-    return open();
-  } catch (error) {
-    throw asHoldfastError(error, "unavailable", "the channel could not be opened");
+    throw asHoldfastError(error, "unavailable", `the ${what} could not be opened`);
   }
 }

@@ -312,6 +312,32 @@ describe("what is told before the app can listen", () => {
   });
 });
 
+describe("a worker that is asked for and cannot be had", () => {
+  const faultsOf = async (options: Partial<KernelOptions>, elsewhere?: boolean) => {
+    const place = ground();
+    place.storageIsThere.open();
+    place.loopIsThere.open();
+    const faults: KernelEvents["fault"][] = [];
+    const kernel = await place.open({ storage: { ...memoryStorage(), ...(elsewhere && { elsewhere }) }, ...options });
+    kernel.on("fault", (fault) => faults.push(fault));
+    await rounds();
+    expect((await kernel.status()).loop).toBe("inline");
+    return faults;
+  };
+
+  it("is told once, with the reason", async () => {
+    const fault = (reason: string) => [{ area: "worker", code: "unsupported", message: expect.stringContaining(reason) }];
+    expect(await faultsOf({ loop: "worker" }, true)).toEqual(fault("there are no workers here"));
+    expect(await faultsOf({ loop: "worker", locks: false }, true)).toEqual(fault("passed in"));
+    expect(await faultsOf({ loop: "worker" })).toEqual(fault("passed in"));
+  });
+
+  it("is no trouble where nothing was asked for", async () => {
+    expect(await faultsOf({})).toEqual([]);
+    expect(await faultsOf({ loop: "inline" })).toEqual([]);
+  });
+});
+
 describe("the status", () => {
   it("calls the storage what it calls itself", async () => {
     const place = ground();
