@@ -1,5 +1,5 @@
 // One Chromium, one server and any number of tabs that run the shipped package under a strict policy.
-import { copyFile, mkdtemp, readFile, rm } from "node:fs/promises";
+import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -100,6 +100,11 @@ export function useTabs(): void {
     await new Promise((resolve) => server.close(resolve));
     await rm(folder, { recursive: true, force: true });
   });
+}
+
+/** Beside the fixture's own files. */
+export async function serveFile(name: string, text: string): Promise<void> {
+  await writeFile(join(folder, name), text);
 }
 
 /** What the browser complained of since the last look. */
