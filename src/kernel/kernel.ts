@@ -179,15 +179,20 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
       if (why) onEnded(why);
     },
   };
+  const stopListening = new AbortController();
+  const aborted = new Promise<never>((_, reject) => {
+    signal?.addEventListener("abort", () => reject(abortedBy(signal)), { signal: stopListening.signal });
+  });
   const opening = orUnavailable("storage", () => place.open(wanted));
-  // One that comes too late goes at once. An upgrade that runs is not undone for that: the next opening finds it done.
-  const storage = await unlessAborted(signal, opening, (late) => late.close());
+  let storage: OpenStorage | undefined;
   let notices: Notices | undefined;
   let kernel: Kernel;
   try {
-    if (loadingLoop) await unlessAborted(signal, loadingLoop);
+    storage = await Promise.race([opening, aborted]);
+    await Promise.race([loadingLoop, aborted]);
+    const { databaseId } = storage;
     const channel = options.channel === false ? undefined : (options.channel ?? platform.channel());
-    notices = await orUnavailable("channel", () => platform.notices(channelName(storage.databaseId), channel));
+    notices = await orUnavailable("channel", () => platform.notices(channelName(databaseId), channel));
     if (ended) throw ended;
     const ground: Ground = { options, platform, place, storage, notices, channel, clock, ids, emitter, loopKind, worker };
     kernel = standOn(ground, (listener) => {
@@ -195,8 +200,12 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
     });
   } catch (error) {
     notices?.close();
-    await soon(clock, storage.close()).catch(() => undefined);
+    // One that comes too late goes at once. An upgrade that runs is not undone for that: the next opening finds it done.
+    const closed = opening.then((made) => made.close()).catch(() => undefined);
+    if (storage) await soon(clock, closed);
     throw error;
+  } finally {
+    stopListening.abort();
   }
   if (signal?.aborted) {
     await kernel.close();
@@ -498,23 +507,6 @@ async function soon(clock: Clock, work: Promise<void>): Promise<void> {
     await Promise.race([work, late]);
   } finally {
     cancel();
-  }
-}
-
-/** Rejects as soon as the signal aborts. What comes after that is let go. */
-async function unlessAborted<T>(signal: AbortSignal | undefined, work: Promise<T>, letGo?: (late: T) => unknown): Promise<T> {
-  if (!signal) return await work;
-  const stopListening = new AbortController();
-  const over = new Promise<never>((_, reject) => {
-    signal.addEventListener("abort", () => reject(abortedBy(signal)), { signal: stopListening.signal });
-  });
-  try {
-    return await Promise.race([work, over]);
-  } catch (error) {
-    void work.then(letGo).catch(() => undefined);
-    throw error;
-  } finally {
-    stopListening.abort();
   }
 }
 

@@ -132,7 +132,7 @@ export function startWorkerLoop(parts: WorkerLoopParts): Loop {
   }
 
   function giveUp(error: unknown): void {
-    const { code, message } = asHoldfastError(error, "unavailable", "it could not be made");
+    const { code, message } = asHoldfastError(error, "unavailable", "the loop's worker could not be made");
     tell(new HoldfastError(code, `${message}. ${FALLEN}`, { cause: error }));
     inline = "loading";
     void runHere();

@@ -76,7 +76,7 @@ export interface OpenStorage {
   close(): Promise<void>;
 }
 
-/** "blocked": an opening waits for another tab to let go. "upgrading": the rows of an older schema are brought to this one, which may take long. */
+/** "blocked": an opening waits for another tab to let go. "upgrading": an older database gets this schema, here or in another tab; it may take long. */
 export type StorageState = "ready" | "blocked" | "upgrading" | "lost" | "upgrade-required";
 
 export interface StorageOpening {

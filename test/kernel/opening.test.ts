@@ -178,6 +178,19 @@ describe("an opening whose signal aborts", () => {
     expect(await place.left()).toEqual(NOTHING);
   });
 
+  it("while the storage is asked rejects, though that never answers", async () => {
+    const place = await aborted((_, abort) => ({
+      storage: {
+        kind: "silent",
+        open() {
+          abort();
+          return new Promise(() => {});
+        },
+      },
+    }));
+    expect(await place.left()).toEqual(NOTHING);
+  });
+
   it("before it begins rejects and asks for no storage", async () => {
     const place = await aborted((_, abort) => abort());
     expect(await place.left()).toEqual(NOTHING);

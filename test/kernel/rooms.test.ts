@@ -316,7 +316,7 @@ describe("a worker that is given up", () => {
   }
 
   it.each([
-    ["cannot be made", noWorker, "it could not be made: no workers"],
+    ["cannot be made", noWorker, "the loop's worker could not be made: no workers"],
     ["cannot be loaded", brokenWorker, "the loop's worker failed: no such file"],
   ])("because it %s is told once, with the reason and what to do about it", async (_, createWorker, reason) => {
     const { loop, clock, faults } = giveUp(opened(countedLoop().create), createWorker);
