@@ -22,9 +22,12 @@ export interface KernelOptions {
   concurrency?: number;
   /** Claims in a row that end out of order and store nothing, until the process fails. Default 5. */
   attemptBudget?: number;
-  /** Default "worker" where it can be used, else "inline". "off": nothing is claimed, renewed, beaten or swept. */
+  /**
+   * Default "worker" where it can be used, else "inline". A "worker" that was asked for and cannot be used is told as a fault. "off":
+   * nothing is claimed, renewed, beaten or swept.
+   */
   loop?: "worker" | "inline" | "off";
-  /** For bundlers that must build the worker themselves: makes one that runs `holdfast/worker`. */
+  /** For bundlers that must build the worker themselves, and pages with Trusted Types: makes one that runs `holdfast/worker`. */
   worker?: () => Worker;
   /** Identity of this tab or process, 16 characters shorter than an id may be; default a fresh UUID. */
   hostId?: string;
@@ -40,7 +43,7 @@ export interface KernelOptions {
   channel?: ChannelFactory | false;
   /** Default: navigator.locks. `false`: none, a dead host is noticed by the expiry of its leases. */
   locks?: Locks | false;
-  /** Aborting it closes the kernel. */
+  /** Aborting it closes the kernel. While it opens, `createKernel` rejects `aborted` instead, with the reason as cause; nothing stays open. */
   signal?: AbortSignal;
 }
 
