@@ -29,6 +29,11 @@ export function checkOneOf<T extends string>(field: string, value: unknown, allo
   return value as T;
 }
 
+/** All members of a union, or names of a type: one that is left out, or too many, is an error of the compiler. */
+export function namesOf<K extends string>(names: Record<K, true>): readonly K[] {
+  return Object.keys(names) as K[];
+}
+
 export function checkFlag(field: string, value: unknown): boolean {
   if (typeof value !== "boolean") throw invalid(`${field} must be a boolean`);
   return value;

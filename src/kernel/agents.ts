@@ -101,19 +101,18 @@ export function createAgents(parts: AgentsParts): Agents {
 
   /** One at a time; what is asked for meanwhile is one more. */
   function review(): Promise<void> {
-    if (reviewing) {
-      again = true;
-      return reviewing;
-    }
-    reviewing = lookAfter()
-      .catch(parts.fault)
-      .then(() => {
-        reviewing = undefined;
-        if (!again || closed) return;
-        again = false;
-        return review();
-      });
+    if (closed) return Promise.resolve();
+    again = true;
+    reviewing ??= reviewAll();
     return reviewing;
+  }
+
+  async function reviewAll(): Promise<void> {
+    while (again && !closed) {
+      again = false;
+      await lookAfter().catch(parts.fault);
+    }
+    reviewing = undefined;
   }
 
   async function lookAfter(): Promise<void> {

@@ -1,4 +1,5 @@
-import { checkFunction, checkOneOf } from "../domain/check.js";
+import { checkFunction, checkOneOf, namesOf } from "../domain/check.js";
+import { tellEach } from "../domain/listeners.js";
 import type { StorageState } from "../ports/storage.js";
 import type { Fault, SweepReport } from "./page.js";
 import type { SessionEvent } from "./session-event.js";
@@ -24,17 +25,17 @@ export interface KernelEvents {
   fault: Fault;
 }
 
-const EVENTS = [
-  "agentOnline",
-  "agentOffline",
-  "processChanged",
-  "leaseClaimed",
-  "leaseLost",
-  "sweep",
-  "session",
-  "storage",
-  "fault",
-] as const satisfies (keyof KernelEvents)[];
+const EVENTS = namesOf<keyof KernelEvents>({
+  agentOnline: true,
+  agentOffline: true,
+  processChanged: true,
+  leaseClaimed: true,
+  leaseLost: true,
+  sweep: true,
+  session: true,
+  storage: true,
+  fault: true,
+});
 
 export interface Emitter {
   on<E extends keyof KernelEvents>(event: E, listener: (event: KernelEvents[E]) => void): () => void;
@@ -55,18 +56,7 @@ export function createEmitter(): Emitter {
       known.add(heard);
       return () => known.delete(heard);
     },
-    emit(event, payload) {
-      for (const listener of [...(listeners.get(event) ?? [])]) {
-        try {
-          listener(payload as never);
-        } catch (error) {
-          // The app's own error: it goes where uncaught errors go, and harms nobody else.
-          queueMicrotask(() => {
-            throw error;
-          });
-        }
-      }
-    },
+    emit: (event, payload) => tellEach(listeners.get(event) ?? [], payload as never),
     clear: () => listeners.clear(),
   };
 }

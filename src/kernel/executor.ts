@@ -412,14 +412,17 @@ export function createExecutor(parts: ExecutorParts): Executor {
       turn.end ??= { how: "cancelled" };
       return new HoldfastError("aborted", "the input was cancelled", { details: { reason: "cancel-requested" } });
     };
-    try {
-      const reason = await watch.until(({ id }) => id === ref.runtimeId, read, over);
-      if (!over.aborted && !turn.isSettled) turn.abort.abort(reason);
-    } catch (error) {
-      if (over.aborted || stopped || (isHoldfastError(error) && error.code === "closed")) return;
-      tell(error);
-      await pause(timings.pollMs);
-      if (!over.aborted) await follow(turn, runId, over);
+    for (;;) {
+      try {
+        const reason = await watch.until(ref.runtimeId, read, over);
+        if (!over.aborted && !turn.isSettled) turn.abort.abort(reason);
+        return;
+      } catch (error) {
+        if (over.aborted || stopped || (isHoldfastError(error) && error.code === "closed")) return;
+        tell(error);
+        await pause(timings.pollMs);
+        if (over.aborted) return;
+      }
     }
   }
 

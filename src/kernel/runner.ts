@@ -226,7 +226,7 @@ export function createRunner(parts: RunnerParts): Runner {
     };
     const hear = async (): Promise<void> => {
       try {
-        run.abort.abort(await watch.until(({ id }) => id === processId, read, run.ended.signal));
+        run.abort.abort(await watch.until(processId, read, run.ended.signal));
       } catch (error) {
         if (run.ended.signal.aborted || closing) return;
         tell("runner", error, processId);

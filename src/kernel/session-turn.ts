@@ -52,7 +52,7 @@ export async function runSessionTurn(
     if (!found.row) return { record: undefined };
     return isTerminal(found.row.record.currentState) ? { record: found.row.record } : undefined;
   };
-  const ended = (until?: AbortSignal) => run.waiting(() => watch.until(({ id }) => id === runtimeId, read, until));
+  const ended = (until?: AbortSignal) => run.waiting(() => watch.until(runtimeId, read, until));
 
   const { record: last } = await ended(signal).catch(async (error: unknown) => {
     if (!isCancel(signal)) throw error;
