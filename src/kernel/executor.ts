@@ -17,7 +17,7 @@ import {
   reclaimTurn,
   type TurnEnd,
 } from "../stores/turns.js";
-import { isTrouble } from "./ending.js";
+import { abortOf, isTrouble } from "./ending.js";
 import type { Fault } from "./page.js";
 import { holdTenure, type Tenure, type Tenures } from "./tenure.js";
 import type { Transcript } from "./transcript.js";
@@ -279,6 +279,7 @@ export function createExecutor(parts: ExecutorParts): Executor {
           raised: (error) => {
             if (typeof error === "object" && error !== null) raised.add(error);
           },
+          unawaited: (code, message) => parts.fault({ area: "session", code, message }),
         },
         began,
         named,
@@ -473,11 +474,6 @@ export function createExecutor(parts: ExecutorParts): Executor {
       active.abort.abort(reason);
     },
   };
-}
-
-function abortOf(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
 }
 
 const LONGEST = 1_024;
