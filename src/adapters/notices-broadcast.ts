@@ -1,4 +1,4 @@
-import { tellEach } from "../domain/listeners.js";
+import { tellEach } from "../ports/listeners.js";
 import { ABOUT, type Change, type ChannelFactory, type Notices } from "../ports/notices.js";
 
 const VERSION = 1;

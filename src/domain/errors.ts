@@ -1,27 +1,7 @@
+import type { ERROR_CODES } from "./error-codes.js";
 import type { JsonValue } from "./json.js";
 
-/** The one list. What they mean is in error-codes.ts, which no page needs to load. */
-export const CODES = [
-  "invalid",
-  "not-found",
-  "conflict",
-  "terminal",
-  "lease-held",
-  "lease-lost",
-  "write-failed",
-  "read-failed",
-  "session-key-mismatch",
-  "unsupported",
-  "internal",
-  "quota-exceeded",
-  "unavailable",
-  "version",
-  "not-ready",
-  "aborted",
-  "closed",
-] as const;
-
-export type ErrorCode = (typeof CODES)[number];
+export type ErrorCode = keyof typeof ERROR_CODES;
 
 const BRAND = Symbol.for("holdfast.error");
 const MADE_HERE = new WeakSet<object>();

@@ -1,5 +1,5 @@
 import { checkFunction, checkOneOf, namesOf } from "../domain/check.js";
-import { tellEach } from "../domain/listeners.js";
+import { tellEach } from "../ports/listeners.js";
 import type { StorageState } from "../ports/storage.js";
 import type { Fault, SweepReport } from "./page.js";
 import type { SessionEvent } from "./session-event.js";

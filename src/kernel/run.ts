@@ -1,7 +1,7 @@
 import { copyOf } from "../domain/copy.js";
 import { asHoldfastError, HoldfastError } from "../domain/errors.js";
-import { throwLater } from "../domain/listeners.js";
 import type { Clock } from "../ports/clock.js";
+import { throwLater } from "../ports/listeners.js";
 import type { Change, Notices } from "../ports/notices.js";
 import type { Key, OpenStorage, Query, Reader, Row, TableSchema, Transaction, Write } from "../ports/storage.js";
 import { type Command, type Corridor, type Decision, type RunOptions, refuse } from "../stores/command.js";

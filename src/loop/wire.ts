@@ -1,5 +1,5 @@
 import type { TransferHandler } from "comlink";
-import { CODES, type ErrorCode, HoldfastError, isHoldfastError } from "../domain/errors.js";
+import { type ErrorCode, HoldfastError, isHoldfastError } from "../domain/errors.js";
 import type { JsonValue } from "../domain/json.js";
 import type { Timings } from "../domain/time.js";
 import type { LoopPage } from "../kernel/page.js";
@@ -59,13 +59,33 @@ export function carryErrors(registry: Registry): void {
   });
 }
 
+/** Without what they mean, which no page needs to load; the type keeps the list whole. */
+const CODES: Record<ErrorCode, true> = {
+  invalid: true,
+  "not-found": true,
+  conflict: true,
+  terminal: true,
+  "lease-held": true,
+  "lease-lost": true,
+  "write-failed": true,
+  "read-failed": true,
+  "session-key-mismatch": true,
+  unsupported: true,
+  internal: true,
+  "quota-exceeded": true,
+  unavailable: true,
+  version: true,
+  "not-ready": true,
+  aborted: true,
+  closed: true,
+};
+
 /** The other side is ours, unless the app gave another script. */
 function errorOf(wire: unknown): HoldfastError {
   const { code, message, details } = (wire ?? {}) as Partial<Record<keyof WireError, unknown>>;
-  const known = CODES.find((one) => one === code);
-  if (known === undefined || typeof message !== "string")
+  if (typeof code !== "string" || !Object.hasOwn(CODES, code) || typeof message !== "string")
     return new HoldfastError("internal", "the other side failed, and its error cannot be read");
-  return new HoldfastError(known, message, details === undefined ? {} : { details: details as JsonValue });
+  return new HoldfastError(code as ErrorCode, message, details === undefined ? {} : { details: details as JsonValue });
 }
 
 /** A dead worker answers nothing, and Comlink waits for ever: every call across has an end. */

@@ -10,6 +10,7 @@ import {
   checkText,
   checkWhole,
   membersOf,
+  namesOf,
 } from "../../src/domain/check.js";
 import { checkLease } from "../../src/domain/lease.js";
 import { checkScope, scopeId } from "../../src/domain/scope.js";
@@ -204,5 +205,15 @@ describe("a presented lease", () => {
     ["expiresAtMs", 0.5],
   ])("with another %s is refused by that name", (field, value) => {
     expect(() => checkLease("lease", { ...lease, [field]: value }, 16)).toThrow(refused(`lease.${field}`));
+  });
+});
+
+describe("the names of a type", () => {
+  it("are all of them, and no others", () => {
+    expect(namesOf<"a" | "b">({ b: true, a: true })).toEqual(["b", "a"]);
+    // @ts-expect-error one is left out
+    namesOf<"a" | "b">({ a: true });
+    // @ts-expect-error one is too many
+    namesOf<"a">({ a: true, b: true });
   });
 });
