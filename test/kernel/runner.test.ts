@@ -1436,6 +1436,33 @@ describe("a lease that is lost", () => {
     expect(await there.kernel.processes.eventsAfter(kid, 0)).toEqual([]);
   });
 
+  it("is told from when its last renewal was sent, however late the storage answered that", async () => {
+    let reason: unknown;
+    const job = (context: ProcessContext) =>
+      untilAborted(context).catch((error) => {
+        reason = error;
+      });
+    const { kernel, probed, clock } = await bench({ handlers: { job } });
+    await kernel.start(task("job"));
+    await clock.advance(9_999);
+    const answer = gate();
+    let renewals = 0;
+    probed.hooks.done = async ({ mode, tables }) => {
+      if (mode === "write" && tables.join() === "leases" && renewals++ === 0) await answer.promise;
+    };
+    await clock.advance(5_001);
+    expect(renewals).toBe(1);
+    answer.open();
+    await rounds();
+    probed.hooks.open = () => {
+      throw new HoldfastError("unavailable", "cut off");
+    };
+    await clock.advance(24_999);
+    expect(reason).toBeUndefined();
+    await clock.advance(1);
+    expect(reason).toMatchObject({ code: "lease-lost" });
+  });
+
   it("ends every wait of the context, also those with a signal of their own", async () => {
     const { here, there, codes } = await withWaits();
     await takeOver(here, there);
