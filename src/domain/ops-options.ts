@@ -1,4 +1,4 @@
-import { checkWhole, membersOf, namesOf } from "./check.js";
+import { checkWhole, membersOf } from "./check.js";
 
 /** How much a registry takes. */
 export interface OpsOptions {
@@ -8,11 +8,9 @@ export interface OpsOptions {
   maxCompleted?: number;
 }
 
-const OPTIONS = namesOf<keyof OpsOptions>({ maxConcurrent: true, maxCompleted: true });
-
 export function checkOpsOptions(field: string, value: unknown): OpsOptions {
   if (value === undefined) return {};
-  const m = membersOf(field, value, OPTIONS);
+  const m: Record<keyof OpsOptions, unknown> = membersOf(field, value, ["maxConcurrent", "maxCompleted"]);
   return {
     ...(m.maxConcurrent !== undefined && { maxConcurrent: checkWhole(`${field}.maxConcurrent`, m.maxConcurrent, 1) }),
     ...(m.maxCompleted !== undefined && { maxCompleted: checkWhole(`${field}.maxCompleted`, m.maxCompleted, 1) }),

@@ -1,4 +1,4 @@
-import { asHoldfastError, type ErrorCode, isHoldfastError } from "../domain/errors.js";
+import { asHoldfastError } from "../domain/errors.js";
 
 /**
  * The calls that a handler makes of what it was given. One that is left unawaited neither ends a program as an unhandled rejection nor is
@@ -7,60 +7,44 @@ import { asHoldfastError, type ErrorCode, isHoldfastError } from "../domain/erro
 export interface Calls {
   /** The same object with these methods watched. */
   watched<T extends object>(of: T, methods: readonly (keyof T & string)[]): T;
-  watchedItems<T>(items: AsyncIterable<T>): AsyncIterable<T>;
   /** The handler has ended by itself. */
   end(): void;
 }
 
-export function createCalls(tell: (code: ErrorCode, message: string) => void): Calls {
-  const open = new Map<Call<unknown>, string>();
-  const failed = new Map<Call<unknown>, { what: string; error: unknown }>();
+export function createCalls(tell: (message: string) => void): Calls {
+  const calls = new Map<Call, { readonly what: string; how: string }>();
 
-  function watch<T>(what: string, work: Promise<T>): Promise<T> {
-    const call = new Call<T>((resolve, reject) => work.then(resolve, reject));
-    open.set(call, what);
-    const done = () => open.delete(call);
+  function watch(what: string, work: Promise<unknown>): Promise<unknown> {
+    const call = new Call((resolve, reject) => work.then(resolve, reject));
+    const known = { what, how: "it still went on when its handler had ended" };
+    calls.set(call, known);
+    const forget = () => calls.delete(call);
     // Not by its own method, which would pass for the handler's.
-    Promise.prototype.then.call(call, done, (error) => {
-      if (done() && !call.isAwaited) failed.set(call, { what, error });
+    Promise.prototype.then.call(call, forget, (error) => {
+      if (call.isAwaited) forget();
+      else known.how = asHoldfastError(error, "invalid", "it failed").message;
     });
     return call;
   }
 
   return {
-    watchedItems: (items) => ({
-      [Symbol.asyncIterator]() {
-        const inner = items[Symbol.asyncIterator]();
-        return {
-          next: () => watch("the next event", inner.next()),
-          return: async () => (await inner.return?.()) ?? { done: true, value: undefined },
-        };
-      },
-    }),
     watched(of, methods) {
       const members = methods.map((name) => {
         const method = of[name] as (...given: unknown[]) => Promise<unknown>;
-        const what = (key: unknown) => (typeof key === "string" ? `${name}(${JSON.stringify(key.slice(0, 80))})` : `${name}()`);
+        const what = (key: unknown) => `${name}(${typeof key === "string" ? JSON.stringify(key.slice(0, 80)) : ""})`;
         return [name, (...given: unknown[]) => watch(what(given[0]), method(...given))];
       });
       return { ...of, ...Object.fromEntries(members) };
     },
     end() {
-      for (const [{ isAwaited }, what] of open)
-        if (!isAwaited) tell("invalid", `${what} was not awaited: it still went on when its handler had ended`);
-      for (const [{ isAwaited }, { what, error }] of failed) {
-        if (isAwaited) continue;
-        const { message } = asHoldfastError(error, "invalid", "what it ran failed");
-        tell(isHoldfastError(error) ? error.code : "invalid", `${what} was not awaited, and failed: ${message}`);
-      }
-      open.clear();
-      failed.clear();
+      for (const [{ isAwaited }, { what, how }] of calls) if (!isAwaited) tell(`${what} was not awaited: ${how}`);
+      calls.clear();
     },
   };
 }
 
 /** It knows whether anything has asked for its outcome: `await` does so by `then`, because the class is not the platform's own. */
-class Call<T> extends Promise<T> {
+class Call extends Promise<unknown> {
   isAwaited = false;
 
   static override get [Symbol.species]() {
@@ -68,11 +52,8 @@ class Call<T> extends Promise<T> {
   }
 
   // biome-ignore lint/suspicious/noThenProperty: it is a promise
-  override then<A = T, B = never>(
-    onFulfilled?: ((value: T) => A | PromiseLike<A>) | null,
-    onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
-  ): Promise<A | B> {
+  override then<A = unknown, B = never>(...heard: Parameters<Promise<unknown>["then"]>): Promise<A | B> {
     this.isAwaited = true;
-    return super.then(onFulfilled, onRejected);
+    return super.then(...heard) as Promise<A | B>;
   }
 }

@@ -279,7 +279,7 @@ export function createExecutor(parts: ExecutorParts): Executor {
           raised: (error) => {
             if (typeof error === "object" && error !== null) raised.add(error);
           },
-          unawaited: (code, message) => parts.fault({ area: "session", code, message }),
+          unawaited: (message) => parts.fault({ area: "session", code: "invalid", message }),
         },
         began,
         named,

@@ -1,5 +1,5 @@
 import { guarded } from "../domain/admit.js";
-import { checkFunction, checkId, checkObject, checkOneOf, checkSignal, checkWhole, membersOf, namesOf } from "../domain/check.js";
+import { checkFunction, checkId, checkObject, checkOneOf, checkSignal, checkWhole, membersOf } from "../domain/check.js";
 import { invalid } from "../domain/errors.js";
 import { madeLength } from "../domain/lease.js";
 import { checkLimits, checkTimings, type Limits, type Timings } from "../domain/time.js";
@@ -49,34 +49,28 @@ const OWNER_SUFFIX = 16;
 
 const NAME = /^[A-Za-z0-9._-]{1,64}$/;
 
-const OPTIONS = namesOf<keyof KernelOptions>({
-  name: true,
-  storage: true,
-  handlers: true,
-  concurrency: true,
-  attemptBudget: true,
-  loop: true,
-  worker: true,
-  hostId: true,
-  durability: true,
-  timings: true,
-  limits: true,
-  retention: true,
-  clock: true,
-  random: true,
-  channel: true,
-  locks: true,
-  signal: true,
-});
-const LOOPS = namesOf<NonNullable<KernelOptions["loop"]>>({ worker: true, inline: true, off: true });
-const DURABILITIES = namesOf<Durability>({ strict: true, relaxed: true });
-const CLOCK = namesOf<keyof Clock>({ now: true, monotonicMs: true, setTimer: true });
-const LOCKS = namesOf<keyof Locks>({ request: true, query: true });
-const RETENTION = namesOf<keyof Retention>({ offlineAgentsMs: true, terminalProcessesMs: true });
-
 /** Defaults filled in; throws `invalid` naming the option and its rule. */
 export function checkOptions(given: unknown) {
-  const m = membersOf("options", given, OPTIONS);
+  // One that is missing here, or too many, is an error of the compiler.
+  const m: Record<keyof KernelOptions, unknown> = membersOf("options", given, [
+    "name",
+    "storage",
+    "handlers",
+    "concurrency",
+    "attemptBudget",
+    "loop",
+    "worker",
+    "hostId",
+    "durability",
+    "timings",
+    "limits",
+    "retention",
+    "clock",
+    "random",
+    "channel",
+    "locks",
+    "signal",
+  ] satisfies (keyof KernelOptions)[]);
   if (typeof m.name !== "string" || !NAME.test(m.name)) throw invalid("name must be 1 to 64 of A-Z a-z 0-9 . _ -");
   const limits = checkLimits(m.limits);
   const withMethods = <T>(field: string, value: unknown, methods: readonly (keyof T & string)[]): T => {
@@ -92,22 +86,25 @@ export function checkOptions(given: unknown) {
     handlers: checkHandlers(m.handlers, limits),
     concurrency: m.concurrency === undefined ? 8 : checkWhole("concurrency", m.concurrency, 1),
     attemptBudget: m.attemptBudget === undefined ? 5 : checkWhole("attemptBudget", m.attemptBudget, 1),
-    loop: m.loop === undefined ? undefined : checkOneOf("loop", m.loop, LOOPS),
-    durability: m.durability === undefined ? "strict" : checkOneOf("durability", m.durability, DURABILITIES),
+    loop: m.loop === undefined ? undefined : checkOneOf("loop", m.loop, ["worker", "inline", "off"]),
+    durability: m.durability === undefined ? "strict" : checkOneOf("durability", m.durability, ["strict", "relaxed"]),
     storage: m.storage === undefined ? undefined : withMethods<KernelStorage>("storage", m.storage, ["open"]),
     worker: m.worker === undefined ? undefined : checkFunction("worker", m.worker as () => Worker),
     hostId: m.hostId === undefined ? undefined : checkId("hostId", m.hostId, madeLength(limits.idLength) - OWNER_SUFFIX),
-    clock: m.clock === undefined ? undefined : withMethods<Clock>("clock", m.clock, CLOCK),
+    clock: m.clock === undefined ? undefined : withMethods<Clock>("clock", m.clock, ["now", "monotonicMs", "setTimer"]),
     random: m.random === undefined ? undefined : checkFunction("random", m.random as Random),
     channel: m.channel === undefined || m.channel === false ? m.channel : checkFunction("channel", m.channel as ChannelFactory),
-    locks: m.locks === undefined || m.locks === false ? m.locks : withMethods<Locks>("locks", m.locks, LOCKS),
+    locks: m.locks === undefined || m.locks === false ? m.locks : withMethods<Locks>("locks", m.locks, ["request", "query"]),
     signal: checkSignal("signal", m.signal),
   } as const;
 }
 
 function checkRetention(given: unknown): Retention {
   if (given === undefined) return {};
-  const { offlineAgentsMs, terminalProcessesMs } = membersOf("retention", given, RETENTION);
+  const { offlineAgentsMs, terminalProcessesMs }: Record<keyof Retention, unknown> = membersOf("retention", given, [
+    "offlineAgentsMs",
+    "terminalProcessesMs",
+  ]);
   const after = (field: string, value: unknown) =>
     value === undefined ? {} : { [field]: checkWhole(`retention.${field}`, value, 1) };
   return { ...after("offlineAgentsMs", offlineAgentsMs), ...after("terminalProcessesMs", terminalProcessesMs) };

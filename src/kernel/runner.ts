@@ -171,7 +171,7 @@ export function createRunner(parts: RunnerParts): Runner {
         ? undefined
         : handlers.get(process.handler ?? "");
     if (!handler) return await handBack(run);
-    const calls = createCalls((code, message) => parts.fault({ area: "runner", code, message, processId: record.id }));
+    const calls = createCalls((message) => parts.fault({ area: "runner", code: "invalid", message, processId: record.id }));
     const raised = new WeakSet<object>();
     const raise = (error: unknown) => {
       if (typeof error === "object" && error !== null) raised.add(error);
@@ -193,15 +193,7 @@ export function createRunner(parts: RunnerParts): Runner {
     };
     const handleOf = (id: string): ProcessHandle => {
       const handle = processHandle(parts, id, bounds);
-      const { record, events } = handle;
-      return calls.watched(
-        {
-          ...handle,
-          record: () => noted(record),
-          events: (options) => calls.watchedItems(events(options)),
-        },
-        ["record", "result", "cancel"],
-      );
+      return calls.watched({ ...handle, record: () => noted(handle.record) }, ["record", "result", "cancel"]);
     };
     const { ownerScope, hostProfileId } = record.provenance;
     const contextParts: ContextParts = {

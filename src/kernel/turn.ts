@@ -1,6 +1,6 @@
 import { guarded } from "../domain/admit.js";
 import { checkFunction, checkId, checkOneOf, membersOf } from "../domain/check.js";
-import { type ErrorCode, HoldfastError, invalid } from "../domain/errors.js";
+import { HoldfastError, invalid } from "../domain/errors.js";
 import type { StoredInputState } from "../domain/input.js";
 import type { JsonValue } from "../domain/json.js";
 import type { ProcessLease } from "../domain/lease.js";
@@ -47,7 +47,7 @@ export interface TurnParts {
   /** What happened to this turn, thrown to its handler: not the handler's own failure. */
   raised(error: unknown): void;
   /** A call that the handler left unawaited. */
-  unawaited(code: ErrorCode, message: string): void;
+  unawaited(message: string): void;
 }
 
 export interface OpenTurn {

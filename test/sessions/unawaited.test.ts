@@ -52,7 +52,7 @@ describe("a call that a turn's handler leaves unawaited", () => {
       await rounds(20);
     });
     expect(unhandled).toEqual([]);
-    expect(told).toEqual([["session", "invalid", 'step("broken") was not awaited, and failed: what it ran failed: no money']]);
+    expect(told).toEqual([["session", "invalid", 'step("broken") was not awaited: it failed: no money']]);
   });
 
   it("is not told where it was awaited", async () => {
