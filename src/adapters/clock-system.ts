@@ -12,7 +12,7 @@ export function systemClock(): Clock {
       const dueMs = performance.now() + delayMs;
       let timer: unknown;
       const wait = () => {
-        timer = setTimeout(onTimer, Math.min(Math.max(0, dueMs - performance.now()), LONGEST_MS));
+        timer = setTimeout(onTimer, Math.min(dueMs - performance.now(), LONGEST_MS));
         if (typeof timer === "object" && timer !== null) (timer as { unref?(): void }).unref?.();
       };
       // Platforms round: a timer may fire up to a millisecond before its time.

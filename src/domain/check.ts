@@ -29,10 +29,8 @@ export function checkOneOf<T extends string>(field: string, value: unknown, allo
   return value as T;
 }
 
-/** All members of a union, or names of a type: one that is left out, or too many, is an error of the compiler. */
-export function namesOf<K extends string>(names: Record<K, true>): readonly K[] {
-  return Object.keys(names) as K[];
-}
+/** A list that names all of a union's members: `never`, which nothing satisfies, where one is left out or too many. */
+export type Whole<Member, List extends readonly unknown[]> = [Member, List[number]] extends [List[number], Member] ? List : never;
 
 export function checkFlag(field: string, value: unknown): boolean {
   if (typeof value !== "boolean") throw invalid(`${field} must be a boolean`);

@@ -16,7 +16,7 @@ export function createCalls(tell: (message: string) => void): Calls {
 
   function watch(what: string, work: Promise<unknown>): Promise<unknown> {
     const call = new Call((resolve, reject) => work.then(resolve, reject));
-    const known = { what, how: "it still went on when its handler had ended" };
+    const known = { what, how: "its handler ended first" };
     calls.set(call, known);
     const forget = () => calls.delete(call);
     // Not by its own method, which would pass for the handler's.
@@ -31,7 +31,7 @@ export function createCalls(tell: (message: string) => void): Calls {
     watched(of, methods) {
       const members = methods.map((name) => {
         const method = of[name] as (...given: unknown[]) => Promise<unknown>;
-        const what = (key: unknown) => `${name}(${typeof key === "string" ? JSON.stringify(key.slice(0, 80)) : ""})`;
+        const what = (key: unknown) => (typeof key === "string" ? `${name} "${key.slice(0, 80)}"` : name);
         return [name, (...given: unknown[]) => watch(what(given[0]), method(...given))];
       });
       return { ...of, ...Object.fromEntries(members) };

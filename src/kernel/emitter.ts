@@ -1,4 +1,4 @@
-import { checkFunction, checkOneOf, namesOf } from "../domain/check.js";
+import { checkFunction, checkOneOf, type Whole } from "../domain/check.js";
 import { tellEach } from "../ports/listeners.js";
 import type { StorageState } from "../ports/storage.js";
 import type { Fault, SweepReport } from "./page.js";
@@ -25,17 +25,17 @@ export interface KernelEvents {
   fault: Fault;
 }
 
-const EVENTS = namesOf<keyof KernelEvents>({
-  agentOnline: true,
-  agentOffline: true,
-  processChanged: true,
-  leaseClaimed: true,
-  leaseLost: true,
-  sweep: true,
-  session: true,
-  storage: true,
-  fault: true,
-});
+const EVENTS = [
+  "agentOnline",
+  "agentOffline",
+  "processChanged",
+  "leaseClaimed",
+  "leaseLost",
+  "sweep",
+  "session",
+  "storage",
+  "fault",
+] as const;
 
 export interface Emitter {
   on<E extends keyof KernelEvents>(event: E, listener: (event: KernelEvents[E]) => void): () => void;
@@ -47,7 +47,7 @@ export function createEmitter(): Emitter {
   const listeners = new Map<keyof KernelEvents, Set<(payload: never) => void>>();
   return {
     on(event, listener) {
-      const name = checkOneOf("event", event, EVENTS);
+      const name = checkOneOf("event", event, EVENTS satisfies Whole<keyof KernelEvents, typeof EVENTS>);
       checkFunction("listener", listener);
       const known = listeners.get(name) ?? new Set();
       listeners.set(name, known);

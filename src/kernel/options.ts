@@ -51,7 +51,7 @@ const NAME = /^[A-Za-z0-9._-]{1,64}$/;
 
 /** Defaults filled in; throws `invalid` naming the option and its rule. */
 export function checkOptions(given: unknown) {
-  // One that is missing here, or too many, is an error of the compiler.
+  // One that is missing here, or too many, does not compile.
   const m: Record<keyof KernelOptions, unknown> = membersOf("options", given, [
     "name",
     "storage",

@@ -1,7 +1,6 @@
 import { copyOf } from "../domain/copy.js";
 import { asHoldfastError, HoldfastError } from "../domain/errors.js";
 import type { Clock } from "../ports/clock.js";
-import { throwLater } from "../ports/listeners.js";
 import type { Change, Notices } from "../ports/notices.js";
 import type { Key, OpenStorage, Query, Reader, Row, TableSchema, Transaction, Write } from "../ports/storage.js";
 import { type Command, type Corridor, type Decision, type RunOptions, refuse } from "../stores/command.js";
@@ -89,17 +88,8 @@ export function createCorridor(parts: CorridorParts): Corridor & { close(): Prom
     }
     // Answers before what is only told. The callers go on in a later microtask: the notice is out by then.
     for (const [at, passenger] of group.entries()) arrive(passenger, decisions[at] as Decision<unknown>, group.length > 1);
-    publish(changesOf(decisions));
+    notices.publish(changesOf(decisions));
     return [];
-  }
-
-  /** All of it is stored: notices that fail must not stop the commands behind. */
-  function publish(changes: readonly Change[]): void {
-    try {
-      notices.publish(changes);
-    } catch (error) {
-      throwLater(error);
-    }
   }
 
   async function decideAll(tx: Transaction, group: Passenger[]): Promise<Decision<unknown>[]> {

@@ -243,16 +243,16 @@ export function createRunner(parts: RunnerParts): Runner {
       run.cancelled = true;
       run.abort.abort(news);
     };
+    const read = async (shared: Shared) => newsOf(await shared("row", () => processRow(corridor, processId)));
+    // A handler that has ended by itself has its own end.
+    const isOver = () => run.ended.signal.aborted || run.tenure.over;
     const follow = async (): Promise<void> => {
-      const { signal } = run.ended;
-      const read = async (shared: Shared) => newsOf(await shared("row", () => processRow(corridor, processId)));
-      while (!signal.aborted && !run.tenure.over) {
+      while (!isOver()) {
         try {
-          const news = await watch.until(processId, read, signal);
-          // The handler has ended by itself meanwhile: its run has its own end.
-          if (!signal.aborted) obey(news);
+          const news = await watch.until(processId, read, run.ended.signal);
+          if (!isOver()) obey(news);
         } catch (error) {
-          if (signal.aborted || closing) return;
+          if (isOver()) return;
           tell("runner", error, processId);
           await pause(timings.pollMs);
         }

@@ -48,16 +48,14 @@ export function processRow(corridor: Corridor, processId: string): Promise<Proce
 }
 
 /** Waits that stand at one place in the log read it once. */
-function pagesOf(corridor: Corridor) {
-  return (shared: Shared, processId: string, cursor: number) =>
-    shared(`events ${cursor}`, () =>
-      corridor.query(["processes", "events"], (reader) => readEvents(reader, processId, cursor, PAGE)),
-    );
+function pageAfter(corridor: Corridor, shared: Shared, processId: string, cursor: number) {
+  return shared(`events ${cursor}`, () =>
+    corridor.query(["processes", "events"], (reader) => readEvents(reader, processId, cursor, PAGE)),
+  );
 }
 
 export function waitMethods({ corridor, watch, limits }: Parts): WaitMethods {
   const id = (field: string, value: unknown) => checkId(field, value, limits.idLength);
-  const pageAfter = pagesOf(corridor);
   return {
     async waitEventAfter(processId, eventType, afterSequence, options = {}) {
       const known = id("processId", processId);
@@ -66,7 +64,7 @@ export function waitMethods({ corridor, watch, limits }: Parts): WaitMethods {
       let cursor = checkWhole("afterSequence", afterSequence, 0);
       const read = async (shared: Shared) => {
         for (;;) {
-          const { process, events } = await pageAfter(shared, known, cursor);
+          const { process, events } = await pageAfter(corridor, shared, known, cursor);
           const match = events.find((event) => event.eventType === wanted);
           if (match) return copyOf(match);
           cursor = events.at(-1)?.sequence ?? cursor;
@@ -113,7 +111,6 @@ export function processHandle(
 ): ProcessHandle {
   const { corridor, watch, stores } = parts;
   const { waiting, fenced } = bounds;
-  const pageAfter = pagesOf(corridor);
   const within = (given: AbortSignal | undefined) =>
     bounds.signal && given ? AbortSignal.any([bounds.signal, given]) : (bounds.signal ?? given);
 
@@ -122,7 +119,7 @@ export function processHandle(
     const signal = within(checkSignal("options.signal", m.signal));
     let cursor = m.after === undefined ? 0 : checkWhole("options.after", m.after, 0);
     const read = async (shared: Shared) => {
-      const page = await pageAfter(shared, id, cursor);
+      const page = await pageAfter(corridor, shared, id, cursor);
       return page.events.length > 0 || page.process.state !== "running" ? page : undefined;
     };
     for (;;) {

@@ -4,13 +4,9 @@ export function tellEach<T>(listeners: Iterable<(told: T) => void>, told: T): vo
     try {
       listener(told);
     } catch (error) {
-      throwLater(error);
+      queueMicrotask(() => {
+        throw error;
+      });
     }
   }
-}
-
-export function throwLater(error: unknown): void {
-  queueMicrotask(() => {
-    throw error;
-  });
 }

@@ -10,7 +10,7 @@ import {
   checkText,
   checkWhole,
   membersOf,
-  namesOf,
+  type Whole,
 } from "../../src/domain/check.js";
 import { checkLease } from "../../src/domain/lease.js";
 import { checkScope, scopeId } from "../../src/domain/scope.js";
@@ -208,12 +208,17 @@ describe("a presented lease", () => {
   });
 });
 
-describe("the names of a type", () => {
-  it("are all of them, and no others", () => {
-    expect(namesOf<"a" | "b">({ b: true, a: true })).toEqual(["b", "a"]);
-    // @ts-expect-error one is left out
-    namesOf<"a" | "b">({ a: true });
-    // @ts-expect-error one is too many
-    namesOf<"a">({ a: true, b: true });
+describe("a list of all members of a union", () => {
+  it("compiles as long as it names each of them, and no others", () => {
+    const whole = ["b", "a"] as const;
+    const short = ["a"] as const;
+    const long = ["a", "b", "c"] as const;
+    expect([
+      whole satisfies Whole<"a" | "b", typeof whole>,
+      // @ts-expect-error one is left out
+      short satisfies Whole<"a" | "b", typeof short>,
+      // @ts-expect-error one is too many
+      long satisfies Whole<"a" | "b", typeof long>,
+    ]).toEqual([whole, short, long]);
   });
 });

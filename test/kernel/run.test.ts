@@ -526,31 +526,6 @@ describe("notices", () => {
     expect(uncaught).toEqual([thrown, thrown]);
   });
 
-  it("that cannot be sent leave no caller unanswered", async () => {
-    const { storage } = await setUp();
-    const uncaught: unknown[] = [];
-    const listeners = process.listeners("uncaughtException");
-    process.removeAllListeners("uncaughtException");
-    process.on("uncaughtException", (error) => uncaught.push(error));
-    const broken = new Error("no channel");
-    const notices = {
-      ...broadcastNotices("broken", undefined),
-      publish() {
-        throw broken;
-      },
-    };
-    const corridor = createCorridor({ storage, tables: COUNTERS.tables, notices, clock: manualClock(1_000) });
-    try {
-      expect((await corridor.run(add, { id: "a" })).value).toBe(1);
-      expect((await corridor.run(add, { id: "a" })).value).toBe(2);
-      await rounds();
-    } finally {
-      process.removeAllListeners("uncaughtException");
-      for (const listener of listeners) process.on("uncaughtException", listener);
-    }
-    expect(uncaught).toEqual([broken, broken]);
-  });
-
   it("sends none for a command that changes nothing", async () => {
     const { corridor, published } = await setUp();
     await corridor.run({ tables: ["counters"], load: async () => undefined, decide: () => accept(1) }, null);

@@ -990,16 +990,11 @@ describe("a call that a handler leaves unawaited", () => {
     await rounds(3);
     return value;
   };
-  const outlived = (what: string) => [
-    "runner",
-    "invalid",
-    `${what} was not awaited: it still went on when its handler had ended`,
-    "p",
-  ];
+  const outlived = (what: string) => ["runner", "invalid", `${what} was not awaited: its handler ended first`, "p"];
 
   it("and that outlives its handler is told, and ends no program: a step", async () => {
     const { told, kernel } = await left(({ step }) => void step("pay", slow(1)));
-    expect(told).toEqual([outlived('step("pay")')]);
+    expect(told).toEqual([outlived('step "pay"')]);
     expect((await kernel.processes.eventsAfter("p", 0)).map(({ eventType }) => eventType)).toEqual(["process.completed"]);
   });
 
@@ -1008,7 +1003,7 @@ describe("a call that a handler leaves unawaited", () => {
       await rounds(3);
       throw new Error("late");
     };
-    expect((await left(({ step }) => void step("pay", late))).told).toEqual([outlived('step("pay")')]);
+    expect((await left(({ step }) => void step("pay", late))).told).toEqual([outlived('step "pay"')]);
   });
 
   it("and that outlives its handler is told, and ends no program: emit, start, cancel and waits", async () => {
@@ -1020,7 +1015,7 @@ describe("a call that a handler leaves unawaited", () => {
       void handle.result();
       void context.process("unknown").record();
     });
-    const names = ['emit("process.step")', 'start("kid")', 'cancel("stop")', "result()", "record()"];
+    const names = ['emit "process.step"', 'start "kid"', 'cancel "stop"', "result", "record"];
     expect(told).toEqual(names.map(outlived));
   });
 
@@ -1033,8 +1028,8 @@ describe("a call that a handler leaves unawaited", () => {
       await rounds(3);
     });
     expect(told).toEqual([
-      ["runner", "invalid", 'step("pay") was not awaited: it failed: no money', "p"],
-      ["runner", "invalid", expect.stringContaining('emit("unknown") was not awaited: '), "p"],
+      ["runner", "invalid", 'step "pay" was not awaited: it failed: no money', "p"],
+      ["runner", "invalid", expect.stringContaining('emit "unknown" was not awaited: '), "p"],
     ]);
   });
 

@@ -35,11 +35,7 @@ describe("a call that a turn's handler leaves unawaited", () => {
     });
     expect(unhandled).toEqual([]);
     expect(told).toEqual(
-      ['step("slow")', "checkpoint()"].map((what) => [
-        "session",
-        "invalid",
-        `${what} was not awaited: it still went on when its handler had ended`,
-      ]),
+      ['step "slow"', "checkpoint"].map((what) => ["session", "invalid", `${what} was not awaited: its handler ended first`]),
     );
     expect(said).toEqual(["p", "hello"]);
   });
@@ -52,7 +48,7 @@ describe("a call that a turn's handler leaves unawaited", () => {
       await rounds(20);
     });
     expect(unhandled).toEqual([]);
-    expect(told).toEqual([["session", "invalid", 'step("broken") was not awaited: it failed: no money']]);
+    expect(told).toEqual([["session", "invalid", 'step "broken" was not awaited: it failed: no money']]);
   });
 
   it("is not told where it was awaited", async () => {
