@@ -10,6 +10,8 @@ import { readable } from "../stores/schema.js";
 import type { Gossip } from "./gossip.js";
 import { type LifecycleStore, lifecycleMethods } from "./lifecycle.js";
 
+export { listHosts } from "./hosts.js";
+
 /** An agent that this host beats for, until it is disposed of. Disposing deregisters it, unless another registration replaced it. */
 export interface AgentRegistration extends AsyncDisposable {
   readonly agentId: string;

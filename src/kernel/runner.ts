@@ -232,25 +232,24 @@ export function createRunner(parts: RunnerParts): Runner {
 
   /** Aborts the handler's signal on a cancel request, also an earlier one, and ends the run with its process, whatever ended that. */
   async function followProcess(run: Run, processId: string): Promise<void> {
-    const newsOf = (row: ProcessRow | undefined): HoldfastError | undefined => {
-      if (row && row.state !== "running")
-        return new HoldfastError("terminal", `process "${processId}" is already terminal: ${row.state}`);
-      if (run.cancelled || row?.cancelRequested === undefined) return undefined;
-      return new HoldfastError("aborted", row.cancelRequested, { details: { reason: "cancel-requested" } });
-    };
-    const obey = (news: HoldfastError): void => {
-      if (news.code === "terminal") return end(run, news);
-      run.cancelled = true;
-      run.abort.abort(news);
-    };
-    const read = async (shared: Shared) => newsOf(await shared("row", () => processRow(corridor, processId)));
     // A handler that has ended by itself has its own end.
     const isOver = () => run.ended.signal.aborted || run.tenure.over;
+    const obey = (row: ProcessRow | undefined): void => {
+      if (!row || isOver()) return;
+      if (row.state !== "running")
+        return end(run, new HoldfastError("terminal", `process "${processId}" is already terminal: ${row.state}`));
+      if (row.cancelRequested === undefined) return;
+      run.cancelled = true;
+      run.abort.abort(new HoldfastError("aborted", row.cancelRequested, { details: { reason: "cancel-requested" } }));
+    };
+    const read = async (shared: Shared) => {
+      obey(await shared("row", () => processRow(corridor, processId)));
+      return isOver() ? true : undefined;
+    };
     const follow = async (): Promise<void> => {
       while (!isOver()) {
         try {
-          const news = await watch.until(processId, read, run.ended.signal);
-          if (!isOver()) obey(news);
+          await watch.until(processId, read, run.ended.signal);
         } catch (error) {
           if (isOver()) return;
           tell("runner", error, processId);
@@ -259,8 +258,7 @@ export function createRunner(parts: RunnerParts): Runner {
       }
     };
     // The first look is awaited, so that a handler starts with what is known; the rest goes beside it until the run ends.
-    const first = newsOf(await processRow(corridor, processId));
-    if (first) obey(first);
+    obey(await processRow(corridor, processId));
     void follow();
   }
 
