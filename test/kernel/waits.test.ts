@@ -248,47 +248,20 @@ describe("events of a handle", () => {
     expect(await collect(kernel.process("p").events())).toEqual([1]);
   });
 
-  it.each(["result", "events"] as const)(
-    "end with aborted before the next one of a page is given, once their signal is: %s",
-    async (also) => {
-      const { kernel, processes } = await pair();
-      for (let n = 0; n < 5; n++) await processes.appendEvent("p", { eventType: "tick", payload: n });
-      const abort = new AbortController();
-      const reason = new Error("enough");
-      const seen: number[] = [];
-      const following = (async () => {
-        for await (const { sequence } of kernel.process("p").events({ signal: abort.signal })) {
-          seen.push(sequence);
-          if (sequence === 2) abort.abort(reason);
-        }
-      })();
-      await expect(following).rejects.toMatchObject({ code: "aborted", cause: reason });
-      expect(seen).toEqual([1, 2]);
-      if (also === "result")
-        await expect(kernel.process("p").result({ signal: abort.signal })).rejects.toMatchObject({ code: "aborted" });
-    },
-  );
-
-  it("in a handler end with its run before the next one of a page is given", async () => {
+  it("end with aborted before the next one of a page is given, once their signal is", async () => {
+    const { kernel, processes } = await pair();
+    for (let n = 0; n < 5; n++) await processes.appendEvent("p", { eventType: "tick", payload: n });
+    const abort = new AbortController();
+    const reason = new Error("enough");
     const seen: number[] = [];
-    const ends: unknown[] = [];
-    const job = async ({ process }: ProcessContext) => {
-      try {
-        for await (const { sequence } of process("p").events()) {
-          seen.push(sequence);
-          if (sequence === 2) await kernel.close();
-        }
-      } catch (error) {
-        ends.push((error as HoldfastError).code);
+    const following = (async () => {
+      for await (const { sequence } of kernel.process("p").events({ signal: abort.signal })) {
+        seen.push(sequence);
+        if (sequence === 2) abort.abort(reason);
       }
-    };
-    const { kernel } = await bench({ handlers: { job } });
-    await kernel.processes.registerProcess(outside);
-    for (let n = 0; n < 5; n++) await kernel.processes.appendEvent("p", { eventType: "tick", payload: n });
-    await kernel.start(task("job"));
-    await rounds();
+    })();
+    await expect(following).rejects.toMatchObject({ code: "aborted", cause: reason });
     expect(seen).toEqual([1, 2]);
-    expect(ends).toEqual(["closed"]);
   });
 
   it("can be left early and followed again", async () => {
