@@ -264,6 +264,28 @@ describe("events of a handle", () => {
     expect(seen).toEqual([1, 2]);
   });
 
+  it("in a handler end with its run before the next one of a page is given", async () => {
+    const seen: number[] = [];
+    const ends: unknown[] = [];
+    const job = async ({ process }: ProcessContext) => {
+      try {
+        for await (const { sequence } of process("p").events()) {
+          seen.push(sequence);
+          if (sequence === 2) await kernel.close();
+        }
+      } catch (error) {
+        ends.push((error as HoldfastError).code);
+      }
+    };
+    const { kernel } = await bench({ handlers: { job } });
+    await kernel.processes.registerProcess(outside);
+    for (let n = 0; n < 5; n++) await kernel.processes.appendEvent("p", { eventType: "tick", payload: n });
+    await kernel.start(task("job"));
+    await rounds();
+    expect(seen).toEqual([1, 2]);
+    expect(ends).toEqual(["closed"]);
+  });
+
   it("can be left early and followed again", async () => {
     const { kernel, processes } = await pair();
     for (let n = 0; n < 3; n++) await processes.appendEvent("p", { eventType: "tick", payload: n });
