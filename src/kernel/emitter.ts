@@ -1,4 +1,5 @@
-import { checkFunction, checkOneOf } from "../domain/check.js";
+import { checkFunction, checkOneOf, type Whole } from "../domain/check.js";
+import { tellEach } from "../ports/listeners.js";
 import type { StorageState } from "../ports/storage.js";
 import type { Fault, SweepReport } from "./page.js";
 import type { SessionEvent } from "./session-event.js";
@@ -38,7 +39,7 @@ const EVENTS = [
   "session",
   "storage",
   "fault",
-] as const satisfies (keyof KernelEvents)[];
+] as const;
 
 export interface Emitter {
   on<E extends keyof KernelEvents>(event: E, listener: (event: KernelEvents[E]) => void): () => void;
@@ -64,21 +65,12 @@ export function createEmitter(): Emitter {
       if (early.length > MOST_WAITING) early.shift();
       return;
     }
-    for (const listener of [...(listeners.get(event) ?? [])]) {
-      try {
-        listener(payload as never);
-      } catch (error) {
-        // The app's own error: it goes where uncaught errors go, and harms nobody else.
-        queueMicrotask(() => {
-          throw error;
-        });
-      }
-    }
+    tellEach(listeners.get(event) ?? [], payload as never);
   }
 
   return {
     on(event, listener) {
-      const name = checkOneOf("event", event, EVENTS);
+      const name = checkOneOf("event", event, EVENTS satisfies Whole<keyof KernelEvents, typeof EVENTS>);
       checkFunction("listener", listener);
       const early = waiting.get(name);
       // After `on` has answered. What is told until then comes behind.

@@ -23,7 +23,7 @@ import { createEmitter, type Emitter, type KernelEvents } from "./emitter.js";
 import { createGossip, type Gossip } from "./gossip.js";
 import { heldLocks, isFree } from "./hold.js";
 import { type HostWork, startHost } from "./host.js";
-import { type HostRecord, listHosts } from "./hosts.js";
+import type { HostRecord } from "./hosts.js";
 import { channelName, createIds, gossipName, type Random } from "./ids.js";
 import type { LifecycleStore } from "./lifecycle.js";
 import type { OAuthFlows } from "./oauth-flows.js";
@@ -464,14 +464,16 @@ function standOn(
     process: (processId) => processHandle(handleParts, checkId("processId", processId, limits.idLength)),
     session: sessions.open,
     agent: methodsOf<Pick<Agents, "register">>(agents, { register: true }).register,
-    hosts: () =>
-      listHosts({
+    async hosts() {
+      const { listHosts } = await platform.rooms.agents.enter();
+      return await listHosts({
         ...parts,
         gossip,
         self: host.identity,
         lockName: (bootId) => platform.lockName(databaseId, bootId),
         held: () => heldLocks(locks),
-      }),
+      });
+    },
     sessions: {
       ...methodsOf<Omit<KernelSessions, "export">>(archive, { list: true, messages: true, import: true, delete: true }),
       async *export(sessionId) {

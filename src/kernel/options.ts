@@ -54,7 +54,8 @@ const NAME = /^[A-Za-z0-9._-]{1,64}$/;
 
 /** Defaults filled in; throws `invalid` naming the option and its rule. */
 export function checkOptions(given: unknown) {
-  const m = membersOf("options", given, [
+  // One that is missing here, or too many, does not compile.
+  const m: Record<keyof KernelOptions, unknown> = membersOf("options", given, [
     "name",
     "storage",
     "handlers",
@@ -72,10 +73,10 @@ export function checkOptions(given: unknown) {
     "channel",
     "locks",
     "signal",
-  ]) as { [K in keyof Required<KernelOptions>]: unknown };
+  ] satisfies (keyof KernelOptions)[]);
   if (typeof m.name !== "string" || !NAME.test(m.name)) throw invalid("name must be 1 to 64 of A-Z a-z 0-9 . _ -");
   const limits = checkLimits(m.limits);
-  const withMethods = <T>(field: string, value: unknown, methods: readonly string[]): T => {
+  const withMethods = <T>(field: string, value: unknown, methods: readonly (keyof T & string)[]): T => {
     const found = membersOf(field, value, methods);
     for (const method of methods) checkFunction(`${field}.${method}`, found[method]);
     return value as T;
@@ -103,7 +104,10 @@ export function checkOptions(given: unknown) {
 
 function checkRetention(given: unknown): Retention {
   if (given === undefined) return {};
-  const { offlineAgentsMs, terminalProcessesMs } = membersOf("retention", given, ["offlineAgentsMs", "terminalProcessesMs"]);
+  const { offlineAgentsMs, terminalProcessesMs }: Record<keyof Retention, unknown> = membersOf("retention", given, [
+    "offlineAgentsMs",
+    "terminalProcessesMs",
+  ]);
   const after = (field: string, value: unknown) =>
     value === undefined ? {} : { [field]: checkWhole(`retention.${field}`, value, 1) };
   return { ...after("offlineAgentsMs", offlineAgentsMs), ...after("terminalProcessesMs", terminalProcessesMs) };
