@@ -4,11 +4,11 @@ import type { RuntimeState } from "../domain/session.js";
 import type { Reader } from "../ports/storage.js";
 import { accept, type Command, refuse } from "./command.js";
 import { loadInput, loadInputKeys } from "./input-rows.js";
-import { abandoned, admitted, coalesced, findSuperseded, isIdle, superseded } from "./inputs.rules.js";
+import { abandoned, admitted, coalesced, findSuperseded, isIdle, LANES, replaceKeyOf, superseded } from "./inputs.rules.js";
 import { semanticsOf } from "./policy.rules.js";
 import { acceptsInput, notReady } from "./runtime-state.rules.js";
 import { type InputKeyRow, type InputRow, loadRow, loadRows, ROW_VERSION, type RuntimeRow } from "./schema.js";
-import { checkRuntime, draftOf, type InputHappening, readLive, type SessionRef } from "./session-draft.js";
+import { checkRuntime, draftOf, type InputHappening, readReplaceable, type SessionRef } from "./session-draft.js";
 import type { Blob, Rejection } from "./submission.js";
 
 /** What became of a submission. */
@@ -46,7 +46,7 @@ interface AcceptState {
   /** Keys of ended inputs that may have to go: the longest ended, and the oldest of those over the number that is kept. */
   readonly endedKeys: readonly InputKeyRow[];
   readonly surplusKeys: readonly InputKeyRow[];
-  /** Those that wait, where the new one may replace one. */
+  /** Those that wait and that the new one may replace. */
   readonly live: readonly InputRow[];
   readonly liveKeys: readonly InputKeyRow[];
 }
@@ -61,7 +61,7 @@ async function loadAccept(reader: Reader, input: AcceptInput): Promise<AcceptSta
   const [runtime, existing, live] = await Promise.all([
     loadRow(reader, "runtimes", runtimeId),
     loadInput(reader, runtimeId, inputId),
-    input.supersessionKey === undefined ? [] : readLive(reader, runtimeId).then((read) => read.live),
+    loadReplaceable(reader, input),
   ]);
   const liveKeys = await loadInputKeys(
     reader,
@@ -78,6 +78,19 @@ async function loadAccept(reader: Reader, input: AcceptInput): Promise<AcceptSta
     surplus > 0 ? loadRows(reader, "inputKeys", { index: "endedByRank", prefix, limit: surplus }) : [],
   ]);
   return { ...found, key, endedKeys, surplusKeys };
+}
+
+/** Whom it may replace: the first with its kind and key in each lane. */
+async function loadReplaceable(reader: Reader, { runtimeId, kind, supersessionKey, policy }: AcceptInput): Promise<InputRow[]> {
+  if (supersessionKey === undefined || !(isReplacing(policy.idle) || isReplacing(policy.busy))) return [];
+  const found = await Promise.all(
+    LANES.map((lane) => readReplaceable(reader, runtimeId, replaceKeyOf(lane, kind, supersessionKey))),
+  );
+  return found.flat();
+}
+
+function isReplacing({ queueMode }: PolicyDecision): boolean {
+  return queueMode === "coalesce" || queueMode === "supersede";
 }
 
 /** Stores an input, and in the same write whatever it replaces. */
@@ -127,8 +140,10 @@ export const acceptInput: Command<
       endedKeys: runtime.endedKeys - droppedKeys.size,
     });
     const row = admitted({ ...rowOf(input, decision, rank, nowMs), since: runtime.messageCount }, nowMs);
-    const replaces = decision.queueMode === "coalesce" || decision.queueMode === "supersede";
-    const old = replaces && input.supersessionKey !== undefined && findSuperseded(state.live, input.kind, input.supersessionKey);
+    const old =
+      isReplacing(decision) &&
+      input.supersessionKey !== undefined &&
+      findSuperseded(state.live, input.kind, input.supersessionKey);
     if (old) {
       const isAggregate = decision.queueMode === "coalesce";
       draft.put(isAggregate ? coalesced(old, inputId, nowMs) : superseded(old, inputId, nowMs));

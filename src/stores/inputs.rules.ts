@@ -9,7 +9,7 @@ import {
   type StoredInputState,
 } from "../domain/input.js";
 import type { RuntimeState } from "../domain/session.js";
-import { builtInPolicy, isConsumedOnAccept, kindOf, laneOf, semanticsOf, startsRun } from "./policy.rules.js";
+import { builtInPolicy, type HandlingMode, isConsumedOnAccept, kindOf, laneOf, semanticsOf, startsRun } from "./policy.rules.js";
 import type { InputRow } from "./schema.js";
 
 /**
@@ -183,14 +183,14 @@ function isSameExecution(a: RuntimeSemantics, b: RuntimeSemantics): boolean {
 }
 
 /** A queued row that passed `corruption`, with what choosing needs. */
-interface Candidate {
+export interface Candidate {
   readonly row: InputRow;
   readonly kind: InputKind;
   readonly decision: PolicyDecision;
   readonly semantics: RuntimeSemantics;
 }
 
-function candidateOf(row: InputRow): Candidate | undefined {
+export function candidateOf(row: InputRow): Candidate | undefined {
   const { currentState, persistedInput, policy, runtimeSemantics } = row.record;
   const kind = persistedInput && kindOf(persistedInput);
   if (currentState !== "queued" || !kind || !policy || !runtimeSemantics) return undefined;
@@ -198,7 +198,7 @@ function candidateOf(row: InputRow): Candidate | undefined {
 }
 
 /** A row that a caller handed over says only how it was treated then: a busy moment's "none" is not "never". */
-function doesStart({ row, kind, decision }: Candidate): boolean {
+export function doesStart({ row, kind, decision }: Candidate): boolean {
   if (row.starts !== undefined) return row.starts === 1;
   return startsRun(decision) || startsRun(builtInPolicy({ kind, idle: true }));
 }
@@ -215,14 +215,32 @@ export function chooseBatch(rows: readonly InputRow[], isDraining: boolean): Inp
   const lane = steer.length > 0 ? steer : queued;
   const [first] = lane;
   const batch: InputRow[] = [];
-  for (const { row, kind, semantics } of lane) {
-    if (!first || !isSameExecution(semantics, first.semantics)) break;
-    if (steer.length > 0 && semantics.boundary !== first.semantics.boundary) break;
-    if (row.workId !== first.row.workId) break;
-    batch.push(row);
-    if (steer.length === 0 && kind === "prompt") break;
+  for (const candidate of lane) {
+    if (!first || !runsWith(candidate, first)) break;
+    batch.push(candidate.row);
+    if (isLast(candidate)) break;
   }
   return batch;
+}
+
+/** Both of one lane. */
+function runsWith({ row, decision, semantics }: Candidate, first: Candidate): boolean {
+  const isSameBoundary = laneOf(decision) === "queue" || semantics.boundary === first.semantics.boundary;
+  return isSameBoundary && isSameExecution(semantics, first.semantics) && row.workId === first.row.workId;
+}
+
+function isLast({ kind, decision }: Candidate): boolean {
+  return kind === "prompt" && laneOf(decision) === "queue";
+}
+
+/**
+ * Whether a batch of this lane ends among these rows, the first ones of it: whatever stands before, between or behind them, no batch goes
+ * further than they do. Only of rows that stay as they are until it is chosen.
+ */
+export function endsBatch(rows: readonly InputRow[], lane: HandlingMode): boolean {
+  const waiting = rows.map(candidateOf).filter((candidate) => candidate !== undefined && laneOf(candidate.decision) === lane);
+  const [first] = waiting;
+  return waiting.some((candidate) => candidate && first && (isLast(candidate) || !runsWith(candidate, first)));
 }
 
 /** What the steps of these inputs are stored under, where exactly they were tried before. */
@@ -233,11 +251,26 @@ export function workOf(batch: readonly InputRow[]): string | undefined {
 
 /** Whom a new input with this key replaces: the first that waits, the queue before the steer lane. */
 export function findSuperseded(rows: readonly InputRow[], kind: InputKind, supersessionKey: string): InputRow | undefined {
-  const matches = rows
-    .map(candidateOf)
-    .filter((candidate) => candidate !== undefined)
-    .filter((candidate) => candidate.kind === kind && candidate.row.record.persistedInput?.supersessionKey === supersessionKey);
-  return (matches.find(({ decision }) => laneOf(decision) === "queue") ?? matches[0])?.row;
+  for (const lane of LANES) {
+    const key = replaceKeyOf(lane, kind, supersessionKey);
+    const match = rows.find((row) => replaceKeyIn(row) === key);
+    if (match) return match;
+  }
+  return undefined;
+}
+
+/** In the order in which a new input looks for whom it replaces. */
+export const LANES = ["queue", "steer"] as const satisfies HandlingMode[];
+
+/** No kind has a blank in its name. */
+export function replaceKeyOf(lane: HandlingMode, kind: InputKind, supersessionKey: string): string {
+  return `${lane} ${kind} ${supersessionKey}`;
+}
+
+export function replaceKeyIn(row: InputRow): string | undefined {
+  const waiting = candidateOf(row);
+  const key = row.record.persistedInput?.supersessionKey;
+  return waiting && typeof key === "string" ? replaceKeyOf(laneOf(waiting.decision), waiting.kind, key) : undefined;
 }
 
 export function isIdle(state: RuntimeState): boolean {

@@ -27,7 +27,9 @@ import {
   type Draft,
   draftOf,
   type InputHappening,
+  inOrder,
   type LiveRuntimeRow,
+  loadNext,
   loadSurroundings,
   recover,
   type SessionRef,
@@ -80,8 +82,12 @@ export const BEGIN_TABLES = [...SURROUNDINGS, "snapshots", "messages"] as const;
 
 export const beginTurn: Command<BeginTurn, BeginState, BeganTurn> = {
   tables: BEGIN_TABLES,
-  async load(reader, { runtimeId }) {
-    const [around, snapshot] = await Promise.all([loadSurroundings(reader, runtimeId), loadRow(reader, "snapshots", runtimeId)]);
+  async load(reader, { runtimeId, held }) {
+    const next = loadNext(reader, runtimeId, held !== undefined);
+    const [around, snapshot] = await Promise.all([
+      loadSurroundings(reader, runtimeId, next),
+      loadRow(reader, "snapshots", runtimeId),
+    ]);
     return { ...around, snapshot };
   },
   decide(state, input, nowMs) {
@@ -132,7 +138,8 @@ export const beginTurn: Command<BeginTurn, BeginState, BeganTurn> = {
       digest: draft.runtime.digest,
       happened: draft.happened,
     };
-    return draft.done(reply, leaseChange(input.runtimeId));
+    // Where it only goes on, those that wait for the lease have nothing to look for.
+    return draft.done(reply, ...(isOurs ? [] : [leaseChange(input.runtimeId)]));
   },
 };
 
@@ -141,8 +148,17 @@ function nextBatch({ runtime, live }: Draft): InputRow[] {
   return mayRun(runtime.state) ? chooseBatch(live, runtime.state === "retired") : [];
 }
 
-function holderOf(state: BeginState, input: BeginTurn, nowMs: number): BeganTurn | undefined {
-  const { lease, farewell } = state;
+type Holder = Pick<Surroundings, "lease" | "farewell">;
+
+export const HOLDER_TABLES = ["leases", "farewells"] as const;
+
+export async function loadHolder(reader: Reader, { runtimeId }: SessionRef): Promise<Holder> {
+  const lease = await loadRow(reader, "leases", runtimeId);
+  return { lease, farewell: await saidFarewell(reader, lease?.bootId) };
+}
+
+/** Another executor that has it, if one does. */
+export function holderOf({ lease, farewell }: Holder, input: BeginTurn, nowMs: number): BeganTurn | undefined {
   // Its own: a grant of which it never heard.
   if (lease?.leaseToken === undefined || farewell || lease.ownerId === input.ownerId) return undefined;
   const { leaseToken: token, expiresAtMs } = lease;
@@ -294,7 +310,8 @@ export interface CommittedTurn {
 
 interface CommitState extends RunState {
   readonly receipt: RunBoundaryReceipt | undefined;
-  readonly around: Surroundings;
+  /** Of those that live what decides which run next. */
+  readonly next: readonly InputRow[];
 }
 
 /**
@@ -302,14 +319,14 @@ interface CommitState extends RunState {
  * handed back in it when nothing waits; answers whether it was.
  */
 export const commitTurn: Command<RunRef & Appended, CommitState, CommittedTurn> = {
-  tables: [...SURROUNDINGS, "messages", "sessions", "snapshots"],
+  tables: ["runtimes", "leases", "inputs", "inputKeys", "receipts", "turnSteps", "messages", "sessions", "snapshots"],
   async load(reader, input) {
-    const [state, around, row] = await Promise.all([
+    const [state, next, row] = await Promise.all([
       loadRun(reader, input),
-      loadSurroundings(reader, input.runtimeId),
+      loadNext(reader, input.runtimeId, true),
       loadRow(reader, "receipts", [input.runtimeId, input.runId, SEQUENCE]),
     ]);
-    return { ...state, around, receipt: row?.receipt };
+    return { ...state, next, receipt: row?.receipt };
   },
   decide(state, input, nowMs) {
     const { runtimeId, runId } = input;
@@ -323,7 +340,7 @@ export const commitTurn: Command<RunRef & Appended, CommitState, CommittedTurn> 
     if (state.receipt) {
       throw new HoldfastError("conflict", `a receipt of run "${runId}" is stored already`, { details: { runId } });
     }
-    const draft = draftOf(runtime, state.around.live, state.around.keys, nowMs);
+    const draft = draftOf(runtime, inOrder([...state.next, ...state.contributors]), state.keys, nowMs);
     const changes = appendTo(draft, state.isReplaced, input, nowMs);
     const [first] = state.contributors;
     const receipt: RunBoundaryReceipt = {

@@ -1,0 +1,212 @@
+import type { RuntimeState } from "../domain/session.js";
+import type { Clock } from "../ports/clock.js";
+import type { Change, Notices } from "../ports/notices.js";
+import type { Reader, Row } from "../ports/storage.js";
+import type { Corridor } from "../stores/command.js";
+import { loadRow, readable } from "../stores/schema.js";
+import type { SessionRef } from "../stores/session-draft.js";
+import type { SessionChange } from "./session.js";
+
+/** What became of a session, as this tab hears of it. */
+export interface SessionChanges {
+  listen(listener: (change: SessionChange) => void): () => void;
+  /** The session is gone: the listeners are told, and hear nothing more. */
+  vanish(): void;
+  /** Nothing is heard any more. */
+  end(): void;
+}
+
+export interface SessionChangesParts {
+  readonly ref: SessionRef;
+  readonly sessionId: string;
+  readonly corridor: Corridor;
+  readonly notices: Notices;
+  readonly clock: Clock;
+  readonly pollMs: number;
+  learn(state: RuntimeState): void;
+  /** The session was deleted. */
+  vanished(): void;
+  /** Before anything is read. */
+  heard(changes: readonly Change[]): void;
+}
+
+/** What the listeners know of, but for single inputs. */
+interface Seen {
+  readonly state: RuntimeState;
+  /** Another text for each other transcript. */
+  readonly messages: string;
+  readonly inputRevision: number;
+}
+
+interface Untold {
+  readonly changed: readonly string[];
+  /** They left no row. */
+  readonly gone: readonly string[];
+}
+
+const NOTHING: Untold = { changed: [], gone: [] };
+
+/** Inputs that were told and may go without leaving a row. */
+const MOST_TOLD = 1_024;
+
+/**
+ * Notices say what to read. While something listens, the rows are read now and then as well, and what no notice told is told then: of
+ * kernels that share no channel with this one nothing else is heard. A hint is given after what it is about was read: what is stored
+ * later differs from that, and is told later.
+ */
+export function followSession(parts: SessionChangesParts): SessionChanges {
+  const { ref, sessionId, corridor, clock } = parts;
+  const { runtimeId, incarnation } = ref;
+  const listeners = new Set<(change: SessionChange) => void>();
+  let isOver = false;
+  let seen: Seen | undefined;
+  /** Told by a notice since it was read. */
+  const news = new Set<"state" | "messages">();
+  /** Writes that changed inputs and were told by notices, behind the last one that was looked for. */
+  const revisions = new Set<number>();
+  const told = new Set<string>();
+  let cancelPoll = () => {};
+  let looking: Promise<void> | undefined;
+  let next: Promise<void> | undefined;
+
+  const stopListening = parts.notices.subscribe((changes) => {
+    const ours = changes.filter(({ id }) => id === runtimeId);
+    if (ours.length === 0) return;
+    for (const { about, member, sequence } of ours) {
+      if (about === "messages") news.add("messages");
+      else if (about === "runtime") news.add("state");
+      else if (about === "input" && member !== undefined) {
+        if (listeners.size === 0) continue;
+        if (sequence !== undefined) revisions.add(sequence);
+        tellInput(member);
+      }
+    }
+    if (news.size > 0) void refresh();
+    parts.heard(ours);
+  });
+
+  function tellInput(inputId: string): void {
+    told.delete(inputId);
+    told.add(inputId);
+    const [oldest] = told;
+    if (told.size > MOST_TOLD && oldest !== undefined) told.delete(oldest);
+    tellAll({ type: "input", inputId });
+  }
+
+  function tellAll(change: SessionChange): void {
+    for (const listener of [...listeners]) {
+      try {
+        listener(change);
+      } catch (error) {
+        // The app's own error: it goes where uncaught errors go, and harms nobody else.
+        queueMicrotask(() => {
+          throw error;
+        });
+      }
+    }
+  }
+
+  /** One at a time: what comes meanwhile may be about what was read already, and is one more for all of it. */
+  function refresh(): Promise<void> {
+    if (!looking) {
+      looking = look(false).finally(() => {
+        looking = undefined;
+      });
+      return looking;
+    }
+    next ??= looking.then(() => {
+      next = undefined;
+      return refresh();
+    });
+    return next;
+  }
+
+  async function look(isPoll: boolean): Promise<void> {
+    try {
+      const tables = ["runtimes", "sessions", ...(isPoll ? ["inputs"] : [])];
+      const found = await corridor.query(tables, async (reader) => {
+        const [row, session] = await Promise.all([loadRow(reader, "runtimes", runtimeId), reader.get("sessions", sessionId)]);
+        if (row?.state === undefined || row.incarnation !== incarnation) return undefined;
+        const { state, digest, messageCount, inputRevision = 0 } = row;
+        const now: Seen = { state, messages: `${digest} ${messageCount} ${session?.updatedAtMs}`, inputRevision };
+        return { now, ...(isPoll && seen ? await readUntold(reader, seen.inputRevision, inputRevision) : NOTHING) };
+      });
+      if (isOver) return;
+      if (!found) return parts.vanished();
+      const { now, changed, gone } = found;
+      const before = seen;
+      if (before && before.state !== now.state) news.add("state");
+      if (before && before.messages !== now.messages) news.add("messages");
+      // Only a poll looks for inputs.
+      seen = { ...now, ...(before && !isPoll && { inputRevision: before.inputRevision }) };
+      for (const revision of revisions) if (revision <= seen.inputRevision) revisions.delete(revision);
+      parts.learn(now.state);
+      const types = [...news];
+      news.clear();
+      for (const type of types) tellAll({ type });
+      for (const inputId of changed) tellInput(inputId);
+      for (const inputId of gone) tellAll({ type: "input", inputId });
+    } catch {
+      // The next notice, poll or call tells it.
+    }
+  }
+
+  /** Inputs of writes that no notice told. */
+  async function readUntold(reader: Reader, from: number, to: number): Promise<Untold> {
+    let first = from + 1;
+    while (first <= to && revisions.has(first)) first++;
+    if (first > to) return NOTHING;
+    const rows = await reader.range("inputs", { index: "changed", prefix: [runtimeId], from: [runtimeId, first] });
+    const changed = rows.filter(({ revision }) => !revisions.has(Number(revision))).map(({ inputId }) => String(inputId));
+    const left = await Promise.all(
+      [...told].map(async (inputId) => ({ inputId, row: await reader.get("inputs", [runtimeId, inputId]) })),
+    );
+    // An ephemeral one is gone when it has ended; every other is found by its number.
+    for (const { inputId, row } of left) if (!row || !isEphemeral(row)) told.delete(inputId);
+    return { changed, gone: left.filter(({ row }) => !row).map(({ inputId }) => inputId) };
+  }
+
+  async function poll(): Promise<void> {
+    await looking;
+    await look(true);
+    schedulePoll();
+  }
+
+  function end(): void {
+    isOver = true;
+    stopListening();
+    cancelPoll();
+    listeners.clear();
+  }
+
+  function schedulePoll(): void {
+    cancelPoll();
+    if (listeners.size > 0 && !isOver) cancelPoll = clock.setTimer(() => void poll(), parts.pollMs);
+  }
+
+  return {
+    listen(listener) {
+      const own = (change: SessionChange) => listener(change);
+      listeners.add(own);
+      if (listeners.size === 1) {
+        seen = undefined;
+        revisions.clear();
+        told.clear();
+        void refresh().then(schedulePoll);
+      }
+      return () => {
+        listeners.delete(own);
+        if (listeners.size === 0) cancelPoll();
+      };
+    },
+    vanish() {
+      for (const type of ["state", "messages"] as const) tellAll({ type });
+      end();
+    },
+    end,
+  };
+}
+
+function isEphemeral(row: Row): boolean {
+  return readable("inputs", [row]).some(({ record }) => record.durability === "ephemeral");
+}
