@@ -71,7 +71,7 @@ function rowWrite({ before, after }: InputChange): Write[] {
 }
 
 /** The row with what its indexes find it by: each of these columns is there only as long as what it says holds. */
-function placed(row: InputRow): InputRow {
+export function placed(row: InputRow): InputRow {
   const rest = Object.fromEntries(Object.entries(row).filter(([column]) => !PLACES.has(column))) as InputRow;
   return { ...rest, ...placeOf(row), v: ROW_VERSION };
 }

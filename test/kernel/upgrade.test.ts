@@ -1,9 +1,11 @@
 import { IDBFactory, IDBKeyRange } from "fake-indexeddb";
 import { describe, expect, it } from "vitest";
+import { waiting } from "../../src/conformance/session.fixture.js";
 import { createKernel } from "../../src/index.js";
 import { indexedDbStorage } from "../../src/indexeddb.js";
 import { memoryStorage } from "../../src/memory.js";
 import type { KernelStorage, Row, StorageSchema } from "../../src/ports/storage.js";
+import { builtInPolicy, semanticsOf } from "../../src/stores/policy.rules.js";
 import { TABLES } from "../../src/stores/schema.js";
 
 const { processes, registrations, grants, leases, hosts } = TABLES;
@@ -11,6 +13,8 @@ const { processes, registrations, grants, leases, hosts } = TABLES;
 const events = { key: ["processId", "sequence"], indexes: { pendingWakes: ["processId", "pendingWake"] } };
 const replays = { key: ["processId", "replayKey"] };
 const SCHEMA_1 = { version: 1, tables: { processes, registrations, events, replays, grants, leases, hosts } };
+const { inputs } = TABLES;
+const SCHEMA_4 = { version: 4, tables: { ...TABLES, inputs: { key: inputs.key, indexes: { live: inputs.indexes.live } } } };
 const SCHEMA_3 = { version: 3, tables: { ...TABLES, events, replays } };
 
 const PLACES: [string, () => KernelStorage][] = [
@@ -82,6 +86,55 @@ describe.each(PLACES)("a database of schema 3 in %s", (_, place) => {
     expect((await kernel.processes.appendEvent("p", again)).event.sequence).toBe(2);
     await expect(kernel.processes.appendEvent("p", { ...again, payload: { a: 2 } })).rejects.toMatchObject({ code: "conflict" });
     expect((await kernel.processes.appendEvent("p", { ...again, replayKey: "another" })).event.sequence).toBe(3);
+    await kernel.close();
+  });
+});
+
+describe.each(PLACES)("a database of schema 4 in %s", (_, place) => {
+  it("has the inputs run that wait in it, and the one that was left under way", async () => {
+    const storage = place();
+    const runtimeId = "rt:session:s";
+    const old = await storage.open({
+      name: "old",
+      schema: SCHEMA_4,
+      durability: "strict",
+      newDatabaseId: "the-old-one",
+      onState: () => {},
+    });
+    await old.transact(["runtimes", "sessions", "inputs"], "write", async (tx) => {
+      const run = { runId: "r", before: "idle", inputIds: ["staged"], workId: "w" };
+      const counts = { nextRank: 3, firstRank: 0, endedKeys: 0, messageCount: 0, digest: "", updatedAtMs: 1 };
+      const rowOf = (inputId: string, rank: number, more: object) => ({
+        ...{ v: 1, runtimeId, inputId, rank, liveRank: rank, starts: 1, record: waiting(inputId, more) },
+      });
+      const steering = builtInPolicy({ kind: "prompt", idle: true, handlingMode: "steer" });
+      const steered = {
+        policy: { version: 1, decision: steering },
+        runtimeSemantics: semanticsOf("prompt", steering),
+        currentState: "queued",
+      };
+      const staged = { currentState: "staged", attemptCount: 1, lastRunId: "r" };
+      tx.write([
+        { table: "runtimes", put: { v: 1, runtimeId, sessionId: "s", state: "running", incarnation: 0, run, ...counts } },
+        { table: "sessions", put: { v: 1, sessionId: "s", runtimeId, messageCount: 0, updatedAtMs: 1 } },
+        { table: "inputs", put: { ...rowOf("staged", 0, staged), workId: "w", workSize: 1 } },
+        { table: "inputs", put: rowOf("waits", 1, { currentState: "queued" }) },
+        { table: "inputs", put: rowOf("steers", 2, steered) },
+      ]);
+    });
+    await old.close();
+
+    const kernel = await createKernel({ name: "old", storage, loop: "inline", channel: false, locks: false });
+    const ran: string[] = [];
+    const session = await kernel.session("s");
+    const all = new Promise<void>((resolve) => {
+      session.onTurn(async (turn) => {
+        ran.push(...turn.inputs.map(({ inputId, attemptCount }) => `${inputId} ${attemptCount}`));
+        if (ran.length === 3) resolve();
+      });
+    });
+    await all;
+    expect(ran).toEqual(["steers 1", "staged 2", "waits 1"]);
     await kernel.close();
   });
 });

@@ -80,7 +80,7 @@ describe("without a channel, a listener is told by the next poll", () => {
     await b.session.submit(prompt("other", { durability: "ephemeral" }));
     expect(await next()).toEqual(["other"]);
     await a.session.submit(prompt("own", { durability: "ephemeral" }));
-    expect(heard).toEqual(["own"]);
+    expect(heard.at(-1)).toBe("own");
     b.session.onTurn(async () => {});
     await rounds(30);
     expect(await a.kernel.runtime.loadInputStates(a.session.runtimeId)).toEqual([]);
