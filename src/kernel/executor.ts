@@ -6,8 +6,9 @@ import type { Change } from "../ports/notices.js";
 import type { Corridor } from "../stores/command.js";
 import { releaseLeases } from "../stores/leases.js";
 import type { Host } from "../stores/leases.rules.js";
+import { type Standing, standingOf } from "../stores/next-inputs.js";
 import { loadRow } from "../stores/schema.js";
-import { type InputHappening, type SessionRef, type Standing, standingOf } from "../stores/session-draft.js";
+import type { InputHappening, SessionRef } from "../stores/session-draft.js";
 import {
   BEGIN_TABLES,
   type BeganTurn,

@@ -46,7 +46,7 @@ interface Untold {
 
 const NOTHING: Untold = { changed: [], gone: [] };
 
-/** Inputs that were told and may go without leaving a row. */
+/** Inputs that were told and may go without leaving a row: so many are remembered. */
 const MOST_TOLD = 1_024;
 
 /**
@@ -86,10 +86,8 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
   });
 
   function tellInput(inputId: string): void {
-    told.delete(inputId);
+    if (told.size === MOST_TOLD) told.clear();
     told.add(inputId);
-    const [oldest] = told;
-    if (told.size > MOST_TOLD && oldest !== undefined) told.delete(oldest);
     tellAll({ type: "input", inputId });
   }
 

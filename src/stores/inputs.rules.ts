@@ -39,14 +39,12 @@ const TABLE: Readonly<Record<InputEvent, Partial<Record<InputPhase, InputPhase>>
   },
 };
 
-/** Failures, that is attempts that ended with an error, until an input is given up. */
-export const MOST_FAILURES = 3;
 /** Recoveries in a row without a checkpoint, until an input is held for what crashes its owner. */
 export const MOST_CRASHES = 5;
 
 type Changes = Partial<StoredInputState>;
 
-function moved(row: InputRow, event: InputEvent, nowMs: number, reason: string, changes: Changes = {}): InputRow {
+export function moved(row: InputRow, event: InputEvent, nowMs: number, reason: string, changes: Changes = {}): InputRow {
   const { record } = row;
   const from = record.currentState;
   const to = TABLE[event][from];
@@ -67,18 +65,6 @@ export function admitted(row: InputRow, nowMs: number): InputRow {
     : moved(row, "admit", nowMs, "admitted");
 }
 
-export function staged(
-  row: InputRow,
-  run: { runId: string; workId: string; inputIds: readonly string[] },
-  nowMs: number,
-): InputRow {
-  const next = moved(row, "stage", nowMs, "run started", {
-    attemptCount: row.record.attemptCount + 1,
-    lastRunId: run.runId,
-  });
-  return { ...next, workId: run.workId, workSize: run.inputIds.length };
-}
-
 export function superseded(row: InputRow, by: string, nowMs: number): InputRow {
   return moved(row, "supersede", nowMs, `superseded by ${by}`, {
     terminalOutcome: { outcomeType: "superseded", supersededBy: by },
@@ -97,23 +83,6 @@ export function abandoned(row: InputRow, reason: AbandonReason, nowMs: number, c
   return moved(row, "abandon", nowMs, cause === undefined ? text : `${text}: ${cause}`, {
     terminalOutcome: { outcomeType: "abandoned", reason },
   });
-}
-
-/** Applied, pending and consumed in one write: the receipt, the messages and this stand or fall together. */
-export function consumed(row: InputRow, sequence: number, nowMs: number): InputRow {
-  const applied = moved(row, "apply", nowMs, "boundary applied", { lastBoundarySequence: sequence });
-  const pending = moved(applied, "pend", nowMs, "waits for the run to complete");
-  return moved(pending, "complete", nowMs, "run completed", { terminalOutcome: { outcomeType: "consumed" } });
-}
-
-/** Its run failed. */
-export function rolledBack(row: InputRow, cause: string, nowMs: number): InputRow {
-  const { attemptCount, recoveryCount } = row.record;
-  if (attemptCount - recoveryCount - (row.interruptions ?? 0) >= MOST_FAILURES)
-    return abandoned(row, { max_attempts_exhausted: { attempts: attemptCount } }, nowMs, cause);
-  const { lastRunId: _, ...record } = row.record;
-  const { crashes: __, ...rest } = row;
-  return moved({ ...rest, record }, "rollback", nowMs, cause);
 }
 
 /** Its run ended in order before its time: no failure and no crash, and the end of a row of crashes. */
@@ -178,7 +147,7 @@ function isSameSemantics(a: RuntimeSemantics, b: RuntimeSemantics): boolean {
   return a.boundary === b.boundary && isSameExecution(a, b);
 }
 
-function isSameExecution(a: RuntimeSemantics, b: RuntimeSemantics): boolean {
+export function isSameExecution(a: RuntimeSemantics, b: RuntimeSemantics): boolean {
   return a.executionKind === b.executionKind && a.peerResponseTerminalApplyIntent === b.peerResponseTerminalApplyIntent;
 }
 
@@ -204,65 +173,9 @@ export function doesStart({ row, kind, decision }: Candidate): boolean {
 }
 
 /**
- * The inputs of the next run, out of live rows in the order of their admission. The steer lane goes before the queue; an input that
- * never wakes anybody waits for one that does, unless no more will come (`isDraining`). What was staged together is tried again together:
- * its steps are of exactly these inputs.
+ * Where a new input finds whom it replaces: the first that waits under this, the queue before the steer lane. No kind has a blank in its
+ * name.
  */
-export function chooseBatch(rows: readonly InputRow[], isDraining: boolean): InputRow[] {
-  const queued = rows.map(candidateOf).filter((candidate) => candidate !== undefined);
-  if (!isDraining && !queued.some(doesStart)) return [];
-  const steer = queued.filter(({ decision }) => laneOf(decision) === "steer");
-  const lane = steer.length > 0 ? steer : queued;
-  const [first] = lane;
-  const batch: InputRow[] = [];
-  for (const candidate of lane) {
-    if (!first || !runsWith(candidate, first)) break;
-    batch.push(candidate.row);
-    if (isLast(candidate)) break;
-  }
-  return batch;
-}
-
-/** Both of one lane. */
-function runsWith({ row, decision, semantics }: Candidate, first: Candidate): boolean {
-  const isSameBoundary = laneOf(decision) === "queue" || semantics.boundary === first.semantics.boundary;
-  return isSameBoundary && isSameExecution(semantics, first.semantics) && row.workId === first.row.workId;
-}
-
-function isLast({ kind, decision }: Candidate): boolean {
-  return kind === "prompt" && laneOf(decision) === "queue";
-}
-
-/**
- * Whether a batch of this lane ends among these rows, the first ones of it: whatever stands before, between or behind them, no batch goes
- * further than they do. Only of rows that stay as they are until it is chosen.
- */
-export function endsBatch(rows: readonly InputRow[], lane: HandlingMode): boolean {
-  const waiting = rows.map(candidateOf).filter((candidate) => candidate !== undefined && laneOf(candidate.decision) === lane);
-  const [first] = waiting;
-  return waiting.some((candidate) => candidate && first && (isLast(candidate) || !runsWith(candidate, first)));
-}
-
-/** What the steps of these inputs are stored under, where exactly they were tried before. */
-export function workOf(batch: readonly InputRow[]): string | undefined {
-  const [first] = batch;
-  return first?.workSize === batch.length ? first.workId : undefined;
-}
-
-/** Whom a new input with this key replaces: the first that waits, the queue before the steer lane. */
-export function findSuperseded(rows: readonly InputRow[], kind: InputKind, supersessionKey: string): InputRow | undefined {
-  for (const lane of LANES) {
-    const key = replaceKeyOf(lane, kind, supersessionKey);
-    const match = rows.find((row) => replaceKeyIn(row) === key);
-    if (match) return match;
-  }
-  return undefined;
-}
-
-/** In the order in which a new input looks for whom it replaces. */
-export const LANES = ["queue", "steer"] as const satisfies HandlingMode[];
-
-/** No kind has a blank in its name. */
 export function replaceKeyOf(lane: HandlingMode, kind: InputKind, supersessionKey: string): string {
   return `${lane} ${kind} ${supersessionKey}`;
 }

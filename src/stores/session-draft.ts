@@ -1,13 +1,14 @@
 import { HoldfastError, isHoldfastError } from "../domain/errors.js";
-import { type AbandonReason, isTerminal } from "../domain/input.js";
+import { type AbandonReason, type InputKind, isTerminal } from "../domain/input.js";
 import type { Change } from "../ports/notices.js";
-import type { Key, Reader, Row, Write } from "../ports/storage.js";
+import type { Reader, Row, Write } from "../ports/storage.js";
 import { accept, type Decision } from "./command.js";
 import { saidFarewell } from "./hosts.js";
 import { loadInputKeys } from "./input-rows.js";
 import { type InputChange, inputWrites, readInput } from "./input-rows.rules.js";
-import { abandoned, corruption, endsBatch, recovered } from "./inputs.rules.js";
+import { abandoned, corruption, recovered, replaceKeyOf } from "./inputs.rules.js";
 import { type Host, isLive, released } from "./leases.rules.js";
+import type { HandlingMode } from "./policy.rules.js";
 import { afterRun } from "./runtime-state.rules.js";
 import {
   type AttachmentRow,
@@ -17,7 +18,6 @@ import {
   loadRow,
   type RuntimeRow,
   readable,
-  TABLES,
 } from "./schema.js";
 
 /** A session as a handle holds it: a deletion raises the incarnation, and the handle is of no use any more. */
@@ -116,7 +116,7 @@ export async function readLive(reader: Reader, runtimeId: string): Promise<{ liv
   return sortOut(await reader.range("inputs", { index: "live", prefix: [runtimeId] }));
 }
 
-function sortOut(rows: readonly Row[]): { live: InputRow[]; bad: BadInput[] } {
+export function sortOut(rows: readonly Row[]): { live: InputRow[]; bad: BadInput[] } {
   const live: InputRow[] = [];
   const bad: BadInput[] = [];
   for (const row of rows) {
@@ -134,62 +134,22 @@ function sortOut(rows: readonly Row[]): { live: InputRow[]; bad: BadInput[] } {
   return { live, bad };
 }
 
-/** The first rows of an index that can be gone on with, page by page until there are enough of them: how many wait behind costs nothing. */
-async function readFirst(
+/** Mostly one waits under a key; those that cannot be gone on with are passed over. */
+const FIRST = 8;
+
+/** Whom a new input of this kind and key replaces. */
+export async function loadReplaceable(
   reader: Reader,
-  index: keyof typeof TABLES.inputs.indexes,
-  prefix: readonly string[],
-  isEnough: (rows: readonly InputRow[]) => boolean,
-  limit: number,
-): Promise<InputRow[]> {
-  const found: InputRow[] = [];
-  let after: Key | undefined;
-  for (let most = limit; ; most *= 4) {
-    const rows = await reader.range("inputs", { index, prefix, limit: most, ...(after !== undefined && { after }) });
-    found.push(...sortOut(rows).live);
-    const isDone = isEnough(found);
-    const last = rows.at(-1);
-    if (!last || rows.length < most || isDone) return found;
-    after = TABLES.inputs.indexes[index].map((column) => last[column] as string | number);
-  }
-}
-
-/** The first that waits under this key, if any. */
-export function readReplaceable(reader: Reader, runtimeId: string, replaceKey: string): Promise<InputRow[]> {
-  return readFirst(reader, "replaceable", [runtimeId, replaceKey], (rows) => rows.length > 0, 1);
-}
-
-/** A batch has few inputs, and mostly one. */
-const PAGE = 8;
-
-/**
- * Of all that live those that decide which run next, and what a recovery may change: a choice among them, in their order, is the choice
- * among all. Under a lease that goes on nothing is recovered.
- */
-export async function loadNext(reader: Reader, runtimeId: string, isHeld: boolean): Promise<InputRow[]> {
-  const prefix = [runtimeId];
-  // A row that the recovery may change is read with it, and bounds nothing.
-  const sure = (rows: readonly InputRow[]) => (isHeld ? rows : rows.filter(({ unsettledRank }) => unsettledRank === undefined));
-  // Asked for first, so that it is known by the time the queue's first page is there: then the queue waits, whatever is in it.
-  let isSteered = false;
-  const isSteerEnough = (rows: readonly InputRow[]) => {
-    isSteered ||= sure(rows).length > 0;
-    return endsBatch(sure(rows), "steer");
+  runtimeId: string,
+  kind: InputKind,
+  key: string,
+): Promise<InputRow | undefined> {
+  const first = async (lane: HandlingMode) => {
+    const prefix = [runtimeId, replaceKeyOf(lane, kind, key)];
+    return sortOut(await reader.range("inputs", { index: "replaceable", prefix, limit: FIRST })).live[0];
   };
-  const [steers, queue, starters, unsettled] = await Promise.all([
-    readFirst(reader, "steers", prefix, isSteerEnough, PAGE),
-    readFirst(reader, "live", prefix, (rows) => isSteered || endsBatch(sure(rows), "queue"), PAGE),
-    readFirst(reader, "starters", prefix, (rows) => sure(rows).length > 0, 1),
-    isHeld ? [] : readFirst(reader, "unsettled", prefix, () => false, PAGE),
-  ]);
-  return inOrder([...unsettled, ...starters, ...steers, ...queue]);
-}
-
-/** By admission, as the index `live` has them, and each once. */
-export function inOrder(rows: readonly InputRow[]): InputRow[] {
-  const byId = new Map(rows.map((row) => [row.inputId, row]));
-  const rankOf = ({ liveRank = 0 }: InputRow) => liveRank;
-  return [...byId.values()].sort((a, b) => rankOf(a) - rankOf(b) || (a.inputId < b.inputId ? -1 : 1));
+  const [queued, steering] = await Promise.all([first("queue"), first("steer")]);
+  return queued ?? steering;
 }
 
 /** A tab that looks at a session it has open: what it knows of itself needs no row. */
@@ -207,21 +167,6 @@ export interface Attendance {
  */
 export function isAttached({ expiresAtMs, locked }: AttachmentRow, hasLocks: boolean, nowMs: number): boolean {
   return (hasLocks && locked === 1) || expiresAtMs > nowMs;
-}
-
-/** Where a tab stands among those that have a turn handler for a session: they need an order, and nothing more of it. */
-export interface Standing {
-  readonly before: number;
-  readonly others: number;
-}
-
-export function standingOf(
-  attachments: readonly AttachmentRow[],
-  { host, hasLocks }: Pick<Attendance, "host" | "hasLocks">,
-  nowMs: number,
-): Standing {
-  const others = attachments.filter((row) => row.handler === 1 && row.bootId !== host.bootId && isAttached(row, hasLocks, nowMs));
-  return { before: others.filter(({ bootId }) => bootId < host.bootId).length, others: others.length };
 }
 
 type InputCode = `input.${"queued" | "staged" | "applied" | "consumed" | "superseded" | "coalesced" | "abandoned"}`;

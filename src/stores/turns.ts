@@ -8,8 +8,9 @@ import type { Reader, Write } from "../ports/storage.js";
 import { accept, type Command, refuse } from "./command.js";
 import { saidFarewell } from "./hosts.js";
 import { loadInput, loadInputKeys } from "./input-rows.js";
-import { abandoned, chooseBatch, consumed, interrupted, rolledBack, staged, workOf } from "./inputs.rules.js";
+import { abandoned, interrupted } from "./inputs.rules.js";
 import { fence, grant, type Host, isLive, leaseChange, leaseLost, leaseOf, released, renewed } from "./leases.rules.js";
+import { inOrder, loadNext } from "./next-inputs.js";
 import { mayRun } from "./runtime-state.rules.js";
 import {
   type ActiveRun,
@@ -27,9 +28,7 @@ import {
   type Draft,
   draftOf,
   type InputHappening,
-  inOrder,
   type LiveRuntimeRow,
-  loadNext,
   loadSurroundings,
   recover,
   type SessionRef,
@@ -37,6 +36,7 @@ import {
   type Surroundings,
 } from "./session-draft.js";
 import { liftSnapshot } from "./transcript.rules.js";
+import { chooseBatch, consumed, rolledBack, staged, workOf } from "./turns.rules.js";
 
 /**
  * A turn, from the choice of its inputs to its commit. Its executor holds the lease of the runtime's id; every command but the first
