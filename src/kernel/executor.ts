@@ -37,14 +37,14 @@ export { runSessionTurn } from "./session-turn.js";
  *
  *     look -> begin (lease, recover, stage) -> handler -> commit or fail, fenced -> look again
  *
- * A look reads; only where there is something to do does it write. Of many tabs with a handler one is woken at a time: while another tab
- * holds the lease, only news of the lease is heard, and where it is free each tab lets those before it go first. Trouble of the storage is waited out while the lease lives: what a
- * handler has done must not be done again because of a hiccup.
+ * A look reads; only where there is something to do does it write. Of many tabs with a handler one is woken at a time: while another
+ * tab holds the lease, only news of the lease is heard, and where it is free each tab lets those before it go first. Trouble of the
+ * storage is waited out while the lease lives: what a handler has done must not be done again because of a hiccup.
  */
 export interface Executor {
   /** Something changed here: look. */
   poke(): void;
-  /** Somebody's commit changed something: look, where this tab could do something about it, and when it is this tab's turn to. */
+  /** A commit of any tab changed something: look, if this tab could do something about it, when those before it had their moment. */
   hear(changes: readonly Change[]): void;
   /** The handler is taken off, and another one stays: a turn that it runs is handed back. */
   takeOff(handler: TurnHandler, reason: HoldfastError): Promise<void>;

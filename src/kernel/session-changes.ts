@@ -38,13 +38,13 @@ interface Seen {
   readonly inputRevision: number;
 }
 
+/** Inputs of writes that no notice told. */
 interface Untold {
   readonly changed: readonly string[];
-  /** They left no row. */
+  /** Of those that were told: they left no row, or will leave one when they end. */
   readonly gone: readonly string[];
+  readonly lasting: readonly string[];
 }
-
-const NOTHING: Untold = { changed: [], gone: [] };
 
 /** Inputs that were told and may go without leaving a row: so many are remembered. */
 const MOST_TOLD = 1_024;
@@ -66,6 +66,8 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
   const revisions = new Set<number>();
   const told = new Set<string>();
   let cancelPoll = () => {};
+  /** The next read looks for inputs as well. */
+  let isPollDue = false;
   let looking: Promise<void> | undefined;
   let next: Promise<void> | undefined;
 
@@ -107,7 +109,7 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
   /** One at a time: what comes meanwhile may be about what was read already, and is one more for all of it. */
   function refresh(): Promise<void> {
     if (!looking) {
-      looking = look(false).finally(() => {
+      looking = look().finally(() => {
         looking = undefined;
       });
       return looking;
@@ -119,54 +121,58 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
     return next;
   }
 
-  async function look(isPoll: boolean): Promise<void> {
+  async function look(): Promise<void> {
+    const from = isPollDue ? seen?.inputRevision : undefined;
+    isPollDue = false;
     try {
-      const tables = ["runtimes", "sessions", ...(isPoll ? ["inputs"] : [])];
+      const tables = ["runtimes", "sessions", ...(from === undefined ? [] : ["inputs"])];
       const found = await corridor.query(tables, async (reader) => {
         const [row, session] = await Promise.all([loadRow(reader, "runtimes", runtimeId), reader.get("sessions", sessionId)]);
         if (row?.state === undefined || row.incarnation !== incarnation) return undefined;
         const { state, digest, messageCount, inputRevision = 0 } = row;
         const now: Seen = { state, messages: `${digest} ${messageCount} ${session?.updatedAtMs}`, inputRevision };
-        return { now, ...(isPoll && seen ? await readUntold(reader, seen.inputRevision, inputRevision) : NOTHING) };
+        return { now, untold: from === undefined ? undefined : await readUntold(reader, from, inputRevision) };
       });
       if (isOver) return;
       if (!found) return parts.vanished();
-      const { now, changed, gone } = found;
-      const before = seen;
-      if (before && before.state !== now.state) news.add("state");
-      if (before && before.messages !== now.messages) news.add("messages");
-      // Only a poll looks for inputs.
-      seen = { ...now, ...(before && !isPoll && { inputRevision: before.inputRevision }) };
+      const { now, untold } = found;
+      if (seen && seen.state !== now.state) news.add("state");
+      if (seen && seen.messages !== now.messages) news.add("messages");
+      seen = { ...now, ...(seen && from === undefined && { inputRevision: seen.inputRevision }) };
       for (const revision of revisions) if (revision <= seen.inputRevision) revisions.delete(revision);
       parts.learn(now.state);
       const types = [...news];
       news.clear();
       for (const type of types) tellAll({ type });
-      for (const inputId of changed) tellInput(inputId);
-      for (const inputId of gone) tellAll({ type: "input", inputId });
+      if (untold) tellUntold(untold);
     } catch {
       // The next notice, poll or call tells it.
     }
   }
 
-  /** Inputs of writes that no notice told. */
-  async function readUntold(reader: Reader, from: number, to: number): Promise<Untold> {
+  async function readUntold(reader: Reader, from: number, to: number): Promise<Untold | undefined> {
     let first = from + 1;
     while (first <= to && revisions.has(first)) first++;
-    if (first > to) return NOTHING;
+    if (first > to) return undefined;
     const rows = await reader.range("inputs", { index: "changed", prefix: [runtimeId], from: [runtimeId, first] });
     const changed = rows.filter(({ revision }) => !revisions.has(Number(revision))).map(({ inputId }) => String(inputId));
     const left = await Promise.all(
       [...told].map(async (inputId) => ({ inputId, row: await reader.get("inputs", [runtimeId, inputId]) })),
     );
-    // An ephemeral one is gone when it has ended; every other is found by its number.
-    for (const { inputId, row } of left) if (!row || !isEphemeral(row)) told.delete(inputId);
-    return { changed, gone: left.filter(({ row }) => !row).map(({ inputId }) => inputId) };
+    const gone = left.filter(({ row }) => !row);
+    const lasting = left.filter(({ row }) => row && !isEphemeral(row));
+    return { changed, gone: gone.map(({ inputId }) => inputId), lasting: lasting.map(({ inputId }) => inputId) };
+  }
+
+  function tellUntold({ changed, gone, lasting }: Untold): void {
+    for (const inputId of [...gone, ...lasting]) told.delete(inputId);
+    for (const inputId of changed) tellInput(inputId);
+    for (const inputId of gone) tellAll({ type: "input", inputId });
   }
 
   async function poll(): Promise<void> {
-    await looking;
-    await look(true);
+    isPollDue = true;
+    await refresh();
     schedulePoll();
   }
 

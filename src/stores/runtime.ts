@@ -62,7 +62,7 @@ export const storeRuntime: Command<StoreRuntime, Stored, void> = {
     if (held instanceof HoldfastError) return refuse(held);
     if (receipt && stored.hasReceipt) return refuse(duplicateReceipt(receipt));
 
-    // Where no session is open under it there is nobody to find what changed.
+    // Listeners are of sessions, and a session's runtime has a state.
     const counts = stored.runtime?.state !== undefined && inputs.length > 0;
     const revised = counts && { inputRevision: (stored.runtime?.inputRevision ?? 0) + 1 };
     const revision = revised && { revision: revised.inputRevision };

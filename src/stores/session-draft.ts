@@ -273,7 +273,7 @@ export function draftOf(stored: LiveRuntimeRow, rows: readonly InputRow[], keys:
   return draft;
 }
 
-/** What is only counted is told to nobody: every tab that has the session open would read its row for each input that comes. */
+/** A change that is only counted is not told: every tab that has the session open would read the row for each input that comes. */
 function isSameToLookAt(a: RuntimeRow, b: RuntimeRow): boolean {
   return a.state === b.state && a.run?.runId === b.run?.runId && a.digest === b.digest && a.messageCount === b.messageCount;
 }

@@ -94,6 +94,8 @@ describe.each(PLACES)("a database of schema 4 in %s", (_, place) => {
   it("has the inputs run that wait in it, and the one that was left under way", async () => {
     const storage = place();
     const runtimeId = "rt:session:s";
+    // More than a begin looks at.
+    const waiters = Array.from({ length: 12 }, (_, at) => `waits ${String(at).padStart(2, "0")}`);
     const old = await storage.open({
       name: "old",
       schema: SCHEMA_4,
@@ -103,7 +105,7 @@ describe.each(PLACES)("a database of schema 4 in %s", (_, place) => {
     });
     await old.transact(["runtimes", "sessions", "inputs"], "write", async (tx) => {
       const run = { runId: "r", before: "idle", inputIds: ["staged"], workId: "w" };
-      const counts = { nextRank: 3, firstRank: 0, endedKeys: 0, messageCount: 0, digest: "", updatedAtMs: 1 };
+      const counts = { nextRank: 21, firstRank: 0, endedKeys: 0, messageCount: 0, digest: "", updatedAtMs: 1 };
       const rowOf = (inputId: string, rank: number, more: object) => ({
         ...{ v: 1, runtimeId, inputId, rank, liveRank: rank, starts: 1, record: waiting(inputId, more) },
       });
@@ -118,8 +120,8 @@ describe.each(PLACES)("a database of schema 4 in %s", (_, place) => {
         { table: "runtimes", put: { v: 1, runtimeId, sessionId: "s", state: "running", incarnation: 0, run, ...counts } },
         { table: "sessions", put: { v: 1, sessionId: "s", runtimeId, messageCount: 0, updatedAtMs: 1 } },
         { table: "inputs", put: { ...rowOf("staged", 0, staged), workId: "w", workSize: 1 } },
-        { table: "inputs", put: rowOf("waits", 1, { currentState: "queued" }) },
-        { table: "inputs", put: rowOf("steers", 2, steered) },
+        ...waiters.map((id, at) => ({ table: "inputs", put: rowOf(id, at + 1, { currentState: "queued" }) })),
+        { table: "inputs", put: rowOf("steers", 20, steered) },
       ]);
     });
     await old.close();
@@ -130,11 +132,11 @@ describe.each(PLACES)("a database of schema 4 in %s", (_, place) => {
     const all = new Promise<void>((resolve) => {
       session.onTurn(async (turn) => {
         ran.push(...turn.inputs.map(({ inputId, attemptCount }) => `${inputId} ${attemptCount}`));
-        if (ran.length === 3) resolve();
+        if (ran.length === 2 + waiters.length) resolve();
       });
     });
     await all;
-    expect(ran).toEqual(["steers 1", "staged 2", "waits 1"]);
+    expect(ran).toEqual(["steers 1", "staged 2", ...waiters.map((id) => `${id} 1`)]);
     await kernel.close();
   });
 });

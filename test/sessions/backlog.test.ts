@@ -185,8 +185,19 @@ describe("of several tabs with a turn handler", () => {
     await rounds(60);
     for (const { probed } of tabs) probed.seen.length = 0;
     for (let at = 0; at < 40; at++) await submitter.session.submit(prompt(`p${at}`));
+    await town.clock.advance(200);
     await rounds(60);
-    for (const tab of tabs) if (tab.name !== running[0]) expect(transactions(tab)).toEqual([]);
+    const waiting = tabs.filter(({ name }) => name !== running[0]);
+    for (const tab of waiting) expect(transactions(tab)).toEqual([]);
+    // Nor of its turns, one after another under one lease: the lease is looked at when it comes back.
+    end.open();
+    await until(() => running.length === 41, "all turns");
+    await rounds(60);
+    expect(new Set(running).size).toBe(1);
+    for (const tab of waiting) {
+      const looks = transactions(tab).filter(({ tables }) => tables.includes("leases"));
+      expect(looks.length).toBeLessThan(4);
+    }
   });
 
   it("one is woken by one input, and the others when it does nothing", async () => {
