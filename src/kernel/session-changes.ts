@@ -38,12 +38,11 @@ interface Seen {
   readonly inputRevision: number;
 }
 
-/** Inputs of writes that no notice told. */
 interface Untold {
+  /** Inputs of writes that no notice told. */
   readonly changed: readonly string[];
-  /** Of those that were told: they left no row, or will leave one when they end. */
-  readonly gone: readonly string[];
-  readonly lasting: readonly string[];
+  /** Those that were told, as they are now. */
+  readonly told: readonly { readonly inputId: string; readonly row: Row | undefined }[];
 }
 
 /** Inputs that were told and may go without leaving a row: so many are remembered. */
@@ -154,20 +153,22 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
     let first = from + 1;
     while (first <= to && revisions.has(first)) first++;
     if (first > to) return undefined;
-    const rows = await reader.range("inputs", { index: "changed", prefix: [runtimeId], from: [runtimeId, first] });
-    const changed = rows.filter(({ revision }) => !revisions.has(Number(revision))).map(({ inputId }) => String(inputId));
-    const left = await Promise.all(
-      [...told].map(async (inputId) => ({ inputId, row: await reader.get("inputs", [runtimeId, inputId]) })),
-    );
-    const gone = left.filter(({ row }) => !row);
-    const lasting = left.filter(({ row }) => row && !isEphemeral(row));
-    return { changed, gone: gone.map(({ inputId }) => inputId), lasting: lasting.map(({ inputId }) => inputId) };
+    const [rows, left] = await Promise.all([
+      reader.range("inputs", { index: "changed", prefix: [runtimeId], from: [runtimeId, first] }),
+      Promise.all([...told].map(async (inputId) => ({ inputId, row: await reader.get("inputs", [runtimeId, inputId]) }))),
+    ]);
+    const untold = rows.filter(({ revision }) => !revisions.has(Number(revision)));
+    return { changed: untold.map(({ inputId }) => String(inputId)), told: left };
   }
 
-  function tellUntold({ changed, gone, lasting }: Untold): void {
-    for (const inputId of [...gone, ...lasting]) told.delete(inputId);
-    for (const inputId of changed) tellInput(inputId);
-    for (const inputId of gone) tellAll({ type: "input", inputId });
+  function tellUntold(untold: Untold): void {
+    for (const { inputId, row } of untold.told) {
+      // It may go without a row yet; every other one is found by its number.
+      if (row && isEphemeral(row)) continue;
+      told.delete(inputId);
+      if (!row) tellAll({ type: "input", inputId });
+    }
+    for (const inputId of untold.changed) tellInput(inputId);
   }
 
   async function poll(): Promise<void> {
