@@ -3,7 +3,9 @@ import type { JsonValue } from "../domain/json.js";
 import { mintLifecycleCommit } from "../domain/lifecycle-commit.js";
 import type { RuntimeState } from "../domain/session.js";
 import type { SessionRuntime } from "../kernel/session.js";
+import { placed } from "../stores/input-rows.rules.js";
 import { builtInPolicy, semanticsOf } from "../stores/policy.rules.js";
+import type { InputRow } from "../stores/schema.js";
 import type { InputSubmission } from "../stores/submission.js";
 import { casesOn, count, type Ground, mismatch, type OpenFixture, outcomes, type Runner, refused } from "./fixture.js";
 import { DECISION, RUNTIME, readRows, receipt, writeRows } from "./runtime.fixture.js";
@@ -1227,9 +1229,8 @@ export function sessionInputCases(open: OpenFixture, runner: Runner): void {
       },
       {
         table: "inputs",
-        put: {
-          ...input,
-          v: 1,
+        put: placed({
+          ...(input as InputRow),
           workId: "work",
           workSize: 1,
           record: {
@@ -1239,7 +1240,7 @@ export function sessionInputCases(open: OpenFixture, runner: Runner): void {
             lastRunId: "run",
             history: [...record.history, { timestampMs: ground.clock.now(), from: "queued", to: "staged" }],
           },
-        },
+        }),
       },
       {
         table: "leases",

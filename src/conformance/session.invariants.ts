@@ -1,6 +1,7 @@
 import { isTerminal } from "../domain/input.js";
 import type { Message } from "../domain/session.js";
 import type { OpenStorage, Row } from "../ports/storage.js";
+import { placeWrites } from "../stores/input-rows.rules.js";
 import type { InputKeyRow, InputRow, MessageRow, RuntimeRow, TurnStepRow } from "../stores/schema.js";
 import { chainDigest } from "../stores/transcript.rules.js";
 import type { Ground } from "./fixture.js";
@@ -43,13 +44,15 @@ function ofTranscript(runtime: RuntimeRow, rows: readonly MessageRow[], isWhole:
   ]);
 }
 
-function ofInput({ inputId, rank, liveRank, record }: InputRow, { nextRank, firstRank }: RuntimeRow): string[] {
+function ofInput(row: InputRow, { nextRank, firstRank }: RuntimeRow): string[] {
+  const { inputId, rank, liveRank, record } = row;
   const { currentState, history, terminalOutcome, durability } = record;
   const isOver = isTerminal(currentState);
   const isChained = history.every(({ from }, at) => at === 0 || history[at - 1]?.to === from);
   return said([
     [(liveRank === undefined) !== isOver, "its place among those that live is not that of its phase"],
     [!isOver && liveRank !== (rank ?? Number.MAX_SAFE_INTEGER), "it lives under another number than its own"],
+    [placeWrites([row]).length > 0, "it is found by what it does not wait for"],
     [rank !== undefined && (rank >= nextRank || rank < firstRank), "its number is none that was given"],
     [terminalOutcome?.outcomeType !== (isOver ? currentState : undefined), "its outcome is not that of its phase"],
     [!isChained, "its history has a gap"],

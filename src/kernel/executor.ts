@@ -2,17 +2,23 @@ import { asHoldfastError, type ErrorCode, HoldfastError, isHoldfastError } from 
 import type { RuntimeState } from "../domain/session.js";
 import type { Limits, Timings } from "../domain/time.js";
 import type { Clock } from "../ports/clock.js";
+import type { Change } from "../ports/notices.js";
 import type { Corridor } from "../stores/command.js";
 import { releaseLeases } from "../stores/leases.js";
 import type { Host } from "../stores/leases.rules.js";
+import { type Standing, standingOf } from "../stores/next-inputs.js";
 import { loadRow } from "../stores/schema.js";
 import type { InputHappening, SessionRef } from "../stores/session-draft.js";
 import {
   BEGIN_TABLES,
   type BeganTurn,
+  type BeginTurn,
   beginTurn,
   commitTurn,
   endTurn,
+  HOLDER_TABLES,
+  holderOf,
+  loadHolder,
   type RunRef,
   reclaimTurn,
   type TurnEnd,
@@ -31,14 +37,17 @@ export { runSessionTurn } from "./session-turn.js";
  *
  *     look -> begin (lease, recover, stage) -> handler -> commit or fail, fenced -> look again
  *
- * A look reads; only where there is something to do does it write. Trouble of the storage is waited out while the lease lives: what a
- * handler has done must not be done again because of a hiccup.
+ * A look reads; only where there is something to do does it write. Of many tabs with a handler one is woken at a time: while another
+ * tab holds the lease, only news of the lease is heard, and where it is free each tab lets those before it go first. Trouble of the
+ * storage is waited out while the lease lives: what a handler has done must not be done again because of a hiccup.
  */
 export interface Executor {
-  /** Something changed: look. */
+  /** Something changed here: look. */
   poke(): void;
+  /** A commit of any tab changed something: look, if this tab could do something about it, when those before it had their moment. */
+  hear(changes: readonly Change[]): void;
   /** The handler is taken off, and another one stays: a turn that it runs is handed back. */
-  takeOff(handler: TurnHandler, reason: HoldfastError): void;
+  takeOff(handler: TurnHandler, reason: HoldfastError): Promise<void>;
   /** Nothing runs any more; what runs is handed back so that another tab goes on. */
   stop(reason: HoldfastError): Promise<void>;
   /** The page goes, or the kernel closes: ends at once, writes nothing. */
@@ -81,6 +90,8 @@ interface Active {
   readonly handler: TurnHandler;
   readonly tenure: Tenure;
   readonly abort: AbortController;
+  /** Resolves when nothing of it is left to be written. */
+  readonly over: Promise<void>;
   /** Set before the abort: how the turn ends when its handler returns. */
   end?: TurnEnd;
   /** The handler has returned: its signal has nothing more to tell. */
@@ -103,11 +114,29 @@ export function createExecutor(parts: ExecutorParts): Executor {
   let troubles = 0;
   /** When its timer is due. */
   let dueMs = 0;
+  /** Another tab has the lease, as it was read last. */
+  let isHeld = false;
+  /** Tabs with a handler, as they were read last: how many go before this one, and how many there are beside it. */
+  let standing: Standing = { before: 0, others: 0 };
+  /** All that the next look is about was only heard of: where there is something to do, the tabs before this one may do it. */
+  let isPolite = true;
   /** An expired lease of a host that lives, and since when it is watched. */
   let asleep: { token: string; sinceMs: number } | undefined;
 
-  function poke(): void {
+  function hear(changes: readonly Change[]): void {
+    if (looking || changes.some(({ about }) => about === "lease")) return poke(true);
+    // Its holder goes on by itself while there is something to do.
+    if (isHeld) return;
+    if (standing.before === 0) return poke(true);
+    const waitMs = standing.before * STAGGER_MS;
+    if (stopped || dueMs - clock.monotonicMs() <= waitMs) return;
+    cancelTimer();
+    wakeIn(waitMs);
+  }
+
+  function poke(isNews = false): void {
     if (stopped) return;
+    isPolite &&= isNews;
     if (looking) {
       again = true;
       return;
@@ -115,7 +144,9 @@ export function createExecutor(parts: ExecutorParts): Executor {
     cancelTimer();
     const earlyMs = notBeforeMs - clock.monotonicMs();
     if (earlyMs > 0) return wakeIn(earlyMs);
-    looking = look()
+    const mayWait = isPolite;
+    isPolite = true;
+    looking = look(mayWait)
       .catch((error: unknown) => {
         // Deleted: there is nothing left to look at.
         if (isHoldfastError(error) && error.code === "not-found") {
@@ -131,7 +162,7 @@ export function createExecutor(parts: ExecutorParts): Executor {
         if (stopped) return;
         if (again) {
           again = false;
-          poke();
+          poke(true);
         } else wakeIn(delayMs);
       });
   }
@@ -152,7 +183,7 @@ export function createExecutor(parts: ExecutorParts): Executor {
   }
 
   /** Runs whatever is to be run; answers when to look again, heard or not. */
-  async function look(): Promise<number> {
+  async function look(mayWait: boolean): Promise<number> {
     let held: Tenure | undefined;
     try {
       for (;;) {
@@ -161,7 +192,9 @@ export function createExecutor(parts: ExecutorParts): Executor {
           if (held) await corridor.run(releaseLeases, { leases: [held.lease] });
           return timings.pollMs;
         }
-        const began = await begin(held);
+        const began = await begin(held, mayWait);
+        if (began === "later") return standing.before * STAGGER_MS;
+        isHeld = began?.kind === "held";
         if (began?.kind === "idle") {
           parts.learn(began.state);
           parts.found(began.happened);
@@ -169,7 +202,8 @@ export function createExecutor(parts: ExecutorParts): Executor {
         }
         if (began?.kind === "held") return waitFor(began);
         if (began && !held) held = hold(began);
-        if (began && held && (await runTurn(handler, began, held))) continue;
+        // Of the handlers that are here now: the one before may have been taken off meanwhile.
+        if (began && held && (await runTurn(parts.handler() ?? handler, began, held))) continue;
         if (held) drop(held);
         held = undefined;
         if (notBeforeMs > clock.monotonicMs()) return notBeforeMs - clock.monotonicMs();
@@ -195,7 +229,7 @@ export function createExecutor(parts: ExecutorParts): Executor {
   }
 
   /** `undefined` where the lease was lost between two turns, or nothing is to be begun any more. */
-  async function begin(held: Tenure | undefined): Promise<BeganTurn | undefined> {
+  async function begin(held: Tenure | undefined, mayWait: boolean): Promise<BeganTurn | "later" | undefined> {
     const isOver = asleep !== undefined && clock.monotonicMs() - asleep.sinceMs >= timings.leaseRenewMs;
     const input = {
       ...ref,
@@ -209,11 +243,8 @@ export function createExecutor(parts: ExecutorParts): Executor {
       ...(isOver && asleep && { waitedFor: asleep.token }),
     };
     if (!held) {
-      // Most notices are about something else: what would not write is not run.
-      const decision = await corridor.query(BEGIN_TABLES, async (reader, now) =>
-        beginTurn.decide(await beginTurn.load(reader, input), input, now()),
-      );
-      if (decision.kind === "accept" && decision.writes.length === 0) return decision.reply;
+      const found = await lookFirst(input, mayWait);
+      if (found) return found;
       // The page went, and may be another boot by now.
       if (stopped) return undefined;
     }
@@ -226,6 +257,25 @@ export function createExecutor(parts: ExecutorParts): Executor {
       if (held && isHoldfastError(error) && error.code === "lease-lost") return undefined;
       throw error;
     }
+  }
+
+  /** What would not write is not run. `undefined` where there is something to begin, and this tab's turn to. */
+  async function lookFirst(input: BeginTurn, mayWait: boolean): Promise<BeganTurn | "later" | undefined> {
+    // Where there are others, one of them mostly has it, and then nothing else is of interest.
+    if (isHeld || standing.others > 0) {
+      const holder = await corridor.query(HOLDER_TABLES, async (reader, now) =>
+        holderOf(await loadHolder(reader, ref), input, now()),
+      );
+      if (holder) return holder;
+    }
+    return await corridor.query(BEGIN_TABLES, async (reader, now) => {
+      const state = await beginTurn.load(reader, input);
+      const nowMs = now();
+      standing = standingOf(state.attachments, input, nowMs);
+      const decision = beginTurn.decide(state, input, nowMs);
+      if (decision.kind === "accept" && decision.writes.length === 0) return decision.reply;
+      return mayWait && standing.before > 0 ? "later" : undefined;
+    });
   }
 
   function hold(began: Began): Tenure {
@@ -261,7 +311,11 @@ export function createExecutor(parts: ExecutorParts): Executor {
     const { runId } = began.run;
     currentRun = runId;
     const abort = new AbortController();
-    const turn: Active = { handler, tenure, abort };
+    let isOver = () => {};
+    const over = new Promise<void>((resolve) => {
+      isOver = resolve;
+    });
+    const turn: Active = { handler, tenure, abort, over };
     active = turn;
     const named = { ...ref, runId };
     const raised = new WeakSet<object>();
@@ -318,6 +372,7 @@ export function createExecutor(parts: ExecutorParts): Executor {
     } finally {
       ended.abort();
       if (active === turn) active = undefined;
+      isOver();
     }
   }
 
@@ -453,11 +508,14 @@ export function createExecutor(parts: ExecutorParts): Executor {
   }
 
   return {
-    poke,
-    takeOff(handler, reason) {
+    poke: () => poke(),
+    hear,
+    async takeOff(handler, reason) {
       if (active?.handler !== handler) return;
+      const { over } = active;
       active.end ??= { how: "interrupted" };
       active.abort.abort(reason);
+      await over;
     },
     async stop(reason) {
       halt();
@@ -475,6 +533,9 @@ export function createExecutor(parts: ExecutorParts): Executor {
     },
   };
 }
+
+/** What a tab gets to see what is to be done and take the lease, before the next one tries. */
+const STAGGER_MS = 25;
 
 const LONGEST = 1_024;
 /** Polls. */

@@ -92,7 +92,10 @@ export interface Seat {
   readonly state: RuntimeState;
   learn(state: RuntimeState): void;
   listen(listener: (change: SessionChange) => void): () => void;
-  attach(handler: TurnHandler): () => void;
+  /** Something to run was stored here: this tab goes first. */
+  submitted(): void;
+  /** What takes it off resolves when a turn of it is handed back. */
+  attach(handler: TurnHandler): () => Promise<void>;
   leave(): Promise<void>;
 }
 
@@ -113,19 +116,22 @@ export function openRuntime(parts: SessionParts): SessionRuntime {
   const { corridor, limits, seat, options } = parts;
   const { ref, ops } = seat;
   const { runtimeId } = ref;
-  const undo = new Set<() => void>();
+  const undo = new Set<() => void | Promise<void>>();
   let closed = false;
+  let leaving: Promise<void> | undefined;
 
   const open = () => {
     if (closed) throw new HoldfastError("closed", `the session "${seat.sessionId}" is closed here`);
   };
-  const undoable = (take: () => void): (() => void) => {
-    const once = () => {
-      if (undo.delete(once)) take();
-    };
+  const undoable = (take: () => void | Promise<void>): (() => void) => {
+    const once = () => (undo.delete(once) ? take() : undefined);
     undo.add(once);
-    return once;
+    return () => void once();
   };
+
+  async function leave(): Promise<void> {
+    await Promise.all([...[...undo].map((take) => take()), seat.leave()]);
+  }
 
   async function change(command: ChangeRuntime["command"]): Promise<RuntimeChange> {
     open();
@@ -158,6 +164,7 @@ export function openRuntime(parts: SessionParts): SessionRuntime {
       const { outcome, happened, state } = await corridor.run(acceptInput, command, { size });
       seat.learn(state);
       parts.happened(happened);
+      seat.submitted();
       return outcome;
     },
     async cancel(inputId) {
@@ -205,10 +212,9 @@ export function openRuntime(parts: SessionParts): SessionRuntime {
       return { abandoned: (await change("destroy")).abandoned };
     },
     async [Symbol.asyncDispose]() {
-      if (closed) return;
       closed = true;
-      for (const take of [...undo]) take();
-      await seat.leave();
+      leaving ??= leave();
+      await leaving;
     },
   };
 }

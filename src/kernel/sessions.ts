@@ -14,14 +14,8 @@ import type { OpsRegistry } from "./ops-registry.js";
 import type { Fault } from "./page.js";
 import { furnished, methodsOf, type Rooms } from "./rooms.js";
 import type { SessionTurn } from "./runner.js";
-import {
-  type CheckedSessionOptions,
-  checkSessionOptions,
-  openRuntime,
-  type Seat,
-  type SessionChange,
-  type SessionRuntime,
-} from "./session.js";
+import { type CheckedSessionOptions, checkSessionOptions, openRuntime, type Seat, type SessionRuntime } from "./session.js";
+import { followSession } from "./session-changes.js";
 import type { SessionEvent } from "./session-event.js";
 import type { Tenures } from "./tenure.js";
 import { createTranscript } from "./transcript.js";
@@ -186,11 +180,10 @@ export function createSessions(parts: SessionsParts): Sessions {
   function takePlace(sessionId: string, ref: SessionRef, options: CheckedSessionOptions): Place {
     const { runtimeId } = ref;
     const transcript = createTranscript(corridor, ref);
-    const listeners = new Set<(change: SessionChange) => void>();
     let state: RuntimeState = "idle";
     let isGone = false;
-    let seen: { state: RuntimeState; digest: string } | undefined;
-    let cancelPoll = () => {};
+    /** Turns that were taken from handlers here, until nothing of them is left to be written. Never rejects. */
+    let handingBack: Promise<unknown> = Promise.resolve();
     /** Of loading what runs turns. */
     let cancelRetry = () => {};
     let isClosed = false;
@@ -232,60 +225,28 @@ export function createSessions(parts: SessionsParts): Sessions {
       place.executor.poke();
     }
 
-    async function stopExecutor(): Promise<void> {
+    function stopExecutor(): Promise<unknown> {
       const { executor } = place;
       place.executor = undefined;
-      await executor?.stop(detached());
+      return handBack(executor?.stop(detached()));
     }
 
-    const stopListening = notices.subscribe((changes) => {
-      const ours = changes.filter(({ id }) => id === runtimeId);
-      for (const { about, member } of ours) {
-        if (about === "messages") tellAll({ type: "messages" });
-        else if (about === "input" && member !== undefined) tellAll({ type: "input", inputId: member });
-        // Who hears of it and looks finds it.
-        else if (about === "runtime") void refresh().then(() => tellAll({ type: "state" }));
-      }
-      if (ours.length > 0) place.executor?.poke();
+    function handBack(work: Promise<void> | undefined): Promise<unknown> {
+      if (work) handingBack = Promise.all([handingBack, work.catch(tell)]);
+      return handingBack;
+    }
+
+    const changes = followSession({
+      ref,
+      sessionId,
+      corridor,
+      notices,
+      clock: parts.clock,
+      pollMs: timings.pollMs,
+      learn: (next) => place.learn(next),
+      vanished: () => place.vanish(),
+      heard: (heard) => place.executor?.hear(heard),
     });
-
-    function tellAll(change: SessionChange): void {
-      for (const listener of [...listeners]) {
-        try {
-          listener(change);
-        } catch (error) {
-          // The app's own error: it goes where uncaught errors go, and harms nobody else.
-          queueMicrotask(() => {
-            throw error;
-          });
-        }
-      }
-    }
-
-    async function refresh(): Promise<void> {
-      try {
-        const row = await corridor.query(["runtimes"], (reader) => loadRow(reader, "runtimes", runtimeId));
-        if (row?.state === undefined || row.incarnation !== ref.incarnation) return place.vanish();
-        place.learn(row.state);
-        seen = { state: row.state, digest: row.digest };
-      } catch {
-        // The next notice, poll or call tells it.
-      }
-    }
-
-    /** For listeners that a notice did not reach. */
-    async function poll(): Promise<void> {
-      const before = seen;
-      await refresh();
-      if (before && seen?.state !== before.state) tellAll({ type: "state" });
-      if (before && seen?.digest !== before.digest) tellAll({ type: "messages" });
-      schedulePoll();
-    }
-
-    function schedulePoll(): void {
-      cancelPoll();
-      if (listeners.size > 0 && !isGone && !closing) cancelPoll = parts.clock.setTimer(() => void poll(), timings.pollMs);
-    }
 
     const place: Place = {
       ref,
@@ -310,15 +271,8 @@ export function createSessions(parts: SessionsParts): Sessions {
         state = next;
         parts.emit({ sessionId, code: "runtime.state_changed", state });
       },
-      listen(listener) {
-        const own = (change: SessionChange) => listener(change);
-        listeners.add(own);
-        if (listeners.size === 1) void refresh().then(schedulePoll);
-        return () => {
-          listeners.delete(own);
-          if (listeners.size === 0) cancelPoll();
-        };
-      },
+      listen: changes.listen,
+      submitted: () => place.executor?.poke(),
       attach(handler) {
         if (isGone) throw deletedSession(ref);
         // One function may be attached twice: each is taken off alone.
@@ -327,11 +281,11 @@ export function createSessions(parts: SessionsParts): Sessions {
         place.handlers.push(own);
         if (wasAlone) void place.attend();
         startExecutor();
-        return () => {
+        return async () => {
           place.handlers.splice(place.handlers.indexOf(own), 1);
-          if (place.handlers.length > 0) return place.executor?.takeOff(own, detached());
-          void stopExecutor().catch(tell);
-          if (place.uses > 0) void place.attend();
+          const handedBack = place.handlers.length > 0 ? handBack(place.executor?.takeOff(own, detached())) : stopExecutor();
+          if (place.handlers.length === 0 && place.uses > 0) void place.attend();
+          await handedBack;
         };
       },
       async attend() {
@@ -351,23 +305,21 @@ export function createSessions(parts: SessionsParts): Sessions {
         leaves++;
         // Asked for at once: whoever opens it again after this is attended after this.
         const left = isHere && corridor.run(leaveSession, { runtimeId, bootId: parts.host().bootId }).catch(tell);
-        await stopExecutor().catch(tell);
+        await stopExecutor();
         place.close();
         await left;
       },
       vanish() {
+        if (isGone) return;
         isGone = true;
-        cancelPoll();
         if (places.get(runtimeId) === place) places.delete(runtimeId);
-        stopListening();
+        changes.vanish();
         // It finds out by itself, and what runs is told why it ends.
         place.executor?.poke();
       },
       close() {
-        stopListening();
-        cancelPoll();
+        changes.end();
         cancelRetry();
-        listeners.clear();
         isClosed = true;
         operations.here?.close(CLOSED);
         place.executor?.end(new HoldfastError("lease-lost", "the session was closed here"));

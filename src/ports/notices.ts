@@ -22,7 +22,7 @@ export interface Change {
   readonly id: string;
   /** Which of them, for "input"; for "agent" what became of it: "online", "offline" or "moved". */
   readonly member?: string;
-  /** Of the newest event, for "event"; of the newest entry of the feed, for "ops". */
+  /** Of the newest event, for "event"; of the newest entry of the feed, for "ops"; of the write that changed it, for "input". */
   readonly sequence?: number;
 }
 

@@ -4,11 +4,11 @@ import type { RuntimeState } from "../domain/session.js";
 import type { Reader } from "../ports/storage.js";
 import { accept, type Command, refuse } from "./command.js";
 import { loadInput, loadInputKeys } from "./input-rows.js";
-import { abandoned, admitted, coalesced, findSuperseded, isIdle, superseded } from "./inputs.rules.js";
+import { abandoned, admitted, coalesced, isIdle, superseded } from "./inputs.rules.js";
 import { semanticsOf } from "./policy.rules.js";
 import { acceptsInput, notReady } from "./runtime-state.rules.js";
 import { type InputKeyRow, type InputRow, loadRow, loadRows, ROW_VERSION, type RuntimeRow } from "./schema.js";
-import { checkRuntime, draftOf, type InputHappening, readLive, type SessionRef } from "./session-draft.js";
+import { checkRuntime, draftOf, type InputHappening, loadReplaceable, type SessionRef } from "./session-draft.js";
 import type { Blob, Rejection } from "./submission.js";
 
 /** What became of a submission. */
@@ -46,9 +46,9 @@ interface AcceptState {
   /** Keys of ended inputs that may have to go: the longest ended, and the oldest of those over the number that is kept. */
   readonly endedKeys: readonly InputKeyRow[];
   readonly surplusKeys: readonly InputKeyRow[];
-  /** Those that wait, where the new one may replace one. */
-  readonly live: readonly InputRow[];
-  readonly liveKeys: readonly InputKeyRow[];
+  /** The one that waits and that the new one may replace. */
+  readonly old: InputRow | undefined;
+  readonly oldKeys: readonly InputKeyRow[];
 }
 
 const KEY_LIFE_MS = 24 * 60 * 60 * 1000;
@@ -57,18 +57,14 @@ const MOST_ENDED_KEYS = 4_096;
 const KEYS_AT_ONCE = 256;
 
 async function loadAccept(reader: Reader, input: AcceptInput): Promise<AcceptState> {
-  const { runtimeId, inputId, idempotencyKey } = input;
-  const [runtime, existing, live] = await Promise.all([
+  const { runtimeId, inputId, idempotencyKey, supersessionKey, kind, policy } = input;
+  const mayReplace = isReplacing(policy.idle) || isReplacing(policy.busy);
+  const [runtime, existing, old] = await Promise.all([
     loadRow(reader, "runtimes", runtimeId),
     loadInput(reader, runtimeId, inputId),
-    input.supersessionKey === undefined ? [] : readLive(reader, runtimeId).then((read) => read.live),
+    mayReplace && supersessionKey !== undefined ? loadReplaceable(reader, runtimeId, kind, supersessionKey) : undefined,
   ]);
-  const liveKeys = await loadInputKeys(
-    reader,
-    runtimeId,
-    live.map(({ record }) => record),
-  );
-  const found = { runtime, existing, live, liveKeys };
+  const found = { runtime, existing, old, oldKeys: await loadInputKeys(reader, runtimeId, [old?.record]) };
   if (idempotencyKey === undefined) return { ...found, key: undefined, endedKeys: [], surplusKeys: [] };
   const surplus = (runtime?.endedKeys ?? 0) - MOST_ENDED_KEYS;
   const prefix = [runtimeId];
@@ -78,6 +74,10 @@ async function loadAccept(reader: Reader, input: AcceptInput): Promise<AcceptSta
     surplus > 0 ? loadRows(reader, "inputKeys", { index: "endedByRank", prefix, limit: surplus }) : [],
   ]);
   return { ...found, key, endedKeys, surplusKeys };
+}
+
+function isReplacing({ queueMode }: PolicyDecision): boolean {
+  return queueMode === "coalesce" || queueMode === "supersede";
 }
 
 /** Stores an input, and in the same write whatever it replaces. */
@@ -117,7 +117,8 @@ export const acceptInput: Command<
       return refuse(new HoldfastError("conflict", `input "${inputId}" is admitted already`, { details: { inputId, runtimeId } }));
     }
 
-    const draft = draftOf(runtime, state.live, state.liveKeys, nowMs);
+    const { old } = state;
+    const draft = draftOf(runtime, old ? [old] : [], state.oldKeys, nowMs);
     for (const { idempotencyKey } of droppedKeys.values()) draft.write({ table: "inputKeys", drop: [runtimeId, idempotencyKey] });
     const decision = input.policy[isIdle(runtime.state) ? "idle" : "busy"];
     const isFirst = decision.queueMode === "priority";
@@ -127,9 +128,7 @@ export const acceptInput: Command<
       endedKeys: runtime.endedKeys - droppedKeys.size,
     });
     const row = admitted({ ...rowOf(input, decision, rank, nowMs), since: runtime.messageCount }, nowMs);
-    const replaces = decision.queueMode === "coalesce" || decision.queueMode === "supersede";
-    const old = replaces && input.supersessionKey !== undefined && findSuperseded(state.live, input.kind, input.supersessionKey);
-    if (old) {
+    if (old && isReplacing(decision)) {
       const isAggregate = decision.queueMode === "coalesce";
       draft.put(isAggregate ? coalesced(old, inputId, nowMs) : superseded(old, inputId, nowMs));
     }

@@ -3,6 +3,8 @@ import { isTerminal, type StoredInputState } from "../domain/input.js";
 import { checkInputState } from "../domain/input-record.js";
 import type { Limits } from "../domain/time.js";
 import type { Row, Write } from "../ports/storage.js";
+import { candidateOf, doesStart, replaceKeyIn } from "./inputs.rules.js";
+import { laneOf } from "./policy.rules.js";
 import { type InputKeyRow, type InputRow, ROW_VERSION, readRow } from "./schema.js";
 
 /** Behind every number of an admission: inputs that nobody admitted come last. */
@@ -63,11 +65,49 @@ function keyRow({ runtimeId, inputId, record }: InputRow, idempotencyKey: string
 
 function rowWrite({ before, after }: InputChange): Write[] {
   if (after) {
-    const { liveRank: _, ...rest } = after;
-    const live = !isTerminal(after.record.currentState) && { liveRank: after.rank ?? LAST_RANK };
-    return [{ table: "inputs", put: { ...rest, ...live, v: ROW_VERSION } }];
+    return [{ table: "inputs", put: placed(after) }];
   }
   return before ? [{ table: "inputs", drop: [before.runtimeId, before.inputId] }] : [];
+}
+
+/** The row with what its indexes find it by: each of these columns is there only as long as what it says holds. */
+export function placed(row: InputRow): InputRow {
+  const rest = Object.fromEntries(Object.entries(row).filter(([column]) => !PLACES.has(column))) as InputRow;
+  return { ...rest, ...placeOf(row), v: ROW_VERSION };
+}
+
+const PLACES: ReadonlySet<string> = new Set([
+  "liveRank",
+  "steerRank",
+  "starterRank",
+  "unsettledRank",
+  "replaceKey",
+] satisfies (keyof Place)[]);
+
+type Place = Pick<InputRow, "liveRank" | "steerRank" | "starterRank" | "unsettledRank" | "replaceKey">;
+
+function placeOf(row: InputRow): Place {
+  const { currentState, durability } = row.record;
+  if (isTerminal(currentState)) return {};
+  const liveRank = row.rank ?? LAST_RANK;
+  const waiting = candidateOf(row);
+  const replaceKey = replaceKeyIn(row);
+  return {
+    liveRank,
+    ...((currentState !== "queued" || durability === "ephemeral") && { unsettledRank: liveRank }),
+    ...(waiting && laneOf(waiting.decision) === "steer" && { steerRank: liveRank }),
+    ...(waiting && doesStart(waiting) && { starterRank: liveRank }),
+    ...(replaceKey !== undefined && { replaceKey }),
+  };
+}
+
+/** Rows of an older holdfast, which has not all of these indexes. */
+export function placeWrites(rows: readonly InputRow[]): Write[] {
+  return rows.flatMap((row): Write[] => {
+    const next: Place = placeOf(row);
+    const isPlaced = [...PLACES].every((column) => row[column] === (next as Record<string, unknown>)[column]);
+    return isPlaced ? [] : [{ table: "inputs", put: placed(row) }];
+  });
 }
 
 function keyWrites(before: ReadonlyMap<string, InputKeyRow>, after: ReadonlyMap<string, InputKeyRow>): Write[] {

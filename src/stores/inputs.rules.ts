@@ -9,7 +9,7 @@ import {
   type StoredInputState,
 } from "../domain/input.js";
 import type { RuntimeState } from "../domain/session.js";
-import { builtInPolicy, isConsumedOnAccept, kindOf, laneOf, semanticsOf, startsRun } from "./policy.rules.js";
+import { builtInPolicy, type HandlingMode, isConsumedOnAccept, kindOf, laneOf, semanticsOf, startsRun } from "./policy.rules.js";
 import type { InputRow } from "./schema.js";
 
 /**
@@ -39,14 +39,12 @@ const TABLE: Readonly<Record<InputEvent, Partial<Record<InputPhase, InputPhase>>
   },
 };
 
-/** Failures, that is attempts that ended with an error, until an input is given up. */
-export const MOST_FAILURES = 3;
 /** Recoveries in a row without a checkpoint, until an input is held for what crashes its owner. */
 export const MOST_CRASHES = 5;
 
 type Changes = Partial<StoredInputState>;
 
-function moved(row: InputRow, event: InputEvent, nowMs: number, reason: string, changes: Changes = {}): InputRow {
+export function moved(row: InputRow, event: InputEvent, nowMs: number, reason: string, changes: Changes = {}): InputRow {
   const { record } = row;
   const from = record.currentState;
   const to = TABLE[event][from];
@@ -67,18 +65,6 @@ export function admitted(row: InputRow, nowMs: number): InputRow {
     : moved(row, "admit", nowMs, "admitted");
 }
 
-export function staged(
-  row: InputRow,
-  run: { runId: string; workId: string; inputIds: readonly string[] },
-  nowMs: number,
-): InputRow {
-  const next = moved(row, "stage", nowMs, "run started", {
-    attemptCount: row.record.attemptCount + 1,
-    lastRunId: run.runId,
-  });
-  return { ...next, workId: run.workId, workSize: run.inputIds.length };
-}
-
 export function superseded(row: InputRow, by: string, nowMs: number): InputRow {
   return moved(row, "supersede", nowMs, `superseded by ${by}`, {
     terminalOutcome: { outcomeType: "superseded", supersededBy: by },
@@ -97,23 +83,6 @@ export function abandoned(row: InputRow, reason: AbandonReason, nowMs: number, c
   return moved(row, "abandon", nowMs, cause === undefined ? text : `${text}: ${cause}`, {
     terminalOutcome: { outcomeType: "abandoned", reason },
   });
-}
-
-/** Applied, pending and consumed in one write: the receipt, the messages and this stand or fall together. */
-export function consumed(row: InputRow, sequence: number, nowMs: number): InputRow {
-  const applied = moved(row, "apply", nowMs, "boundary applied", { lastBoundarySequence: sequence });
-  const pending = moved(applied, "pend", nowMs, "waits for the run to complete");
-  return moved(pending, "complete", nowMs, "run completed", { terminalOutcome: { outcomeType: "consumed" } });
-}
-
-/** Its run failed. */
-export function rolledBack(row: InputRow, cause: string, nowMs: number): InputRow {
-  const { attemptCount, recoveryCount } = row.record;
-  if (attemptCount - recoveryCount - (row.interruptions ?? 0) >= MOST_FAILURES)
-    return abandoned(row, { max_attempts_exhausted: { attempts: attemptCount } }, nowMs, cause);
-  const { lastRunId: _, ...record } = row.record;
-  const { crashes: __, ...rest } = row;
-  return moved({ ...rest, record }, "rollback", nowMs, cause);
 }
 
 /** Its run ended in order before its time: no failure and no crash, and the end of a row of crashes. */
@@ -178,19 +147,19 @@ function isSameSemantics(a: RuntimeSemantics, b: RuntimeSemantics): boolean {
   return a.boundary === b.boundary && isSameExecution(a, b);
 }
 
-function isSameExecution(a: RuntimeSemantics, b: RuntimeSemantics): boolean {
+export function isSameExecution(a: RuntimeSemantics, b: RuntimeSemantics): boolean {
   return a.executionKind === b.executionKind && a.peerResponseTerminalApplyIntent === b.peerResponseTerminalApplyIntent;
 }
 
 /** A queued row that passed `corruption`, with what choosing needs. */
-interface Candidate {
+export interface Candidate {
   readonly row: InputRow;
   readonly kind: InputKind;
   readonly decision: PolicyDecision;
   readonly semantics: RuntimeSemantics;
 }
 
-function candidateOf(row: InputRow): Candidate | undefined {
+export function candidateOf(row: InputRow): Candidate | undefined {
   const { currentState, persistedInput, policy, runtimeSemantics } = row.record;
   const kind = persistedInput && kindOf(persistedInput);
   if (currentState !== "queued" || !kind || !policy || !runtimeSemantics) return undefined;
@@ -198,46 +167,23 @@ function candidateOf(row: InputRow): Candidate | undefined {
 }
 
 /** A row that a caller handed over says only how it was treated then: a busy moment's "none" is not "never". */
-function doesStart({ row, kind, decision }: Candidate): boolean {
+export function doesStart({ row, kind, decision }: Candidate): boolean {
   if (row.starts !== undefined) return row.starts === 1;
   return startsRun(decision) || startsRun(builtInPolicy({ kind, idle: true }));
 }
 
 /**
- * The inputs of the next run, out of live rows in the order of their admission. The steer lane goes before the queue; an input that
- * never wakes anybody waits for one that does, unless no more will come (`isDraining`). What was staged together is tried again together:
- * its steps are of exactly these inputs.
+ * Where a new input finds whom it replaces: the first that waits under this, the queue before the steer lane. No kind has a blank in its
+ * name.
  */
-export function chooseBatch(rows: readonly InputRow[], isDraining: boolean): InputRow[] {
-  const queued = rows.map(candidateOf).filter((candidate) => candidate !== undefined);
-  if (!isDraining && !queued.some(doesStart)) return [];
-  const steer = queued.filter(({ decision }) => laneOf(decision) === "steer");
-  const lane = steer.length > 0 ? steer : queued;
-  const [first] = lane;
-  const batch: InputRow[] = [];
-  for (const { row, kind, semantics } of lane) {
-    if (!first || !isSameExecution(semantics, first.semantics)) break;
-    if (steer.length > 0 && semantics.boundary !== first.semantics.boundary) break;
-    if (row.workId !== first.row.workId) break;
-    batch.push(row);
-    if (steer.length === 0 && kind === "prompt") break;
-  }
-  return batch;
+export function replaceKeyOf(lane: HandlingMode, kind: InputKind, supersessionKey: string): string {
+  return `${lane} ${kind} ${supersessionKey}`;
 }
 
-/** What the steps of these inputs are stored under, where exactly they were tried before. */
-export function workOf(batch: readonly InputRow[]): string | undefined {
-  const [first] = batch;
-  return first?.workSize === batch.length ? first.workId : undefined;
-}
-
-/** Whom a new input with this key replaces: the first that waits, the queue before the steer lane. */
-export function findSuperseded(rows: readonly InputRow[], kind: InputKind, supersessionKey: string): InputRow | undefined {
-  const matches = rows
-    .map(candidateOf)
-    .filter((candidate) => candidate !== undefined)
-    .filter((candidate) => candidate.kind === kind && candidate.row.record.persistedInput?.supersessionKey === supersessionKey);
-  return (matches.find(({ decision }) => laneOf(decision) === "queue") ?? matches[0])?.row;
+export function replaceKeyIn(row: InputRow): string | undefined {
+  const waiting = candidateOf(row);
+  const key = row.record.persistedInput?.supersessionKey;
+  return waiting && typeof key === "string" ? replaceKeyOf(laneOf(waiting.decision), waiting.kind, key) : undefined;
 }
 
 export function isIdle(state: RuntimeState): boolean {

@@ -24,19 +24,20 @@ export function newRuntime(runtimeId: string, nowMs: number): RuntimeRow {
 /** What a call changes of the row; `undefined` where that is nothing, so that a row nobody needs is not made. */
 export function nextRuntime(
   stored: RuntimeRow | undefined,
-  change: { runtimeId: string; state?: RuntimeState | undefined; endedKeys: number; replaced: boolean },
+  change: { runtimeId: string; state?: RuntimeState | undefined; endedKeys: number; replaced: boolean; inputRevision?: number },
   nowMs: number,
 ): RuntimeRow | undefined {
-  const { state, endedKeys, replaced } = change;
+  const { state, endedKeys, replaced, inputRevision } = change;
   const forgets =
     replaced && stored !== undefined && (stored.messageCount > 0 || stored.digest !== "" || stored.head !== undefined);
-  if (state === undefined && endedKeys === 0 && !forgets) return undefined;
+  if (state === undefined && endedKeys === 0 && !forgets && inputRevision === undefined) return undefined;
   const { head, ...row } = stored ?? newRuntime(change.runtimeId, nowMs);
   return {
     ...row,
     ...(head && !forgets && { head }),
     ...(forgets && { messageCount: 0, digest: "" }),
     ...(state !== undefined && { state }),
+    ...(inputRevision !== undefined && { inputRevision }),
     endedKeys: row.endedKeys + endedKeys,
     updatedAtMs: nowMs,
   };

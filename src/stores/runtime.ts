@@ -62,14 +62,19 @@ export const storeRuntime: Command<StoreRuntime, Stored, void> = {
     if (held instanceof HoldfastError) return refuse(held);
     if (receipt && stored.hasReceipt) return refuse(duplicateReceipt(receipt));
 
+    // Listeners are of sessions, and a session's runtime has a state.
+    const counts = stored.runtime?.state !== undefined && inputs.length > 0;
+    const revised = counts && { inputRevision: (stored.runtime?.inputRevision ?? 0) + 1 };
+    const revision = revised && { revision: revised.inputRevision };
     const made = inputWrites(
       inputs.map((record, at) => {
         const before = stored.rows[at];
-        return { before, after: { v: ROW_VERSION, runtimeId, inputId: record.inputId, ...before, record } };
+        const row = { v: ROW_VERSION, runtimeId, inputId: record.inputId, ...before, record };
+        return { before, after: { ...row, ...revision } };
       }),
       stored.keys,
     );
-    const change = { runtimeId, state, endedKeys: made.endedKeys, replaced: snapshot !== undefined };
+    const change = { runtimeId, state, endedKeys: made.endedKeys, replaced: snapshot !== undefined, ...revised };
     const runtime = nextRuntime(stored.runtime, change, nowMs);
     const writes: Write[] = [
       ...(snapshot ? snapshotWrites(runtimeId, snapshot, nowMs) : []),
@@ -77,7 +82,12 @@ export const storeRuntime: Command<StoreRuntime, Stored, void> = {
       ...made.writes,
       ...(runtime ? [{ table: "runtimes", put: runtime }] : []),
     ];
-    const changes: Change[] = inputs.map(({ inputId }) => ({ about: "input", id: runtimeId, member: inputId }));
+    const changes: Change[] = inputs.map(({ inputId }) => ({
+      about: "input",
+      id: runtimeId,
+      member: inputId,
+      ...(revised && { sequence: revised.inputRevision }),
+    }));
     if (snapshot) changes.push({ about: "messages", id: runtimeId });
     if (state !== undefined) changes.push({ about: "runtime", id: runtimeId });
     return accept(undefined, writes, changes);

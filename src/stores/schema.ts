@@ -44,7 +44,17 @@ export const TABLES = {
   sessions: { key: ["sessionId"] },
   snapshots: { key: ["runtimeId"] },
   messages: { key: ["runtimeId", "position"] },
-  inputs: { key: ["runtimeId", "inputId"], indexes: { live: ["runtimeId", "liveRank", "inputId"] } },
+  inputs: {
+    key: ["runtimeId", "inputId"],
+    indexes: {
+      live: ["runtimeId", "liveRank", "inputId"],
+      steers: ["runtimeId", "steerRank", "inputId"],
+      starters: ["runtimeId", "starterRank", "inputId"],
+      unsettled: ["runtimeId", "unsettledRank", "inputId"],
+      replaceable: ["runtimeId", "replaceKey", "liveRank", "inputId"],
+      changed: ["runtimeId", "revision"],
+    },
+  },
   inputKeys: {
     key: ["runtimeId", "idempotencyKey"],
     indexes: { ended: ["runtimeId", "endedAtMs"], endedByRank: ["runtimeId", "endedRank"] },
@@ -207,6 +217,8 @@ export interface RuntimeRow extends Row {
   readonly firstRank: number;
   /** Idempotency keys of ended inputs: over a number the oldest are dropped. */
   readonly endedKeys: number;
+  /** Writes so far that changed inputs: each of these inputs has its number. Absent before the first. */
+  readonly inputRevision?: number;
   /** Of the message rows. */
   readonly messageCount: number;
   /** SHA-256 hex, chained over the message rows; "" before the first. */
@@ -255,6 +267,16 @@ export interface InputRow extends Row {
   readonly rank?: number;
   /** The rank again, only while it has not ended. */
   readonly liveRank?: number;
+  /** The rank again, only while it waits in the steer lane. */
+  readonly steerRank?: number;
+  /** The rank again, only while it waits and begins a run by itself. */
+  readonly starterRank?: number;
+  /** The rank again, only while a recovery may change it: it is under way, or it goes with its host. */
+  readonly unsettledRank?: number;
+  /** Its lane, kind and supersession key, only while it waits and has one. */
+  readonly replaceKey?: string;
+  /** The runtime's `inputRevision` of the write that changed it last. */
+  readonly revision?: number;
   /** It begins a run by itself, however busy it was when it came. Absent in rows that a caller handed over. */
   readonly starts?: 0 | 1;
   /** Messages of the session when it came. */
@@ -456,6 +478,7 @@ const COLUMNS: Readonly<Record<TableName, Readonly<Record<string, ColumnType | `
     nextRank: "number",
     firstRank: "number",
     endedKeys: "number",
+    inputRevision: "number?",
     messageCount: "number",
     digest: "string",
     head: "object?",
@@ -470,6 +493,11 @@ const COLUMNS: Readonly<Record<TableName, Readonly<Record<string, ColumnType | `
     record: "object",
     rank: "number?",
     liveRank: "number?",
+    steerRank: "number?",
+    starterRank: "number?",
+    unsettledRank: "number?",
+    replaceKey: "string?",
+    revision: "number?",
     since: "number?",
     crashes: "number?",
     interruptions: "number?",

@@ -1,13 +1,14 @@
 import { HoldfastError, isHoldfastError } from "../domain/errors.js";
-import { type AbandonReason, isTerminal } from "../domain/input.js";
+import { type AbandonReason, type InputKind, isTerminal } from "../domain/input.js";
 import type { Change } from "../ports/notices.js";
 import type { Reader, Row, Write } from "../ports/storage.js";
 import { accept, type Decision } from "./command.js";
 import { saidFarewell } from "./hosts.js";
 import { loadInputKeys } from "./input-rows.js";
 import { type InputChange, inputWrites, readInput } from "./input-rows.rules.js";
-import { abandoned, corruption, recovered } from "./inputs.rules.js";
+import { abandoned, corruption, recovered, replaceKeyOf } from "./inputs.rules.js";
 import { type Host, isLive, released } from "./leases.rules.js";
+import type { HandlingMode } from "./policy.rules.js";
 import { afterRun } from "./runtime-state.rules.js";
 import {
   type AttachmentRow,
@@ -66,8 +67,12 @@ export const SURROUNDINGS = [
   "turnSteps",
 ] as const;
 
-/** `known` are the live rows, where they were read already. */
-export async function loadSurroundings(reader: Reader, runtimeId: string, known?: readonly InputRow[]): Promise<Surroundings> {
+/** `known` are the live rows, or those of them that matter, where they are read already. */
+export async function loadSurroundings(
+  reader: Reader,
+  runtimeId: string,
+  known?: readonly InputRow[] | Promise<readonly InputRow[]>,
+): Promise<Surroundings> {
   const [runtime, lease, live, attachments] = await Promise.all([
     loadRow(reader, "runtimes", runtimeId),
     loadRow(reader, "leases", runtimeId),
@@ -108,9 +113,13 @@ export interface BadInput {
 
 /** The live rows, each read alone: one that cannot be read must not stop the others, nor hide which one it is. */
 export async function readLive(reader: Reader, runtimeId: string): Promise<{ live: InputRow[]; bad: BadInput[] }> {
+  return sortOut(await reader.range("inputs", { index: "live", prefix: [runtimeId] }));
+}
+
+export function sortOut(rows: readonly Row[]): { live: InputRow[]; bad: BadInput[] } {
   const live: InputRow[] = [];
   const bad: BadInput[] = [];
-  for (const row of await reader.range("inputs", { index: "live", prefix: [runtimeId] })) {
+  for (const row of rows) {
     const inputId = String(row.inputId);
     try {
       const read = readInput(row);
@@ -123,6 +132,24 @@ export async function readLive(reader: Reader, runtimeId: string): Promise<{ liv
     }
   }
   return { live, bad };
+}
+
+/** Mostly one waits under a key; those that cannot be gone on with are passed over. */
+const FIRST = 8;
+
+/** Whom a new input of this kind and key replaces. */
+export async function loadReplaceable(
+  reader: Reader,
+  runtimeId: string,
+  kind: InputKind,
+  key: string,
+): Promise<InputRow | undefined> {
+  const first = async (lane: HandlingMode) => {
+    const prefix = [runtimeId, replaceKeyOf(lane, kind, key)];
+    return sortOut(await reader.range("inputs", { index: "replaceable", prefix, limit: FIRST })).live[0];
+  };
+  const [queued, steering] = await Promise.all([first("queue"), first("steer")]);
+  return queued ?? steering;
 }
 
 /** A tab that looks at a session it has open: what it knows of itself needs no row. */
@@ -222,23 +249,33 @@ export function draftOf(stored: LiveRuntimeRow, rows: readonly InputRow[], keys:
       return happened;
     },
     done(reply, ...changes) {
-      const changed: InputChange[] = [...touched].map(([inputId, after]) => ({ before: before.get(inputId), after }));
+      const revision = (runtime.inputRevision ?? 0) + 1;
+      if (touched.size > 0) draft.update({ inputRevision: revision });
+      const changed: InputChange[] = [...touched].map(([inputId, after]) => ({
+        before: before.get(inputId),
+        after: after && { ...after, revision },
+      }));
       const inputs = inputWrites(changed, keys);
       // Steps are of inputs that may be tried again.
       for (const workId of worksOf(changed)) others.push({ table: "turnSteps", dropPrefix: [stored.runtimeId, workId] });
       if (inputs.endedKeys !== 0) draft.update({ endedKeys: runtime.endedKeys + inputs.endedKeys });
       const writes: Write[] = [...others, ...inputs.writes];
       const told: Change[] = [...changes];
-      for (const member of touched.keys()) told.push({ about: "input", id: stored.runtimeId, member });
+      for (const member of touched.keys()) told.push({ about: "input", id: stored.runtimeId, member, sequence: revision });
       if (runtime !== stored) {
+        if (!isSameToLookAt(runtime, stored)) told.push({ about: "runtime", id: stored.runtimeId });
         runtime = { ...runtime, updatedAtMs: nowMs };
         writes.push({ table: "runtimes", put: runtime });
-        told.push({ about: "runtime", id: stored.runtimeId });
       }
       return accept(reply, writes, told);
     },
   };
   return draft;
+}
+
+/** A change that is only counted is not told: every tab that has the session open would read the row for each input that comes. */
+function isSameToLookAt(a: RuntimeRow, b: RuntimeRow): boolean {
+  return a.state === b.state && a.run?.runId === b.run?.runId && a.digest === b.digest && a.messageCount === b.messageCount;
 }
 
 export interface RecoveryReport {

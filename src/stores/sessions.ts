@@ -2,7 +2,7 @@ import { HoldfastError, isHoldfastError } from "../domain/errors.js";
 import type { RuntimeState } from "../domain/session.js";
 import type { Reader, Write } from "../ports/storage.js";
 import { accept, type Command, refuse } from "./command.js";
-import { readInput } from "./input-rows.rules.js";
+import { placeWrites, readInput } from "./input-rows.rules.js";
 import { leaseChange } from "./leases.rules.js";
 import { after, notReady, type RuntimeCommand } from "./runtime-state.rules.js";
 import {
@@ -103,6 +103,7 @@ export const openSession: Command<OpenSession, OpenState, OpenedSession> = {
       draft.write({ table: "quarantine", put: { v: ROW_VERSION, runtimeId, inputId, reason: error.message, atMs: nowMs, row } });
       draft.write({ table: "inputs", drop: [runtimeId, inputId] });
     }
+    draft.write(...placeWrites(around.live));
     // A key answers with an input that is there.
     for (const { idempotencyKey } of state.badKeys) draft.write({ table: "inputKeys", drop: [runtimeId, idempotencyKey] });
     const ended = state.badKeys.filter(({ endedRank }) => endedRank !== undefined).length;

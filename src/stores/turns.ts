@@ -9,8 +9,9 @@ import { accept, type Command, refuse } from "./command.js";
 import { loadFloor } from "./floors.js";
 import { saidFarewell } from "./hosts.js";
 import { loadInput, loadInputKeys } from "./input-rows.js";
-import { abandoned, chooseBatch, consumed, interrupted, rolledBack, staged, workOf } from "./inputs.rules.js";
+import { abandoned, interrupted } from "./inputs.rules.js";
 import { fence, grant, type Host, isLive, leaseChange, leaseLost, leaseOf, released, renewed } from "./leases.rules.js";
+import { inOrder, loadNext } from "./next-inputs.js";
 import { mayRun } from "./runtime-state.rules.js";
 import {
   type ActiveRun,
@@ -36,6 +37,7 @@ import {
   type Surroundings,
 } from "./session-draft.js";
 import { liftSnapshot } from "./transcript.rules.js";
+import { chooseBatch, consumed, rolledBack, staged, workOf } from "./turns.rules.js";
 
 /**
  * A turn, from the choice of its inputs to its commit. Its executor holds the lease of the runtime's id; every command but the first
@@ -82,8 +84,12 @@ export const BEGIN_TABLES = [...SURROUNDINGS, "snapshots", "messages", "floors"]
 
 export const beginTurn: Command<BeginTurn, BeginState, BeganTurn> = {
   tables: BEGIN_TABLES,
-  async load(reader, { runtimeId }) {
-    const [around, snapshot] = await Promise.all([loadSurroundings(reader, runtimeId), loadRow(reader, "snapshots", runtimeId)]);
+  async load(reader, { runtimeId, held }) {
+    const next = loadNext(reader, runtimeId, held !== undefined);
+    const [around, snapshot] = await Promise.all([
+      loadSurroundings(reader, runtimeId, next),
+      loadRow(reader, "snapshots", runtimeId),
+    ]);
     return { ...around, snapshot, floor: around.lease ? 0 : await loadFloor(reader, "leases") };
   },
   decide(state, input, nowMs) {
@@ -136,7 +142,8 @@ export const beginTurn: Command<BeginTurn, BeginState, BeganTurn> = {
       digest: draft.runtime.digest,
       happened: draft.happened,
     };
-    return draft.done(reply, leaseChange(input.runtimeId));
+    // Where it only goes on, those that wait for the lease have nothing to look for.
+    return draft.done(reply, ...(isOurs ? [] : [leaseChange(input.runtimeId)]));
   },
 };
 
@@ -145,8 +152,17 @@ function nextBatch({ runtime, live }: Draft): InputRow[] {
   return mayRun(runtime.state) ? chooseBatch(live, runtime.state === "retired") : [];
 }
 
-function holderOf(state: BeginState, input: BeginTurn, nowMs: number): BeganTurn | undefined {
-  const { lease, farewell } = state;
+type Holder = Pick<Surroundings, "lease" | "farewell">;
+
+export const HOLDER_TABLES = ["leases", "farewells"] as const;
+
+export async function loadHolder(reader: Reader, { runtimeId }: SessionRef): Promise<Holder> {
+  const lease = await loadRow(reader, "leases", runtimeId);
+  return { lease, farewell: await saidFarewell(reader, lease?.bootId) };
+}
+
+/** Another executor that has it, if one does. */
+export function holderOf({ lease, farewell }: Holder, input: BeginTurn, nowMs: number): BeganTurn | undefined {
   // Its own: a grant of which it never heard.
   if (lease?.leaseToken === undefined || farewell || lease.ownerId === input.ownerId) return undefined;
   const { leaseToken: token, expiresAtMs } = lease;
@@ -298,7 +314,8 @@ export interface CommittedTurn {
 
 interface CommitState extends RunState {
   readonly receipt: RunBoundaryReceipt | undefined;
-  readonly around: Surroundings;
+  /** Of those that live what decides which run next. */
+  readonly next: readonly InputRow[];
 }
 
 /**
@@ -306,14 +323,14 @@ interface CommitState extends RunState {
  * handed back in it when nothing waits; answers whether it was.
  */
 export const commitTurn: Command<RunRef & Appended, CommitState, CommittedTurn> = {
-  tables: [...SURROUNDINGS, "messages", "sessions", "snapshots"],
+  tables: ["runtimes", "leases", "inputs", "inputKeys", "receipts", "turnSteps", "messages", "sessions", "snapshots"],
   async load(reader, input) {
-    const [state, around, row] = await Promise.all([
+    const [state, next, row] = await Promise.all([
       loadRun(reader, input),
-      loadSurroundings(reader, input.runtimeId),
+      loadNext(reader, input.runtimeId, true),
       loadRow(reader, "receipts", [input.runtimeId, input.runId, SEQUENCE]),
     ]);
-    return { ...state, around, receipt: row?.receipt };
+    return { ...state, next, receipt: row?.receipt };
   },
   decide(state, input, nowMs) {
     const { runtimeId, runId } = input;
@@ -327,7 +344,7 @@ export const commitTurn: Command<RunRef & Appended, CommitState, CommittedTurn> 
     if (state.receipt) {
       throw new HoldfastError("conflict", `a receipt of run "${runId}" is stored already`, { details: { runId } });
     }
-    const draft = draftOf(runtime, state.around.live, state.around.keys, nowMs);
+    const draft = draftOf(runtime, inOrder([...state.next, ...state.contributors]), state.keys, nowMs);
     const changes = appendTo(draft, state.isReplaced, input, nowMs);
     const [first] = state.contributors;
     const receipt: RunBoundaryReceipt = {

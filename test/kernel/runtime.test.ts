@@ -167,8 +167,9 @@ describe("a notice", () => {
       about("a"),
       about("b"),
       { about: "runtime", id: "r" },
-      about("a"),
-      about("b"),
+      // From here on there is a runtime whose writes are counted.
+      { ...about("a"), sequence: 1 },
+      { ...about("b"), sequence: 1 },
       { about: "messages", id: "r" },
     ]);
   });

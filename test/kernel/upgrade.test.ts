@@ -1,9 +1,11 @@
 import { IDBFactory, IDBKeyRange } from "fake-indexeddb";
 import { describe, expect, it } from "vitest";
+import { waiting } from "../../src/conformance/session.fixture.js";
 import { createKernel, type ProcessContext } from "../../src/index.js";
 import { indexedDbStorage } from "../../src/indexeddb.js";
 import { memoryStorage } from "../../src/memory.js";
 import type { KernelStorage, Row, StorageSchema } from "../../src/ports/storage.js";
+import { builtInPolicy, semanticsOf } from "../../src/stores/policy.rules.js";
 import { SCHEMA, TABLES } from "../../src/stores/schema.js";
 
 const { processes, registrations, grants, leases, hosts } = TABLES;
@@ -11,7 +13,8 @@ const { processes, registrations, grants, leases, hosts } = TABLES;
 const events = { key: ["processId", "sequence"], indexes: { pendingWakes: ["processId", "pendingWake"] } };
 const replays = { key: ["processId", "replayKey"] };
 const SCHEMA_1 = { version: 1, tables: { processes, registrations, events, replays, grants, leases, hosts } };
-const { floors, ...TABLES_4 } = TABLES;
+const { floors, inputs, ...REST_4 } = TABLES;
+const TABLES_4 = { ...REST_4, inputs: { key: inputs.key, indexes: { live: inputs.indexes.live } } };
 const SCHEMA_3 = { version: 3, tables: { ...TABLES_4, events, replays } };
 const SCHEMA_4 = { version: 4, tables: TABLES_4 };
 
@@ -138,5 +141,54 @@ describe.each(PLACES)("a database of schema 4 in %s", (_, place) => {
     await later.secrets.put("a", "new");
     expect(await later.secrets.get("a")).toBe("new");
     await later.close();
+  });
+
+  it("has the inputs run that wait in it, and the one that was left under way", async () => {
+    const storage = place();
+    const runtimeId = "rt:session:s";
+    // More than a begin looks at.
+    const waiters = Array.from({ length: 12 }, (_, at) => `waits ${String(at).padStart(2, "0")}`);
+    const old = await storage.open({
+      name: "old",
+      schema: SCHEMA_4,
+      durability: "strict",
+      newDatabaseId: "the-old-one",
+      onState: () => {},
+    });
+    await old.transact(["runtimes", "sessions", "inputs"], "write", async (tx) => {
+      const run = { runId: "r", before: "idle", inputIds: ["staged"], workId: "w" };
+      const counts = { nextRank: 21, firstRank: 0, endedKeys: 0, messageCount: 0, digest: "", updatedAtMs: 1 };
+      const rowOf = (inputId: string, rank: number, more: object) => ({
+        ...{ v: 1, runtimeId, inputId, rank, liveRank: rank, starts: 1, record: waiting(inputId, more) },
+      });
+      const steering = builtInPolicy({ kind: "prompt", idle: true, handlingMode: "steer" });
+      const steered = {
+        policy: { version: 1, decision: steering },
+        runtimeSemantics: semanticsOf("prompt", steering),
+        currentState: "queued",
+      };
+      const staged = { currentState: "staged", attemptCount: 1, lastRunId: "r" };
+      tx.write([
+        { table: "runtimes", put: { v: 1, runtimeId, sessionId: "s", state: "running", incarnation: 0, run, ...counts } },
+        { table: "sessions", put: { v: 1, sessionId: "s", runtimeId, messageCount: 0, updatedAtMs: 1 } },
+        { table: "inputs", put: { ...rowOf("staged", 0, staged), workId: "w", workSize: 1 } },
+        ...waiters.map((id, at) => ({ table: "inputs", put: rowOf(id, at + 1, { currentState: "queued" }) })),
+        { table: "inputs", put: rowOf("steers", 20, steered) },
+      ]);
+    });
+    await old.close();
+
+    const kernel = await createKernel({ name: "old", storage, loop: "inline", channel: false, locks: false });
+    const ran: string[] = [];
+    const session = await kernel.session("s");
+    const all = new Promise<void>((resolve) => {
+      session.onTurn(async (turn) => {
+        ran.push(...turn.inputs.map(({ inputId, attemptCount }) => `${inputId} ${attemptCount}`));
+        if (ran.length === 2 + waiters.length) resolve();
+      });
+    });
+    await all;
+    expect(ran).toEqual(["steers 1", "staged 2", ...waiters.map((id) => `${id} 1`)]);
+    await kernel.close();
   });
 });

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { StoredInputState } from "../../src/domain/input.js";
-import { type InputChange, inputWrites, keysOf, readInput } from "../../src/stores/input-rows.rules.js";
+import { type InputChange, inputWrites, keysOf, placeWrites, readInput } from "../../src/stores/input-rows.rules.js";
+import { builtInPolicy, semanticsOf } from "../../src/stores/policy.rules.js";
 import type { InputKeyRow, InputRow } from "../../src/stores/schema.js";
 
 const LAST = Number.MAX_SAFE_INTEGER;
@@ -47,13 +48,53 @@ function keysAfter(changes: InputChange[], stored: InputKeyRow[] = []): { keys: 
   return { keys: [...keys.values()].sort((a, b) => (a.idempotencyKey < b.idempotencyKey ? -1 : 1)), endedKeys };
 }
 
+const openTo = (phase: string) => (phase === "queued" ? {} : { unsettledRank: 3 });
+
+const DECISION = builtInPolicy({ kind: "external_event", idle: true });
+/** An event that waits and may be replaced. */
+const WAITS: Partial<StoredInputState> = {
+  currentState: "queued",
+  durability: "durable",
+  policy: { version: 1, decision: DECISION },
+  runtimeSemantics: semanticsOf("external_event", DECISION),
+  persistedInput: { inputType: "external_event", supersessionKey: "k" },
+};
+
 const inputsOf = (changes: InputChange[]) => inputWrites(changes, []).writes.filter(({ table }) => table === "inputs");
 
 describe("an input row", () => {
   it.each(["accepted", "queued", "staged", "applied", "applied_pending_consumption"] as const)("is live while %s", (phase) => {
     expect(inputsOf([{ after: row("a", { currentState: phase }, { rank: 3 }) }])).toEqual([
-      { table: "inputs", put: row("a", { currentState: phase }, { rank: 3, liveRank: 3 }) },
+      { table: "inputs", put: row("a", { currentState: phase }, { rank: 3, liveRank: 3, ...openTo(phase) }) },
     ]);
+  });
+
+  it("is found by what it waits for, and by nothing of it once it runs", () => {
+    const places = (more: Partial<StoredInputState>, columns: Partial<InputRow> = {}) => {
+      const [write] = inputsOf([{ after: row("a", { ...WAITS, ...more }, { rank: 3, ...columns }) }]);
+      const { steerRank, starterRank, unsettledRank, replaceKey } = (write as unknown as { put: InputRow }).put;
+      return { steerRank, starterRank, unsettledRank, replaceKey };
+    };
+    const none = { steerRank: undefined, starterRank: undefined, unsettledRank: undefined, replaceKey: undefined };
+    expect(places({})).toEqual({ ...none, starterRank: 3, replaceKey: "queue external_event k" });
+    expect(places({}, { starts: 0 })).toEqual({ ...none, replaceKey: "queue external_event k" });
+    const steering = builtInPolicy({ kind: "external_event", idle: true, handlingMode: "steer" });
+    expect(places({ policy: { version: 1, decision: steering } })).toEqual({
+      ...none,
+      steerRank: 3,
+      starterRank: 3,
+      replaceKey: "steer external_event k",
+    });
+    expect(places({ durability: "ephemeral" })).toMatchObject({ starterRank: 3, unsettledRank: 3 });
+    const stale = { steerRank: 1, starterRank: 1, unsettledRank: 1, replaceKey: "x" };
+    expect(places({ currentState: "staged" }, stale)).toEqual({ ...none, unsettledRank: 3 });
+    expect(places({ currentState: "consumed", terminalOutcome: { outcomeType: "consumed" } }, stale)).toEqual(none);
+  });
+
+  it("of an older holdfast is written where its columns are not those of its state, and nowhere else", () => {
+    const [write] = inputsOf([{ after: row("a", WAITS, { rank: 3 }) }]);
+    const { put } = write as unknown as { put: InputRow };
+    expect(placeWrites([put, row("a", WAITS, { rank: 3, liveRank: 3 })])).toEqual([{ table: "inputs", put }]);
   });
 
   it.each(["consumed", "superseded", "coalesced", "abandoned"] as const)("is not live once %s", (phase) => {

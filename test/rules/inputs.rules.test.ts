@@ -3,23 +3,19 @@ import { INPUT_PHASES, type InputKind, type InputPhase, isTerminal, type StoredI
 import {
   abandoned,
   admitted,
-  chooseBatch,
   coalesced,
-  consumed,
   corruption,
-  findSuperseded,
   type InputEvent,
   interrupted,
   MOST_CRASHES,
-  MOST_FAILURES,
   recovered,
-  rolledBack,
-  staged,
+  replaceKeyIn,
+  replaceKeyOf,
   superseded,
-  workOf,
 } from "../../src/stores/inputs.rules.js";
 import { builtInPolicy, type HandlingMode, semanticsOf, startsRun } from "../../src/stores/policy.rules.js";
 import type { InputRow } from "../../src/stores/schema.js";
+import { chooseBatch, consumed, MOST_FAILURES, rolledBack, staged, workOf } from "../../src/stores/turns.rules.js";
 
 const T = 1_000;
 const NOW = 5_000;
@@ -344,16 +340,15 @@ describe("who is superseded (R-76)", () => {
     return { ...made_, record: { ...made_.record, persistedInput } };
   };
 
-  it("is the first of the same kind and key that waits, the queue before the steer lane", () => {
-    const steer = keyed("s", { handlingMode: "steer" });
-    const rows = [steer, keyed("other", {}, "other"), keyed("e", { kind: "external_event" }), keyed("a"), keyed("b")];
-    expect(findSuperseded(rows, "prompt", "k")?.inputId).toBe("a");
-    expect(findSuperseded(rows, "external_event", "k")?.inputId).toBe("e");
-    expect(findSuperseded([steer], "prompt", "k")?.inputId).toBe("s");
+  it("is found by lane, kind and key, each of them whole", () => {
+    expect(replaceKeyIn(keyed("a"))).toBe(replaceKeyOf("queue", "prompt", "k"));
+    expect(replaceKeyIn(keyed("s", { handlingMode: "steer" }))).toBe(replaceKeyOf("steer", "prompt", "k"));
+    expect(replaceKeyIn(keyed("e", { kind: "external_event" }, "o k"))).toBe(replaceKeyOf("queue", "external_event", "o k"));
+    expect(replaceKeyOf("queue", "prompt", "a b")).not.toBe(replaceKeyOf("queue", "prompt", "a"));
   });
 
   it("is nobody who runs already, and nobody without the key", () => {
-    const running = keyed("a", { record: { currentState: "staged" } });
-    expect(findSuperseded([running, row("b")], "prompt", "k")).toBeUndefined();
+    expect(replaceKeyIn(keyed("a", { record: { currentState: "staged" } }))).toBeUndefined();
+    expect(replaceKeyIn(row("b"))).toBeUndefined();
   });
 });
