@@ -249,9 +249,12 @@ export const RULES: Readonly<Record<string, Rule>> = {
     changes<InputRow>("inputs").map(({ before, after }) => {
       if (!before || !after || after.record.recoveryCount === before.record.recoveryCount) return undefined;
       const died = (before.crashes ?? 0) + 1;
-      const isGivenUp = after.record.currentState === "abandoned";
-      if (after.crashes === died && isGivenUp === died >= MOST_DEATHS) return undefined;
-      return `over input ${after.inputId}, which is ${after.record.currentState}, ${died} owners died, and ${after.crashes} are counted`;
+      const { currentState, terminalOutcome } = after.record;
+      const isGivenUp = terminalOutcome?.outcomeType === "abandoned" && typeof terminalOutcome.reason === "object";
+      // Its end may have been asked for in the same transaction.
+      const isRight = died < MOST_DEATHS ? !isGivenUp : currentState === "abandoned";
+      if (after.crashes === died && isRight) return undefined;
+      return `over input ${after.inputId}, which is ${currentState}, ${died} owners died, and ${after.crashes} are counted`;
     }),
 
   "an input whose end was asked for is not run again": ({ changes }) =>

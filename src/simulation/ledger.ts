@@ -18,8 +18,6 @@ export interface Ledger {
   appended(processId: string, key: string, sequence: number): void;
   /** Under no key: its payload is its own. */
   appendedOnce(processId: string, payload: string, sequence: number): void;
-  /** A call that had to be refused was not. */
-  unrefused(call: string): void;
   /** A handler runs; returns what is told of each lease that it runs under. */
   runs(processId: string): (fencingToken: number) => void;
   revoked(scope: ProcessScope, processId: string): void;
@@ -63,7 +61,6 @@ export const PROMISES = [
   "an acknowledged input is never lost",
   "each step's result is stored once",
   "a replay key is stored once",
-  "what had to be refused was",
   "a handler goes on only where no other owner came between",
   "what was revoked is gone",
   "a wake that was acknowledged is not told again",
@@ -183,7 +180,6 @@ export class Notes {
           rows.get<EventRow>("events", processId, sequence)?.payload === payload,
           () => `${payload} is not event ${sequence} of ${processId}`,
         ),
-      unrefused: (call) => check("what had to be refused was", false, () => `${life.name}: ${call}`),
       runs(processId) {
         let last: number | undefined;
         return (fencingToken) => {

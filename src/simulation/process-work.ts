@@ -36,8 +36,7 @@ export const PROCESS_WORK = {
           call,
           async () => {
             const { event } = await kernel.processes.appendEvent(id, request);
-            if (isRefused) ledger.unrefused(call);
-            else ledger.appendedOnce(id, payload, event.sequence);
+            if (!isRefused) ledger.appendedOnce(id, payload, event.sequence);
           },
           isRefused ? ["not-found", "invalid"] : ["not-found"],
         );
@@ -60,10 +59,7 @@ export const PROCESS_WORK = {
       const entrust = async () => {
         for (const id of ids) await kernel.processes.grantHandle(from, id, descriptor);
         const call = `hand over ${ids.join(", ")}`;
-        const handOver = async () => {
-          await kernel.processes.transferHandleGrants(from, to, isRefused ? [...ids, NOT_THERE] : ids);
-          if (isRefused) ledger.unrefused(call);
-        };
+        const handOver = () => kernel.processes.transferHandleGrants(from, to, isRefused ? [...ids, NOT_THERE] : ids);
         await told(ledger, call, handOver, isRefused ? ["not-found"] : []);
         const [first] = ids;
         if (first === undefined) return;
