@@ -70,7 +70,7 @@ async function plant(file) {
 
 /** @param {Mutant} mutant */
 function isMissed({ status }) {
-  return status !== "Killed" && status !== "Timeout" && status !== "Ignored";
+  return status === "Survived" || status === "NoCoverage";
 }
 
 /** @param {Mutant} mutant */
