@@ -38,6 +38,8 @@ export interface StationParts {
 
 const REOPEN_MS = 1_000;
 const CLOSE_MS = 10_000;
+/** By then what its app had asked for before is answered, and the locks of that are let go. */
+const SETTLE_MS = 50;
 
 export function createStation(parts: StationParts): Station {
   const { name, log, happened } = parts;
@@ -110,10 +112,11 @@ export function createStation(parts: StationParts): Station {
       };
       // A page does not wait for ever either.
       parts.after(CLOSE_MS, over);
-      const closed = () => {
-        parts.closed(leaving.life, askedMs);
-        over();
-      };
+      const closed = () =>
+        parts.after(SETTLE_MS, () => {
+          parts.closed(leaving.life, askedMs);
+          over();
+        });
       void leaving.kernel.close().then(closed, (error: unknown) => parts.failed(error, leaving.life));
     },
     freeze(forMs) {
