@@ -32,7 +32,7 @@ export interface StationParts {
   log(who: string, what: string): void;
   failed(error: unknown, life: Life): void;
   /** Its kernel closed, which it was asked for at that time. */
-  closed(life: Life, askedMs: number): void;
+  closed(life: Life, askedMs: number, of: "leases" | "locks"): void;
   nowMs(): number;
 }
 
@@ -112,11 +112,13 @@ export function createStation(parts: StationParts): Station {
       };
       // A page does not wait for ever either.
       parts.after(CLOSE_MS, over);
-      const closed = () =>
+      const closed = () => {
+        parts.closed(leaving.life, askedMs, "leases");
         parts.after(SETTLE_MS, () => {
-          parts.closed(leaving.life, askedMs);
+          parts.closed(leaving.life, askedMs, "locks");
           over();
         });
+      };
       void leaving.kernel.close().then(closed, (error: unknown) => parts.failed(error, leaving.life));
     },
     freeze(forMs) {

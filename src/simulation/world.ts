@@ -235,11 +235,11 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
   const guests = () => stations.flatMap(({ guest }) => (guest ? [guest] : []));
 
   /** Where nothing was done to it, nor to all, while it closed. */
-  function checkClosed(life: Life, askedMs: number): void {
+  function checkClosed(life: Life, askedMs: number, of: "leases" | "locks"): void {
     const isTroubled = life.isFull || Math.max(life.wellSinceMs, machine.troubledUntilMs) > askedMs || wipedMs >= askedMs;
     if (isTroubled || life.state !== "up") return;
     const leased = rows.all<LeaseRow>("leases").filter(({ bootId, leaseToken }) => leaseToken && lifeOf(bootId) === life);
-    const held = [...leased.map(({ resource }) => `the lease of ${resource}`), ...locks.heldBy(life)];
+    const held = of === "locks" ? locks.heldBy(life) : leased.map(({ resource }) => `the lease of ${resource}`);
     if (held.length > 0) complain("a kernel that closed holds nothing", `${life.name} holds ${held.join(", ")}`);
   }
 
