@@ -85,6 +85,7 @@ const LONGEST_TEXT = 4_096;
 export function createOAuthFlows(parts: OAuthFlowsParts): { flows: OAuthFlows; close(): void } {
   const { vault, clock, limits } = parts;
   const polls = new Map<string, Release>();
+  let closed = false;
 
   async function change<T>(operation: string, decide: (stored: Flows, nowMs: number) => Verdict<T>): Promise<T> {
     let verdict: Verdict<T>;
@@ -137,6 +138,8 @@ export function createOAuthFlows(parts: OAuthFlowsParts): { flows: OAuthFlows; c
   async function beginPoll(claim: DeviceClaim): Promise<() => void> {
     const { deviceCode } = claim;
     await change("pollDevice", (stored, nowMs) => verifyDevice(stored, claim, nowMs));
+    // Closed meanwhile: a lock that is taken now would never be let go.
+    if (closed) throw new HoldfastError("closed", "the kernel is closed");
     if (polls.has(deviceCode)) throw flowRefusal("DevicePollInProgress");
     let isOver = false;
     let release: Release | undefined = () => {};
@@ -218,6 +221,7 @@ export function createOAuthFlows(parts: OAuthFlowsParts): { flows: OAuthFlows; c
   return {
     flows,
     close() {
+      closed = true;
       for (const end of [...polls.values()]) end();
     },
   };

@@ -1,10 +1,13 @@
 import { isTerminal } from "../domain/input.js";
+import { isRuntimeId } from "../domain/session.js";
 import type { Row } from "../ports/storage.js";
 import type {
   AgentRow,
   EventRow,
   FloorRow,
+  GrantRow,
   HostRow,
+  InputKeyRow,
   InputRow,
   LeaseRow,
   MessageRow,
@@ -46,6 +49,7 @@ type Rule = (trial: Trial) => (string | undefined)[];
 
 const TERMINAL_STATES: ReadonlySet<unknown> = new Set(["completed", "failed", "cancelled"]);
 const STEP = "process.step";
+const MOST_DEATHS = 5;
 
 /** Live at some moment of the transaction: nobody can tell more from outside. */
 const wasLive = (lease: LeaseRow | undefined, { commit }: Trial): lease is LeaseRow =>
@@ -96,7 +100,7 @@ export const RULES: Readonly<Record<string, Rule>> = {
     }),
 
   "no write is accepted under a stale fence": (trial) => {
-    const { commit, changes, was } = trial;
+    const { commit, changes, rows, was } = trial;
     const held = (resource: string) => was<LeaseRow>("leases", resource);
     const isOwn = (lease: LeaseRow | undefined) => wasLive(lease, trial) && trial.lifeOf(lease.bootId) === commit.life;
     const events = changes<EventRow>("events").map(({ before, after }) => {
@@ -116,9 +120,63 @@ export const RULES: Readonly<Record<string, Rule>> = {
       if (!after) return undefined;
       const runtimeId = String(after.runtimeId);
       const lease = held(runtimeId);
-      return isOwn(lease) ? undefined : `${commit.life.name} wrote a turn of ${runtimeId}; the lease is ${told(lease)}`;
+      // A transcript that was handed over whole becomes rows as its next turn begins.
+      const granted = rows.get<LeaseRow>("leases", runtimeId);
+      const isBegun = granted?.leaseToken !== lease?.leaseToken && isOwn(granted);
+      return isOwn(lease) || isBegun
+        ? undefined
+        : `${commit.life.name} wrote a turn of ${runtimeId}; the lease is ${told(lease)}`;
     });
     return [...events, ...progress, ...ofTurns];
+  },
+
+  "a live lease that its holder hands back ended in order, and counts for nothing": (trial) =>
+    trial.changes<LeaseRow>("leases").map(({ before, after }) => {
+      if (!before || !after) return undefined;
+      // What is counted there of a session's owners is never looked at.
+      if (!isRuntimeId(after.resource) && before.endedInOrder && after.fruitless > before.fruitless)
+        return `the owner of ${after.resource} ended in order, and was counted as one that died`;
+      const isHandedBack = before.leaseToken !== undefined && after.leaseToken === undefined;
+      if (!isHandedBack || before.expiresAtMs <= trial.commit.untilMs) return undefined;
+      if (after.endedInOrder || trial.lifeOf(before.bootId) !== trial.commit.life) return undefined;
+      return `${trial.commit.life.name} handed the lease of ${after.resource} back as one that died`;
+    }),
+
+  "what was refused is not stored": ({ changes }) =>
+    changes<EventRow>("events").map(({ after }) =>
+      after && String(after.payload).startsWith("refused:")
+        ? `${after.payload} is event ${after.sequence} of ${after.processId}`
+        : undefined,
+    ),
+
+  "what was appended once is stored once": ({ changes, rows }) =>
+    changes<EventRow>("events").map(({ before, after }) => {
+      if (before || !after || !String(after.payload).startsWith("once:")) return undefined;
+      const { processId, payload, sequence } = after;
+      for (let earlier = 1; earlier < sequence; earlier++) {
+        if (rows.get<EventRow>("events", processId, earlier)?.payload === payload)
+          return `${payload} is stored as event ${earlier} and as event ${sequence} of ${processId}`;
+      }
+      return undefined;
+    }),
+
+  "a transfer is all or nothing": ({ changes, rows }) => {
+    const grants = changes<GrantRow>("grants");
+    const moved = grants.flatMap(({ before, after }) => (before && !after && before.descriptor.kind !== "loan" ? [before] : []));
+    return [...new Set(moved.map(({ descriptor }) => descriptor.label))].map((label) => {
+      const of = (row: GrantRow | undefined) => row?.descriptor.label === label;
+      const left = moved.filter(of);
+      if (left[0]?.descriptor.kind === "kept") return `parcel ${label} was handed over without what is not there`;
+      const put = grants.filter(({ before, after }) => !before && of(after));
+      const scopes = new Set(
+        rows
+          .all<GrantRow>("grants")
+          .filter(of)
+          .map(({ scopeId }) => scopeId),
+      );
+      if (put.length === left.length && scopes.size === 1) return undefined;
+      return `parcel ${label} was handed over by parts: ${left.length} of it went, and ${put.length} came`;
+    });
   },
 
   "sequences are dense": ({ changes, rows, was }) => [
@@ -191,6 +249,66 @@ export const RULES: Readonly<Record<string, Rule>> = {
       if (!isTerminal(record.currentState) || after.record.currentState === record.currentState) return undefined;
       return `input ${inputId} was ${record.currentState} and is ${after.record.currentState}`;
     }),
+
+  "an input is given up when five owners died over it": ({ changes }) =>
+    changes<InputRow>("inputs").map(({ before, after }) => {
+      if (!before || !after || after.record.recoveryCount === before.record.recoveryCount) return undefined;
+      const died = (before.crashes ?? 0) + 1;
+      const { currentState, terminalOutcome } = after.record;
+      const isGivenUp = terminalOutcome?.outcomeType === "abandoned" && typeof terminalOutcome.reason === "object";
+      // Its end may have been asked for in the same transaction.
+      const isRight = died < MOST_DEATHS ? !isGivenUp : currentState === "abandoned";
+      if (after.crashes === died && isRight) return undefined;
+      return `over input ${after.inputId}, which is ${currentState}, ${died} owners died, and ${after.crashes} are counted`;
+    }),
+
+  "an input whose end was asked for is not run again": ({ changes }) =>
+    changes<InputRow>("inputs").map(({ before, after }) => {
+      if (!before?.cancelRequested || !after || isTerminal(after.record.currentState)) return undefined;
+      const isAgain =
+        after.record.currentState !== before.record.currentState || after.record.lastRunId !== before.record.lastRunId;
+      return isAgain ? `input ${after.inputId} was cancelled and is ${after.record.currentState} again` : undefined;
+    }),
+
+  "an input replaces what waits under its key": ({ changes, rows, was }) =>
+    changes<InputRow>("inputs").map(({ before, after }) => {
+      const key = after && !before && replacingKey(after);
+      if (!key) return undefined;
+      const ofKey = rows.all<InputRow>("inputs").filter((row) => row.runtimeId === after.runtimeId && replacingKey(row) === key);
+      const waits = (row: InputRow | undefined) => row?.record.currentState === "queued";
+      const waited = ofKey.filter((row) => waits(was("inputs", row.runtimeId, row.inputId)));
+      // One that was handed back in the same transaction, behind this one.
+      const returned = ofKey.filter(({ inputId }) => {
+        const state = was<InputRow>("inputs", after.runtimeId, inputId)?.record.currentState;
+        return state !== undefined && state !== "queued";
+      });
+      const most = Math.max(1, waited.length) + returned.filter(waits).length;
+      const waiting = ofKey.filter(waits);
+      return waiting.length > most ? `input ${after.inputId} waits beside ${waiting.length - 1} that it replaces` : undefined;
+    }),
+
+  "an idempotency key stands for its input": ({ changes, rows, was }) => [
+    ...changes<InputRow>("inputs").map(({ before, after }) => {
+      const key = after?.record.idempotencyKey;
+      if (!after || key === undefined || (isTerminal(after.record.currentState) && after.record.durability === "ephemeral"))
+        return undefined;
+      const stored = rows.get<InputKeyRow>("inputKeys", after.runtimeId, key);
+      const isItsOwn = !before || was<InputKeyRow>("inputKeys", after.runtimeId, key)?.inputId === after.inputId;
+      if (!isItsOwn) return undefined;
+      if (stored?.inputId !== after.inputId) return `${key} does not stand for input ${after.inputId}`;
+      const isOver = isTerminal(after.record.currentState);
+      return (stored.endedAtMs !== undefined) === isOver
+        ? undefined
+        : `${key} does not tell whether input ${after.inputId} ended`;
+    }),
+    ...changes<RuntimeRow>("runtimes").map(({ after }) => {
+      if (!after) return undefined;
+      const ended = rows
+        .all<InputKeyRow>("inputKeys")
+        .filter(({ runtimeId, endedAtMs }) => runtimeId === after.runtimeId && endedAtMs !== undefined);
+      return ended.length === after.endedKeys ? undefined : `${after.runtimeId} counts ${after.endedKeys} keys of ended inputs`;
+    }),
+  ],
 
   "an input that was run has a receipt of the same write": ({ changes, rows }) =>
     changes<InputRow>("inputs").map(({ before, after }) => {
@@ -267,6 +385,14 @@ export const RULES: Readonly<Record<string, Rule>> = {
       return after && after.revision !== was + 1 ? `${after.name} went from revision ${was} to ${after.revision}` : undefined;
     }),
 };
+
+/** Under which key it replaces others, where it is of a kind that does. */
+function replacingKey({ record }: InputRow): string | undefined {
+  const { persistedInput, policy } = record;
+  const queueMode = policy?.decision.queueMode;
+  if (queueMode !== "supersede" && queueMode !== "coalesce") return undefined;
+  return `${persistedInput?.inputType} ${persistedInput?.supersessionKey}`;
+}
 
 function isSameEvent(before: EventRow, after: EventRow): boolean {
   const { pendingWake: _, ...was } = before;

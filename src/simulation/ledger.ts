@@ -1,8 +1,10 @@
 import { type ErrorCode, isHoldfastError } from "../domain/errors.js";
 import type { JsonValue } from "../domain/json.js";
+import { type ProcessScope, scopeId } from "../domain/scope.js";
 import type { AgentRow, EventRow, InputRow, ProcessRow } from "../stores/schema.js";
 import type { Life } from "./machine.js";
 import type { Rows } from "./rows.js";
+import type { Transcripts } from "./transcripts.js";
 
 /**
  * What hosts were told, kept beside the storage: all of it must be true, and stay so, until the database is wiped. Notes of a time before
@@ -14,6 +16,16 @@ export interface Ledger {
   /** A handler was given a step's result: all owners get the same one. */
   stepped(processId: string, key: string, result: JsonValue): void;
   appended(processId: string, key: string, sequence: number): void;
+  /** Under no key: its payload is its own. */
+  appendedOnce(processId: string, payload: string, sequence: number): void;
+  /** A handler runs; returns what is told of each lease that it runs under. */
+  runs(processId: string): (fencingToken: number) => void;
+  revoked(scope: ProcessScope, processId: string): void;
+  /** Returns what hears the answer. */
+  askedForWakes(processId: string): (sequences: readonly number[]) => void;
+  acknowledged(processId: string, sequence: number): void;
+  /** Returns what hears the answer. */
+  askedForMessages(runtimeId: string): (messages: readonly unknown[]) => void;
   /** Waits for its end. */
   ended(processId: string, wait: () => Promise<unknown>): Promise<void>;
   /** A registration was told that it is over, and its app had asked for no other. */
@@ -49,6 +61,11 @@ export const PROMISES = [
   "an acknowledged input is never lost",
   "each step's result is stored once",
   "a replay key is stored once",
+  "a handler goes on only where no other owner came between",
+  "what was revoked is gone",
+  "a wake that was acknowledged is not told again",
+  "a session's messages are those that are stored",
+  "a kernel that closed holds nothing",
   "a follower misses nothing and sees nothing twice",
   "a wait hears of what it waits for",
   "a registration is over only when it is",
@@ -72,6 +89,9 @@ export interface Eye {
   /** For how long it has been over, and nothing kept that life from reading so. */
   overMs(life: Life, processId: string): number;
   readonly pollMs: number;
+  /** To whom a process was granted under that fence; absent where one commit held several grants. */
+  granteeOf(processId: string, fencingToken: number): Life | undefined;
+  readonly transcripts: Pick<Transcripts, "from">;
 }
 
 /** A notice takes some milliseconds, a poll seconds. */
@@ -87,6 +107,7 @@ export class Notes {
   readonly #complain: (rule: Promised, what: string) => void;
   readonly #steps = new Map<string, string>();
   readonly #appended = new Map<string, number>();
+  readonly #acknowledged = new Set<string>();
   readonly #inputs = new Map<string, { runtimeId: string; isDurable: boolean }>();
   readonly #logins = new Map<string, { expiresAtMs: number; tries: number; grants: number }>();
 
@@ -107,6 +128,8 @@ export class Notes {
   /** For hosts of this generation of the database; what is noted after a wipe is void. */
   open(life: Life, isVoid: () => boolean): Ledger {
     const rows = this.#rows;
+    const eye = this.#eye;
+    const acknowledged = this.#acknowledged;
     const check = (rule: Promised, holds: boolean, what: () => string) => {
       if (!holds && !isVoid()) this.#complain(rule, what());
     };
@@ -151,6 +174,53 @@ export class Notes {
             () => `event ${sequence} of ${processId} is not`,
           );
         }),
+      appendedOnce: (processId, payload, sequence) =>
+        check(
+          "what was acknowledged is stored",
+          rows.get<EventRow>("events", processId, sequence)?.payload === payload,
+          () => `${payload} is not event ${sequence} of ${processId}`,
+        ),
+      runs(processId) {
+        let last: number | undefined;
+        return (fencingToken) => {
+          for (let fence = last ?? fencingToken; fence < fencingToken; fence++) {
+            const { name } = eye.granteeOf(processId, fence + 1) ?? life;
+            check(
+              "a handler goes on only where no other owner came between",
+              name === life.name,
+              () => `${life.name} goes on with ${processId} under fence ${fencingToken}, after ${name} under ${fence + 1}`,
+            );
+          }
+          last = fencingToken;
+        };
+      },
+      revoked: (scope, processId) =>
+        check(
+          "what was revoked is gone",
+          rows.get("grants", scopeId(scope), processId) === undefined,
+          () => `the grant of ${processId} to ${scopeId(scope)} is there`,
+        ),
+      askedForWakes(processId) {
+        const over = new Set(acknowledged);
+        return (sequences) => {
+          for (const sequence of sequences)
+            check(
+              "a wake that was acknowledged is not told again",
+              !over.has(`${processId} ${sequence}`),
+              () => `event ${sequence} of ${processId} is`,
+            );
+        };
+      },
+      acknowledged: (processId, sequence) => noting(() => acknowledged.add(`${processId} ${sequence}`)),
+      askedForMessages(runtimeId) {
+        const isStored = eye.transcripts.from(runtimeId);
+        return (messages) =>
+          check(
+            "a session's messages are those that are stored",
+            isStored(messages),
+            () => `${life.name} reads ${JSON.stringify(messages)} of ${runtimeId}`,
+          );
+      },
       ended: async (processId, wait) => {
         const sinceMs = this.#eye.nowMs;
         const open = { life, processId };
@@ -261,6 +331,7 @@ export class Notes {
   }
 
   clear(): void {
-    for (const notes of [this.#steps, this.#appended, this.#inputs, this.#logins, this.#waits, this.#polls]) notes.clear();
+    for (const notes of [this.#steps, this.#appended, this.#acknowledged, this.#inputs, this.#logins, this.#waits, this.#polls])
+      notes.clear();
   }
 }

@@ -11,6 +11,8 @@ interface Ask {
 /** Web Locks between hosts: exclusive and shared, first come first served or only if free, requests that a signal takes back. */
 export interface LockService {
   clientFor(life: Life): Locks;
+  /** What it holds. */
+  heldBy(life: Life): string[];
 }
 
 export function createLockService(): LockService {
@@ -88,7 +90,7 @@ export function createLockService(): LockService {
     };
   }
 
-  return { clientFor };
+  return { clientFor, heldBy: (life) => held.filter((ask) => ask.life === life).map(({ name }) => name) };
 }
 
 function remove<T>(list: T[], item: T): void {

@@ -1,6 +1,6 @@
 import type { FaultKind } from "./fault-kinds.js";
+import type { Guest } from "./guest.js";
 import type { Life, Trap } from "./machine.js";
-import type { Guest } from "./workload.js";
 
 /** A host through all its lives: "h1" boots as "h1.1", crashes, and boots as "h1.2". */
 export interface Station {
@@ -31,10 +31,15 @@ export interface StationParts {
   happened(kind: FaultKind, life: Life): void;
   log(who: string, what: string): void;
   failed(error: unknown, life: Life): void;
+  /** Its kernel closed, which it was asked for at that time. */
+  closed(life: Life, askedMs: number, of: "leases" | "locks"): void;
+  nowMs(): number;
 }
 
 const REOPEN_MS = 1_000;
 const CLOSE_MS = 10_000;
+/** By then what its app had asked for before is answered, and the locks of that are let go. */
+const SETTLE_MS = 50;
 
 export function createStation(parts: StationParts): Station {
   const { name, log, happened } = parts;
@@ -101,12 +106,20 @@ export function createStation(parts: StationParts): Station {
       if (!leaving || leaving.life.isLeaving || leaving.life.state !== "up") return;
       happened("leave", leaving.life);
       leaving.life.isLeaving = true;
+      const askedMs = parts.nowMs();
       const over = () => {
         if (life === leaving.life) end(backMs, "has left");
       };
       // A page does not wait for ever either.
       parts.after(CLOSE_MS, over);
-      void leaving.kernel.close().then(over, (error: unknown) => parts.failed(error, leaving.life));
+      const closed = () => {
+        parts.closed(leaving.life, askedMs, "leases");
+        parts.after(SETTLE_MS, () => {
+          parts.closed(leaving.life, askedMs, "locks");
+          over();
+        });
+      };
+      void leaving.kernel.close().then(closed, (error: unknown) => parts.failed(error, leaving.life));
     },
     freeze(forMs) {
       const frozen = life;

@@ -1,15 +1,14 @@
 import { isHoldfastError } from "../domain/errors.js";
-import { runtimeIdOf } from "../domain/session.js";
-import type { AgentRegistration } from "../kernel/agents.js";
-import type { Kernel } from "../kernel/kernel.js";
 import type { ProcessHandler } from "../kernel/runner.js";
-import type { SessionRuntime } from "../kernel/session.js";
 import type { StartRequest } from "../kernel/start.js";
 import type { Turn } from "../kernel/turn.js";
 import type { InputSubmission } from "../stores/submission.js";
 import type { Dice } from "./dice.js";
+import { type Commons, type Guest, SESSIONS, told, type Work } from "./guest.js";
 import type { Ledger } from "./ledger.js";
 import type { Life } from "./machine.js";
+import { EVENT_TYPES, PROCESS_WORK } from "./process-work.js";
+import { POISON, SESSION_OPTIONS, SESSION_WORK, submit } from "./session-work.js";
 
 /** What an app does with its kernel: each kind of it, in the order in which they are drawn. */
 export type WorkKind =
@@ -22,34 +21,11 @@ export type WorkKind =
   | "agent"
   | "dismiss"
   | "login"
-  | "device";
+  | "device"
+  | keyof typeof PROCESS_WORK
+  | keyof typeof SESSION_WORK;
 
-/** A kernel that is open on a host, and what the app there has of it. */
-export interface Guest {
-  readonly life: Life;
-  readonly kernel: Kernel;
-  readonly ledger: Ledger;
-  readonly sessions: Map<string, SessionRuntime>;
-  readonly agents: Map<string, AgentRegistration>;
-  /** Agents that it is registering right now. */
-  readonly enrolling: string[];
-}
-
-/** What all hosts' apps know together. */
-export interface Commons {
-  readonly dice: Dice;
-  readonly processes: string[];
-  readonly inputs: { sessionId: string; inputId: string }[];
-  /** All is to go well from now on. */
-  isCalm: boolean;
-  latestWallMs(): number;
-  /** Another host that is up, or the same. */
-  anyGuest(dice: Dice): Guest | undefined;
-}
-
-export const SESSIONS = ["s0", "s1"] as const;
 const AGENTS = ["a0", "a1", "a2"] as const;
-const NOTE = { name: "note" };
 const CLIENT = { realm: "dev", binding: "main" };
 const FLOW = { target: CLIENT, provider: "id", redirectUri: "https://app/back" };
 const DEVICE_FLOW = { target: CLIENT, provider: "id" };
@@ -61,6 +37,8 @@ interface Shape {
   pauseMs: number;
   children: number;
   notes: boolean;
+  /** It tells each time that it runs, under no key. */
+  tells: boolean;
   /** It hears its signal. */
   heeds: boolean;
   fails: boolean;
@@ -73,29 +51,40 @@ function drawShape(dice: Dice, depth: number): Shape {
     pauseMs: dice.pick([1, 50, 3_000, 9_000]),
     children: depth > 0 && dice.chance(0.4) ? dice.between(1, 3) : 0,
     notes: dice.chance(0.4),
+    tells: dice.chance(0.3),
     heeds: dice.chance(0.7),
     fails: dice.chance(0.15),
   };
 }
 
-const requestOf = (shape: Shape): StartRequest => ({ input: { type: "task", name: "work", args: shape }, eventTypes: [NOTE] });
+const requestOf = (shape: Shape): StartRequest => ({
+  input: { type: "task", name: "work", args: shape },
+  eventTypes: [...EVENT_TYPES],
+});
 
 export function workHandler(life: Life, ledger: Ledger): ProcessHandler {
+  let tellings = 0;
   return async (context) => {
     const { id, input } = context.record;
-    const { steps, pauseMs, children, notes, heeds, fails } = (input as unknown as { args: Shape }).args;
+    const ranUnder = ledger.runs(id);
+    const { steps, pauseMs, children, notes, tells, heeds, fails } = (input as unknown as { args: Shape }).args;
     for (let at = 0; at < steps; at++) {
       if (heeds && context.signal.aborted) throw context.signal.reason;
       const key = `s${at}`;
       const result = await context.step(key, async ({ fencingToken }) => {
+        ranUnder(fencingToken);
         await life.pause(life.dice.below(pauseMs));
         return `${life.name} under ${fencingToken}`;
       });
       ledger.stepped(id, key, result);
       context.progress(at + 1, steps);
+      if (tells) {
+        const once = `once:${life.name} ${tellings++}`;
+        ledger.appendedOnce(id, once, (await context.emit("note", once)).sequence);
+      }
       if (notes) ledger.appended(id, `note:${at}`, (await context.emit("note", at, { replayKey: `note:${at}` })).sequence);
     }
-    const shape: Shape = { steps: 1, pauseMs, children: 0, notes: false, heeds, fails: false };
+    const shape: Shape = { steps: 1, pauseMs, children: 0, notes: false, tells: false, heeds, fails: false };
     const started = [];
     for (let at = 0; at < children; at++) started.push(await context.start(`c${at}`, requestOf(shape)));
     for (const child of started) await child.result();
@@ -108,6 +97,10 @@ export function workHandler(life: Life, ledger: Ledger): ProcessHandler {
 function turnHandler({ life, ledger }: Guest, commons: Commons) {
   return async (turn: Turn): Promise<void> => {
     const { dice } = life;
+    if (!commons.isCalm && turn.inputs.some(({ persistedInput }) => persistedInput?.text === POISON)) {
+      commons.kill(life);
+      return await new Promise(() => {});
+    }
     let name = "";
     const drawn = await turn.step("draw", ({ idempotencyKey }) => {
       name = idempotencyKey;
@@ -133,7 +126,7 @@ export async function settle(guest: Guest, commons: Commons): Promise<void> {
   if (commons.isCalm) await register(guest, `a of ${life.host}`);
   for (const sessionId of SESSIONS) {
     try {
-      const session = await kernel.session(sessionId);
+      const session = await kernel.session(sessionId, SESSION_OPTIONS);
       guest.sessions.set(sessionId, session);
       if (commons.isCalm || life.dice.chance(0.8)) session.onTurn(turnHandler(guest, commons));
     } catch (error) {
@@ -144,9 +137,7 @@ export async function settle(guest: Guest, commons: Commons): Promise<void> {
   }
 }
 
-type Work = (guest: Guest, commons: Commons, dice: Dice, number: number) => { told: string; done: Promise<void> };
-
-export const WORK: Readonly<Record<WorkKind, { weight: number; work: Work }>> = {
+export const WORK: Readonly<Record<WorkKind, Work>> = {
   start: {
     weight: 20,
     work({ kernel, ledger }, commons, dice, number) {
@@ -192,7 +183,7 @@ export const WORK: Readonly<Record<WorkKind, { weight: number; work: Work }>> = 
   },
   submit: {
     weight: 24,
-    work({ sessions, ledger }, { inputs }, dice, number) {
+    work(guest, { inputs }, dice, number) {
       const sessionId = dice.pick(SESSIONS);
       const inputId = `i${number}`;
       const isDurable = dice.chance(0.85);
@@ -206,15 +197,12 @@ export const WORK: Readonly<Record<WorkKind, { weight: number; work: Work }>> = 
         ...(dice.chance(0.25) && { idempotencyKey: `k${dice.below(4)}` }),
         ...(!isDurable && { durability: "ephemeral" as const }),
       };
-      const submit = async () => {
-        const outcome = await sessions.get(sessionId)?.submit(submission);
-        if (outcome?.outcome !== "accepted") return;
-        inputs.push({ sessionId, inputId });
-        ledger.accepted(runtimeIdOf(sessionId), inputId, isDurable);
-      };
       return {
         told: `submits ${JSON.stringify(submission)} to ${sessionId}`,
-        done: told(ledger, `submit ${inputId}`, submit, ["not-found", "conflict"]),
+        done: told(guest.ledger, `submit ${inputId}`, () => submit(guest, inputs, sessionId, submission), [
+          "not-found",
+          "conflict",
+        ]),
       };
     },
   },
@@ -284,6 +272,8 @@ export const WORK: Readonly<Record<WorkKind, { weight: number; work: Work }>> = 
       return { told: `logs a device in, ${waits.length} poll`, done: told(ledger, "log a device in", login, ["conflict"]) };
     },
   },
+  ...PROCESS_WORK,
+  ...SESSION_WORK,
 };
 
 async function register({ kernel, agents, enrolling, ledger }: Guest, agentId: string): Promise<void> {
@@ -338,18 +328,5 @@ async function asked(ledger: Ledger, call: string, login: string, commons: Commo
   } catch (error) {
     if (isHoldfastError(error) && error.code === "not-found") ledger.loginMissing(login, commons.latestWallMs());
     else ledger.failed(call, error, ["conflict"]);
-  }
-}
-
-async function told(
-  ledger: Ledger,
-  call: string,
-  work: () => Promise<void>,
-  more: Parameters<Ledger["failed"]>[2] = [],
-): Promise<void> {
-  try {
-    await work();
-  } catch (error) {
-    ledger.failed(call, error, more);
   }
 }

@@ -9,6 +9,7 @@ import { createAir, LONGEST_DELAY_MS } from "./air.js";
 import { createDice } from "./dice.js";
 import { FAULTS, type FaultKind } from "./fault-kinds.js";
 import { STRIKES, type Victims } from "./faults.js";
+import type { Commons, Guest } from "./guest.js";
 import { openHost } from "./host.js";
 import { RULES, type Trial } from "./judge.js";
 import { type Eye, Notes, PROMISES } from "./ledger.js";
@@ -17,7 +18,8 @@ import { createLife, createMachine, type Life } from "./machine.js";
 import { createStation, type Station } from "./station.js";
 import { type Commit, createGround } from "./storage.js";
 import { createTimeline } from "./timeline.js";
-import { type Commons, type Guest, settle, WORK, type WorkKind, workHandler } from "./workload.js";
+import { Transcripts } from "./transcripts.js";
+import { settle, WORK, type WorkKind, workHandler } from "./workload.js";
 
 export interface SimulationOptions {
   /** The same seed, with the same other options, gives the same run. */
@@ -135,6 +137,10 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
   /** When a process ended, and who ended it. */
   const ends = new Map<string, { atMs: number; by: Life }>();
   let foulUntilMs = 0;
+  let wipedMs = -1;
+  const transcripts = new Transcripts(rows);
+  /** By process and fence. */
+  const grantees = new Map<string, Life>();
   const eye: Eye = {
     get nowMs() {
       return timeline.nowMs;
@@ -143,6 +149,8 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
     lifeOf,
     hasLocks: (life) => !lockless.has(life),
     waitedMs,
+    granteeOf: (processId, fencingToken) => grantees.get(`${processId} ${fencingToken}`),
+    transcripts,
     overMs(life, processId) {
       const end = ends.get(processId);
       if (!end || life.state !== "up" || life.isLeaving) return 0;
@@ -171,6 +179,9 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
     for (const { before, after } of commit.changes)
       if (after && before && "awaitOutput" in after && !("awaitOutput" in before))
         ends.set(String(after.processId), { atMs: timeline.nowMs, by: commit.life });
+    for (const { table, after } of commit.changes)
+      if (table === "leases" && after?.leaseToken) grantees.set(`${after.resource} ${after.fencingToken}`, commit.life);
+    transcripts.note(commit);
     const trial = trialOf(commit);
     for (const [name, rule] of Object.entries(RULES))
       for (const what of rule(trial)) if (what !== undefined) complain(name, what);
@@ -217,9 +228,20 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
       happened,
       log,
       failed: (error, life) => notes.open(life, () => life.state === "gone").failed("createKernel", error),
+      closed: checkClosed,
+      nowMs: () => timeline.nowMs,
     });
   });
   const guests = () => stations.flatMap(({ guest }) => (guest ? [guest] : []));
+
+  /** Where nothing was done to it, nor to all, while it closed. */
+  function checkClosed(life: Life, askedMs: number, of: "leases" | "locks"): void {
+    const isTroubled = life.isFull || Math.max(life.wellSinceMs, machine.troubledUntilMs) > askedMs || wipedMs >= askedMs;
+    if (isTroubled || life.state !== "up") return;
+    const leased = rows.all<LeaseRow>("leases").filter(({ bootId, leaseToken }) => leaseToken && lifeOf(bootId) === life);
+    const held = of === "locks" ? locks.heldBy(life) : leased.map(({ resource }) => `the lease of ${resource}`);
+    if (held.length > 0) complain("a kernel that closed holds nothing", `${life.name} holds ${held.join(", ")}`);
+  }
 
   const commons: Commons = {
     dice: dice.fork("work"),
@@ -233,6 +255,7 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
       const all = guests();
       return all.length > 0 ? chance.pick(all) : undefined;
     },
+    kill: (life) => stations.find((station) => station.life === life)?.trap("crash", 1, life.dice.below(3_000)),
   };
 
   async function openGuest(life: Life, hasLocks: boolean): Promise<Guest> {
@@ -305,6 +328,9 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
       ground.wipe();
       notes.clear();
       ends.clear();
+      grantees.clear();
+      transcripts.clear();
+      wipedMs = timeline.nowMs;
       commons.processes.length = 0;
       commons.inputs.length = 0;
       for (const [at, station] of stations.entries()) station.reload(at * 400);

@@ -1410,6 +1410,23 @@ describe("a lease that is lost", () => {
     expect(await ending(handle)).toEqual({ type: "success", value: "theirs" });
   });
 
+  it("stores no progress, though its owner has not heard of it", async () => {
+    let context: ProcessContext | undefined;
+    const job = async (given: ProcessContext) => {
+      context = given;
+      await never();
+    };
+    const here = await bench({ handlers: { job } });
+    const there = await bench({ loop: "off" }, { probed: probe(here.probed.storage), clock: here.clock });
+    const handle = await here.kernel.start({ id: "p", ...task("job") });
+    await until(() => context !== undefined, "the handler's start");
+    await takeOver(here, there);
+    context?.progress(3);
+    await rounds();
+    expect(context?.signal.reason).toMatchObject({ code: "lease-lost" });
+    expect(await handle.record()).not.toHaveProperty("progress");
+  });
+
   it("refuses a cancel of a child, which then stores nothing", async () => {
     const { here, there, kid, go, codes } = await withChild();
     await takeOver(here, there);

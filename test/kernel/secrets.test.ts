@@ -154,6 +154,25 @@ describe("compare and set", () => {
   });
 });
 
+it("a poll that begins while its kernel closes ends with it, and another tab polls at once", async () => {
+  const [storage, service] = [memoryStorage(), lockService()];
+  const [kernel, other] = [
+    await open({ storage, locks: service.client("a") }),
+    await open({ storage, locks: service.client("b") }),
+  ];
+  const device = { target, provider: "p", deviceCode: "c", expiresInMs: 60_000 };
+  await kernel.auth.admitDevice(device);
+  for (let turns = 0; turns < 40; turns++) {
+    const closing = await open({ storage, locks: service.client(`c${turns}`) });
+    await closing.auth.verifyBrowser(claimOf("none")).catch(() => undefined);
+    const polling = closing.auth.pollDevice(device).catch(() => undefined);
+    for (let turn = 0; turn < turns; turn++) await Promise.resolve();
+    await closing.close();
+    await polling;
+    await (await other.auth.pollDevice(device)).finish();
+  }
+});
+
 async function opened(storage: ReturnType<typeof memoryStorage>): Promise<{ databaseId: string }> {
   return await storage.open({ name: "n", schema: SCHEMA, durability: "strict", newDatabaseId: "none", onState: () => {} });
 }

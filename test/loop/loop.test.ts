@@ -223,6 +223,21 @@ describe("an expired lease", () => {
     expect(log).toEqual(["a 1", "b 2"]);
   });
 
+  it("is not made of a live one by a host without locks, which can tell nobody's death", async () => {
+    const { handlersOf, log, done, signals } = work();
+    const a = await town.host("a", { handlers: handlersOf("a") });
+    await a.kernel.start({ id: "p", ...task("job") });
+    await until(() => log.length === 1, "the first run");
+    await a.kernel.agent("of a");
+    const b = await town.host("b", { handlers: handlersOf("b"), locks: false });
+    await town.clock.advance(600_000);
+    expect(signals[0]?.aborted).toBe(false);
+    expect(await b.kernel.lifecycle.get("of a")).toMatchObject({ status: "online" });
+    done.open();
+    expect(await b.kernel.process("p").result()).toEqual({ type: "success", value: "a 1" });
+    expect(log).toEqual(["a 1"]);
+  });
+
   it("of an owner that is no runner is claimed at its expiry", async () => {
     const { log, handlersOf } = work();
     const off = await town.host("off", { loop: "off" });

@@ -8,6 +8,7 @@ import {
   grant,
   type HeldLeaseRow,
   isLive,
+  leaseChange,
   leaseOf,
   released,
   renewed,
@@ -218,4 +219,8 @@ describe("renewal and release", () => {
       expiresAtMs: T,
     });
   });
+});
+
+it("a change of a lease is told by its resource", () => {
+  expect(leaseChange("p")).toEqual({ about: "lease", id: "p" });
 });

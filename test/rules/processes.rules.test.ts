@@ -4,11 +4,13 @@ import { CORE_EVENT_TYPES } from "../../src/domain/event-type.js";
 import type { JsonValue } from "../../src/domain/json.js";
 import type { ProcessInput, ProcessRegistration } from "../../src/domain/process.js";
 import {
+  grantWrite,
   hashOf,
   newProcess,
   prepared as prepare,
   recordOf,
   sameRegistration,
+  unknownProcess,
   withExternalRef,
   withProgress,
 } from "../../src/stores/processes.rules.js";
@@ -20,6 +22,7 @@ const registration: Required<ProcessRegistration> = {
   provenance: { ownerScope: { sessionId: "root" }, hostProfileId: "default" },
 };
 const prepared = prepare(registration);
+const OUTPUT = { type: "success", value: 1 } as const;
 const sha256 = (text: string) => createHash("sha256").update(text, "utf8").digest("hex");
 
 describe("the hash", () => {
@@ -106,6 +109,33 @@ describe("a new process", () => {
       updatedAtMs: 5,
       status: { state: "running" },
     });
+  });
+
+  it.each([
+    ["runs, whatever output a broken row has", { state: "running", awaitOutput: OUTPUT }, { state: "running" }],
+    ["runs, where a broken row has an end and no output", { state: "completed" }, { state: "running" }],
+    ["has ended, with its output", { state: "completed", awaitOutput: OUTPUT }, { state: "completed", awaitOutput: OUTPUT }],
+  ] as const)("shows that it %s", (_, changes, status) => {
+    const { process, registration: row } = newProcess(prepared, 5);
+    expect(recordOf({ ...process, ...changes }, row).status).toEqual(status);
+  });
+
+  it("shows its external ref and its progress once it has them", () => {
+    const { process, registration: row } = newProcess(prepared, 5);
+    expect(recordOf(process, row)).not.toHaveProperty("externalRef");
+    expect(recordOf(process, row)).not.toHaveProperty("progress");
+    const shown = { externalRef: { backend: "b", id: "1" }, progress: { done: 1, atMs: 6 } };
+    expect(recordOf({ ...process, ...shown }, row)).toMatchObject(shown);
+  });
+
+  it("that is not stored is told by its id", () => {
+    expect(unknownProcess("p")).toMatchObject({ code: "not-found", details: { processId: "p" } });
+  });
+
+  it("is granted to a scope under that scope's id and its session's", () => {
+    const scope = { sessionId: "s", agentFrameId: "f" };
+    const put = { v: 1, scopeId: "session:s/frame:f", processId: "p", sessionId: "s", descriptor: { label: "l" } };
+    expect(grantWrite(scope, "p", { label: "l" })).toEqual({ table: "grants", put });
   });
 
   it("hands out core types that a caller may change without harm", () => {

@@ -1,0 +1,53 @@
+import type { AgentRegistration } from "../kernel/agents.js";
+import type { Kernel } from "../kernel/kernel.js";
+import type { SessionRuntime } from "../kernel/session.js";
+import type { Dice } from "./dice.js";
+import type { Ledger } from "./ledger.js";
+import type { Life } from "./machine.js";
+
+/** A kernel that is open on a host, and what the app there has of it. */
+export interface Guest {
+  readonly life: Life;
+  readonly kernel: Kernel;
+  readonly ledger: Ledger;
+  readonly sessions: Map<string, SessionRuntime>;
+  readonly agents: Map<string, AgentRegistration>;
+  /** Agents that it is registering right now. */
+  readonly enrolling: string[];
+}
+
+/** What all hosts' apps know together. */
+export interface Commons {
+  readonly dice: Dice;
+  readonly processes: string[];
+  readonly inputs: { sessionId: string; inputId: string }[];
+  /** All is to go well from now on. */
+  isCalm: boolean;
+  latestWallMs(): number;
+  /** Another host that is up, or the same. */
+  anyGuest(dice: Dice): Guest | undefined;
+  /** The host dies at its next storage await: what it runs kills its tab. */
+  kill(life: Life): void;
+}
+
+export const SESSIONS = ["s0", "s1"] as const;
+
+/** One kind of work: how often it is drawn, and what it does. */
+export interface Work {
+  readonly weight: number;
+  work(guest: Guest, commons: Commons, dice: Dice, number: number): { told: string; done: Promise<void> };
+}
+
+/** Every failure of a call is looked at; none ends the world. */
+export async function told(
+  ledger: Ledger,
+  call: string,
+  work: () => Promise<void>,
+  more: Parameters<Ledger["failed"]>[2] = [],
+): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    ledger.failed(call, error, more);
+  }
+}
