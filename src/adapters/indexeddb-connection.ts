@@ -41,6 +41,17 @@ export async function connect(place: Place, knownId: string, signals: Signals): 
     version.upgrade(async (tx) => {
       const guards = tx.table(GUARD_TABLE);
       const guard = checkGuard(await guards.get(GUARD_KEY), place.opening, knownId);
+      for (const { below, table, index, prefix, lift } of schema.lifts ?? []) {
+        if (guard.schemaVersion >= below) continue;
+        const columns = schema.tables[table]?.indexes?.[index] ?? [];
+        const where = tx.table(table).where(keyPathOf(columns));
+        // An array is after every string and number.
+        const rows = await (columns.length === 1
+          ? where.equals(prefix[0] as string | number)
+          : where.between(prefix, [...prefix, []])
+        ).toArray();
+        await tx.table(table).bulkPut(rows.map(lift));
+      }
       await guards.put({ ...guard, schemaVersion: schema.version });
     });
     dexie.on("populate", (tx) => {

@@ -21,6 +21,7 @@ import type { AgentRegistration, Agents } from "./agents.js";
 import type { AuthSnapshotMethods } from "./auth-snapshot.js";
 import { createEmitter, type KernelEvents } from "./emitter.js";
 import { createGossip, type Gossip } from "./gossip.js";
+import { createHeadStart, type HeadStart } from "./head-start.js";
 import { heldLocks, isFree } from "./hold.js";
 import { type HostWork, startHost } from "./host.js";
 import { type HostRecord, listHosts } from "./hosts.js";
@@ -216,8 +217,19 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
   };
   const fault = (event: Fault) => emitter.emit("fault", event);
   const handleParts = { ...parts, stores: processes };
+  const headStart: HeadStart = createHeadStart({
+    corridor,
+    clock,
+    ttlMs: timings.leaseTtlMs,
+    handlers: options.handlers,
+    runner: () => runner,
+    host: () => (host.loop ? host.identity : undefined),
+    newNonce: ids.nonce,
+  });
+  const startParts = { ...parts, headStart };
   const runner = createRunner({
     ...handleParts,
+    headStart,
     handlers: options.handlers,
     sessionTurn: (sessionId) => sessions.turnOf(sessionId),
     concurrency: options.concurrency,
@@ -259,7 +271,8 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
   });
   let answeredMs = clock.monotonicMs();
   const page: LoopPage = {
-    async pulse() {
+    async pulse(told) {
+      headStart.heard(told);
       // Silent for so long that its leases may be another's by now.
       if (clock.monotonicMs() - answeredMs >= timings.leaseTtlMs - timings.leaseRenewMs) await tenures.recheckAll();
       answeredMs = clock.monotonicMs();
@@ -268,7 +281,9 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
         host: host.identity,
         leases: tenures.leases,
         abandoned: runner.abandoned,
-        free: runner.free,
+        claiming: headStart.claiming,
+        free: headStart.free,
+        slots: options.concurrency,
         handlers: [...options.handlers.keys()],
         sessions: sessions.attached,
         attending: sessions.isAttending,
@@ -292,7 +307,13 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
   };
   const work: HostWork = {
     get isHolding() {
-      return !tenures.isEmpty || runner.abandoned.length > 0 || sessions.isAttending || agents.here?.isEmpty === false;
+      return (
+        !tenures.isEmpty ||
+        headStart.claiming.length > 0 ||
+        runner.abandoned.length > 0 ||
+        sessions.isAttending ||
+        agents.here?.isEmpty === false
+      );
     },
     async wake() {
       gossip.open();
@@ -346,7 +367,7 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
       else if (about === "agent" && member === "offline") emitter.emit("agentOffline", { agentId: id });
       if (!OF_PROCESSES.has(about)) continue;
       // A loop in a worker hears of this page's writes over the channel, if there is one.
-      if (!channel && about !== "event") host.loop?.poke([id]);
+      if (!channel && about !== "event" && member === undefined) host.loop?.poke([id]);
       if (isRuntimeId(id)) continue;
       emitter.emit("processChanged", { processId: id, ...(sequence !== undefined && { sequence }) });
     }
@@ -404,7 +425,7 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
     }),
     secrets: methodsOf<Secrets>(secrets, { put: true, get: true, delete: true }),
     async start(request) {
-      const { id } = await startProcess(parts, request);
+      const { id } = await startProcess(startParts, request);
       return processHandle(handleParts, id);
     },
     process: (processId) => processHandle(handleParts, checkId("processId", processId, limits.idLength)),

@@ -6,8 +6,9 @@ import { checkScope, type ProcessScope } from "../domain/scope.js";
 import type { Limits } from "../domain/time.js";
 import type { Corridor } from "../stores/command.js";
 import type { PayloadSchemas } from "../stores/payload-schema.js";
-import { type RegisterProcess, registerProcess } from "../stores/processes.js";
+import { type RegisterProcess, registerAndClaim, registerProcess } from "../stores/processes.js";
 import { checkDescriptor, prepareRegistration } from "../stores/registration.js";
+import type { HeadStart } from "./head-start.js";
 
 export interface StartRequest {
   /** Default: a fresh UUIDv7. The same id and content again gives the same process. */
@@ -23,12 +24,13 @@ export interface StartParts {
   readonly corridor: Corridor;
   readonly limits: Limits;
   readonly schemas: PayloadSchemas;
+  readonly headStart: Pick<HeadStart, "start">;
   newProcessId(): string;
 }
 
-/** Registers and grants in one transaction; the loop hears of it by the notice. `child` is what a parent puts in place of the request's own. */
+/** Registers and grants in one transaction, and claims in it where this host can run it at once; else the loops hear of it by the notice. `child` is what a parent puts in place of the request's own. */
 export async function startProcess(
-  { corridor, limits, schemas, newProcessId }: StartParts,
+  { corridor, limits, schemas, headStart, newProcessId }: StartParts,
   request: StartRequest,
   child?: { id: string; provenance: ProcessProvenance; lease: ProcessLease },
 ): Promise<ProcessRecord> {
@@ -47,5 +49,10 @@ export async function startProcess(
     }),
     ...(child && { lease: child.lease }),
   };
-  return await corridor.run(registerProcess, input, { size: registration.size });
+  const options = { size: registration.size };
+  return await headStart.start(registration, async (claim) =>
+    claim
+      ? await corridor.run(registerAndClaim, { register: input, claim }, options)
+      : { record: await corridor.run(registerProcess, input, options) },
+  );
 }

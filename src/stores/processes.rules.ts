@@ -10,6 +10,7 @@ import {
   type ProcessProgress,
   type ProcessRecord,
   type ProcessRegistration,
+  runnableBy,
 } from "../domain/process.js";
 import { type ProcessScope, scopeId } from "../domain/scope.js";
 import type { Write } from "../ports/storage.js";
@@ -38,6 +39,7 @@ export function newProcess(
 ): { process: ProcessRow; registration: RegistrationRow } {
   const { id: processId, input, eventTypes, provenance, registrationHash } = registration;
   const handler = handlerOf(input);
+  const runnable = runnableBy(input.type, handler);
   return {
     process: {
       v: ROW_VERSION,
@@ -46,6 +48,7 @@ export function newProcess(
       provenance,
       ...(handler !== undefined && { handler }),
       inputType: input.type,
+      ...(runnable !== undefined && { runnable }),
       createdAtMs: nowMs,
       updatedAtMs: nowMs,
       state: "running",

@@ -85,3 +85,43 @@ describe.each(PLACES)("a database of schema 3 in %s", (_, place) => {
     await kernel.close();
   });
 });
+
+const { processes: newest } = TABLES;
+const SCHEMA_4 = {
+  version: 4,
+  tables: { ...TABLES, processes: { ...newest, indexes: { byState: newest.indexes.byState, ended: newest.indexes.ended } } },
+};
+
+describe.each(PLACES)("a database of schema 4 in %s", (_, place) => {
+  it("has its running processes found by a host that can run them, and no others", async () => {
+    const storage = place();
+    const process = { ...PROCESS, handler: "job", inputType: "task", lastSequence: 0 };
+    const registration = { v: 1, sessionId: "root", input: { type: "task", name: "job" }, eventTypes: [] };
+    await write(storage, SCHEMA_4, {
+      processes: process,
+      registrations: { ...registration, processId: "p" },
+    });
+    await write(storage, SCHEMA_4, {
+      processes: { ...process, processId: "over", state: "completed", awaitOutput: { type: "success", value: 1 }, endedAtMs: 1 },
+      registrations: { ...registration, processId: "over" },
+    });
+    await write(storage, SCHEMA_4, {
+      processes: { ...PROCESS, processId: "outside", inputType: "external", lastSequence: 0 },
+      registrations: { ...registration, processId: "outside", input: { type: "external", metadata: null } },
+    });
+
+    const runs: string[] = [];
+    const kernel = await createKernel({
+      name: "old",
+      storage,
+      loop: "inline",
+      channel: false,
+      locks: false,
+      handlers: { job: ({ record }) => void runs.push(record.id) },
+    });
+    await kernel.process("p").result();
+    expect(runs).toEqual(["p"]);
+    expect((await kernel.processes.listNonTerminal()).map(({ id }) => id)).toEqual(["outside"]);
+    await kernel.close();
+  });
+});
