@@ -1,7 +1,7 @@
 import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex, utf8ToBytes } from "@noble/hashes/utils.js";
 import { HoldfastError } from "../domain/errors.js";
-import { CORE_EVENT_TYPES } from "../domain/event-type.js";
+import { coreEventTypes } from "../domain/event-type.js";
 import { canonicalText, type JsonValue } from "../domain/json.js";
 import {
   handlerOf,
@@ -72,7 +72,7 @@ export function recordOf(process: ProcessRow, registration: RegistrationRow): Pr
     id: process.processId,
     registrationHash: process.registrationHash,
     input: registration.input,
-    eventTypes: structuredClone([...registration.eventTypes, ...CORE_EVENT_TYPES]),
+    eventTypes: [...registration.eventTypes, ...coreEventTypes()],
     provenance: process.provenance,
     createdAtMs: process.createdAtMs,
     updatedAtMs: process.updatedAtMs,

@@ -390,6 +390,8 @@ interface Rows {
   sealed: SealedRow;
 }
 
+export type RowOf<T extends TableName> = Rows[T];
+
 type ColumnType = "string" | "number" | "object" | "list" | "bytes" | "any";
 
 /** What the code cannot go on without; `?` marks a column that may be missing. */
