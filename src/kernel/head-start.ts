@@ -1,9 +1,10 @@
 import { handlerOf, type ProcessInput, type ProcessRecord } from "../domain/process.js";
 import type { Clock } from "../ports/clock.js";
 import type { Corridor } from "../stores/command.js";
+import { type FirstClaim, registerAndClaim } from "../stores/first-claim.js";
 import { type ClaimReply, releaseLeases } from "../stores/leases.js";
 import type { Host } from "../stores/leases.rules.js";
-import type { FirstClaim } from "../stores/processes.js";
+import { type RegisterProcess, registerProcess } from "../stores/processes.js";
 import type { Runner } from "./runner.js";
 
 /**
@@ -17,11 +18,8 @@ export interface HeadStart {
   readonly claiming: string[];
   /** Processes that are there already wait for a slot: they go before what is started now. */
   heard(told: { hasBacklog: boolean }): void;
-  /** `write` registers, and claims where it is given a claim; what it claimed is run here. */
-  start(
-    registration: { id: string; input: ProcessInput },
-    write: (claim: FirstClaim | undefined) => Promise<{ record: ProcessRecord; claim?: ClaimReply }>,
-  ): Promise<ProcessRecord>;
+  /** Registers; where this host can run it at once it is claimed, too, and run. */
+  register(register: RegisterProcess): Promise<ProcessRecord>;
 }
 
 export interface HeadStartParts {
@@ -29,18 +27,17 @@ export interface HeadStartParts {
   readonly clock: Clock;
   readonly ttlMs: number;
   readonly handlers: ReadonlyMap<string, unknown>;
-  /** Which needs a head start itself: handlers start processes, too. */
-  runner(): Pick<Runner, "free" | "run">;
+  readonly runner: Pick<Runner, "free" | "run">;
   /** This host, while its loop is on: without one no lease is renewed, and before its lock is held a claim says nothing of its life. */
   host(): Host | undefined;
   newNonce(): string;
 }
 
 export function createHeadStart(parts: HeadStartParts): HeadStart {
-  const { clock } = parts;
+  const { corridor, clock, runner } = parts;
   const underway = new Set<{ readonly processId: string }>();
   let hasBacklog = false;
-  const free = () => Math.max(0, parts.runner().free - underway.size);
+  const free = () => Math.max(0, runner.free - underway.size);
 
   function claimFor(input: ProcessInput): (FirstClaim & { host: Host }) | undefined {
     const handler = input.type === "session_turn" ? undefined : handlerOf(input);
@@ -54,8 +51,8 @@ export function createHeadStart(parts: HeadStartParts): HeadStart {
 
   async function take(claim: ClaimReply, bootId: string, asOfMs: number): Promise<void> {
     const isHere = parts.host()?.bootId === bootId;
-    const refused = isHere ? await parts.runner().run([claim], asOfMs) : [claim.lease.processId];
-    if (refused.length > 0) await parts.corridor.run(releaseLeases, { leases: [claim.lease] });
+    const refused = isHere ? await runner.run([claim], asOfMs) : [claim.lease.processId];
+    if (refused.length > 0) await corridor.run(releaseLeases, { leases: [claim.lease] });
   }
 
   return {
@@ -68,14 +65,15 @@ export function createHeadStart(parts: HeadStartParts): HeadStart {
     heard(told) {
       hasBacklog = told.hasBacklog || (hasBacklog && free() === 0);
     },
-    async start({ id: processId, input }, write) {
+    async register(register) {
+      const { id: processId, input, size } = register.registration;
       const claim = claimFor(input);
-      if (!claim) return (await write(undefined)).record;
+      if (!claim) return await corridor.run(registerProcess, register, { size });
       const mine = { processId };
       underway.add(mine);
       try {
         const asOfMs = clock.monotonicMs();
-        const started = await write(claim);
+        const started = await corridor.run(registerAndClaim, { register, claim }, { size });
         // It is registered, whatever becomes of its lease: that runs out, or dies with its host.
         if (started.claim) await take(started.claim, claim.host.bootId, asOfMs).catch(() => undefined);
         return started.record;

@@ -21,7 +21,6 @@ import type { AgentRegistration, Agents } from "./agents.js";
 import type { AuthSnapshotMethods } from "./auth-snapshot.js";
 import { createEmitter, type KernelEvents } from "./emitter.js";
 import { createGossip, type Gossip } from "./gossip.js";
-import { createHeadStart, type HeadStart } from "./head-start.js";
 import { heldLocks, isFree } from "./hold.js";
 import { type HostWork, startHost } from "./host.js";
 import { type HostRecord, listHosts } from "./hosts.js";
@@ -217,19 +216,19 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
   };
   const fault = (event: Fault) => emitter.emit("fault", event);
   const handleParts = { ...parts, stores: processes };
-  const headStart: HeadStart = createHeadStart({
-    corridor,
-    clock,
-    ttlMs: timings.leaseTtlMs,
-    handlers: options.handlers,
-    runner: () => runner,
-    host: () => (host.loop ? host.identity : undefined),
-    newNonce: ids.nonce,
-  });
-  const startParts = { ...parts, headStart };
+  const headStart = furnished(platform.rooms.headStart, ({ createHeadStart }) =>
+    createHeadStart({
+      ...parts,
+      ttlMs: timings.leaseTtlMs,
+      handlers: options.handlers,
+      runner,
+      host: () => (host.loop ? host.identity : undefined),
+    }),
+  );
+  const startParts = { ...parts, headStart: () => headStart.here };
   const runner = createRunner({
     ...handleParts,
-    headStart,
+    headStart: startParts.headStart,
     handlers: options.handlers,
     sessionTurn: (sessionId) => sessions.turnOf(sessionId),
     concurrency: options.concurrency,
@@ -272,7 +271,7 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
   let answeredMs = clock.monotonicMs();
   const page: LoopPage = {
     async pulse(told) {
-      headStart.heard(told);
+      headStart.here?.heard(told);
       // Silent for so long that its leases may be another's by now.
       if (clock.monotonicMs() - answeredMs >= timings.leaseTtlMs - timings.leaseRenewMs) await tenures.recheckAll();
       answeredMs = clock.monotonicMs();
@@ -281,8 +280,8 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
         host: host.identity,
         leases: tenures.leases,
         abandoned: runner.abandoned,
-        claiming: headStart.claiming,
-        free: headStart.free,
+        claiming: headStart.here?.claiming ?? [],
+        free: headStart.here?.free ?? runner.free,
         slots: options.concurrency,
         handlers: [...options.handlers.keys()],
         sessions: sessions.attached,
@@ -309,7 +308,7 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
     get isHolding() {
       return (
         !tenures.isEmpty ||
-        headStart.claiming.length > 0 ||
+        (headStart.here?.claiming.length ?? 0) > 0 ||
         runner.abandoned.length > 0 ||
         sessions.isAttending ||
         agents.here?.isEmpty === false
@@ -354,6 +353,8 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
     onBoot(isReady) {
       sessions.onBoot(isReady);
       if (isReady) void agents.here?.review();
+      // Without it the loops claim all the same, only later.
+      if (isReady && loopKind !== "off" && options.handlers.size > 0) headStart.enter().catch(() => undefined);
     },
     onFault(error) {
       const { code, message } = asHoldfastError(error, "internal", "the host failed");

@@ -6,7 +6,7 @@ import { checkScope, type ProcessScope } from "../domain/scope.js";
 import type { Limits } from "../domain/time.js";
 import type { Corridor } from "../stores/command.js";
 import type { PayloadSchemas } from "../stores/payload-schema.js";
-import { type RegisterProcess, registerAndClaim, registerProcess } from "../stores/processes.js";
+import { type RegisterProcess, registerProcess } from "../stores/processes.js";
 import { checkDescriptor, prepareRegistration } from "../stores/registration.js";
 import type { HeadStart } from "./head-start.js";
 
@@ -24,7 +24,8 @@ export interface StartParts {
   readonly corridor: Corridor;
   readonly limits: Limits;
   readonly schemas: PayloadSchemas;
-  readonly headStart: Pick<HeadStart, "start">;
+  /** Once there is one: until then the loops claim what is started. */
+  headStart(): Pick<HeadStart, "register"> | undefined;
   newProcessId(): string;
 }
 
@@ -49,10 +50,5 @@ export async function startProcess(
     }),
     ...(child && { lease: child.lease }),
   };
-  const options = { size: registration.size };
-  return await headStart.start(registration, async (claim) =>
-    claim
-      ? await corridor.run(registerAndClaim, { register: input, claim }, options)
-      : { record: await corridor.run(registerProcess, input, options) },
-  );
+  return (await headStart()?.register(input)) ?? (await corridor.run(registerProcess, input, { size: registration.size }));
 }
