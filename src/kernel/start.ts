@@ -8,7 +8,6 @@ import type { Corridor } from "../stores/command.js";
 import type { PayloadSchemas } from "../stores/payload-schema.js";
 import { type RegisterProcess, registerProcess } from "../stores/processes.js";
 import { checkDescriptor, prepareRegistration } from "../stores/registration.js";
-import type { HeadStart } from "./head-start.js";
 
 export interface StartRequest {
   /** Default: a fresh UUIDv7. The same id and content again gives the same process. */
@@ -25,7 +24,7 @@ export interface StartParts {
   readonly limits: Limits;
   readonly schemas: PayloadSchemas;
   /** Once there is one: until then the loops claim what is started. */
-  headStart(): Pick<HeadStart, "register"> | undefined;
+  headStart(): { register(register: RegisterProcess): Promise<ProcessRecord> } | undefined;
   newProcessId(): string;
 }
 
