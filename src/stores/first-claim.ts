@@ -1,7 +1,7 @@
 import type { ProcessRecord } from "../domain/process.js";
 import { accept, type Command, type StateOf } from "./command.js";
 import { type ClaimProcessLease, type ClaimReply, claimProcessLease } from "./leases.js";
-import { isLive, leaseOf } from "./leases.rules.js";
+import { attemptsOf, isLive, leaseOf } from "./leases.rules.js";
 import { type RegisterProcess, registerProcess } from "./processes.js";
 import { newProcess } from "./processes.rules.js";
 
@@ -33,9 +33,10 @@ export const registerAndClaim: Command<
     if (stored) {
       // Its own write again, of which it did not hear.
       const { lease } = claimed;
-      const isOwn = isLive(lease, nowMs) && lease.ownerId === claim.ownerId;
-      const held = isOwn && { claim: { lease: leaseOf(lease), process: stored.process, fruitless: lease.fruitless } };
-      return accept({ record, ...held }, writes, changes);
+      if (!isLive(lease, nowMs) || lease.ownerId !== claim.ownerId) return accept({ record }, writes, changes);
+      const { process } = stored;
+      const held = { lease: leaseOf(lease), process, attempt: attemptsOf(lease), fruitless: lease.fruitless };
+      return accept({ record, claim: held }, writes, changes);
     }
     const { process } = newProcess(register.registration, nowMs);
     const given = claimProcessLease.decide({ ...claimed, process }, { processId: process.processId, ...claim }, nowMs);
