@@ -43,14 +43,11 @@ export async function connect(place: Place, knownId: string, signals: Signals): 
       const guard = checkGuard(await guards.get(GUARD_KEY), place.opening, knownId);
       for (const { below, table, index, prefix, lift } of schema.lifts ?? []) {
         if (guard.schemaVersion >= below) continue;
+        const rows = tx.table(table);
         const columns = schema.tables[table]?.indexes?.[index] ?? [];
-        const where = tx.table(table).where(keyPathOf(columns));
         // An array is after every string and number.
-        const rows = await (columns.length === 1
-          ? where.equals(prefix[0] as string | number)
-          : where.between(prefix, [...prefix, []])
-        ).toArray();
-        await tx.table(table).bulkPut(rows.map(lift));
+        const found = rows.where(keyPathOf(columns)).between(prefix, [...prefix, []]);
+        await rows.bulkPut((await found.toArray()).map(lift));
       }
       await guards.put({ ...guard, schemaVersion: schema.version });
     });

@@ -225,6 +225,7 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
       host: () => (host.loop ? host.identity : undefined),
     }),
   );
+  const claiming = () => headStart.here?.claiming ?? [];
   const startParts = { ...parts, headStart: () => headStart.here };
   const runner = createRunner({
     ...handleParts,
@@ -280,7 +281,7 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
         host: host.identity,
         leases: tenures.leases,
         abandoned: runner.abandoned,
-        claiming: headStart.here?.claiming ?? [],
+        claiming: claiming(),
         free: headStart.here?.free ?? runner.free,
         slots: options.concurrency,
         handlers: [...options.handlers.keys()],
@@ -308,7 +309,7 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
     get isHolding() {
       return (
         !tenures.isEmpty ||
-        (headStart.here?.claiming.length ?? 0) > 0 ||
+        claiming().length > 0 ||
         runner.abandoned.length > 0 ||
         sessions.isAttending ||
         agents.here?.isEmpty === false

@@ -28,7 +28,7 @@ export interface StorageSchema {
   readonly lifts?: readonly Lift[];
 }
 
-/** For databases of a version below `below`: each row under `prefix` in `index` is replaced by what `lift` makes of it, which has its key. */
+/** For databases of a version below `below`: each row under `prefix` in `index`, which has more columns than that, is replaced by what `lift` makes of it under the same key. */
 export interface Lift {
   readonly below: number;
   readonly table: string;

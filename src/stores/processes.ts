@@ -140,36 +140,25 @@ export interface ProcessFilter {
 
 /** By process id; a page at a time, so that no transaction reads for long. */
 const PAGE = 1_024;
-/** Of what a range reads, at least one row in so many is asked for; else the rest is read one by one. */
+/** So many rows may lie between those that are asked for, for each of them: a row by itself costs as much as many of a range. */
 const MOST_BETWEEN = 4;
 
-/**
- * The rows of these ids, which are in order. Read as a range from the first to the last: a row by itself costs as much as fifty of a range.
- * Rows that lie between them and were not asked for are let go unlooked at.
- */
+/** The rows of these ids, which are in order: read as a range from the first to the last, and what lies behind its limit one by one. */
 async function loadBetween<T extends "processes" | "registrations">(
   reader: Reader,
   table: T,
   ids: readonly string[],
 ): Promise<Map<string, RowOf<T>>> {
-  const asked = new Set(ids);
   const found = new Map<string, RowOf<T>>();
-  const keep = (row: Row | undefined) => row && found.set(String(row.processId), readRow(table, row));
-  let at = 0;
-  while (at < ids.length) {
-    const limit = Math.min(PAGE, MOST_BETWEEN * (ids.length - at));
-    const rows = await reader.range(table, { from: ids[at] as string, upTo: ids.at(-1) as string, limit });
-    const wanted = rows.filter(({ processId }) => asked.has(String(processId)));
-    wanted.forEach(keep);
-    if (rows.length < limit) return found;
-    const last = String(rows.at(-1)?.processId);
-    const next = ids.findIndex((id) => id > last);
-    if (next < 0) return found;
-    at = next;
-    if (MOST_BETWEEN * wanted.length < rows.length) break;
-  }
-  const alone = await Promise.all(ids.slice(at).map((id) => reader.get(table, id)));
-  alone.forEach(keep);
+  const [from, upTo] = [ids[0], ids.at(-1)];
+  if (from === undefined || upTo === undefined) return found;
+  const asked = new Set(ids);
+  const keep = (row: Row | undefined) =>
+    row && asked.delete(String(row.processId)) && found.set(String(row.processId), readRow(table, row));
+  const limit = MOST_BETWEEN * ids.length;
+  const rows = await reader.range(table, { from, upTo, limit });
+  rows.forEach(keep);
+  if (rows.length === limit) (await Promise.all([...asked].map((id) => reader.get(table, id)))).forEach(keep);
   return found;
 }
 
