@@ -55,6 +55,7 @@ const platform: Platform = {
     runtime: room("the runtime store", () => import("./kernel/runtime-store.js")),
     turns: room("turns", () => import("./kernel/executor.js")),
     agents: room("agents", () => import("./kernel/agents.js")),
+    headStart: room("head starts", () => import("./kernel/head-start.js")),
     ops: room("operations", () => import("./kernel/ops-registry.js")),
   },
 };

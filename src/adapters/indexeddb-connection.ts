@@ -58,6 +58,14 @@ export async function connect(place: Place, knownId: string, signals: Signals): 
     version.upgrade(async (tx) => {
       const guards = tx.table(GUARD_TABLE);
       const guard = checkGuard(await guards.get(GUARD_KEY), place.opening, knownId);
+      for (const { below, table, index, prefix, lift } of schema.lifts ?? []) {
+        if (guard.schemaVersion >= below) continue;
+        const rows = tx.table(table);
+        const columns = schema.tables[table]?.indexes?.[index] ?? [];
+        // An array is after every string and number.
+        const found = rows.where(keyPathOf(columns)).between(prefix, [...prefix, []]);
+        await rows.bulkPut((await found.toArray()).map(lift));
+      }
       await guards.put({ ...guard, schemaVersion: schema.version });
     });
     dexie.on("populate", (tx) => {

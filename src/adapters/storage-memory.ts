@@ -84,12 +84,17 @@ class Database {
       throw new HoldfastError("version", `the database has schema ${this.version}, this holdfast knows ${schema.version}`);
     }
     if (schema.version === this.version) return;
+    const lifts = schema.lifts?.filter(({ below }) => this.version < below) ?? [];
     this.version = schema.version;
     for (const name of this.tables.keys()) if (!schema.tables[name]) this.tables.delete(name);
     for (const [name, table] of Object.entries(schema.tables)) {
       const lifted = new Table(table);
       for (const row of this.tables.get(name)?.range({}) ?? []) lifted.replace(undefined, row);
       this.tables.set(name, lifted);
+    }
+    for (const { table, index, prefix, lift } of lifts) {
+      const rows = this.tables.get(table);
+      for (const row of rows?.range({ index, prefix }) ?? []) rows?.replace(row, lift(row));
     }
   }
 

@@ -307,6 +307,27 @@ export function storageCases(open: OpenFixture, { describe, it, expect }: Runner
       expect(await get(storage, "extras", "x")).toEqual({ v: 1, id: "x" });
     });
 
+    promise("an upgrade lifts the rows of older databases, once, in all their indexes", async ({ connect, reopen }) => {
+      const older = await connect();
+      const events = ["s", "s", "t"].map((stream, at) => ({ v: 1, stream, at, mood: at }));
+      await write(
+        older,
+        [...events, { v: 1, stream: "s", at: 3 }].map((event) => put("events", event)),
+      );
+      await older.close();
+      const lift = (mark: number) => (row: Row) => ({ ...row, mark });
+      const marked = { below: 2, table: "events", index: "byMood", prefix: ["s"], lift: lift(7) };
+      const over = { ...marked, below: 1, lift: lift(8) };
+      const storage = await connect({ schema: { ...SECOND, lifts: [marked, over] } }, await reopen());
+      const found = (of: typeof storage) => range(of, "events", { index: "byMark" });
+      const lifted = events.slice(0, 2).map((event) => ({ ...event, mark: 7 }));
+      expect(await found(storage)).toEqual(lifted);
+      expect(await get(storage, "events", ["t", 2])).toEqual(events[2]);
+      await write(storage, [put("events", { v: 1, stream: "s", at: 4, mood: 4 })]);
+      await storage.close();
+      expect(await found(await connect({ schema: { ...SECOND, lifts: [marked] } }, await reopen()))).toEqual(lifted);
+    });
+
     promise("a connection is refused once a newer schema took the database", async ({ connect }) => {
       const older = await connect();
       await write(older, [put("notes", { v: 1, id: "a", size: 1 })]);

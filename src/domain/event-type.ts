@@ -41,15 +41,19 @@ export const TERMINAL_EVENT = {
   cancelled: "process.cancelled",
 } as const satisfies Record<TerminalState, string>;
 
-/** Every process has them; nobody can declare them anew. */
-export const CORE_EVENT_TYPES: readonly ProcessEventType[] = [
-  { name: CANCEL_REQUESTED },
-  ...(["completed", "failed", "cancelled"] as const).map((state) => ({
-    name: TERMINAL_EVENT[state],
-    semantics: { terminal: { state, awaitOutput: { pointer: "/awaitOutput" } } },
-  })),
-  { name: STEP },
-];
+/** Every process has them; none of them can be declared anew. Made anew at each call: a record is its caller's, who may change it. */
+export function coreEventTypes(): ProcessEventType[] {
+  return [
+    { name: CANCEL_REQUESTED },
+    ...(["completed", "failed", "cancelled"] as const).map((state) => ({
+      name: TERMINAL_EVENT[state],
+      semantics: { terminal: { state, awaitOutput: { pointer: "/awaitOutput" } } },
+    })),
+    { name: STEP },
+  ];
+}
+
+export const CORE_EVENT_TYPES: readonly ProcessEventType[] = coreEventTypes();
 
 export function isCoreEventType(name: string): boolean {
   return CORE_EVENT_TYPES.some((type) => type.name === name);

@@ -105,6 +105,12 @@ export const STATE_OF_OUTPUT = { success: "completed", failure: "failed", cancel
   TerminalState
 >;
 
+/** What a host must have to run it: a handler or a session, kept apart, so that no name stands for both. None for what no host runs. */
+export function runnableBy(type: ProcessInput["type"], handler: string | undefined): string | undefined {
+  if (handler === undefined || type === "external") return undefined;
+  return `${type === "session_turn" ? "session" : "handler"}:${handler}`;
+}
+
 /** The name of the handler that runs it, of a turn its session's id; none for what no host runs. */
 export function handlerOf(input: ProcessInput): string | undefined {
   switch (input.type) {

@@ -281,8 +281,20 @@ function standOn(
   };
   const fault = (event: Fault) => emitter.emit("fault", event);
   const handleParts = { ...parts, stores: processes };
+  const headStart = furnished(platform.rooms.headStart, ({ createHeadStart }) =>
+    createHeadStart({
+      ...parts,
+      ttlMs: timings.leaseTtlMs,
+      handlers: options.handlers,
+      runner,
+      host: () => (host.loop ? host.identity : undefined),
+    }),
+  );
+  const claiming = () => headStart.here?.claiming ?? [];
+  const startParts = { ...parts, headStart: () => headStart.here };
   const runner = createRunner({
     ...handleParts,
+    headStart: startParts.headStart,
     handlers: options.handlers,
     sessionTurn: (sessionId) => sessions.turnOf(sessionId),
     concurrency: options.concurrency,
@@ -324,7 +336,8 @@ function standOn(
   });
   let answeredMs = clock.monotonicMs();
   const page: LoopPage = {
-    async pulse() {
+    async pulse(told) {
+      headStart.here?.heard(told);
       // Silent for so long that its leases may be another's by now.
       if (clock.monotonicMs() - answeredMs >= timings.leaseTtlMs - timings.leaseRenewMs) await tenures.recheckAll();
       answeredMs = clock.monotonicMs();
@@ -333,7 +346,9 @@ function standOn(
         host: host.identity,
         leases: tenures.leases,
         abandoned: runner.abandoned,
-        free: runner.free,
+        claiming: claiming(),
+        free: headStart.here?.free ?? runner.free,
+        slots: options.concurrency,
         handlers: [...options.handlers.keys()],
         sessions: sessions.attached,
         attending: sessions.isAttending,
@@ -357,7 +372,13 @@ function standOn(
   };
   const work: HostWork = {
     get isHolding() {
-      return !tenures.isEmpty || runner.abandoned.length > 0 || sessions.isAttending || agents.here?.isEmpty === false;
+      return (
+        !tenures.isEmpty ||
+        claiming().length > 0 ||
+        runner.abandoned.length > 0 ||
+        sessions.isAttending ||
+        agents.here?.isEmpty === false
+      );
     },
     async wake() {
       gossip.open();
@@ -398,6 +419,8 @@ function standOn(
     onBoot(isReady) {
       sessions.onBoot(isReady);
       if (isReady) void agents.here?.review();
+      // Without it the loops claim all the same, only later.
+      if (isReady && loopKind !== "off" && options.handlers.size > 0) headStart.enter().catch(() => undefined);
     },
     onFault(error) {
       const { code, message } = asHoldfastError(error, "internal", "the host failed");
@@ -411,7 +434,7 @@ function standOn(
       else if (about === "agent" && member === "offline") emitter.emit("agentOffline", { agentId: id });
       if (!OF_PROCESSES.has(about)) continue;
       // A loop in a worker hears of this page's writes over the channel, if there is one.
-      if (!channel && about !== "event") host.loop?.poke([id]);
+      if (!channel && about !== "event" && member === undefined) host.loop?.poke([id]);
       if (isRuntimeId(id)) continue;
       emitter.emit("processChanged", { processId: id, ...(sequence !== undefined && { sequence }) });
     }
@@ -458,7 +481,7 @@ function standOn(
     }),
     secrets: methodsOf<Secrets>(secrets, { put: true, get: true, delete: true }),
     async start(request) {
-      const { id } = await startProcess(parts, request);
+      const { id } = await startProcess(startParts, request);
       return processHandle(handleParts, id);
     },
     process: (processId) => processHandle(handleParts, checkId("processId", processId, limits.idLength)),

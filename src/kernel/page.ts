@@ -9,8 +9,11 @@ import type { Host } from "../stores/leases.rules.js";
  * it crosses to a worker.
  */
 export interface LoopPage {
-  /** That the page is awake, and all that a turn has to know. After a long silence it looks after its leases first. */
-  pulse(): Promise<Pulse>;
+  /**
+   * That the page is awake, and all that a turn has to know. After a long silence it looks after its leases first. It is told whether
+   * processes that are there already wait for a slot: these go before what the page starts.
+   */
+  pulse(told: { hasBacklog: boolean }): Promise<Pulse>;
   /** "Yours." Answers with the process ids that it does not take. */
   run(claims: readonly ClaimReply[], asOfMs: number): Promise<string[]>;
   renewed(report: Renewed): Promise<void>;
@@ -28,7 +31,10 @@ export interface Pulse {
   leases: ProcessLease[];
   /** Left to run out: neither renewed nor handed back. */
   abandoned: string[];
+  /** What the page claims itself just now: in storage, but not yet among its leases. */
+  claiming: string[];
   free: number;
+  slots: number;
   handlers: string[];
   /** Whose turns are run here. */
   sessions: string[];
@@ -50,7 +56,7 @@ export interface SweepReport {
   /** By this loop, since its last report. */
   agentsOffline: string[];
   claimed: string[];
-  /** Nobody here has a handler for it. */
+  /** One process of each handler, and of each session with turns to run, that this host lacks; of 64 of these at most. */
   skipped: string[];
   faulted: { processId: string; code: ErrorCode }[];
 }

@@ -17,6 +17,7 @@ export interface Rooms {
   readonly ops: Room<typeof import("./ops-registry.js")>;
   readonly turns: Room<typeof import("./executor.js")>;
   readonly agents: Room<typeof import("./agents.js")>;
+  readonly headStart: Room<typeof import("./head-start.js")>;
 }
 
 export function room<T>(what: string, load: () => Promise<T>): Room<T> {

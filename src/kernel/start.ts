@@ -23,12 +23,14 @@ export interface StartParts {
   readonly corridor: Corridor;
   readonly limits: Limits;
   readonly schemas: PayloadSchemas;
+  /** Once there is one: until then the loops claim what is started. */
+  headStart(): { register(register: RegisterProcess): Promise<ProcessRecord> } | undefined;
   newProcessId(): string;
 }
 
-/** Registers and grants in one transaction; the loop hears of it by the notice. `child` is what a parent puts in place of the request's own. */
+/** Registers and grants in one transaction, and claims in it where this host can run it at once; else the loops hear of it by the notice. `child` is what a parent puts in place of the request's own. */
 export async function startProcess(
-  { corridor, limits, schemas, newProcessId }: StartParts,
+  { corridor, limits, schemas, headStart, newProcessId }: StartParts,
   request: StartRequest,
   child?: { id: string; provenance: ProcessProvenance; lease: ProcessLease },
 ): Promise<ProcessRecord> {
@@ -47,5 +49,5 @@ export async function startProcess(
     }),
     ...(child && { lease: child.lease }),
   };
-  return await corridor.run(registerProcess, input, { size: registration.size });
+  return (await headStart()?.register(input)) ?? (await corridor.run(registerProcess, input, { size: registration.size }));
 }

@@ -22,8 +22,8 @@ import { createSweeper } from "./sweeper.js";
  *
  *     ask the page -> beat for it, renew its leases -> free what dead hosts held -> tell who is silent -> claim what is free -> hand it to the page
  *
- * A turn looks at everything every `sweepMs` and when a host died, and in between only at the processes that a notice named or
- * whose lease runs out.
+ * A turn looks at everything every `sweepMs` and when a host died, and in between only at the processes that a notice named, whose
+ * lease runs out, or that wait for a slot that fell free. A process that another host registered is left to that host for a moment.
  */
 export interface LoopParts {
   readonly corridor: Corridor;
@@ -48,10 +48,15 @@ interface Report extends ClaimReport {
 export const GOODBYE_MS = 100;
 
 const SOONEST_MS = 20;
+/** How long a new process is left to the host that registered it, and by how much hosts differ in that; a busy host waits longer. */
+const LEAVE_MS = 40;
 
 export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: number } {
   const { corridor, clock, timings, page } = parts;
   const hints = new Set<string>();
+  /** New processes that another host may claim first, and when they are looked at. */
+  const left = new Set<string>();
+  let leftUntilMs = Number.POSITIVE_INFINITY;
   /** What this turn looks at: heard of before it asked the page, so that what the page told holds for it. */
   const due = new Set<string>();
   /** Hosts that were heard to go in order, and when. A page that goes into the back/forward cache can say so, and its farewell row comes too late. */
@@ -63,7 +68,9 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
   /** Agents that went offline with their hosts since the last report. */
   const agentsOffline: string[] = [];
   const stopping = new AbortController();
-  const claims = createClaims({ ...parts, stopping: stopping.signal, isHostAlive });
+  /** Of the same source as the nonces, so that a world with a seed stays the same. */
+  const chance = () => Number.parseInt(parts.newNonce().slice(0, 8), 16) / 2 ** 32;
+  const claims = createClaims({ ...parts, stopping: stopping.signal, isHostAlive, chance });
   const sweeper = createSweeper({
     ...parts,
     onOffline: (agentIds) => unheard(page.swept({ ...tellable(newReport()), agentsOffline: agentIds })),
@@ -79,6 +86,7 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     onFault: tell,
   });
   let everything = true;
+  let hasNeighbours = false;
   let lastPulse: (Pulse & { atMs: number }) | undefined;
   let asking: Promise<Pulse> | undefined;
   // At once: the loop that was here before may have died long after its last renewal.
@@ -93,17 +101,51 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
 
   const unsubscribe = parts.notices.subscribe((changes: readonly Change[]) => {
     let heard = false;
-    for (const { about, id } of changes) {
-      if (about === "host") {
+    for (const { about, id, member } of changes) {
+      if (about === "lease" && member !== undefined) {
+        unleave(id);
+        hints.delete(id);
+        if (member === "held") claims.isHeld(id);
+        else claims.hasEnded(id);
+      } else if (about === "registered" && isFull()) claims.isNew(id);
+      else if (about === "registered" && hasNeighbours) leave(id);
+      else if (about === "registered" || (about === "lease" && !claims.isForeign(id))) hints.add(id);
+      else if (about === "boot") newHosts.add(id);
+      else if (about === "host") {
         everything = true;
         goodbyes.set(id, clock.monotonicMs());
-      } else if (about === "boot") newHosts.add(id);
-      else if (about === "registered" || (about === "lease" && !claims.isExternal(id))) hints.add(id);
-      else continue;
-      heard = true;
+      }
+      heard ||= about === "boot" || about === "host";
     }
-    if (heard) turnNow();
+    if (heard || hints.size > 0) turnNow();
   });
+
+  /** All slots were taken and others wait for one: a slot that falls free brings a turn that looks through all of them. */
+  function isFull(): boolean {
+    return claims.hasBacklog && lastPulse?.free === 0;
+  }
+
+  function leave(processId: string): void {
+    const isFirst = left.size === 0;
+    left.add(processId);
+    if (!isFirst) return;
+    const { free, slots } = lastPulse ?? { free: 0, slots: 1 };
+    leftUntilMs = clock.monotonicMs() + Math.ceil(LEAVE_MS * (1 - free / slots + chance()));
+    if (leftUntilMs < dueMs) reschedule();
+  }
+
+  /** Another host has it. */
+  function unleave(processId: string): void {
+    if (!left.delete(processId) || left.size > 0) return;
+    leftUntilMs = Number.POSITIVE_INFINITY;
+    reschedule();
+  }
+
+  function reschedule(): void {
+    if (turning) return;
+    cancelTimer();
+    schedule();
+  }
 
   function turnNow(): void {
     if (stopping.signal.aborted) return;
@@ -140,8 +182,8 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     let soonest = Math.min(sweepAtMs, renewAtMs, beatAtMs, claims.nextMs());
     for (const sinceMs of deaths.values()) soonest = Math.min(soonest, sinceMs + parts.goodbyeMs);
     if (failedTurns > 0) soonest = nowMs + timings.leaseRenewMs / 4;
-    dueMs = Math.max(soonest, nowMs + SOONEST_MS);
-    cancelTimer = clock.setTimer(turnNow, dueMs - nowMs);
+    dueMs = Math.min(Math.max(soonest, nowMs + SOONEST_MS), leftUntilMs);
+    cancelTimer = clock.setTimer(turnNow, Math.max(0, dueMs - nowMs));
   }
 
   async function turn(): Promise<void> {
@@ -151,6 +193,11 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     dueMs = Number.POSITIVE_INFINITY;
     for (const id of hints) due.add(id);
     hints.clear();
+    if (startedMs >= leftUntilMs) {
+      for (const id of left) due.add(id);
+      left.clear();
+      leftUntilMs = Number.POSITIVE_INFINITY;
+    }
     const pulse = await askPage();
     if (stopping.signal.aborted) return;
     for (const bootId of pulse?.goodbyes ?? []) if (!goodbyes.has(bootId)) goodbyes.set(bootId, clock.monotonicMs());
@@ -162,16 +209,16 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
       everything = true;
       sweepAtMs = startedMs + timings.sweepMs;
     }
-    if (claims.hasBacklog && pulse.free > 0) everything = true;
     for (const processId of claims.ripe()) due.add(processId);
     if (everything) await sweep(pulse);
+    else if (claims.hasBacklog && pulse.free > 0) await workOff(pulse);
     else if (due.size > 0) await lookAtHinted(pulse);
     claims.end();
   }
 
   /** A page that does not answer in time is asked no second time: its answer counts whenever it comes. */
   async function askPage(): Promise<Pulse | undefined> {
-    asking ??= page.pulse().finally(() => {
+    asking ??= page.pulse({ hasBacklog: claims.hasBacklog }).finally(() => {
       asking = undefined;
     });
     asking.catch(() => undefined);
@@ -252,41 +299,54 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     const rows = await corridor.query(["hosts"], (reader) =>
       Promise.all(bootIds.map((bootId) => loadRow(reader, "hosts", bootId))),
     );
-    for (const row of rows) if (row?.end === undefined && row) isHostAlive(row, pulse);
+    for (const row of rows) {
+      if (!row || row.end !== undefined) continue;
+      isHostAlive(row, pulse);
+      hasNeighbours ||= row.bootId !== pulse.host.bootId;
+    }
   }
 
   async function sweep(pulse: Pulse): Promise<void> {
     everything = false;
-    const tables = ["leases", "attachments", "hosts", "farewells"];
-    const { held, attachments, hosts: known, farewells } = await corridor.query(tables, readHoldings);
     const { bootId } = pulse.host;
-    hosts.only(
-      new Set(
-        [...held, ...attachments, ...known].flatMap((row) =>
-          row.locked && row.bootId !== undefined && row.bootId !== bootId ? [row.bootId] : [],
-        ),
-      ),
-    );
-    const named = new Set([...held, ...attachments, ...known].map((row) => row.bootId));
-    for (const gone of goodbyes.keys()) if (!named.has(gone)) goodbyes.delete(gone);
+    const tables = ["leases", "attachments", "hosts", "farewells"];
+    const { own, boots, present, farewells } = await corridor.query(tables, (reader) => readHoldings(reader, bootId));
+    hosts.only(new Set([...boots].flatMap(([of, locked]) => (locked && of !== bootId ? [of] : []))));
+    hasNeighbours = present.some((of) => of !== bootId);
+    for (const gone of goodbyes.keys()) if (!boots.has(gone)) goodbyes.delete(gone);
     for (const gone of farewells) if (gone !== bootId) await freeBoot(gone);
     sweeper.sweep();
-
-    // Claimed for this page, but it never heard of it: the loop that claimed it died. What a page claims itself, it knows.
-    const heldHere = new Set([...pulse.leases.map(({ processId }) => processId), ...pulse.abandoned]);
-    const orphans = held.flatMap(({ bootId: of, resource: processId, leaseToken }) =>
-      of === bootId && !isRuntimeId(processId) && !heldHere.has(processId) && leaseToken !== undefined
-        ? [{ processId, leaseToken }]
-        : [],
-    );
-    if (orphans.length > 0) await corridor.run(releaseLeases, { leases: orphans });
+    await releaseOrphans(own, pulse);
 
     const report = newReport(agentsOffline.splice(0));
     const heard = [...due];
     due.clear();
     await claims.sweep(pulse, heard, report);
     if (stopping.signal.aborted) return;
+    await claims.skip(pulse, report);
     swept(report);
+  }
+
+  /** Orphans: leases claimed for this page by a loop that died before telling it. What the page claims itself, it knows. */
+  async function releaseOrphans(own: readonly LeaseRow[], pulse: Pulse): Promise<void> {
+    const unknownTo = ({ leases, abandoned, claiming }: Pulse) => {
+      const known = new Set([...leases.map(({ processId }) => processId), ...abandoned, ...claiming]);
+      return own.flatMap(({ resource: processId, leaseToken }) =>
+        isRuntimeId(processId) || known.has(processId) || leaseToken === undefined ? [] : [{ processId, leaseToken }],
+      );
+    };
+    if (unknownTo(pulse).length === 0) return;
+    // The page may have claimed it after it was asked.
+    const now = await askPage();
+    const orphans = now ? unknownTo(now) : [];
+    if (orphans.length > 0) await corridor.run(releaseLeases, { leases: orphans });
+  }
+
+  /** A slot fell free, and some wait for one. */
+  async function workOff(pulse: Pulse): Promise<void> {
+    const report = newReport();
+    await claims.sweep(pulse, await takeDue(pulse), report);
+    if (!stopping.signal.aborted) swept(report);
   }
 
   /** Their turns are claimed by pages; whether those live is watched here. */
@@ -300,11 +360,17 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     for (const row of rows) if (row) isHostAlive(row as Pick<LeaseRow, "bootId" | "locked">, pulse);
   }
 
-  async function lookAtHinted(pulse: Pulse): Promise<void> {
-    const sessions = [...due].filter(isRuntimeId);
-    if (sessions.length > 0) await watchSessions(sessions, pulse);
-    const ids = [...due].filter((id) => !isRuntimeId(id));
+  /** The processes that are due; the sessions among them are looked at here. */
+  async function takeDue(pulse: Pulse): Promise<string[]> {
+    const ids = [...due];
     due.clear();
+    const sessions = ids.filter(isRuntimeId);
+    if (sessions.length > 0) await watchSessions(sessions, pulse);
+    return ids.filter((id) => !isRuntimeId(id));
+  }
+
+  async function lookAtHinted(pulse: Pulse): Promise<void> {
+    const ids = await takeDue(pulse);
     if (ids.length === 0) return;
     const report = newReport();
     await claims.lookAt(ids, pulse, report);
@@ -351,14 +417,14 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
 }
 
 function newReport(agentsOffline: string[] = []): Report {
-  return { agentsOffline, claimed: [], skipped: new Set(), faulted: new Map() };
+  return { agentsOffline, claimed: [], skipped: [], faulted: new Map() };
 }
 
 function tellable({ agentsOffline, claimed, skipped, faulted }: Report): SweepReport {
   return {
     agentsOffline,
     claimed,
-    skipped: [...skipped],
+    skipped,
     faulted: [...faulted].map(([processId, code]) => ({ processId, code })),
   };
 }

@@ -9,9 +9,10 @@ import type { Corridor } from "../stores/command.js";
 import { isAhead, isSilent, type Silence } from "../stores/hosts.rules.js";
 import { pagesOf, type RemovePage, type Retention } from "../stores/retention.js";
 import { readable } from "../stores/schema.js";
+import { SCANS } from "../stores/worn.js";
 
 /**
- * Tells who is silent for too long, once each, and clears away what nobody needs. Any number may sweep one database: every write repeats
+ * Tells who is silent for too long, once each, clears away what nobody needs, and mends the ranges that rows left. Any number may sweep one database: every write repeats
  * what it was decided by. A lock keeps them from doing it all at the same time.
  *
  * Late is not dead: whoever sweeps has been awake, without a gap, for long enough to hear every host that woke up with it, and judges as
@@ -65,6 +66,9 @@ export function createSweeper(parts: SweeperParts): Sweeper {
   let release: (() => void) | undefined;
   let refusals = 0;
   let killed = false;
+  /** How far each of the worn ranges was scanned, and when that goes on: not while a page opens, nor at each death of a host. */
+  const scanned: (Key | undefined)[] = [];
+  let scanAtMs = clock.monotonicMs() + timings.sweepMs;
   let wake = () => {};
   let cancelResume = () => {};
 
@@ -95,10 +99,21 @@ export function createSweeper(parts: SweeperParts): Sweeper {
         if (offline.length > 0) gossip.forget(offline);
       }
       await remove(asOfMs);
+      // Last: what was removed just now left entries behind, too.
+      if (monotonicMs >= scanAtMs) await scanWorn(monotonicMs);
     } finally {
       release?.();
       if (offline.length > 0) parts.onOffline(offline);
     }
+  }
+
+  async function scanWorn(nowMs: number): Promise<void> {
+    scanAtMs = nowMs + timings.sweepMs;
+    // One by one, so that no table is kept from the others for long.
+    for (const [at, scan] of SCANS.entries())
+      await stage(async () => {
+        scanned[at] = await corridor.run(scan, { after: scanned[at] });
+      });
   }
 
   /** Page after page as long as there is more; what is left after many is gone on with soon, not at the next sweep. */

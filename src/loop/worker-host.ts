@@ -82,7 +82,7 @@ function boundedPage(page: LoopPage, { timings }: WorkerConfig): LoopPage {
   const clock = systemClock();
   const within = <T>(call: Promise<T>) => bounded(clock, call, timings.leaseRenewMs / 2, "the page");
   return {
-    pulse: () => page.pulse(),
+    pulse: (told) => page.pulse(told),
     run: (claims, asOfMs) => within(page.run(claims, asOfMs)),
     renewed: (report) => within(page.renewed(report)),
     moved: (moves) => within(page.moved(moves)),

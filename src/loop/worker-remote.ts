@@ -122,7 +122,7 @@ export function startWorkerLoop(parts: WorkerLoopParts): Loop {
   function pageOf(isAlive: () => boolean): LoopPage {
     const gone = () => Promise.reject(new HoldfastError("closed", "the worker was replaced"));
     return {
-      pulse: () => (isAlive() ? page.pulse() : gone()),
+      pulse: (told) => (isAlive() ? page.pulse(told) : gone()),
       run: async (claims, asOfMs) => (isAlive() ? await page.run(claims, asOfMs) : claims.map(({ lease }) => lease.processId)),
       renewed: (report) => (isAlive() ? page.renewed(report) : gone()),
       moved: (moves) => (isAlive() ? page.moved(moves) : gone()),

@@ -20,7 +20,7 @@ export interface Change {
   readonly about: (typeof ABOUT)[number];
   /** A process id; for "host" (it goes) and "boot" (it came) a boot id; for "agent" an agent id; for "runtime", "messages", "input" and "ops" a runtime id; for "sealed" a name. */
   readonly id: string;
-  /** Which of them, for "input"; for "agent" what became of it: "online", "offline" or "moved". */
+  /** Which of them, for "input"; for "agent" what became of it: "online", "offline" or "moved"; for "lease" "held" or "ended" (with its process), absent where it may be free. */
   readonly member?: string;
   /** Of the newest event, for "event"; of the newest entry of the feed, for "ops"; of the write that changed it, for "input". */
   readonly sequence?: number;

@@ -24,6 +24,17 @@ export interface StorageSchema {
   /** Raised by one with every change of a table, an index or a row's shape. */
   readonly version: number;
   readonly tables: Readonly<Record<string, TableSchema>>;
+  /** What an upgrade makes of rows that are there, in the transaction that makes its tables and indexes. */
+  readonly lifts?: readonly Lift[];
+}
+
+/** For databases of a version below `below`: each row under `prefix` in `index`, which has more columns than that, is replaced by what `lift` makes of it under the same key. */
+export interface Lift {
+  readonly below: number;
+  readonly table: string;
+  readonly index: string;
+  readonly prefix: readonly (string | number)[];
+  lift(row: Row): Row;
 }
 
 /** Rows in key order (of `index` where given). `prefix` are the leading columns; bounds are whole keys and narrow it further. */

@@ -2,6 +2,7 @@ import { broadcastNotices } from "../adapters/notices-broadcast.js";
 import type { Timings } from "../domain/time.js";
 import * as agents from "../kernel/agents.js";
 import * as turns from "../kernel/executor.js";
+import * as headStart from "../kernel/head-start.js";
 import { hostLockName } from "../kernel/ids.js";
 import { type Kernel, type LoopStart, openKernel, type Platform } from "../kernel/kernel.js";
 import * as ops from "../kernel/ops-registry.js";
@@ -34,6 +35,7 @@ const ROOMS: Rooms = {
   ops: opened(ops),
   turns: opened(turns),
   agents: opened(agents),
+  headStart: opened(headStart),
 };
 
 export function openHost(

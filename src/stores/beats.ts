@@ -1,5 +1,6 @@
 import type { Key, Reader, Write } from "../ports/storage.js";
 import { accept, type Command } from "./command.js";
+import { firstOfEach } from "./first-of-each.js";
 import { agentChange, loadAgentsOf, loadSeen, type SeenHost, seenChanges } from "./hosts.js";
 import { isAhead, isSilent, over, type Silence, seen } from "./hosts.rules.js";
 import type { Host } from "./leases.rules.js";
@@ -72,21 +73,40 @@ export const dropHosts: Command<{ bootIds: readonly string[] }, { row: HostRow |
   durability: "relaxed",
 };
 
-/** All held leases of runners, who has sessions open, all hosts, and the boots that said goodbye. What cannot be read is left to those who can. */
-export async function readHoldings(
-  reader: Reader,
-): Promise<{ held: LeaseRow[]; attachments: AttachmentRow[]; hosts: HostRow[]; farewells: string[] }> {
-  const [held, attachments, hosts, farewells] = await Promise.all([
-    reader.range("leases", { index: "byBoot" }),
-    reader.range("attachments", { index: "byBoot" }),
+/** What a turn of a loop has to know of the hosts. */
+export interface Holdings {
+  /** The leases of this boot. */
+  readonly own: LeaseRow[];
+  /** Every boot that has a row or holds something, and whether it holds a Web Lock. */
+  readonly boots: ReadonlyMap<string, boolean>;
+  /** Boots that are there and did not end. */
+  readonly present: readonly string[];
+  readonly farewells: string[];
+}
+
+/**
+ * A host that lives needs none of its leases read, and those of a dead one are read when it is freed: one row for each boot tells of all
+ * that it holds. What cannot be read is left to those who can.
+ */
+export async function readHoldings(reader: Reader, bootId: string): Promise<Holdings> {
+  const [own, holders, attached, known, farewells] = await Promise.all([
+    reader.range("leases", { index: "byBoot", prefix: [bootId] }),
+    firstOfEach(reader, "leases", "byBoot"),
+    firstOfEach(reader, "attachments", "byBoot"),
     reader.range("hosts", {}),
     reader.range("farewells", {}),
   ]);
+  const hosts = readable("hosts", known);
+  const boots = new Map<string, boolean>();
+  for (const row of [...holders, ...attached, ...hosts]) {
+    const boot = String(row.bootId);
+    boots.set(boot, boots.get(boot) === true || row.locked === 1);
+  }
   return {
-    held: readable("leases", held),
-    attachments: readable("attachments", attachments),
-    hosts: readable("hosts", hosts),
-    farewells: readable("farewells", farewells).map(({ bootId }) => bootId),
+    own: readable("leases", own),
+    boots,
+    present: hosts.flatMap((host) => (host.end === undefined ? [host.bootId] : [])),
+    farewells: readable("farewells", farewells).map((row) => row.bootId),
   };
 }
 

@@ -16,6 +16,9 @@ export interface Command<Input, State, Reply> {
   readonly durability?: Durability;
 }
 
+/** What a command reads before it decides. */
+export type StateOf<C> = C extends Command<infer _, infer State, infer __> ? State : never;
+
 export type Decision<Reply> =
   | { readonly kind: "accept"; readonly reply: Reply; readonly writes: readonly Write[]; readonly changes: readonly Change[] }
   | { readonly kind: "refuse"; readonly error: HoldfastError }

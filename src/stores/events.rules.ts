@@ -123,8 +123,10 @@ export function append(
         pendingWake: sequence,
       }),
   };
+  const { runnable, ...lasting } = process;
   const after: ProcessRow = {
-    ...process,
+    ...lasting,
+    ...(runnable !== undefined && !semantics.terminal && { runnable }),
     lastSequence: sequence,
     updatedAtMs: nowMs,
     ...(ownLease && { progressFence: ownLease.fencingToken }),

@@ -12,7 +12,7 @@ import type { Reader } from "../ports/storage.js";
 import { accept, type Command, type Corridor, later, refuse } from "./command.js";
 import { type DeclaredTypes, declaredTypes } from "./declared-types.js";
 import { type Append, type AppendState, append, asOutput, eventOf } from "./events.rules.js";
-import { released } from "./leases.rules.js";
+import { leaseChange, released } from "./leases.rules.js";
 import type { PayloadSchemas } from "./payload-schema.js";
 import { hashOf, recordOf, unknownProcess } from "./processes.rules.js";
 import { admitPayload } from "./registration.js";
@@ -67,7 +67,7 @@ export const completeProcess: Command<Append, { append: AppendState; registratio
       const changes: Change[] = appended.writes.length > 0 ? [eventChange(appended.result.event)] : [];
       if (input.lease && state.lease?.leaseToken !== undefined) {
         writes.push({ table: "leases", put: released(state.lease, true) });
-        changes.push({ about: "lease", id: input.processId });
+        changes.push({ ...leaseChange(input.processId), member: "ended" });
       }
       return accept(recordOf(appended.process, registration), writes, changes);
     },

@@ -124,6 +124,7 @@ export function leaseOf(row: HeldLeaseRow): ProcessLease {
   return { schemaVersion: 1, processId, ownerId, leaseToken, fencingToken, claimedAtMs, expiresAtMs };
 }
 
+/** Free as far as it is known, where nothing else is said: those that could take it look. */
 export function leaseChange(resource: string): Change {
   return { about: "lease", id: resource };
 }

@@ -72,7 +72,8 @@ export const claimProcessLease: Command<
     return accept(
       { lease: leaseOf(row), process, attempt: attemptsOf(row), fruitless: row.fruitless },
       [{ table: "leases", put: row }],
-      [leaseChange(resource)],
+      // A runner's lease lives as long as any: no loop looks before it may run out. How long one lives that is claimed by hand is its owner's choice.
+      [{ ...leaseChange(resource), ...(claim.host && { member: "held" }) }],
     );
   },
 };

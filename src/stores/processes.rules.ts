@@ -1,7 +1,7 @@
 import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex, utf8ToBytes } from "@noble/hashes/utils.js";
 import { HoldfastError } from "../domain/errors.js";
-import { CORE_EVENT_TYPES } from "../domain/event-type.js";
+import { coreEventTypes } from "../domain/event-type.js";
 import { canonicalText, type JsonValue } from "../domain/json.js";
 import {
   handlerOf,
@@ -10,6 +10,7 @@ import {
   type ProcessProgress,
   type ProcessRecord,
   type ProcessRegistration,
+  runnableBy,
 } from "../domain/process.js";
 import { type ProcessScope, scopeId } from "../domain/scope.js";
 import type { Write } from "../ports/storage.js";
@@ -38,6 +39,7 @@ export function newProcess(
 ): { process: ProcessRow; registration: RegistrationRow } {
   const { id: processId, input, eventTypes, provenance, registrationHash } = registration;
   const handler = handlerOf(input);
+  const runnable = runnableBy(input.type, handler);
   return {
     process: {
       v: ROW_VERSION,
@@ -46,6 +48,7 @@ export function newProcess(
       provenance,
       ...(handler !== undefined && { handler }),
       inputType: input.type,
+      ...(runnable !== undefined && { runnable }),
       createdAtMs: nowMs,
       updatedAtMs: nowMs,
       state: "running",
@@ -69,7 +72,7 @@ export function recordOf(process: ProcessRow, registration: RegistrationRow): Pr
     id: process.processId,
     registrationHash: process.registrationHash,
     input: registration.input,
-    eventTypes: structuredClone([...registration.eventTypes, ...CORE_EVENT_TYPES]),
+    eventTypes: [...registration.eventTypes, ...coreEventTypes()],
     provenance: process.provenance,
     createdAtMs: process.createdAtMs,
     updatedAtMs: process.updatedAtMs,

@@ -11,7 +11,7 @@ import type {
 } from "../domain/process.js";
 import type { ProcessScope } from "../domain/scope.js";
 import type { Limits } from "../domain/time.js";
-import type { Reader } from "../ports/storage.js";
+import type { Reader, Row } from "../ports/storage.js";
 import { accept, type Command, type Corridor, refuse } from "./command.js";
 import { fence } from "./leases.rules.js";
 import type { PayloadSchemas } from "./payload-schema.js";
@@ -26,7 +26,7 @@ import {
   withProgress,
 } from "./processes.rules.js";
 import { admitPayload, prepareRegistration } from "./registration.js";
-import { type LeaseRow, loadRow, loadRows, type ProcessRow, type RegistrationRow } from "./schema.js";
+import { type LeaseRow, loadRow, loadRows, type ProcessRow, type RegistrationRow, type RowOf, readRow } from "./schema.js";
 
 /** A process's two rows. The second is missing only where the first is. */
 export type StoredProcess = { process: ProcessRow; registration: RegistrationRow };
@@ -139,30 +139,52 @@ export interface ProcessFilter {
 }
 
 /** By process id; a page at a time, so that no transaction reads for long. */
-const PAGE = 256;
+const PAGE = 1_024;
+/** So many rows may lie between those that are asked for, for each of them: a row by itself costs as much as many of a range. */
+const MOST_BETWEEN = 4;
+
+/** The rows of these ids, which are in order: read as a range from the first to the last, and what lies behind its limit one by one. */
+async function loadBetween<T extends "processes" | "registrations">(
+  reader: Reader,
+  table: T,
+  ids: readonly string[],
+): Promise<Map<string, RowOf<T>>> {
+  const found = new Map<string, RowOf<T>>();
+  const [from, upTo] = [ids[0], ids.at(-1)];
+  if (from === undefined || upTo === undefined) return found;
+  const asked = new Set(ids);
+  const keep = (row: Row | undefined) =>
+    row && asked.delete(String(row.processId)) && found.set(String(row.processId), readRow(table, row));
+  const limit = MOST_BETWEEN * ids.length;
+  const rows = await reader.range(table, { from, upTo, limit });
+  rows.forEach(keep);
+  if (rows.length === limit) (await Promise.all([...asked].map((id) => reader.get(table, id)))).forEach(keep);
+  return found;
+}
 
 async function readPage(
   reader: Reader,
   { state, sessionId, after }: ProcessFilter,
   limit: number,
 ): Promise<{ found: StoredProcess[]; last: string | undefined }> {
-  const registrationOf = (process: ProcessRow) => loadRow(reader, "registrations", process.processId);
   if (sessionId !== undefined) {
     const bound = after === undefined ? {} : { after: [sessionId, after] };
     const registrations = await loadRows(reader, "registrations", { index: "bySession", prefix: [sessionId], ...bound, limit });
-    const processes = await Promise.all(registrations.map(({ processId }) => loadRow(reader, "processes", processId)));
-    const found = registrations.flatMap((registration, at) => {
-      const process = processes[at];
+    const ids = registrations.map(({ processId }) => processId);
+    const processes = await loadBetween(reader, "processes", ids);
+    const found = registrations.flatMap((registration) => {
+      const process = processes.get(registration.processId);
       return process && (state === undefined || process.state === state) ? [{ process, registration }] : [];
     });
-    return { found, last: registrations.length < limit ? undefined : registrations.at(-1)?.processId };
+    return { found, last: registrations.length < limit ? undefined : ids.at(-1) };
   }
   const bound = after === undefined ? {} : { after: state === undefined ? after : [state, after] };
   const where = state === undefined ? {} : { index: "byState", prefix: [state] };
   const processes = await loadRows(reader, "processes", { ...where, ...bound, limit });
-  const registrations = await Promise.all(processes.map(registrationOf));
-  const found = processes.map((process, at) => withRegistration(process, registrations[at]));
-  return { found, last: processes.length < limit ? undefined : processes.at(-1)?.processId };
+  const ids = processes.map(({ processId }) => processId);
+  const registrations = await loadBetween(reader, "registrations", ids);
+  const found = processes.map((process) => withRegistration(process, registrations.get(process.processId)));
+  return { found, last: processes.length < limit ? undefined : ids.at(-1) };
 }
 
 export interface ProcessMethods {

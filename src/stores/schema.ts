@@ -4,14 +4,15 @@ import type { ProcessEventType } from "../domain/event-type.js";
 import type { StoredInputState } from "../domain/input.js";
 import type { JsonValue } from "../domain/json.js";
 import type { PersistedOpsSnapshot } from "../domain/ops.js";
-import type {
-  ProcessAwaitOutput,
-  ProcessExternalRef,
-  ProcessHandleDescriptor,
-  ProcessInput,
-  ProcessProgress,
-  ProcessProvenance,
-  ProcessState,
+import {
+  type ProcessAwaitOutput,
+  type ProcessExternalRef,
+  type ProcessHandleDescriptor,
+  type ProcessInput,
+  type ProcessProgress,
+  type ProcessProvenance,
+  type ProcessState,
+  runnableBy,
 } from "../domain/process.js";
 import type { ProcessScope } from "../domain/scope.js";
 import type { Message, RunBoundaryReceipt, RuntimeState } from "../domain/session.js";
@@ -23,7 +24,14 @@ import type { Key, Query, Reader, Row, StorageSchema, TableSchema } from "../por
  * Columns that exist only while something is so (`pendingWake`, `bootId`) keep an index as small as what it finds.
  */
 export const TABLES = {
-  processes: { key: ["processId"], indexes: { byState: ["state", "processId"], ended: ["endedAtMs", "processId"] } },
+  processes: {
+    key: ["processId"],
+    indexes: {
+      byState: ["state", "processId"],
+      runnable: ["runnable", "processId"],
+      ended: ["endedAtMs", "processId"],
+    },
+  },
   registrations: { key: ["processId"], indexes: { bySession: ["sessionId", "processId"] } },
   events: {
     key: ["processId", "sequence"],
@@ -72,7 +80,18 @@ export const TABLES = {
 
 export type TableName = keyof typeof TABLES;
 
-export const SCHEMA: StorageSchema = { version: 5, tables: TABLES };
+export const SCHEMA: StorageSchema = {
+  version: 5,
+  tables: TABLES,
+  lifts: [{ below: 5, table: "processes", index: "byState", prefix: ["running"], lift: withRunnable }],
+};
+
+/** A host looks for what it can run in an index of this column, and older rows have none. */
+function withRunnable(row: Row): Row {
+  const { inputType, handler } = row as ProcessRow;
+  const runnable = runnableBy(inputType, handler);
+  return runnable === undefined ? row : { ...row, runnable };
+}
 
 /** The shape version that this code writes into `v`. A change of shape raises SCHEMA.version too. */
 export const ROW_VERSION = 1;
@@ -85,6 +104,8 @@ export interface ProcessRow extends Row {
   readonly handler?: string;
   /** "external" and "session_turn" are not for every host. */
   readonly inputType: ProcessInput["type"];
+  /** What a host must have to run it, only while it runs and a host may: how a host finds what it could claim, and reads nothing else. */
+  readonly runnable?: string;
   readonly createdAtMs: number;
   readonly updatedAtMs: number;
   readonly externalRef?: ProcessExternalRef;
@@ -401,6 +422,8 @@ interface Rows {
   floors: FloorRow;
 }
 
+export type RowOf<T extends TableName> = Rows[T];
+
 type ColumnType = "string" | "number" | "object" | "list" | "bytes" | "any";
 
 /** What the code cannot go on without; `?` marks a column that may be missing. */
@@ -411,6 +434,7 @@ const COLUMNS: Readonly<Record<TableName, Readonly<Record<string, ColumnType | `
     provenance: "object",
     handler: "string?",
     inputType: "string",
+    runnable: "string?",
     createdAtMs: "number",
     updatedAtMs: "number",
     externalRef: "object?",

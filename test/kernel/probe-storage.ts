@@ -7,6 +7,8 @@ export interface Seen {
   readonly durability: string | undefined;
   readonly gets: string[];
   readonly ranges: string[];
+  /** Rows that its reads found. */
+  rows: number;
   readonly writes: Write[];
   committed: boolean;
 }
@@ -61,7 +63,7 @@ export function watched(open: OpenStorage, made: Pick<Probe, "seen" | "hooks">):
     durability: open.durability,
     close: () => open.close(),
     async transact(tables, mode, body, durability) {
-      const entry: Seen = { mode, tables, durability, gets: [], ranges: [], writes: [], committed: false };
+      const entry: Seen = { mode, tables, durability, gets: [], ranges: [], rows: 0, writes: [], committed: false };
       made.seen.push(entry);
       await made.hooks.open?.(entry);
       const result = await open.transact(
@@ -73,12 +75,16 @@ export function watched(open: OpenStorage, made: Pick<Probe, "seen" | "hooks">):
             async get(table, key) {
               entry.gets.push(`${table} ${JSON.stringify(key)}`);
               await made.hooks.read?.(table, key, entry);
-              return await tx.get(table, key);
+              const row = await tx.get(table, key);
+              if (row) entry.rows++;
+              return row;
             },
             async range(table, query) {
               entry.ranges.push(`${table} ${JSON.stringify(query)}`);
               await made.hooks.read?.(table, query, entry);
-              return await tx.range(table, query);
+              const rows = await tx.range(table, query);
+              entry.rows += rows.length;
+              return rows;
             },
             write(writes) {
               entry.writes.push(...writes);

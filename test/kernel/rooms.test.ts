@@ -6,6 +6,7 @@ import { HoldfastError } from "../../src/domain/errors.js";
 import * as agents from "../../src/kernel/agents.js";
 import type { KernelEvents } from "../../src/kernel/emitter.js";
 import * as turns from "../../src/kernel/executor.js";
+import * as headStart from "../../src/kernel/head-start.js";
 import { hostLockName, platformRandom } from "../../src/kernel/ids.js";
 import { type Kernel, type LoopStart, openKernel, type Platform } from "../../src/kernel/kernel.js";
 import * as ops from "../../src/kernel/ops-registry.js";
@@ -19,7 +20,7 @@ import { startWorkerLoop } from "../../src/loop/worker-remote.js";
 import type { KernelStorage } from "../../src/ports/storage.js";
 import { gate, rounds, until } from "./rounds.js";
 
-const codes: { [K in keyof Rooms]: NonNullable<Rooms[K]["here"]> } = { sealed, archive, runtime, ops, turns, agents };
+const codes: { [K in keyof Rooms]: NonNullable<Rooms[K]["here"]> } = { sealed, archive, runtime, ops, turns, agents, headStart };
 
 /** Code that is not to be had, until it is put there. */
 function shelf<T>(what: string, code: T) {

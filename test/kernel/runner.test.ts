@@ -1531,6 +1531,7 @@ describe("what a runner keeps of its claims", () => {
     const corridor = { run: () => storage.answer(), query: () => storage.answer() };
     const runner = createRunner({
       corridor,
+      headStart: () => undefined,
       clock,
       limits: DEFAULT_LIMITS,
       timings: DEFAULT_TIMINGS,

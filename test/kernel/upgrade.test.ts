@@ -8,13 +8,16 @@ import type { KernelStorage, Row, StorageSchema } from "../../src/ports/storage.
 import { builtInPolicy, semanticsOf } from "../../src/stores/policy.rules.js";
 import { SCHEMA, TABLES } from "../../src/stores/schema.js";
 
-const { processes, registrations, grants, leases, hosts } = TABLES;
+const { floors, processes: newest, inputs, ...lasting } = TABLES;
+const { runnable, ...indexes } = newest.indexes;
+/** As schemas 1 to 4 had them. */
+const processes = { ...newest, indexes };
+const { registrations, grants, leases, hosts } = TABLES;
 /** As schemas 1 to 3 had them. */
 const events = { key: ["processId", "sequence"], indexes: { pendingWakes: ["processId", "pendingWake"] } };
 const replays = { key: ["processId", "replayKey"] };
 const SCHEMA_1 = { version: 1, tables: { processes, registrations, events, replays, grants, leases, hosts } };
-const { floors, inputs, ...REST_4 } = TABLES;
-const TABLES_4 = { ...REST_4, inputs: { key: inputs.key, indexes: { live: inputs.indexes.live } } };
+const TABLES_4 = { ...lasting, processes, inputs: { key: inputs.key, indexes: { live: inputs.indexes.live } } };
 const SCHEMA_3 = { version: 3, tables: { ...TABLES_4, events, replays } };
 const SCHEMA_4 = { version: 4, tables: TABLES_4 };
 
@@ -189,6 +192,38 @@ describe.each(PLACES)("a database of schema 4 in %s", (_, place) => {
     });
     await all;
     expect(ran).toEqual(["steers 1", "staged 2", ...waiters.map((id) => `${id} 1`)]);
+    await kernel.close();
+  });
+
+  it("has its running processes found by a host that can run them, and no others", async () => {
+    const storage = place();
+    const process = { ...PROCESS, handler: "job", inputType: "task", lastSequence: 0 };
+    const registration = { v: 1, sessionId: "root", input: { type: "task", name: "job" }, eventTypes: [] };
+    await write(storage, SCHEMA_4, {
+      processes: process,
+      registrations: { ...registration, processId: "p" },
+    });
+    await write(storage, SCHEMA_4, {
+      processes: { ...process, processId: "over", state: "completed", awaitOutput: { type: "success", value: 1 }, endedAtMs: 1 },
+      registrations: { ...registration, processId: "over" },
+    });
+    await write(storage, SCHEMA_4, {
+      processes: { ...PROCESS, processId: "outside", inputType: "external", lastSequence: 0 },
+      registrations: { ...registration, processId: "outside", input: { type: "external", metadata: null } },
+    });
+
+    const runs: string[] = [];
+    const kernel = await createKernel({
+      name: "old",
+      storage,
+      loop: "inline",
+      channel: false,
+      locks: false,
+      handlers: { job: ({ record }) => void runs.push(record.id) },
+    });
+    await kernel.process("p").result();
+    expect(runs).toEqual(["p"]);
+    expect((await kernel.processes.listNonTerminal()).map(({ id }) => id)).toEqual(["outside"]);
     await kernel.close();
   });
 });

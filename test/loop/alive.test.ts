@@ -65,7 +65,9 @@ describe("a beat", () => {
     await town.clock.advance(3 * heartbeatMs);
     expect(beatsOf(a.air) - before.touches).toBe(3);
     expect(hostWrites(a)).toBe(1);
-    expect(a.probed.seen.slice(before.transactions).filter(({ mode }) => mode === "write")).toEqual([]);
+    // What the sweeper mends meanwhile is not the beat's.
+    const writes = a.probed.seen.slice(before.transactions).filter(({ mode }) => mode === "write");
+    expect(writes.filter(({ tables }) => tables.includes("hosts"))).toEqual([]);
   });
 
   it("is touch and write from the flush interval on, to the millisecond (V-23)", async () => {
@@ -249,7 +251,9 @@ async function loopOf(pulse: () => Promise<Pick<Pulse, "moves"> & Partial<Pulse>
       host: { hostId: "a", bootId: "boot", locked: false },
       leases: [],
       abandoned: [],
+      claiming: [],
       free: 0,
+      slots: 1,
       handlers: [],
       sessions: [],
       attending: false,

@@ -77,6 +77,7 @@ describe("a new process", () => {
         provenance: registration.provenance,
         handler: "job",
         inputType: "task",
+        runnable: "handler:job",
         createdAtMs: 5,
         updatedAtMs: 5,
         state: "running",

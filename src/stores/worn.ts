@@ -1,0 +1,64 @@
+import type { Key, Row } from "../ports/storage.js";
+import { accept, type Command } from "./command.js";
+import { TABLES, type TableName } from "./schema.js";
+
+/**
+ * A range of an index that rows leave. Chromium keeps the entry of a row that left, also over restarts, and every read of the range steps
+ * over it: ten thousand of them take 25 ms. Only a read in a write transaction takes them away, and the sweeper makes one from time to time.
+ */
+export interface WornRange {
+  readonly table: TableName;
+  readonly index: string;
+  readonly prefix?: readonly string[];
+  /** Rows that one read may find. Entries that were left behind do not count: each of them is met once. */
+  readonly limit: number;
+}
+
+const SMALL_ROWS = 256;
+/** Their rows may hold what an app stored. */
+const LARGE_ROWS = 32;
+
+export const WORN_RANGES: readonly WornRange[] = [
+  { table: "processes", index: "byState", prefix: ["running"], limit: SMALL_ROWS },
+  { table: "processes", index: "runnable", limit: SMALL_ROWS },
+  // What retention removes leaves the beginning, where it looks for more.
+  { table: "processes", index: "ended", limit: SMALL_ROWS },
+  { table: "registrations", index: "bySession", limit: LARGE_ROWS },
+  { table: "events", index: "pendingWakes", limit: LARGE_ROWS },
+  { table: "grants", index: "byProcess", limit: SMALL_ROWS },
+  { table: "grants", index: "bySession", limit: SMALL_ROWS },
+  { table: "leases", index: "byBoot", limit: SMALL_ROWS },
+  { table: "agents", index: "byBoot", limit: SMALL_ROWS },
+  { table: "agents", index: "lone", limit: SMALL_ROWS },
+  { table: "agents", index: "ended", limit: SMALL_ROWS },
+  { table: "inputs", index: "live", limit: LARGE_ROWS },
+  { table: "inputKeys", index: "ended", limit: SMALL_ROWS },
+  { table: "inputKeys", index: "endedByRank", limit: SMALL_ROWS },
+  { table: "attachments", index: "byBoot", limit: SMALL_ROWS },
+];
+
+/** Indexes that need none of this, and why. */
+export const LASTING_INDEXES: Readonly<Record<string, string>> = {
+  "events.byReplayKey": "asked for one whole key at a time, which has one row",
+};
+
+/** Reads a part of the range behind `after` as if to write, writes nothing, and replies with where the next part begins. */
+export type Scan = Command<{ after?: Key | undefined }, Row[], Key | undefined>;
+
+export const SCANS: readonly Scan[] = WORN_RANGES.map(scanOf);
+
+function scanOf({ table, index, prefix, limit }: WornRange): Scan {
+  const { indexes } = TABLES[table] as { indexes?: Readonly<Record<string, readonly string[]>> };
+  const columns = indexes?.[index] ?? [];
+  return {
+    tables: [table],
+    load: (reader, { after }) =>
+      reader.range(table, { index, limit, ...(prefix && { prefix }), ...(after !== undefined && { after }) }),
+    decide(rows) {
+      const last = rows.length < limit ? undefined : rows.at(-1);
+      return accept(last && columns.map((column) => last[column] as string | number));
+    },
+    repeatable: () => true,
+    durability: "relaxed",
+  };
+}
