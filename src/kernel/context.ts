@@ -1,16 +1,18 @@
 import { checkFunction, checkId, checkText, membersOf } from "../domain/check.js";
 import { invalid } from "../domain/errors.js";
 import type { ProcessEvent } from "../domain/event.js";
-import { STEP } from "../domain/event-type.js";
 import type { JsonValue } from "../domain/json.js";
+import { ownKey } from "../domain/own-key.js";
 import type { ProcessInput, ProcessRecord } from "../domain/process.js";
 import type { ProcessScope } from "../domain/scope.js";
 import type { Limits } from "../domain/time.js";
 import type { Clock } from "../ports/clock.js";
 import type { Corridor } from "../stores/command.js";
-import { type EventMethods, loadReplay } from "../stores/events.js";
+import { type EventMethods, loadStep, storeStep } from "../stores/events.js";
 import { setProgress } from "../stores/processes.js";
+import { admitPayload } from "../stores/registration.js";
 import type { StartRequest } from "./start.js";
+import { startingSteps } from "./starting-steps.js";
 import type { Tenure } from "./tenure.js";
 import type { ProcessHandle } from "./waits.js";
 
@@ -69,6 +71,7 @@ export function createContext(parts: ContextParts): { context: ProcessContext; f
   const processId = record.id;
   const running = new Map<string, Promise<JsonValue>>();
   const stored = new Set<string>();
+  const starting = startingSteps();
 
   /** Whatever fails in here is the context's doing, not the handler's. */
   async function own<T>(work: () => Promise<T>): Promise<T> {
@@ -85,17 +88,20 @@ export function createContext(parts: ContextParts): { context: ProcessContext; f
     own(() => tenure.write((lease) => parts.appendEvent(id, { ...request, lease })));
 
   async function runStep(key: string, run: (step: StepRun) => unknown): Promise<JsonValue> {
-    const replayKey = `process:${processId}:step:${key}`;
     if (!parts.fresh || stored.has(key)) {
-      const event = await own(() => corridor.query(["events"], (reader) => loadReplay(reader, processId, replayKey)));
-      if (event) return (event.payload as { result: JsonValue }).result;
+      const known = await own(() => corridor.query(["events"], (reader) => loadStep(reader, processId, key)));
+      if (known) return known.result;
     }
     await own(async () => {});
     const { fencingToken } = tenure.lease;
-    const result = ((await run({ idempotencyKey: replayKey, fencingToken, attempt, signal })) ?? null) as JsonValue;
-    const { event } = await append(processId, { eventType: STEP, payload: { key, result }, replayKey });
+    const { replayKey: idempotencyKey } = ownKey(processId, "step", key);
+    const value = await starting.within(key, () => run({ idempotencyKey, fencingToken, attempt, signal }));
+    const result = admitPayload(value ?? null, `the result of step "${key}"`, limits);
+    const size = JSON.stringify(result).length;
+    const step = { processId, key, result };
+    const kept = await own(() => tenure.write((lease) => corridor.run(storeStep, { ...step, lease }, { size })));
     stored.add(key);
-    return (event.payload as { result: JsonValue }).result;
+    return kept;
   }
 
   let latest: { done: number; total?: number; note?: string } | undefined;
@@ -134,6 +140,7 @@ export function createContext(parts: ContextParts): { context: ProcessContext; f
     async step<T extends JsonValue>(key: string, run: (step: StepRun) => Promise<T> | T) {
       const name = checkId("key", key, limits.idLength);
       checkFunction("run", run);
+      starting.refuse(name);
       const known = running.get(name) ?? runStep(name, run).finally(() => running.delete(name));
       running.set(name, known);
       return (await known) as T;

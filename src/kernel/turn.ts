@@ -4,7 +4,7 @@ import { HoldfastError, invalid } from "../domain/errors.js";
 import type { StoredInputState } from "../domain/input.js";
 import type { JsonValue } from "../domain/json.js";
 import type { ProcessLease } from "../domain/lease.js";
-import type { Message } from "../domain/session.js";
+import { type Message, turnStepKey } from "../domain/session.js";
 import type { Limits } from "../domain/time.js";
 import type { Corridor } from "../stores/command.js";
 import { admitPayload } from "../stores/registration.js";
@@ -13,6 +13,7 @@ import { isTranscriptEligible, messageOf } from "../stores/submission.js";
 import { chainDigest } from "../stores/transcript.rules.js";
 import { type Appended, type BeganTurn, checkpointTurn, type RunRef, storeTurnStep } from "../stores/turns.js";
 import type { ProcessContext, StepRun } from "./context.js";
+import { startingSteps } from "./starting-steps.js";
 import type { Tenure } from "./tenure.js";
 import { deepFreeze, type Transcript } from "./transcript.js";
 
@@ -79,6 +80,7 @@ export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef,
   let isOpen = true;
   let writing: Promise<void> = Promise.resolve();
   const steps = new Map<string, Promise<JsonValue>>();
+  const starting = startingSteps();
 
   /** The storage's trouble, or the lease's end, is not the handler's own. */
   const own = async <T>(work: () => Promise<T>): Promise<T> => {
@@ -129,8 +131,8 @@ export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef,
     );
     if (known) return known.result;
     const { fencingToken } = tenure.lease;
-    const idempotencyKey = `${ref.runtimeId}:${workId}:step:${key}`;
-    const value = (await run({ idempotencyKey, fencingToken, attempt, signal })) ?? null;
+    const idempotencyKey = turnStepKey(ref.runtimeId, workId, key);
+    const value = (await starting.within(key, () => run({ idempotencyKey, fencingToken, attempt, signal }))) ?? null;
     const result = admitPayload(value, `the result of step "${key}"`, limits);
     return await fenced((named) =>
       corridor.run(storeTurnStep, { ...named, workId, stepKey: key, result }, { size: JSON.stringify(result).length }),
@@ -150,6 +152,7 @@ export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef,
       const name = checkId("key", key, limits.idLength);
       checkFunction("run", run);
       if (!isOpen) throw overError();
+      starting.refuse(name);
       const running = steps.get(name) ?? runStep(name, run).finally(() => steps.delete(name));
       steps.set(name, running);
       return structuredClone(await running) as T;

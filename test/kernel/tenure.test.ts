@@ -33,6 +33,7 @@ async function setUp() {
   await processMethods(corridor, DEFAULT_LIMITS, payloadSchemas()).registerProcess({
     id: "p",
     input: { type: "task", name: "job" },
+    eventTypes: [{ name: "note" }],
   });
   const lost: HoldfastError[] = [];
   const parts = {
@@ -112,7 +113,7 @@ describe("the page's own deadline", () => {
       if (between || mode !== "write") return;
       between = true;
       const lease = await theirs.claimProcessLease("p", "other", TTL);
-      await theirs.appendEvent("p", { eventType: "process.step", payload: { key: "s", result: "theirs" }, lease });
+      await theirs.appendEvent("p", { eventType: "note", payload: "theirs", lease });
       await theirs.completeProcessLease(lease);
     };
     await clock.advance(ms);
