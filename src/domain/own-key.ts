@@ -26,6 +26,15 @@ export function keyPart(id: string): string {
   return id.replaceAll("%", "%25").replaceAll(":", "%3A");
 }
 
+/**
+ * A child's own id, where it is given none: only its parent and that key have it. `formerId` is the one that it had before keys were
+ * encoded, where that differs.
+ */
+export function childId(parentId: string, key: string): { id: string; formerId?: string } {
+  const part = key.replaceAll("%", "%25").replaceAll("/", "%2F");
+  return { id: `${parentId}/${part}`, ...(part !== key && { formerId: `${parentId}/${key}` }) };
+}
+
 /** The one in use, and an older database's. */
 function prefixesOf(processId: string): string[] {
   const part = keyPart(processId);

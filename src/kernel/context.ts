@@ -2,14 +2,14 @@ import { checkFunction, checkId, checkText, membersOf } from "../domain/check.js
 import { invalid } from "../domain/errors.js";
 import type { ProcessEvent } from "../domain/event.js";
 import type { JsonValue } from "../domain/json.js";
-import { ownKey } from "../domain/own-key.js";
+import { childId, ownKey } from "../domain/own-key.js";
 import type { ProcessInput, ProcessRecord } from "../domain/process.js";
 import type { ProcessScope } from "../domain/scope.js";
 import type { Limits } from "../domain/time.js";
 import type { Clock } from "../ports/clock.js";
 import type { Corridor } from "../stores/command.js";
 import { type EventMethods, loadStep, storeStep } from "../stores/events.js";
-import { setProgress } from "../stores/processes.js";
+import { isUnmarkedChild, setProgress } from "../stores/processes.js";
 import { admitPayload } from "../stores/registration.js";
 import type { StartRequest } from "./start.js";
 import { startingSteps } from "./starting-steps.js";
@@ -41,7 +41,7 @@ export interface ProcessContext {
   emit(eventType: string, payload: JsonValue, options?: { replayKey?: string; wakeTarget?: ProcessScope }): Promise<ProcessEvent>;
   /** Shown as `record.progress`; at most one write a second, no event. */
   progress(done: number, total?: number, note?: string): void;
-  /** A child. Its default id is `<processId>/<key>`, so a later owner finds the same one. */
+  /** A child. Its default id is `<processId>/<key>`, with `%` and `/` of the key encoded, so a later owner finds the same one. */
   start(key: string, request: StartRequest): Promise<ProcessHandle>;
   /** Waiting on it gives the handler's slot back until the wait is over. */
   process(processId: string): ProcessHandle;
@@ -58,7 +58,8 @@ export interface ContextParts {
   readonly fresh: boolean;
   readonly tenure: Tenure;
   readonly signal: AbortSignal;
-  startChild(request: StartRequest, child: { id: string }): Promise<ProcessHandle>;
+  /** `key` is told of a child whose id does not say it by the letter. */
+  startChild(request: StartRequest, child: { id: string; key?: string }): Promise<ProcessHandle>;
   processHandle(processId: string): ProcessHandle;
   /** Told of everything that the context itself throws. */
   raised(error: unknown): void;
@@ -162,7 +163,12 @@ export function createContext(parts: ContextParts): { context: ProcessContext; f
     },
     async start(key, request) {
       const name = checkId("key", key, limits.idLength);
-      return await own(() => parts.startChild(request, { id: `${processId}/${name}` }));
+      const { id, formerId } = childId(processId, name);
+      return await own(async () => {
+        if (formerId === undefined) return await parts.startChild(request, { id });
+        const isThere = await corridor.query(["processes"], (reader) => isUnmarkedChild(reader, processId, formerId));
+        return await parts.startChild(request, isThere ? { id: formerId } : { id, key: name });
+      });
     },
     process: (id) => parts.processHandle(checkId("processId", id, limits.idLength)),
   };
