@@ -334,7 +334,13 @@ describe("steps", () => {
     expect(await ending(await kernel.start(task("job")))).toEqual({ type: "success", value: ["invalid", 2, 3, 2] });
   });
 
-  it("whose result cannot be stored fail by the step's name", async () => {
+  it("whose result cannot be stored fail by the step's name, also of fifty megabytes of bytes", async () => {
+    const bytes = new Uint8Array(50_000_000);
+    const large = await bench({ handlers: { job: async ({ step }) => await step("load", () => bytes as never) } });
+    expect(await ending(await large.kernel.start(task("job")))).toMatchObject({
+      code: "invalid",
+      message: expect.stringContaining('the result of step "load" is an instance of a class'),
+    });
     const { kernel } = await bench({
       handlers: { job: async ({ step }) => await step("load", () => ({ when: new Date() }) as never) },
     });
