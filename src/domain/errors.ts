@@ -19,7 +19,7 @@ export class HoldfastError extends Error {
   constructor(code: ErrorCode, message: string, more: { details?: JsonValue; cause?: unknown } = {}) {
     super(shortened(message), more.cause === undefined ? undefined : { cause: more.cause });
     this.code = code;
-    if (more.details !== undefined) this.details = shortDetails(more.details);
+    if (more.details !== undefined) this.details = shortTexts(more.details);
     Object.defineProperty(this, BRAND, { value: true });
     MADE_HERE.add(this);
   }
@@ -56,12 +56,8 @@ function shortened(text: string): string {
   return `${text.slice(0, KEPT_AT_EACH_END)} ... ${text.slice(-KEPT_AT_EACH_END)}`.replace(/\p{Surrogate}/gu, "\uFFFD");
 }
 
-function shortDetails(details: JsonValue): JsonValue {
-  if (typeof details === "string") return shortened(details);
-  if (typeof details !== "object" || details === null || Array.isArray(details)) return details;
-  return Object.fromEntries(
-    Object.entries(details).map(([name, value]) => [name, typeof value === "string" ? shortened(value) : value]),
-  );
+function shortTexts(details: JsonValue): JsonValue {
+  return JSON.parse(JSON.stringify(details, (_, value) => (typeof value === "string" ? shortened(value) : value)));
 }
 
 function textOf(thrown: unknown): string {

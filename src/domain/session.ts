@@ -2,7 +2,6 @@ import { checkId } from "./check.js";
 import { invalid } from "./errors.js";
 import type { Boundary } from "./input.js";
 import type { JsonValue } from "./json.js";
-import { keyPart } from "./own-key.js";
 
 export const RUNTIME_STATES = ["initializing", "idle", "attached", "running", "retired", "stopped", "destroyed"] as const;
 /** "attached" is idle with a turn handler in this tab; it is shown and never stored. */
@@ -42,12 +41,6 @@ export function runtimeIdOf(sessionId: string): string {
 
 export function isRuntimeId(id: string): boolean {
   return id.startsWith(RUNTIME_PREFIX);
-}
-
-/** What tells a turn's step from any other, outside too: no two share one. A session id without `%` and `:` stays as it is. */
-export function turnStepKey(runtimeId: string, workId: string, key: string): string {
-  const prefix = isRuntimeId(runtimeId) ? RUNTIME_PREFIX : "";
-  return `${prefix}${keyPart(runtimeId.slice(prefix.length))}:${keyPart(workId)}:step:${key}`;
 }
 
 export function checkSessionId(field: string, value: unknown, maxLength: number): string {

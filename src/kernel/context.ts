@@ -8,11 +8,10 @@ import type { ProcessScope } from "../domain/scope.js";
 import type { Limits } from "../domain/time.js";
 import type { Clock } from "../ports/clock.js";
 import type { Corridor } from "../stores/command.js";
-import { type EventMethods, loadStep, storeStep } from "../stores/events.js";
+import { type EventMethods, loadReplay, resultOfStep, stepOf, storeStep } from "../stores/events.js";
 import { isUnmarkedChild, setProgress } from "../stores/processes.js";
 import { admitPayload } from "../stores/registration.js";
 import type { StartRequest } from "./start.js";
-import { startingSteps } from "./starting-steps.js";
 import type { Tenure } from "./tenure.js";
 import type { ProcessHandle } from "./waits.js";
 
@@ -72,7 +71,8 @@ export function createContext(parts: ContextParts): { context: ProcessContext; f
   const processId = record.id;
   const running = new Map<string, Promise<JsonValue>>();
   const stored = new Set<string>();
-  const starting = startingSteps();
+  /** The steps whose `run` was called and has not yielded yet. */
+  const starting = new Set<string>();
 
   /** Whatever fails in here is the context's doing, not the handler's. */
   async function own<T>(work: () => Promise<T>): Promise<T> {
@@ -90,16 +90,18 @@ export function createContext(parts: ContextParts): { context: ProcessContext; f
 
   async function runStep(key: string, run: (step: StepRun) => unknown): Promise<JsonValue> {
     if (!parts.fresh || stored.has(key)) {
-      const known = await own(() => corridor.query(["events"], (reader) => loadStep(reader, processId, key)));
-      if (known) return known.result;
+      const event = await own(() => corridor.query(["events"], (reader) => loadReplay(reader, stepOf(processId, key, null))));
+      if (event) return resultOfStep(event);
     }
     await own(async () => {});
     const { fencingToken } = tenure.lease;
-    const { replayKey: idempotencyKey } = ownKey(processId, "step", key);
-    const value = await starting.within(key, () => run({ idempotencyKey, fencingToken, attempt, signal }));
-    const result = admitPayload(value ?? null, `the result of step "${key}"`, limits);
+    const idempotencyKey = ownKey(processId, "step", key).replayKey;
+    starting.add(key);
+    const value = (async () => run({ idempotencyKey, fencingToken, attempt, signal }))();
+    starting.delete(key);
+    const result = admitPayload((await value) ?? null, `the result of step "${key}"`, limits);
+    const step = stepOf(processId, key, result);
     const size = JSON.stringify(result).length;
-    const step = { processId, key, result };
     const kept = await own(() => tenure.write((lease) => corridor.run(storeStep, { ...step, lease }, { size })));
     stored.add(key);
     return kept;
@@ -141,7 +143,7 @@ export function createContext(parts: ContextParts): { context: ProcessContext; f
     async step<T extends JsonValue>(key: string, run: (step: StepRun) => Promise<T> | T) {
       const name = checkId("key", key, limits.idLength);
       checkFunction("run", run);
-      starting.refuse(name);
+      if (starting.has(name)) throw invalid(`step "${name}" was called in its own run`);
       const known = running.get(name) ?? runStep(name, run).finally(() => running.delete(name));
       running.set(name, known);
       return (await known) as T;
@@ -165,7 +167,7 @@ export function createContext(parts: ContextParts): { context: ProcessContext; f
       const name = checkId("key", key, limits.idLength);
       const { id, formerId } = childId(processId, name);
       return await own(async () => {
-        if (formerId === undefined) return await parts.startChild(request, { id });
+        if (formerId === id) return await parts.startChild(request, { id });
         const isThere = await corridor.query(["processes"], (reader) => isUnmarkedChild(reader, processId, formerId));
         return await parts.startChild(request, isThere ? { id: formerId } : { id, key: name });
       });

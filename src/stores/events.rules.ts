@@ -46,7 +46,7 @@ export interface Append {
   lease?: ProcessLease;
   /** It is holdfast's own, and not an app's: its key is one of those that no app may use. */
   own?: true;
-  /** Its key in an older database, where that was another. */
+  /** Its key in an older database. */
   formerKey?: string;
 }
 
@@ -90,7 +90,9 @@ export function append(state: AppendState, request: Append, verdict: Verdict | u
 
   const type = typeOf(eventType, eventTypes);
   if (!type) throw invalid(`process "${processId}" emitted undeclared event type "${eventType}"`);
-  if (!request.own) refuseReserved(request, type);
+  if (!request.own && isReserved(request, type)) {
+    throw invalid(`event type "${eventType}" with replayKey "${replayKey ?? ""}" is holdfast's own`);
+  }
   const { terminal, wake } = type.semantics ?? {};
   if ((terminal || eventType === CANCEL_REQUESTED) && replayKey === undefined) {
     throw invalid(`event type "${eventType}" requires a deterministic replay key: replayKey must be a non-empty string`);
@@ -166,15 +168,12 @@ function isOwnWriteAgain({ lease: row, replayed }: AppendState, request: Append,
 }
 
 /** Steps are holdfast's to write, and so is all under its keys, but for what ends a process or asks it to cancel under the key made for that. */
-function refuseReserved({ processId, eventType, replayKey }: Append, { semantics }: ProcessEventType): void {
-  if (eventType === STEP) throw invalid(`event type "${eventType}" is written by holdfast alone: use context.step`);
-  const rest = replayKey === undefined ? undefined : restOfOwnKey(processId, replayKey);
-  if (rest === undefined) return;
-  const isItsOwn = semantics?.terminal
-    ? rest === `terminal:${eventType}`
-    : eventType === CANCEL_REQUESTED && rest.startsWith("cancel_requested:");
-  if (!isItsOwn)
-    throw invalid(`replayKey "${replayKey}" begins like holdfast's own keys, which are not for event type "${eventType}"`);
+function isReserved({ processId, eventType, replayKey = "" }: Append, { semantics }: ProcessEventType): boolean {
+  const rest = restOfOwnKey(processId, replayKey);
+  if (eventType === STEP || rest === undefined) return eventType === STEP;
+  return semantics?.terminal
+    ? rest !== `terminal:${eventType}`
+    : eventType !== CANCEL_REQUESTED || !rest.startsWith("cancel_requested:");
 }
 
 /** Whether a stored event is what holdfast itself would write there. In an older database an app's own may stand under its key. */

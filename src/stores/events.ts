@@ -1,7 +1,7 @@
 import { checkId, checkWhole, membersOf } from "../domain/check.js";
-import { HoldfastError, invalid } from "../domain/errors.js";
+import { invalid } from "../domain/errors.js";
 import type { ProcessEvent, ProcessEventAppendRequest, ProcessEventAppendResult } from "../domain/event.js";
-import { CANCEL_REQUESTED, isCoreEventType, type ProcessEventType, STEP, TERMINAL_EVENT } from "../domain/event-type.js";
+import { CANCEL_REQUESTED, isCoreEventType, STEP, TERMINAL_EVENT } from "../domain/event-type.js";
 import type { JsonValue } from "../domain/json.js";
 import { checkLease, type ProcessLease } from "../domain/lease.js";
 import { ownKey, restOfOwnKey } from "../domain/own-key.js";
@@ -18,7 +18,6 @@ import type { PayloadSchemas } from "./payload-schema.js";
 import { hashOf, recordOf, unknownProcess } from "./processes.rules.js";
 import { admitPayload } from "./registration.js";
 import { type EventRow, loadRow, loadRows, type ProcessRow, type RegistrationRow } from "./schema.js";
-import type { SchemaEngine } from "./schema-engine.js";
 
 const APPEND_TABLES = ["processes", "registrations", "events", "leases"] as const;
 
@@ -34,17 +33,13 @@ async function loadAppend(reader: Reader, request: Append, declared?: DeclaredTy
   return { process, eventTypes, lease: leaseRow, replayed };
 }
 
-/** The event that a replay key stands for, if one is stored under it. */
-async function loadReplay(
-  reader: Reader,
-  request: Pick<Append, "processId" | "eventType" | "payload" | "replayKey" | "formerKey" | "own">,
-): Promise<EventRow | undefined> {
+/** The event that a request's replay key stands for, if one is stored under it. */
+export async function loadReplay(reader: Reader, request: Append): Promise<EventRow | undefined> {
   const { processId, replayKey, formerKey, own } = request;
-  const keys = [replayKey, formerKey].filter((key) => key !== undefined);
-  const found = await Promise.all(
-    keys.map((key) => loadRows(reader, "events", { index: "byReplayKey", prefix: [processId, key] })),
+  const found = [replayKey, formerKey === replayKey ? undefined : formerKey].map((key) =>
+    key === undefined ? [] : loadRows(reader, "events", { index: "byReplayKey", prefix: [processId, key] }),
   );
-  return found.flat().find((row) => !own || isOwn(row, request));
+  return (await Promise.all(found)).flat().find((row) => !own || isOwn(row, request));
 }
 
 /** With what the kernel remembers of earlier ones, and what is found out about its payload while it waits. */
@@ -58,7 +53,7 @@ export const appendEvent: Command<Appending, AppendState, ProcessEventAppendResu
     if ("unjudged" in appended) {
       const { registrationHash, type } = appended.unjudged;
       return later(async () => {
-        judged.verdict = verdictOf(await schemas.load(), registrationHash, type, request.payload);
+        judged.verdict = (await schemas.load()).judge(registrationHash, type, request.payload);
       });
     }
     return acceptEvent(appended, appended.result);
@@ -66,52 +61,31 @@ export const appendEvent: Command<Appending, AppendState, ProcessEventAppendResu
   repeatable: ({ replayKey }) => replayKey !== undefined,
 };
 
-function verdictOf(
-  engine: SchemaEngine,
-  registrationHash: string,
-  { name, payloadSchema = true }: ProcessEventType,
-  payload: JsonValue,
-): Verdict {
-  return { registrationHash, misfit: engine.misfit(`${registrationHash} ${name}`, payloadSchema, payload) };
-}
-
 function acceptEvent<Reply>({ writes, result }: Appended, reply: Reply): Decision<Reply> {
   return accept(reply, writes, writes.length > 0 ? [eventChange(result.event)] : []);
 }
 
 /** For what holdfast writes itself: core types have no schema. */
 function appendOwn(state: AppendState, request: Append, nowMs: number): Appended {
-  const appended = append(state, request, undefined, nowMs);
-  if ("unjudged" in appended) throw new HoldfastError("internal", "a core event type asked for a schema");
-  return appended;
+  return append(state, request, undefined, nowMs) as Appended;
 }
 
-/** The result of a step, under the lease of the process that made it. A later call of the same key gets what is stored. */
-export const storeStep: Command<
-  { processId: string; key: string; result: JsonValue; lease: ProcessLease },
-  AppendState,
-  JsonValue
-> = {
+/** Of a process's own handler, under its lease. The same step again gets what is stored. */
+export const storeStep: Command<Append, AppendState, JsonValue> = {
   tables: APPEND_TABLES,
-  load: (reader, { processId, key, result, lease }) => loadAppend(reader, { ...stepOf(processId, key, result), lease }),
-  decide(state, { processId, key, result, lease }, nowMs) {
-    const appended = appendOwn(state, { ...stepOf(processId, key, result), lease }, nowMs);
+  load: loadAppend,
+  decide(state, step, nowMs) {
+    const appended = appendOwn(state, step, nowMs);
     return acceptEvent(appended, resultOfStep(appended.result.event));
   },
   repeatable: () => true,
 };
 
-function stepOf(processId: string, key: string, result: JsonValue): Append {
+export function stepOf(processId: string, key: string, result: JsonValue): Append {
   return { processId, eventType: STEP, payload: { key, result }, own: true, ...ownKey(processId, "step", key) };
 }
 
-/** The stored result of a step, if it has one. */
-export async function loadStep(reader: Reader, processId: string, key: string): Promise<{ result: JsonValue } | undefined> {
-  const event = await loadReplay(reader, stepOf(processId, key, null));
-  return event && { result: resultOfStep(event) };
-}
-
-function resultOfStep({ payload }: { payload: JsonValue }): JsonValue {
+export function resultOfStep({ payload }: { payload: JsonValue }): JsonValue {
   return (payload as { result?: JsonValue }).result ?? null;
 }
 
@@ -128,14 +102,14 @@ export const completeProcess: Command<Append, { append: AppendState; registratio
     },
     decide({ append: state, registration }, input, nowMs) {
       const appended = appendOwn(state, input, nowMs);
-      if (!registration) return refuse(new HoldfastError("internal", "a process without its registration was appended to"));
       const writes = [...appended.writes];
       const changes: Change[] = appended.writes.length > 0 ? [eventChange(appended.result.event)] : [];
       if (input.lease && state.lease?.leaseToken !== undefined) {
         writes.push({ table: "leases", put: released(state.lease, true) });
         changes.push({ about: "lease", id: input.processId });
       }
-      return accept(recordOf(appended.process, registration), writes, changes);
+      // Where there is a process there is its registration; a broken database's is refused by what reads it.
+      return accept(recordOf(appended.process, registration as RegistrationRow), writes, changes);
     },
     repeatable: () => true,
   };
@@ -206,12 +180,12 @@ export function eventMethods(corridor: Corridor, limits: Limits, schemas: Payloa
   const id = (field: string, value: unknown) => checkId(field, value, limits.idLength);
   const declared = declaredTypes();
 
-  /** By the types that the process had when it was last read, if its types and all that judges by them are here. */
+  /** By the types that the process had when it was last read, if they and all that judges by them are here. */
   function judgedAhead(processId: string, eventType: string, payload: JsonValue): { verdict?: Verdict } {
-    const known = schemas.engine && declared.known(processId);
-    const type = known?.eventTypes.find(({ name }) => name === eventType);
-    if (!schemas.engine || !known || type?.payloadSchema === undefined) return {};
-    return { verdict: verdictOf(schemas.engine, known.registrationHash, type, payload) };
+    const { registrationHash = "", eventTypes } = declared.known(processId) ?? {};
+    const type = eventTypes?.find(({ name }) => name === eventType);
+    const verdict = type && schemas.engine?.judge(registrationHash, type, payload);
+    return verdict ? { verdict } : {};
   }
 
   return {

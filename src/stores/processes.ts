@@ -48,8 +48,8 @@ function withRegistration(process: ProcessRow, registration: RegistrationRow | u
 
 /** A child of that parent that names no key: one under an id that an older database gave it, where now another child's may stand. */
 export async function isUnmarkedChild(reader: Reader, parentId: string, processId: string): Promise<boolean> {
-  const causedBy = (await loadRow(reader, "processes", processId))?.provenance.causedBy;
-  return causedBy?.type === "process" && causedBy.processId === parentId && causedBy.key === undefined;
+  const cause = (await loadRow(reader, "processes", processId))?.provenance.causedBy;
+  return cause?.type === "process" && cause.processId === parentId && cause.key === undefined;
 }
 
 export interface RegisterProcess {

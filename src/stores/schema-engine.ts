@@ -1,7 +1,8 @@
 import { dereference, ignoredKeyword, schemaArrayKeyword, schemaMapKeyword } from "@cfworker/json-schema";
 import { invalid } from "../domain/errors.js";
-import type { JsonSchema } from "../domain/event-type.js";
+import type { JsonSchema, ProcessEventType } from "../domain/event-type.js";
 import type { JsonValue } from "../domain/json.js";
+import type { Verdict } from "./events.rules.js";
 import { evaluator, isMap, TooCostly } from "./schema-evaluation.js";
 
 export interface SchemaEngine {
@@ -9,6 +10,8 @@ export interface SchemaEngine {
   check(field: string, schema: JsonSchema): void;
   /** Why the payload does not fit, if it does not. `name` is the schema's own: one name never stands for two schemas. */
   misfit(name: string, schema: JsonSchema, payload: JsonValue): string | undefined;
+  /** The same, by the schema of an event type of a registration, if it has one. */
+  judge(registrationHash: string, type: ProcessEventType, payload: JsonValue): Verdict;
 }
 
 const MOST_COMPILED = 256;
@@ -33,6 +36,21 @@ export function createEngine(): SchemaEngine {
     return evaluator({ schema, target: (from) => lookup[referenceOf(from) as string] });
   };
 
+  function misfit(name: string, schema: JsonSchema, payload: JsonValue): string | undefined {
+    const most = STEPS + STEPS_PER_CHARACTER * JSON.stringify(payload).length;
+    try {
+      const known = compiled.get(name) ?? compile(schema);
+      compiled.delete(name);
+      compiled.set(name, known);
+      if (compiled.size > MOST_COMPILED) compiled.delete(compiled.keys().next().value as string);
+      return known(payload, most);
+    } catch (error) {
+      if (error instanceof TooCostly) return `too costly to check: it takes more than ${most} steps`;
+      // A schema that refers to itself without going deeper never ends.
+      return `the schema cannot be applied: ${(error as Error).message}`;
+    }
+  }
+
   return {
     check(field, schema) {
       checkSchema(field, schema);
@@ -47,19 +65,10 @@ export function createEngine(): SchemaEngine {
         if (made.lookup[target] === undefined) throw invalid(`${at}/$ref does not lead to a place in the schema`);
       }
     },
-    misfit(name, schema, payload) {
-      const most = STEPS + STEPS_PER_CHARACTER * JSON.stringify(payload).length;
-      try {
-        const known = compiled.get(name) ?? compile(schema);
-        compiled.delete(name);
-        compiled.set(name, known);
-        if (compiled.size > MOST_COMPILED) compiled.delete(compiled.keys().next().value as string);
-        return known(payload, most);
-      } catch (error) {
-        if (error instanceof TooCostly) return `too costly to check: it takes more than ${most} steps`;
-        // A schema that refers to itself without going deeper never ends.
-        return `the schema cannot be applied: ${(error as Error).message}`;
-      }
+    misfit,
+    judge(registrationHash, { name, payloadSchema }, payload) {
+      const said = payloadSchema === undefined ? undefined : misfit(`${registrationHash} ${name}`, payloadSchema, payload);
+      return { registrationHash, misfit: said };
     },
   };
 }

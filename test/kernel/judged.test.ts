@@ -33,10 +33,10 @@ async function setUp() {
   const loaded = payloadSchemas();
   const watched = (engine: SchemaEngine): SchemaEngine => ({
     ...engine,
-    misfit(...given) {
+    judge(...given) {
       const { seen } = probed;
       judgings.push({ underWay: seen.filter(({ committed }) => !committed).length, begun: seen.length });
-      return engine.misfit(...given);
+      return engine.judge(...given);
     },
   });
   const schemas: PayloadSchemas = {

@@ -2,9 +2,9 @@ import { afterEach, describe, expect, it } from "vitest";
 import { memoryStorage } from "../../src/adapters/storage-memory.js";
 import type { JsonValue } from "../../src/domain/json.js";
 import { childId, ownKey } from "../../src/domain/own-key.js";
-import { turnStepKey } from "../../src/domain/session.js";
 import type { ProcessContext } from "../../src/kernel/context.js";
 import type { ProcessHandler } from "../../src/kernel/runner.js";
+import { turnStepKey } from "../../src/kernel/turn.js";
 import type { Row } from "../../src/ports/storage.js";
 import { hashOf } from "../../src/stores/processes.rules.js";
 import { SCHEMA } from "../../src/stores/schema.js";
@@ -54,12 +54,14 @@ describe("a key of holdfast's own", () => {
     for (const id of IDS) {
       const own = parts.filter((part) => part.id === id).map(({ kind, rest }) => ownKey(id, kind, rest));
       const former = own.map(({ formerKey }) => formerKey);
-      expect(own.filter(({ replayKey }) => former.includes(replayKey))).toEqual([]);
+      const isSame = own[0]?.replayKey === former[0];
+      expect(own.filter(({ replayKey }) => former.includes(replayKey))).toEqual(isSame ? own : []);
     }
   });
 
   it("is as it was where an id has neither a colon nor a percent sign", () => {
-    expect(ownKey("a/b c", "step", "1:x%")).toEqual({ replayKey: "process:a/b c:step:1:x%" });
+    const key = "process:a/b c:step:1:x%";
+    expect(ownKey("a/b c", "step", "1:x%")).toEqual({ replayKey: key, formerKey: key });
   });
 
   it("is another for each step of each turn of each session", () => {
@@ -73,7 +75,7 @@ describe("a key of holdfast's own", () => {
     const keys = ["c", "b/c", "c%", "c%25", "c%2F", "/", "%2F", ""];
     const ids = IDS.flatMap((id) => keys.map((key) => childId(id, key).id));
     expect(new Set(ids).size).toBe(ids.length);
-    expect(childId("a/b", "part one:1")).toEqual({ id: "a/b/part one:1" });
+    expect(childId("a/b", "part one:1")).toEqual({ id: "a/b/part one:1", formerId: "a/b/part one:1" });
   });
 });
 

@@ -149,7 +149,7 @@ describe("the order of the checks", () => {
       name: "what is an app's to write",
       breaks: ({ state, request }) => ({ state, request: { ...request, replayKey: "process:p:step:a" } }),
       code: "invalid",
-      says: "begins like holdfast's own keys",
+      says: "is holdfast's own",
     },
     {
       name: "a replay key",
