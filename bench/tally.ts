@@ -5,6 +5,8 @@ export interface SeenTransaction {
   readonly tables: readonly string[];
   /** Rows put, by table. */
   readonly puts: Record<string, number>;
+  /** Rows that it was given, of any table. */
+  reads: number;
   /** From its opening to its end; known when it has ended. */
   ms?: number;
 }
@@ -15,10 +17,11 @@ export function tally(): { seen: SeenTransaction[]; stop(): void } {
   const known = new WeakMap<IDBTransaction, SeenTransaction>();
   const { transaction } = IDBDatabase.prototype;
   const { put } = IDBObjectStore.prototype;
+  const undo = [IDBObjectStore.prototype, IDBIndex.prototype].flatMap((source) => READS.map((read) => counted(source, read)));
   IDBDatabase.prototype.transaction = function (this: IDBDatabase, ...args: Parameters<typeof transaction>) {
     const made = transaction.apply(this, args);
     const startedMs = performance.now();
-    const one: SeenTransaction = { mode: made.mode, tables: [...made.objectStoreNames], puts: {} };
+    const one: SeenTransaction = { mode: made.mode, tables: [...made.objectStoreNames], puts: {}, reads: 0 };
     made.addEventListener("complete", () => {
       one.ms = performance.now() - startedMs;
     });
@@ -31,11 +34,30 @@ export function tally(): { seen: SeenTransaction[]; stop(): void } {
     if (of) of.puts[this.name] = (of.puts[this.name] ?? 0) + 1;
     return put.apply(this, args);
   };
+
+  function counted(source: IDBObjectStore | IDBIndex, name: (typeof READS)[number]): () => void {
+    const read = source[name] as (...args: unknown[]) => IDBRequest;
+    const counting = function (this: IDBObjectStore | IDBIndex, ...args: unknown[]) {
+      const request = read.apply(this, args);
+      const of = known.get(("objectStore" in this ? this.objectStore : this).transaction);
+      request.addEventListener("success", () => {
+        if (of) of.reads += Array.isArray(request.result) ? request.result.length : Number(request.result != null);
+      });
+      return request;
+    };
+    Object.assign(source, { [name]: counting });
+    return () => Object.assign(source, { [name]: read });
+  }
+
   return {
     seen,
     stop() {
       IDBDatabase.prototype.transaction = transaction;
       IDBObjectStore.prototype.put = put;
+      for (const restore of undo) restore();
     },
   };
 }
+
+/** A cursor's request succeeds once for each row. */
+const READS = ["get", "getKey", "getAll", "getAllKeys", "openCursor", "openKeyCursor"] as const;

@@ -25,8 +25,9 @@ export function verdict(goal: Goal, { rows, facts }: Measured): Verdict | undefi
       reached: fact.value <= goal.atMost,
     };
   }
-  const of = rows.find(({ name }) => name === goal.of);
-  const over = rows.find(({ name }) => name === goal.over);
+  const size = "at" in goal ? goal.at : undefined;
+  const rowOf = (wanted: string) => rows.find(({ name, at }) => name === wanted && (size === undefined || at === size));
+  const [of, over] = [rowOf(goal.of), rowOf(goal.over)];
   if (!of || !over) return undefined;
   const perRound = (compare: (of: number, over: number) => number) =>
     of.rounds.map((figure, round) => compare(figure, over.rounds[round] ?? Number.NaN));
@@ -38,7 +39,8 @@ export function verdict(goal: Goal, { rows, facts }: Measured): Verdict | undefi
   const isSpeed = "speed" in goal;
   const values = perRound((mine, floor) => (isSpeed ? floor / mine : mine / floor));
   const wanted = isSpeed ? goal.speed : goal.time;
-  const what = isSpeed ? `speed of ${goal.of}, to ${goal.over}` : `time of ${goal.of}, to ${goal.over}`;
+  const sized = size === undefined ? "" : `, of ${size.toLocaleString("en")}`;
+  const what = `${isSpeed ? "speed" : "time"} of ${goal.of}, to ${goal.over}${sized}`;
   if (wanted === "printed") return { what, values, unit: "x", goal: "" };
   const median = quantile(values, 0.5);
   return {

@@ -39,10 +39,10 @@ export interface Variant {
   run(): Promise<number | readonly number[] | void>;
 }
 
-/** A ratio of two variants, of the same round each; `speed` is how many times as fast, `time` how many times as long. */
+/** A ratio of two variants, of the same round each; `speed` is how many times as fast, `time` how many times as long; `at` that size. */
 export type Goal =
   | { readonly of: string; readonly over: string; readonly speed: number | "printed" }
-  | { readonly of: string; readonly over: string; readonly time: number | "printed" }
+  | { readonly of: string; readonly over: string; readonly time: number | "printed"; readonly at?: number }
   | { readonly of: string; readonly over: string; readonly beyondMs: number }
   | { readonly fact: string; readonly atMost: number };
 

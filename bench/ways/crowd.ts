@@ -7,6 +7,10 @@ import { storedRows } from "./stored-rows.js";
 const TABLES = { ended: ["processes", "leases"], live: ["processes", "leases", "registrations"] };
 const DIGITS = 7;
 
+/** What all of them need; those that run are held by an owner that is no host, so that a host which has it reads them and takes none. */
+export const CROWD_HANDLER = "crowd";
+const DAY_MS = 86_400_000;
+
 /**
  * A kernel's database with so many running and so many ended processes. One of each is made by the kernel itself; the others are its rows
  * again under ids of their own, in the tables that matter here. Kept until the browser's profile goes, for every work that asks for it.
@@ -21,11 +25,12 @@ export async function crowd(live: number, terminal: number): Promise<string> {
   for (const id of Object.values(ids)) {
     await processes.registerProcess({
       id,
-      input: { type: "task", name: "absent", args: PAYLOAD },
+      input: { type: "task", name: CROWD_HANDLER, args: PAYLOAD },
       eventTypes: [{ name: EVENT_TYPE }],
     });
   }
-  const lease = await processes.claimProcessLease(ids.ended, "bench", 30_000);
+  await processes.claimProcessLease(ids.live, "bench", DAY_MS);
+  const lease = await processes.claimProcessLease(ids.ended, "bench", DAY_MS);
   await processes.completeProcess(ids.ended, { type: "success", value: null }, { lease });
   await kernel.close();
 

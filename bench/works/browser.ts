@@ -7,11 +7,13 @@ import { events } from "./events.js";
 import { leases } from "./leases.js";
 import { list } from "./list.js";
 import { open } from "./open.js";
+import { rot } from "./rot.js";
 import { roundTrip } from "./round-trip.js";
 import { session } from "./session.js";
 import { sessionGrowth } from "./session-growth.js";
 import { stored } from "./stored.js";
 import { sweep } from "./sweep.js";
+import { tabs } from "./tabs.js";
 import { takeover } from "./takeover.js";
 import { waits } from "./waits.js";
 
@@ -25,8 +27,10 @@ export const browserWorks: readonly Work[] = [
   beats,
   session,
   sweep,
+  rot,
   roundTrip,
   takeover,
+  tabs,
   open,
   stored,
   list,

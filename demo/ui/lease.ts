@@ -55,7 +55,7 @@ export function leasePanel(): LeasePanel {
         owner.replaceChildren(...(name ? [tabName(name)] : []));
       }
       if (!name) say(owner, model.state === "running" ? "nobody yet" : "released");
-      say(fence, lease ? String(lease.fencingToken) : model.attempt === undefined ? "–" : String(model.attempt));
+      say(fence, String(lease?.fencingToken ?? model.stretches.at(-1)?.fence ?? "–"));
       say(attempt, model.attempt === undefined ? "–" : String(model.attempt));
       set(element, "data-held", lease !== undefined);
       set(element, "data-over", model.state !== "running");

@@ -2,6 +2,7 @@ import { isHoldfastError } from "../domain/errors.js";
 import type { Kernel } from "../kernel/kernel.js";
 import { casesOn, mismatch, type OpenFixture, type Runner, refusal, refused } from "./fixture.js";
 import { noId, noText } from "./hostile.js";
+import { readRows } from "./runtime.fixture.js";
 
 /** Texts that no disk holds in the clear. */
 export function secretCases(open: OpenFixture, runner: Runner): void {
@@ -82,6 +83,22 @@ export function secretCases(open: OpenFixture, runner: Runner): void {
     const third = await open();
     for (const { secrets } of [kernel, second, third])
       expect([await secrets.get("a"), await secrets.get("b")]).toEqual(["mine", "yours"]);
+  });
+
+  promise("no revision of a secret comes a second time, also after it was deleted", async (ground) => {
+    const { kernel } = ground;
+    if (!(await isInPlace(kernel))) return;
+    const seen: unknown[] = [];
+    for (const value of ["one", "two", "three", "four"]) {
+      await kernel.secrets.put("a", value);
+      if (value === "two") await kernel.secrets.put("a", value);
+      seen.push((await readRows(ground, "sealed")).map(({ revision }) => revision));
+      await kernel.secrets.delete("a");
+      await kernel.secrets.delete("a");
+      expect(await kernel.secrets.get("a")).toBe(undefined);
+    }
+    expect(seen).toEqual([[1], [3], [4], [5]]);
+    expect(await readRows(ground, "sealed")).toEqual([]);
   });
 
   promise("no secret is called as the login flows are, and these are no secret", async ({ kernel }) => {

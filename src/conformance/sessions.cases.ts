@@ -477,14 +477,49 @@ export function sessionCases(open: OpenFixture, runner: Runner): void {
     await refused(kernel.sessions.import(['{"holdfast":"session","version":2,"new":true}', "?"]), "version", "2");
   });
 
-  promise("limits.snapshotBytes bounds an import", async (ground) => {
+  promise("what was exported is imported whole, however long it is", async (ground) => {
     await furnish(ground);
-    const lines = await linesOf(ground.kernel.sessions, "s");
-    const length = lines.reduce((sum, line) => sum + line.length, 0);
-    const narrow = await ground.open({ name: uniqueName(), limits: { snapshotBytes: length - 1 } });
-    await refused(narrow.sessions.import(lines), "invalid", `${length - 1}`);
-    const wide = await ground.open({ name: uniqueName(), limits: { snapshotBytes: length } });
-    expect(await wide.sessions.import(lines)).toEqual({ sessionId: "s" });
+    const limits = { snapshotBytes: 1_000, payloadBytes: 1_000, idLength: 40, depth: 8 };
+    const from = await ground.open({ limits });
+    const session = await from.session("s");
+    const input = { inputType: "prompt" as const, inputId: "large" };
+    const bare = JSON.stringify({ inputType: "prompt", text: "" }).length;
+    await session.submit({ ...input, text: "x".repeat(limits.payloadBytes - bare) });
+    const rows = count(300).map((at) => ({ role: "assistant" as const, content: `${at} `.padEnd(900, "x") }));
+    await writeRows(ground, ...messageWrites(RUNTIME, 2, rows));
+    const lines = await linesOf(from.sessions, "s");
+    expect(lines.join("").length > 100 * limits.snapshotBytes).toBe(true);
+    const there = await ground.open({ name: uniqueName(), limits });
+    expect(await there.sessions.import(lines)).toEqual({ sessionId: "s" });
+    expect(await linesOf(there.sessions, "s")).toEqual(lines);
+    expect(await there.sessions.messages("s")).toEqual(await from.sessions.messages("s"));
+    await refused(there.sessions.import(lines), "conflict", '"s"');
+  });
+
+  promise("messages that came with a snapshot travel with it, whatever they are", async (ground) => {
+    const odd = [
+      '{"id":"s","messages":[5,null,{"content":1},{"role":"robot","content":"x"},{"role":"user","content":"x"}]}',
+      `{"id":"s","more":1,"messages":[{"role":"user","content":${"[".repeat(90)}${"]".repeat(90)}}]}`,
+    ];
+    for (const text of odd) {
+      const here = { ...ground, name: uniqueName() };
+      const from = await ground.open({ name: here.name });
+      await from.runtime.commitSessionSnapshot(RUNTIME, { sessionSnapshot: bytesOf(text) });
+      await (await from.session("s"))[Symbol.asyncDispose]();
+      const whole = await from.runtime.loadSessionSnapshot(RUNTIME);
+      // As its first turn leaves it.
+      const { head, messages, digest } = liftSnapshot(bytesOf(text));
+      const [stored] = await readRows(here, "runtimes");
+      await writeRows(here, { table: "snapshots", drop: RUNTIME }, ...messageWrites(RUNTIME, 0, messages), {
+        table: "runtimes",
+        put: { ...stored, v: 1, head, digest, messageCount: messages.length },
+      });
+      const there = await elsewhere(ground);
+      await there.sessions.import(await linesOf(from.sessions, "s"));
+      expect(await there.sessions.messages("s")).toEqual(messages);
+      expect(textOf(await there.runtime.loadSessionSnapshot(RUNTIME))).toBe(textOf(whole));
+      expect((await there.sessions.list()).map(({ messageCount }) => messageCount)).toEqual([messages.length]);
+    }
   });
 
   promise("no argument may be anything else than it is, and nothing is changed", async (ground) => {
@@ -650,6 +685,23 @@ export function sessionCases(open: OpenFixture, runner: Runner): void {
     expect(await readRows(ground, "runtimes")).toEqual([]);
   });
 
+  promise("what is granted after a deletion has a higher fencing token than all before, whatever it is of", async (ground) => {
+    const { kernel, processes } = ground;
+    await kernel.session("s");
+    const left = { v: 1, claimedAtMs: 0, expiresAtMs: 0, fruitless: 0 };
+    await writeRows(ground, { table: "leases", put: { ...left, resource: RUNTIME, fencingToken: 7, attempts: 7 } });
+    await kernel.sessions.delete("s");
+    expect(await readRows(ground, "leases")).toEqual([]);
+    await processes.registerProcess(task("p"));
+    expect((await processes.claimProcessLease("p", "a", 1_000)).fencingToken).toBe(8);
+    // A second deletion of a lower one lets it not go back.
+    await kernel.session("s");
+    await writeRows(ground, { table: "leases", put: { ...left, resource: RUNTIME, fencingToken: 2, attempts: 1 } });
+    await kernel.sessions.delete("s");
+    await processes.registerProcess(task("q"));
+    expect((await processes.claimProcessLease("q", "a", 1_000)).fencingToken).toBe(8);
+  });
+
   promise("many sessions deleted at once by two kernels are deleted once each", async (ground) => {
     const there = await ground.open();
     const ids = count(10).map((at) => `s${at}`);
@@ -712,7 +764,9 @@ const MEMBERS: { type: string; member: string; field?: string; values: unknown[]
     values: [...NO_COUNT, 99],
   })),
   { type: "message", member: "type", values: [undefined, null, 1, "other", "constructor"] },
-  { type: "message", member: "message", values: NO_JSON },
+  { type: "message", member: "message", values: [...NO_JSON, null, 1, "x", [], {}] },
+  { type: "message", member: "message.role", values: [undefined, null, 1, "robot", "constructor", ["user"]] },
+  { type: "message", member: "message.content", values: [undefined] },
   { type: "message", member: "message.content", field: "message/content", values: NO_JSON.slice(1) },
   { type: "input", member: "record", values: NO_OBJECT },
   { type: "input", member: "record.inputId", values: NO_ID },

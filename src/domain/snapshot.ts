@@ -16,7 +16,7 @@ export interface AdmittedSnapshot {
 export type Snapshot = { readonly id: string; readonly [member: string]: JsonValue };
 
 /** Throws `invalid` for what is no Uint8Array or too large, `write-failed` for bytes that are no session snapshot. */
-export function admitSnapshot(field: string, value: unknown, limits: Limits): AdmittedSnapshot {
+export function admitSnapshot(field: string, value: unknown, limits: Pick<Limits, "snapshotBytes">): AdmittedSnapshot {
   const bytes = checkBytes(field, value, limits.snapshotBytes);
   const snapshot = parseSnapshot(bytes);
   if (!snapshot) {

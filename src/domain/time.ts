@@ -38,7 +38,7 @@ export interface Limits {
   idLength: number;
   /** Bytes of one JSON value: an input, a payload, a result. */
   payloadBytes: number;
-  /** Bytes of one session snapshot, or of one image in an input; characters of one imported session. */
+  /** Bytes of one session snapshot, or of one image in an input. */
   snapshotBytes: number;
   /** Event types that one registration declares, the core ones not counted. */
   eventTypes: number;

@@ -138,8 +138,7 @@ export function createRunner(parts: RunnerParts): Runner {
         return await finish(run, { type: "failure", class: "execution", code: "process_recovery_failed", message });
       }
       const reason = claim.process.cancelRequested;
-      if (reason !== undefined && claim.lease.fencingToken === 1)
-        return await finish(run, { type: "cancelled", message: reason });
+      if (reason !== undefined && claim.attempt === 1) return await finish(run, { type: "cancelled", message: reason });
       await followProcess(run, processId);
       if (run.tenure.over) return;
       await handle(run, claim, record, seat);
@@ -185,7 +184,7 @@ export function createRunner(parts: RunnerParts): Runner {
       ...parts,
       appendEvent: stores.appendEvent,
       record,
-      attempt: claim.lease.fencingToken,
+      attempt: claim.attempt,
       fresh: process.lastSequence === 0,
       tenure: run.tenure,
       signal: run.abort.signal,

@@ -14,7 +14,7 @@ import {
   readSession,
   type SessionSummary,
 } from "../stores/session-archive.js";
-import { archiveLines, readArchive } from "../stores/session-archive.rules.js";
+import { archiveLines, portable, readArchive } from "../stores/session-archive.rules.js";
 
 /** The sessions of the database, whoever has them open: none of these attaches to one. */
 export interface KernelSessions {
@@ -30,8 +30,8 @@ export interface KernelSessions {
   export(sessionId: string): AsyncIterable<string>;
   /**
    * All lines of an export in one transaction; a line may have its line end. Rejects `invalid` naming line and field before anything is
-   * written, also when lines are missing or are together longer than `limits.snapshotBytes`; `version` for an export of a newer holdfast;
-   * `conflict` when the session exists. What `lines` itself throws is passed on.
+   * written, also when lines are missing; `version` for an export of a newer holdfast; `conflict` when the session exists. Whatever was
+   * exported under the same limits may be imported, however long it is. What `lines` itself throws is passed on.
    */
   import(lines: AsyncIterable<string> | Iterable<string>): Promise<{ sessionId: string }>;
   /**
@@ -53,7 +53,7 @@ export function sessionArchive(corridor: Corridor, limits: Limits): KernelSessio
     },
     async *export(sessionId) {
       const { archive, atMs } = await readSession(corridor, session(sessionId));
-      yield* archiveLines(archive, atMs);
+      yield* archiveLines(portable(archive, limits), atMs);
     },
     async import(lines) {
       const reader = readArchive(limits);

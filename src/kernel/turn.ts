@@ -1,9 +1,9 @@
-import { guarded } from "../domain/admit.js";
-import { checkFunction, checkId, checkOneOf, membersOf } from "../domain/check.js";
+import { checkFunction, checkId } from "../domain/check.js";
 import { HoldfastError, invalid } from "../domain/errors.js";
 import type { StoredInputState } from "../domain/input.js";
 import type { JsonValue } from "../domain/json.js";
 import type { ProcessLease } from "../domain/lease.js";
+import { checkMessage } from "../domain/message.js";
 import { keyPart } from "../domain/own-key.js";
 import { type Message, runtimeIdOf } from "../domain/session.js";
 import type { Limits } from "../domain/time.js";
@@ -57,8 +57,6 @@ export interface OpenTurn {
 }
 
 export type Began = Extract<BeganTurn, { kind: "turn" }>;
-
-const ROLES = ["user", "assistant", "system", "tool"] as const;
 
 export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef, "lease">): Promise<OpenTurn> {
   const { corridor, limits, tenure, transcript, signal } = parts;
@@ -162,7 +160,7 @@ export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef,
     },
     append(message) {
       if (!isOpen || tenure.over) throw overError();
-      appended.push(checkMessage("message", message, limits));
+      appended.push(deepFreeze(checkMessage("message", message, { maxBytes: limits.payloadBytes, maxDepth: limits.depth })));
     },
     checkpoint,
   };
@@ -182,16 +180,4 @@ export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef,
 export function turnStepKey(runtimeId: string, workId: string, key: string): string {
   const sessionId = runtimeId.slice(runtimeIdOf("").length);
   return `${runtimeIdOf(keyPart(sessionId))}:${keyPart(workId)}:step:${key}`;
-}
-
-export function checkMessage(field: string, value: unknown, limits: Limits): Message {
-  const { role, content } = membersOf(field, value, ["role", "content"]);
-  checkOneOf(`${field}.role`, role, ROLES);
-  if (content === undefined) throw invalid(`${field}.content must be a JSON value`);
-  const present = guarded(field, () => Object.entries(value as object).filter(([, member]) => member !== undefined));
-  const message = admitPayload(Object.fromEntries(present), field, limits) as unknown as Message;
-  // Read twice: what is stored is what is checked.
-  checkOneOf(`${field}.role`, message.role, ROLES);
-  if (message.content === undefined) throw invalid(`${field}.content must be a JSON value`);
-  return deepFreeze(message);
 }

@@ -145,8 +145,7 @@ function inRows(corridor: Corridor, { wrap, unwrap }: Wrapping): Place {
   return {
     isShared: true,
     async find(name) {
-      const { row, key } = await corridor.query(SEALED_TABLES, (reader) => readSealed(reader, name));
-      const revision = row?.revision ?? 0;
+      const { row, revision, key } = await corridor.query(SEALED_TABLES, (reader) => readSealed(reader, name));
       return {
         open: async () => row && unwrap(row, key),
         async put(next) {

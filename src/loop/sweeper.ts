@@ -7,7 +7,7 @@ import type { Key } from "../ports/storage.js";
 import { dropHosts, expireAgents, expireHost, readDoubtfulAgents } from "../stores/beats.js";
 import type { Corridor } from "../stores/command.js";
 import { isAhead, isSilent, type Silence } from "../stores/hosts.rules.js";
-import { type Retention, removeOffline, removeTerminal } from "../stores/retention.js";
+import { pagesOf, type RemovePage, type Retention } from "../stores/retention.js";
 import { readable } from "../stores/schema.js";
 
 /**
@@ -44,6 +44,10 @@ export interface SweeperParts {
 const PAGE = 256;
 /** A stopped process keeps its lock: after so many refusals in a row it is done without. */
 const MOST_REFUSALS = 3;
+/** Between two pages of what is removed other work has its turn; after so many the silent ones are looked after again. */
+const PAUSE_MS = 50;
+const MOST_PAGES = 20;
+const RESUME_MS = 500;
 
 export function sweeperLockName(databaseId: string): string {
   return `holdfast:${databaseId}:sweep`;
@@ -52,7 +56,7 @@ export function sweeperLockName(databaseId: string): string {
 export function createSweeper(parts: SweeperParts): Sweeper {
   const { corridor, gossip, clock, timings } = parts;
   const { heartbeatMs, staleAfterMs, livenessTtlMs } = timings;
-  const { offlineAgentsMs, terminalProcessesMs } = parts.retention;
+  const removals = pagesOf(corridor, parts.retention);
   /** So late cannot make a host silent that beats: its row was younger by as much. */
   const slackMs = staleAfterMs - timings.heartbeatFlushMs - heartbeatMs;
   let trustedAtMs = clock.monotonicMs() + 2 * heartbeatMs;
@@ -61,8 +65,8 @@ export function createSweeper(parts: SweeperParts): Sweeper {
   let release: (() => void) | undefined;
   let refusals = 0;
   let killed = false;
-  /** How far the ended processes were looked through. */
-  let passed: Key | undefined;
+  let wake = () => {};
+  let cancelResume = () => {};
 
   function begin(dueMs: number): void {
     const now = { wallMs: clock.now(), monotonicMs: clock.monotonicMs() };
@@ -90,14 +94,36 @@ export function createSweeper(parts: SweeperParts): Sweeper {
         // Only now: a beat in between would have kept them.
         if (offline.length > 0) gossip.forget(offline);
       }
-      if (offlineAgentsMs !== undefined) await stage(() => removeOffline(corridor, offlineAgentsMs, asOfMs));
-      if (terminalProcessesMs !== undefined)
-        await stage(async () => {
-          passed = await removeTerminal(corridor, terminalProcessesMs, asOfMs, passed);
-        });
+      await remove(asOfMs);
     } finally {
       release?.();
       if (offline.length > 0) parts.onOffline(offline);
+    }
+  }
+
+  /** Page after page as long as there is more; what is left after many is gone on with soon, not at the next sweep. */
+  async function remove(asOfMs: number): Promise<void> {
+    let waiting = removals;
+    for (let pages = 0; ; pages++) {
+      const more: RemovePage[] = [];
+      for (const removePage of waiting)
+        await stage(async () => {
+          if (await removePage(asOfMs)) more.push(removePage);
+        });
+      if (more.length === 0 || killed) return;
+      if (pages === MOST_PAGES) {
+        cancelResume();
+        cancelResume = clock.setTimer(start, RESUME_MS);
+        return;
+      }
+      waiting = more;
+      await new Promise<void>((resolve) => {
+        const cancel = clock.setTimer(resolve, PAUSE_MS);
+        wake = () => {
+          cancel();
+          resolve();
+        };
+      });
     }
   }
 
@@ -145,18 +171,22 @@ export function createSweeper(parts: SweeperParts): Sweeper {
     } while (after !== undefined && !killed);
   }
 
+  function start(): void {
+    if (killed || isSweeping) return;
+    isSweeping = true;
+    void sweep().finally(() => {
+      isSweeping = false;
+    });
+  }
+
   return {
     begin,
     end: () => missed(clock.monotonicMs() - last.monotonicMs),
-    sweep() {
-      if (killed || isSweeping) return;
-      isSweeping = true;
-      void sweep().finally(() => {
-        isSweeping = false;
-      });
-    },
+    sweep: start,
     kill() {
       killed = true;
+      cancelResume();
+      wake();
       release?.();
     },
   };

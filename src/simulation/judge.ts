@@ -3,6 +3,7 @@ import type { Row } from "../ports/storage.js";
 import type {
   AgentRow,
   EventRow,
+  FloorRow,
   HostRow,
   InputRow,
   LeaseRow,
@@ -51,10 +52,14 @@ const wasLive = (lease: LeaseRow | undefined, { commit }: Trial): lease is Lease
   lease?.leaseToken !== undefined && lease.expiresAtMs > commit.sinceMs;
 
 export const RULES: Readonly<Record<string, Rule>> = {
-  "a fencing token only grows, and with every grant": ({ changes }) =>
+  "a fencing token only grows, and with every grant": ({ changes, rows, was: stored }) =>
     changes<LeaseRow>("leases").map(({ before, after }) => {
-      if (!after) return `the lease row of ${before?.resource} is gone`;
-      const was = before?.fencingToken ?? 0;
+      const floor = rows.get<FloorRow>("floors", "leases")?.floor ?? 0;
+      if (!after) {
+        const isKept = floor >= (before?.fencingToken ?? 0);
+        return isKept ? undefined : `the lease row of ${before?.resource} is gone, and the floor ${floor} is below its fence`;
+      }
+      const was = before?.fencingToken ?? stored<FloorRow>("floors", "leases")?.floor ?? 0;
       const isGrant = after.leaseToken !== undefined && after.leaseToken !== before?.leaseToken;
       // By more than one where another command of the same transaction had raised it, too.
       if (isGrant && after.fencingToken <= was)
@@ -256,9 +261,9 @@ export const RULES: Readonly<Record<string, Rule>> = {
       return `agent ${after.agentId} went from incarnation ${before.incarnation} back to ${after.incarnation}`;
     }),
 
-  "a sealed record is changed by one who knew what it was": ({ changes }) =>
+  "a sealed record is changed by one who knew what it was": ({ changes, was: stored }) =>
     changes<SealedRow>("sealed").map(({ before, after }) => {
-      const was = before?.revision ?? 0;
+      const was = before?.revision ?? stored<FloorRow>("floors", "sealed")?.floor ?? 0;
       return after && after.revision !== was + 1 ? `${after.name} went from revision ${was} to ${after.revision}` : undefined;
     }),
 };

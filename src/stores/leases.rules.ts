@@ -60,6 +60,13 @@ export interface Estate {
   progressFence?: number;
   /** Its host said goodbye. */
   farewell: boolean;
+  /** The highest fence of removed rows; asked for only where there is no row. */
+  floor?: number;
+}
+
+/** Grants of this row so far: a fence may begin above a floor, so it counts nothing. */
+export function attemptsOf({ attempts, fencingToken }: LeaseRow): number {
+  return attempts ?? fencingToken;
 }
 
 export function grant(row: LeaseRow | undefined, claim: Claim, estate: Estate, nowMs: number): HeldLeaseRow | HoldfastError {
@@ -72,11 +79,12 @@ export function grant(row: LeaseRow | undefined, claim: Claim, estate: Estate, n
       },
     );
   }
-  const fencingToken = (row?.fencingToken ?? 0) + 1;
+  const fencingToken = (row?.fencingToken ?? estate.floor ?? 0) + 1;
   return {
     v: ROW_VERSION,
     resource: claim.resource,
     fencingToken,
+    attempts: row === undefined ? 1 : attemptsOf(row) + 1,
     claimedAtMs: nowMs,
     expiresAtMs: nowMs + claim.ttlMs,
     ownerId: claim.ownerId,
@@ -102,6 +110,7 @@ export function released(row: LeaseRow, inOrder: boolean): LeaseRow {
     v: ROW_VERSION,
     resource: row.resource,
     fencingToken: row.fencingToken,
+    attempts: attemptsOf(row),
     claimedAtMs: 0,
     expiresAtMs: 0,
     fruitless: row.fruitless,

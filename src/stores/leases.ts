@@ -5,8 +5,20 @@ import { checkRuntimeId } from "../domain/session.js";
 import type { Limits } from "../domain/time.js";
 import type { Write } from "../ports/storage.js";
 import { accept, type Command, type Corridor, refuse } from "./command.js";
+import { loadFloor } from "./floors.js";
 import { saidFarewell } from "./hosts.js";
-import { fence, grant, type Host, isLive, leaseChange, leaseLost, leaseOf, released, renewed } from "./leases.rules.js";
+import {
+  attemptsOf,
+  fence,
+  grant,
+  type Host,
+  isLive,
+  leaseChange,
+  leaseLost,
+  leaseOf,
+  released,
+  renewed,
+} from "./leases.rules.js";
 import { unknownProcess } from "./processes.rules.js";
 import { type LeaseRow, loadRow, type ProcessRow } from "./schema.js";
 
@@ -24,21 +36,24 @@ export interface ClaimProcessLease {
 export interface ClaimReply {
   lease: ProcessLease;
   process: ProcessRow;
+  /** Claims so far, with this one. */
+  attempt: number;
   /** Claims in a row before this one that ended out of order and left nothing stored. */
   fruitless: number;
 }
 
 export const claimProcessLease: Command<
   ClaimProcessLease,
-  { process: ProcessRow | undefined; lease: LeaseRow | undefined; farewell: boolean },
+  { process: ProcessRow | undefined; lease: LeaseRow | undefined; farewell: boolean; floor: number },
   ClaimReply
 > = {
-  tables: ["processes", "leases", "farewells"],
+  tables: ["processes", "leases", "farewells", "floors"],
   async load(reader, { processId }) {
     const [process, lease] = await Promise.all([loadRow(reader, "processes", processId), loadRow(reader, "leases", processId)]);
-    return { process, lease, farewell: await saidFarewell(reader, lease?.bootId) };
+    const [farewell, floor] = await Promise.all([saidFarewell(reader, lease?.bootId), lease ? 0 : loadFloor(reader, "leases")]);
+    return { process, lease, farewell, floor };
   },
-  decide({ process, lease, farewell }, input, nowMs) {
+  decide({ process, lease, farewell, floor }, input, nowMs) {
     if (!process) return refuse(unknownProcess(input.processId));
     if (process.state !== "running") {
       return refuse(
@@ -50,12 +65,12 @@ export const claimProcessLease: Command<
     const row = grant(
       lease,
       { resource, ...claim },
-      { farewell, ...(process.progressFence !== undefined && { progressFence: process.progressFence }) },
+      { farewell, floor, ...(process.progressFence !== undefined && { progressFence: process.progressFence }) },
       nowMs,
     );
     if (row instanceof HoldfastError) return refuse(row);
     return accept(
-      { lease: leaseOf(row), process, fruitless: row.fruitless },
+      { lease: leaseOf(row), process, attempt: attemptsOf(row), fruitless: row.fruitless },
       [{ table: "leases", put: row }],
       [leaseChange(resource)],
     );

@@ -57,11 +57,12 @@ export const TABLES = {
   ops: { key: ["runtimeId"] },
   sealingKeys: { key: ["name"] },
   sealed: { key: ["name"] },
+  floors: { key: ["name"] },
 } as const satisfies Record<string, TableSchema>;
 
 export type TableName = keyof typeof TABLES;
 
-export const SCHEMA: StorageSchema = { version: 4, tables: TABLES };
+export const SCHEMA: StorageSchema = { version: 5, tables: TABLES };
 
 /** The shape version that this code writes into `v`. A change of shape raises SCHEMA.version too. */
 export const ROW_VERSION = 1;
@@ -123,11 +124,13 @@ export interface GrantRow extends Row {
   readonly descriptor: ProcessHandleDescriptor;
 }
 
-/** Kept for ever, because its fencing token must never go back. */
+/** Kept as long as its process or session: a floor takes the place of its fence then, which must never go back. */
 export interface LeaseRow extends Row {
   /** A process id; other kinds of resource have a prefix of their own. */
   readonly resource: string;
   readonly fencingToken: number;
+  /** Grants since there is this row. Absent in rows of schemas before 5, where the fence says it. */
+  readonly attempts?: number;
   readonly claimedAtMs: number;
   readonly expiresAtMs: number;
   /** Only while it is held. */
@@ -344,6 +347,12 @@ export interface SealedRow extends Row {
   readonly plain?: Uint8Array;
 }
 
+/** The highest number that a removed row of a kind had: a new row of that kind counts on from there. */
+export interface FloorRow extends Row {
+  readonly name: "leases" | "sealed";
+  readonly floor: number;
+}
+
 interface Rows {
   processes: ProcessRow;
   registrations: RegistrationRow;
@@ -367,6 +376,7 @@ interface Rows {
   ops: OpsRow;
   sealingKeys: SealingKeyRow;
   sealed: SealedRow;
+  floors: FloorRow;
 }
 
 type ColumnType = "string" | "number" | "object" | "list" | "bytes" | "any";
@@ -406,6 +416,7 @@ const COLUMNS: Readonly<Record<TableName, Readonly<Record<string, ColumnType | `
   leases: {
     resource: "string",
     fencingToken: "number",
+    attempts: "number?",
     claimedAtMs: "number",
     expiresAtMs: "number",
     ownerId: "string?",
@@ -482,6 +493,7 @@ const COLUMNS: Readonly<Record<TableName, Readonly<Record<string, ColumnType | `
   ops: { runtimeId: "string", snapshot: "object" },
   sealingKeys: { name: "string", key: "any" },
   sealed: { name: "string", revision: "number", iv: "bytes?", sealed: "bytes?", plain: "bytes?" },
+  floors: { name: "string", floor: "number" },
 };
 
 const FITS: Readonly<Record<ColumnType, (value: unknown) => boolean>> = {
@@ -554,6 +566,16 @@ export function readable<T extends TableName>(table: T, rows: readonly Row[]): R
       return [];
     }
   });
+}
+
+/** For whoever removes rows: one that cannot be read stays, and keeps none of the others. */
+export async function findRow<T extends TableName>(
+  reader: Reader,
+  table: T,
+  key: Key,
+): Promise<Rows[T] | "unreadable" | undefined> {
+  const row = await reader.get(table, key);
+  return row && (readable(table, [row])[0] ?? "unreadable");
 }
 
 function keyText(table: TableName, row: Row): string {

@@ -1,10 +1,11 @@
 import type { SealingKey } from "../ports/seal.js";
 import type { Reader } from "../ports/storage.js";
 import { accept, type Command } from "./command.js";
+import { loadFloor, raiseFloor } from "./floors.js";
 import { loadRow, ROW_VERSION, type SealedRow, type SealingKeyRow } from "./schema.js";
 
 /** Records that are sealed before they get here. What is in them only the vault knows. */
-export const SEALED_TABLES = ["sealed", "sealingKeys"] as const;
+export const SEALED_TABLES = ["sealed", "sealingKeys", "floors"] as const;
 
 /** One key per database. */
 const KEY = "records";
@@ -25,31 +26,41 @@ export const putKeyIfAbsent: Command<{ key: SealingKey }, SealingKeyRow | undefi
 
 interface PutSealed {
   name: string;
-  /** The one that this content was made from; 0 where there was none. */
+  /** The one that this content was made from; the floor where there was none. */
   revision: number;
   content: SealedContent;
 }
 
 /** Compare and set: false where another revision is stored by now. */
-export const putSealed: Command<PutSealed, SealedRow | undefined, boolean> = {
-  tables: ["sealed"],
-  load: (reader, { name }) => loadRow(reader, "sealed", name),
-  decide(row, { name, revision, content }) {
-    if ((row?.revision ?? 0) !== revision) return accept(false);
+export const putSealed: Command<PutSealed, number, boolean> = {
+  tables: ["sealed", "floors"],
+  load: async (reader, { name }) => (await loadRow(reader, "sealed", name))?.revision ?? (await loadFloor(reader, "sealed")),
+  decide(stored, { name, revision, content }) {
+    if (stored !== revision) return accept(false);
     const put = { v: ROW_VERSION, name, revision: revision + 1, ...content };
     return accept(true, [{ table: "sealed", put }], [{ about: "sealed", id: name }]);
   },
 };
 
-export const dropSealed: Command<{ name: string }, void, void> = {
-  tables: ["sealed"],
-  load: async () => undefined,
-  decide: (_, { name }) => accept(undefined, [{ table: "sealed", drop: name }], [{ about: "sealed", id: name }]),
+/** Also one that does not decode. Its revision becomes the floor: put back, the row would be none that this database made last. */
+export const dropSealed: Command<{ name: string }, { revisions: number[]; floor: number }, void> = {
+  tables: ["sealed", "floors"],
+  async load(reader, { name }) {
+    const [row, floor] = await Promise.all([reader.get("sealed", name), loadFloor(reader, "sealed")]);
+    return { revisions: Number.isSafeInteger(row?.revision) ? [Number(row?.revision)] : [], floor };
+  },
+  decide: ({ revisions, floor }, { name }) =>
+    accept(
+      undefined,
+      [{ table: "sealed", drop: name }, ...raiseFloor("sealed", floor, revisions)],
+      [{ about: "sealed", id: name }],
+    ),
   repeatable: () => true,
 };
 
-/** A record and the key, of one moment. */
-export async function readSealed(reader: Reader, name: string): Promise<{ row?: SealedRow; key?: SealingKey }> {
+/** A record and the key, of one moment; `revision` is what the next one is made from. */
+export async function readSealed(reader: Reader, name: string): Promise<{ row?: SealedRow; revision: number; key?: SealingKey }> {
   const [row, kept] = await Promise.all([loadRow(reader, "sealed", name), loadRow(reader, "sealingKeys", KEY)]);
-  return { ...(row && { row }), ...(kept && { key: kept.key }) };
+  const revision = row?.revision ?? (await loadFloor(reader, "sealed"));
+  return { ...(row && { row }), revision, ...(kept && { key: kept.key }) };
 }

@@ -1,18 +1,20 @@
 import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex } from "@noble/hashes/utils.js";
-import { admitJson } from "../domain/admit.js";
+import { admitJson, type JsonLimits } from "../domain/admit.js";
 import { checkId, checkOneOf, checkText, checkWhole, membersOf } from "../domain/check.js";
 import { HoldfastError, invalid, isHoldfastError } from "../domain/errors.js";
 import type { StoredInputState } from "../domain/input.js";
 import { checkInputState } from "../domain/input-record.js";
 import { isWellFormed, type JsonValue } from "../domain/json.js";
+import { madeLength } from "../domain/lease.js";
+import { checkMessage } from "../domain/message.js";
 import { checkOpsSnapshot, type PersistedOpsSnapshot } from "../domain/ops.js";
 import { checkReceipt } from "../domain/receipt.js";
 import { checkSessionId, type Message, type RunBoundaryReceipt, type RuntimeState } from "../domain/session.js";
 import { admitSnapshot } from "../domain/snapshot.js";
 import type { Limits } from "../domain/time.js";
 import type { InputRow } from "./schema.js";
-import type { Head } from "./transcript.rules.js";
+import { assembleSnapshot, type Head } from "./transcript.rules.js";
 
 /** What a file holds of a session: everything that goes on elsewhere, and nothing of who is at work here. */
 export interface SessionArchive {
@@ -68,6 +70,10 @@ const PART_CHARACTERS = 262_144;
 const PART_BYTES = 196_608;
 /** Levels above what an app handed over: a message's line, a quarantined row. */
 const LEVELS_ABOVE = 5;
+/** What a session adds to an input that fills its limit. */
+const MORE_BYTES = 4_096;
+/** Snapshots and operations were bounded when they were made, or grew since. */
+const NO_BOUND = { snapshotBytes: Number.MAX_SAFE_INTEGER };
 /** Leaves room to count on from the highest and the lowest. */
 const MOST_RANK = 2 ** 52;
 const MOST_PARTS = 1_048_576;
@@ -151,6 +157,48 @@ function bytesOf(field: string, base64: unknown): Uint8Array {
   }
 }
 
+/**
+ * What an import takes of one line: at least all that fits into a session under these limits. An input's defaults, this code's own ids and
+ * what a transcript took over from a snapshot may be larger than what an app may hand over.
+ */
+function archiveLimits(limits: Limits): Limits {
+  return {
+    ...limits,
+    idLength: madeLength(limits.idLength),
+    payloadBytes: Math.max(limits.payloadBytes, limits.snapshotBytes) + MORE_BYTES,
+    depth: limits.depth + LEVELS_ABOVE,
+  };
+}
+
+/**
+ * An archive that an import takes, which checks what it reads. A snapshot that was handed over whole may hold any JSON: where its head or
+ * messages, lifted since, are none that a session makes itself, they travel as a snapshot again. A row was set aside because it is broken.
+ */
+export function portable(archive: SessionArchive, limits: Limits): SessionArchive {
+  const { maxBytes, maxDepth } = boundsOf(archiveLimits(limits));
+  const isTaken = (check: () => unknown): boolean => {
+    try {
+      check();
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  const { sessionId, head, messages, ...rest } = archive;
+  const isOwn =
+    (!head || isTaken(() => checkHead(head, archiveLimits(limits)))) &&
+    messages.every((message) => isTaken(() => checkMessage("message", message, { maxBytes, maxDepth })));
+  const quarantined = archive.quarantined.map((one) =>
+    isTaken(() => admitJson(one.row, "row", { maxBytes, maxDepth })) ? one : { ...one, row: null },
+  );
+  if (isOwn) return { ...archive, quarantined };
+  return { ...rest, sessionId, messages: [], snapshot: assembleSnapshot(head ?? { id: sessionId }, messages), quarantined };
+}
+
+function boundsOf({ payloadBytes, depth }: Limits): JsonLimits {
+  return { maxBytes: payloadBytes, maxDepth: depth };
+}
+
 /** Takes one line after another, and trusts none. Throws `invalid` naming line and field, `version` for a file of a newer holdfast. */
 export interface ArchiveReader {
   line(text: unknown): void;
@@ -171,8 +219,9 @@ interface Header {
   readonly counts: Counts;
 }
 
-export function readArchive(limits: Limits): ArchiveReader {
-  const bounds = { maxBytes: limits.snapshotBytes, maxDepth: limits.depth + LEVELS_ABOVE };
+export function readArchive(given: Limits): ArchiveReader {
+  const limits = archiveLimits(given);
+  const bounds = boundsOf(limits);
   const id = (field: string, value: unknown) => checkId(field, value, limits.idLength);
   const json = (field: string, value: unknown) => admitJson(value, field, bounds);
 
@@ -188,7 +237,6 @@ export function readArchive(limits: Limits): ArchiveReader {
   let ops: PersistedOpsSnapshot | undefined;
   let unfinished: Parts<string | Uint8Array> | undefined;
   let lines = 0;
-  let characters = 0;
   let isOver = false;
 
   /** The parts so far, once the last one came. */
@@ -210,18 +258,15 @@ export function readArchive(limits: Limits): ArchiveReader {
   const LINES: Readonly<Record<string, (value: unknown) => void>> = {
     message(value) {
       const { message } = membersOf("line", value, ["message"]);
-      const admitted = json("message", message);
-      if (typeof admitted !== "object" || admitted === null || Array.isArray(admitted))
-        throw invalid("message must be an object");
-      messages.push(admitted as unknown as Message);
+      messages.push(checkMessage("message", message, bounds));
     },
     snapshot(value) {
       if (snapshot) throw invalid("type must not be snapshot a second time");
       const parts = collect("snapshot", value, (line) =>
-        checkText("text", membersOf("line", line, ["text"]).text, limits.snapshotBytes),
+        checkText("text", membersOf("line", line, ["text"]).text, PART_CHARACTERS),
       );
       if (!parts) return;
-      snapshot = admitSnapshot("text", new TextEncoder().encode(parts.join("")), limits).bytes;
+      snapshot = admitSnapshot("text", joined(parts.map((part) => new TextEncoder().encode(part))), NO_BOUND).bytes;
     },
     input(value) {
       const input = checkInput(value, limits);
@@ -243,7 +288,7 @@ export function readArchive(limits: Limits): ArchiveReader {
     },
     ops(value) {
       if (ops) throw invalid("type must not be ops a second time");
-      ops = checkOpsSnapshot("snapshot", membersOf("line", value, ["snapshot"]).snapshot, limits);
+      ops = checkOpsSnapshot("snapshot", membersOf("line", value, ["snapshot"]).snapshot, { ...limits, ...NO_BOUND });
     },
     blob(value) {
       const hash = id("hash", membersOf("line", value, ["hash"]).hash);
@@ -271,11 +316,9 @@ export function readArchive(limits: Limits): ArchiveReader {
 
   function take(text: unknown): void {
     if (typeof text !== "string") throw invalid("it must be a string");
-    characters += text.length;
-    if (characters > limits.snapshotBytes) throw invalid(`all lines must be at most ${limits.snapshotBytes} characters long`);
     const value = parsed(text);
     if (!header) {
-      header = checkHeader(value, limits);
+      header = checkHeader(value, limits, given.idLength);
       return;
     }
     const { type } = membersOf("the line", value, ["type"]);
@@ -345,7 +388,7 @@ function joined(parts: readonly Uint8Array[]): Uint8Array {
   return bytes;
 }
 
-function checkHeader(value: unknown, limits: Limits): Header {
+function checkHeader(value: unknown, limits: Limits, idLength: number): Header {
   const m = membersOf("the line", value, ["holdfast", "version", "sessionId", "state", "exportedAtMs", "head", "counts"]);
   if (m.holdfast !== "session") throw invalid('holdfast must be "session": this is no exported session');
   const version = checkWhole("version", m.version, 1);
@@ -356,7 +399,7 @@ function checkHeader(value: unknown, limits: Limits): Header {
   const names = ["messages", "inputs", "receipts", "steps", "blobs", "quarantined"] as const;
   const counts = membersOf("counts", m.counts, names);
   return {
-    sessionId: checkSessionId("sessionId", m.sessionId, limits.idLength),
+    sessionId: checkSessionId("sessionId", m.sessionId, idLength),
     state: checkOneOf("state", m.state, STATES),
     ...(m.head !== undefined && { head: checkHead(m.head, limits) }),
     counts: Object.fromEntries(names.map((name) => [name, checkWhole(`counts.${name}`, counts[name], 0)])) as Counts,
@@ -364,7 +407,7 @@ function checkHeader(value: unknown, limits: Limits): Header {
 }
 
 function checkHead(value: unknown, limits: Limits): Head {
-  const head = admitJson(value, "head", { maxBytes: limits.snapshotBytes, maxDepth: limits.depth + LEVELS_ABOVE });
+  const head = admitJson(value, "head", boundsOf(limits));
   const { id, messages } = membersOf("head", head, ["id", "messages"]);
   if (typeof id !== "string" || id === "") throw invalid("head.id must be a non-empty string");
   if (messages !== undefined) throw invalid("head.messages must be absent: each is a line");

@@ -1,4 +1,3 @@
-import { admitJson } from "../domain/admit.js";
 import { HoldfastError } from "../domain/errors.js";
 import { isTerminal } from "../domain/input.js";
 import type { JsonValue } from "../domain/json.js";
@@ -9,10 +8,11 @@ import type { Change } from "../ports/notices.js";
 import type { Reader, Write } from "../ports/storage.js";
 import { accept, type Command, type Corridor, refuse } from "./command.js";
 import { requestCancel } from "./events.js";
+import { loadFloor, raiseFloor } from "./floors.js";
 import { deleteSessionProcessState, type Revoked } from "./handles.js";
 import { saidFarewell } from "./hosts.js";
 import { loadInputs } from "./input-rows.js";
-import { type InputChange, inputWrites, NO_LIMITS } from "./input-rows.rules.js";
+import { type InputChange, inputWrites } from "./input-rows.rules.js";
 import { recovered } from "./inputs.rules.js";
 import { isLive, leaseChange } from "./leases.rules.js";
 import { readSnapshot } from "./ops.js";
@@ -30,7 +30,6 @@ import {
   type TableName,
 } from "./schema.js";
 import type { ArchivedInput, ArchivedState, SessionArchive } from "./session-archive.rules.js";
-import { fencedOff } from "./session-draft.js";
 import { chainDigest } from "./transcript.rules.js";
 import { messageWrites } from "./turns.js";
 
@@ -183,7 +182,7 @@ export function readSession(corridor: Corridor, sessionId: string): Promise<{ ar
       steps: steps.filter(({ workId }) => works.has(workId)).map(({ workId, stepKey, result }) => ({ workId, stepKey, result })),
       ...(ops && { ops }),
       blobs: blobs.map(({ hash, bytes }) => ({ hash, bytes })),
-      quarantined: quarantined.map(({ inputId, reason, atMs, row }) => ({ inputId, reason, atMs, row: jsonOf(row) })),
+      quarantined: quarantined.map(({ inputId, reason, atMs, row }) => ({ inputId, reason, atMs, row: row as JsonValue })),
     };
     return { archive, atMs };
   });
@@ -222,15 +221,6 @@ function archivedInput(row: InputRow, holdsKey: boolean): ArchivedInput {
     ...(cancelRequested !== undefined && { cancelRequested }),
     ...(holdsKey && record.idempotencyKey !== undefined && { holdsKey: 1 as const }),
   };
-}
-
-/** A row was set aside because it is broken: it may be anything. */
-function jsonOf(row: unknown): JsonValue {
-  try {
-    return admitJson(row, "row", { maxBytes: NO_LIMITS.snapshotBytes, maxDepth: NO_LIMITS.depth });
-  } catch {
-    return null;
-  }
 }
 
 /** A session as the writes that make it; what depends on what is stored already comes in the transaction. */
@@ -278,7 +268,11 @@ export function prepareImport(archive: SessionArchive): ImportSession {
       ...blobs.map((blob) => put("blobs", { ...blob })),
       ...quarantined.map((row) => put("quarantine", { ...row })),
     ],
-    size: JSON.stringify(messages).length + (snapshot?.length ?? 0) + blobs.reduce((sum, { bytes }) => sum + bytes.length, 0),
+    // Each for itself: all of them may be longer than a text can be.
+    size:
+      messages.reduce((sum, message) => sum + JSON.stringify(message).length, 0) +
+      (snapshot?.length ?? 0) +
+      blobs.reduce((sum, { bytes }) => sum + bytes.length, 0),
   };
 }
 
@@ -357,15 +351,24 @@ interface DeleteState {
   readonly revoked: Revoked;
   /** By process id: those that may have to be asked to cancel. */
   readonly cancels: ReadonlyMap<string, Awaited<ReturnType<typeof requestCancel.load>>>;
+  readonly floor: number;
 }
 
 /**
  * Everything that belongs to a session, and all that makes others believe that it is there. What is left is its runtime row without a
- * state, in the next incarnation, and the executor's lease row with its fence raised. Of a session that is not there it changes nothing.
+ * state, in the next incarnation. The executor's lease goes, and its fence becomes the floor. Of a session that is not there it changes
+ * nothing.
  */
 export const deleteSession: Command<{ sessionId: string }, DeleteState, ProcessSessionDeleteReport> = {
   tables: [
-    ...new Set<string>([...ARCHIVED, "attachments", "leases", ...deleteSessionProcessState.tables, ...requestCancel.tables]),
+    ...new Set<string>([
+      ...ARCHIVED,
+      "attachments",
+      "leases",
+      "floors",
+      ...deleteSessionProcessState.tables,
+      ...requestCancel.tables,
+    ]),
   ],
   async load(reader, { sessionId }) {
     const session = await loadRow(reader, "sessions", sessionId);
@@ -379,6 +382,7 @@ export const deleteSession: Command<{ sessionId: string }, DeleteState, ProcessS
         lease: await loadExecutorLease(reader, runtimeId),
       })),
     );
+    const floor = homes.some(({ lease }) => lease) ? await loadFloor(reader, "leases") : 0;
     const revoked = await deleteSessionProcessState.load(reader, { sessionId });
     const running = revoked.processes.flatMap(({ process }) => (process?.state === "running" ? [process.processId] : []));
     const cancels = await Promise.all(
@@ -386,9 +390,9 @@ export const deleteSession: Command<{ sessionId: string }, DeleteState, ProcessS
         return [processId, await requestCancel.load(reader, { processId, reason: CANCEL_REASON })] as const;
       }),
     );
-    return { homes, revoked, cancels: new Map(cancels) };
+    return { homes, revoked, cancels: new Map(cancels), floor };
   },
-  decide({ homes, revoked, cancels }, { sessionId }, nowMs) {
+  decide({ homes, revoked, cancels, floor }, { sessionId }, nowMs) {
     const grants = deleteSessionProcessState.decide(revoked, { sessionId }, nowMs);
     if (grants.kind !== "accept") return grants;
     const writes: Write[] = [...grants.writes, { table: "sessions", drop: sessionId }];
@@ -400,12 +404,15 @@ export const deleteSession: Command<{ sessionId: string }, DeleteState, ProcessS
       writes.push(...asked.writes);
       changes.push(...asked.changes);
     }
+    const fences: number[] = [];
     for (const { runtimeId, runtime, lease } of homes) {
       writes.push(...dropsOf(runtimeId));
       if (runtime) writes.push({ table: "runtimes", put: tombstoneOf(runtime, nowMs) });
-      if (lease && runtime?.state !== undefined) writes.push({ table: "leases", put: fencedOff(lease) });
+      if (lease) writes.push({ table: "leases", drop: runtimeId });
+      if (lease) fences.push(lease.fencingToken);
       changes.push(...changesOf(runtimeId), leaseChange(runtimeId));
     }
+    writes.push(...raiseFloor("leases", floor, fences));
     return accept(grants.reply, writes, changes);
   },
   repeatable: () => true,

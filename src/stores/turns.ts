@@ -6,6 +6,7 @@ import type { Message, RunBoundaryReceipt, RuntimeState } from "../domain/sessio
 import type { Change } from "../ports/notices.js";
 import type { Reader, Write } from "../ports/storage.js";
 import { accept, type Command, refuse } from "./command.js";
+import { loadFloor } from "./floors.js";
 import { saidFarewell } from "./hosts.js";
 import { loadInput, loadInputKeys } from "./input-rows.js";
 import { abandoned, chooseBatch, consumed, interrupted, rolledBack, staged, workOf } from "./inputs.rules.js";
@@ -74,15 +75,16 @@ export type BeganTurn =
 
 interface BeginState extends Surroundings {
   readonly snapshot: SnapshotRow | undefined;
+  readonly floor: number;
 }
 
-export const BEGIN_TABLES = [...SURROUNDINGS, "snapshots", "messages"] as const;
+export const BEGIN_TABLES = [...SURROUNDINGS, "snapshots", "messages", "floors"] as const;
 
 export const beginTurn: Command<BeginTurn, BeginState, BeganTurn> = {
   tables: BEGIN_TABLES,
   async load(reader, { runtimeId }) {
     const [around, snapshot] = await Promise.all([loadSurroundings(reader, runtimeId), loadRow(reader, "snapshots", runtimeId)]);
-    return { ...around, snapshot };
+    return { ...around, snapshot, floor: around.lease ? 0 : await loadFloor(reader, "leases") };
   },
   decide(state, input, nowMs) {
     const stored = checkRuntime(state.runtime, input);
@@ -108,7 +110,9 @@ export const beginTurn: Command<BeginTurn, BeginState, BeganTurn> = {
     const claim = { resource: input.runtimeId, ownerId: input.ownerId, ttlMs: input.ttlMs, nonce: input.nonce, host: input.host };
     const free = lease && !isOurs ? released(lease, false) : lease;
     const granted =
-      isOurs && isLive(lease, nowMs) ? renewed(lease, input.ttlMs, nowMs) : grant(free, claim, { farewell: false }, nowMs);
+      isOurs && isLive(lease, nowMs)
+        ? renewed(lease, input.ttlMs, nowMs)
+        : grant(free, claim, { farewell: false, floor: state.floor }, nowMs);
     if (granted instanceof HoldfastError) return refuse(granted);
     if (state.snapshot) liftInto(draft, state.snapshot);
 

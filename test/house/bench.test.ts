@@ -29,6 +29,17 @@ describe("a verdict", () => {
     expect(verdict({ fact: "size", atMost: 40 }, measured)).toMatchObject({ reached: false });
   });
 
+  it("compares at the size that the goal names, where there are several", () => {
+    const rows = [1, 100].flatMap((at) => [
+      { name: "mine", at, rounds: [3 * at] },
+      { name: "floor", at, rounds: [at === 1 ? 1 : 50] },
+    ]);
+    const sized = { ...measured, rows };
+    expect(verdict({ of: "mine", over: "floor", at: 100, time: 6 }, sized)).toMatchObject({ values: [6], reached: true });
+    expect(verdict({ of: "mine", over: "floor", at: 1, time: 6 }, sized)).toMatchObject({ values: [3] });
+    expect(verdict({ of: "mine", over: "floor", at: 10, time: 6 }, sized)).toBeUndefined();
+  });
+
   it("is none where a side was not measured, and judges nothing that is only printed", () => {
     expect(verdict({ of: "mine", over: "absent", speed: 1 }, measured)).toBeUndefined();
     expect(verdict({ of: "mine", over: "floor", speed: "printed" }, measured)?.reached).toBeUndefined();

@@ -137,6 +137,18 @@ export function secretsAtRest(place: { indexedDB: IDBFactory; IDBKeyRange: typeo
     expect(await auth.release(target)).toBe(0);
   });
 
+  it("what was sealed before a deletion does not open in the row that was made after it", async () => {
+    const kernel = await open();
+    await kernel.secrets.put("a", secret);
+    const { iv, sealed } = await rowOf(kernel.name, "secret:a");
+    await kernel.secrets.delete("a");
+    await kernel.secrets.put("a", "new");
+    const row = await rowOf(kernel.name, "secret:a");
+    expect(row.revision).toBe(2);
+    await put(kernel.name, "sealed", { ...row, iv, sealed });
+    expect(await refusal(kernel.secrets.get("a"))).toMatchObject({ code: "read-failed", details: { name: "secret:a" } });
+  });
+
   it("a record does not open in another database, not even beside its own key", async () => {
     const [from, to] = [await open(), await open()];
     await from.secrets.put("a", secret);

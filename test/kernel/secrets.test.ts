@@ -79,6 +79,40 @@ describe("compare and set", () => {
     expect(await rival.runtime.loadAuthOAuthFlowSnapshot()).toEqual(bytesOf("theirs"));
   });
 
+  it("writes nothing over a record that was deleted and made anew since it was read", async () => {
+    const { probed, kernel, rival } = await two();
+    await kernel.secrets.put("a", "read");
+    probed.hooks = {
+      async open(seen) {
+        if (!isPut(seen)) return;
+        probed.hooks = {};
+        await rival.secrets.delete("a");
+        await rival.secrets.put("a", "anew");
+      },
+    };
+    const before = probed.seen.length;
+    await kernel.secrets.put("a", "mine");
+    expect(probed.seen.slice(before).filter(isPut)).toHaveLength(2);
+    expect(await rival.secrets.get("a")).toBe("mine");
+  });
+
+  it("deletes a record whose row does not decode, and makes it anew", async () => {
+    const storage = memoryStorage();
+    const kernel = await open({ storage });
+    await kernel.secrets.put("a", "one");
+    const rows = await storage.open({
+      ...{ name: "n", schema: SCHEMA, durability: "strict", newDatabaseId: "none" },
+      onState: () => {},
+    });
+    await rows.transact(["sealed"], "write", async (tx) =>
+      tx.write([{ table: "sealed", put: { v: 99, name: "secret:a", revision: "what" } }]),
+    );
+    expect(await refusal(kernel.secrets.get("a"))).toMatchObject({ code: "version" });
+    await kernel.secrets.delete("a");
+    await kernel.secrets.put("a", "two");
+    expect(await kernel.secrets.get("a")).toBe("two");
+  });
+
   it("has nobody to meet under a Web Lock", async () => {
     const storage = memoryStorage();
     const service = lockService();

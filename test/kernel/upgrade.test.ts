@@ -1,17 +1,19 @@
 import { IDBFactory, IDBKeyRange } from "fake-indexeddb";
 import { describe, expect, it } from "vitest";
-import { createKernel } from "../../src/index.js";
+import { createKernel, type ProcessContext } from "../../src/index.js";
 import { indexedDbStorage } from "../../src/indexeddb.js";
 import { memoryStorage } from "../../src/memory.js";
 import type { KernelStorage, Row, StorageSchema } from "../../src/ports/storage.js";
-import { TABLES } from "../../src/stores/schema.js";
+import { SCHEMA, TABLES } from "../../src/stores/schema.js";
 
 const { processes, registrations, grants, leases, hosts } = TABLES;
 /** As schemas 1 to 3 had them. */
 const events = { key: ["processId", "sequence"], indexes: { pendingWakes: ["processId", "pendingWake"] } };
 const replays = { key: ["processId", "replayKey"] };
 const SCHEMA_1 = { version: 1, tables: { processes, registrations, events, replays, grants, leases, hosts } };
-const SCHEMA_3 = { version: 3, tables: { ...TABLES, events, replays } };
+const { floors, ...TABLES_4 } = TABLES;
+const SCHEMA_3 = { version: 3, tables: { ...TABLES_4, events, replays } };
+const SCHEMA_4 = { version: 4, tables: TABLES_4 };
 
 const PLACES: [string, () => KernelStorage][] = [
   ["memory", memoryStorage],
@@ -29,12 +31,17 @@ const PROCESS = {
 };
 
 /** One row in each of these tables, by a holdfast of that schema. */
-async function write(storage: KernelStorage, schema: StorageSchema, rows: Record<string, Row>): Promise<void> {
+async function write(
+  storage: KernelStorage,
+  schema: StorageSchema,
+  rows: Record<string, Row>,
+  newDatabaseId = "the-old-one",
+): Promise<void> {
   const old = await storage.open({
     name: "old",
     schema,
     durability: "strict",
-    newDatabaseId: "the-old-one",
+    newDatabaseId,
     onState: () => {},
   });
   await old.transact(Object.keys(rows), "write", async (tx) => {
@@ -83,5 +90,53 @@ describe.each(PLACES)("a database of schema 3 in %s", (_, place) => {
     await expect(kernel.processes.appendEvent("p", { ...again, payload: { a: 2 } })).rejects.toMatchObject({ code: "conflict" });
     expect((await kernel.processes.appendEvent("p", { ...again, replayKey: "another" })).event.sequence).toBe(3);
     await kernel.close();
+  });
+});
+
+describe.each(PLACES)("a database of schema 4 in %s", (_, place) => {
+  const registration = { v: 1, processId: "p", sessionId: "root", input: { type: "task", name: "job" }, eventTypes: [] };
+  const process = { ...PROCESS, handler: "job", inputType: "task", lastSequence: 0, cancelRequested: "no" };
+  const lease = { v: 1, resource: "p", fencingToken: 3, claimedAtMs: 0, expiresAtMs: 0, fruitless: 0, endedInOrder: 1 };
+
+  it("goes on with its fences, which counted the attempts: what was claimed before is run though a cancel is asked for", async () => {
+    const storage = place();
+    await write(storage, SCHEMA_4, { processes: process, registrations: registration, leases: lease });
+    const seen: number[] = [];
+    const job = ({ attempt, signal }: ProcessContext) => {
+      seen.push(attempt);
+      signal.throwIfAborted();
+    };
+    const kernel = await createKernel({ name: "old", storage, loop: "inline", channel: false, locks: false, handlers: { job } });
+    const tokens: number[] = [];
+    kernel.on("leaseClaimed", ({ fencingToken }) => tokens.push(fencingToken));
+    expect(await kernel.processes.awaitProcess("p")).toEqual({ type: "cancelled", message: "no" });
+    expect([seen, tokens]).toEqual([[4], [4]]);
+    expect((await kernel.processes.registerProcess({ id: "q", input: { type: "task", name: "other" } })).id).toBe("q");
+    expect((await kernel.processes.claimProcessLease("q", "a", 1)).fencingToken).toBe(1);
+    await kernel.close();
+  });
+
+  it("opens its secrets, which stay at their revisions", async () => {
+    const storage = place();
+    const kernel = await createKernel({ name: "old", storage, loop: "off", channel: false, locks: false });
+    await kernel.secrets.put("a", "old");
+    await kernel.close();
+    const opening = { name: "old", schema: SCHEMA, durability: "strict" as const, newDatabaseId: "x", onState: () => {} };
+    const now = await storage.open(opening);
+    const rows = await now.transact(["sealed", "sealingKeys"], "read", async (tx) => ({
+      sealed: (await tx.get("sealed", "secret:a")) as Row,
+      sealingKeys: (await tx.get("sealingKeys", "records")) as Row,
+    }));
+    const { databaseId } = now;
+    await now.close();
+
+    const older = place();
+    await write(older, SCHEMA_4, rows.sealingKeys ? rows : { sealed: rows.sealed }, databaseId);
+    const later = await createKernel({ name: "old", storage: older, loop: "off", channel: false, locks: false });
+    expect(await later.secrets.get("a")).toBe("old");
+    await later.secrets.delete("a");
+    await later.secrets.put("a", "new");
+    expect(await later.secrets.get("a")).toBe("new");
+    await later.close();
   });
 });

@@ -674,30 +674,171 @@ describe("retention", () => {
     await town.clock.advance(2 * sweepMs - 1);
     expect(await town.rows("agents")).toHaveLength(150);
     await town.clock.advance(sweepMs);
-    expect(await town.rows("agents")).toHaveLength(50);
+    expect(await town.rows("agents")).toEqual([]);
     expect(await hostRow("a")).toBeDefined();
     await town.clock.advance(2 * sweepMs);
-    expect(await town.rows("agents")).toEqual([]);
     expect((await town.rows("hosts")).map(({ hostId }) => hostId)).toEqual(["b"]);
     expect(b.log.filter((entry) => entry.endsWith("offline"))).toHaveLength(150);
   });
 
-  it("removes a hundred of each in a sweep at most (V-81)", async () => {
-    const off = await tapped("off", { loop: "off" });
-    await tapped("a", { retention: { offlineAgentsMs: 1, terminalProcessesMs: 1 } });
+  /** Of so many at once: each with what belongs to it, as a runner leaves it. */
+  async function endedMany(count: number, agoMs: number, name: (n: number) => string): Promise<void> {
+    const endedAtMs = town.clock.now() - agoMs;
+    const common = { v: 1, registrationHash: "h", provenance: { ownerScope: root, hostProfileId: "default" } };
+    for (let n = 0; n < count; n++) {
+      const processId = name(n);
+      const process = {
+        ...common,
+        processId,
+        inputType: "task",
+        handler: "job",
+        createdAtMs: 1,
+        updatedAtMs: 1,
+        lastSequence: 1,
+      };
+      await town.put("processes", { ...process, state: "completed", awaitOutput: { type: "success", value: n }, endedAtMs });
+      await town.put("leases", {
+        v: 1,
+        resource: processId,
+        fencingToken: 1,
+        attempts: 1,
+        claimedAtMs: 0,
+        expiresAtMs: 0,
+        fruitless: 0,
+      });
+    }
+  }
+
+  it("removes at most a hundred of each in a transaction, with others let in between, until there are no more (V-81)", async () => {
+    const a = await tapped("a", { retention: { offlineAgentsMs: 1, terminalProcessesMs: 1 } });
     await rounds();
     for (let n = 0; n < 250; n++) await overAgent(`x${n}`, 1_000);
-    await Promise.all(Array.from({ length: 250 }, (_, n) => ended(off, `p${n}`, 1_000)));
-    const counts: number[][] = [];
-    for (let sweep = 0; sweep < 3; sweep++) {
-      await town.clock.advance(sweepMs);
-      counts.push([(await town.rows("agents")).length, (await idsOf()).length]);
+    await endedMany(250, 1_000, (n) => `p${n}`);
+    const dropped = ({ writes }: Seen, table: string) =>
+      writes.filter((write) => "drop" in write && write.table === table).length;
+    const asked: Promise<void>[] = [];
+    await a.kernel.secrets.put("s", "its code is loaded now");
+    a.probed.seen.length = 0;
+    a.probed.hooks.end = (seen) => {
+      if (dropped(seen, "processes") > 0) asked.push(a.kernel.secrets.put("s", String(asked.length)));
+    };
+    await town.clock.advance(sweepMs + 1_000);
+    await Promise.all(asked);
+    expect([(await town.rows("agents")).length, await idsOf(), await town.rows("leases")]).toEqual([0, [], []]);
+    for (const table of ["processes", "agents"]) {
+      const sizes = a.probed.seen.map((seen) => dropped(seen, table)).filter((size) => size > 0);
+      expect(sizes.length).toBeGreaterThan(2);
+      expect(Math.max(...sizes)).toBeLessThanOrEqual(100);
     }
-    expect(counts).toEqual([
-      [150, 150],
-      [50, 50],
-      [0, 0],
-    ]);
+    // Asked for while a page was removed, and done before the next one.
+    const writes = a.probed.seen.filter(({ writes }) => writes.length > 0);
+    const order = writes.map((seen) => (dropped(seen, "processes") > 0 ? "page" : seen.tables.includes("sealed") ? "other" : ""));
+    expect(order.filter((kind) => kind !== "")).toEqual(asked.flatMap(() => ["page", "other"]));
+  });
+
+  it("keeps up with an app that ends a hundred a second, beside any number that are kept", async () => {
+    const off = await tapped("off", { loop: "off" });
+    await tapped("a", { retention: { terminalProcessesMs: 1 } });
+    await rounds();
+    await endedMany(400, 3_600_000, (n) => `kept ${n}`);
+    for (let n = 0; n < 400; n++) await off.kernel.processes.grantHandle(root, `kept ${n}`, {});
+    await town.clock.advance(sweepMs + 1_000);
+    const perSweep = (100 * sweepMs) / 1_000;
+    await endedMany(perSweep, 1_000, (n) => `p${n}`);
+    await town.clock.advance(sweepMs + 10_000);
+    expect((await idsOf()).filter((id) => !id.startsWith("kept"))).toEqual([]);
+    expect(await idsOf()).toHaveLength(400);
+    // Those that are granted no longer are found again, too.
+    await off.kernel.processes.deleteSessionProcessState("root");
+    await town.clock.advance(2 * sweepMs);
+    expect(await idsOf()).toEqual([]);
+  });
+
+  it("reads past those that are kept once, not in every sweep", async () => {
+    const off = await tapped("off", { loop: "off" });
+    const a = await tapped("a", { retention: { terminalProcessesMs: 1 } });
+    await rounds();
+    await endedMany(400, 3_600_000, (n) => `kept ${n}`);
+    for (let n = 0; n < 400; n++) await off.kernel.processes.grantHandle(root, `kept ${n}`, {});
+    await town.clock.advance(2 * sweepMs);
+    let pages = 0;
+    a.probed.hooks.open = ({ mode, tables }) => {
+      if (mode === "write" && tables.includes("registrations")) pages++;
+    };
+    await town.clock.advance(4 * sweepMs);
+    expect(pages).toBe(4);
+  });
+
+  it("keeps one whose row or whose lease cannot be read, and none beside it", async () => {
+    const a = await tapped("a", { retention: { terminalProcessesMs: 1, offlineAgentsMs: 1 } });
+    await rounds();
+    await endedMany(3, 1_000, (n) => `p${n}`);
+    const [row] = await town.rows("processes");
+    await town.put("processes", { ...(row as Row), processId: "newer", v: 99 });
+    await town.put("processes", { ...(row as Row), processId: "of a newer lease" });
+    await town.put("leases", { v: 99, resource: "of a newer lease" });
+    await overAgent("x", 1_000);
+    await town.put("agents", { ...(await agentRow("x")), agentId: "newer", v: 99 });
+    await town.clock.advance(sweepMs);
+    expect(await idsOf()).toEqual(["newer", "of a newer lease"]);
+    expect((await town.rows("agents")).map(({ agentId }) => agentId)).toEqual(["newer"]);
+    expect(a.faults).toEqual([]);
+  });
+
+  it("keeps one whose lease is still held: its holder has not heard of its end", async () => {
+    const off = await tapped("off", { loop: "off" });
+    await tapped("a", { retention: { terminalProcessesMs: 1 } });
+    await rounds();
+    await off.kernel.start({ id: "p", ...job() });
+    await off.kernel.processes.claimProcessLease("p", "me", 2 * sweepMs + 1_000);
+    await off.kernel.processes.completeProcess("p", { type: "success", value: 1 });
+    await age("p", 1_000);
+    await town.clock.advance(sweepMs);
+    expect(await idsOf()).toEqual(["p"]);
+    await town.clock.advance(2 * sweepMs);
+    expect([await idsOf(), await town.rows("leases")]).toEqual([[], []]);
+  });
+
+  it("keeps what an event of a running process caused", async () => {
+    const off = await tapped("off", { loop: "off" });
+    await tapped("a", { retention: { terminalProcessesMs: 1 } });
+    await rounds();
+    await off.kernel.start({ id: "parent", ...job("external job") });
+    const causedBy = { type: "process_event" as const, processId: "parent", sequence: 1 };
+    const provenance = { ownerScope: root, hostProfileId: "default", causedBy };
+    await off.kernel.processes.registerProcess({ id: "child", ...job(), provenance });
+    await off.kernel.processes.completeProcess("child", { type: "success", value: 1 });
+    await age("child", 1_000);
+    await town.clock.advance(sweepMs);
+    expect(await idsOf()).toEqual(["child", "parent"]);
+  });
+
+  it("removes the leases that older databases kept of what is gone, and none of what is there", async () => {
+    const off = await tapped("off", { loop: "off" });
+    const session = await off.kernel.session("here");
+    await off.kernel.start({ id: "running", ...job("another's") });
+    const left = { v: 1, claimedAtMs: 0, expiresAtMs: 0, fruitless: 0 };
+    for (let n = 0; n < 120; n++) await town.put("leases", { ...left, resource: `gone ${n}`, fencingToken: n + 1 });
+    await town.put("leases", { ...left, resource: "running", fencingToken: 3 });
+    await town.put("leases", { ...left, resource: session.runtimeId, fencingToken: 4 });
+    await town.put("leases", { ...left, resource: "rt:session:deleted", fencingToken: 300 });
+    await town.put("leases", { ...left, resource: "held", fencingToken: 5, ownerId: "x", leaseToken: "t", expiresAtMs: 2e15 });
+    const a = await tapped("a", { retention: { terminalProcessesMs: keptMs }, handlers: { job: () => 1 } });
+    await town.clock.advance(2 * sweepMs);
+    const kept = (await town.rows("leases")).map(({ resource }) => resource);
+    expect(kept).toEqual(["held", session.runtimeId, "running"]);
+    expect(await town.rows("floors")).toEqual([{ v: 1, name: "leases", floor: 300 }]);
+    const tokens: number[] = [];
+    a.kernel.on("leaseClaimed", ({ fencingToken }) => tokens.push(fencingToken));
+    await (await a.kernel.start({ id: "gone 7", ...job() })).result();
+    expect(tokens).toEqual([301]);
+  });
+
+  it("leaves those leases where it is not asked for", async () => {
+    await town.put("leases", { v: 1, resource: "gone", fencingToken: 1, claimedAtMs: 0, expiresAtMs: 0, fruitless: 0 });
+    await tapped("a", { retention: { offlineAgentsMs: 1 } });
+    await town.clock.advance(3 * sweepMs);
+    expect(await town.rows("leases")).toHaveLength(1);
   });
 
   it("of processes removes all of an old ended one, and nothing of one that runs or is younger (V-81)", async () => {
@@ -771,12 +912,33 @@ describe("retention", () => {
     const first = await a.kernel.start({ id: "p", ...job() });
     await first.result();
     await town.clock.advance(2 * sweepMs);
-    expect(await idsOf()).toEqual([]);
+    expect([await idsOf(), await town.rows("leases")]).toEqual([[], []]);
     const tokens: number[] = [];
     a.kernel.on("leaseClaimed", ({ fencingToken }) => tokens.push(fencingToken));
     const again = await a.kernel.start({ id: "p", ...job() });
     expect(await again.result()).toEqual({ type: "success", value: 1 });
     expect(tokens).toEqual([2]);
+    // The floor is that of the database: any id that is new counts on from there.
+    await (await a.kernel.start({ id: "q", ...job() })).result();
+    expect(tokens).toEqual([2, 2]);
+  });
+
+  it("begins to count attempts anew with an id that is used again, and never ran one that was cancelled first", async () => {
+    const attempts: number[] = [];
+    const handlers = { job: ({ attempt }: { attempt: number }) => void attempts.push(attempt) } as never;
+    const a = await tapped("a", { retention: { terminalProcessesMs: 1 }, handlers });
+    await (await a.kernel.start({ id: "p", ...job() })).result();
+    await town.clock.advance(2 * sweepMs);
+    await (await a.kernel.start({ id: "p", ...job() })).result();
+    expect(attempts).toEqual([1, 1]);
+    await town.clock.advance(2 * sweepMs);
+    const off = await tapped("off", { loop: "off" });
+    const again = await off.kernel.start({ id: "r", ...job() });
+    await again.cancel("not wanted");
+    const result = again.result();
+    await town.clock.advance(sweepMs);
+    expect(await result).toMatchObject({ type: "cancelled", message: "not wanted" });
+    expect(attempts).toEqual([1, 1]);
   });
 
   it("looks once more in the write: who is granted, woken or registered again meanwhile stays (V-72, V-81)", async () => {

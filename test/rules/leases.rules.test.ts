@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { HoldfastError } from "../../src/domain/errors.js";
 import {
+  attemptsOf,
   type Claim,
   type Estate,
   fence,
@@ -55,12 +56,30 @@ describe("a claim", () => {
       v: 1,
       resource: "p",
       fencingToken: 1,
+      attempts: 1,
       claimedAtMs: T,
       expiresAtMs: T + TTL,
       ownerId: "two",
       leaseToken: "nonce.1",
       fruitless: 0,
     });
+  });
+
+  it("of what has no row any more gets the first fence above the floor, and counts its attempts anew", () => {
+    const made = granted(undefined, {}, { ...nothing, floor: 7 });
+    expect(made).toMatchObject({ fencingToken: 8, attempts: 1, leaseToken: "nonce.8", fruitless: 0 });
+    expect(granted(made, { ownerId: "three" }, nothing, T + TTL)).toMatchObject({ fencingToken: 9, attempts: 2 });
+  });
+
+  it("counts attempts by the fence where the row is older than that column, also over a release", () => {
+    expect(attemptsOf(held)).toBe(4);
+    expect(granted(held)).toMatchObject({ fencingToken: 5, attempts: 5 });
+    expect(granted(released(held, true))).toMatchObject({ fencingToken: 5, attempts: 5 });
+  });
+
+  it("keeps the count of attempts over a release and a renewal", () => {
+    const made = granted(undefined, {}, { ...nothing, floor: 7 });
+    expect([released(made, true).attempts, renewed(made, TTL, T).attempts]).toEqual([1, 1]);
   });
 
   it("is refused while another's lease is live, and the error names owner and expiry", () => {
@@ -183,7 +202,7 @@ describe("renewal and release", () => {
 
   it("keeps the fence and leaves nothing of the owner", () => {
     const full = { ...held, hostId: "h", bootId: "b", locked: 1 as const };
-    const bare = { v: 1, resource: "p", fencingToken: 4, claimedAtMs: 0, expiresAtMs: 0, fruitless: 2 };
+    const bare = { v: 1, resource: "p", fencingToken: 4, attempts: 4, claimedAtMs: 0, expiresAtMs: 0, fruitless: 2 };
     expect(released(full, false)).toEqual(bare);
     expect(released(full, true)).toEqual({ ...bare, endedInOrder: 1 });
   });

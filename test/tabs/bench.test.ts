@@ -54,12 +54,13 @@ it("gives each variant of each work a figure", () => {
   }
 });
 
-it("counts what a work promises of transactions, however short the run", () => {
+it("counts what a work promises, however short the run", () => {
   const facts = new Map(results.flatMap(({ facts: of }) => of.map(({ name, value }) => [name, value])));
   expect(facts.get("transactions of isAliveBatch")).toBe(0);
   expect(facts.get("transactions of one renewal of all leases")).toBe(1);
   expect(facts.get("transactions that write, per beat")).toBe(1);
   expect(facts.get("rows that are written, per beat")).toBe(1);
+  expect(facts.get("session: inputs given up, in all rounds")).toBe(0);
 });
 
 it("writes a report with a section for each work, and says that it was a short run", () => {
