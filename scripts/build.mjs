@@ -1,7 +1,8 @@
 import { execFileSync } from "node:child_process";
-import { rmSync } from "node:fs";
+import { rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { rolldown } from "rolldown";
+import { licencesOf } from "./licenses.mjs";
 import { printSizes } from "./sizes.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -36,5 +37,7 @@ const forbidden = /\bnew (?:Shared)?Worker\(|\beval\(|\bnew Function\(/.exec(wor
 if (outside.length > 0 || forbidden) {
   throw new Error(`dist/worker.js must stand alone, but contains: ${[...outside, forbidden].filter(Boolean).join(", ")}`);
 }
+
+writeFileSync(`${root}/dist/THIRD-PARTY-LICENSES.txt`, licencesOf(worker.moduleIds));
 
 await printSizes();

@@ -1,12 +1,13 @@
 // Checks the package as its users get it: packed, installed elsewhere, imported in Node and bundled for a browser.
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright";
 import * as vite from "vite";
 import { chromiumArgs, ensureChromium } from "./chromium.mjs";
+import { packagesOf } from "./licenses.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const temp = mkdtempSync(join(tmpdir(), "holdfast-package-"));
@@ -103,7 +104,20 @@ const page = `<!doctype html><title>app</title><link rel="icon" href="data:,"><s
 const main = `
 import { createKernel } from "holdfast";
 ${useRooms}
+/** A worker file of the app's own, which has nothing in it but the import. */
+const ownWorker = () => new Worker(new URL("./own-worker.js", import.meta.url), { type: "module" });
+async function runWith(worker) {
+  const kernel = await createKernel({ name: "own", worker, handlers: { hello: async () => "hi" } });
+  const faults = [];
+  kernel.on("fault", ({ message }) => faults.push(message));
+  const process = await kernel.start({ input: { type: "task", name: "hello" } });
+  const result = await process.result();
+  const { loop } = await kernel.status();
+  await kernel.close();
+  return { result, loop, faults };
+}
 async function use() {
+  const own = await runWith(ownWorker);
   const kernel = await createKernel({ name: "x", handlers: { hello: async () => "hi" } });
   const process = await kernel.start({ input: { type: "task", name: "hello" } });
   const result = await process.result();
@@ -112,13 +126,15 @@ async function use() {
   await window.deliver();
   const rooms = await useRooms(kernel);
   await kernel.close();
-  return { result, loop, missing, rooms };
+  return { own, result, loop, missing, rooms };
 }
 use().then(
   (outcome) => { window.outcome = outcome; },
   (error) => { window.outcome = { error: String(error?.stack ?? error) }; },
 );
 `;
+
+const ownWorker = `import "holdfast/worker";`;
 
 const missing = "unavailable: the code of session archives could not be loaded";
 
@@ -147,7 +163,8 @@ async function outcomeOf(url) {
       .waitForFunction("window.outcome", undefined, { timeout: 30_000 })
       .then((handle) => handle.jsonValue())
       .catch((error) => ({ error: String(error) }));
-    const wanted = { result: { type: "success", value: "hi" }, loop: "worker", missing, rooms: roomsUsed };
+    const result = { type: "success", value: "hi" };
+    const wanted = { own: { result, loop: "worker", faults: [] }, result, loop: "worker", missing, rooms: roomsUsed };
     if (JSON.stringify(outcome) !== JSON.stringify(wanted)) {
       throw new Error([JSON.stringify(outcome, null, 2), ...errors].join("\n"));
     }
@@ -176,6 +193,22 @@ try {
     run(root, process.execPath, "node_modules/@arethetypeswrong/cli/dist/index.js", tarball, "--profile", "esm-only");
   });
 
+  await check("the licence of every package that is bundled is shipped", () => {
+    const shipped = join(temp, "shipped", "package", "dist");
+    mkdirSync(join(temp, "shipped"));
+    run(temp, "tar", "-xf", tarball, "-C", join(temp, "shipped"));
+    const text = readFileSync(join(shipped, "THIRD-PARTY-LICENSES.txt"), "utf8");
+    // By the map of what was shipped, not by what the build believes.
+    const { sources } = JSON.parse(readFileSync(join(shipped, "worker.js.map"), "utf8"));
+    const bundled = [...packagesOf(sources).keys()];
+    if (!bundled.includes("dexie")) throw new Error(`the map of dist/worker.js names no package but: ${bundled}`);
+    for (const name of bundled) {
+      const folder = join(root, "node_modules", name);
+      const file = readdirSync(folder).find((found) => /^licen[cs]e/i.test(found));
+      if (!file || !text.includes(readFileSync(join(folder, file), "utf8").trim())) throw new Error(`no licence of ${name}`);
+    }
+  });
+
   const node = project("node", { "import.mjs": importEach, "run.mjs": runOne, "simulate.mjs": simulateOne });
   await check("every entry point imports in Node and adds no global", () => run(node, process.execPath, "import.mjs"));
   await check("a process runs to its end in Node, and all that is loaded later is there", () =>
@@ -183,7 +216,7 @@ try {
   );
   await check("a world is simulated in Node", () => run(node, process.execPath, "simulate.mjs"));
 
-  const app = project("app", { "index.html": page, "main.js": main });
+  const app = project("app", { "index.html": page, "main.js": main, "own-worker.js": ownWorker });
   const options = /** @type {vite.InlineConfig} */ ({ root: app, configFile: false, logLevel: "error" });
   for (const [name, optimizeDeps] of Object.entries(devConfigs)) {
     await check(`vite dev, ${name}: the loop runs in a worker, and all that is loaded later is there`, async () => {

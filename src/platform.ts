@@ -61,7 +61,8 @@ const platform: Platform = {
 
 /**
  * Opens a kernel: one host of the named database. Several may be open at once, in one tab or in many.
- * Rejects `invalid` for a broken option, `unavailable` where the storage cannot be opened, `version` where it is newer than this code.
+ * Rejects `invalid` for a broken option, `unavailable` where the storage cannot be opened, `version` where it is newer than this code,
+ * `aborted` where the signal aborts before it is open. Nothing stays open then.
  */
 export function createKernel(options: KernelOptions): Promise<Kernel> {
   return openKernel(options, platform);

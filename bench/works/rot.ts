@@ -21,7 +21,8 @@ export const rot: Work = {
     "of the ten, which another owner holds. Beforehand a host has swept the database five times; what the first read took before that is counted.",
   unit: "ms",
   goals: [
-    { of: "listNonTerminal, after 10,000", over: "listNonTerminal, fresh", time: 2 },
+    // What a scan has removed is still passed, faster, until the browser compacts its files.
+    { of: "listNonTerminal, after 10,000", over: "listNonTerminal, fresh", time: 4 },
     { of: "sweep, after 10,000", over: "sweep, fresh", time: 2 },
   ],
   async open(bench) {

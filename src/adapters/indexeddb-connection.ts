@@ -32,7 +32,24 @@ export async function connect(place: Place, knownId: string, signals: Signals): 
     over = true;
     dexie?.close();
   };
-  const gate = gateTo(place, knownId, () => over);
+  let endUpgrade = () => {};
+  let isUpgradeTold = false;
+  const tellUpgrade = () => {
+    if (!isUpgradeTold) onState("upgrading");
+    isUpgradeTold = true;
+  };
+  const patience = startPatience(place, tellUpgrade);
+  const gate = gateTo(place, knownId, {
+    isOver: () => over,
+    // Cut off it would be undone, and the next opening would come no further.
+    onUpgrade(oldVersion) {
+      patience.end();
+      if (oldVersion === 0) return;
+      const held = upgradeLock().then(({ holdUpgrade }) => holdUpgrade(name));
+      endUpgrade = () => void held.then((release) => release()).catch(() => undefined);
+      tellUpgrade();
+    },
+  });
 
   async function open(): Promise<Connection> {
     const library = await import("dexie");
@@ -66,30 +83,76 @@ export async function connect(place: Place, knownId: string, signals: Signals): 
     return connection;
   }
 
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      const message = `opening the database ${name} took longer than ${place.openTimeoutMs} ms`;
-      reject(new HoldfastError("unavailable", message, { details: { reason: "open-timeout" } }));
-    }, place.openTimeoutMs);
-  });
   try {
-    return await Promise.race([open(), late]);
+    return await Promise.race([open(), patience.over]);
   } catch (failure) {
     close();
     // Dexie wraps the browser's error and repeats its message.
     const { inner = failure } = failure as { inner?: unknown };
     throw gate.refusal ?? asHoldfastError(inner, "unavailable", `the database ${name} cannot be opened`);
   } finally {
-    clearTimeout(timer);
+    patience.end();
+    endUpgrade();
   }
+}
+
+/** Few openings need it. */
+const upgradeLock = () => import("./upgrade-lock.js");
+
+/** Within this the code is there, and the lock service has said what is held. */
+const ANSWER_MS = 1_000;
+
+/** How long an opening waits. Another tab's upgrade, which the browser lets run first and says nothing of, is waited for to its end. */
+function startPatience(
+  { opening: { name }, openTimeoutMs }: Place,
+  tellUpgrade: () => void,
+): { over: Promise<never>; end(): void } {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let isEnded = false;
+  let reject = (_: HoldfastError) => {};
+  const over = new Promise<never>((_, rejected) => {
+    reject = rejected;
+  });
+  const giveUp = () => {
+    const message = `opening the database ${name} took longer than ${openTimeoutMs} ms`;
+    reject(new HoldfastError("unavailable", message, { details: { reason: "open-timeout" } }));
+  };
+
+  async function look(): Promise<void> {
+    timer = setTimeout(giveUp, ANSWER_MS);
+    const isUpgraded = await upgradeLock()
+      .then(({ isUpgradedElsewhere }) => isUpgradedElsewhere(name))
+      .catch(() => false);
+    clearTimeout(timer);
+    if (isEnded) return;
+    if (!isUpgraded) return giveUp();
+    tellUpgrade();
+    wait();
+  }
+
+  function wait(): void {
+    timer = setTimeout(() => void look(), openTimeoutMs);
+  }
+
+  wait();
+  return {
+    over,
+    end() {
+      isEnded = true;
+      clearTimeout(timer);
+    },
+  };
 }
 
 /**
  * The factory as Dexie gets it. Dexie opens what it finds: a newer database without naming a version, one with other tables by
  * raising its version, one that another program made by upgrading it. Here it gets this version or nothing.
  */
-function gateTo({ factory, opening: { name, schema } }: Place, knownId: string, isOver: () => boolean) {
+function gateTo(
+  { factory, opening: { name, schema } }: Place,
+  knownId: string,
+  { isOver, onUpgrade }: { isOver(): boolean; onUpgrade(oldVersion: number): void },
+) {
   const native = schema.version * 10;
   const gate = {
     refusal: undefined as Refusal | undefined,
@@ -100,7 +163,7 @@ function gateTo({ factory, opening: { name, schema } }: Place, knownId: string, 
       // Added before Dexie's own listeners, so that they can be kept from the event.
       request.addEventListener("upgradeneeded", (event) => {
         if (event.oldVersion === 0 && knownId) gate.refusal = refusal(name, "deleted");
-        if (!gate.refusal && !isOver()) return;
+        if (!gate.refusal && !isOver()) return onUpgrade(event.oldVersion);
         event.stopImmediatePropagation();
         request.transaction?.abort();
       });

@@ -1,21 +1,8 @@
-import type { Change, ChannelFactory, Notices } from "../ports/notices.js";
+import { tellEach } from "../ports/listeners.js";
+import { ABOUT, type Change, type ChannelFactory, type Notices } from "../ports/notices.js";
 
 const VERSION = 1;
-const ABOUT: ReadonlySet<unknown> = new Set([
-  "registered",
-  "record",
-  "event",
-  "lease",
-  "grant",
-  "host",
-  "boot",
-  "agent",
-  "runtime",
-  "messages",
-  "input",
-  "ops",
-  "sealed",
-] satisfies Change["about"][]);
+const KNOWN: ReadonlySet<unknown> = new Set(ABOUT);
 const MOST_CHANGES = 4096;
 
 /** BroadcastChannel where there is one; in Node it does not keep the program alive. */
@@ -31,9 +18,6 @@ export function platformChannel(): ChannelFactory | undefined {
 /** Listeners of this context hear at once; the other tabs and workers over the channel, if there is one. */
 export function broadcastNotices(name: string, open: ChannelFactory | undefined): Notices {
   const listeners = new Set<(changes: readonly Change[]) => void>();
-  const tell = (changes: readonly Change[]) => {
-    for (const listener of [...listeners]) listener(changes);
-  };
   let dropped = 0;
   let channel = connect();
 
@@ -42,7 +26,7 @@ export function broadcastNotices(name: string, open: ChannelFactory | undefined)
     if (opened) {
       opened.onmessage = ({ data }) => {
         const changes = changesOf(data);
-        if (changes) tell(changes);
+        if (changes) tellEach(listeners, changes);
         else dropped++;
       };
     }
@@ -64,7 +48,7 @@ export function broadcastNotices(name: string, open: ChannelFactory | undefined)
       } catch {
         // A closed channel loses the hint for the others; their slow poll finds the change.
       }
-      tell(changes);
+      tellEach(listeners, changes);
     },
     subscribe(listener) {
       listeners.add(listener);
@@ -106,7 +90,7 @@ function readChanges(message: unknown): Change[] | undefined {
 function changeOf(value: unknown): Change | undefined {
   if (typeof value !== "object" || value === null) return undefined;
   const { about, id, sequence, member } = value as Record<string, unknown>;
-  if (!ABOUT.has(about) || typeof id !== "string") return undefined;
+  if (!KNOWN.has(about) || typeof id !== "string") return undefined;
   if (sequence !== undefined && !Number.isSafeInteger(sequence)) return undefined;
   if (member !== undefined && typeof member !== "string") return undefined;
   return {

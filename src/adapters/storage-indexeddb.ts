@@ -17,7 +17,10 @@ export interface IndexedDbOptions {
   /** Default: the platform's own, looked up at every open. */
   indexedDB?: IDBFactory;
   IDBKeyRange?: typeof IDBKeyRange;
-  /** How long opening may take, the wait for other tabs to let go included. Default 10 000. */
+  /**
+   * How long opening may wait for the browser and for other tabs to let go. Default 10 000. An upgrade that runs is not bounded: neither
+   * in this tab nor, where there are Web Locks, in another one that this opening waits for.
+   */
   openTimeoutMs?: number;
 }
 
@@ -31,8 +34,13 @@ export function indexedDbStorage(options: IndexedDbOptions = {}): KernelStorage 
     elsewhere: options.indexedDB === undefined && options.IDBKeyRange === undefined,
     async open(opening) {
       const storage = new IndexedDbStorage(placeOf(options, opening));
-      await storage.connected();
-      return storage;
+      try {
+        await storage.connected();
+        return storage;
+      } catch (failure) {
+        await storage.close();
+        throw failure;
+      }
     },
   };
 }

@@ -31,6 +31,9 @@ export function checkOneOf<T extends string>(field: string, value: unknown, allo
   return value as T;
 }
 
+/** A list that names all of a union's members: `never`, which nothing satisfies, where one is left out or too many. */
+export type Whole<Member, List extends readonly unknown[]> = [Member, List[number]] extends [List[number], Member] ? List : never;
+
 export function checkFlag(field: string, value: unknown): boolean {
   if (typeof value !== "boolean") throw invalid(`${field} must be a boolean`);
   return value;

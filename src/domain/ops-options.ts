@@ -10,7 +10,7 @@ export interface OpsOptions {
 
 export function checkOpsOptions(field: string, value: unknown): OpsOptions {
   if (value === undefined) return {};
-  const m = membersOf(field, value, ["maxConcurrent", "maxCompleted"]);
+  const m: Record<keyof OpsOptions, unknown> = membersOf(field, value, ["maxConcurrent", "maxCompleted"]);
   return {
     ...(m.maxConcurrent !== undefined && { maxConcurrent: checkWhole(`${field}.maxConcurrent`, m.maxConcurrent, 1) }),
     ...(m.maxCompleted !== undefined && { maxCompleted: checkWhole(`${field}.maxCompleted`, m.maxCompleted, 1) }),

@@ -10,6 +10,8 @@ import { readable } from "../stores/schema.js";
 import type { Gossip } from "./gossip.js";
 import { type LifecycleStore, lifecycleMethods } from "./lifecycle.js";
 
+export { listHosts } from "./hosts.js";
+
 /** An agent that this host beats for, until it is disposed of. Disposing deregisters it, unless another registration replaced it. */
 export interface AgentRegistration extends AsyncDisposable {
   readonly agentId: string;
@@ -101,19 +103,18 @@ export function createAgents(parts: AgentsParts): Agents {
 
   /** One at a time; what is asked for meanwhile is one more. */
   function review(): Promise<void> {
-    if (reviewing) {
-      again = true;
-      return reviewing;
-    }
-    reviewing = lookAfter()
-      .catch(parts.fault)
-      .then(() => {
-        reviewing = undefined;
-        if (!again || closed) return;
-        again = false;
-        return review();
-      });
+    if (closed) return Promise.resolve();
+    again = true;
+    reviewing ??= reviewAll();
     return reviewing;
+  }
+
+  async function reviewAll(): Promise<void> {
+    while (again && !closed) {
+      again = false;
+      await lookAfter().catch(parts.fault);
+    }
+    reviewing = undefined;
   }
 
   async function lookAfter(): Promise<void> {

@@ -1,9 +1,13 @@
-import { checkFunction, checkOneOf } from "../domain/check.js";
+import { checkFunction, checkOneOf, type Whole } from "../domain/check.js";
+import { tellEach } from "../ports/listeners.js";
 import type { StorageState } from "../ports/storage.js";
 import type { Fault, SweepReport } from "./page.js";
 import type { SessionEvent } from "./session-event.js";
 
-/** What a kernel tells its app. Hints like all notices: read again for the truth. */
+/**
+ * What a kernel tells its app. Hints like all notices: read again for the truth. `storage` and `fault` wait for their first listener, so
+ * that what came while the kernel opened is heard.
+ */
 export interface KernelEvents {
   /** It was registered, and was not online before. */
   agentOnline: { agentId: string };
@@ -19,6 +23,7 @@ export interface KernelEvents {
   sweep: SweepReport;
   /** What became of a session's inputs and runs, by this kernel. */
   session: SessionEvent;
+  /** What became of the database. "upgrading" and "blocked" come while the kernel opens, and "ready" only after one of the others. */
   storage: { state: StorageState };
   /** Trouble that no call could be told of. */
   fault: Fault;
@@ -34,7 +39,7 @@ const EVENTS = [
   "session",
   "storage",
   "fault",
-] as const satisfies (keyof KernelEvents)[];
+] as const;
 
 export interface Emitter {
   on<E extends keyof KernelEvents>(event: E, listener: (event: KernelEvents[E]) => void): () => void;
@@ -42,12 +47,38 @@ export interface Emitter {
   clear(): void;
 }
 
+/** Of an app that never listens, the newest. */
+const MOST_WAITING = 16;
+
 export function createEmitter(): Emitter {
   const listeners = new Map<keyof KernelEvents, Set<(payload: never) => void>>();
+  /** Until the first listener of their event. */
+  const waiting = new Map<keyof KernelEvents, KernelEvents[keyof KernelEvents][]>([
+    ["storage", []],
+    ["fault", []],
+  ]);
+
+  function emit<E extends keyof KernelEvents>(event: E, payload: KernelEvents[E]): void {
+    const early = waiting.get(event);
+    if (early) {
+      early.push(payload);
+      if (early.length > MOST_WAITING) early.shift();
+      return;
+    }
+    tellEach(listeners.get(event) ?? [], payload as never);
+  }
+
   return {
     on(event, listener) {
-      const name = checkOneOf("event", event, EVENTS);
+      const name = checkOneOf("event", event, EVENTS satisfies Whole<keyof KernelEvents, typeof EVENTS>);
       checkFunction("listener", listener);
+      const early = waiting.get(name);
+      // After `on` has answered. What is told until then comes behind.
+      if (early)
+        queueMicrotask(() => {
+          waiting.delete(name);
+          for (const payload of early.splice(0)) emit(name, payload);
+        });
       const known = listeners.get(name) ?? new Set();
       listeners.set(name, known);
       // A wrapper of its own, so that one function registered twice is heard twice.
@@ -55,18 +86,10 @@ export function createEmitter(): Emitter {
       known.add(heard);
       return () => known.delete(heard);
     },
-    emit(event, payload) {
-      for (const listener of [...(listeners.get(event) ?? [])]) {
-        try {
-          listener(payload as never);
-        } catch (error) {
-          // The app's own error: it goes where uncaught errors go, and harms nobody else.
-          queueMicrotask(() => {
-            throw error;
-          });
-        }
-      }
+    emit,
+    clear() {
+      listeners.clear();
+      waiting.clear();
     },
-    clear: () => listeners.clear(),
   };
 }

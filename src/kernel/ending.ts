@@ -63,3 +63,9 @@ function memberOf(thrown: unknown, name: string): unknown {
     return undefined;
   }
 }
+
+/** Settles when the signal aborts, for a race with work that may not hear of it. */
+export function abortOf(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+}

@@ -17,7 +17,7 @@ import {
   reclaimTurn,
   type TurnEnd,
 } from "../stores/turns.js";
-import { isTrouble } from "./ending.js";
+import { abortOf, isTrouble } from "./ending.js";
 import type { Fault } from "./page.js";
 import { holdTenure, type Tenure, type Tenures } from "./tenure.js";
 import type { Transcript } from "./transcript.js";
@@ -279,6 +279,7 @@ export function createExecutor(parts: ExecutorParts): Executor {
           raised: (error) => {
             if (typeof error === "object" && error !== null) raised.add(error);
           },
+          unawaited: (message) => parts.fault({ area: "session", code: "invalid", message }),
         },
         began,
         named,
@@ -412,14 +413,17 @@ export function createExecutor(parts: ExecutorParts): Executor {
       turn.end ??= { how: "cancelled" };
       return new HoldfastError("aborted", "the input was cancelled", { details: { reason: "cancel-requested" } });
     };
-    try {
-      const reason = await watch.until(({ id }) => id === ref.runtimeId, read, over);
-      if (!over.aborted && !turn.isSettled) turn.abort.abort(reason);
-    } catch (error) {
-      if (over.aborted || stopped || (isHoldfastError(error) && error.code === "closed")) return;
-      tell(error);
-      await pause(timings.pollMs);
-      if (!over.aborted) await follow(turn, runId, over);
+    for (;;) {
+      try {
+        const reason = await watch.until(ref.runtimeId, read, over);
+        if (!over.aborted && !turn.isSettled) turn.abort.abort(reason);
+        return;
+      } catch (error) {
+        if (over.aborted || stopped || (isHoldfastError(error) && error.code === "closed")) return;
+        tell(error);
+        await pause(timings.pollMs);
+        if (over.aborted) return;
+      }
     }
   }
 
@@ -470,11 +474,6 @@ export function createExecutor(parts: ExecutorParts): Executor {
       active.abort.abort(reason);
     },
   };
-}
-
-function abortOf(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
 }
 
 const LONGEST = 1_024;

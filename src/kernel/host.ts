@@ -66,13 +66,15 @@ export function startHost(parts: HostParts): HostLife {
   let over = false;
   let frozen = false;
 
-  async function boot(): Promise<void> {
-    const { bootId } = identity;
+  /** Of a boot that is over before its turn comes, no lock may be asked for: nothing would let it go. */
+  async function boot(bootId: string): Promise<void> {
+    const isOver = () => over || away || identity.bootId !== bootId;
+    if (isOver()) return;
     const locked = await holdLock(bootId).catch((error: unknown) => {
       parts.onFault(error);
       return false;
     });
-    if (over || away || identity.bootId !== bootId) return;
+    if (isOver()) return;
     identity = { ...identity, locked: identity.locked || locked };
     loop = parts.startLoop();
     parts.onBoot(true);
@@ -134,10 +136,11 @@ export function startHost(parts: HostParts): HostLife {
     notices.resume();
     parts.gossip.open();
     const { bootId: old } = identity;
+    const bootId = parts.newBootId();
     // Another boot: whoever is still freeing the old one must not take what this one claims.
-    identity = { hostId, bootId: parts.newBootId(), locked: false };
+    identity = { hostId, bootId, locked: false };
     const freed = corridor.run(freeHost, { bootId: old, self: true }).catch(parts.onFault);
-    booted = freed.then(boot).catch(parts.onFault);
+    booted = freed.then(() => boot(bootId)).catch(parts.onFault);
     parts.onBoot(false);
   }
 
@@ -158,7 +161,7 @@ export function startHost(parts: HostParts): HostLife {
   // Its timers may have been throttled: what is due is late already.
   const show = () => loop?.poke();
   const unlisten = listenToPage({ pagehide: leave, pageshow: comeBack, freeze, resume: thaw, show });
-  let booted = boot().catch(parts.onFault);
+  let booted = boot(identity.bootId).catch(parts.onFault);
 
   return {
     get booted() {

@@ -6,7 +6,7 @@ import type { Clock } from "../ports/clock.js";
 import type { Locks } from "../ports/locks.js";
 import type { Change, ChannelFactory, Goodbyes, Notices } from "../ports/notices.js";
 import type { Seal } from "../ports/seal.js";
-import type { Durability, KernelStorage, OpenStorage } from "../ports/storage.js";
+import type { Durability, KernelStorage, OpenStorage, StorageOpening } from "../ports/storage.js";
 import { eventMethods } from "../stores/events.js";
 import { handleMethods } from "../stores/handles.js";
 import { leaseMethods } from "../stores/leases.js";
@@ -19,11 +19,11 @@ import type { RuntimeMethods } from "../stores/runtime.js";
 import { SCHEMA, TABLES } from "../stores/schema.js";
 import type { AgentRegistration, Agents } from "./agents.js";
 import type { AuthSnapshotMethods } from "./auth-snapshot.js";
-import { createEmitter, type KernelEvents } from "./emitter.js";
+import { createEmitter, type Emitter, type KernelEvents } from "./emitter.js";
 import { createGossip, type Gossip } from "./gossip.js";
 import { heldLocks, isFree } from "./hold.js";
 import { type HostWork, startHost } from "./host.js";
-import { type HostRecord, listHosts } from "./hosts.js";
+import type { HostRecord } from "./hosts.js";
 import { channelName, createIds, gossipName, type Random } from "./ids.js";
 import type { LifecycleStore } from "./lifecycle.js";
 import type { OAuthFlows } from "./oauth-flows.js";
@@ -121,15 +121,31 @@ const CLOSE_MS = 5_000;
 
 const OF_PROCESSES: ReadonlySet<Change["about"]> = new Set(["registered", "record", "event", "lease"]);
 
-/** Resolves when the first command can be served; the worker and the lock are not awaited. */
+/** What a kernel stands on once its storage is open. */
+interface Ground {
+  readonly options: ReturnType<typeof checkOptions>;
+  readonly platform: Platform;
+  readonly place: KernelStorage;
+  readonly storage: OpenStorage;
+  readonly notices: Notices;
+  readonly channel: ChannelFactory | undefined;
+  readonly clock: Clock;
+  readonly ids: ReturnType<typeof createIds>;
+  readonly emitter: Emitter;
+  readonly loopKind: KernelStatus["loop"];
+  readonly worker: WorkerSource | undefined;
+}
+
+/**
+ * Resolves when the first command can be served; the worker and the lock are not awaited. Where it rejects, nothing stays open: neither
+ * where its signal aborts nor where the storage ends while it opens.
+ */
 export async function openKernel(given: KernelOptions, platform: Platform): Promise<Kernel> {
   const options = checkOptions(given);
-  const { name, timings, limits, signal } = options;
-  if (signal?.aborted)
-    throw new HoldfastError("aborted", "the signal was aborted before the kernel opened", { cause: signal.reason });
+  const { name, signal } = options;
+  if (signal?.aborted) throw abortedBy(signal);
   const clock = options.clock ?? platform.clock();
   const ids = createIds(clock, options.random ?? platform.random);
-  const hostId = options.hostId ?? ids.uuid();
   const place = options.storage ?? platform.storage();
   const emitter = createEmitter();
 
@@ -137,26 +153,75 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
   const isShared = place.elsewhere === true && !options.clock && options.channel === undefined && options.locks === undefined;
   const worker = options.loop !== "inline" && isShared && platform.workers() ? (options.worker ?? "default") : undefined;
   const loopKind = options.loop === "off" ? "off" : worker ? "worker" : "inline";
+  if (options.loop === "worker" && !worker) {
+    const why = isShared ? "there are no workers here" : "storage, clock, channel or locks were passed in";
+    const message = `the loop runs inline: ${why}`;
+    emitter.emit("fault", { area: "worker", code: "unsupported", message });
+  }
   const loadingLoop = loopKind === "inline" ? platform.inlineLoop.enter() : undefined;
   // Where the storage does not open, that is what is told.
   loadingLoop?.catch(() => undefined);
 
-  let onEnded = (_: HoldfastError) => {};
-  const storage: OpenStorage = await place.open({
+  let ended: HoldfastError | undefined;
+  let onEnded = (why: HoldfastError) => {
+    ended = why;
+  };
+  let isQuiet = true;
+  const wanted: StorageOpening = {
     name,
     schema: SCHEMA,
     durability: options.durability,
     newDatabaseId: ids.uuid(),
-    onState(state, ended) {
-      emitter.emit("storage", { state });
-      if (ended) onEnded(ended);
+    onState(state, why) {
+      // That it was ready at once is what the kernel's own promise tells.
+      isQuiet &&= state === "ready";
+      if (!isQuiet) emitter.emit("storage", { state });
+      if (why) onEnded(why);
     },
+  };
+  const stopListening = new AbortController();
+  const aborted = new Promise<never>((_, reject) => {
+    signal?.addEventListener("abort", () => reject(abortedBy(signal)), { signal: stopListening.signal });
   });
-  if (loadingLoop) await orClose(loadingLoop, storage);
+  const opening = orUnavailable("storage", () => place.open(wanted));
+  let storage: OpenStorage | undefined;
+  let notices: Notices | undefined;
+  let kernel: Kernel;
+  try {
+    storage = await Promise.race([opening, aborted]);
+    await Promise.race([loadingLoop, aborted]);
+    const { databaseId } = storage;
+    const channel = options.channel === false ? undefined : (options.channel ?? platform.channel());
+    notices = await orUnavailable("channel", () => platform.notices(channelName(databaseId), channel));
+    if (ended) throw ended;
+    const ground: Ground = { options, platform, place, storage, notices, channel, clock, ids, emitter, loopKind, worker };
+    kernel = standOn(ground, (listener) => {
+      onEnded = listener;
+    });
+  } catch (error) {
+    notices?.close();
+    // One that comes too late goes at once. An upgrade that runs is not undone for that: the next opening finds it done.
+    const closed = opening.then((made) => made.close()).catch(() => undefined);
+    if (storage) await soon(clock, closed);
+    throw error;
+  } finally {
+    stopListening.abort();
+  }
+  if (signal?.aborted) {
+    await kernel.close();
+    throw abortedBy(signal);
+  }
+  return kernel;
+}
+
+function standOn(
+  { options, platform, place, storage, notices, channel, clock, ids, emitter, loopKind, worker }: Ground,
+  hearEnd: (listener: (why: HoldfastError) => void) => void,
+): Kernel {
+  const { name, timings, limits, signal } = options;
   const { databaseId } = storage;
-  const channel = options.channel === false ? undefined : (options.channel ?? platform.channel());
+  const hostId = options.hostId ?? ids.uuid();
   const locks = options.locks === false ? undefined : (options.locks ?? platform.locks());
-  const notices = await openNotices(() => platform.notices(channelName(databaseId), channel), storage);
   const corridor = createCorridor({ storage, tables: TABLES, notices, clock });
   const gossip = createGossip({
     open: channel,
@@ -352,27 +417,17 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
     }
   });
   // Deleted or upgraded under this kernel: nothing that runs here can write any more.
-  onEnded = host.abort;
-
-  /** A storage that hangs must not keep the app from ending; what it still owes goes on beside. */
-  async function soon(work: Promise<void>): Promise<void> {
-    let cancel = () => {};
-    const late = new Promise<void>((resolve) => {
-      cancel = clock.setTimer(resolve, CLOSE_MS);
-    });
-    await Promise.race([work, late]);
-    cancel();
-  }
+  hearEnd(host.abort);
 
   let closing: Promise<void> | undefined;
   async function shut(): Promise<void> {
     signal?.removeEventListener("abort", onAbort);
     watch.close();
     sealed.here?.close();
-    await soon(host.close(new HoldfastError("closed", "the kernel is closed")));
+    await soon(clock, host.close(new HoldfastError("closed", "the kernel is closed")));
     gossip.close();
     stopListening();
-    await soon(corridor.close());
+    await soon(clock, corridor.close());
     notices.close();
     emitter.clear();
   }
@@ -382,7 +437,6 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
   };
   const onAbort = () => void close();
   signal?.addEventListener("abort", onAbort);
-  if (signal?.aborted) onAbort();
 
   return {
     name,
@@ -410,14 +464,16 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
     process: (processId) => processHandle(handleParts, checkId("processId", processId, limits.idLength)),
     session: sessions.open,
     agent: methodsOf<Pick<Agents, "register">>(agents, { register: true }).register,
-    hosts: () =>
-      listHosts({
+    async hosts() {
+      const { listHosts } = await platform.rooms.agents.enter();
+      return await listHosts({
         ...parts,
         gossip,
         self: host.identity,
         lockName: (bootId) => platform.lockName(databaseId, bootId),
         held: () => heldLocks(locks),
-      }),
+      });
+    },
     sessions: {
       ...methodsOf<Omit<KernelSessions, "export">>(archive, { list: true, messages: true, import: true, delete: true }),
       async *export(sessionId) {
@@ -443,22 +499,27 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
   };
 }
 
-/** A loop that cannot be loaded leaves no connection behind. */
-async function orClose(loading: Promise<unknown>, storage: OpenStorage): Promise<void> {
+/** A storage that hangs must not keep the app from ending; what it still owes goes on beside. */
+async function soon(clock: Clock, work: Promise<void>): Promise<void> {
+  let cancel = () => {};
+  const late = new Promise<void>((resolve) => {
+    cancel = clock.setTimer(resolve, CLOSE_MS);
+  });
   try {
-    await loading;
-  } catch (error) {
-    await storage.close();
-    throw error;
+    await Promise.race([work, late]);
+  } finally {
+    cancel();
   }
 }
 
-/** A channel factory that throws leaves no connection behind. */
-async function openNotices(open: () => Notices, storage: OpenStorage): Promise<Notices> {
+function abortedBy(signal: AbortSignal): HoldfastError {
+  return new HoldfastError("aborted", "the signal was aborted before the kernel was open", { cause: signal.reason });
+}
+
+async function orUnavailable<T>(what: string, open: () => T | Promise<T>): Promise<T> {
   try {
-    return open();
+    return await open();
   } catch (error) {
-    await storage.close();
-    throw asHoldfastError(error, "unavailable", "the channel could not be opened");
+    throw asHoldfastError(error, "unavailable", `the ${what} could not be opened`);
   }
 }

@@ -33,7 +33,7 @@ import {
   watermarkOf,
 } from "../stores/ops.rules.js";
 import type { Fault } from "./page.js";
-import type { Watch } from "./watch.js";
+import type { Shared, Watch } from "./watch.js";
 
 /**
  * The background operations of a session: what runs in this tab, and the feed of what has ended in any.
@@ -151,7 +151,7 @@ export function createOpsRegistry(parts: OpsRegistryParts): OpsRegistry & { clos
   const jsonOf = (field: string, value: unknown) =>
     admitJson(value, field, { maxBytes: limits.payloadBytes, maxDepth: limits.depth });
   const signalOf = (options: unknown) => checkSignal("options.signal", membersOf("options", options, ["signal"]).signal);
-  const concerns = ({ about, id }: Change) => about === "ops" && id === runtimeId;
+  const concerns = ({ about }: Change) => about === "ops";
 
   function refuseClosed(): void {
     if (closing.signal.aborted) throw new HoldfastError("closed", "the operations of this session are closed");
@@ -250,13 +250,13 @@ export function createOpsRegistry(parts: OpsRegistryParts): OpsRegistry & { clos
       const outcomes = awaited.flatMap(({ outcome }) => outcome ?? []);
       return outcomes.length === awaited.length ? outcomes : undefined;
     };
-    const read = async () => {
-      if (!ended()) await look();
+    const read = async (shared: Shared) => {
+      if (!ended()) await shared(look, look);
       return ended();
     };
     for (const op of awaited) op.watcherCount++;
     try {
-      return structuredClone(await watch.until(concerns, read, within(signal)));
+      return structuredClone(await watch.until(runtimeId, read, within(signal), concerns));
     } catch (error) {
       const reason = isAborted(signal) ? undefined : reasonOfDrop(error);
       if (reason === undefined) throw error;
@@ -406,8 +406,8 @@ export function createOpsRegistry(parts: OpsRegistryParts): OpsRegistry & { clos
       const after = checkWhole("seq", seq, 0);
       const signal = signalOf(options);
       let first: number | undefined;
-      const read = async () => {
-        const ops = await look();
+      const read = async (shared: Shared) => {
+        const ops = await shared(look, look);
         const watermark = ops ? watermarkOf(ops) : 0;
         first ??= watermark;
         // A sequence of an earlier feed may be far ahead of this one.
@@ -415,7 +415,7 @@ export function createOpsRegistry(parts: OpsRegistryParts): OpsRegistry & { clos
       };
       refuseClosed();
       try {
-        return await watch.until(concerns, read, within(signal));
+        return await watch.until(runtimeId, read, within(signal), concerns);
       } catch (error) {
         if (!isAborted(signal)) refuseClosed();
         throw error;

@@ -22,9 +22,12 @@ export interface KernelOptions {
   concurrency?: number;
   /** Claims in a row that end out of order and store nothing, until the process fails. Default 5. */
   attemptBudget?: number;
-  /** Default "worker" where it can be used, else "inline". "off": nothing is claimed, renewed, beaten or swept. */
+  /**
+   * Default "worker" where it can be used, else "inline". A "worker" that was asked for and cannot be used is told as a fault. "off":
+   * nothing is claimed, renewed, beaten or swept.
+   */
   loop?: "worker" | "inline" | "off";
-  /** For bundlers that must build the worker themselves: makes one that runs `holdfast/worker`. */
+  /** For bundlers that must build the worker themselves, and pages with Trusted Types: makes one that runs `holdfast/worker`. */
   worker?: () => Worker;
   /** Identity of this tab or process, 16 characters shorter than an id may be; default a fresh UUID. */
   hostId?: string;
@@ -40,7 +43,7 @@ export interface KernelOptions {
   channel?: ChannelFactory | false;
   /** Default: navigator.locks. `false`: none, a dead host is noticed by the expiry of its leases. */
   locks?: Locks | false;
-  /** Aborting it closes the kernel. */
+  /** Aborting it closes the kernel. While it opens, `createKernel` rejects `aborted` instead, with the reason as cause; nothing stays open. */
   signal?: AbortSignal;
 }
 
@@ -51,7 +54,8 @@ const NAME = /^[A-Za-z0-9._-]{1,64}$/;
 
 /** Defaults filled in; throws `invalid` naming the option and its rule. */
 export function checkOptions(given: unknown) {
-  const m = membersOf("options", given, [
+  // One that is missing here, or too many, does not compile.
+  const m: Record<keyof KernelOptions, unknown> = membersOf("options", given, [
     "name",
     "storage",
     "handlers",
@@ -69,10 +73,10 @@ export function checkOptions(given: unknown) {
     "channel",
     "locks",
     "signal",
-  ]) as { [K in keyof Required<KernelOptions>]: unknown };
+  ] satisfies (keyof KernelOptions)[]);
   if (typeof m.name !== "string" || !NAME.test(m.name)) throw invalid("name must be 1 to 64 of A-Z a-z 0-9 . _ -");
   const limits = checkLimits(m.limits);
-  const withMethods = <T>(field: string, value: unknown, methods: readonly string[]): T => {
+  const withMethods = <T>(field: string, value: unknown, methods: readonly (keyof T & string)[]): T => {
     const found = membersOf(field, value, methods);
     for (const method of methods) checkFunction(`${field}.${method}`, found[method]);
     return value as T;
@@ -100,7 +104,10 @@ export function checkOptions(given: unknown) {
 
 function checkRetention(given: unknown): Retention {
   if (given === undefined) return {};
-  const { offlineAgentsMs, terminalProcessesMs } = membersOf("retention", given, ["offlineAgentsMs", "terminalProcessesMs"]);
+  const { offlineAgentsMs, terminalProcessesMs }: Record<keyof Retention, unknown> = membersOf("retention", given, [
+    "offlineAgentsMs",
+    "terminalProcessesMs",
+  ]);
   const after = (field: string, value: unknown) =>
     value === undefined ? {} : { [field]: checkWhole(`retention.${field}`, value, 1) };
   return { ...after("offlineAgentsMs", offlineAgentsMs), ...after("terminalProcessesMs", terminalProcessesMs) };

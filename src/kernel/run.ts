@@ -70,17 +70,26 @@ export function createCorridor(parts: CorridorParts): Corridor & { close(): Prom
     return waiting.splice(0, count);
   }
 
+  /** What a failed transaction leaves to be tried again comes next, one after another: never a call within a call, which would grow. */
   async function carry(group: Passenger[]): Promise<void> {
+    const next = [group];
+    for (let tried = next.shift(); tried; tried = next.shift()) next.unshift(...(await attempt(tried)));
+  }
+
+  /** One transaction. Resolves with the groups that are to be tried again. */
+  async function attempt(group: Passenger[]): Promise<Passenger[][]> {
     let decisions: Decision<unknown>[];
     try {
       const scope = [...new Set(group.flatMap(({ command }) => command.tables))];
       const relaxed = group.every(({ command }) => command.durability === "relaxed");
       decisions = await storage.transact(scope, "write", (tx) => decideAll(tx, group), relaxed ? "relaxed" : undefined);
     } catch (failure) {
-      return await afterFailure(group, asHoldfastError(failure, "write-failed", "the transaction failed"));
+      return afterFailure(group, asHoldfastError(failure, "write-failed", "the transaction failed"));
     }
-    notices.publish(changesOf(decisions));
+    // Answers before what is only told. The callers go on in a later microtask: the notice is out by then.
     for (const [at, passenger] of group.entries()) arrive(passenger, decisions[at] as Decision<unknown>, group.length > 1);
+    notices.publish(changesOf(decisions));
+    return [];
   }
 
   async function decideAll(tx: Transaction, group: Passenger[]): Promise<Decision<unknown>[]> {
@@ -115,8 +124,8 @@ export function createCorridor(parts: CorridorParts): Corridor & { close(): Prom
     track(decision.prepare().then(() => board(passenger), passenger.reject));
   }
 
-  /** Nothing was written, or nobody knows. A command that the group's failure was not about must not fail with it. */
-  async function afterFailure(group: Passenger[], failure: HoldfastError): Promise<void> {
+  /** Nothing was written, or it is not known. A command that the group's failure was not about must not fail with it. */
+  function afterFailure(group: Passenger[], failure: HoldfastError): Passenger[][] {
     const unknown = detail(failure, "outcome") === "unknown";
     const again = unknown
       ? group.filter(({ command, input }) => command.repeatable?.(input))
@@ -124,12 +133,12 @@ export function createCorridor(parts: CorridorParts): Corridor & { close(): Prom
         ? group
         : [];
     for (const passenger of group) if (!again.includes(passenger)) passenger.reject(failure);
-    for (const passenger of again) await (unknown ? carryOnceMore(passenger) : carry([passenger]));
+    return again.map((passenger) => [unknown ? onceMore(passenger) : passenger]);
   }
 
   /** A second unknown outcome is told to the caller: going round for ever would hide it. */
-  async function carryOnceMore(passenger: Passenger): Promise<void> {
-    await carry([{ ...passenger, command: { ...passenger.command, repeatable: () => false } }]);
+  function onceMore(passenger: Passenger): Passenger {
+    return { ...passenger, command: { ...passenger.command, repeatable: () => false } };
   }
 
   function track(work: Promise<void>): void {

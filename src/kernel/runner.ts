@@ -9,15 +9,16 @@ import { type ClaimReply, claimProcessLease, releaseLeases } from "../stores/lea
 import type { Host } from "../stores/leases.rules.js";
 import { loadProcess } from "../stores/processes.js";
 import { recordOf } from "../stores/processes.rules.js";
-import { loadRow } from "../stores/schema.js";
+import type { ProcessRow } from "../stores/schema.js";
+import { createCalls } from "./calls.js";
 import { type ContextParts, createContext, type ProcessContext } from "./context.js";
-import { isTrouble, outputOf, storableOutput } from "./ending.js";
+import { abortOf, isTrouble, outputOf, storableOutput } from "./ending.js";
 import type { Fault, LoopPage } from "./page.js";
 import { createSlots, type Seat, takeSeat } from "./slots.js";
 import { type StartParts, type StartRequest, startProcess } from "./start.js";
 import { holdTenure, type Tenure, type TenureParts, type Tenures } from "./tenure.js";
-import { type HandleBounds, type HandleStores, type ProcessHandle, processHandle } from "./waits.js";
-import type { Watch } from "./watch.js";
+import { type HandleBounds, type HandleStores, type ProcessHandle, processHandle, processRow } from "./waits.js";
+import type { Shared, Watch } from "./watch.js";
 
 export type ProcessHandler = (context: ProcessContext) => Promise<JsonValue | void> | JsonValue | void;
 
@@ -28,6 +29,9 @@ export type ProcessHandler = (context: ProcessContext) => Promise<JsonValue | vo
  *
  * ends without a write when its lease is lost or the kernel closes, and leaves the lease to run out when the storage fails it:
  * the process stays claimable, and the time until the expiry is the pause before the next attempt, in every tab.
+ *
+ * A run is over at once when its lease is lost, its process has ended or the kernel closes, whether the handler hears of it or not: its slot
+ * is free, and what the handler still asks of its context is refused.
  */
 export interface Runner extends Pick<LoopPage, "run"> {
   readonly free: number;
@@ -59,16 +63,20 @@ export interface RunnerParts extends StartParts {
 }
 
 export type SessionTurn = (
-  run: Pick<ProcessContext, "record" | "signal"> & { waiting<T>(wait: () => Promise<T>): Promise<T> },
+  run: Pick<ProcessContext, "record" | "signal"> & {
+    waiting<T>(wait: () => Promise<T>): Promise<T>;
+    /** Nothing more is waited for. */
+    readonly over: AbortSignal;
+  },
 ) => Promise<JsonValue>;
 
 interface Run {
   readonly tenure: Tenure;
   /** What the handler sees. */
   readonly abort: AbortController;
-  /** The lease is lost or the kernel closes: nothing is left to wait for, not even a slot. */
+  /** The lease is lost, the process has ended or the kernel closes: nothing is left to wait for, not even a slot. */
   readonly over: AbortController;
-  /** The handler has ended. */
+  /** The handler has ended, or is not waited for any more. */
   readonly ended: AbortController;
   cancelled: boolean;
 }
@@ -127,35 +135,43 @@ export function createRunner(parts: RunnerParts): Runner {
   }
 
   async function execute(run: Run, claim: ClaimReply): Promise<void> {
-    const { processId } = claim.lease;
     const seat = await takeSeat(slots, run.over.signal, run.ended.signal);
     if (!seat) return;
     try {
-      const record = await readRecord(processId);
-      if (record?.status.state !== "running") return await handBack(run);
-      if (claim.fruitless >= parts.attemptBudget) {
-        const message = `${claim.fruitless} attempts in a row ended without a result`;
-        return await finish(run, { type: "failure", class: "execution", code: "process_recovery_failed", message });
-      }
-      const reason = claim.process.cancelRequested;
-      if (reason !== undefined && claim.attempt === 1) return await finish(run, { type: "cancelled", message: reason });
-      await followProcess(run, processId);
-      if (run.tenure.over) return;
-      await handle(run, claim, record, seat);
+      // What is left of its work when the run is over is refused by the tenure, and what it throws is not heard.
+      await Promise.race([work(run, claim, seat), abortOf(run.over.signal)]);
     } finally {
+      run.ended.abort();
       await seat.leave();
     }
+    if (run.tenure.over?.code === "terminal") await handBack(run);
+  }
+
+  async function work(run: Run, claim: ClaimReply, seat: Seat): Promise<void> {
+    const { processId } = claim.lease;
+    const record = await readRecord(processId);
+    if (record?.status.state !== "running") return await handBack(run);
+    if (claim.fruitless >= parts.attemptBudget) {
+      const message = `${claim.fruitless} attempts in a row ended without a result`;
+      return await finish(run, { type: "failure", class: "execution", code: "process_recovery_failed", message });
+    }
+    const reason = claim.process.cancelRequested;
+    if (reason !== undefined && claim.attempt === 1) return await finish(run, { type: "cancelled", message: reason });
+    await followProcess(run, processId);
+    if (run.tenure.over) return;
+    await handle(run, claim, record, seat);
   }
 
   async function handle(run: Run, claim: ClaimReply, record: ProcessRecord, seat: Seat): Promise<void> {
     const { process } = claim;
     const turn = process.inputType === "session_turn" ? parts.sessionTurn(process.handler ?? "") : undefined;
     const handler: ProcessHandler | undefined = turn
-      ? (context) => turn({ ...context, waiting: bounds.waiting })
+      ? (context) => turn({ ...context, waiting: bounds.waiting, over: run.over.signal })
       : process.inputType === "session_turn"
         ? undefined
         : handlers.get(process.handler ?? "");
     if (!handler) return await handBack(run);
+    const calls = createCalls((message) => parts.fault({ area: "runner", code: "invalid", message, processId: record.id }));
     const raised = new WeakSet<object>();
     const raise = (error: unknown) => {
       if (typeof error === "object" && error !== null) raised.add(error);
@@ -177,7 +193,7 @@ export function createRunner(parts: RunnerParts): Runner {
     };
     const handleOf = (id: string): ProcessHandle => {
       const handle = processHandle(parts, id, bounds);
-      return { ...handle, record: () => noted(handle.record) };
+      return calls.watched({ ...handle, record: () => noted(handle.record) }, ["record", "result", "cancel"]);
     };
     const { ownerScope, hostProfileId } = record.provenance;
     const contextParts: ContextParts = {
@@ -201,7 +217,7 @@ export function createRunner(parts: RunnerParts): Runner {
 
     let output: ProcessAwaitOutput;
     try {
-      const value = (await handler(context)) ?? null;
+      const value = (await handler(calls.watched(context, ["step", "emit", "start"]))) ?? null;
       output = { type: "success", value };
     } catch (error) {
       if (isTrouble(error) && raised.has(error)) throw error;
@@ -210,39 +226,47 @@ export function createRunner(parts: RunnerParts): Runner {
       run.ended.abort();
     }
     if (run.tenure.over) return;
+    calls.end();
     await flushProgress();
     await finish(run, output);
   }
 
-  /** Aborts the handler's signal on a cancel request, also an earlier one, and on an end that somebody else gave the process. */
+  /** Aborts the handler's signal on a cancel request, also an earlier one, and ends the run with its process, whatever ended that. */
   async function followProcess(run: Run, processId: string): Promise<void> {
-    const read = async (): Promise<HoldfastError | undefined> => {
-      const row = await corridor.query(["processes"], (reader) => loadRow(reader, "processes", processId));
-      if (row && row.state !== "running")
-        return new HoldfastError("terminal", `process "${processId}" is already terminal: ${row.state}`);
-      if (row?.cancelRequested === undefined) return undefined;
+    // A handler that has ended by itself has its own end.
+    const isOver = () => run.ended.signal.aborted || run.tenure.over;
+    const obey = (row: ProcessRow | undefined): void => {
+      if (!row || isOver()) return;
+      if (row.state !== "running")
+        return end(run, new HoldfastError("terminal", `process "${processId}" is already terminal: ${row.state}`));
+      if (row.cancelRequested === undefined) return;
       run.cancelled = true;
-      return new HoldfastError("aborted", row.cancelRequested, { details: { reason: "cancel-requested" } });
+      run.abort.abort(new HoldfastError("aborted", row.cancelRequested, { details: { reason: "cancel-requested" } }));
     };
-    const hear = async (): Promise<void> => {
-      try {
-        run.abort.abort(await watch.until(({ id }) => id === processId, read, run.ended.signal));
-      } catch (error) {
-        if (run.ended.signal.aborted || closing) return;
-        tell("runner", error, processId);
-        await pause(timings.pollMs);
-        await hear();
+    const read = async (shared: Shared) => {
+      obey(await shared("row", () => processRow(corridor, processId)));
+      return isOver() ? true : undefined;
+    };
+    const follow = async (): Promise<void> => {
+      while (!isOver()) {
+        try {
+          await watch.until(processId, read, run.ended.signal);
+        } catch (error) {
+          if (isOver()) return;
+          tell("runner", error, processId);
+          await pause(timings.pollMs);
+        }
       }
     };
     // The first look is awaited, so that a handler starts with what is known; the rest goes beside it until the run ends.
-    const first = await read();
-    if (first) run.abort.abort(first);
-    else void hear();
+    obey(await processRow(corridor, processId));
+    void follow();
   }
 
   /** Retried while the lease lives: finished work must not be done again because of a hiccup. */
-  async function finish(run: Run, output: ProcessAwaitOutput): Promise<void> {
+  async function finish(run: Run, wanted: ProcessAwaitOutput): Promise<void> {
     const { processId } = run.tenure.lease;
+    let output = wanted;
     for (;;) {
       try {
         await run.tenure.write((lease) => stores.completeProcess(processId, output, { lease }));
@@ -252,13 +276,23 @@ export function createRunner(parts: RunnerParts): Runner {
         if (run.tenure.over) return;
         if (error.code === "terminal" || error.code === "conflict") return await handBack(run);
         const smaller = error.code === "invalid" ? storableOutput(output, error) : undefined;
-        if (smaller) return await finish(run, smaller);
+        if (smaller) {
+          output = smaller;
+          continue;
+        }
         if (!isTrouble(error)) throw error;
         if (!(await run.tenure.recheck())) return;
         tell("runner", error, processId);
         await pause(timings.leaseRenewMs / 4);
       }
     }
+  }
+
+  /** At once, whether the handler hears of it or not. */
+  function end(run: Run, reason: HoldfastError): void {
+    run.tenure.end(reason);
+    run.over.abort(reason);
+    run.abort.abort(reason);
   }
 
   const pause = (ms: number) => new Promise<void>((resolve) => clock.setTimer(resolve, ms));
@@ -299,11 +333,7 @@ export function createRunner(parts: RunnerParts): Runner {
     },
     endAll(reason) {
       if (reason.code === "closed") closing = reason;
-      for (const run of runs.values()) {
-        run.tenure.end(reason);
-        run.over.abort(reason);
-        run.abort.abort(reason);
-      }
+      for (const run of runs.values()) end(run, reason);
     },
   };
 }

@@ -3,7 +3,6 @@ import { bytesToHex, utf8ToBytes } from "@noble/hashes/utils.js";
 import { HoldfastError } from "../domain/errors.js";
 import { type InputOutcome, isTerminal, type StoredInputState } from "../domain/input.js";
 import type { JsonValue } from "../domain/json.js";
-import type { ProcessRecord } from "../domain/process.js";
 import { runtimeIdOf } from "../domain/session.js";
 import { cancelInput } from "../stores/admission.js";
 import type { Corridor } from "../stores/command.js";
@@ -11,6 +10,7 @@ import { loadInput } from "../stores/input-rows.js";
 import { hashOf } from "../stores/processes.rules.js";
 import { loadRow } from "../stores/schema.js";
 import type { InputSubmission } from "../stores/submission.js";
+import type { SessionTurn } from "./runner.js";
 import type { SessionRuntime } from "./session.js";
 import type { Watch } from "./watch.js";
 
@@ -25,7 +25,7 @@ export async function runSessionTurn(
   parts: { corridor: Corridor; watch: Watch },
   session: SessionRuntime,
   incarnation: number,
-  run: { record: ProcessRecord; signal: AbortSignal; waiting<T>(wait: () => Promise<T>): Promise<T> },
+  run: Parameters<SessionTurn>[0],
 ): Promise<JsonValue> {
   const { corridor, watch } = parts;
   const { record, signal } = run;
@@ -58,12 +58,12 @@ export async function runSessionTurn(
     if (!found.row) return { record: undefined };
     return isTerminal(found.row.record.currentState) ? { record: found.row.record } : undefined;
   };
-  const ended = (until?: AbortSignal) => run.waiting(() => watch.until(({ id }) => id === runtimeId, read, until));
+  const ended = (until: AbortSignal) => run.waiting(() => watch.until(runtimeId, read, until));
 
   const { record: last } = await ended(signal).catch(async (error: unknown) => {
     if (!isCancel(signal)) throw error;
     await corridor.run(cancelInput, { runtimeId, incarnation, inputId });
-    return await ended();
+    return await ended(run.over);
   });
   const end = last?.terminalOutcome;
   if (end?.outcomeType === "abandoned") throw endOf(end, signal);

@@ -1,7 +1,8 @@
 import type { Durability, OpenStorage } from "../ports/storage.js";
 
 export interface KernelStatus {
-  storage: "indexeddb" | "memory";
+  /** The storage's own kind: "indexeddb", "memory", or what another one calls itself. */
+  storage: string;
   /** "none" in memory. */
   durability: Durability | "none";
   /** Whether the browser promised not to evict it; absent where it cannot tell. */
@@ -31,7 +32,7 @@ export async function readStatus(parts: {
 }): Promise<KernelStatus> {
   const { kind, storage, loop } = parts;
   return {
-    storage: kind === "memory" ? "memory" : "indexeddb",
+    storage: kind,
     durability: storage.durability,
     ...(kind === "memory" ? {} : await readQuota()),
     loop,

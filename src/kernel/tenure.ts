@@ -87,8 +87,18 @@ export function holdTenure(parts: TenureParts, granted: ProcessLease, asOfMs: nu
 
   function setDeadline(atMs: number): void {
     deadlineMs = Math.max(deadlineMs, atMs);
+    setTimer();
+  }
+
+  function setTimer(): void {
     cancelTimer();
-    if (!over) cancelTimer = clock.setTimer(() => void recheck(), deadlineMs - clock.monotonicMs());
+    if (!over) cancelTimer = clock.setTimer(() => void onTimer(), deadlineMs - clock.monotonicMs());
+  }
+
+  /** Sets the next one in any case: a timer may fire a little early, and a look may learn nothing. */
+  async function onTimer(): Promise<void> {
+    if (clock.monotonicMs() >= deadlineMs) await recheck();
+    setTimer();
   }
 
   function end(reason: HoldfastError): void {

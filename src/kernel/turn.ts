@@ -13,6 +13,7 @@ import { loadRow } from "../stores/schema.js";
 import { isTranscriptEligible, messageOf } from "../stores/submission.js";
 import { chainDigest } from "../stores/transcript.rules.js";
 import { type Appended, type BeganTurn, checkpointTurn, type RunRef, storeTurnStep } from "../stores/turns.js";
+import { createCalls } from "./calls.js";
 import type { ProcessContext, StepRun } from "./context.js";
 import type { Tenure } from "./tenure.js";
 import { deepFreeze, type Transcript } from "./transcript.js";
@@ -46,6 +47,8 @@ export interface TurnParts {
   readonly signal: AbortSignal;
   /** What happened to this turn, thrown to its handler: not the handler's own failure. */
   raised(error: unknown): void;
+  /** A call that the handler left unawaited. */
+  unawaited(message: string): void;
 }
 
 export interface OpenTurn {
@@ -164,14 +167,16 @@ export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef,
     },
     checkpoint,
   };
+  const calls = createCalls(parts.unawaited);
   return {
-    turn,
+    turn: calls.watched(turn, ["step", "checkpoint"]),
     async pending() {
       await writing;
       return pendingNow();
     },
     close() {
       isOpen = false;
+      if (!signal.aborted) calls.end();
     },
   };
 }

@@ -1,4 +1,5 @@
 import { checkId, checkSignal, checkText, checkWhole, membersOf } from "../domain/check.js";
+import { copyOf } from "../domain/copy.js";
 import { HoldfastError } from "../domain/errors.js";
 import type { ProcessEvent } from "../domain/event.js";
 import type { ProcessLease } from "../domain/lease.js";
@@ -8,8 +9,8 @@ import type { Corridor } from "../stores/command.js";
 import { readEvents, requestCancel } from "../stores/events.js";
 import type { ProcessMethods } from "../stores/processes.js";
 import { unknownProcess } from "../stores/processes.rules.js";
-import { loadRow } from "../stores/schema.js";
-import type { Watch } from "./watch.js";
+import { loadRow, type ProcessRow } from "../stores/schema.js";
+import { refuseAborted, type Shared, type Watch } from "./watch.js";
 
 export interface WaitMethods {
   waitEventAfter(
@@ -41,8 +42,16 @@ interface Parts {
   limits: Limits;
 }
 
-function pageAfter(corridor: Corridor, processId: string, cursor: number) {
-  return corridor.query(["processes", "events"], (reader) => readEvents(reader, processId, cursor, PAGE));
+/** Shared as "row" by all that wait for what the process's row says. */
+export function processRow(corridor: Corridor, processId: string): Promise<ProcessRow | undefined> {
+  return corridor.query(["processes"], (reader) => loadRow(reader, "processes", processId));
+}
+
+/** Waits that stand at one place in the log read it once. */
+function pageAfter(corridor: Corridor, shared: Shared, processId: string, cursor: number) {
+  return shared(`events ${cursor}`, () =>
+    corridor.query(["processes", "events"], (reader) => readEvents(reader, processId, cursor, PAGE)),
+  );
 }
 
 export function waitMethods({ corridor, watch, limits }: Parts): WaitMethods {
@@ -53,11 +62,11 @@ export function waitMethods({ corridor, watch, limits }: Parts): WaitMethods {
       const wanted = id("eventType", eventType);
       const signal = checkSignal("options.signal", membersOf("options", options, ["signal"]).signal);
       let cursor = checkWhole("afterSequence", afterSequence, 0);
-      const read = async () => {
+      const read = async (shared: Shared) => {
         for (;;) {
-          const { process, events } = await pageAfter(corridor, known, cursor);
+          const { process, events } = await pageAfter(corridor, shared, known, cursor);
           const match = events.find((event) => event.eventType === wanted);
-          if (match) return match;
+          if (match) return copyOf(match);
           cursor = events.at(-1)?.sequence ?? cursor;
           if (events.length === PAGE) continue;
           if (process.state !== "running") {
@@ -66,17 +75,17 @@ export function waitMethods({ corridor, watch, limits }: Parts): WaitMethods {
           return undefined;
         }
       };
-      return await watch.until(({ id }) => id === known, read, signal);
+      return await watch.until(known, read, signal);
     },
     async awaitProcess(processId, options = {}) {
       const known = id("processId", processId);
       const signal = checkSignal("options.signal", membersOf("options", options, ["signal"]).signal);
-      const read = async () => {
-        const process = await corridor.query(["processes"], (reader) => loadRow(reader, "processes", known));
+      const read = async (shared: Shared) => {
+        const process = await shared("row", () => processRow(corridor, known));
         if (!process) throw unknownProcess(known);
-        return process.awaitOutput;
+        return copyOf(process.awaitOutput);
       };
-      return await watch.until(({ id }) => id === known, read, signal);
+      return await watch.until(known, read, signal);
     },
   };
 }
@@ -109,16 +118,19 @@ export function processHandle(
     const m = membersOf("options", options, ["after", "signal"]);
     const signal = within(checkSignal("options.signal", m.signal));
     let cursor = m.after === undefined ? 0 : checkWhole("options.after", m.after, 0);
-    const read = async () => {
-      const page = await pageAfter(corridor, id, cursor);
+    const read = async (shared: Shared) => {
+      const page = await pageAfter(corridor, shared, id, cursor);
       return page.events.length > 0 || page.process.state !== "running" ? page : undefined;
     };
     for (;;) {
-      const { events } = await waiting(() => watch.until((change) => change.id === id, read, signal));
+      const { events } = await waiting(() => watch.until(id, read, signal));
       if (events.length === 0) return;
       for (const event of events) {
+        // What ends a handler's run says more than that its waits are aborted.
+        bounds.signal?.throwIfAborted();
+        refuseAborted(signal);
         cursor = event.sequence;
-        yield event;
+        yield copyOf(event);
         if (event.semantics.terminal) return;
       }
     }

@@ -6,25 +6,72 @@ import type { Change, Notices } from "../ports/notices.js";
 /**
  * Waits: a notice, or a slow poll where one was lost, turned into reading again. It listens first and reads second, so
  * nothing that is stored in between is missed; what ends a wait is always what was read, never the notice.
+ *
+ * A notice wakes the waits of its id alone, and all waits of one id have one poll.
  */
 export interface Watch {
   /**
-   * Reads until `read` finds something. Rejects `aborted` with the signal's reason as cause, `closed` when the kernel closes,
-   * or with what `read` throws.
+   * Reads until `read` finds something: at once, at each notice about `id` that `concerns` holds for, and at each poll. Rejects `aborted`
+   * with the signal's reason as cause, `closed` when the kernel closes, or with what `read` throws.
    */
-  until<T>(concerns: (change: Change) => boolean, read: () => Promise<T | undefined>, signal?: AbortSignal): Promise<T>;
+  until<T>(
+    id: string,
+    read: (shared: Shared) => Promise<T | undefined>,
+    signal?: AbortSignal,
+    concerns?: (change: Change) => boolean,
+  ): Promise<T>;
   /** Ends every wait with `closed`. */
   close(): void;
+}
+
+/**
+ * A read that waits of one id share when they name it alike. A wait takes no answer that was asked for before it began, or before the
+ * notice that woke it. Takers that hand out a part of the answer copy it: the others hold the same one.
+ */
+export type Shared = <T>(name: unknown, read: () => Promise<T>) => Promise<T>;
+
+/** The waits of one id. */
+interface Group {
+  readonly waits: Set<Wait>;
+  readonly reads: Map<unknown, SharedRead>;
+  sleeping: number;
+  /** Set while a wait sleeps. */
+  cancelPoll: (() => void) | undefined;
+}
+
+interface Wait {
+  readonly concerns: ((change: Change) => boolean) | undefined;
+  /** The moment at which it began or was last woken. */
+  since: number;
+  /** It was woken, perhaps while it read. */
+  isWoken: boolean;
+  /** Set while it sleeps. */
+  wake: (() => void) | undefined;
+}
+
+interface SharedRead {
+  /** The moment at which it was sent; before that it is open to all. */
+  sentAt: number;
+  readonly answer: Promise<unknown>;
 }
 
 /** In Node a Proxy passes for a signal: what it throws is the caller's own mistake. */
 const ofSignal = <T>(look: () => T): T => guarded("options.signal", look);
 
+/** Throws `aborted` once the signal is. */
+export function refuseAborted(signal: AbortSignal | undefined): void {
+  if (!signal || !ofSignal(() => signal.aborted)) return;
+  const cause: unknown = ofSignal(() => signal.reason);
+  throw new HoldfastError("aborted", "the wait was aborted by its signal", { cause });
+}
+
 export function createWatch(notices: Notices, clock: Clock, pollMs: number): Watch {
-  /** Wakes every wait; a set of its own, because platforms warn of many listeners on one signal. */
-  const waits = new Set<() => void>();
+  const groups = new Map<string, Group>();
+  let unsubscribe = () => {};
   let closed = false;
-  /** One listener per signal, however many waits it ends. */
+  /** Counts what happens: the order of the beginnings and wakings of waits, and of the reads that are sent. */
+  let moment = 0;
+  /** One listener per signal, however many waits it ends: platforms warn of many. */
   const hearersOf = new WeakMap<AbortSignal, Set<() => void>>();
 
   function hearAbort(signal: AbortSignal, hear: () => void): () => void {
@@ -42,60 +89,91 @@ export function createWatch(notices: Notices, clock: Clock, pollMs: number): Wat
     for (const hear of hearersOf.get(target as AbortSignal) ?? []) hear();
   }
 
-  async function until<T>(
-    concerns: (change: Change) => boolean,
-    read: () => Promise<T | undefined>,
-    signal?: AbortSignal,
-  ): Promise<T> {
-    let heard = false;
-    let wake: (() => void) | undefined;
-    const hear = () => {
-      heard = true;
-      wake?.();
-    };
-    const ended = () => closed || (signal !== undefined && ofSignal(() => signal.aborted));
-    const unsubscribe = notices.subscribe((changes) => {
-      if (changes.some(concerns)) hear();
-    });
-    let unhear: (() => void) | undefined;
-    waits.add(hear);
-    try {
-      unhear = signal && ofSignal(() => hearAbort(signal, hear));
-      for (;;) {
-        if (ended()) throw endOf(signal);
-        heard = false;
-        const found = await read();
-        if (found !== undefined) return found;
-        if (heard || ended()) continue;
-        await new Promise<void>((resolve) => {
-          const cancelPoll = clock.setTimer(resolve, pollMs);
-          wake = () => {
-            cancelPoll();
-            resolve();
-          };
-        });
-        wake = undefined;
-      }
-    } finally {
-      unsubscribe();
-      unhear?.();
-      waits.delete(hear);
+  function tell(changes: readonly Change[]): void {
+    for (const change of changes) {
+      const group = groups.get(change.id);
+      for (const wait of group?.waits ?? []) if (group && (wait.concerns?.(change) ?? true)) wakeUp(group, wait);
     }
   }
 
-  function endOf(signal: AbortSignal | undefined): HoldfastError {
-    if (signal && ofSignal(() => signal.aborted)) {
-      const cause: unknown = ofSignal(() => signal.reason);
-      return new HoldfastError("aborted", "the wait was aborted by its signal", { cause });
+  function wakeUp(group: Group, wait: Wait): void {
+    wait.since = ++moment;
+    wait.isWoken = true;
+    const { wake } = wait;
+    if (!wake) return;
+    wait.wake = undefined;
+    if (--group.sleeping === 0) {
+      group.cancelPoll?.();
+      group.cancelPoll = undefined;
     }
-    return new HoldfastError("closed", "the kernel is closed");
+    wake();
+  }
+
+  function sleep(group: Group, wait: Wait): Promise<void> {
+    group.sleeping++;
+    group.cancelPoll ??= clock.setTimer(() => {
+      for (const sleeper of group.waits) if (sleeper.wake) wakeUp(group, sleeper);
+    }, pollMs);
+    return new Promise((resolve) => {
+      wait.wake = resolve;
+    });
+  }
+
+  /** A microtask later, so that waits that begin or wake in one moment are all there. */
+  function sharedRead<T>({ reads }: Group, name: unknown, since: number, read: () => Promise<T>): Promise<T> {
+    const known = reads.get(name);
+    if (known && known.sentAt > since) return known.answer as Promise<T>;
+    const made: SharedRead = {
+      sentAt: Number.POSITIVE_INFINITY,
+      answer: Promise.resolve()
+        .then(() => {
+          made.sentAt = ++moment;
+          return read();
+        })
+        .finally(() => {
+          if (reads.get(name) === made) reads.delete(name);
+        }),
+    };
+    reads.set(name, made);
+    return made.answer as Promise<T>;
+  }
+
+  async function until<T>(
+    id: string,
+    read: (shared: Shared) => Promise<T | undefined>,
+    signal?: AbortSignal,
+    concerns?: (change: Change) => boolean,
+  ): Promise<T> {
+    const wait: Wait = { concerns, since: ++moment, isWoken: false, wake: undefined };
+    const group = groups.get(id) ?? { waits: new Set(), reads: new Map(), sleeping: 0, cancelPoll: undefined };
+    if (groups.size === 0) unsubscribe = notices.subscribe(tell);
+    groups.set(id, group);
+    group.waits.add(wait);
+    const shared: Shared = (name, work) => sharedRead(group, name, wait.since, work);
+    let unhear: (() => void) | undefined;
+    try {
+      unhear = signal && ofSignal(() => hearAbort(signal, () => wakeUp(group, wait)));
+      for (;;) {
+        refuseAborted(signal);
+        if (closed) throw new HoldfastError("closed", "the kernel is closed");
+        wait.isWoken = false;
+        const found = await read(shared);
+        if (found !== undefined) return found;
+        if (!wait.isWoken) await sleep(group, wait);
+      }
+    } finally {
+      unhear?.();
+      group.waits.delete(wait);
+      if (group.waits.size === 0) groups.delete(id);
+      if (groups.size === 0) unsubscribe();
+    }
   }
 
   return {
     until,
     close() {
       closed = true;
-      for (const wake of waits) wake();
+      for (const group of groups.values()) for (const wait of group.waits) wakeUp(group, wait);
     },
   };
 }

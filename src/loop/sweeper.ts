@@ -45,8 +45,8 @@ const PAGE = 256;
 /** A stopped process keeps its lock: after so many refusals in a row it is done without. */
 const MOST_REFUSALS = 3;
 /** Between two pages of what is removed other work has its turn; after so many the silent ones are looked after again. */
-const PAUSE_MS = 50;
-const MOST_PAGES = 20;
+const PAUSE_MS = 25;
+const MOST_PAGES = 40;
 const RESUME_MS = 500;
 
 export function sweeperLockName(databaseId: string): string {

@@ -25,6 +25,11 @@ const STOP_MS = 2_000;
 const MOST_FAILED_TURNS = 5;
 const MOST_DEATHS = 3;
 
+/** Behind the reason. */
+const FALLEN =
+  "The loop runs in the page now. Check the file of holdfast/worker and the page's policy (worker-src, Trusted Types), " +
+  'pass a `worker`, or ask for loop: "inline"';
+
 /** Bundlers see the worker only in exactly this form. */
 export function defaultWorker(): Worker {
   return new Worker(new URL("../worker.js", import.meta.url), { type: "module", name: "holdfast" });
@@ -127,7 +132,8 @@ export function startWorkerLoop(parts: WorkerLoopParts): Loop {
   }
 
   function giveUp(error: unknown): void {
-    tell(error);
+    const { code, message } = asHoldfastError(error, "unavailable", "the loop's worker could not be made");
+    tell(new HoldfastError(code, `${message}. ${FALLEN}`, { cause: error }));
     inline = "loading";
     void runHere();
   }

@@ -1,19 +1,23 @@
+/** What a notice can be about: the one list, which the adapters check against too. */
+export const ABOUT = [
+  "registered",
+  "record",
+  "event",
+  "lease",
+  "grant",
+  "host",
+  "boot",
+  "agent",
+  "runtime",
+  "messages",
+  "input",
+  "ops",
+  "sealed",
+] as const;
+
 /** A hint that something changed, sent after its commit: read again. Never the truth, may be lost, doubled or late. */
 export interface Change {
-  readonly about:
-    | "registered"
-    | "record"
-    | "event"
-    | "lease"
-    | "grant"
-    | "host"
-    | "boot"
-    | "agent"
-    | "runtime"
-    | "messages"
-    | "input"
-    | "ops"
-    | "sealed";
+  readonly about: (typeof ABOUT)[number];
   /** A process id; for "host" (it goes) and "boot" (it came) a boot id; for "agent" an agent id; for "runtime", "messages", "input" and "ops" a runtime id; for "sealed" a name. */
   readonly id: string;
   /** Which of them, for "input"; for "agent" what became of it: "online", "offline" or "moved". */
@@ -23,7 +27,7 @@ export interface Change {
 }
 
 export interface Notices {
-  /** Tells the other tabs and workers and, in this one, every listener. */
+  /** Tells the other tabs and workers and, in this one, every listener. Never throws: what a listener throws is told where uncaught errors go. */
   publish(changes: readonly Change[]): void;
   subscribe(listener: (changes: readonly Change[]) => void): () => void;
   /** Messages that were no notices. */

@@ -76,7 +76,8 @@ export interface OpenStorage {
   close(): Promise<void>;
 }
 
-export type StorageState = "ready" | "blocked" | "lost" | "upgrade-required";
+/** "blocked": an opening waits for another tab to let go. "upgrading": an older database gets this schema, here or in another tab; it may take long. */
+export type StorageState = "ready" | "blocked" | "upgrading" | "lost" | "upgrade-required";
 
 export interface StorageOpening {
   readonly name: string;

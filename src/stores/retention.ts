@@ -17,7 +17,9 @@ export interface Retention {
 export type RemovePage = (asOfMs: number) => Promise<boolean>;
 
 /** Rows of one kind in one transaction: few enough that whatever waits for it does not notice. */
-const PAGE = 50;
+const PAGE = 25;
+/** Of what was passed over, in one sweep, as long as nothing of it may go. */
+const PAGES_AGAIN = 4;
 
 /** An agent that is over since `beforeMs` or longer, by itself or by its host. Answers how many went. */
 export const removeAgents: Command<
@@ -124,11 +126,12 @@ export const removeProcesses: Command<
 
 /**
  * Ended processes in the order of their ends, each looked at once at first; what was still wanted then is passed over, and looked at again
- * a page at a time. However many are kept, those that end later are found without reading past them.
+ * a few pages at a time. However many are kept, those that end later are found without reading past them.
  */
 export function processPages(corridor: Corridor, olderThanMs: number): RemovePage {
   let reached: Key | undefined;
   let again: Key | undefined;
+  let looks = 0;
 
   async function page(beforeMs: number, bounds: Pick<Query, "after" | "upTo">) {
     const rows = await corridor.query(["processes"], (reader) =>
@@ -151,7 +154,7 @@ export function processPages(corridor: Corridor, olderThanMs: number): RemovePag
     if (ahead.isFull || reached === undefined) return ahead.isFull;
     const behind = await page(beforeMs, { upTo: reached, ...(again !== undefined && { after: again }) });
     again = behind.isFull ? behind.last : undefined;
-    return behind.isFull && behind.removed > 0;
+    return behind.isFull && (behind.removed > 0 || ++looks % PAGES_AGAIN !== 0);
   };
 }
 

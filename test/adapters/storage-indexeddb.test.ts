@@ -3,6 +3,7 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { type IndexedDbOptions, indexedDbStorage } from "../../src/adapters/storage-indexeddb.js";
 import { refusal } from "../../src/conformance/fixture.js";
 import type { OpenStorage, StorageOpening, StorageSchema, StorageState, Transaction } from "../../src/ports/storage.js";
+import { lockService } from "../loop/locks-double.js";
 
 const SCHEMA: StorageSchema = {
   version: 1,
@@ -252,6 +253,17 @@ describe("opening", () => {
     expect(request.result.close).toHaveBeenCalledOnce();
   });
 
+  it("that fails leaves no listener behind in its page", async () => {
+    const page = new EventTarget();
+    vi.stubGlobal("document", page);
+    const [put, taken] = [vi.spyOn(page, "addEventListener"), vi.spyOn(page, "removeEventListener")];
+    const { indexedDB, open } = place();
+    (await bare(indexedDB, 999)).close();
+    expect(await refusal(open())).toMatchObject({ code: "version" });
+    expect(put).toHaveBeenCalled();
+    expect(taken.mock.calls).toEqual(put.mock.calls);
+  });
+
   it("tells what the browser said, once", async () => {
     const { indexedDB, open } = place();
     const cause = new DOMException("not in this window", "InvalidStateError");
@@ -263,6 +275,111 @@ describe("opening", () => {
     });
     const message = "the database place cannot be opened: not in this window";
     expect(await refusal(open())).toMatchObject({ code: "unavailable", message, cause });
+  });
+});
+
+describe("an upgrade", () => {
+  /** Keeps the transaction of the next upgrade alive until the test lets it go. */
+  function slowUpgrade(indexedDB: globalThis.IDBFactory): { begun: Promise<void>; end(): void } {
+    let isOver = false;
+    const native = indexedDB.open.bind(indexedDB);
+    const begun = new Promise<void>((resolve) => {
+      vi.spyOn(indexedDB, "open").mockImplementation((...args) => {
+        const request = native(...args);
+        request.addEventListener("upgradeneeded", () => {
+          const guards = request.transaction?.objectStore("meta") as globalThis.IDBObjectStore;
+          const again = () => {
+            if (!isOver) guards.count().onsuccess = again;
+          };
+          again();
+          resolve();
+        });
+        return request;
+      });
+    });
+    const end = () => {
+      isOver = true;
+    };
+    return { begun, end };
+  }
+
+  const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+  const withLocks = () => vi.stubGlobal("navigator", { locks: lockService().client("a") });
+
+  it("is told and not cut off, however much longer it takes than opening may wait", async () => {
+    const { indexedDB, states, open } = place({ openTimeoutMs: 1_000 });
+    await (await open()).close();
+    states.length = 0;
+    const upgrade = slowUpgrade(indexedDB);
+    const opened = open({ schema: NEXT });
+    await upgrade.begun;
+    expect(states).toEqual(["upgrading"]);
+    await pause(1_500);
+    upgrade.end();
+    await (await opened).close();
+    expect(states).toEqual(["upgrading", "ready"]);
+    expect((await bare(indexedDB)).version).toBe(20);
+  });
+
+  it("is not told of a database that is made", async () => {
+    const { states, open } = place();
+    await (await open()).close();
+    expect(states).toEqual(["ready"]);
+  });
+
+  it("of another tab is told and waited for to its end, where there are Web Locks", async () => {
+    withLocks();
+    const { indexedDB, states, open } = place({ openTimeoutMs: 1_000 });
+    await (await open()).close();
+    states.length = 0;
+    const upgrade = slowUpgrade(indexedDB);
+    const others: StorageState[] = [];
+    const first = open({ schema: NEXT });
+    await upgrade.begun;
+    const second = open({ schema: NEXT, onState: (state) => others.push(state) });
+    await vi.waitFor(() => expect(others).toEqual(["upgrading"]), 5_000);
+    await pause(1_500);
+    upgrade.end();
+    await (await first).close();
+    await (await second).close();
+    expect(others).toEqual(["upgrading", "ready"]);
+    expect(await navigator.locks.query()).toEqual({ held: [], pending: [] });
+  });
+
+  it("of another tab is waited for like any other tab where there are none", async () => {
+    vi.stubGlobal("navigator", {});
+    const { indexedDB, open } = place({ openTimeoutMs: 1_000 });
+    await (await open()).close();
+    const upgrade = slowUpgrade(indexedDB);
+    const first = open({ schema: NEXT });
+    await upgrade.begun;
+    expect(await refusal(open({ schema: NEXT }))).toMatchObject({ code: "unavailable", details: { reason: "open-timeout" } });
+    upgrade.end();
+    await (await first).close();
+  });
+
+  it("of another tab is waited for no longer where the lock service does not answer", async () => {
+    vi.stubGlobal("navigator", { locks: { request: () => new Promise(() => {}), query: () => new Promise(() => {}) } });
+    const { indexedDB, open } = place({ openTimeoutMs: 20 });
+    vi.spyOn(indexedDB, "open").mockReturnValue(new EventTarget() as IDBOpenDBRequest);
+    expect(await refusal(open())).toMatchObject({ code: "unavailable", details: { reason: "open-timeout" } });
+  });
+
+  it("that is undone is told by no lock any more, and the next opening makes it", async () => {
+    withLocks();
+    const { indexedDB, states, open } = place();
+    await (await open()).close();
+    states.length = 0;
+    const native = indexedDB.open.bind(indexedDB);
+    vi.spyOn(indexedDB, "open").mockImplementationOnce((...args) => {
+      const request = native(...args);
+      request.addEventListener("upgradeneeded", () => setTimeout(() => request.transaction?.abort()));
+      return request;
+    });
+    expect(await refusal(open({ schema: NEXT }))).toMatchObject({ code: "unavailable" });
+    expect(await navigator.locks.query()).toEqual({ held: [], pending: [] });
+    await (await open({ schema: NEXT })).close();
+    expect(states).toEqual(["upgrading", "upgrading", "ready"]);
   });
 });
 
@@ -427,7 +544,7 @@ describe("a lost connection", () => {
 
   it("tries to connect again at every call while the browser refuses", async () => {
     const seen = recorded();
-    const { indexedDB, open } = place({ openTimeoutMs: 20 });
+    const { indexedDB, open } = place({ openTimeoutMs: 500 });
     const storage = await open();
     closeByForce(seen[0]);
     const never = vi.spyOn(indexedDB, "open").mockReturnValue(new EventTarget() as IDBOpenDBRequest);

@@ -153,3 +153,37 @@ it("connects again after the page was in the back-forward cache", async () => {
   expect(states).toEqual(["ready", "lost", "ready"]);
   await storage.close();
 });
+
+it("waits for another connection's upgrade to its end, and tells of it", async () => {
+  await (await open()).close();
+  states.length = 0;
+  const native = indexedDB.open.bind(indexedDB);
+  let isOver = false;
+  const begun = new Promise<void>((resolve) => {
+    vi.spyOn(indexedDB, "open").mockImplementationOnce((...args) => {
+      const request = native(...args);
+      request.addEventListener("upgradeneeded", () => {
+        const guards = request.transaction?.objectStore("meta") as IDBObjectStore;
+        const again = () => {
+          if (!isOver) guards.count().onsuccess = again;
+        };
+        again();
+        resolve();
+      });
+      return request;
+    });
+  });
+  const next = { schema: { ...SCHEMA, version: 2 } };
+  const upgrading = open({ openTimeoutMs: 2_000 }, next);
+  await begun;
+  const others: StorageState[] = [];
+  const waiting = open({ openTimeoutMs: 2_000 }, { ...next, onState: (state) => others.push(state) });
+  await vi.waitFor(() => expect(others).toEqual(["upgrading"]), 20_000);
+  await new Promise((resolve) => setTimeout(resolve, 2_500));
+  isOver = true;
+  await (await upgrading).close();
+  await (await waiting).close();
+  expect(states).toEqual(["upgrading", "ready"]);
+  expect(others).toEqual(["upgrading", "ready"]);
+  expect((await navigator.locks.query()).held).toEqual([]);
+});

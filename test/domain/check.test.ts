@@ -10,6 +10,7 @@ import {
   checkText,
   checkWhole,
   membersOf,
+  type Whole,
 } from "../../src/domain/check.js";
 import { checkLease } from "../../src/domain/lease.js";
 import { checkScope, scopeId } from "../../src/domain/scope.js";
@@ -209,5 +210,20 @@ describe("a presented lease", () => {
     ["expiresAtMs", 0.5],
   ])("with another %s is refused by that name", (field, value) => {
     expect(() => checkLease("lease", { ...lease, [field]: value }, 16)).toThrow(refused(`lease.${field}`));
+  });
+});
+
+describe("a list of all members of a union", () => {
+  it("compiles as long as it names each of them, and no others", () => {
+    const whole = ["b", "a"] as const;
+    const short = ["a"] as const;
+    const long = ["a", "b", "c"] as const;
+    expect([
+      whole satisfies Whole<"a" | "b", typeof whole>,
+      // @ts-expect-error one is left out
+      short satisfies Whole<"a" | "b", typeof short>,
+      // @ts-expect-error one is too many
+      long satisfies Whole<"a" | "b", typeof long>,
+    ]).toEqual([whole, short, long]);
   });
 });

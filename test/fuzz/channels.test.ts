@@ -2,24 +2,12 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { broadcastNotices } from "../../src/adapters/notices-broadcast.js";
 import { messageOf } from "../../src/kernel/gossip-message.js";
-import type { Change, ChannelFactory } from "../../src/ports/notices.js";
+import { ABOUT, type Change, type ChannelFactory } from "../../src/ports/notices.js";
 import { canonical } from "../differential/canonical.js";
 import { hostile, type Make, spoil, spoiling } from "./hostile-values.js";
 import { buildWorld, readTables, settled } from "./world.js";
 
 const SEED = 20_260_731;
-const ABOUT: Change["about"][] = [
-  "registered",
-  "record",
-  "event",
-  "lease",
-  "grant",
-  "host",
-  "boot",
-  "agent",
-  "runtime",
-  "messages",
-];
 const IDS = ["p", "s", "rt:session:s", "host", "__proto__", "", "\ud800"];
 
 type Channel = ReturnType<ChannelFactory>;

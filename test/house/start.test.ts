@@ -13,6 +13,7 @@ const ROOMS = {
   operations: "kernel/ops-registry.ts",
   turns: "stores/turns.ts",
   agents: "stores/lifecycle.ts",
+  "the list of hosts": "kernel/hosts.ts",
   "the loop in the page": "loop/loop.ts",
   "the sweeper": "stores/beats.ts",
   "the memory storage": "adapters/storage-memory.ts",

@@ -276,16 +276,18 @@ describe("a kernel whose code does not all arrive", () => {
 });
 
 describe("a worker that is given up", () => {
-  function giveUp(inline: Room<() => Loop>) {
+  const noWorker = (): Worker => {
+    throw new Error("no workers");
+  };
+
+  function giveUp(inline: Room<() => Loop>, createWorker = noWorker) {
     const clock = manualClock();
     const faults: KernelEvents["fault"][] = [];
     const loop = startWorkerLoop({
       config: { timings: { leaseRenewMs: 1_000 } } as never,
       clock,
       page: { fault: async (fault: KernelEvents["fault"]) => void faults.push(fault) } as unknown as LoopPage,
-      createWorker() {
-        throw new Error("no workers");
-      },
+      createWorker,
       inline,
     });
     return { loop, clock, faults };
@@ -305,6 +307,27 @@ describe("a worker that is given up", () => {
     };
     return { told, create };
   }
+
+  /** One whose script fails as soon as it is loaded. */
+  function brokenWorker(): Worker {
+    const worker = Object.assign(new EventTarget(), { postMessage() {}, terminate() {} });
+    setTimeout(() => worker.dispatchEvent(Object.assign(new Event("error"), { message: "no such file" })));
+    return worker as unknown as Worker;
+  }
+
+  it.each([
+    ["cannot be made", noWorker, "the loop's worker could not be made: no workers"],
+    ["cannot be loaded", brokenWorker, "the loop's worker failed: no such file"],
+  ])("because it %s is told once, with the reason and what to do about it", async (_, createWorker, reason) => {
+    const { loop, clock, faults } = giveUp(opened(countedLoop().create), createWorker);
+    await rounds();
+    await clock.advance(60_000);
+    expect(loop.kind).toBe("inline");
+    expect(faults).toEqual([{ area: "worker", code: "unavailable", message: expect.stringContaining(reason) }]);
+    for (const said of ["runs in the page now", "holdfast/worker", "worker-src", "`worker`", 'loop: "inline"'])
+      expect(faults[0]?.message).toContain(said);
+    await loop.stop();
+  });
 
   it("has the loop in the page as soon as its code is there, after as many tries as it takes", async () => {
     const { told, create } = countedLoop();

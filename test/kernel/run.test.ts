@@ -264,6 +264,31 @@ describe("group commit", () => {
     ]);
   });
 
+  it("shows a later command of the group that what a whole key of an index found was dropped by a prefix", async () => {
+    const { corridor } = await setUp({
+      version: 1,
+      tables: { notes: { key: ["book", "page"], indexes: { byColour: ["colour"] } } },
+    });
+    const put: Command<{ book: string; colour: string }, void, void> = {
+      tables: ["notes"],
+      load: async () => undefined,
+      decide: (_, { book, colour }) => accept(undefined, [{ table: "notes", put: { v: 1, book, page: 1, colour } }]),
+    };
+    const burn: Command<string, void, void> = {
+      tables: ["notes"],
+      load: async () => undefined,
+      decide: (_, book) => accept(undefined, [{ table: "notes", dropPrefix: [book] }]),
+    };
+    const reds: Command<null, Row[], unknown[]> = {
+      tables: ["notes"],
+      load: (reader) => reader.range("notes", { index: "byColour", prefix: ["red"] }),
+      decide: (rows) => accept(rows.map(({ book }) => book)),
+    };
+    await Promise.all(["a", "b"].map((book) => corridor.run(put, { book, colour: "red" })));
+    const replies = await Promise.all([corridor.run(reds, null), corridor.run(burn, "a"), corridor.run(reds, null)]);
+    expect(replies).toEqual([["a", "b"], undefined, ["b"]]);
+  });
+
   it("gives no two callers of a group the same objects", async () => {
     const { corridor } = await setUp();
     await corridor.run(add, { id: "a" });
@@ -471,6 +496,34 @@ describe("notices", () => {
     probed.hooks = {};
     await Promise.allSettled([corridor.run(add, { id: "a" }), corridor.run(add, { id: "b", fails: "refuse" })]);
     expect(published).toEqual([[{ about: "record", id: "a" }]]);
+  });
+
+  it("answers every caller of a group before it tells anything, whatever a listener throws, and goes on", async () => {
+    const { corridor, notices } = await setUp();
+    const thrown = new Error("a listener's own");
+    const uncaught: unknown[] = [];
+    const order: string[] = [];
+    const heardAfter: (readonly Change[])[] = [];
+    const listeners = process.listeners("uncaughtException");
+    process.removeAllListeners("uncaughtException");
+    process.on("uncaughtException", (error) => uncaught.push(error));
+    try {
+      notices.subscribe(() => {
+        order.push("told");
+        throw thrown;
+      });
+      notices.subscribe((changes) => heardAfter.push(changes));
+      const run = (id: string) => corridor.run(add, { id }).then(() => order.push(`answered ${id}`));
+      await Promise.all([run("a"), run("b")]);
+      await run("c");
+      await rounds();
+    } finally {
+      process.removeAllListeners("uncaughtException");
+      for (const listener of listeners) process.on("uncaughtException", listener);
+    }
+    expect(order).toEqual(["told", "answered a", "answered b", "told", "answered c"]);
+    expect(heardAfter.flat().map(({ id }) => id)).toEqual(["a", "b", "c"]);
+    expect(uncaught).toEqual([thrown, thrown]);
   });
 
   it("sends none for a command that changes nothing", async () => {

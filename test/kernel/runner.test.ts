@@ -1,8 +1,15 @@
 import { afterEach, describe, expect, it } from "vitest";
+import { manualClock } from "../../src/adapters/clock-manual.js";
+import { broadcastNotices } from "../../src/adapters/notices-broadcast.js";
 import { HoldfastError } from "../../src/domain/errors.js";
+import { DEFAULT_LIMITS, DEFAULT_TIMINGS } from "../../src/domain/time.js";
 import type { ProcessContext } from "../../src/kernel/context.js";
-import type { ProcessHandler } from "../../src/kernel/runner.js";
+import { createRunner, type ProcessHandler, type RunnerParts } from "../../src/kernel/runner.js";
+import { createTenures } from "../../src/kernel/tenure.js";
 import type { ProcessHandle } from "../../src/kernel/waits.js";
+import { createWatch } from "../../src/kernel/watch.js";
+import type { ClaimReply } from "../../src/stores/leases.js";
+import { payloadSchemas } from "../../src/stores/payload-schema.js";
 import { SCHEMA } from "../../src/stores/schema.js";
 import { type Bench, bench, closeBenches, ending, failAppends, isAppend, task } from "./hosts.js";
 import { probe, type Seen } from "./probe-storage.js";
@@ -877,6 +884,219 @@ describe("close", () => {
   });
 });
 
+/** Whatever the program would have ended by, while `work` goes on. */
+async function unhandled(work: () => Promise<void>): Promise<unknown[]> {
+  const heard: unknown[] = [];
+  const hear = (reason: unknown) => heard.push(reason);
+  process.on("unhandledRejection", hear);
+  try {
+    await work();
+    await rounds();
+  } finally {
+    process.off("unhandledRejection", hear);
+  }
+  return heard;
+}
+
+describe("a handler that is deaf to its signal", () => {
+  /** With the only slot; when the gate opens it tries everything once, and throws. */
+  async function deaf() {
+    const started = gate();
+    const go = gate();
+    const codes: unknown[] = [];
+    const handlers = {
+      deaf: async (context: ProcessContext) => {
+        if (context.attempt > 1) return "by the next owner";
+        started.open();
+        await go.promise;
+        const handle = context.process("outside");
+        const calls: (() => unknown)[] = [
+          () => context.step("a", () => 1),
+          () => context.emit("process.step", 1),
+          () => context.progress(1),
+          () => context.start("kid", task("other")),
+          () => handle.result(),
+          () => handle.events()[Symbol.asyncIterator]().next(),
+          () => handle.cancel("late"),
+        ];
+        for (const call of calls) {
+          try {
+            codes.push(await call());
+          } catch (error) {
+            codes.push((error as HoldfastError).code);
+          }
+        }
+        throw new Error("the last word");
+      },
+      other: () => "ran",
+    };
+    const here = await bench({ handlers, concurrency: 1 });
+    const there = await bench({ loop: "off" }, { probed: probe(here.probed.storage), clock: here.clock });
+    await there.kernel.start({ id: "outside", input: { type: "external", metadata: null } });
+    await here.kernel.start({ id: "p", ...task("deaf") });
+    await started.promise;
+    const other = await here.kernel.start(task("other"));
+    expect(await ending(other)).toBeUndefined();
+    const wakeUp = async () => {
+      const heard = await unhandled(async () => {
+        go.open();
+        await until(() => codes.length === 7, "the late calls");
+      });
+      expect(heard).toEqual([]);
+      expect(await there.kernel.processes.eventsAfter("outside", 0)).toEqual([]);
+      return codes;
+    };
+    return { here, there, other, wakeUp };
+  }
+
+  it("is waited for no longer than its process goes on: its slot is free, its lease is handed back, and it changes nothing more", async () => {
+    const { here, there, other, wakeUp } = await deaf();
+    await there.kernel.processes.completeProcess("p", { type: "success", value: "from outside" });
+    await here.clock.advance(5_000);
+    expect(await ending(other)).toEqual({ type: "success", value: "ran" });
+    expect(await there.kernel.processes.getLease("p")).toBeUndefined();
+    expect(await wakeUp()).toEqual(Array(7).fill("terminal"));
+    expect((await there.kernel.processes.eventsAfter("p", 0)).map(({ eventType }) => eventType)).toEqual(["process.completed"]);
+    expect(here.faults).toEqual([]);
+  });
+
+  it("is waited for no longer than its process goes on, also when it was asked to cancel before", async () => {
+    const { here, there, other } = await deaf();
+    await there.kernel.process("p").cancel("please");
+    await here.clock.advance(5_000);
+    expect(await ending(other)).toBeUndefined();
+    await there.kernel.processes.completeProcess("p", { type: "cancelled", message: "by hand" });
+    await here.clock.advance(5_000);
+    expect(await ending(other)).toEqual({ type: "success", value: "ran" });
+  });
+
+  it("is waited for no longer than its lease is held", async () => {
+    const { here, there, other, wakeUp } = await deaf();
+    await takeOver(here, there);
+    await here.clock.advance(10_000);
+    expect(await ending(other)).toEqual({ type: "success", value: "ran" });
+    expect(await wakeUp()).toEqual(Array(7).fill("lease-lost"));
+    expect(await there.kernel.processes.eventsAfter("p", 0)).toEqual([]);
+    expect((await there.kernel.processes.getLease("p"))?.ownerId).toBe("another");
+  });
+
+  it("does not keep a slot that is lost while the storage is silent", async () => {
+    const { here, other, wakeUp } = await deaf();
+    here.probed.hooks.open = () => {
+      throw new HoldfastError("unavailable", "cut off");
+    };
+    await here.clock.advance(30_000);
+    here.probed.hooks = {};
+    await here.clock.advance(30_000);
+    expect(await ending(other)).toEqual({ type: "success", value: "ran" });
+    expect(await ending(here.kernel.process("p"))).toEqual({ type: "success", value: "by the next owner" });
+    expect(await wakeUp()).toEqual(Array(7).fill("lease-lost"));
+  });
+
+  it("is not waited for when the kernel closes", async () => {
+    const { here, there, wakeUp } = await deaf();
+    await here.kernel.close();
+    expect(await wakeUp()).toEqual(Array(7).fill("closed"));
+    expect(await there.kernel.processes.eventsAfter("p", 0)).toEqual([]);
+  });
+});
+
+describe("a call that a handler leaves unawaited", () => {
+  /** What the program heard, and what was told. */
+  const left = async (
+    job: (context: ProcessContext) => void | Promise<unknown>,
+    meanwhile?: (bed: Bench) => Promise<unknown>,
+  ) => {
+    const bed = await bench({ handlers: { job: async (context) => void (await job(context)) } });
+    await bed.kernel.start({ id: "outside", input: { type: "external", metadata: null } });
+    const heard = await unhandled(async () => {
+      await bed.kernel.start({ id: "p", ...task("job") });
+      await rounds();
+      await meanwhile?.(bed);
+    });
+    expect(heard).toEqual([]);
+    return { ...bed, told: bed.faults.map(({ area, code, message, processId }) => [area, code, message, processId]) };
+  };
+  const slow = (value: number) => async () => {
+    await rounds(3);
+    return value;
+  };
+  const outlived = (what: string) => ["runner", "invalid", `${what} was not awaited: its handler ended first`, "p"];
+
+  it("and that outlives its handler is told, and ends no program: a step", async () => {
+    const { told, kernel } = await left(({ step }) => void step("pay", slow(1)));
+    expect(told).toEqual([outlived('step "pay"')]);
+    expect((await kernel.processes.eventsAfter("p", 0)).map(({ eventType }) => eventType)).toEqual(["process.completed"]);
+  });
+
+  it("and that outlives its handler is told, and ends no program: a step whose run throws then", async () => {
+    const late = async () => {
+      await rounds(3);
+      throw new Error("late");
+    };
+    expect((await left(({ step }) => void step("pay", late))).told).toEqual([outlived('step "pay"')]);
+  });
+
+  it("and that outlives its handler is told, and ends no program: emit, start, cancel and waits", async () => {
+    const { told } = await left((context) => {
+      void context.emit("process.step", 1);
+      void context.start("kid", task("nobody"));
+      const handle = context.process("outside");
+      void handle.cancel("stop");
+      void handle.result();
+      void context.process("unknown").record();
+    });
+    const names = ['emit "process.step"', 'start "kid"', 'cancel "stop"', "result", "record"];
+    expect(told).toEqual(names.map(outlived));
+  });
+
+  it("and that fails before its handler ends is told then, and ends no program", async () => {
+    const { told } = await left(async ({ step, emit }) => {
+      void step("pay", () => {
+        throw new Error("no money");
+      });
+      void emit("unknown", 1);
+      await rounds(3);
+    });
+    expect(told).toEqual([
+      ["runner", "invalid", 'step "pay" was not awaited: it failed: no money', "p"],
+      ["runner", "invalid", expect.stringContaining('emit "unknown" was not awaited: '), "p"],
+    ]);
+  });
+
+  it("ends no program when the lease is lost or the kernel closes, and is not told then", async () => {
+    const job = async ({ step, process }: ProcessContext) => {
+      void step("pay", slow(1));
+      void process("outside").result();
+      await never();
+    };
+    expect((await left(job, ({ kernel }) => kernel.close())).told).toEqual([]);
+    const lost = async ({ probed, clock, kernel }: Bench) => {
+      probed.hooks.open = () => {
+        throw new HoldfastError("unavailable", "cut off");
+      };
+      await clock.advance(30_000);
+      await kernel.close();
+    };
+    const { told } = await left(job, lost);
+    expect(told.filter(([, , message]) => String(message).includes("awaited"))).toEqual([]);
+  });
+
+  it("is not told where it is awaited in a race, or caught", async () => {
+    const { told } = await left(async ({ step, process }) => {
+      await Promise.race([step("slow", slow(1)), process("outside").result(), rounds(1)]);
+      await step("throws", () => {
+        throw new Error("caught");
+      }).catch(() => undefined);
+      await process("unknown")
+        .result()
+        .catch(() => undefined);
+      for await (const _ of process("unknown").events()) break;
+    });
+    expect(told).toEqual([]);
+  });
+});
+
 describe("a handler whose run is over before it began", () => {
   /** A host whose handlers may only begin when the gate is open: the last read before them waits there. */
   const gated = async () => {
@@ -1241,6 +1461,33 @@ describe("a lease that is lost", () => {
     expect(await there.kernel.processes.eventsAfter(kid, 0)).toEqual([]);
   });
 
+  it("is told from when its last renewal was sent, however late the storage answered that", async () => {
+    let reason: unknown;
+    const job = (context: ProcessContext) =>
+      untilAborted(context).catch((error) => {
+        reason = error;
+      });
+    const { kernel, probed, clock } = await bench({ handlers: { job } });
+    await kernel.start(task("job"));
+    await clock.advance(9_999);
+    const answer = gate();
+    let renewals = 0;
+    probed.hooks.done = async ({ mode, tables }) => {
+      if (mode === "write" && tables.join() === "leases" && renewals++ === 0) await answer.promise;
+    };
+    await clock.advance(5_001);
+    expect(renewals).toBe(1);
+    answer.open();
+    await rounds();
+    probed.hooks.open = () => {
+      throw new HoldfastError("unavailable", "cut off");
+    };
+    await clock.advance(24_999);
+    expect(reason).toBeUndefined();
+    await clock.advance(1);
+    expect(reason).toMatchObject({ code: "lease-lost" });
+  });
+
   it("ends every wait of the context, also those with a signal of their own", async () => {
     const { here, there, codes } = await withWaits();
     await takeOver(here, there);
@@ -1284,6 +1531,75 @@ describe("a lease that is lost", () => {
       { key: "a", result: 1 },
     ]);
     expect((await here.kernel.processes.getLease(handle.id))?.ownerId).toBe("another");
+  });
+});
+
+describe("what a runner keeps of its claims", () => {
+  const unavailable = (): Promise<never> => Promise.reject(new HoldfastError("unavailable", "cut off"));
+
+  /** A runner alone; `storage` is what it is answered. */
+  function cutOff() {
+    const clock = manualClock();
+    const lost: string[] = [];
+    const storage = { answer: unavailable };
+    const corridor = { run: () => storage.answer(), query: () => storage.answer() };
+    const runner = createRunner({
+      corridor,
+      clock,
+      limits: DEFAULT_LIMITS,
+      timings: DEFAULT_TIMINGS,
+      schemas: payloadSchemas(),
+      tenures: createTenures(),
+      watch: createWatch(broadcastNotices("runner", undefined), clock, DEFAULT_TIMINGS.pollMs),
+      stores: {} as RunnerParts["stores"],
+      handlers: new Map(),
+      sessionTurn: () => undefined,
+      concurrency: 1,
+      attemptBudget: 5,
+      newNonce: () => "nonce",
+      newProcessId: () => "p",
+      host: () => ({ hostId: "h", bootId: "b", locked: false }),
+      onFree: () => {},
+      onClaimed: () => {},
+      onLost: (processId) => lost.push(processId),
+      fault: () => {},
+    });
+    const claim = (processId: string) => ({ lease: { processId, leaseToken: "t" }, fruitless: 0 }) as ClaimReply;
+    return { clock, runner, lost, claim, storage };
+  }
+
+  it("leaves a lease alone for as long as it may live, and lets it go then", async () => {
+    const { clock, runner, claim } = cutOff();
+    await runner.run([claim("p")], clock.monotonicMs());
+    await rounds();
+    expect(runner.abandoned).toEqual(["p"]);
+    await clock.advance(2 * DEFAULT_TIMINGS.leaseTtlMs - 1);
+    expect(runner.abandoned).toEqual(["p"]);
+    await clock.advance(1);
+    expect(runner.abandoned).toEqual([]);
+  });
+
+  it("lets go of a lease that was left alone when the process is claimed anew", async () => {
+    const { clock, runner, claim } = cutOff();
+    await runner.run([claim("p"), claim("q")], clock.monotonicMs());
+    await rounds();
+    expect(runner.abandoned).toEqual(["p", "q"]);
+    const claiming = runner.run([claim("p")], clock.monotonicMs());
+    expect(runner.abandoned).toEqual(["q"]);
+    await claiming;
+  });
+
+  it("counts a claim's deadline from when it was asked for, not from when it came", async () => {
+    const { clock, runner, lost, claim, storage } = cutOff();
+    await clock.advance(10_000);
+    storage.answer = never;
+    await runner.run([claim("p")], 0);
+    await rounds();
+    storage.answer = unavailable;
+    await clock.advance(DEFAULT_TIMINGS.leaseTtlMs - 10_000 - 1);
+    expect(lost).toEqual([]);
+    await clock.advance(1);
+    expect(lost).toEqual(["p"]);
   });
 });
 

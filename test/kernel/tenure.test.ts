@@ -7,16 +7,18 @@ import type { ProcessLease } from "../../src/domain/lease.js";
 import { DEFAULT_LIMITS } from "../../src/domain/time.js";
 import { createCorridor } from "../../src/kernel/run.js";
 import { holdTenure } from "../../src/kernel/tenure.js";
+import type { Clock } from "../../src/ports/clock.js";
 import { eventMethods } from "../../src/stores/events.js";
 import { claimProcessLease, leaseMethods } from "../../src/stores/leases.js";
 import { payloadSchemas } from "../../src/stores/payload-schema.js";
 import { processMethods } from "../../src/stores/processes.js";
 import { SCHEMA, TABLES } from "../../src/stores/schema.js";
 import { probe } from "./probe-storage.js";
+import { gate } from "./rounds.js";
 
 const TTL = 30_000;
 
-async function setUp() {
+async function setUp(within: (clock: Clock) => Clock = (clock) => clock) {
   const probed = probe(memoryStorage());
   const storage = await probed.storage.open({
     name: "tenure",
@@ -38,7 +40,7 @@ async function setUp() {
   const lost: HoldfastError[] = [];
   const parts = {
     corridor,
-    clock,
+    clock: within(clock),
     ttlMs: TTL,
     async reclaim({ processId, ownerId, leaseToken }: ProcessLease) {
       const host = { hostId: "h", bootId: "b", locked: false };
@@ -84,6 +86,46 @@ describe("the page's own deadline", () => {
     expect(tenure.over).toBeUndefined();
     await clock.advance(1);
     expect(tenure.over).toMatchObject({ code: "lease-lost" });
+  });
+
+  it("counts a renewal from when it was sent, however late the news of it comes", async () => {
+    const { clock, leases, tenure, cutOff } = await setUp();
+    await clock.advance(20_000);
+    await leases.renewProcessLease(tenure.lease, TTL);
+    await clock.advance(5_000);
+    tenure.extend(20_000);
+    cutOff();
+    await clock.advance(TTL - 5_000 - 1);
+    expect(tenure.over).toBeUndefined();
+    await clock.advance(1);
+    expect(tenure.over).toMatchObject({ code: "lease-lost" });
+  });
+
+  it.each([0.3, 1, 40])("ends the tenure in time where timers fire %s ms early", async (earlyMs) => {
+    const { clock, lost, cutOff } = await setUp((inner) => ({
+      ...inner,
+      setTimer: (run, delayMs) => inner.setTimer(run, delayMs > earlyMs ? delayMs - earlyMs : delayMs),
+    }));
+    cutOff();
+    await clock.advance(TTL - 1);
+    expect(lost).toEqual([]);
+    await clock.advance(1);
+    expect(lost).toHaveLength(1);
+  });
+
+  it("is set again after a look that learned nothing", async () => {
+    const { clock, tenure, lost, probed, cutOff } = await setUp();
+    // A look that a write asked for is under way when the deadline comes, and fails before it.
+    const answer = gate();
+    await clock.advance(TTL - 1);
+    probed.hooks.open = () => answer.promise;
+    const looking = tenure.recheck();
+    await clock.advance(0);
+    cutOff();
+    answer.fail(new HoldfastError("unavailable", "cut off"));
+    expect(await looking).toBe(true);
+    await clock.advance(1);
+    expect(lost).toHaveLength(1);
   });
 
   it("asks the stored row before it believes that the lease is gone", async () => {

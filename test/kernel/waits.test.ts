@@ -1,8 +1,9 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { HoldfastError } from "../../src/domain/errors.js";
 import type { ProcessEvent } from "../../src/domain/event.js";
-import { bench, closeBenches } from "./hosts.js";
-import { probe } from "./probe-storage.js";
+import type { ProcessContext } from "../../src/kernel/context.js";
+import { bench, closeBenches, task } from "./hosts.js";
+import { probe, type Seen } from "./probe-storage.js";
 import { rounds } from "./rounds.js";
 
 afterEach(closeBenches);
@@ -247,6 +248,44 @@ describe("events of a handle", () => {
     expect(await collect(kernel.process("p").events())).toEqual([1]);
   });
 
+  it("end with aborted before the next one of a page is given, once their signal is", async () => {
+    const { kernel, processes } = await pair();
+    for (let n = 0; n < 5; n++) await processes.appendEvent("p", { eventType: "tick", payload: n });
+    const abort = new AbortController();
+    const reason = new Error("enough");
+    const seen: number[] = [];
+    const following = (async () => {
+      for await (const { sequence } of kernel.process("p").events({ signal: abort.signal })) {
+        seen.push(sequence);
+        if (sequence === 2) abort.abort(reason);
+      }
+    })();
+    await expect(following).rejects.toMatchObject({ code: "aborted", cause: reason });
+    expect(seen).toEqual([1, 2]);
+  });
+
+  it("in a handler end with its run before the next one of a page is given", async () => {
+    const seen: number[] = [];
+    const ends: unknown[] = [];
+    const job = async ({ process }: ProcessContext) => {
+      try {
+        for await (const { sequence } of process("p").events()) {
+          seen.push(sequence);
+          if (sequence === 2) await kernel.close();
+        }
+      } catch (error) {
+        ends.push((error as HoldfastError).code);
+      }
+    };
+    const { kernel } = await bench({ handlers: { job } });
+    await kernel.processes.registerProcess(outside);
+    for (let n = 0; n < 5; n++) await kernel.processes.appendEvent("p", { eventType: "tick", payload: n });
+    await kernel.start(task("job"));
+    await rounds();
+    expect(seen).toEqual([1, 2]);
+    expect(ends).toEqual(["closed"]);
+  });
+
   it("can be left early and followed again", async () => {
     const { kernel, processes } = await pair();
     for (let n = 0; n < 3; n++) await processes.appendEvent("p", { eventType: "tick", payload: n });
@@ -281,5 +320,75 @@ describe("cancel of a handle", () => {
       message: expect.stringContaining("reason"),
     });
     await expect(kernel.process("q").cancel()).rejects.toMatchObject({ code: "not-found" });
+  });
+});
+
+describe("many waits on one process", () => {
+  const reads = (seen: readonly Seen[]) => seen.filter(({ mode }) => mode === "read").length;
+
+  it("are answered by one read of its log and one of its row", async () => {
+    const { kernel, processes, probed } = await pair();
+    await processes.appendEvent("p", { eventType: "tick", payload: 0 });
+    const handle = kernel.process("p");
+    const events = Array.from({ length: 1_000 }, () => processes.waitEventAfter("p", "process.completed", 0));
+    const followed = Array.from({ length: 100 }, () => handle.events({ after: 1 })[Symbol.asyncIterator]().next());
+    const ends = Array.from({ length: 1_000 }, (_, n) => (n % 2 ? handle.result() : processes.awaitProcess("p")));
+    await rounds();
+    probed.seen.length = 0;
+    await processes.completeProcess("p", success(1));
+    const found = await Promise.all([...events, ...followed]);
+    await Promise.all(ends);
+    expect(reads(probed.seen)).toBe(2);
+    expect(new Set(found).size).toBe(1_100);
+  });
+
+  it("share one poll: 500 of them read once in pollMs", async () => {
+    const { processes, probed, clock, tick } = await pair();
+    const abort = new AbortController();
+    const ends = Promise.allSettled(
+      Array.from({ length: 500 }, (_, n) => processes.waitEventAfter("p", n % 2 ? "tick" : "tock", 0, { signal: abort.signal })),
+    );
+    await rounds();
+    probed.seen.length = 0;
+    await clock.advance(50_000);
+    expect(reads(probed.seen)).toBe(10);
+    await tick();
+    await clock.advance(5_000);
+    expect(reads(probed.seen)).toBe(11);
+    abort.abort();
+    const outcomes = await ends;
+    expect(outcomes.filter(({ status }) => status === "fulfilled")).toHaveLength(250);
+    probed.seen.length = 0;
+    await clock.advance(50_000);
+    expect(reads(probed.seen)).toBe(0);
+  });
+
+  it("get copies of their own", async () => {
+    const { processes } = await pair();
+    const waits = [1, 2].map(() => processes.waitEventAfter("p", "tick", 0));
+    const ends = [1, 2].map(() => processes.awaitProcess("p"));
+    await rounds();
+    await processes.appendEvent("p", { eventType: "tick", payload: { a: [1] } });
+    const [one, other] = await Promise.all(waits);
+    expect(other).toEqual(one);
+    expect(other?.payload).not.toBe(one?.payload);
+    await processes.completeProcess("p", { type: "success", value: { a: [1] } });
+    const [first, second] = await Promise.all(ends);
+    expect(second).toEqual(first);
+    expect(second).not.toBe(first);
+  });
+
+  it("read nothing when another process changes", async () => {
+    const { processes, probed } = await pair();
+    const ids = Array.from({ length: 50 }, (_, n) => `q${n}`);
+    for (const id of ids) await processes.registerProcess({ ...outside, id });
+    for (const id of ids) void processes.awaitProcess(id).catch(() => undefined);
+    const wait = processes.waitEventAfter("p", "tick", 0);
+    await rounds();
+    probed.seen.length = 0;
+    await processes.appendEvent("p", { eventType: "tick", payload: 1 });
+    await wait;
+    await rounds();
+    expect(reads(probed.seen)).toBe(1);
   });
 });

@@ -131,7 +131,7 @@ describe("a session that is deleted", () => {
     const fences: unknown[] = [];
     for (let round = 0; round < 3; round++) {
       const session = await here.kernel.session("s");
-      session.onTurn(async ({ step }) => void (await step("call", ({ fencingToken }) => void fences.push(fencingToken))));
+      session.onTurn(async ({ step }) => void (await step("call", ({ fencingToken }) => fences.push(fencingToken))));
       await session.submit(prompt("hello"));
       await until(() => fences.length > round, "the turn");
       await session[Symbol.asyncDispose]();

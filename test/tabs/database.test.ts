@@ -151,3 +151,24 @@ it("leaves a database alone that a newer program upgraded while the tab was open
   expect(await readStored(name, "p")).toEqual(before);
   expect(before.events).toHaveLength(1);
 });
+
+it("leaves no lock and no connection of openings that were given up, at whatever moment", async () => {
+  const name = newName();
+  const a = await newTab("a");
+  const codes: string[] = [];
+  for (const afterMs of [0, 1, 2, 4, 8, 16, 32, 64, 0, 1, 2, 4, 8, 16])
+    codes.push(await a.call((fixture, ...given) => fixture.giveUpOpening(...given), name, afterMs));
+  expect(codes[0]).toBe("aborted");
+  expect(codes.filter((code) => code !== "aborted" && code !== "resolved")).toEqual([]);
+  await a.call(
+    (_, database) =>
+      new Promise<void>((resolve, reject) => {
+        const request = indexedDB.deleteDatabase(database);
+        request.onsuccess = () => resolve();
+        request.onerror = () => reject(request.error);
+        request.onblocked = () => reject(new Error("a connection was not let go"));
+      }),
+    name,
+  );
+  await eventually(() => a.call(async () => (await navigator.locks.query()).held?.length)).toBe(0);
+});

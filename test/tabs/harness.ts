@@ -1,5 +1,5 @@
 // One Chromium, one server and any number of tabs that run the shipped package under a strict policy.
-import { copyFile, mkdtemp, readFile, rm } from "node:fs/promises";
+import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -19,6 +19,8 @@ export const SLOW = { leaseTtlMs: 70_000, leaseRenewMs: 20_000, sweepMs: 70_000,
 
 const PATIENCE_MS = 30_000;
 const policy = "default-src 'self'; script-src 'self'; worker-src 'self'; report-uri /violations";
+/** What a page of an app with Trusted Types says beside it; "app" is the fixture's own policy. */
+const trustedTypes = "; require-trusted-types-for 'script'; trusted-types app";
 const types: Record<string, string> = { ".html": "text/html", ".js": "text/javascript" };
 const file = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
@@ -31,8 +33,9 @@ let told: (Told & { toldAtMs: number })[] = [];
 let violations: string[] = [];
 
 const server = createServer((request, response) => {
-  const { pathname } = new URL(request.url ?? "/", "http://localhost");
-  if (request.method !== "POST") return void serve(pathname, response);
+  const { pathname, searchParams } = new URL(request.url ?? "/", "http://localhost");
+  if (request.method !== "POST")
+    return void serve(pathname, response, searchParams.has("trusted") ? policy + trustedTypes : policy);
   let body = "";
   request.on("data", (chunk) => {
     body += chunk;
@@ -44,7 +47,7 @@ const server = createServer((request, response) => {
   });
 });
 
-async function serve(pathname: string, response: ServerResponse): Promise<void> {
+async function serve(pathname: string, response: ServerResponse, allowed: string): Promise<void> {
   if (pathname === "/favicon.ico") return void response.writeHead(204).end();
   const name = normalize(pathname === "/" ? "/index.html" : pathname);
   try {
@@ -52,7 +55,7 @@ async function serve(pathname: string, response: ServerResponse): Promise<void> 
     response.writeHead(200, {
       "content-type": types[extname(name)] ?? "text/html",
       "cache-control": "no-cache",
-      "content-security-policy": policy,
+      "content-security-policy": allowed,
     });
     response.end(content);
   } catch {
@@ -68,7 +71,12 @@ export function useTabs(): void {
       configFile: false,
       logLevel: "error",
       root: file("./fixture"),
-      resolve: { alias: [{ find: /^holdfast$/, replacement: file("../../dist/index.js") }] },
+      resolve: {
+        alias: [
+          { find: /^holdfast$/, replacement: file("../../dist/index.js") },
+          { find: /^holdfast\/indexeddb$/, replacement: file("../../dist/indexeddb.js") },
+        ],
+      },
       build: { outDir: folder, target: "es2022" },
     });
     await copyFile(file("../../dist/worker.js"), join(folder, "shipped-worker.js"));
@@ -92,6 +100,11 @@ export function useTabs(): void {
     await new Promise((resolve) => server.close(resolve));
     await rm(folder, { recursive: true, force: true });
   });
+}
+
+/** Beside the fixture's own files. */
+export async function serveFile(name: string, text: string): Promise<void> {
+  await writeFile(join(folder, name), text);
 }
 
 /** What the browser complained of since the last look. */
@@ -302,14 +315,15 @@ export function newName(): string {
   return `tabs-${++databases}`;
 }
 
-/** Tabs with a kernel each on the same database. */
+/** Tabs with a kernel each on the same database; `trusted` pages demand Trusted Types. */
 export async function openTabs<const N extends readonly string[]>(
   names: N,
-  { without = [], ...options }: FixtureOptions & { without?: readonly Missing[] },
+  { without = [], trusted = false, ...options }: FixtureOptions & { without?: readonly Missing[]; trusted?: boolean },
 ): Promise<{ -readonly [K in keyof N]: Tab }> {
   const opened: Tab[] = [];
   for (const name of names) {
     const tab = await newTab(name, without);
+    if (trusted) await tab.load(`/?tab=${name}&trusted`);
     await tab.open({ timings: QUICK, ...options });
     opened.push(tab);
   }

@@ -44,7 +44,33 @@ it("runs the loop in the page when the worker's file is missing", async () => {
   await a.start("p", { steps: 3 });
   await a.ended("p");
   expect(await a.loop()).toBe("inline");
-  expect(await a.heard("fault")).toEqual([expect.objectContaining({ area: "worker", code: "unavailable" })]);
+  const message = expect.stringMatching(/^the loop's worker failed.*The loop runs in the page now.*holdfast\/worker/);
+  expect(await a.heard("fault")).toEqual([{ area: "worker", code: "unavailable", message }]);
+  await expectSound(name, "p", { state: "completed", steps: 3 });
+});
+
+it("runs the loop in a worker whose URL a Trusted Types policy of the page made", async () => {
+  const name = newName();
+  const [a] = await openTabs(["a"], { name, trusted: true, worker: "trusted" });
+  await a.start("p", { steps: 3 });
+  await a.ended("p");
+  expect(await a.loop()).toBe("worker");
+  expect(await a.heard("fault")).toEqual([]);
+  expect(takeViolations()).toEqual([]);
+  await expectSound(name, "p", { state: "completed", steps: 3 });
+});
+
+it("runs the loop in the page where Trusted Types refuse the worker's URL, and tells so once, with what to do", async () => {
+  const name = newName();
+  const [a] = await openTabs(["a"], { name, trusted: true });
+  await a.start("p", { steps: 3 });
+  await a.ended("p");
+  expect(await a.loop()).toBe("inline");
+  const [fault, ...more] = await a.heard("fault");
+  expect(fault).toMatchObject({ area: "worker", code: "unavailable" });
+  expect((fault as { message: string }).message).toMatch(/TrustedScriptURL.*The loop runs in the page now.*Trusted Types/);
+  expect(more).toEqual([]);
+  await eventually(() => takeViolations().join()).toContain("require-trusted-types-for");
   await expectSound(name, "p", { state: "completed", steps: 3 });
 });
 
