@@ -3,6 +3,7 @@ import { bytesToHex, utf8ToBytes } from "@noble/hashes/utils.js";
 import { HoldfastError } from "../domain/errors.js";
 import { type InputOutcome, isTerminal, type StoredInputState } from "../domain/input.js";
 import type { JsonValue } from "../domain/json.js";
+import type { ProcessRecord } from "../domain/process.js";
 import { runtimeIdOf } from "../domain/session.js";
 import { cancelInput } from "../stores/admission.js";
 import type { Corridor } from "../stores/command.js";
