@@ -85,7 +85,7 @@ export function eventCases(open: OpenFixture, runner: Runner): void {
 
   promise("every append moves updatedAtMs, and nothing else of a running record (P-49)", async ({ processes, clock }) => {
     const [made] = await register(processes, "p");
-    for (const request of [note(1), { eventType: "process.step", payload: { key: "a", result: 1 } }]) {
+    for (const request of [note(1), note(2, "k")]) {
       await clock.advance(1);
       await processes.appendEvent("p", request);
       expect(await processes.getProcess("p")).toEqual({ ...made, updatedAtMs: clock.now() });
@@ -175,7 +175,7 @@ export function eventCases(open: OpenFixture, runner: Runner): void {
     });
   });
 
-  promise("ends and cancel requests need a replay key, other core events do not (P-43)", async ({ processes }) => {
+  promise("ends and cancel requests need a replay key (P-43)", async ({ processes }) => {
     await register(processes, "p");
     await changesNothing(processes, async () => {
       for (const name of ["completed", "failed", "cancelled", "cancel_requested"]) {
@@ -184,8 +184,50 @@ export function eventCases(open: OpenFixture, runner: Runner): void {
         await refused(processes.appendEvent("p", { ...request, replayKey: "" }), "invalid", "replayKey");
       }
     });
-    expect((await processes.appendEvent("p", { eventType: "process.step", payload: 1 })).event.sequence).toBe(1);
+    expect((await processes.appendEvent("p", note(1))).event.sequence).toBe(1);
   });
+
+  promise(
+    "steps, and what stands under their keys, are holdfast's to write, and no app's, also under a lease",
+    async ({ processes }) => {
+      await register(processes, "p", "a:b");
+      const lease = await processes.claimProcessLease("p", "owner", 60_000);
+      await changesNothing(processes, async () => {
+        for (const [id, prefix] of [
+          ["p", "process:p:"],
+          ["a:b", "process:a%3Ab:"],
+          ["a:b", "process:a:b:"],
+        ] as const) {
+          const step = { eventType: "process.step", payload: { key: "x", result: 1 } };
+          const leases = id === "p" ? [{}, { lease }] : [{}];
+          for (const more of leases) {
+            await refused(processes.appendEvent(id, { ...step, ...more }), "invalid", "process.step");
+            await refused(processes.appendEvent(id, { ...step, replayKey: "k", ...more }), "invalid", "process.step");
+            for (const rest of ["step:x", "sleep:x", "terminal:note", "anything"])
+              await refused(processes.appendEvent(id, { ...note(1, `${prefix}${rest}`), ...more }), "invalid", "replayKey", rest);
+          }
+        }
+      });
+      await processes.appendEvent("p", note(1, "process:a:b:step:x"));
+      const end = { eventType: "strict", payload: { n: 1, result: 2, text: "t" }, wakeTarget: { sessionId: "s" } };
+      const { event } = await processes.appendEvent("p", { ...end, replayKey: "process:p:terminal:strict" });
+      expect(event.semantics.terminal?.state).toBe("completed");
+    },
+  );
+
+  promise(
+    "an event that holdfast wrote under its key is the answer to the same again, from an app too (P-45, P-46)",
+    async ({ processes }) => {
+      await register(processes, "a:b");
+      const record = await processes.completeProcess("a:b", success(1));
+      const [ended] = await processes.eventsAfter("a:b", 0);
+      expect(ended?.invocation.replayKey).toBe("process:a%3Ab:terminal:process.completed");
+      const payload = { awaitOutput: success(1) } as unknown as JsonValue;
+      const again = { eventType: "process.completed", payload, replayKey: "process:a%3Ab:terminal:process.completed" };
+      expect((await processes.appendEvent("a:b", again)).event).toEqual(ended);
+      expect(await processes.getProcess("a:b")).toEqual(record);
+    },
+  );
 
   promise("a replay with the same content returns the stored event and writes nothing (P-45)", async ({ processes, clock }) => {
     await register(processes, "p");

@@ -106,7 +106,7 @@ export function inputCases(open: OpenFixture, runner: Runner): void {
       await processes.registerProcess(task(id));
       await processes.claimProcessLease(id, id, 1000);
       await processes.grantHandle({ sessionId: id, agentFrameId: id }, id, { kind: id, label: id });
-      await processes.appendEvent(id, { eventType: "process.step", payload: 1, replayKey: id });
+      await processes.appendEvent(id, { eventType: "process.cancel_requested", payload: 1, replayKey: id });
       await processes.completeProcess(id, success(1));
       expect((await processes.eventsAfter(id, 0)).length).toBe(2);
     }

@@ -213,7 +213,8 @@ export function schemaCases(open: OpenFixture, runner: Runner): void {
     await register(processes, "p", false);
     for (const payload of [null, "x", [{}]]) {
       await processes.appendEvent("p", { eventType: "free", payload });
-      await processes.appendEvent("p", { eventType: "process.step", payload });
+      const replayKey = JSON.stringify(payload);
+      await processes.appendEvent("p", { eventType: "process.cancel_requested", payload, replayKey });
     }
     expect((await processes.eventsAfter("p", 0)).length).toBe(6);
   });

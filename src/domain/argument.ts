@@ -17,9 +17,11 @@ function kept(from: unknown, known: Map<object, unknown>): unknown {
   if (typeof from !== "object" || from === null) return from;
   if (isBytes(from)) return new Uint8Array(from);
   const isList = Array.isArray(from);
+  // The kind comes first: to list the names of what is long may take a minute.
+  if (!isPlain(Object.getPrototypeOf(from), isList ? 1 : 0)) return from;
   // What has hidden members is refused by some rules and read by others.
   const isBare = Reflect.ownKeys(from).length === Object.keys(from).length + (isList ? 1 : 0);
-  if (!isBare || !isPlain(Object.getPrototypeOf(from), isList ? 1 : 0)) return from;
+  if (!isBare) return from;
   if (known.has(from)) return known.get(from);
   const copy: object = isList ? new Array(from.length) : {};
   known.set(from, copy);

@@ -5,7 +5,9 @@ import { isWellFormed } from "./json.js";
 /** What callers hand over, checked by name before anything is opened or written. All throw `invalid`. */
 
 export function checkId(field: string, value: unknown, maxLength: number): string {
-  if (typeof value !== "string" || value.trim() === "") throw invalid(`${field} must be a non-empty string`);
+  // One that is too long is not looked through.
+  const isBlank = typeof value !== "string" || (value.length <= maxLength && value.trim() === "");
+  if (isBlank) throw invalid(`${field} must be a non-empty string`);
   return checkText(field, value, maxLength);
 }
 
@@ -46,12 +48,12 @@ export function isBytes(value: unknown): value is Uint8Array {
 export function checkBytes(field: string, value: unknown, most: number): Uint8Array {
   if (!isBytes(value)) throw invalid(`${field} must be a Uint8Array`);
   // One whose memory was handed to a worker cannot be copied.
-  const bytes = guarded(field, () => new Uint8Array(value));
-  if (bytes.byteLength > most) throw invalid(`${field} must be at most ${most} bytes long`);
-  return bytes;
+  if (viewLength?.call(value) > most) throw invalid(`${field} must be at most ${most} bytes long`);
+  return guarded(field, () => new Uint8Array(value));
 }
 
 const viewName = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag)?.get;
+const viewLength = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), "byteLength")?.get;
 
 export function checkFunction<T>(field: string, value: T): T {
   if (typeof value !== "function") throw invalid(`${field} must be a function`);

@@ -3,6 +3,10 @@ import type { JsonValue } from "./json.js";
 
 export type ErrorCode = keyof typeof ERROR_CODES;
 
+/** An id of the default length fits, with what is said of it. */
+const MOST_CHARACTERS = 800;
+const KEPT_AT_EACH_END = 300;
+
 const BRAND = Symbol.for("holdfast.error");
 const MADE_HERE = new WeakSet<object>();
 
@@ -13,9 +17,9 @@ export class HoldfastError extends Error {
   readonly details?: JsonValue;
 
   constructor(code: ErrorCode, message: string, more: { details?: JsonValue; cause?: unknown } = {}) {
-    super(message, more.cause === undefined ? undefined : { cause: more.cause });
+    super(shortened(message), more.cause === undefined ? undefined : { cause: more.cause });
     this.code = code;
-    if (more.details !== undefined) this.details = more.details;
+    if (more.details !== undefined) this.details = shortTexts(more.details);
     Object.defineProperty(this, BRAND, { value: true });
     MADE_HERE.add(this);
   }
@@ -43,6 +47,17 @@ export function invalid(message: string, details?: JsonValue): HoldfastError {
 /** Anything thrown, as a HoldfastError; what is one already passes unchanged. */
 export function asHoldfastError(thrown: unknown, code: ErrorCode, message: string): HoldfastError {
   return isHoldfastError(thrown) ? thrown : new HoldfastError(code, `${message}: ${textOf(thrown)}`, { cause: thrown });
+}
+
+/** A path or an id that a caller gave may be a megabyte long. What is cut out is the middle: the field and the rule stand at the ends. */
+function shortened(text: string): string {
+  if (text.length <= MOST_CHARACTERS) return text;
+  // What is cut through is no half of a character.
+  return `${text.slice(0, KEPT_AT_EACH_END)} ... ${text.slice(-KEPT_AT_EACH_END)}`.replace(/\p{Surrogate}/gu, "\uFFFD");
+}
+
+function shortTexts(details: JsonValue): JsonValue {
+  return JSON.parse(JSON.stringify(details, (_, value) => (typeof value === "string" ? shortened(value) : value)));
 }
 
 function textOf(thrown: unknown): string {

@@ -1,15 +1,16 @@
 import { checkFunction, checkId, checkText, membersOf } from "../domain/check.js";
 import { invalid } from "../domain/errors.js";
 import type { ProcessEvent } from "../domain/event.js";
-import { STEP } from "../domain/event-type.js";
 import type { JsonValue } from "../domain/json.js";
+import { childId, ownKey } from "../domain/own-key.js";
 import type { ProcessInput, ProcessRecord } from "../domain/process.js";
 import type { ProcessScope } from "../domain/scope.js";
 import type { Limits } from "../domain/time.js";
 import type { Clock } from "../ports/clock.js";
 import type { Corridor } from "../stores/command.js";
-import { type EventMethods, loadReplay } from "../stores/events.js";
-import { setProgress } from "../stores/processes.js";
+import { type EventMethods, loadReplay, resultOfStep, stepOf, storeStep } from "../stores/events.js";
+import { isUnmarkedChild, setProgress } from "../stores/processes.js";
+import { admitPayload } from "../stores/registration.js";
 import type { StartRequest } from "./start.js";
 import type { Tenure } from "./tenure.js";
 import type { ProcessHandle } from "./waits.js";
@@ -39,7 +40,7 @@ export interface ProcessContext {
   emit(eventType: string, payload: JsonValue, options?: { replayKey?: string; wakeTarget?: ProcessScope }): Promise<ProcessEvent>;
   /** Shown as `record.progress`; at most one write a second, no event. */
   progress(done: number, total?: number, note?: string): void;
-  /** A child. Its default id is `<processId>/<key>`, so a later owner finds the same one. */
+  /** A child. Its default id is `<processId>/<key>`, with `%` and `/` of the key encoded, so a later owner finds the same one. */
   start(key: string, request: StartRequest): Promise<ProcessHandle>;
   /** Waiting on it gives the handler's slot back until the wait is over. */
   process(processId: string): ProcessHandle;
@@ -56,7 +57,8 @@ export interface ContextParts {
   readonly fresh: boolean;
   readonly tenure: Tenure;
   readonly signal: AbortSignal;
-  startChild(request: StartRequest, child: { id: string }): Promise<ProcessHandle>;
+  /** `key` is told of a child whose id does not say it by the letter. */
+  startChild(request: StartRequest, child: { id: string; key?: string }): Promise<ProcessHandle>;
   processHandle(processId: string): ProcessHandle;
   /** Told of everything that the context itself throws. */
   raised(error: unknown): void;
@@ -69,6 +71,8 @@ export function createContext(parts: ContextParts): { context: ProcessContext; f
   const processId = record.id;
   const running = new Map<string, Promise<JsonValue>>();
   const stored = new Set<string>();
+  /** The steps whose `run` was called and has not yielded yet. */
+  const starting = new Set<string>();
 
   /** Whatever fails in here is the context's doing, not the handler's. */
   async function own<T>(work: () => Promise<T>): Promise<T> {
@@ -85,17 +89,22 @@ export function createContext(parts: ContextParts): { context: ProcessContext; f
     own(() => tenure.write((lease) => parts.appendEvent(id, { ...request, lease })));
 
   async function runStep(key: string, run: (step: StepRun) => unknown): Promise<JsonValue> {
-    const replayKey = `process:${processId}:step:${key}`;
     if (!parts.fresh || stored.has(key)) {
-      const event = await own(() => corridor.query(["events"], (reader) => loadReplay(reader, processId, replayKey)));
-      if (event) return (event.payload as { result: JsonValue }).result;
+      const event = await own(() => corridor.query(["events"], (reader) => loadReplay(reader, stepOf(processId, key, null))));
+      if (event) return resultOfStep(event);
     }
     await own(async () => {});
     const { fencingToken } = tenure.lease;
-    const result = ((await run({ idempotencyKey: replayKey, fencingToken, attempt, signal })) ?? null) as JsonValue;
-    const { event } = await append(processId, { eventType: STEP, payload: { key, result }, replayKey });
+    const idempotencyKey = ownKey(processId, "step", key).replayKey;
+    starting.add(key);
+    const value = (async () => run({ idempotencyKey, fencingToken, attempt, signal }))();
+    starting.delete(key);
+    const result = admitPayload((await value) ?? null, `the result of step "${key}"`, limits);
+    const step = stepOf(processId, key, result);
+    const size = JSON.stringify(result).length;
+    const kept = await own(() => tenure.write((lease) => corridor.run(storeStep, { ...step, lease }, { size })));
     stored.add(key);
-    return (event.payload as { result: JsonValue }).result;
+    return kept;
   }
 
   let latest: { done: number; total?: number; note?: string } | undefined;
@@ -134,6 +143,7 @@ export function createContext(parts: ContextParts): { context: ProcessContext; f
     async step<T extends JsonValue>(key: string, run: (step: StepRun) => Promise<T> | T) {
       const name = checkId("key", key, limits.idLength);
       checkFunction("run", run);
+      if (starting.has(name)) throw invalid(`step "${name}" was called in its own run`);
       const known = running.get(name) ?? runStep(name, run).finally(() => running.delete(name));
       running.set(name, known);
       return (await known) as T;
@@ -155,7 +165,12 @@ export function createContext(parts: ContextParts): { context: ProcessContext; f
     },
     async start(key, request) {
       const name = checkId("key", key, limits.idLength);
-      return await own(() => parts.startChild(request, { id: `${processId}/${name}` }));
+      const { id, formerId } = childId(processId, name);
+      return await own(async () => {
+        if (formerId === id) return await parts.startChild(request, { id });
+        const isThere = await corridor.query(["processes"], (reader) => isUnmarkedChild(reader, processId, formerId));
+        return await parts.startChild(request, isThere ? { id: formerId } : { id, key: name });
+      });
     },
     process: (id) => parts.processHandle(checkId("processId", id, limits.idLength)),
   };

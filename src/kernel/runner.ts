@@ -206,8 +206,9 @@ export function createRunner(parts: RunnerParts): Runner {
       signal: run.abort.signal,
       processHandle: handleOf,
       raised: raise,
-      async startChild(request: StartRequest, { id }) {
-        const provenance = { ownerScope, hostProfileId, causedBy: { type: "process" as const, processId: record.id } };
+      async startChild(request: StartRequest, { id, key }) {
+        const causedBy = { type: "process" as const, processId: record.id, ...(key !== undefined && { key }) };
+        const provenance = { ownerScope, hostProfileId, causedBy };
         const child = await run.tenure.write((lease) => startProcess(parts, request, { id, provenance, lease }));
         return handleOf(child.id);
       },

@@ -3,10 +3,12 @@ import { bytesToHex, utf8ToBytes } from "@noble/hashes/utils.js";
 import { HoldfastError } from "../domain/errors.js";
 import { type InputOutcome, isTerminal, type StoredInputState } from "../domain/input.js";
 import type { JsonValue } from "../domain/json.js";
+import type { ProcessRecord } from "../domain/process.js";
 import { runtimeIdOf } from "../domain/session.js";
 import { cancelInput } from "../stores/admission.js";
 import type { Corridor } from "../stores/command.js";
 import { loadInput } from "../stores/input-rows.js";
+import { hashOf } from "../stores/processes.rules.js";
 import { loadRow } from "../stores/schema.js";
 import type { InputSubmission } from "../stores/submission.js";
 import type { SessionTurn } from "./runner.js";
@@ -15,7 +17,8 @@ import type { Watch } from "./watch.js";
 
 /**
  * A process that is a turn of a session: its input goes the way of all inputs, and the process ends when that does. The input's id
- * comes from the process's, so a later owner finds the same one, for as long as the input is kept.
+ * comes from the process's and its registration, so a later owner finds the same one, for as long as the input is kept, and what is
+ * registered under that id after retention removed the process is another.
  *
  * `input` is a submission, or a text, which is a prompt; it is stored as a durable one. The result is `{ inputId, runId?, outcome }`.
  */
@@ -31,9 +34,13 @@ export async function runSessionTurn(
   if (input.type !== "session_turn") throw new HoldfastError("internal", `process "${record.id}" is no turn of a session`);
   const runtimeId = runtimeIdOf(input.sessionId);
   const given = typeof input.input === "string" ? { inputType: "prompt", text: input.input } : (input.input as object);
-  const ownId = inputIdOf(record.id);
-  const known = await corridor.query(["inputs"], (reader) => loadInput(reader, runtimeId, ownId));
-  const inputId = known ? ownId : await admit({ ...given, inputId: ownId, durability: "durable" } as InputSubmission);
+  const ownId = inputIdOf(record);
+  const known = await corridor.query(["inputs"], async (reader) => {
+    const [own, former] = await Promise.all([ownId, formerInputIdOf(record)].map((id) => loadInput(reader, runtimeId, id)));
+    // One that is older than the process was an earlier process's of that id.
+    return own ?? (former && former.record.createdAtMs >= record.createdAtMs ? former : undefined);
+  });
+  const inputId = known ? known.inputId : await admit({ ...given, inputId: ownId, durability: "durable" } as InputSubmission);
 
   async function admit(submission: InputSubmission): Promise<string> {
     const outcome = await session.submit(submission);
@@ -65,8 +72,13 @@ export async function runSessionTurn(
 }
 
 /** Short enough for any limit on ids that a UUID keeps. */
-function inputIdOf(processId: string): string {
-  return `process-${bytesToHex(sha256(utf8ToBytes(processId))).slice(0, 28)}`;
+function inputIdOf({ id, registrationHash }: ProcessRecord): string {
+  return `turn-${hashOf([id, registrationHash]).slice(0, 31)}`;
+}
+
+/** As an older database has it. */
+function formerInputIdOf({ id }: ProcessRecord): string {
+  return `process-${bytesToHex(sha256(utf8ToBytes(id))).slice(0, 28)}`;
 }
 
 function isCancel(signal: AbortSignal): boolean {

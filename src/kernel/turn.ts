@@ -1,10 +1,11 @@
 import { checkFunction, checkId } from "../domain/check.js";
-import { HoldfastError } from "../domain/errors.js";
+import { HoldfastError, invalid } from "../domain/errors.js";
 import type { StoredInputState } from "../domain/input.js";
 import type { JsonValue } from "../domain/json.js";
 import type { ProcessLease } from "../domain/lease.js";
 import { checkMessage } from "../domain/message.js";
-import type { Message } from "../domain/session.js";
+import { keyPart } from "../domain/own-key.js";
+import { type Message, runtimeIdOf } from "../domain/session.js";
 import type { Limits } from "../domain/time.js";
 import type { Corridor } from "../stores/command.js";
 import { admitPayload } from "../stores/registration.js";
@@ -80,6 +81,8 @@ export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef,
   let isOpen = true;
   let writing: Promise<void> = Promise.resolve();
   const steps = new Map<string, Promise<JsonValue>>();
+  /** Those whose `run` was called and has not yielded yet. */
+  const starting = new Set<string>();
 
   /** The storage's trouble, or the lease's end, is not the handler's own. */
   const own = async <T>(work: () => Promise<T>): Promise<T> => {
@@ -130,9 +133,11 @@ export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef,
     );
     if (known) return known.result;
     const { fencingToken } = tenure.lease;
-    const idempotencyKey = `${ref.runtimeId}:${workId}:step:${key}`;
-    const value = (await run({ idempotencyKey, fencingToken, attempt, signal })) ?? null;
-    const result = admitPayload(value, `the result of step "${key}"`, limits);
+    const idempotencyKey = turnStepKey(ref.runtimeId, workId, key);
+    starting.add(key);
+    const value = (async () => run({ idempotencyKey, fencingToken, attempt, signal }))();
+    starting.delete(key);
+    const result = admitPayload((await value) ?? null, `the result of step "${key}"`, limits);
     return await fenced((named) =>
       corridor.run(storeTurnStep, { ...named, workId, stepKey: key, result }, { size: JSON.stringify(result).length }),
     );
@@ -151,6 +156,7 @@ export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef,
       const name = checkId("key", key, limits.idLength);
       checkFunction("run", run);
       if (!isOpen) throw overError();
+      if (starting.has(name)) throw invalid(`step "${name}" was called in its own run`);
       const running = steps.get(name) ?? runStep(name, run).finally(() => steps.delete(name));
       steps.set(name, running);
       return structuredClone(await running) as T;
@@ -173,4 +179,10 @@ export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef,
       if (!signal.aborted) calls.end();
     },
   };
+}
+
+/** What tells a turn's step from any other, outside too: no two share one. A session id without `%` and `:` stays as it is. */
+export function turnStepKey(runtimeId: string, workId: string, key: string): string {
+  const sessionId = runtimeId.slice(runtimeIdOf("").length);
+  return `${runtimeIdOf(keyPart(sessionId))}:${keyPart(workId)}:step:${key}`;
 }

@@ -4,6 +4,8 @@ import { loadRow, type ProcessRow } from "./schema.js";
 
 /** The event types that processes declare, as they were read before. */
 export interface DeclaredTypes {
+  /** As they were last read; the process may have been removed since, and its id used again. */
+  known(processId: string): { registrationHash: string; eventTypes: readonly ProcessEventType[] } | undefined;
   load(
     reader: Reader,
     processId: string,
@@ -20,6 +22,7 @@ const MOST_KNOWN = 1_024;
 export function declaredTypes(): DeclaredTypes {
   const known = new Map<string, Pick<ProcessRow, "registrationHash"> & { eventTypes: readonly ProcessEventType[] }>();
   return {
+    known: (processId) => known.get(processId),
     async load(reader, processId, process) {
       const kept = known.get(processId);
       const [row, read] = await Promise.all([process, kept ? undefined : loadRow(reader, "registrations", processId)]);

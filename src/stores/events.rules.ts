@@ -10,19 +10,20 @@ import {
   CANCEL_REQUESTED,
   CORE_EVENT_TYPES,
   type ProcessEventType,
+  STEP,
   type TerminalSpec,
   type TerminalState,
   type WakeSpec,
 } from "../domain/event-type.js";
 import { canonicalText, type JsonValue, textOfJson } from "../domain/json.js";
 import type { ProcessLease } from "../domain/lease.js";
+import { restOfOwnKey } from "../domain/own-key.js";
 import { type ProcessAwaitOutput, STATE_OF_OUTPUT } from "../domain/process.js";
 import { type ProcessScope, scopeId } from "../domain/scope.js";
 import type { Write } from "../ports/storage.js";
 import { fence } from "./leases.rules.js";
 import { hashOf, unknownProcess } from "./processes.rules.js";
 import { type EventRow, type LeaseRow, type ProcessRow, ROW_VERSION } from "./schema.js";
-import type { SchemaEngine } from "./schema-engine.js";
 import { isTruthy, select } from "./selectors.rules.js";
 
 /** What an append goes by: the rows as they stand in its transaction. */
@@ -43,6 +44,21 @@ export interface Append {
   replayKey?: string;
   wakeTarget?: ProcessScope;
   lease?: ProcessLease;
+  /** It is holdfast's own, and not an app's: its key is one of those that no app may use. */
+  own?: true;
+  /** Its key in an older database. */
+  formerKey?: string;
+}
+
+/** What a type's schema says of the payload, by the registration that was read before the transaction. */
+export interface Verdict {
+  registrationHash: string;
+  misfit: string | undefined;
+}
+
+/** Nothing is decided: the payload is to be judged by this first, outside of the transaction. */
+export interface Unjudged {
+  unjudged: { registrationHash: string; type: ProcessEventType };
 }
 
 export interface Appended {
@@ -55,15 +71,9 @@ export interface Appended {
 
 /**
  * The order of the checks is the contract; the first that fails refuses, and nothing is stored:
- * known process, lease, replay, declared type, replay key, schema, selectors, not yet terminal, wake target.
- * `undefined` asks for the schema engine.
+ * known process, lease, replay, declared type, what is an app's to write, replay key, schema, selectors, not yet terminal, wake target.
  */
-export function append(
-  state: AppendState,
-  request: Append,
-  schemas: SchemaEngine | undefined,
-  nowMs: number,
-): Appended | undefined {
+export function append(state: AppendState, request: Append, verdict: Verdict | undefined, nowMs: number): Appended | Unjudged {
   const { process, eventTypes, replayed } = state;
   const { processId, eventType, payload, replayKey, lease } = request;
   if (!process) throw unknownProcess(processId);
@@ -80,15 +90,20 @@ export function append(
 
   const type = typeOf(eventType, eventTypes);
   if (!type) throw invalid(`process "${processId}" emitted undeclared event type "${eventType}"`);
+  if (!request.own && isReserved(request, type)) {
+    throw invalid(`event type "${eventType}" with replayKey "${replayKey ?? ""}" is holdfast's own`);
+  }
   const { terminal, wake } = type.semantics ?? {};
   if ((terminal || eventType === CANCEL_REQUESTED) && replayKey === undefined) {
     throw invalid(`event type "${eventType}" requires a deterministic replay key: replayKey must be a non-empty string`);
   }
 
   if (type.payloadSchema !== undefined) {
-    if (!schemas) return undefined;
-    const misfit = schemas.misfit(`${process.registrationHash} ${eventType}`, type.payloadSchema, payload);
-    if (misfit !== undefined) throw invalid(`payload is invalid for event type "${eventType}": ${misfit}`);
+    // A schema may take long. Its process may have been removed since, and the id registered again with another.
+    if (verdict?.registrationHash !== process.registrationHash) {
+      return { unjudged: { registrationHash: process.registrationHash, type } };
+    }
+    if (verdict.misfit !== undefined) throw invalid(`payload is invalid for event type "${eventType}": ${verdict.misfit}`);
   }
 
   // Another process's lease fences the write and is no owner's progress here.
@@ -152,6 +167,24 @@ function isOwnWriteAgain({ lease: row, replayed }: AppendState, request: Append,
     row?.fencingToken === lease.fencingToken &&
     row.leaseToken === undefined
   );
+}
+
+/** Steps are holdfast's to write, and so is all under its keys, but for what ends a process or asks it to cancel under the key made for that. */
+function isReserved({ processId, eventType, replayKey = "" }: Append, { semantics }: ProcessEventType): boolean {
+  const rest = restOfOwnKey(processId, replayKey);
+  if (eventType === STEP || rest === undefined) return eventType === STEP;
+  return semantics?.terminal
+    ? rest !== `terminal:${eventType}`
+    : eventType !== CANCEL_REQUESTED || !rest.startsWith("cancel_requested:");
+}
+
+/** Whether a stored event is what holdfast itself would write there. In an older database an app's own may stand under its key. */
+export function isOwn(row: EventRow, { eventType, payload }: Pick<Append, "eventType" | "payload">): boolean {
+  return row.eventType === eventType && (eventType !== STEP || stepKeyOf(row.payload) === stepKeyOf(payload));
+}
+
+function stepKeyOf(payload: JsonValue): JsonValue | undefined {
+  return typeof payload === "object" && payload !== null && !Array.isArray(payload) ? payload.key : undefined;
 }
 
 function typeOf(name: string, declared: readonly ProcessEventType[] = []): ProcessEventType | undefined {

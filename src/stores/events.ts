@@ -1,17 +1,18 @@
 import { checkId, checkWhole, membersOf } from "../domain/check.js";
-import { HoldfastError, invalid } from "../domain/errors.js";
+import { invalid } from "../domain/errors.js";
 import type { ProcessEvent, ProcessEventAppendRequest, ProcessEventAppendResult } from "../domain/event.js";
-import { CANCEL_REQUESTED, isCoreEventType, TERMINAL_EVENT } from "../domain/event-type.js";
+import { CANCEL_REQUESTED, isCoreEventType, STEP, TERMINAL_EVENT } from "../domain/event-type.js";
 import type { JsonValue } from "../domain/json.js";
 import { checkLease, type ProcessLease } from "../domain/lease.js";
+import { ownKey, restOfOwnKey } from "../domain/own-key.js";
 import { type ProcessAwaitOutput, type ProcessRecord, STATE_OF_OUTPUT } from "../domain/process.js";
 import { checkScope } from "../domain/scope.js";
 import type { Limits } from "../domain/time.js";
 import type { Change } from "../ports/notices.js";
 import type { Reader } from "../ports/storage.js";
-import { accept, type Command, type Corridor, later, refuse } from "./command.js";
+import { accept, type Command, type Corridor, type Decision, later, refuse } from "./command.js";
 import { type DeclaredTypes, declaredTypes } from "./declared-types.js";
-import { type Append, type AppendState, append, asOutput, eventOf } from "./events.rules.js";
+import { type Append, type Appended, type AppendState, append, asOutput, eventOf, isOwn, type Verdict } from "./events.rules.js";
 import { leaseChange, released } from "./leases.rules.js";
 import type { PayloadSchemas } from "./payload-schema.js";
 import { hashOf, recordOf, unknownProcess } from "./processes.rules.js";
@@ -20,34 +21,73 @@ import { type EventRow, loadRow, loadRows, type ProcessRow, type RegistrationRow
 
 const APPEND_TABLES = ["processes", "registrations", "events", "leases"] as const;
 
-async function loadAppend(
-  reader: Reader,
-  { processId, eventType, replayKey, lease }: Append,
-  declared?: DeclaredTypes,
-): Promise<AppendState> {
+async function loadAppend(reader: Reader, request: Append, declared?: DeclaredTypes): Promise<AppendState> {
+  const { processId, eventType, lease } = request;
   const reading = loadRow(reader, "processes", processId);
   const [process, eventTypes, leaseRow, replayed] = await Promise.all([
     reading,
     isCoreEventType(eventType) ? undefined : declared?.load(reader, processId, reading),
     lease ? loadRow(reader, "leases", lease.processId) : undefined,
-    replayKey === undefined ? undefined : loadReplay(reader, processId, replayKey),
+    loadReplay(reader, request),
   ]);
   return { process, eventTypes, lease: leaseRow, replayed };
 }
 
-/** With what the kernel remembers of earlier ones. */
-type Appending = Append & { schemas: PayloadSchemas; declared: DeclaredTypes };
+/** The event that a request's replay key stands for, if one is stored under it. */
+export async function loadReplay(reader: Reader, request: Append): Promise<EventRow | undefined> {
+  const { processId, replayKey, formerKey, own } = request;
+  const found = [replayKey, formerKey === replayKey ? undefined : formerKey].map((key) =>
+    key === undefined ? [] : loadRows(reader, "events", { index: "byReplayKey", prefix: [processId, key] }),
+  );
+  return (await Promise.all(found)).flat().find((row) => !own || isOwn(row, request));
+}
+
+/** With what the kernel remembers of earlier ones, and what is found out about its payload while it waits. */
+type Appending = Append & { schemas: PayloadSchemas; declared: DeclaredTypes; judged: { verdict?: Verdict } };
 
 export const appendEvent: Command<Appending, AppendState, ProcessEventAppendResult> = {
   tables: APPEND_TABLES,
   load: (reader, input) => loadAppend(reader, input, input.declared),
-  decide(state, { schemas, declared: _, ...request }, nowMs) {
-    const appended = append(state, request, schemas.engine, nowMs);
-    if (!appended) return later(schemas.load);
-    return accept(appended.result, appended.writes, appended.writes.length > 0 ? [eventChange(appended.result.event)] : []);
+  decide(state, { schemas, declared: _, judged, ...request }, nowMs) {
+    const appended = append(state, request, judged.verdict, nowMs);
+    if ("unjudged" in appended) {
+      const { registrationHash, type } = appended.unjudged;
+      return later(async () => {
+        judged.verdict = (await schemas.load()).judge(registrationHash, type, request.payload);
+      });
+    }
+    return acceptEvent(appended, appended.result);
   },
   repeatable: ({ replayKey }) => replayKey !== undefined,
 };
+
+function acceptEvent<Reply>({ writes, result }: Appended, reply: Reply): Decision<Reply> {
+  return accept(reply, writes, writes.length > 0 ? [eventChange(result.event)] : []);
+}
+
+/** For what holdfast writes itself: core types have no schema. */
+function appendOwn(state: AppendState, request: Append, nowMs: number): Appended {
+  return append(state, request, undefined, nowMs) as Appended;
+}
+
+/** Of a process's own handler, under its lease. The same step again gets what is stored. */
+export const storeStep: Command<Append, AppendState, JsonValue> = {
+  tables: APPEND_TABLES,
+  load: loadAppend,
+  decide(state, step, nowMs) {
+    const appended = appendOwn(state, step, nowMs);
+    return acceptEvent(appended, resultOfStep(appended.result.event));
+  },
+  repeatable: () => true,
+};
+
+export function stepOf(processId: string, key: string, result: JsonValue): Append {
+  return { processId, eventType: STEP, payload: { key, result }, own: true, ...ownKey(processId, "step", key) };
+}
+
+export function resultOfStep({ payload }: { payload: JsonValue }): JsonValue {
+  return (payload as { result?: JsonValue }).result ?? null;
+}
 
 /** The terminal event; under a lease it hands the lease back in the same transaction. */
 export const completeProcess: Command<Append, { append: AppendState; registration: RegistrationRow | undefined }, ProcessRecord> =
@@ -61,15 +101,15 @@ export const completeProcess: Command<Append, { append: AppendState; registratio
       return { append: state, registration };
     },
     decide({ append: state, registration }, input, nowMs) {
-      const appended = append(state, input, undefined, nowMs);
-      if (!appended || !registration) return refuse(new HoldfastError("internal", "a core event type asked for a schema"));
+      const appended = appendOwn(state, input, nowMs);
       const writes = [...appended.writes];
       const changes: Change[] = appended.writes.length > 0 ? [eventChange(appended.result.event)] : [];
       if (input.lease && state.lease?.leaseToken !== undefined) {
         writes.push({ table: "leases", put: released(state.lease, true) });
         changes.push({ ...leaseChange(input.processId), member: "ended" });
       }
-      return accept(recordOf(appended.process, registration), writes, changes);
+      // Where there is a process there is its registration; a broken database's is refused by what reads it.
+      return accept(recordOf(appended.process, registration as RegistrationRow), writes, changes);
     },
     repeatable: () => true,
   };
@@ -79,17 +119,15 @@ export const requestCancel: Command<{ processId: string; reason?: string; lease?
   tables: APPEND_TABLES,
   load: (reader, input) => loadAppend(reader, cancelAppend(input)),
   decide(state, input, nowMs) {
-    const appended = append(state, cancelAppend(input), undefined, nowMs);
-    if (!appended) return refuse(new HoldfastError("internal", "a core event type asked for a schema"));
-    return accept(undefined, appended.writes, appended.writes.length > 0 ? [eventChange(appended.result.event)] : []);
+    return acceptEvent(appendOwn(state, cancelAppend(input), nowMs), undefined);
   },
   repeatable: () => true,
 };
 
 function cancelAppend({ processId, reason, lease }: { processId: string; reason?: string; lease?: ProcessLease }): Append {
   const payload: JsonValue = reason === undefined ? {} : { reason };
-  const replayKey = `process:${processId}:cancel_requested:${hashOf(payload)}`;
-  return { processId, eventType: CANCEL_REQUESTED, payload, replayKey, ...(lease && { lease }) };
+  const key = ownKey(processId, "cancel_requested", hashOf(payload));
+  return { processId, eventType: CANCEL_REQUESTED, payload, own: true, ...key, ...(lease && { lease }) };
 }
 
 /** Takes a wake off the list of those that wait; the event stays as it is. A sequence that is no wake is left alone. */
@@ -130,11 +168,6 @@ export async function readEvents(reader: Reader, processId: string, afterSequenc
   return { process, events: rows.map((row) => eventOf(process, row)) };
 }
 
-/** The event that a replay key stands for, if one is stored under it. */
-export async function loadReplay(reader: Reader, processId: string, replayKey: string): Promise<EventRow | undefined> {
-  return (await loadRows(reader, "events", { index: "byReplayKey", prefix: [processId, replayKey] }))[0];
-}
-
 export interface EventMethods {
   appendEvent(processId: string, request: ProcessEventAppendRequest): Promise<ProcessEventAppendResult>;
   eventsAfter(processId: string, afterSequence: number, options?: { limit?: number }): Promise<ProcessEvent[]>;
@@ -146,6 +179,15 @@ export interface EventMethods {
 export function eventMethods(corridor: Corridor, limits: Limits, schemas: PayloadSchemas): EventMethods {
   const id = (field: string, value: unknown) => checkId(field, value, limits.idLength);
   const declared = declaredTypes();
+
+  /** By the types that the process had when it was last read, if they and all that judges by them are here. */
+  function judgedAhead(processId: string, eventType: string, payload: JsonValue): { verdict?: Verdict } {
+    const { registrationHash = "", eventTypes } = declared.known(processId) ?? {};
+    const type = eventTypes?.find(({ name }) => name === eventType);
+    const verdict = type && schemas.engine?.judge(registrationHash, type, payload);
+    return verdict ? { verdict } : {};
+  }
+
   return {
     async appendEvent(processId, request) {
       const known = id("processId", processId);
@@ -161,6 +203,7 @@ export function eventMethods(corridor: Corridor, limits: Limits, schemas: Payloa
         ...(m.lease !== undefined && { lease: leaseFor(known, "request.lease", m.lease, limits) }),
         schemas,
         declared,
+        judged: judgedAhead(known, eventType, payload),
       };
       return await corridor.run(appendEvent, input, { size: sizeOf(payload) });
     },
@@ -178,7 +221,8 @@ export function eventMethods(corridor: Corridor, limits: Limits, schemas: Payloa
         processId: known,
         eventType,
         payload,
-        replayKey: `process:${known}:terminal:${eventType}`,
+        own: true,
+        ...ownKey(known, "terminal", eventType),
         ...(lease !== undefined && { lease: leaseFor(known, "options.lease", lease, limits) }),
       };
       return await corridor.run(completeProcess, input, { size: sizeOf(payload) });
@@ -210,8 +254,8 @@ export function eventMethods(corridor: Corridor, limits: Limits, schemas: Payloa
 
 /** The part that names the process itself, as holdfast's own keys do, is not counted. */
 function checkReplayKey(processId: string, value: unknown, limits: Limits): string {
-  const prefix = `process:${processId}:`;
-  const uncounted = typeof value === "string" && value.startsWith(prefix) ? prefix.length + "step:".length : 0;
+  const rest = typeof value === "string" ? restOfOwnKey(processId, value) : undefined;
+  const uncounted = rest === undefined ? 0 : (value as string).length - rest.length + "terminal:".length;
   return checkId("request.replayKey", value, limits.idLength + uncounted);
 }
 

@@ -7,7 +7,7 @@ import type { SchemaEngine } from "./schema-engine.js";
 export interface PayloadSchemas {
   /** Set once `load` has run. */
   readonly engine: SchemaEngine | undefined;
-  load(): Promise<void>;
+  load(): Promise<SchemaEngine>;
 }
 
 export function payloadSchemas(): PayloadSchemas {
@@ -19,6 +19,7 @@ export function payloadSchemas(): PayloadSchemas {
     async load() {
       try {
         engine ??= (await import("./schema-engine.js")).createEngine();
+        return engine;
       } catch (cause) {
         throw new HoldfastError("unavailable", "the JSON Schema library could not be loaded", { cause });
       }

@@ -46,6 +46,12 @@ function withRegistration(process: ProcessRow, registration: RegistrationRow | u
   });
 }
 
+/** A child of that parent that names no key: one under an id that an older database gave it, where now another child's may stand. */
+export async function isUnmarkedChild(reader: Reader, parentId: string, processId: string): Promise<boolean> {
+  const cause = (await loadRow(reader, "processes", processId))?.provenance.causedBy;
+  return cause?.type === "process" && cause.processId === parentId && cause.key === undefined;
+}
+
 export interface RegisterProcess {
   registration: PreparedRegistration;
   /** Made visible in the same transaction. */

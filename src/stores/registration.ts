@@ -32,8 +32,7 @@ export async function prepareRegistration(
   };
   for (const [at, { payloadSchema }] of registration.eventTypes.entries()) {
     if (payloadSchema === undefined) continue;
-    await schemas.load();
-    schemas.engine?.check(`${field}.eventTypes/${at}/payloadSchema`, payloadSchema);
+    (await schemas.load()).check(`${field}.eventTypes/${at}/payloadSchema`, payloadSchema);
   }
   return prepared(registration);
 }

@@ -1,35 +1,63 @@
-import { dereference, validate } from "@cfworker/json-schema";
+import { dereference, ignoredKeyword, schemaArrayKeyword, schemaMapKeyword } from "@cfworker/json-schema";
 import { invalid } from "../domain/errors.js";
-import type { JsonSchema } from "../domain/event-type.js";
+import type { JsonSchema, ProcessEventType } from "../domain/event-type.js";
 import type { JsonValue } from "../domain/json.js";
+import type { Verdict } from "./events.rules.js";
+import { evaluator, isMap, TooCostly } from "./schema-evaluation.js";
 
 export interface SchemaEngine {
   /** Throws `invalid` naming the place in the schema that is broken. */
   check(field: string, schema: JsonSchema): void;
   /** Why the payload does not fit, if it does not. `name` is the schema's own: one name never stands for two schemas. */
   misfit(name: string, schema: JsonSchema, payload: JsonValue): string | undefined;
+  /** The same, by the schema of an event type of a registration, if it has one. */
+  judge(registrationHash: string, type: ProcessEventType, payload: JsonValue): Verdict;
 }
 
-type Compiled = { schema: JsonSchema; lookup: ReturnType<typeof dereference> };
-
 const MOST_COMPILED = 256;
+/** Some tens of milliseconds, and for what a payload itself is long, about as many steps as a schema needs that looks at all of it. */
+const STEPS = 250_000;
+const STEPS_PER_CHARACTER = 4;
+/** Places of a schema, each counted once for every `$id` that it lies in twice. */
+const MOST_WALKED = 100_000;
 
-/** The library throws only while it validates, so a schema is taken apart here first and refused where it is declared. */
+/** Whatever is wrong with a schema is found where it is declared: where it is applied it is too late to say so. */
 export function createEngine(): SchemaEngine {
-  const compiled = new Map<string, Compiled>();
+  const compiled = new Map<string, ReturnType<typeof evaluator>>();
 
   // The library writes its own marks into the schema: it gets a copy.
-  const compile = (schema: JsonSchema): Compiled => {
+  const resolved = (schema: JsonSchema) => {
     const copy = structuredClone(schema);
-    return { schema: copy, lookup: dereference(copy) };
+    return { schema: copy, lookup: dereference(copy) as Record<string, JsonSchema> };
   };
+
+  const compile = (given: JsonSchema): ReturnType<typeof evaluator> => {
+    const { schema, lookup } = resolved(given);
+    return evaluator({ schema, target: (from) => lookup[referenceOf(from) as string] });
+  };
+
+  function misfit(name: string, schema: JsonSchema, payload: JsonValue): string | undefined {
+    const most = STEPS + STEPS_PER_CHARACTER * JSON.stringify(payload).length;
+    try {
+      const known = compiled.get(name) ?? compile(schema);
+      compiled.delete(name);
+      compiled.set(name, known);
+      if (compiled.size > MOST_COMPILED) compiled.delete(compiled.keys().next().value as string);
+      return known(payload, most);
+    } catch (error) {
+      if (error instanceof TooCostly) return `too costly to check: it takes more than ${most} steps`;
+      // A schema that refers to itself without going deeper never ends.
+      return `the schema cannot be applied: ${(error as Error).message}`;
+    }
+  }
 
   return {
     check(field, schema) {
       checkSchema(field, schema);
-      let made: Compiled;
+      if (walksOver(schema) > MOST_WALKED) throw invalid(`${field} has too many $id inside one another`);
+      let made: ReturnType<typeof resolved>;
       try {
-        made = compile(schema);
+        made = resolved(schema);
       } catch (error) {
         throw invalid(`${field} is no JSON Schema: ${(error as Error).message}`);
       }
@@ -37,21 +65,32 @@ export function createEngine(): SchemaEngine {
         if (made.lookup[target] === undefined) throw invalid(`${at}/$ref does not lead to a place in the schema`);
       }
     },
-    misfit(name, schema, payload) {
-      const known = compiled.get(name) ?? compile(schema);
-      compiled.delete(name);
-      compiled.set(name, known);
-      if (compiled.size > MOST_COMPILED) compiled.delete(compiled.keys().next().value as string);
-      try {
-        const { valid, errors } = validate(payload, known.schema, "2020-12", known.lookup);
-        const innermost = errors[errors.length - 1];
-        return valid ? undefined : `${innermost?.instanceLocation ?? "#"}: ${innermost?.error ?? "does not fit"}`;
-      } catch (error) {
-        // A schema that refers to itself without going deeper never ends.
-        return `the schema cannot be applied: ${(error as Error).message}`;
-      }
+    misfit,
+    judge(registrationHash, { name, payloadSchema }, payload) {
+      const said = payloadSchema === undefined ? undefined : misfit(`${registrationHash} ${name}`, payloadSchema, payload);
+      return { registrationHash, misfit: said };
     },
   };
+}
+
+/** How many places the library visits to resolve what refers to what: what has an `$id` inside another schema is visited twice, with all below. */
+function walksOver(schema: unknown, isRoot = true): number {
+  if (typeof schema !== "object" || schema === null || Array.isArray(schema)) return 1;
+  const { $id, id } = schema as { $id?: unknown; id?: unknown };
+  let below = 1;
+  for (const [keyword, value] of Object.entries(schema)) {
+    if (Object.hasOwn(ignoredKeyword, keyword) || typeof value !== "object" || value === null) continue;
+    const isList = Array.isArray(value);
+    const inner: unknown[] = isList
+      ? Object.hasOwn(schemaArrayKeyword, keyword)
+        ? value
+        : []
+      : Object.hasOwn(schemaMapKeyword, keyword)
+        ? Object.values(value)
+        : [value];
+    for (const one of inner) below += walksOver(one, false);
+  }
+  return isRoot || !($id || id) ? below : 2 * below;
 }
 
 type Rule = "schema" | "schemas" | "schemaMap" | "regexMap" | keyof typeof PLAIN_RULES;
@@ -159,13 +198,14 @@ function checkKeyword(at: string, rule: Rule, value: JsonValue): void {
 /** Every `$ref` as the library resolved it, with its place. */
 function referencesOf(schema: unknown, at: string): [target: string, at: string][] {
   if (typeof schema !== "object" || schema === null) return [];
-  const { __absolute_ref__: target } = schema as { __absolute_ref__?: string };
+  const target = referenceOf(schema);
   const below = Object.entries(schema).flatMap(([name, value]) => referencesOf(value, `${at}/${name}`));
   return target === undefined ? below : [[target, at], ...below];
 }
 
-function isMap(value: JsonValue): value is { [name: string]: JsonValue } {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
+/** As the library resolved it. */
+function referenceOf(schema: object): string | undefined {
+  return (schema as { __absolute_ref__?: string }).__absolute_ref__;
 }
 
 function isRegex(source: string): boolean {

@@ -55,6 +55,16 @@ describe("what a call keeps of an argument", () => {
       expect(argumentOf(given) === given).toBe(true);
   });
 
+  it("is not listed where it is long and of a class of its own", () => {
+    let lists = 0;
+    const ownKeys = (of: object) => {
+      lists++;
+      return Reflect.ownKeys(of);
+    };
+    for (const long of [new Float64Array(100_000), new Blob(["x"]), new (class {})()]) argumentOf(new Proxy(long, { ownKeys }));
+    expect(lists).toBe(0);
+  });
+
   it("keeps holes, circles, what is shared, and a name that means a prototype elsewhere", () => {
     const shared = { n: 1 };
     const given: unknown[] = [shared, shared];

@@ -21,6 +21,11 @@ const trap = () => {
 };
 const hostile = new Proxy({}, { get: trap, ownKeys: trap, getPrototypeOf: trap, has: trap });
 
+it("bytes that are too many are not copied first, whatever length they say to have", () => {
+  const bytes = Object.defineProperty(new Uint8Array(9), "byteLength", { value: 1 });
+  expect(() => checkBytes("b", bytes, 8)).toThrow(refused("b must be at most 8 bytes long"));
+});
+
 describe("an id", () => {
   it.each(["a", "x".repeat(8), " a ", "ä/😀"])("may be %j", (value) => {
     expect(checkId("id", value, 8)).toBe(value);

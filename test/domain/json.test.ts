@@ -196,6 +196,84 @@ describe("the size", () => {
   });
 });
 
+describe("what is refused is read no further than to the limit", () => {
+  /** How often its members were listed, described and read. */
+  const counted = <T extends object>(target: T) => {
+    const reads = { lists: 0, described: 0, read: 0 };
+    const value = new Proxy(target, {
+      ownKeys(of) {
+        reads.lists++;
+        return Reflect.ownKeys(of);
+      },
+      getOwnPropertyDescriptor(of, name) {
+        reads.described++;
+        return Reflect.getOwnPropertyDescriptor(of, name);
+      },
+      get(of, name, receiver) {
+        if (name !== "length") reads.read++;
+        return Reflect.get(of, name, receiver);
+      },
+    });
+    return { value, reads };
+  };
+  const none = { lists: 0, described: 0, read: 0 };
+
+  it.each<[string, object]>([
+    ["bytes", new Uint8Array(100_000)],
+    ["a Buffer", Buffer.alloc(100_000)],
+    ["numbers of the machine", new Float64Array(100_000)],
+    ["memory", new ArrayBuffer(100_000)],
+    ["a Blob", new Blob(["x".repeat(100_000)])],
+    ["an array of a class", Object.setPrototypeOf(new Array(100_000).fill(1), Uint8Array.prototype)],
+    ["an instance with many members", Object.setPrototypeOf(Object.fromEntries(new Array(10_000).entries()), new (class {})())],
+  ])("%s: not at all", (_, target) => {
+    const { value, reads } = counted(target);
+    for (const whole of [value, { a: [value] }]) expect(() => admit(whole)).toThrow("is an instance of a class");
+    expect(reads).toEqual(none);
+  });
+
+  it("an array with more items than fit: not at all", () => {
+    const { value, reads } = counted(new Array(100_000).fill(0));
+    expect(() => admit(value)).toThrow("payload is larger than 1000 bytes");
+    expect(() => admit({ a: [[value]] })).toThrow("payload is larger than 1000 bytes");
+    expect(reads).toEqual(none);
+  });
+
+  it("an array of texts: as many as fit", () => {
+    const { value, reads } = counted(new Array(400).fill("x".repeat(98)));
+    expect(() => admit(value)).toThrow("payload is larger than 1000 bytes");
+    expect(reads.read).toBeLessThan(12);
+  });
+
+  it("an object: as many members as fit", () => {
+    const { value, reads } = counted(Object.fromEntries(Array.from({ length: 100_000 }, (_, n) => [`member${n}`, "text"])));
+    expect(() => admit(value)).toThrow("payload is larger than 1000 bytes");
+    expect(reads.lists).toBe(1);
+    expect(reads.read).toBeLessThan(100);
+    expect(reads.described).toBeLessThan(300);
+  });
+
+  it("a text: not at all", () => {
+    // Its lone surrogate, at the very end, is not seen.
+    expect(() => admit(`${"x".repeat(2_000)}\ud800`)).toThrow("payload is larger than 1000 bytes");
+    expect(() => admit({ [`${"x".repeat(2_000)}\ud800`]: 1 })).toThrow("payload is larger than 1000 bytes");
+  });
+
+  it("and is told in a few hundred characters, however long the path to it is", () => {
+    const name = "n".repeat(100_000);
+    const refusal = (() => {
+      try {
+        admit({ a: { [name]: { b: 1n } } }, { maxBytes: 1_000_000 });
+      } catch (error) {
+        return error as { message: string; details: { path: string } };
+      }
+    })();
+    expect(refusal?.message).toMatch(/^payload\/a\/n+ \.\.\. n+\/b is a bigint; a JSON value is expected$/);
+    expect(refusal?.message.length).toBeLessThan(800);
+    expect(refusal?.details.path.length).toBeLessThan(800);
+  });
+});
+
 describe("texts of values", () => {
   it("are canonical: sorted by UTF-16 code unit, no spaces", () => {
     expect(canonicalText({ b: 1, a: 2, "\ud83d\ude00": 3, "\uffff": 4, A: { z: [1, "x"] } })).toBe(

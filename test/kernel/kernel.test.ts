@@ -181,10 +181,10 @@ describe("ids that are made here", () => {
     expect(await ending(done)).toEqual({ type: "success", value: 2 });
     expect(await kernel.processes.getProcess(done.id)).toMatchObject({ id: done.id, status: { state: "completed" } });
 
-    const waiting = await kernel.start({ id: "waits", ...task("wait") });
+    const waiting = await kernel.start({ id: "waits", ...task("wait"), eventTypes: [{ name: "note" }] });
     await clock.advance(120_000);
     expect(await kernel.processes.getLease("waits")).toMatchObject({ fencingToken: 1 });
-    await kernel.processes.appendEvent("waits", { eventType: "process.step", payload: 1, replayKey: "k".repeat(idLength) });
+    await kernel.processes.appendEvent("waits", { eventType: "note", payload: 1, replayKey: "k".repeat(idLength) });
     await waiting.cancel("r".repeat(idLength));
     expect(await ending(waiting)).toEqual({ type: "cancelled", message: "r".repeat(idLength) });
     expect(faults).toEqual([]);
@@ -201,12 +201,12 @@ describe("ids that are made here", () => {
   it.each([32, 40, 64, 512])("may be presented under any limit: %i", async (idLength) => {
     const { kernel } = await bench({ limits: { idLength }, loop: "off" });
     const { processes } = kernel;
-    await kernel.start({ id: "p", ...task("job") });
+    await kernel.start({ id: "p", ...task("job"), eventTypes: [{ name: "note" }] });
     const owner = "o".repeat(idLength);
     await processes.completeProcessLease(await processes.claimProcessLease("p", owner, 1_000));
     expect(await processes.getLease("p")).toBeUndefined();
     const lease = await processes.renewProcessLease(await processes.claimProcessLease("p", owner, 1_000), 2_000);
-    await processes.appendEvent("p", { eventType: "process.step", payload: 1, lease });
+    await processes.appendEvent("p", { eventType: "note", payload: 1, lease });
     const record = await processes.completeProcess("p", { type: "success", value: 1 }, { lease });
     expect(record.status).toMatchObject({ state: "completed" });
   });

@@ -325,6 +325,37 @@ describe("steps", () => {
     ).toHaveLength(1);
   });
 
+  it("that ask for themselves at once are refused, and those that are asked for later share the run", async () => {
+    const job = async ({ step }: ProcessContext) => {
+      const refused = await step("a", () => step("a", () => 1)).catch((error: HoldfastError) => error.code);
+      const others: Promise<number>[] = [];
+      const shared = await step("b", async () => {
+        others.push(step("c", () => 3));
+        await rounds(1);
+        others.push(step("b", () => 4));
+        return 2;
+      });
+      return [refused, shared, ...(await Promise.all(others))];
+    };
+    const { kernel } = await bench({ handlers: { job } });
+    expect(await ending(await kernel.start(task("job")))).toEqual({ type: "success", value: ["invalid", 2, 3, 2] });
+  });
+
+  it("whose result cannot be stored fail by the step's name, also of fifty megabytes of bytes", async () => {
+    const bytes = new Uint8Array(50_000_000);
+    const large = await bench({ handlers: { job: async ({ step }) => await step("load", () => bytes as never) } });
+    expect(await ending(await large.kernel.start(task("job")))).toMatchObject({
+      code: "invalid",
+      message: expect.stringContaining('the result of step "load" is an instance of a class'),
+    });
+    const { kernel } = await bench({
+      handlers: { job: async ({ step }) => await step("load", () => ({ when: new Date() }) as never) },
+    });
+    const output = await ending(await kernel.start(task("job")));
+    const message = expect.stringContaining('the result of step "load"/when');
+    expect(output).toMatchObject({ type: "failure", code: "invalid", message });
+  });
+
   it("store undefined as null", async () => {
     const { kernel } = await bench({ handlers: { job: async ({ step }) => [await step("a", () => undefined as never)] } });
     const handle = await kernel.start(task("job"));

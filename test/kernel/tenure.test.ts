@@ -35,6 +35,7 @@ async function setUp(within: (clock: Clock) => Clock = (clock) => clock) {
   await processMethods(corridor, DEFAULT_LIMITS, payloadSchemas()).registerProcess({
     id: "p",
     input: { type: "task", name: "job" },
+    eventTypes: [{ name: "note" }],
   });
   const lost: HoldfastError[] = [];
   const parts = {
@@ -154,7 +155,7 @@ describe("the page's own deadline", () => {
       if (between || mode !== "write") return;
       between = true;
       const lease = await theirs.claimProcessLease("p", "other", TTL);
-      await theirs.appendEvent("p", { eventType: "process.step", payload: { key: "s", result: "theirs" }, lease });
+      await theirs.appendEvent("p", { eventType: "note", payload: "theirs", lease });
       await theirs.completeProcessLease(lease);
     };
     await clock.advance(ms);

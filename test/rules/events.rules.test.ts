@@ -2,7 +2,15 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { isHoldfastError } from "../../src/domain/errors.js";
 import type { ProcessEventType, TerminalSpec, WakeSpec } from "../../src/domain/event-type.js";
 import type { JsonValue } from "../../src/domain/json.js";
-import { type Append, type AppendState, append, asOutput } from "../../src/stores/events.rules.js";
+import {
+  type Append,
+  type Appended,
+  type AppendState,
+  append,
+  asOutput,
+  isOwn,
+  type Verdict,
+} from "../../src/stores/events.rules.js";
 import { leaseOf } from "../../src/stores/leases.rules.js";
 import { payloadSchemas } from "../../src/stores/payload-schema.js";
 import { hashOf } from "../../src/stores/processes.rules.js";
@@ -64,7 +72,16 @@ function make(type: ProcessEventType, payload: JsonValue, more: Partial<Append> 
   };
 }
 
-const run = ({ state, request }: Case) => append(state, request, engine, T);
+/** What the schema says, as it was found out for the very registration that the process has. */
+const verdictOf = ({ state, request }: Case): Verdict => {
+  const schema = state.eventTypes?.find(({ name }) => name === request.eventType)?.payloadSchema ?? true;
+  return { registrationHash: "hash", misfit: engine.misfit(JSON.stringify(schema), schema, request.payload) };
+};
+const run = (given: Case, verdict: Verdict | undefined = verdictOf(given)): Appended => {
+  const appended = append(given.state, given.request, verdict, T);
+  if ("unjudged" in appended) throw new Error("it asked for a verdict");
+  return appended;
+};
 function refusal(wrong: Case): { code: string; message: string } {
   try {
     run(wrong);
@@ -129,6 +146,12 @@ describe("the order of the checks", () => {
       says: "emitted undeclared event type",
     },
     {
+      name: "what is an app's to write",
+      breaks: ({ state, request }) => ({ state, request: { ...request, replayKey: "process:p:step:a" } }),
+      code: "invalid",
+      says: "is holdfast's own",
+    },
+    {
       name: "a replay key",
       breaks: ({ state, request: { replayKey: _, ...request } }) => ({ state, request }),
       code: "invalid",
@@ -154,7 +177,7 @@ describe("the order of the checks", () => {
   ];
 
   it("accepts what breaks none", () => {
-    expect(run(whole())?.result.event.sequence).toBe(7);
+    expect(run(whole()).result.event.sequence).toBe(7);
   });
 
   it.each(rules)("asks for $name", ({ breaks, code, says }) => {
@@ -180,19 +203,24 @@ describe("the order of the checks", () => {
     expect(refusal(broken)).toMatchObject({ code: "invalid", message: expect.stringContaining("/text") });
   });
 
-  it("asks for the schema engine only when all before the schema holds", () => {
-    expect(append(whole().state, whole().request, undefined, T)).toBeUndefined();
-    for (const { breaks } of rules.slice(0, 5)) {
+  it("asks for what the schema says only when all before the schema holds", () => {
+    expect(append(whole().state, whole().request, undefined, T)).toEqual({ unjudged: { registrationHash: "hash", type } });
+    for (const { breaks } of rules.slice(0, 6)) {
       const { state, request } = breaks(whole());
       expect(() => append(state, request, undefined, T)).toThrow();
     }
+  });
+
+  it("asks anew when what the schema said was said of another registration of that id", () => {
+    const before = { registrationHash: "the one before", misfit: undefined };
+    expect(append(whole().state, whole().request, before, T)).toEqual({ unjudged: { registrationHash: "hash", type } });
   });
 });
 
 describe("what is stored", () => {
   it("is the event and the process's row", () => {
     const appended = run(make({ name: "note" }, { a: 1 }, { lease }));
-    expect(appended?.writes).toEqual([
+    expect(appended.writes).toEqual([
       { table: "processes", put: { ...process, lastSequence: 7, updatedAtMs: T, progressFence: 3 } },
       {
         table: "events",
@@ -213,16 +241,16 @@ describe("what is stored", () => {
   it("has no replay key without one, and no fence without a lease", () => {
     const { state, request } = make({ name: "note" }, 1);
     const { replayKey: _, ...keyless } = request;
-    const appended = append(state, keyless, engine, T);
-    expect(appended?.writes.filter((write) => "put" in write && "replayKey" in write.put)).toEqual([]);
-    expect(appended?.process).not.toHaveProperty("progressFence");
-    expect(appended?.result.event.invocation).not.toHaveProperty("replayKey");
+    const appended = run({ state, request: keyless });
+    expect(appended.writes.filter((write) => "put" in write && "replayKey" in write.put)).toEqual([]);
+    expect(appended.process).not.toHaveProperty("progressFence");
+    expect(appended.result.event.invocation).not.toHaveProperty("replayKey");
   });
 
   it("is not ended again by an event that ends nothing, also when the process has ended", () => {
     const given = make({ name: "note" }, 1);
     given.state.process = { ...process, state: "completed", awaitOutput: { type: "success", value: 1 } };
-    expect(run(given)?.process).toMatchObject({
+    expect(run(given).process).toMatchObject({
       state: "completed",
       awaitOutput: { type: "success", value: 1 },
       lastSequence: 7,
@@ -253,7 +281,7 @@ describe("a replay", () => {
   it("holds on an ended process, for a type that is not declared any more, and without a wake target", () => {
     const { wakeTarget: _, ...request } = again().request;
     const state = again({ process: { ...process, state: "completed" }, eventTypes: undefined }).state;
-    expect(append(state, request, undefined, T)?.writes).toEqual([]);
+    expect(run({ state, request }, undefined).writes).toEqual([]);
   });
 
   it("gives the stored delivery, whatever scope is named now", () => {
@@ -264,7 +292,7 @@ describe("a replay", () => {
       pendingWake: 2,
     };
     const appended = run(again({ replayed: woken }, { wakeTarget: { sessionId: "second" } }));
-    expect(appended?.result.wakeDelivery).toMatchObject({
+    expect(appended.result.wakeDelivery).toMatchObject({
       wakeId: "wake:1",
       targetSessionId: "first",
       targetScopeId: "session:first",
@@ -287,7 +315,7 @@ describe("a replay", () => {
     ["when its lease only ran out", { lease: { ...leaseRow, expiresAtMs: T } }, false],
   ])("under a lease that is gone: %s", (_, state, holds) => {
     const given = again(state, { lease });
-    if (holds) expect(run(given)?.result.event.sequence).toBe(2);
+    if (holds) expect(run(given).result.event.sequence).toBe(2);
     else expect(refusal(given)).toMatchObject({ code: "lease-lost" });
   });
 
@@ -295,6 +323,71 @@ describe("a replay", () => {
     const given = again({ lease: free }, { lease });
     given.request.payload = "another";
     expect(refusal(given)).toMatchObject({ code: "lease-lost" });
+  });
+});
+
+describe("what is holdfast's own", () => {
+  const types: [eventType: string, semantics: ProcessEventType["semantics"]][] = [
+    ["note", {}],
+    ["done", { terminal: { state: "completed", awaitOutput: "payload" } }],
+    ["process.step", {}],
+    ["process.cancel_requested", {}],
+    ["process.completed", {}],
+  ];
+  const payload = { awaitOutput: { type: "success", value: 1 } };
+  const append = (eventType: string, semantics: ProcessEventType["semantics"], replayKey: string, more: Partial<Append> = {}) =>
+    make({ name: eventType, ...(semantics && { semantics }) }, payload, { replayKey, ...more });
+
+  it("is an app's to write only where it ends the process or asks it to cancel, under the key made for that", () => {
+    const taken = types.flatMap(([eventType, semantics]) =>
+      ["step:a", "sleep:a", "", "terminal:note", "terminal:done", "terminal:process.completed", "cancel_requested:1"]
+        .filter((rest) => {
+          try {
+            return run(append(eventType, semantics, `process:p:${rest}`)).writes.length > 0;
+          } catch {
+            return false;
+          }
+        })
+        .map((rest) => `${eventType} ${rest}`),
+    );
+    expect(taken).toEqual([
+      "done terminal:done",
+      "process.cancel_requested cancel_requested:1",
+      "process.completed terminal:process.completed",
+    ]);
+  });
+
+  it("is no step of an app's, whatever its key, with a lease or without", () => {
+    for (const key of ["k", "process:p:step:a", "process:q:step:a"])
+      for (const more of [{}, { lease }])
+        expect(refusal(append("process.step", {}, key, more))).toMatchObject({
+          code: "invalid",
+          message: expect.stringContaining("process.step"),
+        });
+  });
+
+  it("is told by the process's own id, encoded or as an older database has it, and leaves other keys alone", () => {
+    const given = (replayKey: string): Case => {
+      const { state, request } = append("note", {}, replayKey);
+      return { state: { ...state, process: { ...process, processId: "a:1%" } }, request: { ...request, processId: "a:1%" } };
+    };
+    for (const key of ["process:a%3A1%25:step:x", "process:a:1%:step:x"]) expect(refusal(given(key)).code).toBe("invalid");
+    for (const key of ["process:a:step:x", "process:a%3A1:step:x", "process", "step:x"])
+      expect(run(given(key)).writes).toHaveLength(2);
+  });
+
+  it("is written by holdfast itself", () => {
+    expect(run(append("process.step", {}, "process:p:step:a", { own: true })).writes).toHaveLength(2);
+  });
+
+  it.each<[string, string, JsonValue, boolean]>([
+    ["the step of that key", "process.step", { key: "a", result: 1 }, true],
+    ["the step of another key", "process.step", { key: "b", result: 1 }, false],
+    ["a step without a key", "process.step", 1, false],
+    ["an app's event", "note", { key: "a", result: 1 }, false],
+  ])("is not whatever stands under its key: %s", (_, eventType, stored, is) => {
+    const row: EventRow = { v: 1, processId: "p", sequence: 1, eventType, payload: stored, replayKey: "k", occurredAtMs: 1 };
+    expect(isOwn(row, { eventType: "process.step", payload: { key: "a", result: null } })).toBe(is);
   });
 });
 
@@ -321,19 +414,19 @@ describe("a cancel request", () => {
     [["reason"], "cancel requested"],
     ["reason", "cancel requested"],
   ])("of %j has the reason %j", (payload, reason) => {
-    expect(run(request(payload))?.process).toMatchObject({ state: "running", cancelRequested: reason });
+    expect(run(request(payload)).process).toMatchObject({ state: "running", cancelRequested: reason });
   });
 
   it("does not replace the reason of the first", () => {
     const given = request({ reason: "second" });
     given.state.process = { ...process, cancelRequested: "first" };
-    expect(run(given)?.process.cancelRequested).toBe("first");
+    expect(run(given).process.cancelRequested).toBe("first");
   });
 });
 
 describe("how a terminal event ends the process", () => {
   const ends = (terminal: TerminalSpec, payload: JsonValue) =>
-    run(make({ name: "end", semantics: { terminal } }, payload))?.process.awaitOutput;
+    run(make({ name: "end", semantics: { terminal } }, payload)).process.awaitOutput;
   const failure = { type: "failure", class: "c", code: "x", message: "m" };
 
   it.each<[string, TerminalSpec, JsonValue, unknown]>([
@@ -392,7 +485,7 @@ describe("how a terminal event ends the process", () => {
   it("takes the core types' output from /awaitOutput", () => {
     const given = make({ name: "process.failed" }, { awaitOutput: failure });
     given.state.eventTypes = undefined;
-    expect(run(given)?.process).toMatchObject({ state: "failed", awaitOutput: failure });
+    expect(run(given).process).toMatchObject({ state: "failed", awaitOutput: failure });
     given.request.payload = failure;
     expect(refusal(given)).toMatchObject({ code: "invalid", message: expect.stringContaining("did not match") });
   });
@@ -427,8 +520,8 @@ describe("a wake", () => {
 
   it("takes its input as text, and by default the event for its dedupe key", () => {
     const appended = wakes({ input: { pointer: "/n" } }, { n: [1, 2] });
-    expect(appended?.result.event.semantics).toEqual({ wake: { input: "[1,2]", dedupeKey: "p:7" } });
-    expect(appended?.writes[1]).toMatchObject({ put: { pendingWake: 7, wake: { target: { sessionId: "target" } } } });
+    expect(appended.result.event.semantics).toEqual({ wake: { input: "[1,2]", dedupeKey: "p:7" } });
+    expect(appended.writes[1]).toMatchObject({ put: { pendingWake: 7, wake: { target: { sessionId: "target" } } } });
   });
 
   it.each<[WakeSpec["dedupeKey"], string]>([
@@ -436,7 +529,7 @@ describe("a wake", () => {
     [{ const: "c" }, "c"],
     [{ selector: { pointer: "/n" } }, "5"],
   ])("dedupes by %j", (dedupeKey, expected) => {
-    expect(wakes({ input: "payload", ...(dedupeKey && { dedupeKey }) }, { n: 5 })?.result.wakeDelivery?.dedupeKey).toBe(expected);
+    expect(wakes({ input: "payload", ...(dedupeKey && { dedupeKey }) }, { n: 5 }).result.wakeDelivery?.dedupeKey).toBe(expected);
   });
 
   it("has an id of target scope and dedupe key alone", () => {
@@ -444,7 +537,7 @@ describe("a wake", () => {
     const idOf = (sessionId: string, frame?: string) => {
       const given = make({ name: "w", semantics: { wake: { input: "payload", dedupeKey: { const: "d" } } } }, payload++);
       given.request.wakeTarget = { sessionId, ...(frame !== undefined && { agentFrameId: frame }) };
-      return run(given)?.result.wakeDelivery?.wakeId;
+      return run(given).result.wakeDelivery?.wakeId;
     };
     expect(idOf("s")).toBe(`wake:${hashOf(["session:s", "d"])}`);
     expect(idOf("s")).toBe(idOf("s"));
@@ -459,9 +552,9 @@ describe("a wake", () => {
     );
     delete given.request.wakeTarget;
     const appended = run(given);
-    expect(appended?.result.wakeDelivery).toBeUndefined();
-    expect(appended?.result.event.semantics).toEqual({});
-    expect(appended?.writes[1]).not.toHaveProperty("put.pendingWake");
+    expect(appended.result.wakeDelivery).toBeUndefined();
+    expect(appended.result.event.semantics).toEqual({});
+    expect(appended.writes[1]).not.toHaveProperty("put.pendingWake");
   });
 
   it("refuses the append when its condition leads nowhere", () => {

@@ -1,8 +1,11 @@
+import { type Schema, validate } from "@cfworker/json-schema";
+import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
 import type { JsonSchema } from "../../src/domain/event-type.js";
 import type { JsonValue } from "../../src/domain/json.js";
 import { payloadSchemas } from "../../src/stores/payload-schema.js";
 import type { SchemaEngine } from "../../src/stores/schema-engine.js";
+import { FORMATS } from "../../src/stores/schema-formats.js";
 
 let engine: SchemaEngine;
 beforeAll(async () => {
@@ -123,7 +126,117 @@ describe("a payload", () => {
   });
 });
 
+describe("a payload that is costly to check", () => {
+  let nested: JsonValue = 1;
+  for (let depth = 0; depth < 17; depth++) nested = { next: nested };
+  const branching = { properties: { next: { $ref: "#/$defs/n" } }, required: ["next"] };
+  const names = Array.from({ length: 5_000 }, (_, n) => `k${n}`);
+  const numbers = names.slice(0, 1_000).map((_, n) => n);
+
+  /** Meant are a hundred milliseconds; the machine may be busy. */
+  const quickly = (work: () => void) => {
+    const began = performance.now();
+    work();
+    expect(performance.now() - began).toBeLessThan(1_500);
+  };
+
+  it.each<[string, JsonSchema, JsonValue]>([
+    ["by a schema that branches at each level", { $defs: { n: { oneOf: [branching, branching] } }, $ref: "#/$defs/n" }, nested],
+    ["by a list of names for each of its items", { contains: { required: names } }, Array.from({ length: 50_000 }, () => ({}))],
+    ["by a list of values for each of its items", { contains: { enum: names } }, Array.from({ length: 50_000 }, () => "k")],
+    ["by a long text that is read again and again", { allOf: names.map(() => ({ minLength: 1 })) }, "x".repeat(1_000_000)],
+    [
+      "by its many members again and again",
+      { allOf: names.map(() => ({ minProperties: 1 })) },
+      Object.fromEntries(names.map((one) => [one, 1])),
+    ],
+    ["by its whole content again and again", { allOf: names.map(() => ({ uniqueItems: true })) }, names],
+    [
+      "by a constant that it nearly is",
+      { $defs: { c: { const: [...numbers, "a"] } }, allOf: numbers.map(() => ({ not: { $ref: "#/$defs/c" } })) },
+      [...numbers, "b"],
+    ],
+    [
+      "by many patterns for its names",
+      { patternProperties: Object.fromEntries(names.map((one) => [one, true])) },
+      { ["x".repeat(100_000)]: 1 },
+    ],
+  ])("is refused after a bounded number of steps: %s", (_, schema, payload) => {
+    engine.check("schema", schema);
+    quickly(() =>
+      expect(engine.misfit(`costly ${_}`, schema, payload)).toMatch(/^too costly to check: it takes more than \d+ steps$/),
+    );
+  });
+
+  it("is not refused for its mere size: a megabyte, by a schema that looks at all of it", () => {
+    const item = {
+      type: "object",
+      required: ["id"],
+      properties: { id: { type: "integer" }, text: { minLength: 1 } },
+      additionalProperties: false,
+    };
+    const payload = Array.from({ length: 40_000 }, (_, id) => ({ id, text: "a" }));
+    expect(engine.misfit("large", { type: "array", items: item, uniqueItems: true }, payload)).toBeUndefined();
+    expect(
+      engine.misfit(
+        "numbers",
+        { items: { type: "number" } },
+        Array.from({ length: 500_000 }, () => 1),
+      ),
+    ).toBeUndefined();
+  });
+
+  it("has its items compared by their text: thousands that differ, or are the same, in any order of members", () => {
+    const items = Array.from({ length: 6_000 }, (_, n) => ({ n, of: { a: 1, b: n } }));
+    quickly(() => expect(engine.misfit("unique", { uniqueItems: true }, items)).toBeUndefined());
+    const twice = [...items, { of: { b: 7, a: 1 }, n: 7 }];
+    expect(engine.misfit("unique", { uniqueItems: true }, twice)).toBe("#: has the same item at 7 and 6000");
+  });
+
+  it.each(Object.keys(FORMATS))("is read once for the format %s, whatever is in it", (format) => {
+    const begins = ["", "http://", "http://a@", "http://[::", "P", "0/", "#/", '"', "a@", "{", "2020-01-01T00:00:00."];
+    const units = ["a", "1", ":", "/", "@", ".", "-", "%41", "a-", "a.", "a@", "1.", "{a", "~0", "\\", "[", "T", "1D", " ", "é"];
+    quickly(() => {
+      for (const begin of begins)
+        for (const unit of units) engine.misfit(`format ${format}`, { format }, `${begin}${unit.repeat(1_000)}!`);
+    });
+  });
+
+  it.each<[string, boolean]>([
+    ["http://example.com", true],
+    ["HTTPS://user:pass@example.com:8080/a?b#c@d", true],
+    ["ftp://a@b@my-host.example.com/", true],
+    ["http://a/b@example.com", true],
+    ["http://é.example.org", true],
+    ["http://8.8.8.8:80/", true],
+    ["http://10.0.0.1", false],
+    ["http://172.16.0.1", false],
+    ["http://example.com:1", false],
+    ["http://example", false],
+    ["http://-a.example.com", false],
+    ["http://a--b.example.com", false],
+    ["http://@example.com", false],
+    ["http://exa mple.com", false],
+    ["http://example.com/a b", false],
+    ["mailto:a@example.com", false],
+    [`http://${"a".repeat(30)}!`, false],
+  ])("is a url, or none, as the library has it: %s", (text, isUrl) => {
+    expect(FORMATS.url?.(text)).toBe(isUrl);
+    if (text.length < 30) expect(validate(text, { format: "url" }, "2020-12").valid).toBe(isUrl);
+  });
+});
+
 describe("a schema", () => {
+  it("with many $id inside one another is refused, and quickly", () => {
+    let schema: JsonSchema = true;
+    for (let depth = 0; depth < 30; depth++) schema = { $id: `https://example.test/${depth}`, not: schema };
+    expect(() => engine.check("s", schema)).toThrow("s has too many $id inside one another");
+    const flat = {
+      $defs: Object.fromEntries(Array.from({ length: 30 }, (_, n) => [`d${n}`, { $id: `d${n}`, properties: { id: true } }])),
+    };
+    expect(() => engine.check("s", flat)).not.toThrow();
+  });
+
   it.each<[unknown, string]>([
     [1, "s must be an object or a boolean"],
     ["string", "s must be an object or a boolean"],
@@ -189,5 +302,97 @@ describe("a schema", () => {
     [{ toString: 1 }],
   ])("%j is taken", (schema) => {
     expect(() => engine.check("s", schema)).not.toThrow();
+  });
+});
+
+describe("the library", () => {
+  const scalar = fc.constantFrom<JsonValue>(null, true, false, 0, 1, 2.5, "", "a", "ab", "b1", "2020-01-01");
+  const name = fc.constantFrom("a", "b", "ab", "c~/d");
+  const { value } = fc.letrec<{ value: JsonValue }>((tie) => ({
+    value: fc.oneof(
+      { maxDepth: 3 },
+      scalar,
+      fc.array(tie("value"), { maxLength: 3 }),
+      fc.dictionary(name, tie("value"), { maxKeys: 3 }),
+    ),
+  }));
+  const count = fc.integer({ min: 0, max: 3 });
+  const { schema } = fc.letrec<{ schema: JsonSchema; object: JsonSchema }>((tie) => {
+    const map = fc.dictionary(name, tie("schema"), { maxKeys: 2 });
+    const list = fc.array(tie("schema"), { minLength: 1, maxLength: 3 });
+    const type = fc.constantFrom("null", "boolean", "object", "array", "number", "integer", "string");
+    const optional: Record<string, fc.Arbitrary<unknown>> = {
+      type: fc.oneof(type, fc.uniqueArray(type, { minLength: 1, maxLength: 3 })),
+      const: value,
+      enum: fc.array(value, { maxLength: 3 }),
+      allOf: list,
+      anyOf: list,
+      oneOf: list,
+      not: tie("schema"),
+      if: tie("schema"),
+      // biome-ignore lint/suspicious/noThenProperty: a keyword of JSON Schema
+      then: tie("schema"),
+      else: tie("schema"),
+      $ref: fc.constantFrom("#/$defs/one", "#/$defs/two"),
+      properties: map,
+      patternProperties: fc.dictionary(fc.constantFrom("^a", "b$"), tie("schema"), { maxKeys: 2 }),
+      additionalProperties: tie("schema"),
+      propertyNames: tie("schema"),
+      required: fc.array(name, { maxLength: 2 }),
+      dependentRequired: fc.dictionary(name, fc.array(name, { maxLength: 2 }), { maxKeys: 1 }),
+      dependentSchemas: map,
+      dependencies: map,
+      minProperties: count,
+      maxProperties: count,
+      items: tie("schema"),
+      prefixItems: list,
+      contains: tie("schema"),
+      minContains: count,
+      maxContains: count,
+      minItems: count,
+      maxItems: count,
+      uniqueItems: fc.boolean(),
+      minimum: count,
+      maximum: count,
+      exclusiveMinimum: count,
+      exclusiveMaximum: count,
+      multipleOf: fc.constantFrom(1, 0.5, 2),
+      minLength: count,
+      maxLength: count,
+      pattern: fc.constantFrom("^a", "b", "\\d$"),
+      format: fc.constantFrom("date", "url", "uuid", "none"),
+    };
+    // Few of them at a time, so that what is asked may also fit.
+    const some = fc
+      .uniqueArray(fc.constantFrom(...Object.keys(optional)), { minLength: 1, maxLength: 3 })
+      .chain((names) => fc.record(Object.fromEntries(names.map((one) => [one, optional[one] as fc.Arbitrary<unknown>]))));
+    const object = some as unknown as fc.Arbitrary<JsonSchema>;
+    return { object, schema: fc.oneof({ maxDepth: 3, withCrossShrink: true }, fc.boolean(), object) };
+  });
+
+  it.each([
+    ["as it is", {}],
+    ["with nothing else among its members", { unevaluatedProperties: false }],
+    ["with nothing else among its items", { unevaluatedItems: false }],
+  ])("judges every payload alike, by any schema %s", (_, more) => {
+    const seen = { fit: 0, misfit: 0 };
+    fc.assert(
+      fc.property(schema, schema, schema, value, (root, one, two, payload) => {
+        const whole = { $defs: { one, two }, ...(typeof root === "boolean" ? { not: !root } : root), ...more } as JsonSchema;
+        const copy = structuredClone(whole);
+        let valid: boolean | undefined;
+        try {
+          valid = validate(payload, copy as Schema, "2020-12").valid;
+        } catch {
+          // It refers to itself without an end.
+        }
+        const said = engine.misfit(`schema ${++names}`, whole, payload);
+        if (valid === undefined) return said !== undefined;
+        seen[valid ? "fit" : "misfit"]++;
+        return (said === undefined) === valid;
+      }),
+      { numRuns: 3_000 },
+    );
+    expect(Math.min(seen.fit, seen.misfit)).toBeGreaterThan(100);
   });
 });

@@ -1,3 +1,5 @@
+import { sha256 } from "@noble/hashes/sha2.js";
+import { bytesToHex, utf8ToBytes } from "@noble/hashes/utils.js";
 import { IDBFactory, IDBKeyRange } from "fake-indexeddb";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../src/adapters/clock-system.js";
@@ -250,6 +252,25 @@ describe("a turn that ends early", () => {
     }
     expect(log).toEqual(plan.map((what, attempt) => `${what} ${attempt + 1}`));
     expect(await rows.record("p")).toMatchObject({ currentState: "consumed", attemptCount: 7, recoveryCount: 4 });
+  });
+
+  it("refuses a step that asks for itself at once, and lets one that is asked for later share the run", async () => {
+    const results: unknown[] = [];
+    const a = await openTab(town, "a", async ({ step }: Turn) => {
+      results.push(await step("a", () => step("a", () => 1)).catch((error: { code: string }) => error.code));
+      let later: Promise<number> | undefined;
+      results.push(
+        await step("b", async () => {
+          await rounds(1);
+          later = step("b", () => 3);
+          return 2;
+        }),
+      );
+      results.push(await later);
+    });
+    await a.session.submit(prompt("p"));
+    await until(() => results.length === 3, "the steps");
+    expect(results).toEqual(["invalid", 2, 2]);
   });
 
   it("gives the results of its steps to every later attempt, wherever it runs, and forgets them at the end", async () => {
@@ -730,6 +751,38 @@ describe("a process that is a turn", () => {
       value: { inputId: input?.inputId, runId: input?.record.lastRunId, outcome: { outcomeType: "consumed" } },
     });
     expect(await rows.said()).toEqual(["hello", "answer"]);
+  });
+
+  it("is asked for anew when its id is registered with another input, after retention removed it", async () => {
+    const options = { retention: { terminalProcessesMs: 1 } };
+    const a = await openTab(town, "a", async (turn) => turn.append(saying(`turn ${turn.inputs.length}`)), options);
+    await a.kernel.start(turnOf("first"));
+    const first = await a.kernel.process("t").result();
+    await town.clock.advance(60_000);
+    expect(await a.kernel.process("t").record()).toBeUndefined();
+    await a.kernel.start(turnOf("second"));
+    const second = await a.kernel.process("t").result();
+    expect(second).toMatchObject({ type: "success", value: { outcome: { outcomeType: "consumed" } } });
+    expect(second).not.toEqual(first);
+    expect(await rows.said()).toEqual(["first", "turn 1", "second", "turn 1"]);
+  });
+
+  it.each([
+    ["is found under the id that an older database gave its input", 0, ["hello", "answer"]],
+    ["does not take an input for its own that is older than itself", -1, ["hello", "answer", "hello", "answer"]],
+  ])("%s", async (_, ageMs, expected) => {
+    const a = await openTab(town, "a");
+    const inputId = `process-${bytesToHex(sha256(utf8ToBytes("t"))).slice(0, 28)}`;
+    await a.session.submit(prompt(inputId, { text: "hello" }));
+    await a.kernel.start(turnOf("hello"));
+    const createdAtMs = ((await a.kernel.process("t").record())?.createdAtMs ?? 0) + ageMs;
+    const [input] = await rows.inputs();
+    await town.put("inputs", { ...input, record: { ...input?.record, createdAtMs } } as never);
+    a.session.onTurn(async (turn) => turn.append(saying("answer")));
+    await town.clock.advance(60_000);
+    expect(await a.kernel.process("t").result()).toMatchObject({ type: "success" });
+    await rounds(30);
+    expect(await rows.said()).toEqual(expected);
   });
 
   it("fails when its input is given up", async () => {
