@@ -19,7 +19,8 @@ export class HoldfastError extends Error {
   constructor(code: ErrorCode, message: string, more: { details?: JsonValue; cause?: unknown } = {}) {
     super(shortened(message), more.cause === undefined ? undefined : { cause: more.cause });
     this.code = code;
-    if (more.details !== undefined) this.details = shortTexts(more.details);
+    const details = more.details === undefined ? undefined : shortTexts(more.details);
+    if (details !== undefined) this.details = details;
     Object.defineProperty(this, BRAND, { value: true });
     MADE_HERE.add(this);
   }
@@ -56,8 +57,13 @@ function shortened(text: string): string {
   return `${text.slice(0, KEPT_AT_EACH_END)} ... ${text.slice(-KEPT_AT_EACH_END)}`.replace(/\p{Surrogate}/gu, "\uFFFD");
 }
 
-function shortTexts(details: JsonValue): JsonValue {
-  return JSON.parse(JSON.stringify(details, (_, value) => (typeof value === "string" ? shortened(value) : value)));
+/** Details that came from a worker may be no JSON, whatever their type says: the error is told without them. */
+function shortTexts(details: JsonValue): JsonValue | undefined {
+  try {
+    return JSON.parse(JSON.stringify(details, (_, value) => (typeof value === "string" ? shortened(value) : value)));
+  } catch {
+    return undefined;
+  }
 }
 
 function textOf(thrown: unknown): string {

@@ -215,7 +215,8 @@ const usual = plain.then(placeOf).then(lookAround);
 describe("a database of which every table has a row of each of two owners", () => {
   it("answers all that is asked", async () => {
     const tables = await plain;
-    expect(TABLE_NAMES.filter((table) => victims(table, tables[table]).length === 0)).toEqual([]);
+    // A floor is no owner's: what is removed of all of them raises it.
+    expect(TABLE_NAMES.filter((table) => victims(table, tables[table]).length === 0)).toEqual(["floors"]);
     const { good, bad } = await usual;
     const refused = [...good, ...bad].filter((answer) => REFUSAL.test(answer)).map((answer) => answer.slice(0, 60));
     // What was deleted before, the registration that is another, and the lease that is held.

@@ -103,7 +103,8 @@ async function staged() {
   });
   const faults: KernelEvents["fault"][] = [];
   kernel.on("fault", (fault) => faults.push(fault));
-  await kernel.start({ id: "p", input: { type: "task", name: "job" }, eventTypes: NOTES });
+  // Not by start, which would run it here at once: the worker is to be what claims it.
+  await kernel.processes.registerProcess({ id: "p", input: { type: "task", name: "job" }, eventTypes: NOTES });
   const puppet = await vi.waitFor(() => {
     expect(Puppet.made.length).toBe(1);
     return Puppet.made[0] as Puppet;

@@ -22,7 +22,7 @@ const NOTHING = { connections: 0, channels: 0, locks: 0 };
 
 /** None of them is entered while a kernel opens. */
 const ROOMS = Object.fromEntries(
-  ["sealed", "archive", "runtime", "ops", "turns", "agents"].map((name) => [
+  ["sealed", "archive", "runtime", "ops", "turns", "agents", "headStart"].map((name) => [
     name,
     room(name, () => Promise.reject(new Error("not here"))),
   ]),
