@@ -1,5 +1,5 @@
 import type { Key, Reader, Row } from "../ports/storage.js";
-import { TABLES, type TableName } from "./schema.js";
+import { columnsOf, type TableName } from "./schema.js";
 
 /**
  * The first row of each name that leads an index of two columns: one read for each name, however many rows a name has. Ends at `most`
@@ -11,8 +11,7 @@ export async function firstOfEach(
   index: string,
   most = Number.POSITIVE_INFINITY,
 ): Promise<Row[]> {
-  const { indexes } = TABLES[table] as { indexes?: Readonly<Record<string, readonly string[]>> };
-  const [name = ""] = indexes?.[index] ?? [];
+  const [name = ""] = columnsOf(table, index);
   const firsts: Row[] = [];
   let from: Key | undefined;
   while (firsts.length < most) {

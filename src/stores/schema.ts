@@ -80,6 +80,12 @@ export const TABLES = {
 
 export type TableName = keyof typeof TABLES;
 
+/** The columns of an index, in their order; none where the table has no such index. */
+export function columnsOf(table: TableName, index: string): readonly string[] {
+  const { indexes }: TableSchema = TABLES[table];
+  return indexes?.[index] ?? [];
+}
+
 export const SCHEMA: StorageSchema = {
   version: 5,
   tables: TABLES,

@@ -1,6 +1,6 @@
 import type { Key, Row } from "../ports/storage.js";
 import { accept, type Command } from "./command.js";
-import { TABLES, type TableName } from "./schema.js";
+import { columnsOf, type TableName } from "./schema.js";
 
 /**
  * A range of an index that rows leave. Chromium keeps the entry of a row that left, also over restarts, and every read of the range steps
@@ -53,8 +53,7 @@ export type Scan = Command<{ after?: Key | undefined }, Row[], Key | undefined>;
 export const SCANS: readonly Scan[] = WORN_RANGES.map(scanOf);
 
 function scanOf({ table, index, prefix, limit }: WornRange): Scan {
-  const { indexes } = TABLES[table] as { indexes?: Readonly<Record<string, readonly string[]>> };
-  const columns = indexes?.[index] ?? [];
+  const columns = columnsOf(table, index);
   return {
     tables: [table],
     load: (reader, { after }) =>
