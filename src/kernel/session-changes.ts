@@ -1,5 +1,6 @@
 import type { RuntimeState } from "../domain/session.js";
 import type { Clock } from "../ports/clock.js";
+import { tellEach } from "../ports/listeners.js";
 import type { Change, Notices } from "../ports/notices.js";
 import type { Reader, Row } from "../ports/storage.js";
 import type { Corridor } from "../stores/command.js";
@@ -89,20 +90,7 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
   function tellInput(inputId: string): void {
     if (told.size === MOST_TOLD) told.clear();
     told.add(inputId);
-    tellAll({ type: "input", inputId });
-  }
-
-  function tellAll(change: SessionChange): void {
-    for (const listener of [...listeners]) {
-      try {
-        listener(change);
-      } catch (error) {
-        // The app's own error: it goes where uncaught errors go, and harms nobody else.
-        queueMicrotask(() => {
-          throw error;
-        });
-      }
-    }
+    tellEach(listeners, { type: "input", inputId });
   }
 
   /** One at a time: what comes meanwhile may be about what was read already, and is one more for all of it. */
@@ -142,7 +130,7 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
       parts.learn(now.state);
       const types = [...news];
       news.clear();
-      for (const type of types) tellAll({ type });
+      for (const type of types) tellEach(listeners, { type });
       if (untold) tellUntold(untold);
     } catch {
       // The next notice, poll or call tells it.
@@ -166,7 +154,7 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
       // It may go without a row yet; every other one is found by its number.
       if (row && isEphemeral(row)) continue;
       told.delete(inputId);
-      if (!row) tellAll({ type: "input", inputId });
+      if (!row) tellEach(listeners, { type: "input", inputId });
     }
     for (const inputId of untold.changed) tellInput(inputId);
   }
@@ -205,7 +193,7 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
       };
     },
     vanish() {
-      for (const type of ["state", "messages"] as const) tellAll({ type });
+      for (const type of ["state", "messages"] as const) tellEach(listeners, { type });
       end();
     },
     end,
