@@ -12,6 +12,8 @@ export interface WornRange {
   readonly prefix?: readonly string[];
   /** Rows that one read may find. Entries that were left behind do not count: each of them is met once. */
   readonly limit: number;
+  /** Its readers begin at its first row, and rows leave there most of all: each scan reads that row too, wherever the scans are. */
+  readonly isQueue?: true;
 }
 
 const SMALL_ROWS = 256;
@@ -21,8 +23,8 @@ const LARGE_ROWS = 32;
 export const WORN_RANGES: readonly WornRange[] = [
   { table: "processes", index: "byState", prefix: ["running"], limit: SMALL_ROWS },
   { table: "processes", index: "runnable", limit: SMALL_ROWS },
-  // What retention removes leaves the beginning, where it looks for more.
-  { table: "processes", index: "ended", limit: SMALL_ROWS },
+  // Retention removes what ended first and looks there for more; behind what is kept it removes rows, too.
+  { table: "processes", index: "ended", limit: SMALL_ROWS, isQueue: true },
   { table: "registrations", index: "bySession", limit: LARGE_ROWS },
   { table: "events", index: "pendingWakes", limit: LARGE_ROWS },
   { table: "grants", index: "byProcess", limit: SMALL_ROWS },
@@ -30,13 +32,14 @@ export const WORN_RANGES: readonly WornRange[] = [
   { table: "leases", index: "byBoot", limit: SMALL_ROWS },
   { table: "agents", index: "byBoot", limit: SMALL_ROWS },
   { table: "agents", index: "lone", limit: SMALL_ROWS },
-  { table: "agents", index: "ended", limit: SMALL_ROWS },
+  { table: "agents", index: "ended", limit: SMALL_ROWS, isQueue: true },
   { table: "inputs", index: "live", limit: LARGE_ROWS },
   { table: "inputs", index: "steers", limit: LARGE_ROWS },
   { table: "inputs", index: "starters", limit: LARGE_ROWS },
   { table: "inputs", index: "unsettled", limit: LARGE_ROWS },
   { table: "inputs", index: "replaceable", limit: LARGE_ROWS },
   { table: "inputs", index: "changed", limit: LARGE_ROWS },
+  // Rows leave at the beginning of each session, and the accept that removes them reads from there in its write: that mends it.
   { table: "inputKeys", index: "ended", limit: SMALL_ROWS },
   { table: "inputKeys", index: "endedByRank", limit: SMALL_ROWS },
   { table: "attachments", index: "byBoot", limit: SMALL_ROWS },
@@ -52,12 +55,14 @@ export type Scan = Command<{ after?: Key | undefined }, Row[], Key | undefined>;
 
 export const SCANS: readonly Scan[] = WORN_RANGES.map(scanOf);
 
-function scanOf({ table, index, prefix, limit }: WornRange): Scan {
+function scanOf({ table, index, prefix, limit, isQueue }: WornRange): Scan {
   const columns = columnsOf(table, index);
   return {
     tables: [table],
-    load: (reader, { after }) =>
-      reader.range(table, { index, limit, ...(prefix && { prefix }), ...(after !== undefined && { after }) }),
+    async load(reader, { after }) {
+      if (isQueue && after !== undefined) await reader.range(table, { index, limit: 1 });
+      return await reader.range(table, { index, limit, ...(prefix && { prefix }), ...(after !== undefined && { after }) });
+    },
     decide(rows) {
       const last = rows.length < limit ? undefined : rows.at(-1);
       return accept(last && columns.map((column) => last[column] as string | number));

@@ -55,6 +55,24 @@ describe("a sweep", () => {
     expect(afters.slice(0, 3)).toEqual([undefined, ["running", "p1255"], undefined]);
   });
 
+  it("reads the beginning of what retention removes from there each time, however many are kept behind it", async () => {
+    const off = await town.host("off", { loop: "off" });
+    for (let n = 0; n < 600; n++) {
+      const id = `p${1_000 + n}`;
+      await off.kernel.processes.registerProcess({ id, input: { type: "external", metadata: null } });
+      await off.kernel.processes.completeProcess(id, { type: "success", value: n });
+    }
+    const a = await town.host("a");
+    await town.clock.advance(120_000);
+    const ended = scansOf(a).filter(({ range }) => range.startsWith('processes {"index":"ended"'));
+    const queries = ended.map(({ range }) => JSON.parse(range.slice("processes ".length)) as { limit: number; after?: unknown });
+    const parts = queries.filter(({ limit }) => limit > 1);
+    // One round over all that is kept, and the beginning beside each part that is none.
+    expect(parts.slice(0, 4).map(({ after }) => after === undefined)).toEqual([true, false, false, true]);
+    const beginnings = queries.filter(({ after }) => after === undefined);
+    expect(beginnings.length).toBe(parts.length);
+  });
+
   it("by one host at a time, under the sweeper's lock, is enough", async () => {
     const a = await town.host("a");
     const b = await town.host("b");
