@@ -195,10 +195,11 @@ export function orphanPages(corridor: Corridor): RemovePage {
       const found = await Promise.all(rows.map(({ resource }) => loadOrphan(reader, String(resource))));
       return { last: rows.length < PAGE ? undefined : rows.at(-1), resources: found.flatMap((row) => row?.resource ?? []) };
     });
-    const removed = resources.length === 0 ? 0 : await corridor.run(removeLeases, { resources });
+    if (resources.length > 0) await corridor.run(removeLeases, { resources });
     after = last && String(last.resource);
     isDone = last === undefined;
-    return !isDone && removed > 0;
+    // Also where nothing of this page went: those that are gone stand anywhere among those that are wanted.
+    return !isDone;
   };
 }
 

@@ -835,6 +835,21 @@ describe("retention", () => {
     expect(tokens).toEqual([301]);
   });
 
+  it("removes them within one sweep, however many that are wanted stand before them", async () => {
+    const off = await tapped("off", { loop: "off" });
+    const left = { v: 1, claimedAtMs: 0, expiresAtMs: 0, fruitless: 0, fencingToken: 1 };
+    for (let n = 0; n < 100; n++) {
+      const resource = `a wanted ${1_000 + n}`;
+      await off.kernel.processes.registerProcess({ id: resource, input: { type: "external", metadata: null } });
+      await town.put("leases", { ...left, resource });
+      await town.put("leases", { ...left, resource: `gone ${1_000 + n}` });
+    }
+    await tapped("a", { retention: { terminalProcessesMs: keptMs } });
+    await town.clock.advance(sweepMs - 1);
+    expect((await town.rows("leases")).map(({ resource }) => String(resource)).filter((id) => id.startsWith("gone"))).toEqual([]);
+    expect(await town.rows("leases")).toHaveLength(100);
+  });
+
   it("leaves those leases where it is not asked for", async () => {
     await town.put("leases", { v: 1, resource: "gone", fencingToken: 1, claimedAtMs: 0, expiresAtMs: 0, fruitless: 0 });
     await tapped("a", { retention: { offlineAgentsMs: 1 } });
