@@ -154,10 +154,13 @@ function nextBatch({ runtime, live }: Draft): InputRow[] {
 
 type Holder = Pick<Surroundings, "lease" | "farewell">;
 
-export const HOLDER_TABLES = ["leases", "farewells"] as const;
+export const HOLDER_TABLES = ["runtimes", "leases", "farewells"] as const;
 
-export async function loadHolder(reader: Reader, { runtimeId }: SessionRef): Promise<Holder> {
-  const lease = await loadRow(reader, "leases", runtimeId);
+/** Of a deleted session there is none: what holds the lease holds it for the one that has its id now. */
+export async function loadHolder(reader: Reader, ref: SessionRef): Promise<Holder> {
+  const { runtimeId } = ref;
+  const [runtime, lease] = await Promise.all([loadRow(reader, "runtimes", runtimeId), loadRow(reader, "leases", runtimeId)]);
+  checkRuntime(runtime, ref);
   return { lease, farewell: await saidFarewell(reader, lease?.bootId) };
 }
 

@@ -158,6 +158,38 @@ describe("a session that is deleted", () => {
     expect(renewals()).toBe(after);
   });
 
+  it("leaves no executor that looks for its turns, also while another runs one of a new session of its id", async () => {
+    const { here, there } = await two();
+    const old = await here.kernel.session("s");
+    old.onTurn(async () => undefined);
+    await rounds();
+    // The other tab is at work, so that this one waits for its lease.
+    const first = await there.kernel.session("s");
+    const hung = gate();
+    first.onTurn(async () => await hung.promise);
+    await first.submit(prompt("hello"));
+    await rounds(40);
+    await here.clock.advance(6_000);
+    await there.kernel.sessions.delete("s");
+    const again = await there.kernel.session("s");
+    let isRunning = false;
+    again.onTurn(async () => {
+      isRunning = true;
+      await hung.promise;
+    });
+    await again.submit(prompt("hello"));
+    await until(() => isRunning, "a turn of the new one");
+    await here.clock.advance(6_000);
+    await rounds();
+    const before = here.probed.seen.length;
+    await here.clock.advance(12_000);
+    await rounds();
+    const looks = here.probed.seen.slice(before).filter(({ tables, mode }) => mode === "read" && tables.includes("farewells"));
+    expect(looks.filter(({ tables }) => !tables.includes("hosts"))).toEqual([]);
+    expect(here.faults).toEqual([]);
+    hung.open();
+  });
+
   it("is no session any more for processes that are turns of a new one", async () => {
     const { here, there } = await two();
     const old = await here.kernel.session("s");
