@@ -38,8 +38,9 @@ export { runSessionTurn } from "./session-turn.js";
  *     look -> begin (lease, recover, stage) -> handler -> commit or fail, fenced -> look again
  *
  * A look reads; only where there is something to do does it write. Of many tabs with a handler one is woken at a time: while another
- * tab holds the lease, only news of the lease is heard, and where it is free each tab lets those before it go first. Trouble of the
- * storage is waited out while the lease lives: what a handler has done must not be done again because of a hiccup.
+ * tab holds the lease, only the news that it is free is heard, unless its holder left nothing to do, and where it is free each tab lets
+ * those before it go first. Trouble of the storage is waited out while the lease lives: what a handler has done must not be done again
+ * because of a hiccup.
  */
 export interface Executor {
   /** Something changed here: look. */
@@ -114,8 +115,10 @@ export function createExecutor(parts: ExecutorParts): Executor {
   let troubles = 0;
   /** When its timer is due. */
   let dueMs = 0;
-  /** Another tab has the lease, as it was read last. */
+  /** Another tab has the lease, as it was read or heard last. */
   let isHeld = false;
+  /** The last write that changed inputs, as it was heard since the last look; beyond all where one was heard that has no number. */
+  let heardRevision = 0;
   /** Tabs with a handler, as they were read last: how many go before this one, and how many there are beside it. */
   let standing: Standing = { before: 0, others: 0 };
   /** All that the next look is about was only heard of: where there is something to do, the tabs before this one may do it. */
@@ -124,7 +127,18 @@ export function createExecutor(parts: ExecutorParts): Executor {
   let asleep: { token: string; sinceMs: number } | undefined;
 
   function hear(changes: readonly Change[]): void {
-    if (looking || changes.some(({ about }) => about === "lease")) return poke(true);
+    for (const { about, sequence = Number.POSITIVE_INFINITY } of changes)
+      if (about === "input") heardRevision = Math.max(heardRevision, sequence);
+    const leases = changes.filter(({ about }) => about === "lease");
+    const lease = leases.at(-1);
+    if (leases.some(({ member }) => member !== "held" && member !== "idle")) return poke(true);
+    if (lease?.member === "held") return waitForHolder();
+    // What is under way may have read that it is held.
+    if (looking) return poke(true);
+    if (lease) {
+      isHeld = false;
+      if (heardRevision <= (lease.sequence ?? 0)) return;
+    }
     // Its holder goes on by itself while there is something to do.
     if (isHeld) return;
     if (standing.before === 0) return poke(true);
@@ -132,6 +146,15 @@ export function createExecutor(parts: ExecutorParts): Executor {
     if (stopped || dueMs - clock.monotonicMs() <= waitMs) return;
     cancelTimer();
     wakeIn(waitMs);
+  }
+
+  /** Another tab was granted the lease: until it comes back, or may have run out, there is nothing to look for. */
+  function waitForHolder(): void {
+    // Its own, or what is under way meets it.
+    if (stopped || looking) return;
+    isHeld = true;
+    cancelTimer();
+    wakeIn(Math.min(timings.pollMs, timings.leaseTtlMs));
   }
 
   function poke(isNews = false): void {
@@ -144,9 +167,7 @@ export function createExecutor(parts: ExecutorParts): Executor {
     cancelTimer();
     const earlyMs = notBeforeMs - clock.monotonicMs();
     if (earlyMs > 0) return wakeIn(earlyMs);
-    const mayWait = isPolite;
-    isPolite = true;
-    looking = look(mayWait)
+    looking = look()
       .catch((error: unknown) => {
         // Deleted: there is nothing left to look at.
         if (isHoldfastError(error) && error.code === "not-found") {
@@ -183,7 +204,7 @@ export function createExecutor(parts: ExecutorParts): Executor {
   }
 
   /** Runs whatever is to be run; answers when to look again, heard or not. */
-  async function look(mayWait: boolean): Promise<number> {
+  async function look(): Promise<number> {
     let held: Tenure | undefined;
     try {
       for (;;) {
@@ -192,7 +213,7 @@ export function createExecutor(parts: ExecutorParts): Executor {
           if (held) await corridor.run(releaseLeases, { leases: [held.lease] });
           return timings.pollMs;
         }
-        const began = await begin(held, mayWait);
+        const began = await begin(held);
         if (began === "later") return standing.before * STAGGER_MS;
         isHeld = began?.kind === "held";
         if (began?.kind === "idle") {
@@ -229,7 +250,7 @@ export function createExecutor(parts: ExecutorParts): Executor {
   }
 
   /** `undefined` where the lease was lost between two turns, or nothing is to be begun any more. */
-  async function begin(held: Tenure | undefined, mayWait: boolean): Promise<BeganTurn | "later" | undefined> {
+  async function begin(held: Tenure | undefined): Promise<BeganTurn | "later" | undefined> {
     const isOver = asleep !== undefined && clock.monotonicMs() - asleep.sinceMs >= timings.leaseRenewMs;
     const input = {
       ...ref,
@@ -243,7 +264,7 @@ export function createExecutor(parts: ExecutorParts): Executor {
       ...(isOver && asleep && { waitedFor: asleep.token }),
     };
     if (!held) {
-      const found = await lookFirst(input, mayWait);
+      const found = await lookFirst(input);
       if (found) return found;
       // The page went, and may be another boot by now.
       if (stopped) return undefined;
@@ -260,7 +281,12 @@ export function createExecutor(parts: ExecutorParts): Executor {
   }
 
   /** What would not write is not run. `undefined` where there is something to begin, and this tab's turn to. */
-  async function lookFirst(input: BeginTurn, mayWait: boolean): Promise<BeganTurn | "later" | undefined> {
+  async function lookFirst(input: BeginTurn): Promise<BeganTurn | "later" | undefined> {
+    // All that was heard of so far is found now.
+    again = false;
+    heardRevision = 0;
+    const mayWait = isPolite;
+    isPolite = true;
     // Where there are others, one of them mostly has it, and then nothing else is of interest.
     if (isHeld || standing.others > 0) {
       const holder = await corridor.query(HOLDER_TABLES, async (reader, now) =>

@@ -102,6 +102,8 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
   const unsubscribe = parts.notices.subscribe((changes: readonly Change[]) => {
     let heard = false;
     for (const { about, id, member } of changes) {
+      // The hosts that have a session open are watched since they told that they opened it: who holds its lease is one of them.
+      if (about === "lease" && member !== undefined && isRuntimeId(id)) continue;
       if (about === "lease" && member !== undefined) {
         unleave(id);
         hints.delete(id);

@@ -20,9 +20,9 @@ export interface Change {
   readonly about: (typeof ABOUT)[number];
   /** A process id; for "host" (it goes) and "boot" (it came) a boot id; for "agent" an agent id; for "runtime", "messages", "input" and "ops" a runtime id; for "sealed" a name. */
   readonly id: string;
-  /** Which of them, for "input"; for "agent" what became of it: "online", "offline" or "moved"; for "lease" "held" or "ended" (with its process), absent where it may be free. */
+  /** Which of them, for "input"; for "agent" what became of it: "online", "offline" or "moved"; for "lease" "held", "ended" (with its process) or "idle" (given back, and none of its session's inputs can be run), absent where it may be free. */
   readonly member?: string;
-  /** Of the newest event, for "event"; of the newest entry of the feed, for "ops"; of the write that changed it, for "input". */
+  /** Of the newest event, for "event"; of the newest entry of the feed, for "ops"; of the write that changed it, for "input"; of the last such write that its holder knew of, for a "lease" that is "idle". */
   readonly sequence?: number;
 }
 

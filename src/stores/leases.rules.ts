@@ -128,3 +128,8 @@ export function leaseOf(row: HeldLeaseRow): ProcessLease {
 export function leaseChange(resource: string): Change {
   return { about: "lease", id: resource };
 }
+
+/** It was granted: those that would take it wait until it comes back, or may have run out. */
+export function heldChange(resource: string): Change {
+  return { ...leaseChange(resource), member: "held" };
+}

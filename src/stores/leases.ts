@@ -12,6 +12,7 @@ import {
   fence,
   grant,
   type Host,
+  heldChange,
   isLive,
   leaseChange,
   leaseLost,
@@ -73,7 +74,7 @@ export const claimProcessLease: Command<
       { lease: leaseOf(row), process, attempt: attemptsOf(row), fruitless: row.fruitless },
       [{ table: "leases", put: row }],
       // A runner's lease lives as long as any: no loop looks before it may run out. How long one lives that is claimed by hand is its owner's choice.
-      [{ ...leaseChange(resource), ...(claim.host && { member: "held" }) }],
+      [claim.host ? heldChange(resource) : leaseChange(resource)],
     );
   },
 };

@@ -191,6 +191,8 @@ export interface Draft {
   drop(row: InputRow): void;
   write(...writes: Write[]): void;
   readonly isEmpty: boolean;
+  /** The runtime's `inputRevision` as it will be. */
+  readonly inputRevision: number;
   /** What became of inputs so far, for whoever listens. */
   readonly happened: readonly InputHappening[];
   done<Reply>(reply: Reply, ...changes: Change[]): Decision<Reply>;
@@ -245,12 +247,15 @@ export function draftOf(stored: LiveRuntimeRow, rows: readonly InputRow[], keys:
     get isEmpty() {
       return touched.size === 0 && others.length === 0 && runtime === stored;
     },
+    get inputRevision() {
+      return (runtime.inputRevision ?? 0) + Math.min(touched.size, 1);
+    },
     get happened() {
       return happened;
     },
     done(reply, ...changes) {
-      const revision = (runtime.inputRevision ?? 0) + 1;
-      if (touched.size > 0) draft.update({ inputRevision: revision });
+      const revision = draft.inputRevision;
+      if (touched.size > 0) runtime = { ...runtime, inputRevision: revision };
       const changed: InputChange[] = [...touched].map(([inputId, after]) => ({
         before: before.get(inputId),
         after: after && { ...after, revision },

@@ -10,7 +10,18 @@ import { loadFloor } from "./floors.js";
 import { saidFarewell } from "./hosts.js";
 import { loadInput, loadInputKeys } from "./input-rows.js";
 import { abandoned, interrupted } from "./inputs.rules.js";
-import { fence, grant, type Host, isLive, leaseChange, leaseLost, leaseOf, released, renewed } from "./leases.rules.js";
+import {
+  fence,
+  grant,
+  type Host,
+  heldChange,
+  isLive,
+  leaseChange,
+  leaseLost,
+  leaseOf,
+  released,
+  renewed,
+} from "./leases.rules.js";
 import { inOrder, loadNext } from "./next-inputs.js";
 import { mayRun } from "./runtime-state.rules.js";
 import {
@@ -110,7 +121,7 @@ export const beginTurn: Command<BeginTurn, BeginState, BeganTurn> = {
       if (isOurs && lease) draft.write({ table: "leases", put: released(lease, true) });
       return draft.isEmpty
         ? accept({ kind: "idle", state: stored.state, happened: [] })
-        : draft.done({ kind: "idle", state: draft.runtime.state, happened: draft.happened }, leaseChange(input.runtimeId));
+        : draft.done({ kind: "idle", state: draft.runtime.state, happened: draft.happened }, idleChange(draft));
     }
     // The row as the recovery leaves it: what ran out there is nobody's any more.
     const claim = { resource: input.runtimeId, ownerId: input.ownerId, ttlMs: input.ttlMs, nonce: input.nonce, host: input.host };
@@ -143,13 +154,18 @@ export const beginTurn: Command<BeginTurn, BeginState, BeganTurn> = {
       happened: draft.happened,
     };
     // Where it only goes on, those that wait for the lease have nothing to look for.
-    return draft.done(reply, ...(isOurs ? [] : [leaseChange(input.runtimeId)]));
+    return draft.done(reply, ...(isOurs ? [] : [heldChange(input.runtimeId)]));
   },
 };
 
 /** A retired runtime takes no more: what waits for another to wake it is run all the same. */
 function nextBatch({ runtime, live }: Draft): InputRow[] {
   return mayRun(runtime.state) ? chooseBatch(live, runtime.state === "retired") : [];
+}
+
+/** The lease is free, and what a tab could run is done: only an input of a later write than this has a tab look. */
+function idleChange({ runtime, inputRevision }: Draft): Change {
+  return { ...leaseChange(runtime.runtimeId), member: "idle", sequence: inputRevision };
 }
 
 type Holder = Pick<Surroundings, "lease" | "farewell">;
@@ -207,7 +223,7 @@ export const reclaimTurn: Command<
     const claim = { resource: lease.processId, ownerId: lease.ownerId, ttlMs, nonce, host };
     const granted = grant(row, claim, { farewell: false }, nowMs);
     if (granted instanceof HoldfastError) return refuse(granted);
-    return accept(leaseOf(granted), [{ table: "leases", put: granted }], [leaseChange(lease.processId)]);
+    return accept(leaseOf(granted), [{ table: "leases", put: granted }], [heldChange(lease.processId)]);
   },
 };
 
@@ -364,7 +380,7 @@ export const commitTurn: Command<RunRef & Appended, CommitState, CommittedTurn> 
     const isReleased = nextBatch(draft).length === 0;
     if (isReleased) {
       draft.write({ table: "leases", put: released(lease, true) });
-      changes.push(leaseChange(runtimeId));
+      changes.push(idleChange(draft));
     }
     return draft.done({ receipt, released: isReleased, happened: draft.happened }, ...changes);
   },

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { memoryStorage } from "../../src/adapters/storage-memory.js";
+import { channelHub } from "../../src/conformance/channel.fixture.js";
 import { operation, waiting } from "../../src/conformance/session.fixture.js";
 import type { InputKind, StoredInputState } from "../../src/domain/input.js";
 import type { Kernel } from "../../src/index.js";
@@ -20,6 +21,7 @@ import {
 } from "../../src/stores/session-draft.js";
 import { chooseBatch } from "../../src/stores/turns.rules.js";
 import { gate, rounds, until } from "../kernel/rounds.js";
+import { tap } from "../loop/tapped-channel.js";
 import { buildTown, type Town } from "../loop/town.js";
 import { openTab, progress, prompt, RUNTIME_ID, rowsOf, saying, type Tab } from "./tabs.js";
 
@@ -220,6 +222,65 @@ describe("of several tabs with a turn handler", () => {
     await town.clock.advance(25);
     await until(() => ran.length === 2, "another tab's turn");
     expect(ran[1]).not.toBe(ran[0]);
+  });
+
+  it("one alone reads for an input that another tab runs, and none for the lease that comes back", async () => {
+    const ran: string[] = [];
+    const tabs = await openTabs(6, (name) => async () => void ran.push(name));
+    const ofLease = (tab: Tab) => transactions(tab).filter(({ tables }) => tables.includes("leases"));
+    for (const tab of tabs) {
+      for (const { probed } of tabs) probed.seen.length = 0;
+      await tab.session.submit(prompt(`from ${tab.name}`));
+      await until(() => ran.at(-1) === tab.name, "its turn");
+      await until(() => tab.session.state === "attached", "the end of its turn");
+      await rounds(60);
+      await town.clock.advance(1_000);
+      // The first of them in their order looks at once, whoever submits: it reads twice at most, and tries to begin once.
+      const woken = tabs.filter((other) => other !== tab && ofLease(other).length > 0);
+      expect(woken.length).toBeLessThan(2);
+      for (const other of woken) expect(ofLease(other).length).toBeLessThan(5);
+    }
+    expect(ran).toEqual(tabs.map(({ name }) => name));
+  });
+
+  it("one runs an input that came behind the lease's return, whichever is heard of first", async () => {
+    const hub = channelHub();
+    const air = tap(hub);
+    const end = gate();
+    const ran: string[] = [];
+    const a = await openTab(town, "a", async () => await end.promise, { channel: air.channel });
+    await rounds(60);
+    const b = await openTab(town, "b", async ({ inputs }) => void ran.push(...inputs.map(({ inputId }) => inputId)), {
+      channel: hub,
+    });
+    const submitter = await openTab(town, "submitter", undefined, { channel: hub });
+    await rounds(60);
+    await a.session.submit(prompt("p"));
+    await until(() => a.told.some(({ code }) => code === "run.started"), "its turn");
+    await rounds(60);
+    // What the first tab says from now on takes long.
+    const late: (() => void)[] = [];
+    const toAll = new Map<string, ReturnType<typeof hub>>();
+    air.onPost = (name, message) => {
+      if (!toAll.has(name)) toAll.set(name, hub(name));
+      late.push(() => toAll.get(name)?.postMessage(message));
+      return false;
+    };
+    end.open();
+    await until(() => a.told.some(({ code }) => code === "run.completed"), "the end of its turn");
+    await rounds(60);
+    a.die();
+    b.probed.seen.length = 0;
+    await submitter.session.submit(prompt("q"));
+    await rounds(60);
+    // The lease is held, as far as it knows.
+    expect(ran).toEqual([]);
+    for (const say of late) say();
+    await rounds(60);
+    await town.clock.advance(25);
+    await until(() => ran.length === 1, "the other tab's turn");
+    expect(ran).toEqual(["q"]);
+    for (const channel of toAll.values()) channel.close();
   });
 
   it("the one that submits waits for none of the others", async () => {
