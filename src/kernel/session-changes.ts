@@ -46,6 +46,13 @@ interface Untold {
   readonly told: readonly { readonly inputId: string; readonly row: Row | undefined }[];
 }
 
+/**
+ * After a read the next one waits, as many times as long as that one took: many tabs of a busy session would do little else than read. On a
+ * machine that is idle it is a few milliseconds. Where nothing listens, only `session.state` is kept, which is as it was read last.
+ */
+const REST_LISTENED = 1;
+const REST_UNHEARD = 4;
+
 /** Inputs that were told and may go without leaving a row: so many are remembered. */
 const MOST_TOLD = 1_024;
 
@@ -70,6 +77,9 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
   let isPollDue = false;
   let looking: Promise<void> | undefined;
   let next: Promise<void> | undefined;
+  /** The last read: when it was over, and how long it took. */
+  let last = { atMs: clock.monotonicMs(), tookMs: 0 };
+  let cancelRest = () => {};
 
   const stopListening = parts.notices.subscribe((changes) => {
     const ours = changes.filter(({ id }) => id === runtimeId);
@@ -93,19 +103,39 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
     tellEach(listeners, { type: "input", inputId });
   }
 
-  /** One at a time: what comes meanwhile may be about what was read already, and is one more for all of it. */
+  /** One at a time, and a rest behind each: what comes meanwhile may be about what was read already, and is one more for all of it. */
   function refresh(): Promise<void> {
-    if (!looking) {
+    if (!looking && !next && restMs() <= 0) {
+      const startedMs = clock.monotonicMs();
       looking = look().finally(() => {
         looking = undefined;
+        const atMs = clock.monotonicMs();
+        last = { atMs, tookMs: atMs - startedMs };
       });
       return looking;
     }
-    next ??= looking.then(() => {
+    next ??= (looking ?? Promise.resolve()).then(rest).then(() => {
       next = undefined;
-      return refresh();
+      return isOver ? undefined : refresh();
     });
     return next;
+  }
+
+  function restMs(): number {
+    const times = listeners.size > 0 ? REST_LISTENED : REST_UNHEARD;
+    return last.atMs + Math.min(times * last.tookMs, parts.pollMs) - clock.monotonicMs();
+  }
+
+  async function rest(): Promise<void> {
+    const ms = restMs();
+    if (ms <= 0 || isOver) return;
+    await new Promise<void>((resolve) => {
+      const cancel = clock.setTimer(resolve, ms);
+      cancelRest = () => {
+        cancel();
+        resolve();
+      };
+    });
   }
 
   async function look(): Promise<void> {
@@ -169,6 +199,7 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
     isOver = true;
     stopListening();
     cancelPoll();
+    cancelRest();
     listeners.clear();
   }
 
@@ -185,6 +216,8 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
         seen = undefined;
         revisions.clear();
         told.clear();
+        // What rests for want of listeners rests no longer.
+        cancelRest();
         void refresh().then(schedulePoll);
       }
       return () => {

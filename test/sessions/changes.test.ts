@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { SessionRuntime } from "../../src/index.js";
-import { rounds } from "../kernel/rounds.js";
+import type { Seen } from "../kernel/probe-storage.js";
+import { gate, rounds } from "../kernel/rounds.js";
 import { buildTown, type Town } from "../loop/town.js";
 import { openTab, prompt, saying, type Tab } from "./tabs.js";
 
@@ -137,4 +138,75 @@ it("over a channel nothing is told a second time by a poll, and no input is read
   a.probed.seen.length = 0;
   expect(await next()).toEqual([]);
   expect(a.probed.seen.flatMap(({ ranges }) => ranges).filter((range) => range.startsWith("inputs"))).toEqual([]);
+});
+
+describe("of notices that come while a tab reads", () => {
+  const isRead = ({ mode, tables }: Seen) => mode === "read" && tables.join() === "runtimes,sessions";
+
+  /** A tab whose reads take so long, with those that it has begun. */
+  async function slowTab(ms: number) {
+    const a = await openTab(town, "a");
+    const b = await openTab(town, "b");
+    await rounds();
+    const begun: Seen[] = [];
+    const open = gate();
+    a.probed.hooks.open = async (seen) => {
+      if (!isRead(seen) || begun.push(seen) > 1) return;
+      await open.promise;
+    };
+    /** Another state each time, and so news. */
+    const change = async () => {
+      await b.session[b.session.state === "retired" ? "recycle" : "retire"]();
+      await rounds();
+    };
+    return {
+      a,
+      begun,
+      change,
+      async endFirst() {
+        await town.clock.advance(ms);
+        open.open();
+        await rounds();
+      },
+    };
+  }
+
+  it("it reads once more for all, after a rest as long as the read was, where it has a listener", async () => {
+    const { a, begun, change, endFirst } = await slowTab(40);
+    const heard: string[] = [];
+    a.session.subscribe(({ type }) => heard.push(type));
+    await rounds();
+    expect(begun).toHaveLength(1);
+    for (let n = 0; n < 3; n++) await change();
+    await endFirst();
+    await change();
+    await town.clock.advance(39);
+    await rounds();
+    expect(begun).toHaveLength(1);
+    await town.clock.advance(1);
+    await rounds();
+    expect(begun).toHaveLength(2);
+    expect(heard).toContain("state");
+    // After a quiet time there is nothing to rest from.
+    await change();
+    expect(begun).toHaveLength(3);
+  });
+
+  it("it rests four times as long where it has none, and a listener that comes ends that", async () => {
+    const { a, begun, change, endFirst } = await slowTab(40);
+    await change();
+    expect(begun).toHaveLength(1);
+    await change();
+    await change();
+    await endFirst();
+    await town.clock.advance(159);
+    await rounds();
+    expect(begun).toHaveLength(1);
+    expect(a.session.state).toBe("retired");
+    a.session.subscribe(() => {});
+    await rounds();
+    expect(begun).toHaveLength(2);
+    await change();
+    expect(a.session.state).toBe("idle");
+  });
 });
