@@ -74,7 +74,15 @@ describe("a payload", () => {
     [{ pattern: "^a+$" }, ["aa"], ["ab"]],
     [{ minimum: 1, maximum: 2 }, [1, 2], [0, 3]],
     [{ exclusiveMinimum: 1, exclusiveMaximum: 3 }, [2], [1, 3]],
-    [{ multipleOf: 0.01 }, [0.07, 4.35], [0.075]],
+    [
+      { multipleOf: 0.01 },
+      [0.07, 4.35, -4.35, 0, -0, 123456789.01, 12345678901234.56, 2e15, 1e300],
+      [0.075, 1e-300, 0.0700000000000001],
+    ],
+    [{ multipleOf: 3 }, [9, -9, 0, 3e15, 3e20, 9007199254740990], [10, 0.3, 1e15, 1e300, 9007199254740991]],
+    [{ multipleOf: 1e-15 }, [0.5, 3e-15, 1e20], [5e-16, 5e-324]],
+    [{ multipleOf: 5e-324 }, [0, 5e-324, 1.5, 1e308], []],
+    [{ multipleOf: 1e300 }, [0, 3e300], [1, 15e299]],
     [{ allOf: [{ minimum: 1 }, { maximum: 2 }] }, [1], [0, 3]],
     [{ anyOf: [{ type: "string" }, { minimum: 1 }] }, ["a", 1], [0]],
     [{ oneOf: [{ minimum: 1 }, { maximum: 2 }] }, [0, 3], [1, 2]],
@@ -157,6 +165,16 @@ describe("a payload that is costly to check", () => {
       [...numbers, "b"],
     ],
     [
+      "by divisors that make long numbers of its own",
+      { items: { allOf: numbers.slice(0, 500).map(() => ({ multipleOf: 1e-300 })) } },
+      numbers.slice(0, 160),
+    ],
+    [
+      "by a divisor that makes its many numbers longer than the machine's",
+      { items: { multipleOf: 1e-15 } },
+      Array.from({ length: 500_000 }, () => 9),
+    ],
+    [
       "by many patterns for its names",
       { patternProperties: Object.fromEntries(names.map((one) => [one, true])) },
       { ["x".repeat(100_000)]: 1 },
@@ -184,6 +202,8 @@ describe("a payload that is costly to check", () => {
         Array.from({ length: 500_000 }, () => 1),
       ),
     ).toBeUndefined();
+    const prices = Array.from({ length: 200_000 }, (_, n) => ((n % 1_000) + 1) / 100);
+    expect(engine.misfit("prices", { items: { multipleOf: 0.01 } }, prices)).toBeUndefined();
   });
 
   it("has its items compared by their text: thousands that differ, or are the same, in any order of members", () => {
