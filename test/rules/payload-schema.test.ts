@@ -102,6 +102,19 @@ describe("a payload", () => {
     [{ required: ["constructor"] }, [{ constructor: 1 }], [{}]],
     [{ dependentRequired: { a: ["valueOf"] } }, [{ a: 1, valueOf: 1 }], [{ a: 1 }]],
     [{ enum: [{ a: 1 }] }, [{ a: 1 }], [{ a: 1, b: 2 }, [["a", 1]]]],
+    [
+      { dependencies: { id: ["b"], c: { required: ["d"] } } },
+      [
+        { id: 1, b: 1 },
+        { c: 1, d: 1 },
+      ],
+      [{ id: 1 }, { c: 1 }],
+    ],
+    [
+      { dependencies: { required: { $ref: "#/$defs/n" }, id: ["n"] }, $defs: { n: { required: ["n"] } } },
+      [{ required: 1, n: 1 }, {}],
+      [{ required: 1 }, { id: 1 }],
+    ],
   ])("of the schema %j", (schema, good, bad) => {
     engine.check("schema", schema);
     expect(good.filter((payload) => !fits(schema, payload))).toEqual([]);
@@ -295,10 +308,18 @@ describe("a schema", () => {
     [{ contains: "a" }, "s/contains"],
     [{ dependentRequired: { a: "b" } }, "s/dependentRequired"],
     [{ dependentSchemas: { a: 1 } }, "s/dependentSchemas/a"],
+    [{ dependencies: null }, "s/dependencies"],
+    [{ dependencies: { a: 5 } }, "s/dependencies/a"],
+    [{ dependencies: { a: ["b", 1] } }, "s/dependencies"],
+    [{ dependencies: { a: { pattern: "(" } } }, "s/dependencies/a/pattern"],
+    [{ dependencies: { required: { $ref: "#/nowhere" } } }, "s/dependencies/required/$ref"],
     [{ $defs: { a: 1 } }, "s/$defs/a"],
     [{ format: 1 }, "s/format"],
     [{ $ref: 1 }, "s/$ref"],
+    [{ $ref: "" }, "s/$ref"],
     [{ $ref: "#/$defs/none" }, "s/$ref"],
+    [{ $ref: "#/own", own: { pattern: "(" } }, "s/$ref/pattern"],
+    [{ items: { $ref: "#/own/a" }, own: { a: { not: { type: "text" } } } }, "s/items/$ref/not/type"],
     [{ $ref: "https://example.com/schema" }, "s/$ref"],
     [{ properties: { a: { $ref: "#none" } } }, "s/properties/a/$ref"],
     [{ $dynamicRef: "#a" }, "s/$dynamicRef"],
@@ -308,6 +329,35 @@ describe("a schema", () => {
     expect(() => engine.check("s", schema as JsonSchema)).toThrow(
       expect.objectContaining({ code: "invalid", message: expect.stringContaining(place) }),
     );
+  });
+
+  const keywords = [
+    ["$ref", "type", "const", "enum", "not", "allOf", "anyOf", "oneOf", "if", "then", "else", "required", "dependentRequired"],
+    ["dependentSchemas", "dependencies", "minProperties", "maxProperties", "propertyNames", "properties", "patternProperties"],
+    ["additionalProperties", "unevaluatedProperties", "minItems", "maxItems", "prefixItems", "items", "contains", "minContains"],
+    ["maxContains", "unevaluatedItems", "uniqueItems", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"],
+    ["multipleOf", "minLength", "maxLength", "pattern", "format"],
+  ].flat();
+  it.each(keywords)("that is taken where it is declared can be applied, whatever it has under %s", (keyword) => {
+    const plain = [null, true, 0, -1, 0.5, "", "a", "(", [], {}];
+    const values = [
+      ...plain,
+      ...plain.flatMap((value) => [[value], { a: value }, { "(": value }, { a: { a: value } }, { a: [value] }]),
+    ];
+    const payloads: JsonValue[] = [null, 1, "a", [1], { a: 1 }];
+    const broken = values.filter((value) => {
+      const schema = { $id: "https://example.test/s", if: true, contains: true, properties: { a: { [keyword]: value } } };
+      const whole = { ...schema, anyOf: [schema.properties.a] } as JsonSchema;
+      try {
+        engine.check("s", whole);
+      } catch {
+        return false;
+      }
+      return [...payloads, { a: payloads[3] as JsonValue }, { a: { a: 1 } }].some((payload) =>
+        engine.misfit(`whole ${++names}`, whole, payload)?.includes("cannot be applied"),
+      );
+    });
+    expect(broken).toEqual([]);
   });
 
   it.each<[JsonSchema]>([
