@@ -1,4 +1,4 @@
-import { type HoldfastError, invalid, isMadeHere } from "./errors.js";
+import { type HoldfastError, invalid, isMadeHere, shortened } from "./errors.js";
 import { isWellFormed, type JsonValue, jsonBytes } from "./json.js";
 
 export interface JsonLimits {
@@ -107,9 +107,9 @@ export function isPlain(prototype: unknown, links: number): boolean {
 }
 
 function notJson(path: string, why: string): HoldfastError {
-  return invalid(`${path} ${why}; a JSON value is expected`, { path });
+  return invalid(`${path} ${why}; a JSON value is expected`, { path: shortened(path) });
 }
 
 function tooLarge(field: string, path: string, maxBytes: number): HoldfastError {
-  return invalid(`${field} is larger than ${maxBytes} bytes of JSON`, { path });
+  return invalid(`${field} is larger than ${maxBytes} bytes of JSON`, { path: shortened(path) });
 }

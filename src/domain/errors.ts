@@ -19,8 +19,7 @@ export class HoldfastError extends Error {
   constructor(code: ErrorCode, message: string, more: { details?: JsonValue; cause?: unknown } = {}) {
     super(shortened(message), more.cause === undefined ? undefined : { cause: more.cause });
     this.code = code;
-    const details = more.details === undefined ? undefined : shortTexts(more.details);
-    if (details !== undefined) this.details = details;
+    if (more.details !== undefined) this.details = more.details;
     Object.defineProperty(this, BRAND, { value: true });
     MADE_HERE.add(this);
   }
@@ -51,19 +50,10 @@ export function asHoldfastError(thrown: unknown, code: ErrorCode, message: strin
 }
 
 /** A path or an id that a caller gave may be a megabyte long. What is cut out is the middle: the field and the rule stand at the ends. */
-function shortened(text: string): string {
+export function shortened(text: string): string {
   if (text.length <= MOST_CHARACTERS) return text;
   // What is cut through is no half of a character.
   return `${text.slice(0, KEPT_AT_EACH_END)} ... ${text.slice(-KEPT_AT_EACH_END)}`.replace(/\p{Surrogate}/gu, "\uFFFD");
-}
-
-/** Details that came from a worker may be no JSON, whatever their type says: the error is told without them. */
-function shortTexts(details: JsonValue): JsonValue | undefined {
-  try {
-    return JSON.parse(JSON.stringify(details, (_, value) => (typeof value === "string" ? shortened(value) : value)));
-  } catch {
-    return undefined;
-  }
 }
 
 function textOf(thrown: unknown): string {

@@ -11,6 +11,7 @@ import type { Corridor } from "../stores/command.js";
 import { type EventMethods, loadReplay, resultOfStep, stepOf, storeStep } from "../stores/events.js";
 import { isUnmarkedChild, setProgress } from "../stores/processes.js";
 import { admitPayload } from "../stores/registration.js";
+import type { RunningSteps } from "./running-steps.js";
 import type { StartRequest } from "./start.js";
 import type { Tenure } from "./tenure.js";
 import type { ProcessHandle } from "./waits.js";
@@ -60,6 +61,7 @@ export interface ContextParts {
   /** `key` is told of a child whose id does not say it by the letter. */
   startChild(request: StartRequest, child: { id: string; key?: string }): Promise<ProcessHandle>;
   processHandle(processId: string): ProcessHandle;
+  readonly steps: RunningSteps;
   /** Told of everything that the context itself throws. */
   raised(error: unknown): void;
 }
@@ -69,10 +71,7 @@ const PROGRESS_MS = 1_000;
 export function createContext(parts: ContextParts): { context: ProcessContext; flushProgress(): Promise<void> } {
   const { corridor, clock, limits, record, attempt, tenure, signal } = parts;
   const processId = record.id;
-  const running = new Map<string, Promise<JsonValue>>();
   const stored = new Set<string>();
-  /** The steps whose `run` was called and has not yielded yet. */
-  const starting = new Set<string>();
 
   /** Whatever fails in here is the context's doing, not the handler's. */
   async function own<T>(work: () => Promise<T>): Promise<T> {
@@ -96,10 +95,8 @@ export function createContext(parts: ContextParts): { context: ProcessContext; f
     await own(async () => {});
     const { fencingToken } = tenure.lease;
     const idempotencyKey = ownKey(processId, "step", key).replayKey;
-    starting.add(key);
-    const value = (async () => run({ idempotencyKey, fencingToken, attempt, signal }))();
-    starting.delete(key);
-    const result = admitPayload((await value) ?? null, `the result of step "${key}"`, limits);
+    const value = await parts.steps.begin(key, () => run({ idempotencyKey, fencingToken, attempt, signal }));
+    const result = admitPayload(value ?? null, `the result of step "${key}"`, limits);
     const step = stepOf(processId, key, result);
     const size = JSON.stringify(result).length;
     const kept = await own(() => tenure.write((lease) => corridor.run(storeStep, { ...step, lease }, { size })));
@@ -143,10 +140,7 @@ export function createContext(parts: ContextParts): { context: ProcessContext; f
     async step<T extends JsonValue>(key: string, run: (step: StepRun) => Promise<T> | T) {
       const name = checkId("key", key, limits.idLength);
       checkFunction("run", run);
-      if (starting.has(name)) throw invalid(`step "${name}" was called in its own run`);
-      const known = running.get(name) ?? runStep(name, run).finally(() => running.delete(name));
-      running.set(name, known);
-      return (await known) as T;
+      return (await parts.steps.share(name, () => runStep(name, run))) as T;
     },
     async emit(eventType, payload, options = {}) {
       const { replayKey, wakeTarget } = membersOf("options", options, ["replayKey", "wakeTarget"]);

@@ -76,6 +76,8 @@ export function createEmitter(): Emitter {
       // After `on` has answered. What is told until then comes behind.
       if (early)
         queueMicrotask(() => {
+          // It may have been taken off again at once: then all of it waits for the next one.
+          if (!listeners.get(name)?.size) return;
           waiting.delete(name);
           for (const payload of early.splice(0)) emit(name, payload);
         });

@@ -25,6 +25,7 @@ import {
 } from "../stores/turns.js";
 import { abortOf, isTrouble } from "./ending.js";
 import type { Fault } from "./page.js";
+import { createRunningSteps } from "./running-steps.js";
 import { holdTenure, type Tenure, type Tenures } from "./tenure.js";
 import type { Transcript } from "./transcript.js";
 import { type Began, openTurn, type TurnHandler } from "./turn.js";
@@ -360,6 +361,11 @@ export function createExecutor(parts: ExecutorParts): Executor {
             if (typeof error === "object" && error !== null) raised.add(error);
           },
           unawaited: (message) => parts.fault({ area: "session", code: "invalid", message }),
+          steps: createRunningSteps({
+            clock,
+            waitMs: timings.leaseRenewMs,
+            tell: (message) => parts.fault({ area: "steps", code: "invalid", message }),
+          }),
         },
         began,
         named,

@@ -334,6 +334,7 @@ function standOn(
     if (closing) void made.close();
     return made;
   });
+  const freeSlots = () => headStart.here?.free ?? runner.free;
   let answeredMs = clock.monotonicMs();
   const page: LoopPage = {
     async pulse(told) {
@@ -347,7 +348,7 @@ function standOn(
         leases: tenures.leases,
         abandoned: runner.abandoned,
         claiming: claiming(),
-        free: headStart.here?.free ?? runner.free,
+        free: freeSlots(),
         slots: options.concurrency,
         handlers: [...options.handlers.keys()],
         sessions: sessions.attached,
@@ -356,7 +357,12 @@ function standOn(
         moves: agents.here?.moves ?? 0,
       };
     },
-    run: runner.run,
+    async run(claims, asOfMs) {
+      // A start of this page may have taken a slot since the loop asked how many there are.
+      const taken = claims.slice(0, freeSlots());
+      const refused = await runner.run(taken, asOfMs);
+      return [...refused, ...claims.slice(taken.length).map(({ lease }) => lease.processId)];
+    },
     async renewed({ asOfMs, renewed, lost }) {
       tenures.extend(renewed, asOfMs);
       await tenures.recheck(lost);
@@ -434,7 +440,7 @@ function standOn(
       else if (about === "agent" && member === "offline") emitter.emit("agentOffline", { agentId: id });
       if (!OF_PROCESSES.has(about)) continue;
       // A loop in a worker hears of this page's writes over the channel, if there is one.
-      if (!channel && about !== "event" && member === undefined) host.loop?.poke([id]);
+      if (!channel && host.loop?.kind === "worker" && about !== "event" && member === undefined) host.loop.poke([id]);
       if (isRuntimeId(id)) continue;
       emitter.emit("processChanged", { processId: id, ...(sequence !== undefined && { sequence }) });
     }

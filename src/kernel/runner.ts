@@ -14,6 +14,7 @@ import { createCalls } from "./calls.js";
 import { type ContextParts, createContext, type ProcessContext } from "./context.js";
 import { abortOf, isTrouble, outputOf, storableOutput } from "./ending.js";
 import type { Fault, LoopPage } from "./page.js";
+import { createRunningSteps } from "./running-steps.js";
 import { createSlots, type Seat, takeSeat } from "./slots.js";
 import { type StartParts, type StartRequest, startProcess } from "./start.js";
 import { holdTenure, type Tenure, type TenureParts, type Tenures } from "./tenure.js";
@@ -206,10 +207,15 @@ export function createRunner(parts: RunnerParts): Runner {
       signal: run.abort.signal,
       processHandle: handleOf,
       raised: raise,
-      async startChild(request: StartRequest, { id, key }) {
-        const causedBy = { type: "process" as const, processId: record.id, ...(key !== undefined && { key }) };
-        const provenance = { ownerScope, hostProfileId, causedBy };
-        const child = await run.tenure.write((lease) => startProcess(parts, request, { id, provenance, lease }));
+      steps: createRunningSteps({
+        clock,
+        waitMs: timings.leaseRenewMs,
+        tell: (message) => parts.fault({ area: "steps", code: "invalid", message, processId: record.id }),
+      }),
+      async startChild(request: StartRequest, named) {
+        const child = await run.tenure.write((lease) =>
+          startProcess(parts, request, { ...named, ownerScope, hostProfileId, parentId: record.id, lease }),
+        );
         return handleOf(child.id);
       },
     };

@@ -5,15 +5,17 @@ import { type InputOutcome, isTerminal, type StoredInputState } from "../domain/
 import type { JsonValue } from "../domain/json.js";
 import type { ProcessRecord } from "../domain/process.js";
 import { runtimeIdOf } from "../domain/session.js";
+import type { Change } from "../ports/notices.js";
+import type { Reader } from "../ports/storage.js";
 import { cancelInput } from "../stores/admission.js";
 import type { Corridor } from "../stores/command.js";
 import { loadInput } from "../stores/input-rows.js";
 import { hashOf } from "../stores/processes.rules.js";
-import { loadRow } from "../stores/schema.js";
+import { loadRow, type RuntimeRow } from "../stores/schema.js";
 import type { InputSubmission } from "../stores/submission.js";
 import type { SessionTurn } from "./runner.js";
 import type { SessionRuntime } from "./session.js";
-import type { Watch } from "./watch.js";
+import type { Shared, Watch } from "./watch.js";
 
 /**
  * A process that is a turn of a session: its input goes the way of all inputs, and the process ends when that does. The input's id
@@ -48,18 +50,33 @@ export async function runSessionTurn(
     return outcome.outcome === "accepted" ? outcome.inputId : outcome.existingId;
   }
 
-  const read = async (): Promise<{ record: StoredInputState | undefined } | undefined> => {
+  const loadRuntime = (reader: Reader) => loadRow(reader, "runtimes", runtimeId);
+  /** Every write to inputs raises it. */
+  const revisionOf = (runtime: RuntimeRow | undefined): number => {
+    if (runtime?.incarnation !== incarnation || runtime.state === undefined)
+      throw new HoldfastError("not-found", `the session "${input.sessionId}" was deleted`);
+    return runtime.inputRevision ?? 0;
+  };
+  /** At this one its input had not ended. */
+  let seen: number | undefined;
+  const read = async (shared: Shared): Promise<{ record: StoredInputState | undefined } | undefined> => {
+    // The session's row is one read for all its turns that wait here.
+    if (seen !== undefined && revisionOf(await shared("runtime", () => corridor.query(["runtimes"], loadRuntime))) === seen)
+      return undefined;
     const found = await corridor.query(["runtimes", "inputs"], async (reader) => ({
-      runtime: await loadRow(reader, "runtimes", runtimeId),
+      runtime: await loadRuntime(reader),
       row: await loadInput(reader, runtimeId, inputId),
     }));
-    if (found.runtime?.incarnation !== incarnation || found.runtime.state === undefined)
-      throw new HoldfastError("not-found", `the session "${input.sessionId}" was deleted`);
+    const revision = revisionOf(found.runtime);
     // A deduplicated one may stand for an ephemeral input, which is gone when it has ended.
     if (!found.row) return { record: undefined };
-    return isTerminal(found.row.record.currentState) ? { record: found.row.record } : undefined;
+    if (isTerminal(found.row.record.currentState)) return { record: found.row.record };
+    seen = revision;
+    return undefined;
   };
-  const ended = (until: AbortSignal) => run.waiting(() => watch.until(runtimeId, read, until));
+  /** Not the other inputs of the session, which are as many as its turns that wait. */
+  const concerns = ({ about, member }: Change) => about === "runtime" || (about === "input" && member === inputId);
+  const ended = (until: AbortSignal) => run.waiting(() => watch.until(runtimeId, read, until, concerns));
 
   const { record: last } = await ended(signal).catch(async (error: unknown) => {
     if (!isCancel(signal)) throw error;

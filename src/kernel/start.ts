@@ -28,15 +28,26 @@ export interface StartParts {
   newProcessId(): string;
 }
 
-/** Registers and grants in one transaction, and claims in it where this host can run it at once; else the loops hear of it by the notice. `child` is what a parent puts in place of the request's own. */
+/** What a parent puts in place of the request's own. */
+interface Child {
+  readonly id: string;
+  /** Told with a default id that does not say it by the letter. */
+  readonly key?: string;
+  readonly parentId: string;
+  readonly ownerScope: ProcessScope;
+  readonly hostProfileId: string;
+  readonly lease: ProcessLease;
+}
+
+/** Registers and grants in one transaction, and claims in it where this host can run it at once; else the loops hear of it by the notice. */
 export async function startProcess(
   { corridor, limits, schemas, headStart, newProcessId }: StartParts,
   request: StartRequest,
-  child?: { id: string; provenance: ProcessProvenance; lease: ProcessLease },
+  child?: Child,
 ): Promise<ProcessRecord> {
   const m = membersOf("request", request, ["id", "input", "eventTypes", "provenance", "grant"]);
   const id = m.id === undefined ? (child?.id ?? newProcessId()) : m.id;
-  const provenance = child?.provenance ?? m.provenance;
+  const provenance = child ? provenanceOf(child, m.id === undefined) : m.provenance;
   const registration = await prepareRegistration("request", { ...m, id, provenance }, limits, schemas);
   const grant = m.grant === undefined ? undefined : membersOf("request.grant", m.grant, ["scope", "descriptor"]);
   const input: RegisterProcess = {
@@ -50,4 +61,9 @@ export async function startProcess(
     ...(child && { lease: child.lease }),
   };
   return (await headStart()?.register(input)) ?? (await corridor.run(registerProcess, input, { size: registration.size }));
+}
+
+function provenanceOf({ key, parentId, ownerScope, hostProfileId }: Child, hasDefaultId: boolean): ProcessProvenance {
+  const causedBy = { type: "process" as const, processId: parentId, ...(hasDefaultId && key !== undefined && { key }) };
+  return { ownerScope, hostProfileId, causedBy };
 }

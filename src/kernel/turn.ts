@@ -1,5 +1,5 @@
 import { checkFunction, checkId } from "../domain/check.js";
-import { HoldfastError, invalid } from "../domain/errors.js";
+import { HoldfastError } from "../domain/errors.js";
 import type { StoredInputState } from "../domain/input.js";
 import type { JsonValue } from "../domain/json.js";
 import type { ProcessLease } from "../domain/lease.js";
@@ -15,6 +15,7 @@ import { chainDigest } from "../stores/transcript.rules.js";
 import { type Appended, type BeganTurn, checkpointTurn, type RunRef, storeTurnStep } from "../stores/turns.js";
 import { createCalls } from "./calls.js";
 import type { ProcessContext, StepRun } from "./context.js";
+import type { RunningSteps } from "./running-steps.js";
 import type { Tenure } from "./tenure.js";
 import { deepFreeze, type Transcript } from "./transcript.js";
 
@@ -49,6 +50,7 @@ export interface TurnParts {
   raised(error: unknown): void;
   /** A call that the handler left unawaited. */
   unawaited(message: string): void;
+  readonly steps: RunningSteps;
 }
 
 export interface OpenTurn {
@@ -80,9 +82,6 @@ export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef,
   let settled = 0;
   let isOpen = true;
   let writing: Promise<void> = Promise.resolve();
-  const steps = new Map<string, Promise<JsonValue>>();
-  /** Those whose `run` was called and has not yielded yet. */
-  const starting = new Set<string>();
 
   /** The storage's trouble, or the lease's end, is not the handler's own. */
   const own = async <T>(work: () => Promise<T>): Promise<T> => {
@@ -134,10 +133,8 @@ export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef,
     if (known) return known.result;
     const { fencingToken } = tenure.lease;
     const idempotencyKey = turnStepKey(ref.runtimeId, workId, key);
-    starting.add(key);
-    const value = (async () => run({ idempotencyKey, fencingToken, attempt, signal }))();
-    starting.delete(key);
-    const result = admitPayload((await value) ?? null, `the result of step "${key}"`, limits);
+    const value = await parts.steps.begin(key, () => run({ idempotencyKey, fencingToken, attempt, signal }));
+    const result = admitPayload(value ?? null, `the result of step "${key}"`, limits);
     return await fenced((named) =>
       corridor.run(storeTurnStep, { ...named, workId, stepKey: key, result }, { size: JSON.stringify(result).length }),
     );
@@ -156,10 +153,7 @@ export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef,
       const name = checkId("key", key, limits.idLength);
       checkFunction("run", run);
       if (!isOpen) throw overError();
-      if (starting.has(name)) throw invalid(`step "${name}" was called in its own run`);
-      const running = steps.get(name) ?? runStep(name, run).finally(() => steps.delete(name));
-      steps.set(name, running);
-      return structuredClone(await running) as T;
+      return structuredClone(await parts.steps.share(name, () => runStep(name, run))) as T;
     },
     append(message) {
       if (!isOpen || tenure.over) throw overError();

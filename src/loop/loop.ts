@@ -20,7 +20,8 @@ import { createSweeper } from "./sweeper.js";
 /**
  * When to beat, renew, claim, sweep and give up. One turn at a time:
  *
- *     ask the page -> beat for it, renew its leases -> free what dead hosts held -> tell who is silent -> claim what is free -> hand it to the page
+ *     ask the page -> beat for it, renew its leases -> free what dead hosts held -> claim what is free -> hand it to the page
+ *                                                           (beside it, every sweepMs: tell who is silent, clear away)
  *
  * A turn looks at everything every `sweepMs` and when a host died, and in between only at the processes that a notice named, whose
  * lease runs out, or that wait for a slot that fell free. A process that another host registered is left to that host for a moment.

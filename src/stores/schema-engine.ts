@@ -21,6 +21,9 @@ const STEPS_PER_CHARACTER = 4;
 /** Places of a schema, each counted once for every `$id` that it lies in twice. */
 const MOST_WALKED = 100_000;
 
+// The library takes the names in `dependencies` for keywords, and leaves the schemas below some of them unresolved, unless it is told that it is a map.
+schemaMapKeyword.dependencies = true;
+
 /** Whatever is wrong with a schema is found where it is declared: where it is applied it is too late to say so. */
 export function createEngine(): SchemaEngine {
   const compiled = new Map<string, ReturnType<typeof evaluator>>();
@@ -61,8 +64,14 @@ export function createEngine(): SchemaEngine {
       } catch (error) {
         throw invalid(`${field} is no JSON Schema: ${(error as Error).message}`);
       }
+      const met = new Set<string>();
       for (const [target, at] of referencesOf(made.schema, field)) {
-        if (made.lookup[target] === undefined) throw invalid(`${at}/$ref does not lead to a place in the schema`);
+        if (met.has(target)) continue;
+        met.add(target);
+        const schema = made.lookup[target];
+        if (schema === undefined) throw invalid(`${at}/$ref does not lead to a place in the schema`);
+        // It may lie under a name that is no keyword, where nothing else has looked.
+        checkSchema(`${at}/$ref`, schema);
       }
     },
     misfit,
@@ -93,13 +102,14 @@ function walksOver(schema: unknown, isRoot = true): number {
   return isRoot || !($id || id) ? below : 2 * below;
 }
 
-type Rule = "schema" | "schemas" | "schemaMap" | "regexMap" | keyof typeof PLAIN_RULES;
+type Rule = "schema" | "schemas" | "schemaMap" | "regexMap" | "dependencies" | keyof typeof PLAIN_RULES;
 
 /** Keywords that hold no schema: what their value must be. */
 const PLAIN_RULES = {
   count: ["a whole number from 0 up", (value) => Number.isSafeInteger(value) && (value as number) >= 0],
   number: ["a number", (value) => typeof value === "number"],
   positive: ["a number above 0", (value) => typeof value === "number" && value > 0],
+  reference: ["a string that is not empty", (value) => typeof value === "string" && value !== ""],
   string: ["a string", (value) => typeof value === "string"],
   strings: ["a list of strings", isStrings],
   stringsMap: ["a map of lists of strings", (value) => isMap(value) && Object.values(value).every(isStrings)],
@@ -132,6 +142,7 @@ const KEYWORDS: Readonly<Record<string, Rule>> = {
   $defs: "schemaMap",
   definitions: "schemaMap",
   dependentSchemas: "schemaMap",
+  dependencies: "dependencies",
   patternProperties: "regexMap",
   minLength: "count",
   maxLength: "count",
@@ -150,7 +161,8 @@ const KEYWORDS: Readonly<Record<string, Rule>> = {
   dependentRequired: "stringsMap",
   pattern: "regex",
   format: "string",
-  $ref: "string",
+  // The library does not resolve an empty one. "#" is the same.
+  $ref: "reference",
   $id: "string",
   $anchor: "string",
   $schema: "string",
@@ -183,6 +195,13 @@ function checkKeyword(at: string, rule: Rule, value: JsonValue): void {
   } else if (rule === "schemas") {
     if (!Array.isArray(value) || value.length === 0) throw must("a list of schemas");
     for (const [index, item] of value.entries()) checkSchema(`${at}/${index}`, item);
+  } else if (rule === "dependencies") {
+    const what = "a map of schemas and lists of strings";
+    if (!isMap(value)) throw must(what);
+    for (const [name, item] of Object.entries(value)) {
+      if (!Array.isArray(item)) checkSchema(`${at}/${name}`, item);
+      else if (!isStrings(item)) throw must(what);
+    }
   } else if (rule === "schemaMap" || rule === "regexMap") {
     if (!isMap(value)) throw must("a map of schemas");
     for (const [name, item] of Object.entries(value)) {

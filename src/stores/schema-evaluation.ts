@@ -17,6 +17,13 @@ export type SchemaObject = Exclude<JsonSchema, boolean>;
 
 export class TooCostly extends Error {}
 
+/** What a division costs that is too long for numbers, before its digits are counted. */
+const LONG_DIVISION_STEPS = 32;
+/** Decimals of up to fifteen digits are never the same number. */
+const EXACT_DIGITS = 1e15;
+/** Written, since `**` need not be exact. */
+const POWERS_OF_TEN = Array.from({ length: 16 }, (_, places) => Number(`1e${places}`));
+
 /** `at` is a JSON Pointer below the value that was asked about. */
 interface Misfit {
   at: string;
@@ -277,7 +284,22 @@ export function evaluator(compiled: CompiledSchema): (value: JsonValue, most: nu
     maximum: (given) => ofNumbers((value) => value <= (given as number), `is greater than ${given}`),
     exclusiveMinimum: (given) => ofNumbers((value) => value > (given as number), `is not greater than ${given}`),
     exclusiveMaximum: (given) => ofNumbers((value) => value < (given as number), `is not less than ${given}`),
-    multipleOf: (given) => ofNumbers((value) => isMultiple(value, given as number), `is not a multiple of ${given}`),
+    multipleOf(given) {
+      const of = decimalOf(given as number);
+      const [step, power] = [Number(of.digits), POWERS_OF_TEN[-of.exponent] ?? Number.NaN];
+      /** In decimals, as the numbers are written: 0.07 is a multiple of 0.01. */
+      const isMultiple = (value: number) => {
+        const size = Math.abs(value);
+        const whole = Math.round(size * power);
+        // Of so few digits there is one decimal for each number, and this is the one that has as many places as the divisor.
+        if (whole < EXACT_DIGITS) return whole / power === size && whole % step === 0;
+        const decimal = decimalOf(size);
+        const places = decimal.exponent - of.exponent;
+        spend(LONG_DIVISION_STEPS + (Math.abs(places) >> 2));
+        return scaled(decimal, places) % scaled(of, -places) === 0n;
+      };
+      return ofNumbers(isMultiple, `is not a multiple of ${given}`);
+    },
 
     minLength: (given) => ofTexts((value) => codePoints(value) >= (given as number), `is shorter than ${given} characters`),
     maxLength: (given) => ofTexts((value) => codePoints(value) <= (given as number), `is longer than ${given} characters`),
@@ -350,16 +372,18 @@ function isOfType(value: JsonValue, type: JsonValue): boolean {
   return typeof value === type || (type === "integer" && Number.isInteger(value));
 }
 
-/** In decimals, as the numbers are written: 0.07 is a multiple of 0.01. */
-function isMultiple(value: number, of: number): boolean {
-  const [dividend, divisor] = [decimalOf(value), decimalOf(of)];
-  const places = dividend.exponent - divisor.exponent;
-  const scaled = (decimal: { digits: bigint }, by: number) => decimal.digits * 10n ** BigInt(Math.max(0, by));
-  return scaled(dividend, places) % scaled(divisor, -places) === 0n;
+/** `digits` times ten to the power of `exponent`. */
+interface Decimal {
+  digits: bigint;
+  exponent: number;
 }
 
-function decimalOf(value: number): { digits: bigint; exponent: number } {
-  const [digits = "0", exponent = "0"] = Math.abs(value).toString().split("e");
+function decimalOf(size: number): Decimal {
+  const [digits = "0", exponent = "0"] = size.toString().split("e");
   const [whole = "0", fraction = ""] = digits.split(".");
   return { digits: BigInt(whole + fraction), exponent: Number(exponent) - fraction.length };
+}
+
+function scaled({ digits }: Decimal, places: number): bigint {
+  return digits * 10n ** BigInt(Math.max(0, places));
 }

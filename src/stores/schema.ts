@@ -142,7 +142,7 @@ export interface EventRow extends Row {
   readonly sequence: number;
   readonly eventType: string;
   readonly payload: JsonValue;
-  /** At most one event of a process has it. */
+  /** At most one event of a process has it. In an older database an app's event may have holdfast's own key: holdfast's comes beside it. */
   readonly replayKey?: string;
   readonly semantics?: ProcessEventSemantics;
   readonly occurredAtMs: number;

@@ -42,12 +42,12 @@ export const putSealed: Command<PutSealed, number, boolean> = {
   },
 };
 
-/** Also one that does not decode. Its revision becomes the floor: put back, the row would be none that this database made last. */
+/** Also one that does not decode. The floor rises above its revision, so that a change made from what was read before is refused. */
 export const dropSealed: Command<{ name: string }, { revisions: number[]; floor: number }, void> = {
   tables: ["sealed", "floors"],
   async load(reader, { name }) {
     const [row, floor] = await Promise.all([reader.get("sealed", name), loadFloor(reader, "sealed")]);
-    return { revisions: Number.isSafeInteger(row?.revision) ? [Number(row?.revision)] : [], floor };
+    return { revisions: Number.isSafeInteger(row?.revision) ? [Number(row?.revision) + 1] : [], floor };
   },
   decide: ({ revisions, floor }, { name }) =>
     accept(

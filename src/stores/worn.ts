@@ -47,7 +47,8 @@ export const WORN_RANGES: readonly WornRange[] = [
 
 /** Indexes that need none of this, and why. */
 export const LASTING_INDEXES: Readonly<Record<string, string>> = {
-  "events.byReplayKey": "asked for one whole key at a time, which has one row",
+  "events.byReplayKey":
+    "asked for one whole key at a time, which has one row, or two where an app of before wrote under holdfast's key",
 };
 
 /** Reads a part of the range behind `after` as if to write, writes nothing, and replies with where the next part begins. */

@@ -130,7 +130,7 @@ const registration = (w: World) => ({
 });
 
 const append = (w: World) => ({
-  eventType: w.pick(["note", "note", "note", "wake", "wake", "typed", "end", "break", "process.step", "undeclared"]),
+  eventType: w.pick(["note", "note", "note", "wake", "wake", "typed", "end", "break", "process.cancel_requested", "undeclared"]),
   payload: w.chance(1, 2) ? ({ n: 1, out: { type: "failure", class: "c", code: "c", message: "m" } } as never) : value(w),
   ...maybe(w, "replayKey", () => w.pick(KEYS)),
   ...(w.chance(2, 3) && { wakeTarget: scope(w) }),

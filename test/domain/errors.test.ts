@@ -55,16 +55,13 @@ describe("a HoldfastError", () => {
     expect(error.stack).toContain("errors.test");
   });
 
-  it("keeps the ends of a long message and of long details, and no half of a character", () => {
+  it("keeps the ends of a long message, no half of a character, and its details whole: they are for programs", () => {
     const long = `begin${"😀".repeat(100_000)}end`;
-    const error = new HoldfastError("conflict", `process "${long}" is taken`, { details: { id: long, at: 1, list: [1] } });
-    for (const text of [error.message, (error.details as { id: string }).id]) {
-      expect(text.length).toBeLessThan(800);
-      expect(text).toMatch(/begin.* \.\.\. .*end/u);
-      expect(text).not.toMatch(/\p{Surrogate}/u);
-    }
-    expect(error.message).toMatch(/ is taken$/);
-    expect(error.details).toMatchObject({ at: 1, list: [1] });
+    const error = new HoldfastError("conflict", `process "${long}" is taken`, { details: { id: long } });
+    expect(error.message.length).toBeLessThan(800);
+    expect(error.message).toMatch(/begin.* \.\.\. .*end" is taken$/u);
+    expect(error.message).not.toMatch(/\p{Surrogate}/u);
+    expect(error.details).toEqual({ id: long });
     const whole = `process "${"x".repeat(512)}" is already terminal: completed`;
     expect(new HoldfastError("terminal", whole).message).toBe(whole);
   });

@@ -291,6 +291,22 @@ describe("what is told before the app can listen", () => {
     expect(heard.map(({ state }) => state)).toEqual(["lost", "ready"]);
   });
 
+  it("waits on where its first listener is taken off again at once", async () => {
+    const place = ground();
+    place.loopIsThere.open();
+    setTimeout(() => {
+      place.tell("blocked");
+      place.storageIsThere.open();
+    }, 5);
+    const kernel = await place.open();
+    kernel.on("storage", () => {})();
+    await rounds();
+    const heard: string[] = [];
+    kernel.on("storage", ({ state }) => heard.push(state));
+    await rounds();
+    expect(heard).toEqual(["blocked", "ready"]);
+  });
+
   it("of the database's end is heard by a listener of the same moment, and no lock is held", async () => {
     const place = ground();
     place.storageIsThere.open();

@@ -191,4 +191,21 @@ describe("children", () => {
     expect(await ending(kernel.process("a/b"))).toMatchObject({ value: ["a/b/c"] });
     expect(await kernel.processes.list()).toHaveLength(8);
   });
+
+  it("of an older database with an id of their own are found, whatever their key", async () => {
+    const storage = memoryStorage();
+    const provenance = {
+      ownerScope: { sessionId: "root" },
+      hostProfileId: "default",
+      causedBy: { type: "process" as const, processId: "a" },
+    };
+    const before = await bench({ loop: "off" }, { probed: probe(storage) });
+    await before.kernel.start({ ...task("job"), id: "a" });
+    await before.kernel.processes.registerProcess({ ...task("child"), id: "custom", provenance });
+    await before.kernel.close();
+    const job = async ({ start }: ProcessContext) => (await start("b/c", { ...task("child"), id: "custom" })).id;
+    const { kernel } = await bench({ handlers: { job, child: () => 1 } }, { probed: probe(storage) });
+    await rounds(80);
+    expect(await ending(kernel.process("a"))).toMatchObject({ type: "success", value: "custom" });
+  });
 });

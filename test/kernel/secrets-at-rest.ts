@@ -144,7 +144,7 @@ export function secretsAtRest(place: { indexedDB: IDBFactory; IDBKeyRange: typeo
     await kernel.secrets.delete("a");
     await kernel.secrets.put("a", "new");
     const row = await rowOf(kernel.name, "secret:a");
-    expect(row.revision).toBe(2);
+    expect(row.revision).toBe(3);
     await put(kernel.name, "sealed", { ...row, iv, sealed });
     expect(await refusal(kernel.secrets.get("a"))).toMatchObject({ code: "read-failed", details: { name: "secret:a" } });
   });

@@ -1,12 +1,15 @@
 import { IDBFactory, IDBKeyRange } from "fake-indexeddb";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { manualClock } from "../../src/adapters/clock-manual.js";
+import { broadcastNotices } from "../../src/adapters/notices-broadcast.js";
 import { refusal } from "../../src/conformance/fixture.js";
 import { HoldfastError } from "../../src/domain/errors.js";
 import { createKernel, type Kernel, type KernelOptions } from "../../src/index.js";
 import { indexedDbStorage } from "../../src/indexeddb.js";
+import { createCorridor } from "../../src/kernel/run.js";
 import { memoryStorage } from "../../src/memory.js";
 import { SCHEMA } from "../../src/stores/schema.js";
+import { dropSealed, putSealed, readSealed, SEALED_TABLES } from "../../src/stores/sealed.js";
 import { lockService } from "../loop/locks-double.js";
 import { type Probe, probe, type Seen } from "./probe-storage.js";
 import { secretsAtRest } from "./secrets-at-rest.js";
@@ -280,5 +283,28 @@ describe("without crypto.subtle", () => {
     await one.secrets.put("a", "one");
     expect(await other.secrets.get("a")).toBe("one");
     expect((await one.status()).secrets).toBe("memory-only");
+  });
+});
+
+describe("a sealed record", () => {
+  it("that was deleted is not overwritten by a change made from what was read before", async () => {
+    const storage = await memoryStorage().open({
+      name: "sealed",
+      schema: SCHEMA,
+      durability: "strict",
+      newDatabaseId: "sealed",
+      onState: () => {},
+    });
+    const notices = broadcastNotices("sealed", undefined);
+    const corridor = createCorridor({ storage, tables: SCHEMA.tables, notices, clock: manualClock() });
+    const content = { plain: new Uint8Array([1]) };
+    const put = async (revision: number) => await corridor.run(putSealed, { name: "a", revision, content });
+    const read = async () => (await corridor.query(SEALED_TABLES, (reader) => readSealed(reader, "a"))).revision;
+    expect(await put(await read())).toBe(true);
+    const stale = await read();
+    await corridor.run(dropSealed, { name: "a" });
+    expect(await put(stale)).toBe(false);
+    expect(await put(await read())).toBe(true);
+    await corridor.close();
   });
 });

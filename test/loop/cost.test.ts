@@ -186,3 +186,28 @@ describe("a process that is started", () => {
     expect(await town.rows("leases")).toEqual([]);
   });
 });
+
+describe("a slot that a start takes after the loop has asked for it", () => {
+  it("is not promised twice: what the loop claimed meanwhile is run by another host", async () => {
+    const long = () => new Promise<void>(() => {});
+    const runs: string[] = [];
+    const quick = ({ record }: ProcessContext) => void runs.push(record.id);
+    const a = await town.host("a", { concurrency: 1, handlers: { job: long } });
+    await town.clock.advance(1_000);
+    const off = await town.host("off", { loop: "off" });
+    let isStarted = false;
+    a.probed.hooks.open = async ({ mode, tables }) => {
+      // The loop asked its page, and now looks at the process that it heard of.
+      if (isStarted || mode !== "read" || tables.join() !== "processes,leases") return;
+      isStarted = true;
+      await a.kernel.start({ id: "own", ...task("job") });
+    };
+    await off.kernel.start({ id: "q", ...task("job") });
+    await town.clock.advance(1_000);
+    expect(isStarted).toBe(true);
+    expect(await leaseOf("own")).toMatchObject({ hostId: "a" });
+    await town.host("b", { handlers: { job: quick } });
+    await town.clock.advance(sweepMs);
+    expect(runs).toEqual(["q"]);
+  });
+});

@@ -74,7 +74,15 @@ describe("a payload", () => {
     [{ pattern: "^a+$" }, ["aa"], ["ab"]],
     [{ minimum: 1, maximum: 2 }, [1, 2], [0, 3]],
     [{ exclusiveMinimum: 1, exclusiveMaximum: 3 }, [2], [1, 3]],
-    [{ multipleOf: 0.01 }, [0.07, 4.35], [0.075]],
+    [
+      { multipleOf: 0.01 },
+      [0.07, 4.35, -4.35, 0, -0, 123456789.01, 12345678901234.56, 2e15, 1e300],
+      [0.075, 1e-300, 0.0700000000000001],
+    ],
+    [{ multipleOf: 3 }, [9, -9, 0, 3e15, 3e20, 9007199254740990], [10, 0.3, 1e15, 1e300, 9007199254740991]],
+    [{ multipleOf: 1e-15 }, [0.5, 3e-15, 1e20], [5e-16, 5e-324]],
+    [{ multipleOf: 5e-324 }, [0, 5e-324, 1.5, 1e308], []],
+    [{ multipleOf: 1e300 }, [0, 3e300], [1, 15e299]],
     [{ allOf: [{ minimum: 1 }, { maximum: 2 }] }, [1], [0, 3]],
     [{ anyOf: [{ type: "string" }, { minimum: 1 }] }, ["a", 1], [0]],
     [{ oneOf: [{ minimum: 1 }, { maximum: 2 }] }, [0, 3], [1, 2]],
@@ -94,6 +102,19 @@ describe("a payload", () => {
     [{ required: ["constructor"] }, [{ constructor: 1 }], [{}]],
     [{ dependentRequired: { a: ["valueOf"] } }, [{ a: 1, valueOf: 1 }], [{ a: 1 }]],
     [{ enum: [{ a: 1 }] }, [{ a: 1 }], [{ a: 1, b: 2 }, [["a", 1]]]],
+    [
+      { dependencies: { id: ["b"], c: { required: ["d"] } } },
+      [
+        { id: 1, b: 1 },
+        { c: 1, d: 1 },
+      ],
+      [{ id: 1 }, { c: 1 }],
+    ],
+    [
+      { dependencies: { required: { $ref: "#/$defs/n" }, id: ["n"] }, $defs: { n: { required: ["n"] } } },
+      [{ required: 1, n: 1 }, {}],
+      [{ required: 1 }, { id: 1 }],
+    ],
   ])("of the schema %j", (schema, good, bad) => {
     engine.check("schema", schema);
     expect(good.filter((payload) => !fits(schema, payload))).toEqual([]);
@@ -157,6 +178,16 @@ describe("a payload that is costly to check", () => {
       [...numbers, "b"],
     ],
     [
+      "by divisors that make long numbers of its own",
+      { items: { allOf: numbers.slice(0, 500).map(() => ({ multipleOf: 1e-300 })) } },
+      numbers.slice(0, 160),
+    ],
+    [
+      "by a divisor that makes its many numbers longer than the machine's",
+      { items: { multipleOf: 1e-15 } },
+      Array.from({ length: 500_000 }, () => 9),
+    ],
+    [
       "by many patterns for its names",
       { patternProperties: Object.fromEntries(names.map((one) => [one, true])) },
       { ["x".repeat(100_000)]: 1 },
@@ -184,6 +215,8 @@ describe("a payload that is costly to check", () => {
         Array.from({ length: 500_000 }, () => 1),
       ),
     ).toBeUndefined();
+    const prices = Array.from({ length: 200_000 }, (_, n) => ((n % 1_000) + 1) / 100);
+    expect(engine.misfit("prices", { items: { multipleOf: 0.01 } }, prices)).toBeUndefined();
   });
 
   it("has its items compared by their text: thousands that differ, or are the same, in any order of members", () => {
@@ -275,10 +308,18 @@ describe("a schema", () => {
     [{ contains: "a" }, "s/contains"],
     [{ dependentRequired: { a: "b" } }, "s/dependentRequired"],
     [{ dependentSchemas: { a: 1 } }, "s/dependentSchemas/a"],
+    [{ dependencies: null }, "s/dependencies"],
+    [{ dependencies: { a: 5 } }, "s/dependencies/a"],
+    [{ dependencies: { a: ["b", 1] } }, "s/dependencies"],
+    [{ dependencies: { a: { pattern: "(" } } }, "s/dependencies/a/pattern"],
+    [{ dependencies: { required: { $ref: "#/nowhere" } } }, "s/dependencies/required/$ref"],
     [{ $defs: { a: 1 } }, "s/$defs/a"],
     [{ format: 1 }, "s/format"],
     [{ $ref: 1 }, "s/$ref"],
+    [{ $ref: "" }, "s/$ref"],
     [{ $ref: "#/$defs/none" }, "s/$ref"],
+    [{ $ref: "#/own", own: { pattern: "(" } }, "s/$ref/pattern"],
+    [{ items: { $ref: "#/own/a" }, own: { a: { not: { type: "text" } } } }, "s/items/$ref/not/type"],
     [{ $ref: "https://example.com/schema" }, "s/$ref"],
     [{ properties: { a: { $ref: "#none" } } }, "s/properties/a/$ref"],
     [{ $dynamicRef: "#a" }, "s/$dynamicRef"],
@@ -288,6 +329,35 @@ describe("a schema", () => {
     expect(() => engine.check("s", schema as JsonSchema)).toThrow(
       expect.objectContaining({ code: "invalid", message: expect.stringContaining(place) }),
     );
+  });
+
+  const keywords = [
+    ["$ref", "type", "const", "enum", "not", "allOf", "anyOf", "oneOf", "if", "then", "else", "required", "dependentRequired"],
+    ["dependentSchemas", "dependencies", "minProperties", "maxProperties", "propertyNames", "properties", "patternProperties"],
+    ["additionalProperties", "unevaluatedProperties", "minItems", "maxItems", "prefixItems", "items", "contains", "minContains"],
+    ["maxContains", "unevaluatedItems", "uniqueItems", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"],
+    ["multipleOf", "minLength", "maxLength", "pattern", "format"],
+  ].flat();
+  it.each(keywords)("that is taken where it is declared can be applied, whatever it has under %s", (keyword) => {
+    const plain = [null, true, 0, -1, 0.5, "", "a", "(", [], {}];
+    const values = [
+      ...plain,
+      ...plain.flatMap((value) => [[value], { a: value }, { "(": value }, { a: { a: value } }, { a: [value] }]),
+    ];
+    const payloads: JsonValue[] = [null, 1, "a", [1], { a: 1 }];
+    const broken = values.filter((value) => {
+      const schema = { $id: "https://example.test/s", if: true, contains: true, properties: { a: { [keyword]: value } } };
+      const whole = { ...schema, anyOf: [schema.properties.a] } as JsonSchema;
+      try {
+        engine.check("s", whole);
+      } catch {
+        return false;
+      }
+      return [...payloads, { a: payloads[3] as JsonValue }, { a: { a: 1 } }].some((payload) =>
+        engine.misfit(`whole ${++names}`, whole, payload)?.includes("cannot be applied"),
+      );
+    });
+    expect(broken).toEqual([]);
   });
 
   it.each<[JsonSchema]>([
@@ -387,7 +457,8 @@ describe("the library", () => {
           // It refers to itself without an end.
         }
         const said = engine.misfit(`schema ${++names}`, whole, payload);
-        if (valid === undefined) return said !== undefined;
+        // The library looks at every branch, also where the first one was enough to know.
+        if (valid === undefined) return true;
         seen[valid ? "fit" : "misfit"]++;
         return (said === undefined) === valid;
       }),

@@ -830,6 +830,33 @@ describe("a process that is a turn", () => {
     expect(await rows.said()).toEqual(["hello", "b answers"]);
   });
 
+  it("is woken by what concerns its own input and its session alone, and reads the session's row with the others", async () => {
+    const { log, of } = shift();
+    const a = await openTab(town, "a", of("a"), { concurrency: 40 });
+    await a.session.submit(prompt("first"));
+    await until(() => log.length === 1, "the turn before them");
+    for (let n = 0; n < 30; n++) await a.kernel.start({ ...turnOf(`waits ${n}`), id: `t${n}` });
+    await rounds(50);
+    expect(await rows.inputs()).toHaveLength(31);
+    const readsDuring = async (work: () => Promise<unknown>) => {
+      a.probed.seen.length = 0;
+      await work();
+      await rounds(50);
+      const read = a.probed.seen.filter(({ mode }) => mode === "read").map(({ tables }) => tables.join());
+      return ["runtimes", "runtimes,inputs"].map((tables) => read.filter((each) => each === tables).length);
+    };
+    const submitted = readsDuring(async () => {
+      for (let n = 0; n < 5; n++) await a.session.submit(prompt(`more ${n}`));
+    });
+    // One by the session for each.
+    expect(await submitted).toEqual([0, 5]);
+    // All know that another input came, and look at their own.
+    expect(await readsDuring(() => town.clock.advance(5_000))).toEqual([1, 31]);
+    expect(await readsDuring(() => town.clock.advance(5_000))).toEqual([1, 1]);
+    await a.kernel.sessions.delete("s");
+    for (let n = 0; n < 30; n++) expect(await a.kernel.process(`t${n}`).result()).toMatchObject({ code: "not-found" });
+  });
+
   it("ends when its session is deleted under it", async () => {
     const { log, of } = shift();
     const a = await openTab(town, "a", of("a"));
