@@ -77,9 +77,9 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
   let isPollDue = false;
   let looking: Promise<void> | undefined;
   let next: Promise<void> | undefined;
-  /** The last read: when it was over, and how long it took. */
-  let last = { atMs: clock.monotonicMs(), tookMs: 0 };
-  let cancelRest = () => {};
+  /** The rest behind the last read is over then. */
+  let restedMs = clock.monotonicMs();
+  let endRest = () => {};
 
   const stopListening = parts.notices.subscribe((changes) => {
     const ours = changes.filter(({ id }) => id === runtimeId);
@@ -105,12 +105,12 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
 
   /** One at a time, and a rest behind each: what comes meanwhile may be about what was read already, and is one more for all of it. */
   function refresh(): Promise<void> {
-    if (!looking && !next && restMs() <= 0) {
-      const startedMs = clock.monotonicMs();
+    const sinceMs = clock.monotonicMs();
+    if (!looking && !next && sinceMs >= restedMs) {
       looking = look().finally(() => {
         looking = undefined;
-        const atMs = clock.monotonicMs();
-        last = { atMs, tookMs: atMs - startedMs };
+        const nowMs = clock.monotonicMs();
+        restedMs = nowMs + Math.min((nowMs - sinceMs) * (listeners.size > 0 ? REST_LISTENED : REST_UNHEARD), parts.pollMs);
       });
       return looking;
     }
@@ -121,21 +121,15 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
     return next;
   }
 
-  function restMs(): number {
-    const times = listeners.size > 0 ? REST_LISTENED : REST_UNHEARD;
-    return last.atMs + Math.min(times * last.tookMs, parts.pollMs) - clock.monotonicMs();
-  }
-
   async function rest(): Promise<void> {
-    const ms = restMs();
-    if (ms <= 0 || isOver) return;
+    const ms = restedMs - clock.monotonicMs();
+    if (ms <= 0) return;
+    let cancel = () => {};
     await new Promise<void>((resolve) => {
-      const cancel = clock.setTimer(resolve, ms);
-      cancelRest = () => {
-        cancel();
-        resolve();
-      };
+      endRest = resolve;
+      cancel = clock.setTimer(resolve, ms);
     });
+    cancel();
   }
 
   async function look(): Promise<void> {
@@ -199,7 +193,7 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
     isOver = true;
     stopListening();
     cancelPoll();
-    cancelRest();
+    endRest();
     listeners.clear();
   }
 
@@ -216,8 +210,9 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
         seen = undefined;
         revisions.clear();
         told.clear();
-        // What rests for want of listeners rests no longer.
-        cancelRest();
+        // Its rest is the one of a tab where nothing listens.
+        restedMs = 0;
+        endRest();
         void refresh().then(schedulePoll);
       }
       return () => {
