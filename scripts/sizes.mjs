@@ -7,7 +7,7 @@ const dist = fileURLToPath(new URL("../dist", import.meta.url));
 
 const START_GOAL_KB = 40;
 /** What was reached, rounded up to the next half: it goes down with the code, and up for a reason alone. */
-const START_BUDGET_KB = 48.5;
+const START_BUDGET_KB = 49;
 
 const kb = (/** @type {number} */ bytes) => `${(bytes / 1000).toFixed(1).padStart(6)} kB`;
 
