@@ -29,7 +29,7 @@ let origin: string;
 let chromium: Chromium;
 let tabs: Tab[] = [];
 let databases = 0;
-let told: (Told & { toldAtMs: number })[] = [];
+let told: (Told & { saidAtMs: number; toldAtMs: number })[] = [];
 let violations: string[] = [];
 
 const server = createServer((request, response) => {
@@ -112,9 +112,11 @@ export function takeViolations(): string[] {
   return violations.splice(0);
 }
 
-/** In the order in which the server was told. */
+/** In the order in which they were said: requests of one moment overtake one another on their way to the server. */
 export function facts<T extends Told["type"]>(type: T): Extract<(typeof told)[number], { type: T }>[] {
-  return told.filter((fact): fact is Extract<(typeof told)[number], { type: T }> => fact.type === type);
+  return told
+    .filter((fact): fact is Extract<(typeof told)[number], { type: T }> => fact.type === type)
+    .sort((a, b) => a.saidAtMs - b.saidAtMs);
 }
 
 /** Ends the whole browser as a machine does that crashes, and starts it again on the same profile. All tabs are gone. */
