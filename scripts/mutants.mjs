@@ -22,6 +22,8 @@ const { Stryker } = await import(pathToFileURL(installed("core/dist/src/index.js
 
 const rules = readdirSync(join(root, "src/stores")).filter((name) => name.endsWith(".rules.ts"));
 const files = [...rules.map((name) => `src/stores/${name}`), "src/kernel/run.ts", "src/kernel/tenure.ts"];
+/** What is tested with another. @type {Record<string, string>} */
+const TESTED_IN = { "src/stores/turns.rules.ts": "test/rules/inputs.rules.test.ts" };
 const inLines = values.only.filter((text) => text.includes(":"));
 const chosen = [
   ...files.filter((file) => values.only.length === 0 || values.only.some((text) => file.includes(text))),
@@ -48,12 +50,12 @@ try {
  */
 async function plant(file) {
   const startedMs = performance.now();
-  const own = file.replace(/:.*/, "").replace("src/stores", "test/rules").replace("src/", "test/").replace(".ts", ".test.ts");
+  const path = file.replace(/:.*/, "");
+  const own = TESTED_IN[path] ?? path.replace("src/stores", "test/rules").replace("src/", "test/").replace(".ts", ".test.ts");
   const hasOwn = existsSync(join(root, own));
   const first = await mutantsOf([file], hasOwn ? own : undefined);
   const survivors = first.filter(isMissed);
   if (values.kit && hasOwn && survivors.length > 0) {
-    const path = file.replace(/:.*/, "");
     const ranges = survivors.map(
       ({ location: { start, end } }) => `${path}:${start.line}:${start.column - 1}-${end.line}:${end.column - 1}`,
     );
@@ -65,7 +67,7 @@ async function plant(file) {
   const minutes = ((performance.now() - startedMs) / 60_000).toFixed(1);
   const all = first.length - ignored;
   console.log(`${file}: ${all - missed.length} of ${all} found, ${ignored} left out, in ${minutes} min`);
-  for (const mutant of missed) console.log(`  ${file.replace(/:.*/, "")}:${nameOf(mutant)}`);
+  for (const mutant of missed) console.log(`  ${path}:${nameOf(mutant)}`);
 }
 
 /** @param {Mutant} mutant */
@@ -90,7 +92,7 @@ function mutantsOf(mutate, under) {
     vitest: { configFile: "mutants/vitest.config.ts" },
     coverageAnalysis: "perTest",
     concurrency: 1,
-    timeoutMS: 20_000,
+    timeoutMS: under ? 10_000 : 20_000,
     // What these tests do not need is not copied.
     ignorePatterns: [
       "/bench",
