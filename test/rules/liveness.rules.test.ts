@@ -55,6 +55,38 @@ describe("the members of a host", () => {
   });
 });
 
+describe("a host's beat", () => {
+  it("says when it was, until its end by either clock", () => {
+    const sightings = createSightings(10);
+    sightings.beat("b", 7, now(100, 50), true);
+    expect(sightings.lastBeat("b", now(99, 49))).toBe(7);
+    expect(sightings.lastBeat("b", now(99, 50))).toBeUndefined();
+    expect(sightings.lastBeat("b", now(100, 49))).toBeUndefined();
+    expect(sightings.lastBeat("other", now(0))).toBeUndefined();
+  });
+
+  it("is nothing to an id of no host", () => {
+    const sightings = createSightings(10);
+    sightings.beat("b", 0, now(100), true);
+    expect(sightings.isAlive("a", now(1))).toBe(false);
+    expect(sightings.isMember("b", "a")).toBe(false);
+  });
+});
+
+describe("a member that leaves", () => {
+  it("leaves the others, and only the host that it belongs to", () => {
+    const sightings = createSightings(10);
+    sightings.join("b", "a", true);
+    sightings.join("b", "c", true);
+    sightings.leave("other", "a");
+    expect(sightings.members("b")).toEqual(["a", "c"]);
+    sightings.leave("b", "a");
+    expect(sightings.members("b")).toEqual(["c"]);
+    expect(sightings.isMember("b", "a")).toBe(false);
+    expect(sightings.size).toBe(1);
+  });
+});
+
 describe("the table", () => {
   it("takes no more of others than fits, renews what it has, and takes one's own always", () => {
     const sightings = createSightings(2);
@@ -87,5 +119,27 @@ describe("the table", () => {
     const sightings = createSightings(10);
     sightings.touch("a", now(100, 50), true);
     expect(sightings.touched(now(10, 10))).toEqual([["a", 40]]);
+  });
+
+  it("keeps what it has of a beat and of a membership when it is full, and changes it", () => {
+    const sightings = createSightings(2);
+    expect([sightings.beat("b", 0, now(100), false), sightings.join("b", "a", false)]).toEqual([true, true]);
+    expect([sightings.beat("b", 5, now(200), false), sightings.join("c", "a", false)]).toEqual([true, true]);
+    expect(sightings.lastBeat("b", now(150))).toBe(5);
+    expect(sightings.isMember("c", "a")).toBe(true);
+    expect([sightings.beat("c", 0, now(100), false), sightings.join("b", "d", false)]).toEqual([false, false]);
+    expect(sightings.lastBeat("c", now(50))).toBeUndefined();
+    expect(sightings.isMember("b", "d")).toBe(false);
+    expect([sightings.touch("e", now(100), true), sightings.beat("c", 1, now(100), true)]).toEqual([true, true]);
+    expect(sightings.size).toBe(4);
+  });
+
+  it("keeps the beats and the members of hosts that are there", () => {
+    const sightings = createSightings(10);
+    sightings.beat("b", 3, now(99), true);
+    sightings.join("b", "a", true);
+    sightings.purge(now(10), undefined);
+    expect(sightings.lastBeat("b", now(10))).toBe(3);
+    expect(sightings.members("b")).toEqual(["a"]);
   });
 });

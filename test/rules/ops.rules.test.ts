@@ -21,8 +21,10 @@ import {
   OPS_TRANSITIONS,
   type Ops,
   type OpsAction,
+  opsError,
   recovered,
   refusalOf,
+  unknownOperation,
   watermarkOf,
 } from "../../src/stores/ops.rules.js";
 
@@ -118,6 +120,20 @@ describe("the call table", () => {
     expect(reasonOf({ peerReady: true, status: "failed" })).toBe("AlreadyPeerReady");
     expect(reasonOf({ status: "failed" })).toBe("InvalidTransition");
     expect(reasonOf({})).toBeUndefined();
+  });
+
+  it("refuses with a code, a word of its own, and the operation", () => {
+    const standing = { id: "op", kind: "mob_member_child", status: "running", peerReady: true } as const;
+    expect(refusalOf("peerReady", standing)).toMatchObject({
+      code: "conflict",
+      details: { reason: "AlreadyPeerReady", id: "op" },
+    });
+    expect(refusalOf("peerReady", { ...standing, kind: "background_tool_op" })).toMatchObject({
+      code: "conflict",
+      details: { reason: "PeerNotExpected", id: "op" },
+    });
+    expect(unknownOperation("op")).toMatchObject({ code: "not-found", details: { reason: "NotFound", id: "op" } });
+    expect(opsError("conflict", "Why", "why").details).toEqual({ reason: "Why" });
   });
 });
 
