@@ -6,8 +6,9 @@ import { HoldfastError } from "../../src/domain/errors.js";
 import type { ProcessLease } from "../../src/domain/lease.js";
 import { DEFAULT_LIMITS } from "../../src/domain/time.js";
 import { createCorridor } from "../../src/kernel/run.js";
-import { holdTenure } from "../../src/kernel/tenure.js";
+import { createTenures, holdTenure, type Tenure } from "../../src/kernel/tenure.js";
 import type { Clock } from "../../src/ports/clock.js";
+import { accept } from "../../src/stores/command.js";
 import { eventMethods } from "../../src/stores/events.js";
 import { claimProcessLease, leaseMethods } from "../../src/stores/leases.js";
 import { payloadSchemas } from "../../src/stores/payload-schema.js";
@@ -61,7 +62,7 @@ async function setUp(within: (clock: Clock) => Clock = (clock) => clock) {
     ...leaseMethods(neighbour, DEFAULT_LIMITS, () => `theirs${++nonces}`),
     ...eventMethods(neighbour, DEFAULT_LIMITS, payloadSchemas()),
   };
-  return { probed, clock, leases, theirs, tenure, lost, cutOff };
+  return { probed, clock, corridor, leases, theirs, tenure, lost, cutOff };
 }
 
 describe("the page's own deadline", () => {
@@ -111,6 +112,18 @@ describe("the page's own deadline", () => {
     expect(lost).toEqual([]);
     await clock.advance(1);
     expect(lost).toHaveLength(1);
+  });
+
+  it("asks for no look where a timer fires early", async () => {
+    const { clock, probed } = await setUp((inner) => ({
+      ...inner,
+      setTimer: (run, delayMs) => inner.setTimer(run, delayMs > 40 ? delayMs - 40 : delayMs),
+    }));
+    probed.seen.length = 0;
+    await clock.advance(TTL - 1);
+    expect(probed.seen).toEqual([]);
+    await clock.advance(1);
+    expect(probed.seen).not.toEqual([]);
   });
 
   it("is set again after a look that learned nothing", async () => {
@@ -177,7 +190,32 @@ describe("the page's own deadline", () => {
   });
 });
 
+describe("a tenure that is over", () => {
+  it("stays over for the first reason", async () => {
+    const { tenure, lost } = await setUp();
+    const reason = new HoldfastError("closed", "done");
+    tenure.end(reason);
+    tenure.end(new HoldfastError("closed", "done again"));
+    expect(tenure.over).toBe(reason);
+    expect(lost).toEqual([]);
+  });
+});
+
 describe("a look at the stored row", () => {
+  it("loses what has no row any more, and claims nothing", async () => {
+    const { corridor, tenure, lost, probed } = await setUp();
+    const drop = {
+      tables: ["leases"],
+      load: async () => undefined,
+      decide: () => accept(undefined, [{ table: "leases", drop: "p" }]),
+    };
+    await corridor.run(drop, null);
+    probed.seen.length = 0;
+    expect(await tenure.recheck()).toBe(false);
+    expect(lost).toEqual([tenure.over]);
+    expect(probed.seen.map(({ mode }) => mode)).toEqual(["read"]);
+  });
+
   it("loses what another has taken", async () => {
     const { clock, leases, tenure, lost, probed, cutOff } = await setUp();
     cutOff();
@@ -196,6 +234,205 @@ describe("a look at the stored row", () => {
     probed.seen.length = 0;
     expect(await Promise.all([tenure.recheck(), tenure.recheck(), tenure.recheck()])).toEqual([true, true, true]);
     expect(probed.seen).toHaveLength(1);
+  });
+
+  it("looks again for those that ask after the answer", async () => {
+    const { tenure, probed } = await setUp();
+    probed.seen.length = 0;
+    expect(await tenure.recheck()).toBe(true);
+    expect(await tenure.recheck()).toBe(true);
+    expect(probed.seen).toHaveLength(2);
+  });
+
+  it("is none once the tenure is over", async () => {
+    const { tenure, probed } = await setUp();
+    probed.seen.length = 0;
+    tenure.end(new HoldfastError("closed", "done"));
+    expect(await tenure.recheck()).toBe(false);
+    expect(probed.seen).toEqual([]);
+  });
+
+  it("waits a third of the ttl for a storage that does not answer, and learns nothing from its silence", async () => {
+    const { clock, tenure, lost, probed } = await setUp();
+    probed.hooks.open = () => gate().promise;
+    const seen: boolean[] = [];
+    void tenure.recheck().then((ours) => seen.push(ours));
+    await clock.advance(TTL / 3 - 1);
+    expect(seen).toEqual([]);
+    await clock.advance(1);
+    expect(seen).toEqual([true]);
+    expect(lost).toEqual([]);
+  });
+
+  it("loses the lease when the storage was silent until after the deadline", async () => {
+    const { clock, tenure, lost, probed } = await setUp();
+    await clock.advance(TTL - TTL / 3);
+    probed.hooks.open = () => gate().promise;
+    const looking = tenure.recheck();
+    await clock.advance(TTL / 3 - 1);
+    expect(lost).toEqual([]);
+    await clock.advance(1);
+    expect(await looking).toBe(false);
+    expect(lost).toEqual([tenure.over]);
+  });
+
+  it("that was answered leaves no wait for a silence behind", async () => {
+    const timers = new Set<() => void>();
+    const { tenure } = await setUp((inner) => ({
+      ...inner,
+      setTimer(run, delayMs) {
+        const cancel = inner.setTimer(run, delayMs);
+        timers.add(cancel);
+        return () => {
+          timers.delete(cancel);
+          cancel();
+        };
+      },
+    }));
+    await tenure.recheck();
+    expect(timers.size).toBe(1);
+    tenure.end(new HoldfastError("closed", "done"));
+    expect(timers.size).toBe(0);
+  });
+
+  it("moves the deadline to the stored expiry, counted from when it was asked", async () => {
+    const { clock, tenure, leases, lost, probed, cutOff } = await setUp();
+    await clock.advance(20_000);
+    await leases.renewProcessLease(tenure.lease, TTL);
+    probed.hooks.done = () => clock.advance(5_000);
+    expect(await tenure.recheck()).toBe(true);
+    cutOff();
+    await clock.advance(TTL - 5_000 - 1);
+    expect(lost).toEqual([]);
+    await clock.advance(1);
+    expect(lost).toHaveLength(1);
+  });
+
+  it("counts a lease that was claimed again from when the look began", async () => {
+    const { clock, tenure, leases, lost, probed, cutOff } = await setUp();
+    await leases.renewProcessLease(tenure.lease, 1_000);
+    await clock.advance(1_000);
+    probed.hooks.done = ({ mode }) => (mode === "write" ? clock.advance(5_000) : undefined);
+    expect(await tenure.recheck()).toBe(true);
+    expect(tenure.lease.fencingToken).toBe(2);
+    cutOff();
+    await clock.advance(TTL - 5_000 - 1);
+    expect(lost).toEqual([]);
+    await clock.advance(1);
+    expect(lost).toHaveLength(1);
+  });
+
+  it.each(["read", "write"] as const)("believes nothing that a tenure hears after its end, in a %s", async (when) => {
+    const { clock, leases, tenure, lost, probed } = await setUp();
+    await leases.renewProcessLease(tenure.lease, 1_000);
+    await clock.advance(1_000);
+    const reason = new HoldfastError("closed", "done");
+    probed.hooks.done = ({ mode }) => {
+      if (mode === when) tenure.end(reason);
+    };
+    expect(await tenure.recheck()).toBe(false);
+    expect(tenure.over).toBe(reason);
+    expect(lost).toEqual([]);
+    // A lease that this page has given up is not claimed again.
+    expect((await leases.getLease("p"))?.fencingToken).toBe(when === "read" ? undefined : 2);
+  });
+
+  it.each(["lease-lost", "lease-held", "terminal", "not-found"] as const)(
+    "loses at once where claiming again is refused as %s, and waits for the deadline where it fails otherwise",
+    async (code) => {
+      for (const [thrown, isLost] of [
+        [new HoldfastError(code, "refused"), true],
+        [new HoldfastError("unavailable", "cut off"), false],
+        [Object.assign(new Error("no error of ours"), { code }), false],
+      ] as const) {
+        const { clock, leases, tenure, lost, probed } = await setUp();
+        await leases.renewProcessLease(tenure.lease, 1_000);
+        await clock.advance(1_000);
+        probed.hooks.open = ({ mode }) => {
+          if (mode === "write") throw thrown;
+        };
+        expect(await tenure.recheck()).toBe(!isLost);
+        expect(lost).toHaveLength(isLost ? 1 : 0);
+      }
+    },
+  );
+});
+
+describe("all that a page holds", () => {
+  const made = (processId: string, more: Partial<Tenure> = {}) => {
+    const calls: string[] = [];
+    const lease: ProcessLease = {
+      schemaVersion: 1,
+      processId,
+      ownerId: "me",
+      leaseToken: `${processId}.1`,
+      fencingToken: 1,
+      claimedAtMs: 0,
+      expiresAtMs: TTL,
+    };
+    const tenure: Tenure = {
+      lease,
+      over: undefined,
+      write: (write) => write(lease),
+      extend: (asOfMs) => void calls.push(`extend ${asOfMs}`),
+      recheck: async () => calls.push("recheck") > 0,
+      end: () => {},
+      ...more,
+    };
+    return { tenure, calls };
+  };
+
+  it("is to be renewed but for what is over, and is all gone when the last is removed", () => {
+    const tenures = createTenures();
+    expect(tenures.isEmpty).toBe(true);
+    const [a, b] = [made("a"), made("b", { over: new HoldfastError("lease-lost", "gone") })];
+    tenures.add(a.tenure);
+    tenures.add(b.tenure);
+    expect(tenures.leases).toEqual([a.tenure.lease]);
+    tenures.remove(a.tenure);
+    expect(tenures.leases).toEqual([]);
+    expect(tenures.isEmpty).toBe(false);
+    tenures.remove(b.tenure);
+    expect(tenures.isEmpty).toBe(true);
+  });
+
+  it("keeps the tenure that came after one that is removed late", () => {
+    const tenures = createTenures();
+    const [before, after] = [made("a"), made("a")];
+    tenures.add(before.tenure);
+    tenures.add(after.tenure);
+    tenures.remove(before.tenure);
+    expect(tenures.leases).toEqual([after.tenure.lease]);
+  });
+
+  it("is extended and looked at by name, whatever is not held among the names", async () => {
+    const tenures = createTenures();
+    const [a, b] = [made("a"), made("b")];
+    tenures.add(a.tenure);
+    tenures.add(b.tenure);
+    tenures.extend(["x", "a"], 7);
+    expect([a.calls, b.calls]).toEqual([["extend 7"], []]);
+    await tenures.recheck(["x", "b"]);
+    expect([a.calls, b.calls]).toEqual([["extend 7"], ["recheck"]]);
+    await tenures.recheckAll();
+    expect([a.calls, b.calls]).toEqual([
+      ["extend 7", "recheck"],
+      ["recheck", "recheck"],
+    ]);
+  });
+
+  it("is looked at to the end", async () => {
+    const tenures = createTenures();
+    const answer = gate<boolean>();
+    tenures.add(made("a", { recheck: () => answer.promise }).tenure);
+    let looked = 0;
+    void tenures.recheck(["a"]).then(() => looked++);
+    void tenures.recheckAll().then(() => looked++);
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    expect(looked).toBe(0);
+    answer.open(true);
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    expect(looked).toBe(2);
   });
 });
 
@@ -229,7 +466,9 @@ describe("a write", () => {
     await leases.completeProcessLease(tenure.lease);
     await leases.claimProcessLease("p", "other", TTL);
     const { seen, write } = refusedOnce();
-    await expect(tenure.write(write)).rejects.toMatchObject({ code: "lease-lost" });
+    const refused = await tenure.write(write).catch((error: unknown) => error);
+    expect(refused).toMatchObject({ code: "lease-lost" });
+    expect(refused).toBe(tenure.over);
     expect(seen).toHaveLength(1);
     await expect(tenure.write(write)).rejects.toBe(tenure.over);
     expect(seen).toHaveLength(1);
@@ -237,8 +476,15 @@ describe("a write", () => {
 
   it("that fails for another reason passes that on", async () => {
     const { tenure } = await setUp();
-    const error = new HoldfastError("invalid", "bad");
-    await expect(tenure.write(() => Promise.reject(error))).rejects.toBe(error);
+    for (const error of [new HoldfastError("invalid", "bad"), Object.assign(new Error("not ours"), { code: "lease-lost" })]) {
+      let tries = 0;
+      const write = () => {
+        tries++;
+        return Promise.reject(error);
+      };
+      await expect(tenure.write(write)).rejects.toBe(error);
+      expect(tries).toBe(1);
+    }
     expect(tenure.over).toBeUndefined();
   });
 });
