@@ -247,6 +247,57 @@ describe("what is stored", () => {
     expect(appended.result.event.invocation).not.toHaveProperty("replayKey");
   });
 
+  it("is, where the process ends, its state, its output and when, and it waits to run no more", () => {
+    const type: ProcessEventType = { name: "end", semantics: { terminal: { state: "completed" } } };
+    const given = make(type, 5);
+    given.state.process = { ...process, runnable: "task" };
+    const awaitOutput = { type: "success", value: 5 };
+    const appended = run(given);
+    expect(appended.process).toEqual({
+      ...process,
+      state: "completed",
+      awaitOutput,
+      endedAtMs: T,
+      lastSequence: 7,
+      updatedAtMs: T,
+    });
+    expect(appended.result.event.semantics).toEqual({ terminal: { state: "completed", awaitOutput } });
+    expect(appended.writes[1]).toMatchObject({ put: { semantics: { terminal: { state: "completed", awaitOutput } } } });
+  });
+
+  it("leaves what waits to run as it is where nothing ends, and asks for no cancel", () => {
+    const given = make({ name: "note" }, { reason: "why" });
+    given.state.process = { ...process, runnable: "task" };
+    expect(run(given).process).toEqual({ ...process, runnable: "task", lastSequence: 7, updatedAtMs: T });
+  });
+
+  it("has no fence of another process's lease, and is no progress of it", () => {
+    const given = make({ name: "note" }, 1, { lease: { ...lease, processId: "q" } });
+    given.state.lease = { ...leaseRow, resource: "q" };
+    const appended = run(given);
+    expect(appended.writes[1]).not.toHaveProperty("put.fencingToken");
+    expect(appended.process).not.toHaveProperty("progressFence");
+  });
+
+  it("is told with what caused it", () => {
+    expect(run(make({ name: "note" }, { a: 1 })).result).toEqual({
+      event: {
+        processId: "p",
+        sequence: 7,
+        eventType: "note",
+        payload: { a: 1 },
+        invocation: {
+          scope: { sessionId: "s" },
+          subject: { type: "process_event", processId: "p", sequence: 7, eventType: "note" },
+          causedBy: { type: "process", processId: "p" },
+          replayKey: "k",
+        },
+        semantics: {},
+        occurredAtMs: T,
+      },
+    });
+  });
+
   it("is not ended again by an event that ends nothing, also when the process has ended", () => {
     const given = make({ name: "note" }, 1);
     given.state.process = { ...process, state: "completed", awaitOutput: { type: "success", value: 1 } };
@@ -299,6 +350,17 @@ describe("a replay", () => {
       input: "in",
       dedupeKey: "d",
     });
+  });
+
+  it("of another content is refused with the key and the event that has it", () => {
+    for (const request of [{ payload: 2 }, { eventType: "other" }])
+      expect(() => run(again({}, request))).toThrow(
+        expect.objectContaining({ code: "conflict", details: { replayKey: "k", sequence: 2 } }),
+      );
+    const { replayKey: _, ...keyless } = stored;
+    expect(() => run(again({ replayed: keyless }, { payload: 2 }))).toThrow(
+      expect.objectContaining({ details: { replayKey: "", sequence: 2 } }),
+    );
   });
 
   const free = { v: 1, resource: "p", fencingToken: 3, claimedAtMs: 0, expiresAtMs: 0, fruitless: 0 } satisfies LeaseRow;
@@ -384,10 +446,20 @@ describe("what is holdfast's own", () => {
     ["the step of that key", "process.step", { key: "a", result: 1 }, true],
     ["the step of another key", "process.step", { key: "b", result: 1 }, false],
     ["a step without a key", "process.step", 1, false],
+    ["a step that is nothing", "process.step", null, false],
+    ["a step that is a list", "process.step", Object.assign([1], { key: "a" }), false],
     ["an app's event", "note", { key: "a", result: 1 }, false],
   ])("is not whatever stands under its key: %s", (_, eventType, stored, is) => {
     const row: EventRow = { v: 1, processId: "p", sequence: 1, eventType, payload: stored, replayKey: "k", occurredAtMs: 1 };
     expect(isOwn(row, { eventType: "process.step", payload: { key: "a", result: null } })).toBe(is);
+  });
+});
+
+describe("what ends an ended process", () => {
+  it("is refused with the state in which it ended", () => {
+    const given = make({ name: "end", semantics: { terminal: { state: "completed" } } }, 5);
+    given.state.process = { ...process, state: "failed" };
+    expect(() => run(given)).toThrow(expect.objectContaining({ code: "terminal", details: { state: "failed" } }));
   });
 });
 
@@ -412,6 +484,7 @@ describe("a cancel request", () => {
     [{ reason: 7 }, "cancel requested"],
     [null, "cancel requested"],
     [["reason"], "cancel requested"],
+    [Object.assign([1], { reason: "of a list" }), "cancel requested"],
     ["reason", "cancel requested"],
   ])("of %j has the reason %j", (payload, reason) => {
     expect(run(request(payload)).process).toMatchObject({ state: "running", cancelRequested: reason });
@@ -506,8 +579,26 @@ describe("what is an output", () => {
     [[], false],
     [null, false],
     ["success", false],
+    [Object.assign([1], { type: "success", value: 1 }), false],
   ])("%j: %s", (value, is) => {
     expect(asOutput(value) !== undefined).toBe(is);
+  });
+
+  it.each<JsonValue>([
+    { type: "success", value: 1, control: 2 },
+    { type: "failure", class: "c", code: "x", message: "m", raw: 1, control: 2 },
+    { type: "cancelled", message: "m", raw: 1, control: 2 },
+    { type: "cancelled", message: "m" },
+  ])("keeps all that it knows: %j", (value) => {
+    expect(asOutput(value)).toEqual(value);
+  });
+
+  it("keeps of each kind only what that kind has", () => {
+    const all = { value: 1, class: "c", code: "x", message: "m", raw: 2, control: 3 };
+    const kept = (type: string) => Object.keys(asOutput({ type, ...all }) ?? {});
+    expect(kept("success")).toEqual(["type", "value", "control"]);
+    expect(kept("failure")).toEqual(["type", "class", "code", "message", "raw", "control"]);
+    expect(kept("cancelled")).toEqual(["type", "message", "raw", "control"]);
   });
 
   it("leaves members behind that it does not know", () => {
@@ -543,6 +634,38 @@ describe("a wake", () => {
     expect(idOf("s")).toBe(idOf("s"));
     expect(idOf("s", "f")).toBe(`wake:${hashOf(["session:s/frame:f", "d"])}`);
     expect(idOf("t")).not.toBe(idOf("s"));
+  });
+
+  it("tells its receiver where it came from and what caused that", () => {
+    const given = make({ name: "w", semantics: { wake: { input: "payload" } } }, "text");
+    const causedBy = { type: "process" as const, processId: "parent" };
+    given.state.process = { ...process, provenance: { ...process.provenance, causedBy } };
+    given.request.wakeTarget = { sessionId: "target", agentFrameId: "f" };
+    expect(run(given).result.wakeDelivery).toEqual({
+      wakeId: `wake:${hashOf(["session:target/frame:f", "p:7"])}`,
+      targetSessionId: "target",
+      targetScopeId: "session:target/frame:f",
+      processId: "p",
+      sequence: 7,
+      eventType: "w",
+      eventInvocation: {
+        scope: { sessionId: "s" },
+        subject: { type: "process_event", processId: "p", sequence: 7, eventType: "w" },
+        causedBy: { type: "process", processId: "p" },
+        replayKey: "k",
+      },
+      processCausedBy: causedBy,
+      dedupeKey: "p:7",
+      input: "text",
+      createdAtMs: T,
+    });
+    given.state.process = process;
+    expect(run(given).result.wakeDelivery).not.toHaveProperty("processCausedBy");
+  });
+
+  it("comes when its condition is true", () => {
+    const wake: WakeSpec = { when: { pointer: "/on" }, input: { const: "in" } };
+    expect(wakes(wake, { on: true }).result.wakeDelivery?.input).toBe("in");
   });
 
   it("stays away when its condition is false, and then needs no target", () => {
