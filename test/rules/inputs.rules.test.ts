@@ -3,10 +3,12 @@ import { INPUT_PHASES, type InputKind, type InputPhase, isTerminal, type StoredI
 import {
   abandoned,
   admitted,
+  candidateOf,
   coalesced,
   corruption,
   type InputEvent,
   interrupted,
+  isIdle,
   MOST_CRASHES,
   recovered,
   replaceKeyIn,
@@ -15,7 +17,7 @@ import {
 } from "../../src/stores/inputs.rules.js";
 import { builtInPolicy, type HandlingMode, semanticsOf, startsRun } from "../../src/stores/policy.rules.js";
 import type { InputRow } from "../../src/stores/schema.js";
-import { chooseBatch, consumed, MOST_FAILURES, rolledBack, staged, workOf } from "../../src/stores/turns.rules.js";
+import { chooseBatch, consumed, endsBatch, MOST_FAILURES, rolledBack, staged, workOf } from "../../src/stores/turns.rules.js";
 
 const T = 1_000;
 const NOW = 5_000;
@@ -145,6 +147,34 @@ describe("the life of an input", () => {
     expect(next.record.history).toEqual([{ timestampMs: NOW, from: "accepted", to: "consumed", reason: "consumed on accept" }]);
   });
 
+  it("is refused what its phase does not allow with the input, the phase and the event", () => {
+    expect(() => superseded(row("a", { record: { currentState: "staged" } }), "b", NOW)).toThrow(
+      expect.objectContaining({ code: "internal", details: { inputId: "a", phase: "staged", event: "supersede" } }),
+    );
+  });
+
+  it("has a history that says why", () => {
+    const whyOf = (next: InputRow | undefined) => next?.record.history.slice(1).map(({ reason }) => reason);
+    const at = (currentState: InputPhase, more: Partial<InputRow> = {}) => row("a", { record: { currentState }, row: more });
+    const facts = { hasReceipt: false, inOrder: false };
+    expect(whyOf(admitted(at("accepted"), NOW))).toEqual(["admitted"]);
+    expect(whyOf(staged(at("queued"), run, NOW))).toEqual(["run started"]);
+    expect(whyOf(consumed(at("staged"), 0, NOW))).toEqual(["boundary applied", "waits for the run to complete", "run completed"]);
+    expect(whyOf(superseded(at("queued"), "b", NOW))).toEqual(["superseded by b"]);
+    expect(whyOf(coalesced(at("queued"), "b", NOW))).toEqual(["coalesced into b"]);
+    expect(whyOf(abandoned(at("queued"), "reset", NOW))).toEqual(["reset"]);
+    expect(whyOf(abandoned(at("queued"), { max_attempts_exhausted: { attempts: 3 } }, NOW))).toEqual(["max_attempts_exhausted"]);
+    expect(whyOf(rolledBack(at("staged"), "why", NOW))).toEqual(["why"]);
+    expect(whyOf(interrupted(at("staged"), NOW))).toEqual(["interrupted"]);
+    expect(whyOf(recovered(at("staged"), facts, NOW))).toEqual(["recovered from a crash"]);
+    expect(whyOf(recovered(at("staged", { crashes: MOST_CRASHES - 1 }), facts, NOW))).toEqual([
+      "max_attempts_exhausted: its owners died",
+    ]);
+    expect(whyOf(recovered(at("staged", { cancelRequested: 1 }), facts, NOW))).toEqual(["cancelled"]);
+    expect(whyOf(recovered(at("applied"), { ...facts, hasReceipt: true }, NOW))).toEqual(["its receipt is stored"]);
+    expect(whyOf(recovered(at("applied"), facts, NOW))).toEqual(["its receipt is missing"]);
+  });
+
   it("what replaces it is named in its outcome (R-77, R-78)", () => {
     expect(superseded(row("a"), "b", NOW).record.terminalOutcome).toEqual({ outcomeType: "superseded", supersededBy: "b" });
     expect(coalesced(row("a"), "b", NOW).record.terminalOutcome).toEqual({ outcomeType: "coalesced", aggregateId: "b" });
@@ -203,6 +233,40 @@ describe("the budgets", () => {
     for (let failure = 1; failure < MOST_FAILURES; failure++) input = rolledBack(again(input), "why", NOW);
     expect(phase(input)).toBe("queued");
     expect(phase(rolledBack(again(input), "why", NOW))).toBe("abandoned");
+  });
+});
+
+describe("what is counted on the row", () => {
+  it("is each interruption, and an end to the row of crashes", () => {
+    const input = row("a", { record: { currentState: "staged" }, row: { crashes: 2, interruptions: 3 } });
+    const next = interrupted(input, NOW);
+    expect(next.interruptions).toBe(4);
+    expect(next).not.toHaveProperty("crashes");
+    expect(interrupted(row("a", { record: { currentState: "staged" } }), NOW).interruptions).toBe(1);
+  });
+
+  it("is each crash, on the row and in the record", () => {
+    const input = row("a", { record: { currentState: "staged", recoveryCount: 3 }, row: { crashes: 1 } });
+    expect(recovered(input, { hasReceipt: false, inOrder: false }, NOW)).toMatchObject({
+      crashes: 2,
+      record: { recoveryCount: 4 },
+    });
+  });
+
+  it("is no failure where a run was interrupted, and ends the row of crashes where one failed", () => {
+    const ran = (attemptCount: number, more: Partial<InputRow>, recoveryCount = 0) =>
+      rolledBack(row("a", { record: { currentState: "staged", attemptCount, recoveryCount }, row: more }), "why", NOW);
+    expect(phase(ran(MOST_FAILURES - 1, {}))).toBe("queued");
+    expect(phase(ran(MOST_FAILURES, {}))).toBe("abandoned");
+    expect(phase(ran(MOST_FAILURES + 2, { interruptions: 2 }, 1))).toBe("queued");
+    expect(phase(ran(MOST_FAILURES + 3, { interruptions: 2 }, 1))).toBe("abandoned");
+    expect(ran(1, { crashes: 2 })).not.toHaveProperty("crashes");
+    expect(ran(1, {}).record).not.toHaveProperty("lastRunId");
+  });
+
+  it("is each missing receipt, as an interruption", () => {
+    const input = row("a", { record: { currentState: "applied_pending_consumption" }, row: { interruptions: 2 } });
+    expect(recovered(input, { hasReceipt: false, inOrder: true }, NOW)).toMatchObject({ interruptions: 3 });
   });
 });
 
@@ -321,6 +385,12 @@ describe("the next batch (R-90, R-91)", () => {
     expect(batch([handed])).toEqual(["p"]);
   });
 
+  it("leaves what was tried as another work", () => {
+    const first = row("a", { kind: "external_event", row: { workId: "w", workSize: 1 } });
+    expect(batch([first, row("b", { kind: "external_event", row: { workId: "v", workSize: 1 } })])).toEqual(["a"]);
+    expect(workOf([])).toBeUndefined();
+  });
+
   it("tries again exactly what was staged together", () => {
     const tried = row("e", { kind: "external_event", row: { workId: "w", workSize: 1 } });
     const both = ["a", "b"].map((id) => row(id, { kind: "external_event", row: { workId: "w2", workSize: 2 } }));
@@ -330,6 +400,52 @@ describe("the next batch (R-90, R-91)", () => {
     // One of them has ended meanwhile: what was done with it is not theirs alone.
     expect(workOf(both.slice(1))).toBeUndefined();
     expect(workOf([row("p")])).toBeUndefined();
+  });
+});
+
+describe("where a batch ends", () => {
+  const event = (id: string, more: Made = {}) => row(id, { kind: "external_event", ...more });
+
+  it("is a prompt of the queue, or what does not run with the first of its lane", () => {
+    expect(endsBatch([], "queue")).toBe(false);
+    expect(endsBatch([event("a"), event("b")], "queue")).toBe(false);
+    expect(endsBatch([event("a"), row("p")], "queue")).toBe(true);
+    expect(endsBatch([event("a"), event("b", { row: { workId: "w" } })], "queue")).toBe(true);
+    expect(endsBatch([event("a"), row("t", { kind: "peer_response_terminal" })], "queue")).toBe(true);
+  });
+
+  it("is not said by what waits in the other lane, or waits no more", () => {
+    const rows = [event("a", { handlingMode: "steer" }), row("p"), row("s", { record: { currentState: "staged" } })];
+    expect(endsBatch(rows, "steer")).toBe(false);
+    expect(endsBatch(rows, "queue")).toBe(true);
+    expect(endsBatch(rows.slice(2), "queue")).toBe(false);
+  });
+
+  it("is no prompt of the steer lane", () => {
+    const steering = ["a", "b"].map((id) => row(id, { handlingMode: "steer" }));
+    expect(endsBatch(steering, "steer")).toBe(false);
+    expect(ids(chooseBatch(steering, false))).toEqual(["a", "b"]);
+  });
+});
+
+describe("what may be chosen", () => {
+  it("is queued, of a known kind, and has its policy and its semantics", () => {
+    const made = row("a");
+    const { policy, runtimeSemantics } = made.record;
+    expect(candidateOf(made)).toEqual({ row: made, kind: "prompt", decision: policy?.decision, semantics: runtimeSemantics });
+    const missing: Record<string, unknown>[] = [
+      { currentState: "staged" },
+      { persistedInput: undefined },
+      { persistedInput: { inputType: "peer", convention: "other" } },
+      { policy: undefined },
+      { runtimeSemantics: undefined },
+    ];
+    for (const record of missing) expect(candidateOf(row("a", { record: record as never }))).toBeUndefined();
+  });
+
+  it("is idle time for a runtime that initializes, is attached or idle, and for no other", () => {
+    const states = ["initializing", "idle", "attached", "running", "retired", "stopped", "destroyed"] as const;
+    expect(states.filter((state) => isIdle(state))).toEqual(["initializing", "idle", "attached"]);
   });
 });
 
