@@ -184,6 +184,12 @@ describe("the row of an idempotency key", () => {
     expect(keysAfter(swap.toReversed(), stored)).toEqual(swapped);
   });
 
+  it("goes where retention lets go of it, and its input stays", () => {
+    const after = row("a", { ...k, ...done });
+    expect(keysAfter([{ after, keyless: true }])).toEqual({ keys: [], endedKeys: 0 });
+    expect(inputsOf([{ after, keyless: true }])).toEqual([{ table: "inputs", put: after }]);
+  });
+
   it("is asked for once per key, of all records", () => {
     const a = row("a", k).record;
     expect(keysOf([a, undefined, row("b").record, { ...a, idempotencyKey: "other" }, a])).toEqual(["k", "other"]);
@@ -223,6 +229,16 @@ describe("a stored input", () => {
         details: { table: "inputs", key: '["r","a"]', inputId: "a" },
       }),
     );
+  });
+
+  it("that does not decode has what was wrong for its cause, and in its words", () => {
+    for (const [broken, why] of [
+      [{ record: row("b").record }, "record.inputId"],
+      [{ record: { ...row("a").record, currentState: "asleep" } }, "currentState"],
+    ] as const)
+      expect(() => readInput({ ...row("a"), ...broken } as InputRow)).toThrow(
+        expect.objectContaining({ message: expect.stringContaining(why), cause: expect.any(Error) }),
+      );
   });
 
   it("of a newer shape is a version", () => {

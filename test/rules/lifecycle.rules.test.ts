@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { over, seen } from "../../src/stores/hosts.rules.js";
-import { detached, ended, heard, recordOf, registered, stateOf } from "../../src/stores/lifecycle.rules.js";
+import { detached, ended, heard, notRegistered, recordOf, registered, stateOf } from "../../src/stores/lifecycle.rules.js";
 import type { AgentRow, HostRow } from "../../src/stores/schema.js";
 
 const HOST: HostRow = { v: 1, bootId: "b", hostId: "h", lastSeenAtMs: 1_000 };
@@ -96,5 +96,71 @@ describe("an agent of a host", () => {
     // Registered under it now: what came before is in the number.
     const again = registered(hosted, back, { agentId: "a", ticket: "u", host: back }, 5_000);
     expect(stateOf(again, back, at(5_000)).incarnation).toBe(4);
+  });
+});
+
+describe("what is shown of an agent", () => {
+  it("is offline once its registration is over, and names its host", () => {
+    expect(recordOf(hosted, HOST, at(1_000))).toEqual({
+      agentId: "a",
+      status: "online",
+      registration: "registered",
+      incarnation: 1,
+      registeredAtMs: 1_000,
+      lastSeenAtMs: 1_000,
+      hostId: "h",
+    });
+    expect(recordOf(hosted, HOST, at(9_999))).toMatchObject({ status: "offline", registration: "expired" });
+    expect(recordOf(lone, undefined, at(1_000))).not.toHaveProperty("hostId");
+  });
+
+  it("is not told by a host that does not beat for it", () => {
+    const later = { ...HOST, lastSeenAtMs: 5_000, revivals: 3, end: "left" as const };
+    expect(stateOf(lone, later, at(1_000))).toEqual({
+      registration: "registered",
+      incarnation: 1,
+      lastSeenAtMs: 1_000,
+      isTold: false,
+    });
+  });
+
+  it("that is not registered is refused by its id", () => {
+    expect(notRegistered("a")).toMatchObject({ code: "not-found", details: { agentId: "a" } });
+  });
+});
+
+describe("an agent's row", () => {
+  const revived: HostRow = { ...HOST, revivals: 2 };
+  const ofRevived = registered(undefined, undefined, { agentId: "a", ticket: "t", host: revived }, 1_000);
+
+  it("has the returns of its host so far, where there are any, or that it is on its own", () => {
+    expect(ofRevived).toEqual({
+      v: 1,
+      agentId: "a",
+      incarnation: 1,
+      registeredAtMs: 1_000,
+      lastSeenAtMs: 1_000,
+      ticket: "t",
+      hostId: "h",
+      bootId: "b",
+      revivals: 2,
+    });
+    expect(hosted).not.toHaveProperty("revivals");
+    expect(lone).toMatchObject({ loneSeenAtMs: 1_000 });
+    expect(stateOf(ofRevived, { ...revived, revivals: 3 }, at(1_000)).incarnation).toBe(2);
+  });
+
+  it("keeps nothing of its host's returns once it has ended or is on its own", () => {
+    expect(ended(ofRevived, revived, "expired", 2_000)).not.toHaveProperty("revivals");
+    const { bootId: _, revivals: __, ...rest } = ofRevived;
+    expect(detached(ofRevived, revived)).toEqual({ ...rest, loneSeenAtMs: 1_000 });
+  });
+
+  it("ends as seen last, by itself or by its host, and expired by no silence", () => {
+    expect(ended(hosted, { ...HOST, lastSeenAtMs: 1_400 }, "deregistered", 9_999)).toMatchObject({
+      lastSeenAtMs: 1_400,
+      ended: "deregistered",
+      incarnation: 1,
+    });
   });
 });
