@@ -132,6 +132,30 @@ describe("group commit", () => {
     expect(writes()).toHaveLength(3);
   });
 
+  it("fills a group to the very last character and command", async () => {
+    const { corridor, writes } = await setUp();
+    await Promise.all([524_288, 524_288].map((size) => corridor.run(add, { id: "a" }, { size })));
+    expect(writes()).toHaveLength(1);
+    await Promise.all([524_288, 524_289].map((size) => corridor.run(add, { id: "a" }, { size })));
+    expect(writes()).toHaveLength(3);
+    await Promise.all(Array.from({ length: 256 }, () => corridor.run(add, { id: "a" })));
+    expect(writes()).toHaveLength(4);
+    await Promise.all(Array.from({ length: 257 }, () => corridor.run(add, { id: "a" })));
+    expect(writes()).toHaveLength(6);
+  });
+
+  it("begins the loads of all its commands before any is answered", async () => {
+    const { corridor, probed, writes } = await setUp();
+    const answer = gate();
+    probed.hooks.read = () => answer.promise;
+    const running = Promise.all(["a", "b", "c"].map((id) => corridor.run(add, { id })));
+    await rounds();
+    expect(writes()[0]?.gets).toHaveLength(3);
+    answer.open();
+    await running;
+    expect(writes()[0]?.gets).toHaveLength(3);
+  });
+
   it.each(["start", "registerProcess"] as const)("bounds a group by 1 MiB of what is registered, by %s too", async (how) => {
     const { kernel, probed } = await bench({ loop: "off" });
     const metadata = "x".repeat(500_000);
@@ -262,6 +286,131 @@ describe("group commit", () => {
       { v: 1, book: "a", page: 2 },
       { v: 1, book: "b", page: 1 },
     ]);
+  });
+
+  it("takes out of what it knows no row that has the dropped prefix in another table, or only a part of it", async () => {
+    const { corridor, probed, writes } = await setUp({
+      version: 1,
+      tables: { notes: { key: ["book", "page"] }, drafts: { key: ["book", "page"] } },
+    });
+    const keys = [
+      ["notes", "a", 1],
+      ["notes", "a", 2],
+      ["notes", "b", 1],
+      ["drafts", "a", 1],
+    ] as const;
+    const tables = ["notes", "drafts"];
+    const put: Command<null, void, void> = {
+      tables,
+      load: async () => undefined,
+      decide: () =>
+        accept(
+          undefined,
+          keys.map(([table, book, page]) => ({ table, put: { v: 1, book, page } })),
+        ),
+    };
+    const look: Command<null, (Row | undefined)[], boolean[]> = {
+      tables,
+      load: (reader) => Promise.all(keys.map(([table, book, page]) => reader.get(table, [book, page]))),
+      decide: (rows) => accept(rows.map((row) => row !== undefined)),
+    };
+    const burn: Command<null, void, void> = {
+      tables,
+      load: async () => undefined,
+      decide: () => accept(undefined, [{ table: "notes", dropPrefix: ["a", 1] }]),
+    };
+    await corridor.run(put, null);
+    const replies = await Promise.all([corridor.run(look, null), corridor.run(burn, null), corridor.run(look, null)]);
+    expect(replies).toEqual([[true, true, true, true], undefined, [false, true, true, true]]);
+    expect(writes()[1]?.gets).toEqual(['notes ["a",1]', 'notes ["a",2]', 'notes ["b",1]', 'drafts ["a",1]', 'notes ["a",1]']);
+    expect(probed.puts("notes")).toHaveLength(3);
+  });
+
+  it("drops by a prefix what has a key of one part", async () => {
+    const { corridor, stored } = await setUp();
+    const burn: Command<string, void, void> = {
+      tables: ["counters"],
+      load: async () => undefined,
+      decide: (_, id) => accept(undefined, [{ table: "counters", dropPrefix: [id] }]),
+    };
+    const replies = await Promise.all([
+      corridor.run(add, { id: "a" }),
+      corridor.run(add, { id: "b" }),
+      corridor.run(burn, "a"),
+      corridor.run(add, { id: "a" }),
+      corridor.run(add, { id: "b" }),
+    ]);
+    expect(replies.map((reply) => reply?.value)).toEqual([1, 1, undefined, 1, 2]);
+    expect(await stored("counters")).toMatchObject([
+      { id: "a", value: 1 },
+      { id: "b", value: 2 },
+    ]);
+  });
+
+  it("writes a row that several commands changed once, also when a range of another table is read in between", async () => {
+    const { corridor, probed, stored } = await setUp();
+    const pages: Command<null, Row[], number> = {
+      tables: ["notes", "counters"],
+      load: (reader) => reader.range("notes", {}),
+      decide: (rows) => accept(rows.length),
+    };
+    await Promise.all([corridor.run(add, { id: "a" }), corridor.run(pages, null), corridor.run(add, { id: "a" })]);
+    expect(probed.puts("counters")).toEqual([{ v: 1, id: "a", value: 2 }]);
+    expect(await stored("counters")).toEqual([{ v: 1, id: "a", value: 2 }]);
+  });
+
+  it("reads a range once until its table is written, whatever is written to another", async () => {
+    const { corridor, writes } = await setUp();
+    const all: Command<string, Row[], number> = {
+      tables: ["notes", "counters"],
+      load: (reader, table) => reader.range(table, {}),
+      decide: (rows) => accept(rows.length),
+    };
+    const replies = await Promise.all([
+      corridor.run(all, "notes"),
+      corridor.run(all, "counters"),
+      corridor.run(add, { id: "a" }),
+      corridor.run(all, "notes"),
+      corridor.run(all, "counters"),
+    ]);
+    expect(replies).toEqual([0, 0, { id: "a", value: 1 }, 0, 1]);
+    expect(writes()[0]?.ranges).toEqual(["notes {}", "counters {}", "counters {}"]);
+  });
+
+  it("asks again for a whole key of an index when any of the rows that it found changes", async () => {
+    const { corridor } = await setUp({
+      version: 1,
+      tables: { counters: { key: ["id"], indexes: { byColour: ["colour"], bySize: ["size"] } } },
+    });
+    interface Paint {
+      id: string;
+      colour: string;
+      size: number;
+    }
+    const paint: Command<Paint, void, void> = {
+      tables: ["counters"],
+      load: async () => undefined,
+      decide: (_, row) => accept(undefined, [{ table: "counters", put: { v: 1, ...row } }]),
+    };
+    const found: Command<[string, string | number], Row[], unknown[]> = {
+      tables: ["counters"],
+      load: (reader, [index, value]) => reader.range("counters", { index, prefix: [value] }),
+      decide: (rows) => accept(rows.map(({ id }) => id)),
+    };
+    const red = () => corridor.run(found, ["byColour", "red"]);
+    const small = () => corridor.run(found, ["bySize", 1]);
+    for (const id of ["a", "b"]) await corridor.run(paint, { id, colour: "red", size: 1 });
+    const replies = await Promise.all([
+      red(),
+      small(),
+      corridor.run(paint, { id: "a", colour: "blue", size: 2 }),
+      red(),
+      small(),
+      corridor.run(paint, { id: "b", colour: "blue", size: 2 }),
+      red(),
+      small(),
+    ]);
+    expect(replies).toEqual([["a", "b"], ["a", "b"], undefined, ["b"], ["b"], undefined, [], []]);
   });
 
   it("shows a later command of the group that what a whole key of an index found was dropped by a prefix", async () => {
@@ -399,6 +548,97 @@ describe("when a transaction fails", () => {
     await expect(corridor.run(add, { id: "a" })).resolves.toEqual({ id: "a", value: 1 });
   });
 
+  it.each(["closed", "version", "unavailable"] as const)("tries no command of a group again that failed as %s", async (code) => {
+    const { corridor, probed, writes } = await setUp();
+    probed.hooks.open = () => {
+      throw new HoldfastError(code, "gone");
+    };
+    const outcomes = await Promise.allSettled(["a", "b"].map((id) => corridor.run(add, { id })));
+    expect(outcomes.map(codeOf)).toEqual([code, code]);
+    expect(writes()).toHaveLength(1);
+  });
+
+  it("tries a command that is alone again when the page was frozen under its transaction, and for nothing else", async () => {
+    const { corridor, probed, writes } = await setUp();
+    const causes = [{ reason: "frozen" }, { reason: "frozen" }, { reason: "other" }];
+    probed.hooks.open = () => {
+      const details = causes.shift();
+      if (details) throw new HoldfastError("write-failed", "undone", { details });
+    };
+    await expect(corridor.run(add, { id: "a" })).rejects.toMatchObject({ details: { reason: "other" } });
+    expect(writes()).toHaveLength(3);
+    await corridor.run(add, { id: "a" });
+    expect(writes()).toHaveLength(4);
+  });
+
+  it("tells a failure whose details are no members as it is", async () => {
+    const { corridor, probed } = await setUp();
+    for (const details of [null, "text", ["outcome"], undefined]) {
+      probed.hooks.open = () => {
+        throw new HoldfastError("unavailable", "gone", details === undefined ? {} : { details });
+      };
+      await expect(corridor.run(add, { id: "a" })).rejects.toMatchObject({ code: "unavailable", message: "gone" });
+    }
+  });
+
+  it("does not run again after an unknown outcome what does not say that it may", async () => {
+    const { corridor, probed, writes } = await setUp();
+    probed.hooks.done = () => {
+      throw new HoldfastError("unavailable", "lost", { details: { outcome: "unknown" } });
+    };
+    const { repeatable: _, ...single } = add;
+    await expect(corridor.run(single, { id: "a" })).rejects.toMatchObject({ details: { outcome: "unknown" } });
+    expect(writes()).toHaveLength(1);
+  });
+
+  it("undoes all of a transaction in which a write was refused at once, and runs its commands alone", async () => {
+    const { corridor, stored } = await setUp();
+    const bad: Command<null, void, void> = {
+      tables: ["counters"],
+      load: async () => undefined,
+      decide: () =>
+        accept(undefined, [
+          { table: "counters", dropPrefix: ["a"] },
+          { table: "nowhere", dropPrefix: ["a"] },
+        ]),
+    };
+    await corridor.run(add, { id: "a" });
+    const outcomes = await Promise.allSettled([corridor.run(add, { id: "b" }), corridor.run(bad, null)]);
+    expect(outcomes.map(({ status }) => status)).toEqual(["fulfilled", "rejected"]);
+    expect((await stored("counters")).map(({ id }) => id)).toEqual(["a", "b"]);
+  });
+
+  it("tells what a query throws that is no HoldfastError as read-failed with its cause", async () => {
+    const { corridor } = await setUp();
+    const cause = new TypeError("a broken row");
+    await expect(
+      corridor.query(["counters"], async () => {
+        throw cause;
+      }),
+    ).rejects.toMatchObject({ code: "read-failed", cause });
+  });
+
+  it("fails as a whole when a whole key of an index cannot be read, however careless the command is", async () => {
+    const { corridor, probed, stored } = await setUp({
+      version: 1,
+      tables: { counters: { key: ["id"], indexes: { byColour: ["colour"] } } },
+    });
+    const careless: Command<null, null, void> = {
+      tables: ["counters"],
+      load: async (reader) => {
+        await reader.range("counters", { index: "byColour", prefix: ["red"] }).catch(() => undefined);
+        return null;
+      },
+      decide: () => accept(undefined, [{ table: "counters", put: { v: 1, id: "a" } }]),
+    };
+    probed.hooks.read = () => {
+      throw new HoldfastError("read-failed", "the read failed");
+    };
+    await expect(corridor.run(careless, null)).rejects.toMatchObject({ code: "read-failed" });
+    probed.hooks = {};
+    expect(await stored("counters")).toEqual([]);
+  });
+
   it("tells what a storage throws that is no HoldfastError as write-failed with its cause", async () => {
     const { corridor, probed } = await setUp();
     const cause = new Error("disk on fire");
@@ -456,6 +696,22 @@ describe("later", () => {
       decide: () => later(async () => {}),
     };
     await expect(corridor.run(never, null)).rejects.toMatchObject({ code: "internal" });
+  });
+
+  it("prepares a command three times, and no more", async () => {
+    const { corridor } = await setUp();
+    const after: Command<{ left: number }, void, string> = {
+      tables: ["counters"],
+      load: async () => undefined,
+      decide: (_, asked) => {
+        if (asked.left === 0) return accept("prepared");
+        return later(async () => {
+          asked.left--;
+        });
+      },
+    };
+    expect(await corridor.run(after, { left: 3 })).toBe("prepared");
+    await expect(corridor.run(after, { left: 4 })).rejects.toMatchObject({ code: "internal" });
   });
 });
 
@@ -530,6 +786,23 @@ describe("notices", () => {
     const { corridor, published } = await setUp();
     await corridor.run({ tables: ["counters"], load: async () => undefined, decide: () => accept(1) }, null);
     expect(published.flat()).toEqual([]);
+  });
+
+  it("names the members of one thing each, and what is about other things apart", async () => {
+    const { corridor, published } = await setUp();
+    const tell: Command<Change, void, void> = {
+      tables: ["counters"],
+      load: async () => undefined,
+      decide: (_, change) => accept(undefined, [], [change]),
+    };
+    const changes: Change[] = [
+      { about: "input", id: "r", member: "a" },
+      { about: "input", id: "r", member: "b" },
+      { about: "runtime", id: "r" },
+      { about: "input", id: "r" },
+    ];
+    await Promise.all([...changes, ...changes].map((change) => corridor.run(tell, change)));
+    expect(published.flat()).toEqual(changes);
   });
 });
 
