@@ -385,6 +385,14 @@ describe("the next batch (R-90, R-91)", () => {
     expect(batch([handed])).toEqual(["p"]);
   });
 
+  it("takes what waits in the queue together, whatever boundary each was to go to", () => {
+    const decision = { ...builtInPolicy({ kind: "external_event", idle: true }), applyMode: "stage_run_boundary" as const };
+    const policy = { version: 1, decision };
+    const runtimeSemantics = semanticsOf("external_event", decision);
+    const atBoundary = row("b", { kind: "external_event", record: { policy, runtimeSemantics } });
+    expect(batch([row("a", { kind: "external_event" }), atBoundary])).toEqual(["a", "b"]);
+  });
+
   it("leaves what was tried as another work", () => {
     const first = row("a", { kind: "external_event", row: { workId: "w", workSize: 1 } });
     expect(batch([first, row("b", { kind: "external_event", row: { workId: "v", workSize: 1 } })])).toEqual(["a"]);

@@ -14,6 +14,7 @@ const payload: JsonValue = {
   "~1": "tilde one",
   "01": "not an index",
   nested: { list: [[1, 2]] },
+  long: Array.from({ length: 11 }, (_, at) => at),
 };
 
 describe("a pointer", () => {
@@ -30,6 +31,7 @@ describe("a pointer", () => {
     ["/list/0", "a"],
     ["/list/1/b", true],
     ["/nested/list/0/1", 2],
+    ["/long/10", 10],
   ])("%j leads to %j", (pointer, expected) => {
     expect(select({ pointer }, payload)).toEqual(expected);
     expect(select({ present: pointer }, payload)).toBe(true);
@@ -37,6 +39,7 @@ describe("a pointer", () => {
 
   it.each([
     "text",
+    "xtext",
     "#/text",
     "/missing",
     "/text/0",
@@ -59,7 +62,7 @@ describe("a pointer", () => {
     "/text/",
   ])("%j leads nowhere", (pointer) => {
     expect(() => select({ pointer }, payload)).toThrow(
-      expect.objectContaining({ code: "invalid", message: expect.stringContaining("did not match") }),
+      expect.objectContaining({ code: "invalid", message: expect.stringContaining("did not match"), details: { pointer } }),
     );
     expect(select({ present: pointer }, payload)).toBe(false);
   });
