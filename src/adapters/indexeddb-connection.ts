@@ -95,9 +95,9 @@ export async function connect(place: Place, knownId: string, signals: Signals): 
     return await Promise.race([open(), patience.over]);
   } catch (failure) {
     close();
-    // Dexie wraps the browser's error and repeats its message.
-    const { inner = failure } = failure as { inner?: unknown };
-    throw gate.refusal ?? asHoldfastError(inner, "unavailable", `the database ${name} cannot be opened`);
+    // Dexie wraps the browser's error and repeats its message, and throws null where the browser gives no reason.
+    const cause = (failure as { inner?: unknown } | null)?.inner ?? failure ?? new DOMException("it was aborted", "AbortError");
+    throw gate.refusal ?? asHoldfastError(cause, "unavailable", `the database ${name} cannot be opened`);
   } finally {
     patience.end();
     endUpgrade();

@@ -279,14 +279,16 @@ describe("opening", () => {
 });
 
 describe("an upgrade", () => {
-  /** Keeps the transaction of the next upgrade alive until the test lets it go. */
-  function slowUpgrade(indexedDB: globalThis.IDBFactory): { begun: Promise<void>; end(): void } {
+  /** Keeps the transaction of the next upgrade alive until the test lets it go or undoes it. */
+  function slowUpgrade(indexedDB: globalThis.IDBFactory): { begun: Promise<void>; end(): void; undo(): void } {
     let isOver = false;
+    let undone: globalThis.IDBTransaction | null = null;
     const native = indexedDB.open.bind(indexedDB);
     const begun = new Promise<void>((resolve) => {
       vi.spyOn(indexedDB, "open").mockImplementation((...args) => {
         const request = native(...args);
         request.addEventListener("upgradeneeded", () => {
+          undone = request.transaction;
           const guards = request.transaction?.objectStore("meta") as globalThis.IDBObjectStore;
           const again = () => {
             if (!isOver) guards.count().onsuccess = again;
@@ -300,7 +302,11 @@ describe("an upgrade", () => {
     const end = () => {
       isOver = true;
     };
-    return { begun, end };
+    const undo = () => {
+      end();
+      undone?.abort();
+    };
+    return { begun, end, undo };
   }
 
   const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -370,13 +376,12 @@ describe("an upgrade", () => {
     const { indexedDB, states, open } = place();
     await (await open()).close();
     states.length = 0;
-    const native = indexedDB.open.bind(indexedDB);
-    vi.spyOn(indexedDB, "open").mockImplementationOnce((...args) => {
-      const request = native(...args);
-      request.addEventListener("upgradeneeded", () => setTimeout(() => request.transaction?.abort()));
-      return request;
-    });
-    expect(await refusal(open({ schema: NEXT }))).toMatchObject({ code: "unavailable" });
+    const upgrade = slowUpgrade(indexedDB);
+    const opened = refusal(open({ schema: NEXT }));
+    await upgrade.begun;
+    upgrade.undo();
+    const message = "the database place cannot be opened: it was aborted";
+    expect(await opened).toMatchObject({ name: "HoldfastError", code: "unavailable", message });
     expect(await navigator.locks.query()).toEqual({ held: [], pending: [] });
     await (await open({ schema: NEXT })).close();
     expect(states).toEqual(["upgrading", "upgrading", "ready"]);
