@@ -1,10 +1,10 @@
 import { systemClock } from "./adapters/clock-system.js";
 import { storageGoodbyes } from "./adapters/goodbye-storage.js";
 import { platformLocks } from "./adapters/locks-web.js";
-import { broadcastNotices, platformChannel } from "./adapters/notices-broadcast.js";
 import { platformSeal } from "./adapters/seal-webcrypto.js";
 import { indexedDbStorage } from "./adapters/storage-indexeddb.js";
-import { hostLockName, platformRandom } from "./kernel/ids.js";
+import { broadcastNotices, platformChannel } from "./corridor/notices.js";
+import { hostLockName, platformRandom } from "./kernel/host/ids.js";
 import { type Kernel, type LoopStart, openKernel, type Platform } from "./kernel/kernel.js";
 import type { KernelOptions } from "./kernel/options.js";
 import { furnished, room } from "./kernel/rooms.js";
@@ -50,13 +50,13 @@ const platform: Platform = {
     return startWorkerLoop({ config, clock, page, createWorker, inline });
   },
   rooms: {
-    sealed: room("logins and secrets", () => import("./kernel/sealed.js")),
-    archive: room("session archives", () => import("./kernel/session-archive.js")),
+    sealed: room("logins and secrets", () => import("./kernel/vault/sealed.js")),
+    archive: room("session archives", () => import("./kernel/session/archive.js")),
     runtime: room("the runtime store", () => import("./kernel/runtime-store.js")),
-    turns: room("turns", () => import("./kernel/executor.js")),
-    agents: room("agents", () => import("./kernel/agents.js")),
-    headStart: room("head starts", () => import("./kernel/head-start.js")),
-    ops: room("operations", () => import("./kernel/ops-registry.js")),
+    turns: room("turns", () => import("./kernel/session/executor.js")),
+    agents: room("agents", () => import("./kernel/host/agents.js")),
+    headStart: room("head starts", () => import("./kernel/process/head-start.js")),
+    ops: room("operations", () => import("./kernel/session/operations.js")),
   },
 };
 

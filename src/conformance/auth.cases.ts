@@ -1,7 +1,7 @@
 import { HoldfastError, isHoldfastError } from "../domain/errors.js";
 import type { Kernel } from "../kernel/kernel.js";
-import type { DevicePoll, OAuthFlows } from "../kernel/oauth-flows.js";
 import type { RuntimeStore } from "../kernel/runtime-store.js";
+import type { DevicePoll, OAuthFlows } from "../kernel/vault/oauth-flows.js";
 import { casesOn, count, mismatch, type OpenFixture, outcomes, type Runner, readAll, refusal, refused, task } from "./fixture.js";
 import { hostileObjects, noCount, noId, noObject, noText, type Values } from "./hostile.js";
 import { isInPlace, textOf } from "./secrets.cases.js";

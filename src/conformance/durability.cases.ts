@@ -1,5 +1,5 @@
-import type { ProcessEventType } from "../domain/event-type.js";
-import type { ProcessRegistry } from "../kernel/registry.js";
+import type { ProcessEventType } from "../domain/process/event-type.js";
+import type { ProcessRegistry } from "../kernel/process/registry.js";
 import {
   cancelled,
   casesOn,

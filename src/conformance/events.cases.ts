@@ -1,7 +1,7 @@
-import type { ProcessEventAppendRequest } from "../domain/event.js";
-import type { ProcessEventType } from "../domain/event-type.js";
 import type { JsonValue } from "../domain/json.js";
-import type { ProcessRegistry } from "../kernel/registry.js";
+import type { ProcessEventAppendRequest } from "../domain/process/event.js";
+import type { ProcessEventType } from "../domain/process/event-type.js";
+import type { ProcessRegistry } from "../kernel/process/registry.js";
 import { casesOn, count, type OpenFixture, outcomes, type Runner, refused, success, task } from "./fixture.js";
 
 const NOTE: ProcessEventType = { name: "note" };

@@ -1,11 +1,11 @@
 import { manualClock } from "../adapters/clock-manual.js";
 import { type ErrorCode, isHoldfastError } from "../domain/errors.js";
 import type { JsonValue } from "../domain/json.js";
-import type { ProcessAwaitOutput, ProcessRegistration } from "../domain/process.js";
+import type { ProcessAwaitOutput, ProcessRegistration } from "../domain/process/process.js";
 import type { ProcessScope } from "../domain/scope.js";
 import type { Kernel } from "../kernel/kernel.js";
 import type { KernelOptions } from "../kernel/options.js";
-import type { ProcessRegistry } from "../kernel/registry.js";
+import type { ProcessRegistry } from "../kernel/process/registry.js";
 import { createKernel } from "../platform.js";
 import type { KernelStorage } from "../ports/storage.js";
 

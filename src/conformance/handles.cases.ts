@@ -1,5 +1,5 @@
-import type { ProcessHandleGrant } from "../domain/process.js";
-import type { ProcessRegistry } from "../kernel/registry.js";
+import type { ProcessHandleGrant } from "../domain/process/process.js";
+import type { ProcessRegistry } from "../kernel/process/registry.js";
 import { cancelled, casesOn, count, type OpenFixture, type Runner, refused, SCOPES, success, task } from "./fixture.js";
 
 const { one, frame, two, root } = SCOPES;

@@ -1,5 +1,5 @@
 import type { JsonValue } from "../domain/json.js";
-import type { ProcessRegistry } from "../kernel/registry.js";
+import type { ProcessRegistry } from "../kernel/process/registry.js";
 import { casesOn, mismatch, type OpenFixture, type Runner, refused, SCOPES, success, task } from "./fixture.js";
 import { FIELDS, type Field } from "./input.fields.js";
 

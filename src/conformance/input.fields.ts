@@ -1,4 +1,4 @@
-import type { ProcessRegistry } from "../kernel/registry.js";
+import type { ProcessRegistry } from "../kernel/process/registry.js";
 import { SCOPES, success, task } from "./fixture.js";
 import { given, hostileObjects, noCount, noId, noJson, noObject, noSignal, noText, type Values } from "./hostile.js";
 

@@ -1,6 +1,6 @@
 import { manualClock } from "../adapters/clock-manual.js";
 import type { ProcessLease } from "../domain/lease.js";
-import type { ProcessRegistry } from "../kernel/registry.js";
+import type { ProcessRegistry } from "../kernel/process/registry.js";
 import { casesOn, count, type OpenFixture, outcomes, type Runner, readAll, refusal, refused, success, task } from "./fixture.js";
 
 const TTL = 1000;

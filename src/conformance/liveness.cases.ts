@@ -2,7 +2,7 @@ import { HoldfastError } from "../domain/errors.js";
 import type { Kernel } from "../kernel/kernel.js";
 import type { ChannelFactory } from "../ports/notices.js";
 import type { KernelStorage } from "../ports/storage.js";
-import { noopLivenessStore } from "../stores/liveness.js";
+import { noopLivenessStore } from "../stores/host/liveness.js";
 import { channelHub } from "./channel.fixture.js";
 import { casesOn, count, type Ground, type OpenFixture, type Runner, refused } from "./fixture.js";
 import { hostileObjects, noText } from "./hostile.js";

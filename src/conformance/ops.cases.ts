@@ -1,6 +1,6 @@
 import type { JsonValue } from "../domain/json.js";
 import type { ProcessLease } from "../domain/lease.js";
-import type { PersistedOpsSnapshot } from "../domain/ops.js";
+import type { PersistedOpsSnapshot } from "../domain/session/ops.js";
 import type { Kernel } from "../kernel/kernel.js";
 import { casesOn, mismatch, type OpenFixture, type Runner, refused, task } from "./fixture.js";
 import { hostileObjects, noCount, noId, noJson, noObject, noText, type Values } from "./hostile.js";

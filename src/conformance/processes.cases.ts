@@ -1,5 +1,5 @@
-import { CORE_EVENT_TYPES } from "../domain/event-type.js";
-import type { CausalRef, ProcessInput, ProcessRecord, ProcessRegistration } from "../domain/process.js";
+import { CORE_EVENT_TYPES } from "../domain/process/event-type.js";
+import type { CausalRef, ProcessInput, ProcessRecord, ProcessRegistration } from "../domain/process/process.js";
 import {
   cancelled,
   casesOn,

@@ -1,4 +1,4 @@
-import { mintLifecycleCommit } from "../domain/lifecycle-commit.js";
+import { mintLifecycleCommit } from "../domain/session/lifecycle-commit.js";
 import type { RuntimeStore } from "../kernel/runtime-store.js";
 import {
   given,

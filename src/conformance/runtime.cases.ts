@@ -1,11 +1,11 @@
 import { isHoldfastError } from "../domain/errors.js";
-import { ABANDON_REASONS, INPUT_PHASES, type InputOutcome } from "../domain/input.js";
 import type { ProcessLease } from "../domain/lease.js";
-import { mintLifecycleCommit } from "../domain/lifecycle-commit.js";
-import { RUNTIME_STATES } from "../domain/session.js";
+import { ABANDON_REASONS, INPUT_PHASES, type InputOutcome } from "../domain/session/input.js";
+import { mintLifecycleCommit } from "../domain/session/lifecycle-commit.js";
+import { RUNTIME_STATES } from "../domain/session/session.js";
 import type { RuntimeStore } from "../kernel/runtime-store.js";
 import type { Row } from "../ports/storage.js";
-import { loadLiveInputs } from "../stores/input-rows.js";
+import { loadLiveInputs } from "../stores/session/input-rows.js";
 import { casesOn, type Ground, mismatch, type OpenFixture, type Runner, refusal, refused, task } from "./fixture.js";
 import {
   bytesOf,

@@ -1,6 +1,6 @@
-import type { PersistedInput, PolicyDecision, StoredInputState } from "../domain/input.js";
 import type { JsonValue } from "../domain/json.js";
-import type { RunBoundaryReceipt, SessionDelta } from "../domain/session.js";
+import type { PersistedInput, PolicyDecision, StoredInputState } from "../domain/session/input.js";
+import type { RunBoundaryReceipt, SessionDelta } from "../domain/session/session.js";
 import type { RuntimeStore } from "../kernel/runtime-store.js";
 import type { OpenStorage, Row, Write } from "../ports/storage.js";
 import { SCHEMA } from "../stores/schema.js";

@@ -1,6 +1,6 @@
-import type { JsonSchema } from "../domain/event-type.js";
 import type { JsonValue } from "../domain/json.js";
-import type { ProcessRegistry } from "../kernel/registry.js";
+import type { JsonSchema } from "../domain/process/event-type.js";
+import type { ProcessRegistry } from "../kernel/process/registry.js";
 import { casesOn, count, mismatch, type OpenFixture, type Runner, refused, task } from "./fixture.js";
 
 const TREE: JsonSchema = {

@@ -1,6 +1,6 @@
-import type { ValueSelector } from "../domain/event-type.js";
 import type { JsonValue } from "../domain/json.js";
-import type { ProcessRegistry } from "../kernel/registry.js";
+import type { ValueSelector } from "../domain/process/event-type.js";
+import type { ProcessRegistry } from "../kernel/process/registry.js";
 import { casesOn, mismatch, type OpenFixture, type Runner, SCOPES, task } from "./fixture.js";
 
 const NO_MATCH = Symbol("did not match");

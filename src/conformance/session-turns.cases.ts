@@ -1,11 +1,11 @@
-import type { StoredInputState } from "../domain/input.js";
 import type { JsonValue } from "../domain/json.js";
-import type { Message } from "../domain/session.js";
+import type { StoredInputState } from "../domain/session/input.js";
+import type { Message } from "../domain/session/session.js";
 import type { Kernel } from "../kernel/kernel.js";
-import type { SessionRuntime } from "../kernel/session.js";
-import type { SessionEvent } from "../kernel/session-event.js";
-import type { Turn } from "../kernel/turn.js";
-import { chainDigest } from "../stores/transcript.rules.js";
+import type { SessionEvent } from "../kernel/session/events.js";
+import type { SessionRuntime } from "../kernel/session/session.js";
+import type { Turn } from "../kernel/session/turn.js";
+import { chainDigest } from "../stores/session/transcript.rules.js";
 import { casesOn, count, type Ground, mismatch, type OpenFixture, type Runner, refusal, refused } from "./fixture.js";
 import { DECISION, onRows, RUNTIME, readRows, snapshot, textOf, writeRows } from "./runtime.fixture.js";
 import {

@@ -1,5 +1,5 @@
 import type { Kernel } from "../kernel/kernel.js";
-import type { SessionRuntime } from "../kernel/session.js";
+import type { SessionRuntime } from "../kernel/session/session.js";
 import { given, noBytes, noCount, noFlag, noId, noJson, noList, noObject, noText, noWord, type Values } from "./hostile.js";
 import { DECISION } from "./runtime.fixture.js";
 import { prompt } from "./session.fixture.js";

@@ -1,10 +1,10 @@
-import type { InputKind, StoredInputState } from "../domain/input.js";
+import type { InputKind, StoredInputState } from "../domain/session/input.js";
 import type { Kernel } from "../kernel/kernel.js";
-import type { SessionRuntime } from "../kernel/session.js";
-import type { SessionEvent } from "../kernel/session-event.js";
-import { builtInPolicy, semanticsOf } from "../stores/policy.rules.js";
+import type { SessionEvent } from "../kernel/session/events.js";
+import type { SessionRuntime } from "../kernel/session/session.js";
 import { SCHEMA } from "../stores/schema.js";
-import type { InputSubmission } from "../stores/submission.js";
+import { builtInPolicy, semanticsOf } from "../stores/session/policy.rules.js";
+import type { InputSubmission } from "../stores/session/submission.js";
 import type { Ground } from "./fixture.js";
 import { DECISION, input, onRows, PROMPT, RUNTIME } from "./runtime.fixture.js";
 

@@ -1,9 +1,9 @@
-import { isTerminal } from "../domain/input.js";
-import type { Message } from "../domain/session.js";
+import { isTerminal } from "../domain/session/input.js";
+import type { Message } from "../domain/session/session.js";
 import type { OpenStorage, Row } from "../ports/storage.js";
-import { placeWrites } from "../stores/input-rows.rules.js";
 import type { InputKeyRow, InputRow, MessageRow, RuntimeRow, TurnStepRow } from "../stores/schema.js";
-import { chainDigest } from "../stores/transcript.rules.js";
+import { placeWrites } from "../stores/session/input-rows.rules.js";
+import { chainDigest } from "../stores/session/transcript.rules.js";
 import type { Ground } from "./fixture.js";
 import { onRows } from "./runtime.fixture.js";
 

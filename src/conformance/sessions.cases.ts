@@ -1,11 +1,11 @@
 import type { JsonValue } from "../domain/json.js";
-import { mintLifecycleCommit } from "../domain/lifecycle-commit.js";
-import type { PersistedOpsSnapshot } from "../domain/ops.js";
+import { mintLifecycleCommit } from "../domain/session/lifecycle-commit.js";
+import type { PersistedOpsSnapshot } from "../domain/session/ops.js";
 import type { Kernel } from "../kernel/kernel.js";
-import type { KernelSessions } from "../kernel/session-archive.js";
+import type { KernelSessions } from "../kernel/session/archive.js";
 import { SCHEMA } from "../stores/schema.js";
-import { liftSnapshot } from "../stores/transcript.rules.js";
-import { messageWrites } from "../stores/turns.js";
+import { liftSnapshot } from "../stores/session/transcript.rules.js";
+import { messageWrites } from "../stores/session/turns.js";
 import { casesOn, count, type Ground, mismatch, type OpenFixture, type Runner, refused, task, uniqueName } from "./fixture.js";
 import { hostileObjects, noCount, noId } from "./hostile.js";
 import {

@@ -1,6 +1,6 @@
-import type { TerminalState, ValueSelector } from "../domain/event-type.js";
 import type { JsonValue } from "../domain/json.js";
-import type { ProcessAwaitOutput } from "../domain/process.js";
+import type { TerminalState, ValueSelector } from "../domain/process/event-type.js";
+import type { ProcessAwaitOutput } from "../domain/process/process.js";
 import {
   cancelled,
   casesOn,

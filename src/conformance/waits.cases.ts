@@ -1,4 +1,4 @@
-import type { ProcessRegistry } from "../kernel/registry.js";
+import type { ProcessRegistry } from "../kernel/process/registry.js";
 import type { Clock } from "../ports/clock.js";
 import { casesOn, count, failure, type OpenFixture, type Runner, refusal, refused, success, task } from "./fixture.js";
 

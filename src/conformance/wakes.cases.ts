@@ -1,6 +1,6 @@
-import type { ProcessEventAppendRequest } from "../domain/event.js";
-import type { ProcessEventType, WakeSpec } from "../domain/event-type.js";
 import type { JsonValue } from "../domain/json.js";
+import type { ProcessEventAppendRequest } from "../domain/process/event.js";
+import type { ProcessEventType, WakeSpec } from "../domain/process/event-type.js";
 import { casesOn, type OpenFixture, type Runner, refused, SCOPES, success, task } from "./fixture.js";
 
 const { one, frame, two } = SCOPES;

@@ -1,8 +1,8 @@
 import { checkFunction, checkOneOf, type Whole } from "../domain/check.js";
 import { tellEach } from "../ports/listeners.js";
 import type { StorageState } from "../ports/storage.js";
-import type { Fault, SweepReport } from "./page.js";
-import type { SessionEvent } from "./session-event.js";
+import type { Fault, SweepReport } from "./host/loop-contract.js";
+import type { SessionEvent } from "./session/events.js";
 
 /**
  * What a kernel tells its app. Hints like all notices: read again for the truth. `storage` and `fault` wait for their first listener, so

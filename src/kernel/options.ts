@@ -7,9 +7,9 @@ import type { Clock } from "../ports/clock.js";
 import type { Locks } from "../ports/locks.js";
 import type { ChannelFactory } from "../ports/notices.js";
 import type { Durability, KernelStorage } from "../ports/storage.js";
-import type { Retention } from "../stores/retention.js";
-import type { Random } from "./ids.js";
-import type { ProcessHandler } from "./runner.js";
+import type { Retention } from "../stores/host/retention.js";
+import type { Random } from "./host/ids.js";
+import type { ProcessHandler } from "./process/runner.js";
 
 export interface KernelOptions {
   /** Database name and namespace: 1 to 64 of A-Z a-z 0-9 . _ - */

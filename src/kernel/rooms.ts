@@ -11,13 +11,13 @@ export interface Room<T> {
 
 /** What a kernel does not need to open. */
 export interface Rooms {
-  readonly sealed: Room<typeof import("./sealed.js")>;
-  readonly archive: Room<typeof import("./session-archive.js")>;
+  readonly sealed: Room<typeof import("./vault/sealed.js")>;
+  readonly archive: Room<typeof import("./session/archive.js")>;
   readonly runtime: Room<typeof import("./runtime-store.js")>;
-  readonly ops: Room<typeof import("./ops-registry.js")>;
-  readonly turns: Room<typeof import("./executor.js")>;
-  readonly agents: Room<typeof import("./agents.js")>;
-  readonly headStart: Room<typeof import("./head-start.js")>;
+  readonly ops: Room<typeof import("./session/operations.js")>;
+  readonly turns: Room<typeof import("./session/executor.js")>;
+  readonly agents: Room<typeof import("./host/agents.js")>;
+  readonly headStart: Room<typeof import("./process/head-start.js")>;
 }
 
 export function room<T>(what: string, load: () => Promise<T>): Room<T> {

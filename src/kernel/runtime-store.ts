@@ -1,8 +1,8 @@
+import type { Corridor } from "../corridor/command.js";
 import type { Limits } from "../domain/time.js";
-import type { Corridor } from "../stores/command.js";
-import { type OpsMethods, opsStoreMethods } from "../stores/ops.js";
-import { type RuntimeMethods, runtimeMethods } from "../stores/runtime.js";
-import type { AuthSnapshotMethods } from "./auth-snapshot.js";
+import { type OpsMethods, opsStoreMethods } from "../stores/session/ops.js";
+import { type RuntimeMethods, runtimeMethods } from "../stores/session/runtime.js";
+import type { AuthSnapshotMethods } from "./vault/auth-snapshot.js";
 
 /** What sessions keep: snapshot, receipts, inputs, state, operations, login flows. Every record that comes out of it is a copy. */
 export interface RuntimeStore extends RuntimeMethods, OpsMethods, AuthSnapshotMethods {

@@ -1,13 +1,13 @@
+import type { Corridor } from "../corridor/command.js";
 import { asHoldfastError, type ErrorCode, isHoldfastError } from "../domain/errors.js";
-import { runnableBy } from "../domain/process.js";
+import { runnableBy } from "../domain/process/process.js";
 import type { Timings } from "../domain/time.js";
-import type { LoopPage, Pulse } from "../kernel/page.js";
+import type { LoopPage, Pulse } from "../kernel/host/loop-contract.js";
 import type { Clock } from "../ports/clock.js";
 import type { Reader, Row } from "../ports/storage.js";
-import type { Corridor } from "../stores/command.js";
-import { firstOfEach } from "../stores/first-of-each.js";
-import { type ClaimReply, claimProcessLease, releaseLeases } from "../stores/leases.js";
-import { isLive } from "../stores/leases.rules.js";
+import { firstOfEach } from "../stores/host/first-of-each.js";
+import { isLive } from "../stores/host/leases.rules.js";
+import { type ClaimReply, claimProcessLease, releaseLeases } from "../stores/process/leases.js";
 import { type LeaseRow, loadRow, type ProcessRow, readRow } from "../stores/schema.js";
 import { createPatience } from "./patience.js";
 

@@ -1,9 +1,9 @@
-import type { Gossip } from "../kernel/gossip.js";
-import type { Pulse } from "../kernel/page.js";
+import type { Corridor } from "../corridor/command.js";
+import type { Pulse } from "../kernel/host/loop-contract.js";
+import type { Gossip } from "../kernel/host/presence.js";
 import type { Clock } from "../ports/clock.js";
-import { beatHost } from "../stores/beats.js";
-import type { Corridor } from "../stores/command.js";
-import { needsWrite } from "../stores/hosts.rules.js";
+import { beatHost } from "../stores/host/beats.js";
+import { needsWrite } from "../stores/host/hosts.rules.js";
 import { loadRow } from "../stores/schema.js";
 
 /**

@@ -1,4 +1,4 @@
-import { hostLockName } from "../kernel/ids.js";
+import { hostLockName } from "../kernel/host/ids.js";
 import type { Locks } from "../ports/locks.js";
 
 /** Which hosts live: their Web Locks, asked for until they fall free. */

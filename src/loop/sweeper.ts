@@ -1,15 +1,15 @@
+import type { Corridor } from "../corridor/command.js";
 import type { Timings } from "../domain/time.js";
-import type { Gossip } from "../kernel/gossip.js";
-import { holdIfFree } from "../kernel/hold.js";
+import type { Gossip } from "../kernel/host/presence.js";
+import { holdIfFree } from "../kernel/host/web-lock.js";
 import type { Clock } from "../ports/clock.js";
 import type { Locks } from "../ports/locks.js";
 import type { Key } from "../ports/storage.js";
-import { dropHosts, expireAgents, expireHost, readDoubtfulAgents } from "../stores/beats.js";
-import type { Corridor } from "../stores/command.js";
-import { isAhead, isSilent, type Silence } from "../stores/hosts.rules.js";
-import { pagesOf, type RemovePage, type Retention } from "../stores/retention.js";
+import { dropHosts, expireAgents, expireHost, readDoubtfulAgents } from "../stores/host/beats.js";
+import { isAhead, isSilent, type Silence } from "../stores/host/hosts.rules.js";
+import { pagesOf, type RemovePage, type Retention } from "../stores/host/retention.js";
+import { SCANS } from "../stores/host/worn.js";
 import { readable } from "../stores/schema.js";
-import { SCANS } from "../stores/worn.js";
 
 /**
  * Tells who is silent for too long, once each, clears away what nobody needs, and mends the ranges that rows left. Any number may sweep one database: every write repeats

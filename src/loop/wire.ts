@@ -2,10 +2,10 @@ import type { TransferHandler } from "comlink";
 import { type ErrorCode, HoldfastError, isHoldfastError } from "../domain/errors.js";
 import type { JsonValue } from "../domain/json.js";
 import type { Timings } from "../domain/time.js";
-import type { LoopPage } from "../kernel/page.js";
+import type { LoopPage } from "../kernel/host/loop-contract.js";
 import type { Clock } from "../ports/clock.js";
 import type { Durability } from "../ports/storage.js";
-import type { Retention } from "../stores/retention.js";
+import type { Retention } from "../stores/host/retention.js";
 
 /** What a new worker is told. All else it asks the page or the storage. */
 export interface WorkerConfig {

@@ -1,12 +1,12 @@
 import { expose, transferHandlers } from "comlink";
 import { systemClock } from "../adapters/clock-system.js";
 import { platformLocks } from "../adapters/locks-web.js";
-import { broadcastNotices, platformChannel } from "../adapters/notices-broadcast.js";
 import { indexedDbStorage } from "../adapters/storage-indexeddb.js";
-import { createGossip } from "../kernel/gossip.js";
-import { channelName, createIds, gossipName, hostLockName, platformRandom } from "../kernel/ids.js";
-import type { LoopPage } from "../kernel/page.js";
-import { createCorridor } from "../kernel/run.js";
+import { broadcastNotices, platformChannel } from "../corridor/notices.js";
+import { createCorridor } from "../corridor/run.js";
+import { channelName, createIds, gossipName, hostLockName, platformRandom } from "../kernel/host/ids.js";
+import type { LoopPage } from "../kernel/host/loop-contract.js";
+import { createGossip } from "../kernel/host/presence.js";
 import { SCHEMA, TABLES } from "../stores/schema.js";
 import { createLoop, GOODBYE_MS } from "./loop.js";
 import { bounded, carryErrors, type WorkerConfig, type WorkerLoop } from "./wire.js";

@@ -1,6 +1,6 @@
 import { proxy, releaseProxy, transferHandlers, wrap } from "comlink";
 import { asHoldfastError, HoldfastError } from "../domain/errors.js";
-import type { Loop, LoopPage } from "../kernel/page.js";
+import type { Loop, LoopPage } from "../kernel/host/loop-contract.js";
 import type { Room } from "../kernel/rooms.js";
 import type { Clock } from "../ports/clock.js";
 import { bounded, carryErrors, type WorkerConfig, type WorkerLoop } from "./wire.js";

@@ -1,6 +1,6 @@
-import type { AgentRegistration } from "../kernel/agents.js";
+import type { AgentRegistration } from "../kernel/host/agents.js";
 import type { Kernel } from "../kernel/kernel.js";
-import type { SessionRuntime } from "../kernel/session.js";
+import type { SessionRuntime } from "../kernel/session/session.js";
 import type { Dice } from "./dice.js";
 import type { Ledger } from "./ledger.js";
 import type { Life } from "./machine.js";

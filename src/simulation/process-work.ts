@@ -1,4 +1,4 @@
-import type { ProcessEventType } from "../domain/event-type.js";
+import type { ProcessEventType } from "../domain/process/event-type.js";
 import type { ProcessScope } from "../domain/scope.js";
 import { told, type Work } from "./guest.js";
 import type { Ledger } from "./ledger.js";

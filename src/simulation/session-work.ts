@@ -1,8 +1,8 @@
-import type { PolicyDecision } from "../domain/input.js";
-import { runtimeIdOf } from "../domain/session.js";
-import type { SessionOptions } from "../kernel/session.js";
-import { builtInPolicy } from "../stores/policy.rules.js";
-import type { InputSubmission } from "../stores/submission.js";
+import type { PolicyDecision } from "../domain/session/input.js";
+import { runtimeIdOf } from "../domain/session/session.js";
+import type { SessionOptions } from "../kernel/session/session.js";
+import { builtInPolicy } from "../stores/session/policy.rules.js";
+import type { InputSubmission } from "../stores/session/submission.js";
 import { type Guest, SESSIONS, told, type Work } from "./guest.js";
 
 /** The text of an input whose turn kills its tab. */

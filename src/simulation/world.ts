@@ -1,6 +1,6 @@
 import { checkList, checkOneOf, checkWhole, membersOf } from "../domain/check.js";
 import type { ErrorCode } from "../domain/errors.js";
-import { isTerminal } from "../domain/input.js";
+import { isTerminal } from "../domain/session/input.js";
 import type { Timings } from "../domain/time.js";
 import type { Kernel } from "../kernel/kernel.js";
 import type { KernelStorage, Row } from "../ports/storage.js";

@@ -1,9 +1,7 @@
 import { type ErrorCode, HoldfastError } from "../domain/errors.js";
-import type { ProcessEventSemantics } from "../domain/event.js";
-import type { ProcessEventType } from "../domain/event-type.js";
-import type { StoredInputState } from "../domain/input.js";
 import type { JsonValue } from "../domain/json.js";
-import type { PersistedOpsSnapshot } from "../domain/ops.js";
+import type { ProcessEventSemantics } from "../domain/process/event.js";
+import type { ProcessEventType } from "../domain/process/event-type.js";
 import {
   type ProcessAwaitOutput,
   type ProcessExternalRef,
@@ -13,9 +11,11 @@ import {
   type ProcessProvenance,
   type ProcessState,
   runnableBy,
-} from "../domain/process.js";
+} from "../domain/process/process.js";
 import type { ProcessScope } from "../domain/scope.js";
-import type { Message, RunBoundaryReceipt, RuntimeState } from "../domain/session.js";
+import type { StoredInputState } from "../domain/session/input.js";
+import type { PersistedOpsSnapshot } from "../domain/session/ops.js";
+import type { Message, RunBoundaryReceipt, RuntimeState } from "../domain/session/session.js";
 import type { Key, Query, Reader, Row, StorageSchema, TableSchema } from "../ports/storage.js";
 
 /**

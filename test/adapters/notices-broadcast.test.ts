@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { broadcastNotices } from "../../src/adapters/notices-broadcast.js";
+import { broadcastNotices } from "../../src/corridor/notices.js";
 import { ABOUT, type Change, type ChannelFactory } from "../../src/ports/notices.js";
 
 /** Two ends of one channel. */

@@ -3,7 +3,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { refusal } from "../../src/conformance/fixture.js";
 import { createKernel, type Kernel, type KernelOptions, type SessionRuntime, type Turn } from "../../src/index.js";
-import type { SessionEvent } from "../../src/kernel/session-event.js";
+import type { SessionEvent } from "../../src/kernel/session/events.js";
 import type { InputRow, LeaseRow, MessageRow, ReceiptRow, RuntimeRow } from "../../src/stores/schema.js";
 import {
   answer,

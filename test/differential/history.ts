@@ -3,12 +3,12 @@ import { bytesOf, fullInput, input, receipt, snapshot } from "../../src/conforma
 import { SUBMISSIONS } from "../../src/conformance/session.fixture.js";
 import type { JsonValue } from "../../src/domain/json.js";
 import type { ProcessLease } from "../../src/domain/lease.js";
-import { mintLifecycleCommit } from "../../src/domain/lifecycle-commit.js";
-import { RUNTIME_STATES } from "../../src/domain/session.js";
-import type { AgentRegistration } from "../../src/kernel/agents.js";
+import { mintLifecycleCommit } from "../../src/domain/session/lifecycle-commit.js";
+import { RUNTIME_STATES } from "../../src/domain/session/session.js";
+import type { AgentRegistration } from "../../src/kernel/host/agents.js";
 import type { Kernel } from "../../src/kernel/kernel.js";
-import type { DevicePoll } from "../../src/kernel/oauth-flows.js";
-import type { SessionRuntime } from "../../src/kernel/session.js";
+import type { SessionRuntime } from "../../src/kernel/session/session.js";
+import type { DevicePoll } from "../../src/kernel/vault/oauth-flows.js";
 import { createKernel } from "../../src/platform.js";
 import type { KernelStorage } from "../../src/ports/storage.js";
 import { SCHEMA, TABLES } from "../../src/stores/schema.js";

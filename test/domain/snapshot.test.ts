@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { checkReceipt } from "../../src/domain/receipt.js";
-import { admitSnapshot, parseSnapshot } from "../../src/domain/snapshot.js";
+import { checkReceipt } from "../../src/domain/session/receipt.js";
+import { admitSnapshot, parseSnapshot } from "../../src/domain/session/snapshot.js";
 import { DEFAULT_LIMITS } from "../../src/domain/time.js";
 
 const bytes = (text: string) => new TextEncoder().encode(text);

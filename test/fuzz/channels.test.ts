@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { broadcastNotices } from "../../src/adapters/notices-broadcast.js";
-import { messageOf } from "../../src/kernel/gossip-message.js";
+import { broadcastNotices } from "../../src/corridor/notices.js";
+import { messageOf } from "../../src/kernel/host/presence-message.js";
 import { ABOUT, type Change, type ChannelFactory } from "../../src/ports/notices.js";
 import { canonical } from "../differential/canonical.js";
 import { hostile, type Make, spoil, spoiling } from "./hostile-values.js";

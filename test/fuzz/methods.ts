@@ -1,20 +1,20 @@
 import { fullInput, input, receipt, snapshot } from "../../src/conformance/runtime.fixture.js";
-import { mintLifecycleCommit } from "../../src/domain/lifecycle-commit.js";
-import type { ProcessContext } from "../../src/kernel/context.js";
+import { mintLifecycleCommit } from "../../src/domain/session/lifecycle-commit.js";
+import type { LifecycleStore } from "../../src/kernel/host/lifecycle.js";
 import type { Kernel } from "../../src/kernel/kernel.js";
-import type { LifecycleStore } from "../../src/kernel/lifecycle.js";
-import type { OAuthFlows } from "../../src/kernel/oauth-flows.js";
-import type { OpsRegistry } from "../../src/kernel/ops-registry.js";
 import type { KernelOptions } from "../../src/kernel/options.js";
-import type { ProcessRegistry } from "../../src/kernel/registry.js";
+import type { ProcessContext } from "../../src/kernel/process/context.js";
+import type { ProcessHandle } from "../../src/kernel/process/handle.js";
+import type { ProcessRegistry } from "../../src/kernel/process/registry.js";
 import type { RuntimeStore } from "../../src/kernel/runtime-store.js";
-import type { Secrets } from "../../src/kernel/secrets.js";
-import type { SessionRuntime } from "../../src/kernel/session.js";
-import type { KernelSessions } from "../../src/kernel/session-archive.js";
-import type { Turn } from "../../src/kernel/turn.js";
-import type { ProcessHandle } from "../../src/kernel/waits.js";
+import type { KernelSessions } from "../../src/kernel/session/archive.js";
+import type { OpsRegistry } from "../../src/kernel/session/operations.js";
+import type { SessionRuntime } from "../../src/kernel/session/session.js";
+import type { Turn } from "../../src/kernel/session/turn.js";
+import type { OAuthFlows } from "../../src/kernel/vault/oauth-flows.js";
+import type { Secrets } from "../../src/kernel/vault/secrets.js";
 import { createKernel } from "../../src/platform.js";
-import type { LivenessStore } from "../../src/stores/liveness.js";
+import type { LivenessStore } from "../../src/stores/host/liveness.js";
 import { type BusyWorld, bytesOf, NOTES, TARGET, type World } from "./world.js";
 
 /** A public method, and arguments that are right. */

@@ -6,7 +6,7 @@ import type { Kernel } from "../../src/kernel/kernel.js";
 import { memoryStorage } from "../../src/memory.js";
 import type { KernelStorage, Row, Write } from "../../src/ports/storage.js";
 import { TABLES, type TableName } from "../../src/stores/schema.js";
-import { chainDigest } from "../../src/stores/transcript.rules.js";
+import { chainDigest } from "../../src/stores/session/transcript.rules.js";
 import { answerOf, canonical } from "../differential/canonical.js";
 import { dice } from "../differential/dice.js";
 import { DAMAGES } from "./damage.js";

@@ -6,7 +6,7 @@ import { ERROR_CODES } from "../../src/domain/error-codes.js";
 import { HoldfastError } from "../../src/domain/errors.js";
 import { createKernel } from "../../src/index.js";
 import type { KernelEvents } from "../../src/kernel/emitter.js";
-import type { LoopPage } from "../../src/kernel/page.js";
+import type { LoopPage } from "../../src/kernel/host/loop-contract.js";
 import { opened } from "../../src/kernel/rooms.js";
 import { bounded, carryErrors } from "../../src/loop/wire.js";
 import { startWorkerLoop } from "../../src/loop/worker-remote.js";

@@ -1,12 +1,12 @@
 import { manualClock } from "../../src/adapters/clock-manual.js";
 import { bytesOf, fullInput, input, receipt, snapshot } from "../../src/conformance/runtime.fixture.js";
 import type { ProcessLease } from "../../src/domain/lease.js";
-import type { PersistedOpsSnapshot } from "../../src/domain/ops.js";
-import type { ProcessContext } from "../../src/kernel/context.js";
+import type { PersistedOpsSnapshot } from "../../src/domain/session/ops.js";
 import type { Kernel } from "../../src/kernel/kernel.js";
 import type { KernelOptions } from "../../src/kernel/options.js";
-import type { SessionRuntime } from "../../src/kernel/session.js";
-import type { Turn } from "../../src/kernel/turn.js";
+import type { ProcessContext } from "../../src/kernel/process/context.js";
+import type { SessionRuntime } from "../../src/kernel/session/session.js";
+import type { Turn } from "../../src/kernel/session/turn.js";
 import { memoryStorage } from "../../src/memory.js";
 import { createKernel } from "../../src/platform.js";
 import type { KernelStorage, Row } from "../../src/ports/storage.js";

@@ -7,17 +7,17 @@ const src = fileURLToPath(new URL("../../src", import.meta.url));
 
 /** What it is for, and a file that is at its heart. */
 const ROOMS = {
-  "session archives": "stores/session-archive.ts",
-  "logins and secrets": "kernel/vault.ts",
-  "the runtime store": "stores/runtime.ts",
-  operations: "kernel/ops-registry.ts",
-  turns: "stores/turns.ts",
-  agents: "stores/lifecycle.ts",
-  "the list of hosts": "kernel/hosts.ts",
+  "session archives": "stores/session/archive.ts",
+  "logins and secrets": "kernel/vault/vault.ts",
+  "the runtime store": "stores/session/runtime.ts",
+  operations: "kernel/session/operations.ts",
+  turns: "stores/session/turns.ts",
+  agents: "stores/host/lifecycle.ts",
+  "the list of hosts": "kernel/host/host-list.ts",
   "the loop in the page": "loop/loop.ts",
-  "the sweeper": "stores/beats.ts",
+  "the sweeper": "stores/host/beats.ts",
   "the memory storage": "adapters/storage-memory.ts",
-  schemas: "stores/schema-engine.ts",
+  schemas: "stores/process/json-schema.ts",
 };
 
 describe("an app that imports holdfast", () => {
@@ -33,7 +33,13 @@ describe("an app that imports holdfast", () => {
   });
 
   it("loads at start what opens a kernel, runs processes and opens sessions", () => {
-    for (const file of ["kernel/kernel.ts", "kernel/run.ts", "stores/events.ts", "kernel/sessions.ts", "kernel/gossip.ts"])
+    for (const file of [
+      "kernel/kernel.ts",
+      "corridor/run.ts",
+      "stores/process/events.ts",
+      "kernel/session/sessions.ts",
+      "kernel/host/presence.ts",
+    ])
       expect(atStart).toContain(file);
   });
 

@@ -1,14 +1,14 @@
 // A registration and the claim of the host that makes it, in one write.
 import { describe, expect, it } from "vitest";
 import { manualClock } from "../../src/adapters/clock-manual.js";
-import { broadcastNotices } from "../../src/adapters/notices-broadcast.js";
 import { memoryStorage } from "../../src/adapters/storage-memory.js";
+import { broadcastNotices } from "../../src/corridor/notices.js";
+import { createCorridor } from "../../src/corridor/run.js";
 import { HoldfastError } from "../../src/domain/errors.js";
-import { createCorridor } from "../../src/kernel/run.js";
-import { registerAndClaim } from "../../src/stores/first-claim.js";
-import { claimProcessLease } from "../../src/stores/leases.js";
-import { registerProcess } from "../../src/stores/processes.js";
-import { prepared } from "../../src/stores/processes.rules.js";
+import { registerAndClaim } from "../../src/stores/process/first-claim.js";
+import { claimProcessLease } from "../../src/stores/process/leases.js";
+import { registerProcess } from "../../src/stores/process/processes.js";
+import { prepared } from "../../src/stores/process/processes.rules.js";
 import { SCHEMA, TABLES } from "../../src/stores/schema.js";
 import { probe } from "./probe-storage.js";
 

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { manualClock } from "../../src/adapters/clock-manual.js";
-import { hold } from "../../src/kernel/hold.js";
+import { hold } from "../../src/kernel/host/web-lock.js";
 import type { Locks } from "../../src/ports/locks.js";
 
 it("does not keep a lock that is granted when nobody waits for it any more", async () => {

@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { manualClock } from "../../src/adapters/clock-manual.js";
+import type { Corridor } from "../../src/corridor/command.js";
 import { HoldfastError } from "../../src/domain/errors.js";
-import { type HostLife, startHost } from "../../src/kernel/host.js";
-import type { Corridor } from "../../src/stores/command.js";
+import { type HostLife, startHost } from "../../src/kernel/host/host.js";
 import { lockService } from "../loop/locks-double.js";
 import { gate, rounds } from "./rounds.js";
 

@@ -1,11 +1,11 @@
 import { manualClock } from "../../src/adapters/clock-manual.js";
 import { memoryStorage } from "../../src/adapters/storage-memory.js";
 import { HoldfastError } from "../../src/domain/errors.js";
-import type { ProcessAwaitOutput } from "../../src/domain/process.js";
+import type { ProcessAwaitOutput } from "../../src/domain/process/process.js";
 import type { KernelEvents } from "../../src/kernel/emitter.js";
 import type { Kernel } from "../../src/kernel/kernel.js";
 import type { KernelOptions } from "../../src/kernel/options.js";
-import type { ProcessHandle } from "../../src/kernel/waits.js";
+import type { ProcessHandle } from "../../src/kernel/process/handle.js";
 import { createKernel } from "../../src/platform.js";
 import { type Probe, probe, type Seen } from "./probe-storage.js";
 import { rounds } from "./rounds.js";

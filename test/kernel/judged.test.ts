@@ -1,16 +1,16 @@
 import { describe, expect, it } from "vitest";
 import { manualClock } from "../../src/adapters/clock-manual.js";
-import { broadcastNotices } from "../../src/adapters/notices-broadcast.js";
 import { memoryStorage } from "../../src/adapters/storage-memory.js";
-import type { JsonSchema } from "../../src/domain/event-type.js";
+import { broadcastNotices } from "../../src/corridor/notices.js";
+import { createCorridor } from "../../src/corridor/run.js";
+import type { JsonSchema } from "../../src/domain/process/event-type.js";
 import { DEFAULT_LIMITS } from "../../src/domain/time.js";
-import { createCorridor } from "../../src/kernel/run.js";
 import type { Row } from "../../src/ports/storage.js";
-import { eventMethods } from "../../src/stores/events.js";
-import { type PayloadSchemas, payloadSchemas } from "../../src/stores/payload-schema.js";
-import { processMethods } from "../../src/stores/processes.js";
+import { eventMethods } from "../../src/stores/process/events.js";
+import type { SchemaEngine } from "../../src/stores/process/json-schema.js";
+import { type PayloadSchemas, payloadSchemas } from "../../src/stores/process/payload-schema.js";
+import { processMethods } from "../../src/stores/process/processes.js";
 import { SCHEMA, TABLES } from "../../src/stores/schema.js";
-import type { SchemaEngine } from "../../src/stores/schema-engine.js";
 import { probe } from "./probe-storage.js";
 
 /** Stores, and what was under way in the storage each time a payload was judged. */

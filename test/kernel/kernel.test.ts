@@ -1,9 +1,9 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { manualClock } from "../../src/adapters/clock-manual.js";
-import { broadcastNotices } from "../../src/adapters/notices-broadcast.js";
 import { memoryStorage } from "../../src/adapters/storage-memory.js";
 import { channelHub } from "../../src/conformance/channel.fixture.js";
-import type { ProcessContext } from "../../src/kernel/context.js";
+import { broadcastNotices } from "../../src/corridor/notices.js";
+import type { ProcessContext } from "../../src/kernel/process/context.js";
 import { createKernel } from "../../src/platform.js";
 import type { ChannelFactory } from "../../src/ports/notices.js";
 import type { KernelStorage } from "../../src/ports/storage.js";

@@ -1,7 +1,7 @@
 // What lists of processes read.
 import { afterEach, describe, expect, it } from "vitest";
 import type { Kernel } from "../../src/kernel/kernel.js";
-import type { ProcessFilter } from "../../src/stores/processes.js";
+import type { ProcessFilter } from "../../src/stores/process/processes.js";
 import { bench, closeBenches } from "./hosts.js";
 
 afterEach(closeBenches);

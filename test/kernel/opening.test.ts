@@ -1,15 +1,15 @@
 import { getEventListeners } from "node:events";
 import { afterEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../src/adapters/clock-system.js";
-import { broadcastNotices } from "../../src/adapters/notices-broadcast.js";
 import { memoryStorage } from "../../src/adapters/storage-memory.js";
 import { channelHub } from "../../src/conformance/channel.fixture.js";
+import { broadcastNotices } from "../../src/corridor/notices.js";
 import { HoldfastError } from "../../src/domain/errors.js";
 import type { KernelEvents } from "../../src/kernel/emitter.js";
-import { hostLockName, platformRandom } from "../../src/kernel/ids.js";
+import { hostLockName, platformRandom } from "../../src/kernel/host/ids.js";
+import type { Loop } from "../../src/kernel/host/loop-contract.js";
 import { type Kernel, type LoopStart, openKernel, type Platform } from "../../src/kernel/kernel.js";
 import type { KernelOptions } from "../../src/kernel/options.js";
-import type { Loop } from "../../src/kernel/page.js";
 import { type Rooms, room } from "../../src/kernel/rooms.js";
 import { createLoop } from "../../src/loop/loop.js";
 import type { ChannelFactory } from "../../src/ports/notices.js";

@@ -1,26 +1,26 @@
 import { IDBFactory, IDBKeyRange } from "fake-indexeddb";
 import { afterEach, describe, expect, it } from "vitest";
 import { manualClock } from "../../src/adapters/clock-manual.js";
-import { broadcastNotices } from "../../src/adapters/notices-broadcast.js";
 import { indexedDbStorage } from "../../src/adapters/storage-indexeddb.js";
 import { memoryStorage } from "../../src/adapters/storage-memory.js";
 import { channelHub } from "../../src/conformance/channel.fixture.js";
+import { broadcastNotices } from "../../src/corridor/notices.js";
+import { createCorridor } from "../../src/corridor/run.js";
+import { createWatch } from "../../src/corridor/watch.js";
 import { HoldfastError } from "../../src/domain/errors.js";
 import {
   OPERATION_STATUSES,
   type OperationOutcome,
   type OperationStatus,
   type PersistedOpsSnapshot,
-} from "../../src/domain/ops.js";
-import { checkOpsOptions } from "../../src/domain/ops-options.js";
+} from "../../src/domain/session/ops.js";
+import { checkOpsOptions } from "../../src/domain/session/ops-options.js";
 import { DEFAULT_LIMITS } from "../../src/domain/time.js";
-import { createOpsRegistry, type OpsRegistry, type OpsRegistryParts } from "../../src/kernel/ops-registry.js";
-import type { Fault } from "../../src/kernel/page.js";
-import { createCorridor } from "../../src/kernel/run.js";
-import { createWatch } from "../../src/kernel/watch.js";
+import type { Fault } from "../../src/kernel/host/loop-contract.js";
+import { createOpsRegistry, type OpsRegistry, type OpsRegistryParts } from "../../src/kernel/session/operations.js";
 import type { KernelStorage, Row } from "../../src/ports/storage.js";
-import { opsStoreMethods } from "../../src/stores/ops.js";
 import { SCHEMA, TABLES } from "../../src/stores/schema.js";
+import { opsStoreMethods } from "../../src/stores/session/ops.js";
 import { probe } from "./probe-storage.js";
 import { gate, rounds } from "./rounds.js";
 

@@ -1,12 +1,12 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { memoryStorage } from "../../src/adapters/storage-memory.js";
 import type { JsonValue } from "../../src/domain/json.js";
-import { childId, ownKey } from "../../src/domain/own-key.js";
-import type { ProcessContext } from "../../src/kernel/context.js";
-import type { ProcessHandler } from "../../src/kernel/runner.js";
-import { turnStepKey } from "../../src/kernel/turn.js";
+import { childId, ownKey } from "../../src/domain/process/own-key.js";
+import type { ProcessContext } from "../../src/kernel/process/context.js";
+import type { ProcessHandler } from "../../src/kernel/process/runner.js";
+import { turnStepKey } from "../../src/kernel/session/turn.js";
 import type { Row } from "../../src/ports/storage.js";
-import { hashOf } from "../../src/stores/processes.rules.js";
+import { hashOf } from "../../src/stores/process/processes.rules.js";
 import { SCHEMA } from "../../src/stores/schema.js";
 import { bench, closeBenches, ending, task } from "./hosts.js";
 import { probe } from "./probe-storage.js";

@@ -1,7 +1,7 @@
 // Steps of one run that are under way: who shares a run, and what waits for itself.
 import { describe, expect, it } from "vitest";
 import { manualClock } from "../../src/adapters/clock-manual.js";
-import { createRunningSteps } from "../../src/kernel/running-steps.js";
+import { createRunningSteps } from "../../src/kernel/process/running-steps.js";
 import { gate, rounds } from "./rounds.js";
 
 function steps() {

@@ -1,16 +1,16 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { manualClock } from "../../src/adapters/clock-manual.js";
-import { broadcastNotices } from "../../src/adapters/notices-broadcast.js";
 import { memoryStorage } from "../../src/adapters/storage-memory.js";
 import { bytesOf, fullInput, input, RUNTIME, readRuntimes, receipt, snapshot } from "../../src/conformance/runtime.fixture.js";
+import { broadcastNotices } from "../../src/corridor/notices.js";
+import { createCorridor } from "../../src/corridor/run.js";
 import { HoldfastError, isHoldfastError } from "../../src/domain/errors.js";
-import { mintLifecycleCommit } from "../../src/domain/lifecycle-commit.js";
+import { mintLifecycleCommit } from "../../src/domain/session/lifecycle-commit.js";
 import { DEFAULT_LIMITS } from "../../src/domain/time.js";
-import { createCorridor } from "../../src/kernel/run.js";
 import type { RuntimeStore } from "../../src/kernel/runtime-store.js";
 import type { Change } from "../../src/ports/notices.js";
-import { runtimeMethods } from "../../src/stores/runtime.js";
 import { SCHEMA, TABLES } from "../../src/stores/schema.js";
+import { runtimeMethods } from "../../src/stores/session/runtime.js";
 import { bench, closeBenches } from "./hosts.js";
 import type { Hooks, Probe } from "./probe-storage.js";
 

@@ -1,15 +1,15 @@
 import { IDBFactory, IDBKeyRange } from "fake-indexeddb";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { manualClock } from "../../src/adapters/clock-manual.js";
-import { broadcastNotices } from "../../src/adapters/notices-broadcast.js";
 import { refusal } from "../../src/conformance/fixture.js";
+import { broadcastNotices } from "../../src/corridor/notices.js";
+import { createCorridor } from "../../src/corridor/run.js";
 import { HoldfastError } from "../../src/domain/errors.js";
 import { createKernel, type Kernel, type KernelOptions } from "../../src/index.js";
 import { indexedDbStorage } from "../../src/indexeddb.js";
-import { createCorridor } from "../../src/kernel/run.js";
 import { memoryStorage } from "../../src/memory.js";
 import { SCHEMA } from "../../src/stores/schema.js";
-import { dropSealed, putSealed, readSealed, SEALED_TABLES } from "../../src/stores/sealed.js";
+import { dropSealed, putSealed, readSealed, SEALED_TABLES } from "../../src/stores/vault/sealed.js";
 import { lockService } from "../loop/locks-double.js";
 import { type Probe, probe, type Seen } from "./probe-storage.js";
 import { secretsAtRest } from "./secrets-at-rest.js";

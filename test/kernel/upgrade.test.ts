@@ -5,8 +5,8 @@ import { createKernel, type ProcessContext } from "../../src/index.js";
 import { indexedDbStorage } from "../../src/indexeddb.js";
 import { memoryStorage } from "../../src/memory.js";
 import type { KernelStorage, Row, StorageSchema } from "../../src/ports/storage.js";
-import { builtInPolicy, semanticsOf } from "../../src/stores/policy.rules.js";
 import { SCHEMA, TABLES } from "../../src/stores/schema.js";
+import { builtInPolicy, semanticsOf } from "../../src/stores/session/policy.rules.js";
 
 const { floors, processes: newest, inputs, ...lasting } = TABLES;
 const { runnable, ...indexes } = newest.indexes;

@@ -1,8 +1,8 @@
 import { getEventListeners } from "node:events";
 import { describe, expect, it } from "vitest";
 import { manualClock } from "../../src/adapters/clock-manual.js";
-import { broadcastNotices } from "../../src/adapters/notices-broadcast.js";
-import { createWatch } from "../../src/kernel/watch.js";
+import { broadcastNotices } from "../../src/corridor/notices.js";
+import { createWatch } from "../../src/corridor/watch.js";
 import type { Change, Notices } from "../../src/ports/notices.js";
 import { gate, rounds } from "./rounds.js";
 

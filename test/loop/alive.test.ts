@@ -1,12 +1,12 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { broadcastNotices } from "../../src/adapters/notices-broadcast.js";
 import { memoryStorage } from "../../src/adapters/storage-memory.js";
 import { channelHub } from "../../src/conformance/channel.fixture.js";
+import { broadcastNotices } from "../../src/corridor/notices.js";
+import { createCorridor } from "../../src/corridor/run.js";
 import { HoldfastError } from "../../src/domain/errors.js";
 import { DEFAULT_TIMINGS } from "../../src/domain/time.js";
-import { createGossip } from "../../src/kernel/gossip.js";
-import type { LoopPage, Pulse } from "../../src/kernel/page.js";
-import { createCorridor } from "../../src/kernel/run.js";
+import type { LoopPage, Pulse } from "../../src/kernel/host/loop-contract.js";
+import { createGossip } from "../../src/kernel/host/presence.js";
 import { createLoop } from "../../src/loop/loop.js";
 import type { ChannelFactory } from "../../src/ports/notices.js";
 import type { KernelStorage, Row } from "../../src/ports/storage.js";

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { hostLockName } from "../../src/kernel/ids.js";
+import { hostLockName } from "../../src/kernel/host/ids.js";
 import { watchHosts } from "../../src/loop/host-watch.js";
 import type { Locks } from "../../src/ports/locks.js";
 import { gate, rounds } from "../kernel/rounds.js";

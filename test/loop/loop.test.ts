@@ -1,11 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { broadcastNotices } from "../../src/adapters/notices-broadcast.js";
+import { broadcastNotices } from "../../src/corridor/notices.js";
+import { createCorridor } from "../../src/corridor/run.js";
 import { HoldfastError } from "../../src/domain/errors.js";
 import { DEFAULT_TIMINGS } from "../../src/domain/time.js";
-import type { ProcessContext } from "../../src/kernel/context.js";
-import { createGossip } from "../../src/kernel/gossip.js";
-import type { LoopPage } from "../../src/kernel/page.js";
-import { createCorridor } from "../../src/kernel/run.js";
+import type { LoopPage } from "../../src/kernel/host/loop-contract.js";
+import { createGossip } from "../../src/kernel/host/presence.js";
+import type { ProcessContext } from "../../src/kernel/process/context.js";
 import { createLoop } from "../../src/loop/loop.js";
 import type { Row } from "../../src/ports/storage.js";
 import { SCHEMA, TABLES } from "../../src/stores/schema.js";

@@ -1,7 +1,7 @@
 // What rows leave behind in the ranges of an index, and that the sweeper takes it away.
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { LASTING_INDEXES, WORN_RANGES } from "../../src/stores/host/worn.js";
 import { SCHEMA } from "../../src/stores/schema.js";
-import { LASTING_INDEXES, WORN_RANGES } from "../../src/stores/worn.js";
 import { rounds } from "../kernel/rounds.js";
 import { buildTown, type Town, type TownHost } from "./town.js";
 

@@ -1,7 +1,8 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { isHoldfastError } from "../../src/domain/errors.js";
-import type { ProcessEventType, TerminalSpec, WakeSpec } from "../../src/domain/event-type.js";
 import type { JsonValue } from "../../src/domain/json.js";
+import type { ProcessEventType, TerminalSpec, WakeSpec } from "../../src/domain/process/event-type.js";
+import { leaseOf } from "../../src/stores/host/leases.rules.js";
 import {
   type Append,
   type Appended,
@@ -10,12 +11,11 @@ import {
   asOutput,
   isOwn,
   type Verdict,
-} from "../../src/stores/events.rules.js";
-import { leaseOf } from "../../src/stores/leases.rules.js";
-import { payloadSchemas } from "../../src/stores/payload-schema.js";
-import { hashOf } from "../../src/stores/processes.rules.js";
+} from "../../src/stores/process/events.rules.js";
+import type { SchemaEngine } from "../../src/stores/process/json-schema.js";
+import { payloadSchemas } from "../../src/stores/process/payload-schema.js";
+import { hashOf } from "../../src/stores/process/processes.rules.js";
 import type { EventRow, LeaseRow, ProcessRow } from "../../src/stores/schema.js";
-import type { SchemaEngine } from "../../src/stores/schema-engine.js";
 
 const T = 1_000_000;
 let engine: SchemaEngine;

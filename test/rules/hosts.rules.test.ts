@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { isAhead, isSilent, moved, needsWrite, over, seen } from "../../src/stores/hosts.rules.js";
-import type { Host } from "../../src/stores/leases.rules.js";
+import { isAhead, isSilent, moved, needsWrite, over, seen } from "../../src/stores/host/hosts.rules.js";
+import type { Host } from "../../src/stores/host/leases.rules.js";
 import type { HostRow } from "../../src/stores/schema.js";
 
 const HOST: Host = { hostId: "h", bootId: "b", locked: true };

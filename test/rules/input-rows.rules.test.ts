@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import type { StoredInputState } from "../../src/domain/input.js";
-import { type InputChange, inputWrites, keysOf, placeWrites, readInput } from "../../src/stores/input-rows.rules.js";
-import { builtInPolicy, semanticsOf } from "../../src/stores/policy.rules.js";
+import type { StoredInputState } from "../../src/domain/session/input.js";
 import type { InputKeyRow, InputRow } from "../../src/stores/schema.js";
+import { type InputChange, inputWrites, keysOf, placeWrites, readInput } from "../../src/stores/session/input-rows.rules.js";
+import { builtInPolicy, semanticsOf } from "../../src/stores/session/policy.rules.js";
 
 const LAST = Number.MAX_SAFE_INTEGER;
 

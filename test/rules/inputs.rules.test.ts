@@ -1,5 +1,12 @@
 import { describe, expect, it } from "vitest";
-import { INPUT_PHASES, type InputKind, type InputPhase, isTerminal, type StoredInputState } from "../../src/domain/input.js";
+import {
+  INPUT_PHASES,
+  type InputKind,
+  type InputPhase,
+  isTerminal,
+  type StoredInputState,
+} from "../../src/domain/session/input.js";
+import type { InputRow } from "../../src/stores/schema.js";
 import {
   abandoned,
   admitted,
@@ -14,10 +21,17 @@ import {
   replaceKeyIn,
   replaceKeyOf,
   superseded,
-} from "../../src/stores/inputs.rules.js";
-import { builtInPolicy, type HandlingMode, semanticsOf, startsRun } from "../../src/stores/policy.rules.js";
-import type { InputRow } from "../../src/stores/schema.js";
-import { chooseBatch, consumed, endsBatch, MOST_FAILURES, rolledBack, staged, workOf } from "../../src/stores/turns.rules.js";
+} from "../../src/stores/session/inputs.rules.js";
+import { builtInPolicy, type HandlingMode, semanticsOf, startsRun } from "../../src/stores/session/policy.rules.js";
+import {
+  chooseBatch,
+  consumed,
+  endsBatch,
+  MOST_FAILURES,
+  rolledBack,
+  staged,
+  workOf,
+} from "../../src/stores/session/turns.rules.js";
 
 const T = 1_000;
 const NOW = 5_000;

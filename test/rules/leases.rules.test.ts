@@ -12,7 +12,7 @@ import {
   leaseOf,
   released,
   renewed,
-} from "../../src/stores/leases.rules.js";
+} from "../../src/stores/host/leases.rules.js";
 import type { LeaseRow } from "../../src/stores/schema.js";
 
 const T = 1_000_000;

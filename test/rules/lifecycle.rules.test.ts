@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { over, seen } from "../../src/stores/hosts.rules.js";
-import { detached, ended, heard, notRegistered, recordOf, registered, stateOf } from "../../src/stores/lifecycle.rules.js";
+import { over, seen } from "../../src/stores/host/hosts.rules.js";
+import { detached, ended, heard, notRegistered, recordOf, registered, stateOf } from "../../src/stores/host/lifecycle.rules.js";
 import type { AgentRow, HostRow } from "../../src/stores/schema.js";
 
 const HOST: HostRow = { v: 1, bootId: "b", hostId: "h", lastSeenAtMs: 1_000 };

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { createSightings, type Instant, later } from "../../src/stores/liveness.rules.js";
+import { createSightings, type Instant, later } from "../../src/stores/host/liveness.rules.js";
 
 const now = (wallMs: number, monotonicMs = wallMs): Instant => ({ wallMs, monotonicMs });
 

@@ -17,7 +17,7 @@ import {
   type Verdict,
   verifyBrowser,
   verifyDevice,
-} from "../../src/stores/oauth-flows.rules.js";
+} from "../../src/stores/vault/oauth-flows.rules.js";
 
 const T = 1_000_000;
 const target = { realm: "r", binding: "b" };

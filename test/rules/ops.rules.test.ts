@@ -8,7 +8,7 @@ import {
   type PersistedOperation,
   type PersistedOpsSnapshot,
   type StoredOperationSpec,
-} from "../../src/domain/ops.js";
+} from "../../src/domain/session/ops.js";
 import {
   collected,
   type Ending,
@@ -26,7 +26,7 @@ import {
   refusalOf,
   unknownOperation,
   watermarkOf,
-} from "../../src/stores/ops.rules.js";
+} from "../../src/stores/session/ops.rules.js";
 
 const T = 1_000_000;
 const SETTINGS = { maxCompleted: 256, maxConcurrent: null };

@@ -1,11 +1,11 @@
 import { type Schema, validate } from "@cfworker/json-schema";
 import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
-import type { JsonSchema } from "../../src/domain/event-type.js";
 import type { JsonValue } from "../../src/domain/json.js";
-import { payloadSchemas } from "../../src/stores/payload-schema.js";
-import type { SchemaEngine } from "../../src/stores/schema-engine.js";
-import { FORMATS } from "../../src/stores/schema-formats.js";
+import type { JsonSchema } from "../../src/domain/process/event-type.js";
+import type { SchemaEngine } from "../../src/stores/process/json-schema.js";
+import { FORMATS } from "../../src/stores/process/json-schema-formats.js";
+import { payloadSchemas } from "../../src/stores/process/payload-schema.js";
 
 let engine: SchemaEngine;
 beforeAll(async () => {

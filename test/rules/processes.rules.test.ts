@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
 import { describe, expect, it } from "vitest";
-import { CORE_EVENT_TYPES } from "../../src/domain/event-type.js";
 import type { JsonValue } from "../../src/domain/json.js";
-import type { ProcessInput, ProcessRegistration } from "../../src/domain/process.js";
+import { CORE_EVENT_TYPES } from "../../src/domain/process/event-type.js";
+import type { ProcessInput, ProcessRegistration } from "../../src/domain/process/process.js";
 import {
   grantWrite,
   hashOf,
@@ -13,7 +13,7 @@ import {
   unknownProcess,
   withExternalRef,
   withProgress,
-} from "../../src/stores/processes.rules.js";
+} from "../../src/stores/process/processes.rules.js";
 
 const registration: Required<ProcessRegistration> = {
   id: "p",

@@ -1,7 +1,14 @@
 import { describe, expect, it } from "vitest";
 import { HoldfastError } from "../../src/domain/errors.js";
-import { RUNTIME_STATES, type RuntimeState } from "../../src/domain/session.js";
-import { acceptsInput, after, afterRun, mayRun, type RuntimeCommand, storedState } from "../../src/stores/runtime-state.rules.js";
+import { RUNTIME_STATES, type RuntimeState } from "../../src/domain/session/session.js";
+import {
+  acceptsInput,
+  after,
+  afterRun,
+  mayRun,
+  type RuntimeCommand,
+  storedState,
+} from "../../src/stores/session/runtime-state.rules.js";
 
 /** What a command leads to from each state; absent: it is refused. */
 const TABLE: Record<RuntimeCommand, Partial<Record<RuntimeState, RuntimeState>>> = {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import type { RunBoundaryReceipt } from "../../src/domain/session.js";
+import type { RunBoundaryReceipt } from "../../src/domain/session/session.js";
+import type { RuntimeRow } from "../../src/stores/schema.js";
 import {
   duplicateReceipt,
   newRuntime,
@@ -9,8 +10,7 @@ import {
   storedBytes,
   storedReceipt,
   storedState,
-} from "../../src/stores/runtime.rules.js";
-import type { RuntimeRow } from "../../src/stores/schema.js";
+} from "../../src/stores/session/runtime.rules.js";
 
 const stored: RuntimeRow = {
   v: 1,

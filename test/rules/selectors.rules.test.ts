@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import type { ValueSelector } from "../../src/domain/event-type.js";
 import type { JsonValue } from "../../src/domain/json.js";
-import { isTruthy, select } from "../../src/stores/selectors.rules.js";
+import type { ValueSelector } from "../../src/domain/process/event-type.js";
+import { isTruthy, select } from "../../src/stores/process/selectors.rules.js";
 
 const payload: JsonValue = {
   text: "hello",

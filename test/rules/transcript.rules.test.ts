@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
 import { describe, expect, it } from "vitest";
-import type { Message } from "../../src/domain/session.js";
-import { newRuntime } from "../../src/stores/runtime.rules.js";
-import { assembleSnapshot, chainDigest, headOf, liftSnapshot } from "../../src/stores/transcript.rules.js";
+import type { Message } from "../../src/domain/session/session.js";
+import { newRuntime } from "../../src/stores/session/runtime.rules.js";
+import { assembleSnapshot, chainDigest, headOf, liftSnapshot } from "../../src/stores/session/transcript.rules.js";
 
 const bytesOf = (text: string) => new TextEncoder().encode(text);
 const sha = (text: string) => createHash("sha256").update(text).digest("hex");

@@ -3,13 +3,10 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { memoryStorage } from "../../src/adapters/storage-memory.js";
 import { channelHub } from "../../src/conformance/channel.fixture.js";
 import { operation, waiting } from "../../src/conformance/session.fixture.js";
-import type { InputKind, StoredInputState } from "../../src/domain/input.js";
+import type { InputKind, StoredInputState } from "../../src/domain/session/input.js";
 import type { Kernel } from "../../src/index.js";
 import { createKernel } from "../../src/index.js";
 import type { KernelStorage, OpenStorage, Reader } from "../../src/ports/storage.js";
-import { inputWrites } from "../../src/stores/input-rows.rules.js";
-import { loadNext } from "../../src/stores/next-inputs.js";
-import { builtInPolicy, kindOf, laneOf, semanticsOf } from "../../src/stores/policy.rules.js";
 import { type InputRow, SCHEMA } from "../../src/stores/schema.js";
 import {
   draftOf,
@@ -18,8 +15,11 @@ import {
   loadSurroundings,
   readLive,
   recover,
-} from "../../src/stores/session-draft.js";
-import { chooseBatch } from "../../src/stores/turns.rules.js";
+} from "../../src/stores/session/draft.js";
+import { inputWrites } from "../../src/stores/session/input-rows.rules.js";
+import { loadNext } from "../../src/stores/session/next-inputs.js";
+import { builtInPolicy, kindOf, laneOf, semanticsOf } from "../../src/stores/session/policy.rules.js";
+import { chooseBatch } from "../../src/stores/session/turns.rules.js";
 import { gate, rounds, until } from "../kernel/rounds.js";
 import { tap } from "../loop/tapped-channel.js";
 import { buildTown, type Town } from "../loop/town.js";

@@ -1,7 +1,7 @@
-import type { StoredInputState } from "../../src/domain/input.js";
+import type { StoredInputState } from "../../src/domain/session/input.js";
 import type { SessionRuntime, TurnHandler } from "../../src/index.js";
 import type { KernelOptions } from "../../src/kernel/options.js";
-import type { SessionEvent } from "../../src/kernel/session-event.js";
+import type { SessionEvent } from "../../src/kernel/session/events.js";
 import type { InputRow, LeaseRow, RuntimeRow } from "../../src/stores/schema.js";
 import type { Town, TownHost } from "../loop/town.js";
 

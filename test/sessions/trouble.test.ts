@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { memoryStorage } from "../../src/adapters/storage-memory.js";
 import { waiting } from "../../src/conformance/session.fixture.js";
 import { HoldfastError } from "../../src/domain/errors.js";
-import type { RunBoundaryReceipt } from "../../src/domain/session.js";
+import type { RunBoundaryReceipt } from "../../src/domain/session/session.js";
 import { indexedDbStorage } from "../../src/indexeddb.js";
 import { SCHEMA } from "../../src/stores/schema.js";
 import { bench, closeBenches } from "../kernel/hosts.js";

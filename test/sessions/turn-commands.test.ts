@@ -1,12 +1,12 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { manualClock } from "../../src/adapters/clock-manual.js";
-import { broadcastNotices } from "../../src/adapters/notices-broadcast.js";
 import { memoryStorage } from "../../src/adapters/storage-memory.js";
 import { waiting } from "../../src/conformance/session.fixture.js";
-import { createCorridor } from "../../src/kernel/run.js";
+import { broadcastNotices } from "../../src/corridor/notices.js";
+import { createCorridor } from "../../src/corridor/run.js";
 import type { OpenStorage } from "../../src/ports/storage.js";
 import { SCHEMA, TABLES } from "../../src/stores/schema.js";
-import { openSession } from "../../src/stores/sessions.js";
+import { openSession } from "../../src/stores/session/sessions.js";
 import {
   type BeganTurn,
   beginTurn,
@@ -16,7 +16,7 @@ import {
   type RunRef,
   reclaimTurn,
   storeTurnStep,
-} from "../../src/stores/turns.js";
+} from "../../src/stores/session/turns.js";
 import { RUNTIME_ID } from "./tabs.js";
 
 type Began = Extract<BeganTurn, { kind: "turn" }>;

@@ -1,0 +1,60 @@
+import type { JsonValue } from "../json.js";
+
+export type TerminalState = "completed" | "failed" | "cancelled";
+
+/** JSON Schema, draft 2020-12. `$ref` stays inside the schema. */
+export type JsonSchema = boolean | { [keyword: string]: JsonValue };
+
+/** Takes a value out of a payload. Pointers are JSON Pointers (RFC 6901). */
+export type ValueSelector =
+  | "payload"
+  | { pointer: string }
+  | { const: JsonValue }
+  | { template: string; fields: Record<string, ValueSelector> }
+  | { present: string };
+
+export interface TerminalSpec {
+  state: TerminalState;
+  /** Needed for failed and cancelled. */
+  awaitOutput?: ValueSelector;
+}
+
+export interface WakeSpec {
+  /** No wake when the value is false, null, "" or empty; every number counts as true. */
+  when?: ValueSelector;
+  input: ValueSelector;
+  /** Equal keys towards one scope give one wake id. Default "event_identity": `<process>:<sequence>`. */
+  dedupeKey?: "event_identity" | { selector: ValueSelector } | { const: string };
+}
+
+export interface ProcessEventType {
+  name: string;
+  payloadSchema?: JsonSchema;
+  semantics?: { terminal?: TerminalSpec; wake?: WakeSpec };
+}
+
+export const CANCEL_REQUESTED = "process.cancel_requested";
+export const STEP = "process.step";
+export const TERMINAL_EVENT = {
+  completed: "process.completed",
+  failed: "process.failed",
+  cancelled: "process.cancelled",
+} as const satisfies Record<TerminalState, string>;
+
+/** Every process has them; none of them can be declared anew. Made anew at each call: a record is its caller's, who may change it. */
+export function coreEventTypes(): ProcessEventType[] {
+  return [
+    { name: CANCEL_REQUESTED },
+    ...(["completed", "failed", "cancelled"] as const).map((state) => ({
+      name: TERMINAL_EVENT[state],
+      semantics: { terminal: { state, awaitOutput: { pointer: "/awaitOutput" } } },
+    })),
+    { name: STEP },
+  ];
+}
+
+export const CORE_EVENT_TYPES: readonly ProcessEventType[] = coreEventTypes();
+
+export function isCoreEventType(name: string): boolean {
+  return CORE_EVENT_TYPES.some((type) => type.name === name);
+}

@@ -1,0 +1,122 @@
+import type { JsonValue } from "../json.js";
+
+/** One input of a session, from its acceptance to its end, as it is stored and shown. */
+export interface StoredInputState {
+  inputId: string;
+  currentState: InputPhase;
+  /** How it was decided to treat it, when it was admitted. */
+  policy?: { version: number; decision: PolicyDecision };
+  runtimeSemantics?: RuntimeSemantics;
+  /** Only in a terminal state. */
+  terminalOutcome?: InputOutcome;
+  durability?: InputDurability;
+  idempotencyKey?: string;
+  /** How often it was staged for a run. */
+  attemptCount: number;
+  /** How often it was found staged after an owner that did not end in order. */
+  recoveryCount: number;
+  /** Append-only. */
+  history: InputTransition[];
+  reconstructionSource?:
+    | { sourceType: "projection"; ruleId: string; sourceEventId: string }
+    | { sourceType: "coalescing"; sourceInputIds: string[] };
+  /** The submission with its header fields beside it; images are references to blobs. */
+  persistedInput?: PersistedInput;
+  /** Of the last run that it was staged for. */
+  lastRunId?: string;
+  /** Of the receipt that it was applied with. */
+  lastBoundarySequence?: number;
+  createdAtMs: number;
+  updatedAtMs: number;
+}
+
+export const INPUT_PHASES = [
+  "accepted",
+  "queued",
+  "staged",
+  "applied",
+  "applied_pending_consumption",
+  "consumed",
+  "superseded",
+  "coalesced",
+  "abandoned",
+] as const;
+export type InputPhase = (typeof INPUT_PHASES)[number];
+
+export type TerminalPhase = "consumed" | "superseded" | "coalesced" | "abandoned";
+
+export const ABANDON_REASONS = ["retired", "reset", "stopped", "destroyed", "cancelled"] as const;
+export type AbandonReason = (typeof ABANDON_REASONS)[number] | { max_attempts_exhausted: { attempts: number } };
+
+export type InputOutcome =
+  | { outcomeType: "consumed" }
+  | { outcomeType: "superseded"; supersededBy: string }
+  | { outcomeType: "coalesced"; aggregateId: string }
+  | { outcomeType: "abandoned"; reason: AbandonReason };
+
+export interface InputTransition {
+  timestampMs: number;
+  from: InputPhase;
+  to: InputPhase;
+  reason?: string;
+}
+
+export const INPUT_DURABILITIES = ["durable", "ephemeral", "derived"] as const;
+export type InputDurability = (typeof INPUT_DURABILITIES)[number];
+
+export const INPUT_TYPES = ["prompt", "peer", "flow_step", "external_event", "continuation", "operation"] as const;
+export type InputType = (typeof INPUT_TYPES)[number];
+
+export interface PersistedInput {
+  inputType: InputType;
+  [field: string]: JsonValue;
+}
+
+export const INPUT_KINDS = [
+  "prompt",
+  "peer_message",
+  "peer_request",
+  "peer_response_progress",
+  "peer_response_terminal",
+  "flow_step",
+  "external_event",
+  "continuation",
+  "operation",
+] as const;
+export type InputKind = (typeof INPUT_KINDS)[number];
+
+export const APPLY_MODES = ["stage_run_start", "stage_run_boundary", "inject_now", "ignore"] as const;
+export const WAKE_MODES = ["wake_if_idle", "interrupt_yielding", "none"] as const;
+export const QUEUE_MODES = ["none", "fifo", "coalesce", "supersede", "priority"] as const;
+export const CONSUME_POINTS = ["on_accept", "on_apply", "on_run_start", "on_run_complete", "explicit_ack"] as const;
+export const DRAIN_POLICIES = ["queue_next_turn", "steer_batch", "immediate", "ignore"] as const;
+export const ROUTING_DISPOSITIONS = ["queue", "steer", "immediate", "drop"] as const;
+
+/** What becomes of an input. The built-in table is stores/session/policy.rules.ts; a session may be given a function of its own. */
+export interface PolicyDecision {
+  applyMode: (typeof APPLY_MODES)[number];
+  wakeMode: (typeof WAKE_MODES)[number];
+  queueMode: (typeof QUEUE_MODES)[number];
+  consumePoint: (typeof CONSUME_POINTS)[number];
+  drainPolicy: (typeof DRAIN_POLICIES)[number];
+  routingDisposition: (typeof ROUTING_DISPOSITIONS)[number];
+  recordTranscript: boolean;
+  emitOperatorContent: boolean;
+  policyVersion: number;
+}
+
+export const BOUNDARIES = ["immediate", "run_start", "run_checkpoint"] as const;
+export type Boundary = (typeof BOUNDARIES)[number];
+
+export interface RuntimeSemantics {
+  boundary: Boundary;
+  executionKind: "content_turn" | "resume_pending";
+  /** Only of a peer's terminal response. */
+  peerResponseTerminalApplyIntent?: "append_context_and_run";
+}
+
+const TERMINAL: ReadonlySet<InputPhase> = new Set<TerminalPhase>(["consumed", "superseded", "coalesced", "abandoned"]);
+
+export function isTerminal(phase: InputPhase): phase is TerminalPhase {
+  return TERMINAL.has(phase);
+}

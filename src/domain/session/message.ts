@@ -1,0 +1,19 @@
+import { admitJson, guarded, type JsonLimits } from "../admit.js";
+import { checkOneOf, membersOf } from "../check.js";
+import { invalid } from "../errors.js";
+import type { Message } from "./session.js";
+
+const ROLES = ["user", "assistant", "system", "tool"] as const;
+
+/** A private copy of what a transcript takes. Throws `invalid` naming the member. */
+export function checkMessage(field: string, value: unknown, limits: JsonLimits): Message {
+  const { role, content } = membersOf(field, value, ["role", "content"]);
+  checkOneOf(`${field}.role`, role, ROLES);
+  if (content === undefined) throw invalid(`${field}.content must be a JSON value`);
+  const present = guarded(field, () => Object.entries(value as object).filter(([, member]) => member !== undefined));
+  const message = admitJson(Object.fromEntries(present), field, limits) as unknown as Message;
+  // Read twice: what is stored is what is checked.
+  checkOneOf(`${field}.role`, message.role, ROLES);
+  if (message.content === undefined) throw invalid(`${field}.content must be a JSON value`);
+  return message;
+}

@@ -1,0 +1,42 @@
+import { checkBytes } from "../check.js";
+import { HoldfastError } from "../errors.js";
+import type { JsonValue } from "../json.js";
+import type { Limits } from "../time.js";
+
+/** A session snapshot as a caller hands it over. */
+export interface AdmittedSnapshot {
+  /** A private copy. */
+  readonly bytes: Uint8Array;
+  /** Of the session, as the snapshot has it. */
+  readonly id: string;
+  /** The length of its `messages`, 0 without such a list. */
+  readonly messageCount: number;
+}
+
+export type Snapshot = { readonly id: string; readonly [member: string]: JsonValue };
+
+/** Throws `invalid` for what is no Uint8Array or too large, `write-failed` for bytes that are no session snapshot. */
+export function admitSnapshot(field: string, value: unknown, limits: Pick<Limits, "snapshotBytes">): AdmittedSnapshot {
+  const bytes = checkBytes(field, value, limits.snapshotBytes);
+  const snapshot = parseSnapshot(bytes);
+  if (!snapshot) {
+    throw new HoldfastError("write-failed", `${field} must be UTF-8 JSON of an object with a non-empty string id`, {
+      details: { field },
+    });
+  }
+  const { id, messages } = snapshot;
+  return { bytes, id, messageCount: Array.isArray(messages) ? messages.length : 0 };
+}
+
+/** `undefined` for bytes that are no UTF-8 JSON of an object with a non-empty string `id`. */
+export function parseSnapshot(bytes: Uint8Array): Snapshot | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+  } catch {
+    return undefined;
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
+  const { id } = value as { id?: unknown };
+  return typeof id === "string" && id !== "" ? (value as Snapshot) : undefined;
+}

@@ -1,0 +1,184 @@
+import type { Corridor } from "../../corridor/command.js";
+import { type ErrorCode, type HoldfastError, isHoldfastError } from "../../domain/errors.js";
+import type { ProcessLease } from "../../domain/lease.js";
+import type { Clock } from "../../ports/clock.js";
+import { leaseLost } from "../../stores/host/leases.rules.js";
+import { loadRow } from "../../stores/schema.js";
+
+/**
+ * One lease as the page holds it. The loop renews it and says so; the page keeps a deadline of its own, in monotonic time.
+ * When that passes, a write is refused, or the page was away, the stored row is read before anything else is believed:
+ *
+ *     still ours and live             -> go on
+ *     still ours, run out, untaken    -> claimed again by the same owner: sleep and a frozen tab cost no attempt
+ *     taken, freed or unreadable      -> lost
+ */
+export interface Tenure {
+  readonly lease: ProcessLease;
+  /** Set once it is over; every later write is refused with it. */
+  readonly over: HoldfastError | undefined;
+  /** A fenced write. Asks the stored row when it is refused, and tries once more if the lease is still ours. */
+  write<T>(write: (lease: ProcessLease) => Promise<T>): Promise<T>;
+  /** The loop had a renewal accepted that was sent no earlier than this. */
+  extend(asOfMs: number): void;
+  /** Whether the stored row says that it is still ours. */
+  recheck(): Promise<boolean>;
+  /** Ends it in this page; the stored row stays as it is. */
+  end(reason: HoldfastError): void;
+}
+
+export interface TenureParts {
+  readonly corridor: Corridor;
+  readonly clock: Clock;
+  readonly ttlMs: number;
+  /** Claims it again, only over exactly this grant. */
+  reclaim(lease: ProcessLease): Promise<ProcessLease>;
+  onLost(reason: HoldfastError): void;
+}
+
+const TAKEN: ReadonlySet<ErrorCode> = new Set(["lease-lost", "lease-held", "terminal", "not-found"]);
+
+/** All that this page holds, as the loop sees it. */
+export interface Tenures {
+  add(tenure: Tenure): void;
+  remove(tenure: Tenure): void;
+  /** To be renewed. */
+  readonly leases: ProcessLease[];
+  readonly isEmpty: boolean;
+  extend(resources: readonly string[], asOfMs: number): void;
+  recheck(resources: readonly string[]): Promise<void>;
+  /** After the page was frozen, asleep or in the back/forward cache. */
+  recheckAll(): Promise<void>;
+}
+
+export function createTenures(): Tenures {
+  const held = new Map<string, Tenure>();
+  const recheck = async (tenures: readonly (Tenure | undefined)[]) => {
+    await Promise.all(tenures.map((tenure) => tenure?.recheck()));
+  };
+  return {
+    add: (tenure) => void held.set(tenure.lease.processId, tenure),
+    remove(tenure) {
+      const { processId } = tenure.lease;
+      if (held.get(processId) === tenure) held.delete(processId);
+    },
+    get leases() {
+      return [...held.values()].filter(({ over }) => !over).map(({ lease }) => lease);
+    },
+    get isEmpty() {
+      return held.size === 0;
+    },
+    extend(resources, asOfMs) {
+      for (const resource of resources) held.get(resource)?.extend(asOfMs);
+    },
+    recheck: (resources) => recheck(resources.map((resource) => held.get(resource))),
+    recheckAll: () => recheck([...held.values()]),
+  };
+}
+
+export function holdTenure(parts: TenureParts, granted: ProcessLease, asOfMs: number): Tenure {
+  const { corridor, clock, ttlMs } = parts;
+  const { processId } = granted;
+  let lease = granted;
+  let over: HoldfastError | undefined;
+  let deadlineMs = asOfMs + ttlMs;
+  let cancelTimer = () => {};
+  let checking: Promise<boolean> | undefined;
+
+  function setDeadline(atMs: number): void {
+    deadlineMs = Math.max(deadlineMs, atMs);
+    setTimer();
+  }
+
+  function setTimer(): void {
+    cancelTimer();
+    if (!over) cancelTimer = clock.setTimer(() => void onTimer(), deadlineMs - clock.monotonicMs());
+  }
+
+  /** Sets the next one in any case: a timer may fire a little early, and a look may learn nothing. */
+  async function onTimer(): Promise<void> {
+    if (clock.monotonicMs() >= deadlineMs) await recheck();
+    setTimer();
+  }
+
+  function end(reason: HoldfastError): void {
+    if (over) return;
+    over = reason;
+    cancelTimer();
+  }
+
+  function lose(): false {
+    if (over) return false;
+    const reason = leaseLost(processId);
+    end(reason);
+    parts.onLost(reason);
+    return false;
+  }
+
+  /** A storage that does not answer is waited for a third of a lease's life. */
+  async function look(): Promise<boolean> {
+    let cancel = () => {};
+    const silence = new Promise<boolean>((resolve) => {
+      cancel = clock.setTimer(() => resolve(clock.monotonicMs() >= deadlineMs ? lose() : true), ttlMs / 3);
+    });
+    try {
+      return await Promise.race([readRow(), silence]);
+    } finally {
+      cancel();
+    }
+  }
+
+  async function readRow(): Promise<boolean> {
+    const startedMs = clock.monotonicMs();
+    try {
+      const stored = await corridor.query(["leases"], async (reader, now) => {
+        const row = await loadRow(reader, "leases", processId);
+        return row?.leaseToken === lease.leaseToken ? row.expiresAtMs - now() : undefined;
+      });
+      if (over || stored === undefined) return lose();
+      if (stored > 0) {
+        setDeadline(startedMs + stored);
+        return true;
+      }
+      lease = await parts.reclaim(lease);
+      if (over) return false;
+      setDeadline(startedMs + ttlMs);
+      return true;
+    } catch (error) {
+      const taken = isHoldfastError(error) && TAKEN.has(error.code);
+      // Trouble with the storage says nothing of the owner, until the deadline.
+      return taken || clock.monotonicMs() >= deadlineMs ? lose() : true;
+    }
+  }
+
+  function recheck(): Promise<boolean> {
+    if (over) return Promise.resolve(false);
+    checking ??= look().finally(() => {
+      checking = undefined;
+    });
+    return checking;
+  }
+
+  setDeadline(deadlineMs);
+  return {
+    get lease() {
+      return lease;
+    },
+    get over() {
+      return over;
+    },
+    async write(write) {
+      if (over) throw over;
+      try {
+        return await write(lease);
+      } catch (error) {
+        if (!isHoldfastError(error) || error.code !== "lease-lost") throw error;
+        if (!(await recheck())) throw over ?? error;
+        return await write(lease);
+      }
+    },
+    extend: (sentMs) => setDeadline(sentMs + ttlMs),
+    recheck,
+    end,
+  };
+}

@@ -1,0 +1,80 @@
+import type { ErrorCode } from "../../domain/errors.js";
+import type { ProcessLease } from "../../domain/lease.js";
+import type { Host } from "../../stores/host/leases.rules.js";
+import type { ClaimReply } from "../../stores/process/leases.js";
+
+/**
+ * What the loop asks of the page that runs the handlers. The page holds the leases; the loop is its clock and knows nothing
+ * that the page or the storage cannot tell it again, so a new one goes on where a dead one was. Everything here is plain data:
+ * it crosses to a worker.
+ */
+export interface LoopPage {
+  /**
+   * That the page is awake, and all that a turn has to know. After a long silence it looks after its leases first. It is told whether
+   * processes that are there already wait for a slot: these go before what the page starts.
+   */
+  pulse(told: { hasBacklog: boolean }): Promise<Pulse>;
+  /** "Yours." Answers with the process ids that it does not take. */
+  run(claims: readonly ClaimReply[], asOfMs: number): Promise<string[]>;
+  renewed(report: Renewed): Promise<void>;
+  /** The host's row counts so many of its agents that went to others. */
+  moved(moves: number): Promise<void>;
+  swept(report: SweepReport): Promise<void>;
+  fault(fault: Fault): Promise<void>;
+}
+
+export interface Pulse {
+  /** The page's own monotonic time: what is granted after it lives at least its ttl from here. */
+  asOfMs: number;
+  host: Host;
+  /** To be renewed. */
+  leases: ProcessLease[];
+  /** Left to run out: neither renewed nor handed back. */
+  abandoned: string[];
+  /** What the page claims itself just now: in storage, but not yet among its leases. */
+  claiming: string[];
+  free: number;
+  slots: number;
+  handlers: string[];
+  /** Whose turns are run here. */
+  sessions: string[];
+  /** It has sessions open: that too is renewed. */
+  attending: boolean;
+  /** Boots that were heard to go in order: their deaths are no crashes. */
+  goodbyes: string[];
+  /** How many of its agents it knows to have gone to others. */
+  moves: number;
+}
+
+export interface Renewed {
+  asOfMs: number;
+  renewed: string[];
+  lost: string[];
+}
+
+export interface SweepReport {
+  /** By this loop, since its last report. */
+  agentsOffline: string[];
+  claimed: string[];
+  /** One process of each handler, and of each session with turns to run, that this host lacks; of 64 of these at most. */
+  skipped: string[];
+  faulted: { processId: string; code: ErrorCode }[];
+}
+
+export interface Fault {
+  area: string;
+  code: ErrorCode;
+  message: string;
+  processId?: string;
+}
+
+/** The lease and heartbeat loop, wherever it runs. */
+export interface Loop {
+  readonly kind: "worker" | "inline";
+  /** Look now: at these processes, or at whatever had to wait. */
+  poke(processIds?: readonly string[]): void;
+  /** Lets a turn under way finish, within a bound; nothing is claimed or renewed after it. */
+  stop(): Promise<void>;
+  /** Ends it where it stands: for a page that has no time left. */
+  kill(): void;
+}

@@ -1,0 +1,197 @@
+import type { Corridor } from "../../corridor/command.js";
+import { checkFunction, checkId, checkText, membersOf } from "../../domain/check.js";
+import { invalid } from "../../domain/errors.js";
+import type { JsonValue } from "../../domain/json.js";
+import type { ProcessEvent } from "../../domain/process/event.js";
+import { childId, ownKey } from "../../domain/process/own-key.js";
+import type { ProcessInput, ProcessRecord } from "../../domain/process/process.js";
+import type { ProcessScope } from "../../domain/scope.js";
+import type { Limits } from "../../domain/time.js";
+import type { Clock } from "../../ports/clock.js";
+import { type EventMethods, loadReplay, resultOfStep, stepOf, storeStep } from "../../stores/process/events.js";
+import { isUnmarkedChild, setProgress } from "../../stores/process/processes.js";
+import { admitPayload } from "../../stores/process/registration.js";
+import type { Tenure } from "../host/held-lease.js";
+import type { ProcessHandle } from "./handle.js";
+import type { RunningSteps } from "./running-steps.js";
+import type { StartRequest } from "./start.js";
+
+export interface StepRun {
+  /** The step's replay key: hand it to outside services, so that they can tell a repeat. */
+  idempotencyKey: string;
+  fencingToken: number;
+  attempt: number;
+  signal: AbortSignal;
+}
+
+/** What a handler gets. All that it writes is fenced by the lease that it runs under: once that is lost, it changes nothing more. */
+export interface ProcessContext {
+  readonly record: ProcessRecord;
+  readonly input: ProcessInput;
+  /** 1 for the first owner, one more for every later claim. */
+  readonly attempt: number;
+  /** Aborts on a cancel request, a lost lease and close; its reason is a HoldfastError. */
+  readonly signal: AbortSignal;
+  /**
+   * Runs `run` and stores its result once per process and key; every later owner gets the stored one. `run` may execute again if its
+   * owner died before that. What throws stores nothing. `undefined` is stored as null.
+   */
+  step<T extends JsonValue>(key: string, run: (step: StepRun) => Promise<T> | T): Promise<T>;
+  /** Without a replay key it repeats when a later owner runs the handler again. */
+  emit(eventType: string, payload: JsonValue, options?: { replayKey?: string; wakeTarget?: ProcessScope }): Promise<ProcessEvent>;
+  /** Shown as `record.progress`; at most one write a second, no event. */
+  progress(done: number, total?: number, note?: string): void;
+  /** A child. Its default id is `<processId>/<key>`, with `%` and `/` of the key encoded, so a later owner finds the same one. */
+  start(key: string, request: StartRequest): Promise<ProcessHandle>;
+  /** Waiting on it gives the handler's slot back until the wait is over. */
+  process(processId: string): ProcessHandle;
+}
+
+export interface ContextParts {
+  readonly corridor: Corridor;
+  readonly clock: Clock;
+  readonly limits: Limits;
+  readonly appendEvent: EventMethods["appendEvent"];
+  readonly record: ProcessRecord;
+  readonly attempt: number;
+  /** Nothing was stored before this claim: there is no step to look up. */
+  readonly fresh: boolean;
+  readonly tenure: Tenure;
+  readonly signal: AbortSignal;
+  /** `key` is told of a child whose id does not say it by the letter. */
+  startChild(request: StartRequest, child: { id: string; key?: string }): Promise<ProcessHandle>;
+  processHandle(processId: string): ProcessHandle;
+  readonly steps: RunningSteps;
+  /** Told of everything that the context itself throws. */
+  raised(error: unknown): void;
+}
+
+const PROGRESS_MS = 1_000;
+
+export function createContext(parts: ContextParts): { context: ProcessContext; flushProgress(): Promise<void> } {
+  const { corridor, clock, limits, record, attempt, tenure, signal } = parts;
+  const processId = record.id;
+  const stored = new Set<string>();
+
+  /** Whatever fails in here is the context's doing, not the handler's. */
+  async function own<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      if (tenure.over) throw tenure.over;
+      return await work();
+    } catch (error) {
+      parts.raised(error);
+      throw error;
+    }
+  }
+
+  const append: EventMethods["appendEvent"] = (id, request) =>
+    own(() => tenure.write((lease) => parts.appendEvent(id, { ...request, lease })));
+
+  async function runStep(key: string, run: (step: StepRun) => unknown): Promise<JsonValue> {
+    if (!parts.fresh || stored.has(key)) {
+      const event = await own(() => corridor.query(["events"], (reader) => loadReplay(reader, stepOf(processId, key, null))));
+      if (event) return resultOfStep(event);
+    }
+    await own(async () => {});
+    const { fencingToken } = tenure.lease;
+    const idempotencyKey = ownKey(processId, "step", key).replayKey;
+    const value = await parts.steps.begin(key, () => run({ idempotencyKey, fencingToken, attempt, signal }));
+    const result = admitPayload(value ?? null, `the result of step "${key}"`, limits);
+    const step = stepOf(processId, key, result);
+    const size = JSON.stringify(result).length;
+    const kept = await own(() => tenure.write((lease) => corridor.run(storeStep, { ...step, lease }, { size })));
+    stored.add(key);
+    return kept;
+  }
+
+  let latest: { done: number; total?: number; note?: string } | undefined;
+  let writing: Promise<void> | undefined;
+  let cancelPause: (() => void) | undefined;
+
+  function writeProgress(): Promise<void> {
+    if (!latest) return Promise.resolve();
+    const progress = latest;
+    latest = undefined;
+    const write = async () => {
+      try {
+        await tenure.write((lease) => corridor.run(setProgress, { progress, lease }));
+      } catch {
+        // Progress is for people to see; what matters fails at the next step.
+      }
+    };
+    writing = write();
+    return writing;
+  }
+
+  function pause(): void {
+    cancelPause = clock.setTimer(() => {
+      cancelPause = undefined;
+      if (!latest) return;
+      pause();
+      void writeProgress();
+    }, PROGRESS_MS);
+  }
+
+  const context: ProcessContext = {
+    record,
+    input: record.input,
+    attempt,
+    signal,
+    async step<T extends JsonValue>(key: string, run: (step: StepRun) => Promise<T> | T) {
+      const name = checkId("key", key, limits.idLength);
+      checkFunction("run", run);
+      return (await parts.steps.share(name, () => runStep(name, run))) as T;
+    },
+    async emit(eventType, payload, options = {}) {
+      const { replayKey, wakeTarget } = membersOf("options", options, ["replayKey", "wakeTarget"]);
+      const request = { eventType, payload, replayKey, wakeTarget } as Parameters<EventMethods["appendEvent"]>[1];
+      return (await append(processId, request)).event;
+    },
+    progress(done, total, note) {
+      if (tenure.over) {
+        parts.raised(tenure.over);
+        throw tenure.over;
+      }
+      latest = checkProgress(done, total, note, limits);
+      if (cancelPause) return;
+      void writeProgress();
+      pause();
+    },
+    async start(key, request) {
+      const name = checkId("key", key, limits.idLength);
+      const { id, formerId } = childId(processId, name);
+      return await own(async () => {
+        if (formerId === id) return await parts.startChild(request, { id });
+        const isThere = await corridor.query(["processes"], (reader) => isUnmarkedChild(reader, processId, formerId));
+        return await parts.startChild(request, isThere ? { id: formerId } : { id, key: name });
+      });
+    },
+    process: (id) => parts.processHandle(checkId("processId", id, limits.idLength)),
+  };
+
+  return {
+    context,
+    async flushProgress() {
+      cancelPause?.();
+      await writing;
+      await writeProgress();
+    },
+  };
+}
+
+function checkProgress(
+  done: unknown,
+  total: unknown,
+  note: unknown,
+  limits: Limits,
+): { done: number; total?: number; note?: string } {
+  const amount = (field: string, value: unknown) => {
+    if (typeof value !== "number" || !Number.isFinite(value) || value < 0) throw invalid(`${field} must be a number from 0 up`);
+    return value;
+  };
+  return {
+    done: amount("done", done),
+    ...(total !== undefined && { total: amount("total", total) }),
+    ...(note !== undefined && { note: checkText("note", note, limits.idLength) }),
+  };
+}

@@ -1,0 +1,152 @@
+import type { Corridor } from "../../corridor/command.js";
+import { refuseAborted, type Shared, type Watch } from "../../corridor/watch.js";
+import { checkId, checkSignal, checkText, checkWhole, membersOf } from "../../domain/check.js";
+import { copyOf } from "../../domain/copy.js";
+import { HoldfastError } from "../../domain/errors.js";
+import type { ProcessLease } from "../../domain/lease.js";
+import type { ProcessEvent } from "../../domain/process/event.js";
+import type { ProcessAwaitOutput, ProcessRecord } from "../../domain/process/process.js";
+import type { Limits } from "../../domain/time.js";
+import { readEvents, requestCancel } from "../../stores/process/events.js";
+import type { ProcessMethods } from "../../stores/process/processes.js";
+import { unknownProcess } from "../../stores/process/processes.rules.js";
+import { loadRow, type ProcessRow } from "../../stores/schema.js";
+
+export interface WaitMethods {
+  waitEventAfter(
+    processId: string,
+    eventType: string,
+    afterSequence: number,
+    options?: { signal?: AbortSignal },
+  ): Promise<ProcessEvent>;
+  awaitProcess(processId: string, options?: { signal?: AbortSignal }): Promise<ProcessAwaitOutput>;
+}
+
+/** A process from outside: read it, wait for it, follow it, ask it to cancel. */
+export interface ProcessHandle {
+  readonly id: string;
+  record(): Promise<ProcessRecord | undefined>;
+  /** Its output once it has ended. Rejects `not-found`, `aborted`, `closed`. */
+  result(options?: { signal?: AbortSignal }): Promise<ProcessAwaitOutput>;
+  /** Stored events, then live ones: no gap, no repeat, a page at a time. Ends after the terminal event. */
+  events(options?: { after?: number; signal?: AbortSignal }): AsyncIterable<ProcessEvent>;
+  /** Stores the request; the handler decides how it ends. Once per reason. */
+  cancel(reason?: string): Promise<void>;
+}
+
+const PAGE = 256;
+
+interface Parts {
+  corridor: Corridor;
+  watch: Watch;
+  limits: Limits;
+}
+
+/** Shared as "row" by all that wait for what the process's row says. */
+export function processRow(corridor: Corridor, processId: string): Promise<ProcessRow | undefined> {
+  return corridor.query(["processes"], (reader) => loadRow(reader, "processes", processId));
+}
+
+/** Waits that stand at one place in the log read it once. */
+function pageAfter(corridor: Corridor, shared: Shared, processId: string, cursor: number) {
+  return shared(`events ${cursor}`, () =>
+    corridor.query(["processes", "events"], (reader) => readEvents(reader, processId, cursor, PAGE)),
+  );
+}
+
+export function waitMethods({ corridor, watch, limits }: Parts): WaitMethods {
+  const id = (field: string, value: unknown) => checkId(field, value, limits.idLength);
+  return {
+    async waitEventAfter(processId, eventType, afterSequence, options = {}) {
+      const known = id("processId", processId);
+      const wanted = id("eventType", eventType);
+      const signal = checkSignal("options.signal", membersOf("options", options, ["signal"]).signal);
+      let cursor = checkWhole("afterSequence", afterSequence, 0);
+      const read = async (shared: Shared) => {
+        for (;;) {
+          const { process, events } = await pageAfter(corridor, shared, known, cursor);
+          const match = events.find((event) => event.eventType === wanted);
+          if (match) return copyOf(match);
+          cursor = events.at(-1)?.sequence ?? cursor;
+          if (events.length === PAGE) continue;
+          if (process.state !== "running") {
+            throw new HoldfastError("terminal", `process "${known}" is already terminal and stored no event "${wanted}"`);
+          }
+          return undefined;
+        }
+      };
+      return await watch.until(known, read, signal);
+    },
+    async awaitProcess(processId, options = {}) {
+      const known = id("processId", processId);
+      const signal = checkSignal("options.signal", membersOf("options", options, ["signal"]).signal);
+      const read = async (shared: Shared) => {
+        const process = await shared("row", () => processRow(corridor, known));
+        if (!process) throw unknownProcess(known);
+        return copyOf(process.awaitOutput);
+      };
+      return await watch.until(known, read, signal);
+    },
+  };
+}
+
+export type HandleStores = Pick<ProcessMethods, "getProcess"> & Pick<WaitMethods, "awaitProcess">;
+
+/** What a handler's context puts around its handles; from outside there is nothing of it. */
+export interface HandleBounds {
+  /** Stands around every wait: a handler gives its slot back there. */
+  waiting<T>(wait: () => Promise<T>): Promise<T>;
+  /** Ends every wait, whatever the caller's own signal says. */
+  readonly signal?: AbortSignal;
+  /** Gives a write the lease that it is made under. */
+  fenced(write: (lease?: ProcessLease) => Promise<void>): Promise<void>;
+}
+
+const UNBOUND: HandleBounds = { waiting: (wait) => wait(), fenced: (write) => write() };
+
+export function processHandle(
+  parts: Parts & { stores: HandleStores },
+  id: string,
+  bounds: HandleBounds = UNBOUND,
+): ProcessHandle {
+  const { corridor, watch, stores } = parts;
+  const { waiting, fenced } = bounds;
+  const within = (given: AbortSignal | undefined) =>
+    bounds.signal && given ? AbortSignal.any([bounds.signal, given]) : (bounds.signal ?? given);
+
+  async function* follow(options: unknown): AsyncGenerator<ProcessEvent, void, void> {
+    const m = membersOf("options", options, ["after", "signal"]);
+    const signal = within(checkSignal("options.signal", m.signal));
+    let cursor = m.after === undefined ? 0 : checkWhole("options.after", m.after, 0);
+    const read = async (shared: Shared) => {
+      const page = await pageAfter(corridor, shared, id, cursor);
+      return page.events.length > 0 || page.process.state !== "running" ? page : undefined;
+    };
+    for (;;) {
+      const { events } = await waiting(() => watch.until(id, read, signal));
+      if (events.length === 0) return;
+      for (const event of events) {
+        // What ends a handler's run says more than that its waits are aborted.
+        bounds.signal?.throwIfAborted();
+        refuseAborted(signal);
+        cursor = event.sequence;
+        yield copyOf(event);
+        if (event.semantics.terminal) return;
+      }
+    }
+  }
+
+  return {
+    id,
+    record: () => stores.getProcess(id),
+    async result(options = {}) {
+      const signal = within(checkSignal("options.signal", membersOf("options", options, ["signal"]).signal));
+      return await waiting(() => stores.awaitProcess(id, signal ? { signal } : {}));
+    },
+    events: (options = {}) => follow(options),
+    async cancel(reason) {
+      const given = reason === undefined ? {} : { reason: checkText("reason", reason, parts.limits.idLength) };
+      await fenced((lease) => corridor.run(requestCancel, { processId: id, ...given, ...(lease && { lease }) }));
+    },
+  };
+}

@@ -1,0 +1,69 @@
+import type { Corridor } from "../../corridor/command.js";
+import { membersOf } from "../../domain/check.js";
+import type { ProcessLease } from "../../domain/lease.js";
+import type { ProcessEventType } from "../../domain/process/event-type.js";
+import type { ProcessHandleDescriptor, ProcessInput, ProcessProvenance, ProcessRecord } from "../../domain/process/process.js";
+import { checkScope, type ProcessScope } from "../../domain/scope.js";
+import type { Limits } from "../../domain/time.js";
+import type { PayloadSchemas } from "../../stores/process/payload-schema.js";
+import { type RegisterProcess, registerProcess } from "../../stores/process/processes.js";
+import { checkDescriptor, prepareRegistration } from "../../stores/process/registration.js";
+
+export interface StartRequest {
+  /** Default: a fresh UUIDv7. The same id and content again gives the same process. */
+  id?: string;
+  input: ProcessInput;
+  eventTypes?: ProcessEventType[];
+  provenance?: ProcessProvenance;
+  /** Makes it visible to a scope, in the same transaction. */
+  grant?: { scope: ProcessScope; descriptor?: ProcessHandleDescriptor };
+}
+
+export interface StartParts {
+  readonly corridor: Corridor;
+  readonly limits: Limits;
+  readonly schemas: PayloadSchemas;
+  /** Once there is one: until then the loops claim what is started. */
+  headStart(): { register(register: RegisterProcess): Promise<ProcessRecord> } | undefined;
+  newProcessId(): string;
+}
+
+/** What a parent puts in place of the request's own. */
+interface Child {
+  readonly id: string;
+  /** Told with a default id that does not say it by the letter. */
+  readonly key?: string;
+  readonly parentId: string;
+  readonly ownerScope: ProcessScope;
+  readonly hostProfileId: string;
+  readonly lease: ProcessLease;
+}
+
+/** Registers and grants in one transaction, and claims in it where this host can run it at once; else the loops hear of it by the notice. */
+export async function startProcess(
+  { corridor, limits, schemas, headStart, newProcessId }: StartParts,
+  request: StartRequest,
+  child?: Child,
+): Promise<ProcessRecord> {
+  const m = membersOf("request", request, ["id", "input", "eventTypes", "provenance", "grant"]);
+  const id = m.id === undefined ? (child?.id ?? newProcessId()) : m.id;
+  const provenance = child ? provenanceOf(child, m.id === undefined) : m.provenance;
+  const registration = await prepareRegistration("request", { ...m, id, provenance }, limits, schemas);
+  const grant = m.grant === undefined ? undefined : membersOf("request.grant", m.grant, ["scope", "descriptor"]);
+  const input: RegisterProcess = {
+    registration,
+    ...(grant && {
+      grant: {
+        scope: checkScope("request.grant.scope", grant.scope, limits.idLength),
+        descriptor: checkDescriptor("request.grant.descriptor", grant.descriptor, limits),
+      },
+    }),
+    ...(child && { lease: child.lease }),
+  };
+  return (await headStart()?.register(input)) ?? (await corridor.run(registerProcess, input, { size: registration.size }));
+}
+
+function provenanceOf({ key, parentId, ownerScope, hostProfileId }: Child, hasDefaultId: boolean): ProcessProvenance {
+  const causedBy = { type: "process" as const, processId: parentId, ...(hasDefaultId && key !== undefined && { key }) };
+  return { ownerScope, hostProfileId, causedBy };
+}

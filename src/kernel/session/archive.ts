@@ -1,0 +1,83 @@
+import type { Corridor } from "../../corridor/command.js";
+import { guarded } from "../../domain/admit.js";
+import { checkWhole, membersOf } from "../../domain/check.js";
+import { invalid } from "../../domain/errors.js";
+import type { ProcessSessionDeleteReport } from "../../domain/process/process.js";
+import { checkSessionId, type Message } from "../../domain/session/session.js";
+import type { Limits } from "../../domain/time.js";
+import {
+  deleteSession,
+  importSession,
+  listSessions,
+  prepareImport,
+  readMessages,
+  readSession,
+  type SessionSummary,
+} from "../../stores/session/archive.js";
+import { archiveLines, portable, readArchive } from "../../stores/session/archive.rules.js";
+
+/** The sessions of the database, whoever has them open: none of these attaches to one. */
+export interface KernelSessions {
+  /** By session id. */
+  list(): Promise<SessionSummary[]>;
+  /** The stored ones, from `after` messages on (default 0). Rejects `not-found` for an unknown session. */
+  messages(sessionId: string, options?: { after?: number }): Promise<Message[]>;
+  /**
+   * A session of one moment as JSON Lines, each without its line end: messages, inputs, receipts, steps of turns under way, operations,
+   * images. Secrets, logins, leases and ephemeral inputs are not in it. What is under way is as a recovery would leave it. The first
+   * step throws `not-found` for an unknown session, `read-failed` where a row does not decode.
+   */
+  export(sessionId: string): AsyncIterable<string>;
+  /**
+   * All lines of an export in one transaction; a line may have its line end. Rejects `invalid` naming line and field before anything is
+   * written, also when lines are missing; `version` for an export of a newer holdfast; `conflict` when the session exists. Whatever was
+   * exported under the same limits may be imported, however long it is. What `lines` itself throws is passed on.
+   */
+  import(lines: AsyncIterable<string> | Iterable<string>): Promise<{ sessionId: string }>;
+  /**
+   * Drops all that belongs to the session and revokes its grants, in one transaction; running processes that nobody else was granted are
+   * asked to cancel. Whoever has it open or runs a turn of it is refused from then on; opening it again begins a new one. Of an unknown
+   * session only the grants are revoked.
+   */
+  delete(sessionId: string): Promise<ProcessSessionDeleteReport>;
+}
+
+export function sessionArchive(corridor: Corridor, limits: Limits): KernelSessions {
+  const session = (value: unknown) => checkSessionId("sessionId", value, limits.idLength);
+  return {
+    list: () => listSessions(corridor),
+    async messages(sessionId, options = {}) {
+      const known = session(sessionId);
+      const { after } = membersOf("options", options, ["after"]);
+      return await readMessages(corridor, known, after === undefined ? 0 : checkWhole("options.after", after, 0));
+    },
+    async *export(sessionId) {
+      const { archive, atMs } = await readSession(corridor, session(sessionId));
+      yield* archiveLines(portable(archive, limits), atMs);
+    },
+    async import(lines) {
+      const reader = readArchive(limits);
+      if (isAsync(lines)) for await (const line of lines) reader.line(line);
+      else for (const line of lines) reader.line(line);
+      const input = prepareImport(reader.done());
+      return await corridor.run(importSession, input, { size: input.size });
+    },
+    async delete(sessionId) {
+      return await corridor.run(deleteSession, { sessionId: session(sessionId) });
+    },
+  };
+}
+
+/** A text is iterable too, character by character: it is refused. */
+function isAsync(lines: AsyncIterable<string> | Iterable<string>): lines is AsyncIterable<string> {
+  const how = guarded("lines", () => {
+    if (typeof lines !== "object" || lines === null) return undefined;
+    const { [Symbol.asyncIterator]: inTime, [Symbol.iterator]: atOnce } = lines as {
+      [Symbol.asyncIterator]?: unknown;
+      [Symbol.iterator]?: unknown;
+    };
+    return typeof inTime === "function" ? "async" : typeof atOnce === "function" ? "sync" : undefined;
+  });
+  if (!how) throw invalid("lines must be an iterable of lines, sync or async, and not one text");
+  return how === "async";
+}

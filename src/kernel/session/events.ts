@@ -1,0 +1,13 @@
+import type { RuntimeState } from "../../domain/session/session.js";
+
+/** What happened to a session's inputs and runs, told by the kernel that did it. */
+export interface SessionEvent {
+  sessionId: string;
+  /** `input.accepted`, `input.deduplicated`, `input.queued`, `input.staged`, `input.applied`, `input.consumed`, `input.superseded`, `input.coalesced`, `input.abandoned`, `run.started`, `run.completed`, `run.failed`, `run.cancelled`, `runtime.state_changed` */
+  code: string;
+  inputId?: string;
+  runId?: string;
+  /** Of a failed run. */
+  error?: string;
+  state?: RuntimeState;
+}

@@ -1,0 +1,110 @@
+import { sha256 } from "@noble/hashes/sha2.js";
+import { bytesToHex, utf8ToBytes } from "@noble/hashes/utils.js";
+import type { Corridor } from "../../corridor/command.js";
+import type { Shared, Watch } from "../../corridor/watch.js";
+import { HoldfastError } from "../../domain/errors.js";
+import type { JsonValue } from "../../domain/json.js";
+import type { ProcessRecord } from "../../domain/process/process.js";
+import { type InputOutcome, isTerminal, type StoredInputState } from "../../domain/session/input.js";
+import { runtimeIdOf } from "../../domain/session/session.js";
+import type { Change } from "../../ports/notices.js";
+import type { Reader } from "../../ports/storage.js";
+import { hashOf } from "../../stores/process/processes.rules.js";
+import { loadRow, type RuntimeRow } from "../../stores/schema.js";
+import { cancelInput } from "../../stores/session/admission.js";
+import { loadInput } from "../../stores/session/input-rows.js";
+import type { InputSubmission } from "../../stores/session/submission.js";
+import type { SessionTurn } from "../process/runner.js";
+import type { SessionRuntime } from "./session.js";
+
+/**
+ * A process that is a turn of a session: its input goes the way of all inputs, and the process ends when that does. The input's id
+ * comes from the process's and its registration, so a later owner finds the same one, for as long as the input is kept, and what is
+ * registered under that id after retention removed the process is another.
+ *
+ * `input` is a submission, or a text, which is a prompt; it is stored as a durable one. The result is `{ inputId, runId?, outcome }`.
+ */
+export async function runSessionTurn(
+  parts: { corridor: Corridor; watch: Watch },
+  session: SessionRuntime,
+  incarnation: number,
+  run: Parameters<SessionTurn>[0],
+): Promise<JsonValue> {
+  const { corridor, watch } = parts;
+  const { record, signal } = run;
+  const { input } = record;
+  if (input.type !== "session_turn") throw new HoldfastError("internal", `process "${record.id}" is no turn of a session`);
+  const runtimeId = runtimeIdOf(input.sessionId);
+  const given = typeof input.input === "string" ? { inputType: "prompt", text: input.input } : (input.input as object);
+  const ownId = inputIdOf(record);
+  const known = await corridor.query(["inputs"], async (reader) => {
+    const [own, former] = await Promise.all([ownId, formerInputIdOf(record)].map((id) => loadInput(reader, runtimeId, id)));
+    // One that is older than the process was an earlier process's of that id.
+    return own ?? (former && former.record.createdAtMs >= record.createdAtMs ? former : undefined);
+  });
+  const inputId = known ? known.inputId : await admit({ ...given, inputId: ownId, durability: "durable" } as InputSubmission);
+
+  async function admit(submission: InputSubmission): Promise<string> {
+    const outcome = await session.submit(submission);
+    if (outcome.outcome === "rejected") throw new HoldfastError("invalid", `the input was rejected: ${outcome.reason}`);
+    return outcome.outcome === "accepted" ? outcome.inputId : outcome.existingId;
+  }
+
+  const loadRuntime = (reader: Reader) => loadRow(reader, "runtimes", runtimeId);
+  /** Every write to inputs raises it. */
+  const revisionOf = (runtime: RuntimeRow | undefined): number => {
+    if (runtime?.incarnation !== incarnation || runtime.state === undefined)
+      throw new HoldfastError("not-found", `the session "${input.sessionId}" was deleted`);
+    return runtime.inputRevision ?? 0;
+  };
+  /** At this one its input had not ended. */
+  let seen: number | undefined;
+  const read = async (shared: Shared): Promise<{ record: StoredInputState | undefined } | undefined> => {
+    // The session's row is one read for all its turns that wait here.
+    if (seen !== undefined && revisionOf(await shared("runtime", () => corridor.query(["runtimes"], loadRuntime))) === seen)
+      return undefined;
+    const found = await corridor.query(["runtimes", "inputs"], async (reader) => ({
+      runtime: await loadRuntime(reader),
+      row: await loadInput(reader, runtimeId, inputId),
+    }));
+    const revision = revisionOf(found.runtime);
+    // A deduplicated one may stand for an ephemeral input, which is gone when it has ended.
+    if (!found.row) return { record: undefined };
+    if (isTerminal(found.row.record.currentState)) return { record: found.row.record };
+    seen = revision;
+    return undefined;
+  };
+  /** Not the other inputs of the session, which are as many as its turns that wait. */
+  const concerns = ({ about, member }: Change) => about === "runtime" || (about === "input" && member === inputId);
+  const ended = (until: AbortSignal) => run.waiting(() => watch.until(runtimeId, read, until, concerns));
+
+  const { record: last } = await ended(signal).catch(async (error: unknown) => {
+    if (!isCancel(signal)) throw error;
+    await corridor.run(cancelInput, { runtimeId, incarnation, inputId });
+    return await ended(run.over);
+  });
+  const end = last?.terminalOutcome;
+  if (end?.outcomeType === "abandoned") throw endOf(end, signal);
+  return { inputId, ...(last?.lastRunId !== undefined && { runId: last.lastRunId }), outcome: (end ?? null) as JsonValue };
+}
+
+/** Short enough for any limit on ids that a UUID keeps. */
+function inputIdOf({ id, registrationHash }: ProcessRecord): string {
+  return `turn-${hashOf([id, registrationHash]).slice(0, 31)}`;
+}
+
+/** As an older database has it. */
+function formerInputIdOf({ id }: ProcessRecord): string {
+  return `process-${bytesToHex(sha256(utf8ToBytes(id))).slice(0, 28)}`;
+}
+
+function isCancel(signal: AbortSignal): boolean {
+  const { details } = (signal.reason ?? {}) as { details?: { reason?: unknown } };
+  return signal.aborted && details?.reason === "cancel-requested";
+}
+
+function endOf({ reason }: Extract<InputOutcome, { outcomeType: "abandoned" }>, signal: AbortSignal): unknown {
+  if (reason === "cancelled" && isCancel(signal)) return signal.reason;
+  const code = typeof reason === "string" ? reason : "max_attempts_exhausted";
+  return Object.assign(new Error(`the session gave the input up: ${code}`), { code });
+}

@@ -1,0 +1,267 @@
+import type { Corridor } from "../../corridor/command.js";
+import { guarded } from "../../domain/admit.js";
+import { checkFunction, checkId, checkList, checkWhole, membersOf } from "../../domain/check.js";
+import { asHoldfastError, HoldfastError, invalid } from "../../domain/errors.js";
+import type { InputKind, PolicyDecision } from "../../domain/session/input.js";
+import { checkPolicyDecision } from "../../domain/session/input-record.js";
+import { checkOpsOptions, type OpsOptions } from "../../domain/session/ops-options.js";
+import type { Message, RuntimeState } from "../../domain/session/session.js";
+import type { Limits } from "../../domain/time.js";
+import type { Host } from "../../stores/host/leases.rules.js";
+import { loadRow } from "../../stores/schema.js";
+import { type AcceptInput, type AcceptOutcome, acceptInput, cancelInput } from "../../stores/session/admission.js";
+import {
+  type Attendance,
+  checkRuntime,
+  type InputHappening,
+  type RecoveryReport,
+  type SessionRef,
+} from "../../stores/session/draft.js";
+import { builtInPolicy, startsRun } from "../../stores/session/policy.rules.js";
+import { type ChangeRuntime, changeRuntime, type RuntimeChange } from "../../stores/session/sessions.js";
+import { type InputSubmission, type PreparedInput, prepareSubmission } from "../../stores/session/submission.js";
+import type { OpsRegistry } from "./operations.js";
+import type { Transcript } from "./transcript.js";
+import type { TurnHandler } from "./turn.js";
+
+export interface SessionOptions {
+  /** Sets inputs aside that cannot be read or gone on with, instead of failing on them; they are in `quarantined`. */
+  quarantine?: boolean;
+  /** Asked for each input before the built-in table; `undefined` leaves it to that. Synchronous and without effects: it is asked for both moments. */
+  policy?: (input: { kind: InputKind; idle: boolean }) => PolicyDecision | undefined;
+  /** Intents of peers' requests that are queued and are no reason to run. */
+  silentIntents?: readonly string[];
+  /** Of the operations in this tab; the first that opens the session decides. */
+  ops?: OpsOptions;
+}
+
+/** A hint that something changed, in any tab: read again. */
+export type SessionChange = { type: "messages" | "state" } | { type: "input"; inputId: string };
+
+/**
+ * A session that survives its tab. Any tab submits and reads; one at a time runs its turns.
+ * Methods reject `not-found` once the session is deleted, `closed` once this object or its kernel is.
+ */
+export interface SessionRuntime extends AsyncDisposable {
+  /** `rt:session:<sessionId>` */
+  readonly runtimeId: string;
+  /** As this tab last read it. */
+  readonly state: RuntimeState;
+  /** What opening it found to recover; absent where another tab is at work. */
+  readonly recovery: RecoveryReport | undefined;
+  /** What opening it set aside. */
+  readonly quarantined: readonly { inputId: string; reason: string }[];
+  /**
+   * Resolves after the input is stored. Rejects `invalid` for what is no input, `not-ready` when the session is retired, stopped or
+   * destroyed, `conflict` for an input id that is known; nothing is stored then.
+   */
+  submit(input: InputSubmission): Promise<AcceptOutcome>;
+  /**
+   * Takes an input back: one that waits is abandoned at once, a turn that runs with it is ended, and what ran beside it waits again. Of one
+   * that has ended, or is not known, nothing changes.
+   */
+  cancel(inputId: string): Promise<void>;
+  /** Attaches: this tab runs turns from now on, if no other does. Of several handlers the last one runs. Returns what takes it off. */
+  onTurn(handler: TurnHandler): () => void;
+  /** The stored ones, from `after` messages on (default 0). */
+  messages(options?: { after?: number }): Promise<Message[]>;
+  /** The bytes of an image that an input brought, by its `blob`. */
+  blob(hash: string): Promise<Uint8Array | undefined>;
+  subscribe(listener: (change: SessionChange) => void): () => void;
+  readonly ops: OpsRegistry;
+  /** Takes no more inputs. What waits is still run where a tab has a turn handler, and abandoned where none has. */
+  retire(): Promise<{ abandoned: number; pendingDrain: number }>;
+  /** Abandons what waits and begins anew as idle. Rejects `not-ready` while a turn runs, and when stopped or destroyed. */
+  reset(): Promise<{ abandoned: number }>;
+  /** Back to idle with all that waits. Rejects `not-ready` while a turn runs, and when stopped or destroyed. */
+  recycle(): Promise<{ carriedOver: number }>;
+  /** Ends the turn that runs and abandons all inputs. */
+  stop(): Promise<void>;
+  /** The same, for good. */
+  destroy(): Promise<{ abandoned: number }>;
+}
+
+/** A session as this kernel has it, whoever opened it how often. */
+export interface Seat {
+  readonly ref: SessionRef;
+  readonly sessionId: string;
+  readonly transcript: Transcript;
+  readonly ops: OpsRegistry;
+  readonly hasHandler: boolean;
+  readonly attendance: Attendance;
+  readonly state: RuntimeState;
+  learn(state: RuntimeState): void;
+  listen(listener: (change: SessionChange) => void): () => void;
+  /** Something to run was stored here: this tab goes first. */
+  submitted(): void;
+  /** What takes it off resolves when a turn of it is handed back. */
+  attach(handler: TurnHandler): () => Promise<void>;
+  leave(): Promise<void>;
+}
+
+export interface SessionParts {
+  readonly corridor: Corridor;
+  readonly limits: Limits;
+  readonly seat: Seat;
+  readonly options: CheckedSessionOptions;
+  readonly recovery: RecoveryReport | undefined;
+  readonly quarantined: readonly { inputId: string; reason: string }[];
+  host(): Host;
+  newInputId(): string;
+  newTicket(): string;
+  happened(happenings: readonly InputHappening[]): void;
+}
+
+export function openRuntime(parts: SessionParts): SessionRuntime {
+  const { corridor, limits, seat, options } = parts;
+  const { ref, ops } = seat;
+  const { runtimeId } = ref;
+  const undo = new Set<() => void | Promise<void>>();
+  let closed = false;
+  let leaving: Promise<void> | undefined;
+
+  const open = () => {
+    if (closed) throw new HoldfastError("closed", `the session "${seat.sessionId}" is closed here`);
+  };
+  const undoable = (take: () => void | Promise<void>): (() => void) => {
+    const once = () => (undo.delete(once) ? take() : undefined);
+    undo.add(once);
+    return () => void once();
+  };
+
+  async function leave(): Promise<void> {
+    await Promise.all([...[...undo].map((take) => take()), seat.leave()]);
+  }
+
+  async function change(command: ChangeRuntime["command"]): Promise<RuntimeChange> {
+    open();
+    const changed = await corridor.run(changeRuntime, { ...ref, command, attendance: seat.attendance });
+    seat.learn(changed.state);
+    parts.happened(changed.happened);
+    return changed;
+  }
+
+  return {
+    runtimeId,
+    get state() {
+      return seat.state === "idle" && seat.hasHandler ? "attached" : seat.state;
+    },
+    recovery: parts.recovery,
+    quarantined: parts.quarantined,
+    async submit(input) {
+      open();
+      const prepared = prepareSubmission(input, limits);
+      const { inputId = parts.newInputId(), ...rest } = prepared;
+      const command: AcceptInput = {
+        ...ref,
+        ...rest,
+        inputId,
+        ticket: parts.newTicket(),
+        ...policyFor(prepared, options),
+        hostId: parts.host().hostId,
+      };
+      const size = JSON.stringify(prepared.persisted).length + prepared.blobs.reduce((sum, { bytes }) => sum + bytes.length, 0);
+      const { outcome, happened, state } = await corridor.run(acceptInput, command, { size });
+      seat.learn(state);
+      parts.happened(happened);
+      seat.submitted();
+      return outcome;
+    },
+    async cancel(inputId) {
+      open();
+      parts.happened(await corridor.run(cancelInput, { ...ref, inputId: checkId("inputId", inputId, limits.idLength) }));
+    },
+    onTurn(handler) {
+      open();
+      return undoable(seat.attach(checkFunction("handler", handler)));
+    },
+    async messages(given = {}) {
+      open();
+      const { after } = membersOf("options", given, ["after"]);
+      const from = after === undefined ? 0 : checkWhole("options.after", after, 0);
+      const messages = await seat.transcript.read();
+      return structuredClone(messages.slice(from)) as Message[];
+    },
+    async blob(hash) {
+      open();
+      const name = checkId("hash", hash, limits.idLength);
+      return await corridor.query(["runtimes", "blobs"], async (reader) => {
+        checkRuntime(await loadRow(reader, "runtimes", runtimeId), ref);
+        return (await loadRow(reader, "blobs", [runtimeId, name]))?.bytes;
+      });
+    },
+    subscribe(listener) {
+      open();
+      return undoable(seat.listen(checkFunction("listener", listener)));
+    },
+    ops,
+    async retire() {
+      const { abandoned, pending } = await change("retire");
+      return { abandoned, pendingDrain: pending };
+    },
+    async reset() {
+      return { abandoned: (await change("reset")).abandoned };
+    },
+    async recycle() {
+      return { carriedOver: (await change("recycle")).pending };
+    },
+    async stop() {
+      await change("stop");
+    },
+    async destroy() {
+      return { abandoned: (await change("destroy")).abandoned };
+    },
+    async [Symbol.asyncDispose]() {
+      closed = true;
+      leaving ??= leave();
+      await leaving;
+    },
+  };
+}
+
+export interface CheckedSessionOptions {
+  readonly quarantine: boolean;
+  readonly policy: SessionOptions["policy"];
+  readonly silentIntents: ReadonlySet<string>;
+  readonly ops: OpsOptions;
+}
+
+export function checkSessionOptions(value: unknown, limits: Limits): CheckedSessionOptions {
+  const m = membersOf("options", value, ["quarantine", "policy", "silentIntents", "ops"]);
+  if (m.quarantine !== undefined && typeof m.quarantine !== "boolean") throw invalid("options.quarantine must be a boolean");
+  const intents = m.silentIntents === undefined ? [] : checkList("options.silentIntents", m.silentIntents, MOST_INTENTS);
+  return {
+    quarantine: m.quarantine === true,
+    policy: m.policy === undefined ? undefined : checkFunction("options.policy", m.policy as SessionOptions["policy"]),
+    silentIntents: new Set(intents.map((intent, at) => checkId(`options.silentIntents/${at}`, intent, limits.idLength))),
+    ops: checkOpsOptions("options.ops", m.ops),
+  };
+}
+
+const MOST_INTENTS = 1_024;
+
+/** Asked outside the transaction, for both moments; which of them it is, is known inside. */
+function policyFor(
+  input: PreparedInput,
+  { policy, silentIntents }: CheckedSessionOptions,
+): Pick<AcceptInput, "policy" | "starts"> {
+  const { kind, handlingMode, intent } = input;
+  const silent = kind === "peer_request" && intent !== undefined && silentIntents.has(intent);
+  const decide = (idle: boolean): PolicyDecision => {
+    const own = policy && guardedPolicy(() => policy({ kind, idle }));
+    // It is refused below; what it may still come to is nobody's.
+    if (own instanceof Promise) own.catch(() => undefined);
+    if (own !== undefined) return checkPolicyDecision("the decision of options.policy", own);
+    return builtInPolicy({ kind, idle, ...(handlingMode && { handlingMode }), ...(silent && { silent }) });
+  };
+  const idle = decide(true);
+  return { policy: { idle, busy: decide(false) }, starts: startsRun(idle) };
+}
+
+function guardedPolicy<T>(ask: () => T): T {
+  try {
+    return guarded("options.policy", ask);
+  } catch (thrown) {
+    throw asHoldfastError(thrown, "invalid", "options.policy failed");
+  }
+}

@@ -1,0 +1,38 @@
+import { checkBytes, checkFunction } from "../../domain/check.js";
+import type { Limits } from "../../domain/time.js";
+import type { Vault } from "./vault.js";
+
+/** The record that holds the login flows of the whole database. */
+export const OAUTH_RECORD = "oauth";
+
+/** The part of the runtime store that keeps login flows: one record for all runtimes, as bytes. */
+export interface AuthSnapshotMethods {
+  /** Replaces what is there, whatever it is. At most `limits.snapshotBytes`. */
+  persistAuthOAuthFlowSnapshot(snapshot: Uint8Array): Promise<void>;
+  /** The bytes that were stored last. `read-failed` where they do not open any more. */
+  loadAuthOAuthFlowSnapshot(): Promise<Uint8Array | undefined>;
+  /**
+   * Nobody stores anything between what `update` sees and what it returns. It is synchronous and pure: it may be called several times, and
+   * only its last result is stored. What it throws is thrown here as it is, and nothing is stored; a promise is `invalid`.
+   * `write-failed` when others were quicker 17 times in a row.
+   */
+  updateAuthOAuthFlowSnapshot(update: (current: Uint8Array | undefined) => Uint8Array): Promise<void>;
+}
+
+export function authSnapshotMethods(vault: Vault, limits: Limits): AuthSnapshotMethods {
+  return {
+    async persistAuthOAuthFlowSnapshot(snapshot) {
+      await vault.replace(OAUTH_RECORD, checkBytes("snapshot", snapshot, limits.snapshotBytes));
+    },
+    loadAuthOAuthFlowSnapshot: () => vault.read(OAUTH_RECORD),
+    async updateAuthOAuthFlowSnapshot(update) {
+      checkFunction("update", update);
+      await vault.update(OAUTH_RECORD, (current) => {
+        const next: unknown = update(current);
+        // A promise is refused below; what comes of it interests nobody.
+        Promise.resolve(next).catch(() => {});
+        return { next: checkBytes("update: what it returns", next, limits.snapshotBytes), reply: undefined };
+      });
+    },
+  };
+}

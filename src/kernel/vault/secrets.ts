@@ -1,0 +1,33 @@
+import { checkId, checkText } from "../../domain/check.js";
+import { invalid } from "../../domain/errors.js";
+import type { Limits } from "../../domain/time.js";
+import type { Vault } from "./vault.js";
+
+/** Texts of the app that no disk holds in the clear. They are in no log, error, notice or export. */
+export interface Secrets {
+  /** Replaces the one of that name. At most `limits.payloadBytes` of UTF-8. */
+  put(name: string, value: string): Promise<void>;
+  /** `read-failed` where what is stored does not open any more. */
+  get(name: string): Promise<string | undefined>;
+  /** Nothing happens where there is none. */
+  delete(name: string): Promise<void>;
+}
+
+export function secretMethods(vault: Vault, limits: Limits): Secrets {
+  const record = (name: unknown) => `secret:${checkId("name", name, limits.idLength)}`;
+  return {
+    async put(name, value) {
+      const to = record(name);
+      const bytes = new TextEncoder().encode(checkText("value", value, limits.payloadBytes));
+      if (bytes.length > limits.payloadBytes) throw invalid(`value must be at most ${limits.payloadBytes} bytes long`);
+      await vault.replace(to, bytes);
+    },
+    async get(name) {
+      const bytes = await vault.read(record(name));
+      return bytes && new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
+    },
+    async delete(name) {
+      await vault.remove(record(name));
+    },
+  };
+}

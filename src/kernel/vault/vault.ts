@@ -1,0 +1,235 @@
+import type { Corridor } from "../../corridor/command.js";
+import { HoldfastError, isHoldfastError } from "../../domain/errors.js";
+import type { Clock } from "../../ports/clock.js";
+import type { Locks } from "../../ports/locks.js";
+import type { Seal, SealingKey } from "../../ports/seal.js";
+import type { SealedRow } from "../../stores/schema.js";
+import {
+  dropSealed,
+  putKeyIfAbsent,
+  putSealed,
+  readSealed,
+  SEALED_TABLES,
+  type SealedContent,
+} from "../../stores/vault/sealed.js";
+import { channelName } from "../host/ids.js";
+import { hold } from "../host/web-lock.js";
+
+/**
+ * Records that no disk holds in the clear. Keys and seals are made outside of transactions, so a change is: read, open, change, seal,
+ * then "put if the revision is still that one", else all of it again.
+ */
+export interface Vault {
+  /** Rejects `read-failed` where what is stored does not open. */
+  read(name: string): Promise<Uint8Array | undefined>;
+  /**
+   * `change` is synchronous and pure and may be called several times; only its last result is stored. Without a `next` all stays as it is.
+   * What it throws ends the update and reaches the caller as it is. Updates of one record queue up in this kernel.
+   */
+  update<T>(name: string, change: (current: Uint8Array | undefined) => Change<T>): Promise<T>;
+  /** Also over what does not open any more. */
+  replace(name: string, next: Uint8Array): Promise<void>;
+  remove(name: string): Promise<void>;
+  /** Forgets what was in this kernel's memory alone. */
+  close(): void;
+}
+
+export interface Change<T> {
+  readonly next?: Uint8Array;
+  readonly reply: T;
+}
+
+export interface VaultParts {
+  readonly corridor: Corridor;
+  readonly databaseId: string;
+  /** The storage is memory: no disk is in play. */
+  readonly isMemory: boolean;
+  readonly seal: Seal | undefined;
+  readonly locks: Locks | undefined;
+  readonly clock: Clock;
+  randomBytes(count: number): Uint8Array;
+}
+
+const MOST_RETRIES = 16;
+const LOCK_WAIT_MS = 2_000;
+const LONGEST_PAUSE_MS = 64;
+
+export function createVault(parts: VaultParts): Vault {
+  const { databaseId, locks, clock } = parts;
+  const place = placeOf(parts);
+  const last = new Map<string, Promise<void>>();
+
+  function inTurn<T>(name: string, work: () => Promise<T>): Promise<T> {
+    const turn = (last.get(name) ?? Promise.resolve()).then(work);
+    const over = turn.then(
+      () => {},
+      () => {},
+    );
+    last.set(name, over);
+    void over.then(() => last.get(name) === over && last.delete(name));
+    return turn;
+  }
+
+  /** For other tabs, which know nothing of the queue. */
+  async function alone<T>(name: string, work: () => Promise<T>): Promise<T> {
+    const release = await hold(
+      place.isShared ? locks : undefined,
+      `${channelName(databaseId)}:sealed:${name}`,
+      clock,
+      LOCK_WAIT_MS,
+    );
+    try {
+      return await work();
+    } finally {
+      release();
+    }
+  }
+
+  async function compareAndSet<T>(name: string, changed: (found: Found) => Promise<Change<T>>): Promise<T> {
+    for (let retries = 0; ; retries++) {
+      const found = await place.find(name);
+      const { next, reply } = await changed(found);
+      if (next === undefined || (await found.put(next))) return reply;
+      if (retries === MOST_RETRIES) {
+        const details = { name, reason: "contended" };
+        throw new HoldfastError("write-failed", `others changed the record "${name}" at every one of ${retries} retries`, {
+          details,
+        });
+      }
+      if (retries > 0) await pause(Math.min(2 ** retries, LONGEST_PAUSE_MS));
+    }
+  }
+
+  /** Of a random part of `mostMs`, so that two who met do not meet again. */
+  function pause(mostMs: number): Promise<void> {
+    const [byte = 0] = parts.randomBytes(1);
+    return new Promise((resolve) => clock.setTimer(resolve, (mostMs * byte) / 255));
+  }
+
+  const change = <T>(name: string, changed: (found: Found) => Promise<Change<T>>) =>
+    inTurn(name, () => alone(name, () => compareAndSet(name, changed)));
+
+  return {
+    async read(name) {
+      return await (await place.find(name)).open();
+    },
+    update: (name, decide) => change(name, async (found) => decide(await found.open())),
+    replace: (name, next) => change(name, async () => ({ next, reply: undefined })),
+    remove: (name) => inTurn(name, () => place.drop(name)),
+    close: () => place.close(),
+  };
+}
+
+/** Where records are kept. */
+interface Place {
+  /** Other kernels may change it at any time. */
+  readonly isShared: boolean;
+  find(name: string): Promise<Found>;
+  drop(name: string): Promise<void>;
+  close(): void;
+}
+
+/** A record as it stood when it was found. */
+interface Found {
+  open(): Promise<Uint8Array | undefined>;
+  /** False, and nothing is stored, where it is another by now. */
+  put(next: Uint8Array): Promise<boolean>;
+}
+
+function placeOf({ corridor, databaseId, isMemory, seal }: VaultParts): Place {
+  if (isMemory) return inRows(corridor, plain);
+  if (seal) return inRows(corridor, sealedBy(seal, corridor, databaseId));
+  return inThisKernel();
+}
+
+/** How bytes become what a row holds of them, and back. */
+interface Wrapping {
+  wrap(name: string, revision: number, bytes: Uint8Array, key: SealingKey | undefined): Promise<SealedContent>;
+  unwrap(row: SealedRow, key: SealingKey | undefined): Promise<Uint8Array>;
+}
+
+function inRows(corridor: Corridor, { wrap, unwrap }: Wrapping): Place {
+  return {
+    isShared: true,
+    async find(name) {
+      const { row, revision, key } = await corridor.query(SEALED_TABLES, (reader) => readSealed(reader, name));
+      return {
+        open: async () => row && unwrap(row, key),
+        async put(next) {
+          const content = await wrap(name, revision + 1, next, key);
+          return await corridor.run(putSealed, { name, revision, content }, { size: next.length });
+        },
+      };
+    },
+    drop: (name) => corridor.run(dropSealed, { name }),
+    // The corridor refuses by itself.
+    close() {},
+  };
+}
+
+/** For memory that kernels share. */
+const plain: Wrapping = {
+  wrap: async (_name, _revision, bytes) => ({ plain: bytes }),
+  async unwrap(row) {
+    if (!row.plain) throw doesNotOpen(row.name);
+    return row.plain;
+  },
+};
+
+function sealedBy(seal: Seal, corridor: Corridor, databaseId: string): Wrapping {
+  // A row that was carried to another name, database or revision opens no more.
+  const contextOf = (name: string, revision: number) => JSON.stringify(["holdfast", databaseId, name, revision]);
+
+  /** Of all the tabs that find no key, the first one's is everybody's. */
+  async function firstKey(): Promise<SealingKey> {
+    const key = await seal.newKey();
+    try {
+      return await corridor.run(putKeyIfAbsent, { key });
+    } catch (error) {
+      if (!isHoldfastError(error) || error.code !== "invalid") throw error;
+      throw new HoldfastError("unsupported", "this storage cannot keep a sealing key", { cause: error });
+    }
+  }
+
+  return {
+    wrap: async (name, revision, bytes, key = firstKey()) => await seal.seal(await key, bytes, contextOf(name, revision)),
+    async unwrap({ name, revision, iv, sealed }, key) {
+      if (key === undefined || !iv || !sealed) throw doesNotOpen(name);
+      try {
+        return await seal.open(key, { iv, sealed }, contextOf(name, revision));
+      } catch (error) {
+        throw doesNotOpen(name, error);
+      }
+    },
+  };
+}
+
+/** A disk, and nothing to seal with: what may not be written in the clear stays here and ends with the kernel. */
+function inThisKernel(): Place {
+  let kept: Map<string, Uint8Array> | undefined = new Map();
+  const records = () => {
+    if (!kept) throw new HoldfastError("closed", "the kernel is closed");
+    return kept;
+  };
+  return {
+    isShared: false,
+    find: async (name) => ({
+      open: async () => records().get(name)?.slice(),
+      // The queue lets nobody in between.
+      async put(next) {
+        records().set(name, next.slice());
+        return true;
+      },
+    }),
+    async drop(name) {
+      records().delete(name);
+    },
+    close() {
+      kept = undefined;
+    },
+  };
+}
+
+function doesNotOpen(name: string, cause?: unknown): HoldfastError {
+  return new HoldfastError("read-failed", `the sealed record "${name}" does not open`, { details: { name }, cause });
+}

@@ -1,0 +1,103 @@
+import { accept, type Command } from "../../corridor/command.js";
+import type { Change } from "../../ports/notices.js";
+import type { Reader, Row, Write } from "../../ports/storage.js";
+import { type AgentRow, type HostRow, type LeaseRow, loadRow, ROW_VERSION, readable } from "../schema.js";
+import { over } from "./hosts.rules.js";
+import { leaseChange, released } from "./leases.rules.js";
+
+/** Whether a boot went in order, and nobody has acted on it yet. */
+export async function saidFarewell(reader: Reader, bootId: string | undefined): Promise<boolean> {
+  return bootId !== undefined && (await reader.get("farewells", bootId)) !== undefined;
+}
+
+export async function loadAgentsOf(reader: Reader, bootId: string): Promise<AgentRow[]> {
+  return readable("agents", await reader.range("agents", { index: "byBoot", prefix: [bootId] }));
+}
+
+/** A host that is seen, with its agents where they are to be told of. */
+export interface SeenHost {
+  readonly row: HostRow | undefined;
+  /** For good: this boot does not come back. */
+  readonly isGone: boolean;
+  readonly agents: readonly AgentRow[];
+}
+
+export async function loadSeen(reader: Reader, bootId: string): Promise<SeenHost> {
+  const [row, farewell] = await Promise.all([loadRow(reader, "hosts", bootId), saidFarewell(reader, bootId)]);
+  const isGone = farewell || row?.end === "left";
+  return { row, isGone, agents: row?.end === undefined || isGone ? [] : await loadAgentsOf(reader, bootId) };
+}
+
+/** What the others hear of it: a host is new, or it was given up and is there again with its agents. */
+export function seenChanges({ row, agents }: SeenHost, bootId: string): Change[] {
+  if (!row) return [{ about: "boot", id: bootId }];
+  return agents.map(({ agentId }) => agentChange(agentId, "online"));
+}
+
+/** What freeing a host came to. */
+export interface Freed {
+  /** Whose leases it held. */
+  readonly resources: string[];
+  /** The agents that went offline with it. */
+  readonly agents: string[];
+}
+
+/**
+ * Frees what a host that is gone still holds. Its owner's token dies with it, so whatever still runs there is refused; its agents are
+ * offline. Only for a boot whose Web Lock is free, that said goodbye, or that is the caller itself.
+ */
+export const freeHost: Command<
+  { bootId: string; self?: boolean; inOrder?: boolean },
+  { leases: LeaseRow[]; attachments: Row[]; farewell: boolean; row: HostRow | undefined; agents: readonly AgentRow[] },
+  Freed
+> = {
+  tables: ["leases", "hosts", "farewells", "attachments", "agents"],
+  async load(reader, { bootId }) {
+    const [leases, attachments, farewell, row, agents] = await Promise.all([
+      reader.range("leases", { index: "byBoot", prefix: [bootId] }),
+      reader.range("attachments", { index: "byBoot", prefix: [bootId] }),
+      saidFarewell(reader, bootId),
+      reader.get("hosts", bootId),
+      loadAgentsOf(reader, bootId),
+    ]);
+    return { leases: readable("leases", leases), attachments, farewell, row: row && readable("hosts", [row])[0], agents };
+  },
+  decide({ leases, attachments, farewell, row, agents }, { bootId, self, inOrder }, nowMs) {
+    const isInOrder = farewell || self === true || inOrder === true;
+    const writes: Write[] = leases.map((lease) => ({ table: "leases", put: released(lease, isInOrder) }));
+    for (const { runtimeId } of attachments) writes.push({ table: "attachments", drop: [String(runtimeId), bootId] });
+    if (farewell) writes.push({ table: "farewells", drop: bootId });
+    // Kept as long as an agent is read through it.
+    if (row && agents.length === 0) writes.push({ table: "hosts", drop: bootId });
+    else if (row && (row.end === undefined || row.end === "silent"))
+      writes.push({ table: "hosts", put: over(row, isInOrder ? "left" : "crashed", nowMs) });
+    const offline = row && row.end === undefined ? agents.map(({ agentId }) => agentId) : [];
+    const resources = leases.map(({ resource }) => resource);
+    return accept({ resources, agents: offline }, writes, [
+      ...resources.map(leaseChange),
+      ...offline.map((agentId) => agentChange(agentId, "offline")),
+    ]);
+  },
+  repeatable: () => true,
+};
+
+/**
+ * A page that is about to go says so in one blind write: it needs no answer from the storage first, which would not come in time.
+ * Its leases count as ended in order, and whoever reads the row frees them.
+ */
+export const bidFarewell: Command<{ hostId: string; bootId: string; atMs: number }, void, void> = {
+  tables: ["farewells"],
+  load: async () => undefined,
+  decide: (_, { hostId, bootId, atMs }) =>
+    accept(
+      undefined,
+      [{ table: "farewells", put: { v: ROW_VERSION, bootId, hostId, endedAtMs: atMs } }],
+      [{ about: "host", id: bootId }],
+    ),
+  repeatable: () => true,
+  durability: "relaxed",
+};
+
+export function agentChange(agentId: string, member: "online" | "offline" | "moved"): Change {
+  return { about: "agent", id: agentId, member };
+}

@@ -1,0 +1,212 @@
+import { accept, type Command, type Corridor } from "../../corridor/command.js";
+import { isRuntimeId } from "../../domain/session/session.js";
+import type { Key, Query, Reader, Write } from "../../ports/storage.js";
+import { findRow, type LeaseRow, type ProcessRow, readable } from "../schema.js";
+import { loadFloor, raiseFloor } from "./floors.js";
+import { isLive } from "./leases.rules.js";
+
+/** What is removed by itself, and how long after its end, in milliseconds. Nothing is, unless it is asked for. */
+export interface Retention {
+  /** Agents that are offline. */
+  offlineAgentsMs?: number;
+  /** Ended processes with their events, but for those that are granted to a session, have a wake to deliver, or were started by a process that runs. */
+  terminalProcessesMs?: number;
+}
+
+/** Removes what may go of one page. Resolves with whether the next page is to be looked at soon. */
+export type RemovePage = (asOfMs: number) => Promise<boolean>;
+
+/** Rows of one kind in one transaction: few enough that whatever waits for it does not notice. */
+const PAGE = 25;
+/** Of what was passed over, in one sweep, as long as nothing of it may go. */
+const PAGES_AGAIN = 4;
+
+/** An agent that is over since `beforeMs` or longer, by itself or by its host. Answers how many went. */
+export const removeAgents: Command<
+  { agentIds: readonly string[]; beforeMs: number },
+  { agentId: string; endedAtMs: number | undefined }[],
+  number
+> = {
+  tables: ["agents", "hosts"],
+  load: (reader, { agentIds }) =>
+    Promise.all(
+      agentIds.map(async (agentId) => {
+        const row = await findRow(reader, "agents", agentId);
+        if (row === undefined || row === "unreadable") return { agentId, endedAtMs: undefined };
+        const host = row.bootId === undefined ? undefined : await findRow(reader, "hosts", row.bootId);
+        return { agentId, endedAtMs: row.endedAtMs ?? (host === "unreadable" ? undefined : host?.endedAtMs) };
+      }),
+    ),
+  decide(states, { beforeMs }) {
+    const over = states.filter(({ endedAtMs }) => endedAtMs !== undefined && endedAtMs <= beforeMs);
+    return accept(
+      over.length,
+      over.map(({ agentId }): Write => ({ table: "agents", drop: agentId })),
+    );
+  },
+  repeatable: () => true,
+  durability: "relaxed",
+};
+
+export function agentPages(corridor: Corridor, olderThanMs: number): RemovePage {
+  return async (asOfMs) => {
+    const beforeMs = asOfMs - olderThanMs;
+    const agentIds = await corridor.query(["agents", "hosts"], async (reader) => {
+      // The tuple of the next millisecond is the first that is too young.
+      const alone = await reader.range("agents", { index: "ended", upTo: [beforeMs + 1, ""], limit: PAGE });
+      const found = alone.map(({ agentId }) => String(agentId));
+      for (const { bootId, endedAtMs } of readable("hosts", await reader.range("hosts", {}))) {
+        if (found.length >= PAGE) break;
+        if (endedAtMs === undefined || endedAtMs > beforeMs) continue;
+        const rows = await reader.range("agents", { index: "byBoot", prefix: [bootId], limit: PAGE - found.length });
+        found.push(...rows.map(({ agentId }) => String(agentId)));
+      }
+      return found;
+    });
+    const removed = agentIds.length === 0 ? 0 : await corridor.run(removeAgents, { agentIds, beforeMs });
+    return removed > 0 && agentIds.length >= PAGE;
+  };
+}
+
+interface Removable {
+  readonly process: ProcessRow;
+  readonly lease: LeaseRow | undefined;
+}
+
+/** `undefined` where something still needs it: a session that it is granted to, its own wake, or the process that started it. */
+async function loadRemovable(reader: Reader, processId: string): Promise<Removable | undefined> {
+  const process = await findRow(reader, "processes", processId);
+  if (process === undefined || process === "unreadable") return undefined;
+  const cause = process.provenance.causedBy;
+  const isStarted = cause?.type === "process" || cause?.type === "process_event";
+  const parentId = isStarted && typeof cause.processId === "string" ? cause.processId : undefined;
+  const [grants, wakes, parent, lease] = await Promise.all([
+    reader.range("grants", { index: "byProcess", prefix: [processId], limit: 1 }),
+    reader.range("events", { index: "pendingWakes", prefix: [processId], limit: 1 }),
+    parentId === undefined ? undefined : findRow(reader, "processes", parentId),
+    findRow(reader, "leases", processId),
+  ]);
+  const isParentOver = parent !== "unreadable" && parent?.state !== "running";
+  if (grants.length > 0 || wakes.length > 0 || !isParentOver || lease === "unreadable") return undefined;
+  return { process, lease };
+}
+
+/** All of ended processes, their leases too: a floor keeps the fences. Answers how many went. */
+export const removeProcesses: Command<
+  { processIds: readonly string[]; beforeMs: number },
+  { removable: readonly Removable[]; floor: number },
+  number
+> = {
+  tables: ["processes", "registrations", "events", "grants", "leases", "floors"],
+  async load(reader, { processIds }) {
+    const found = await Promise.all(processIds.map((processId) => loadRemovable(reader, processId)));
+    return { removable: found.filter((one) => one !== undefined), floor: await loadFloor(reader, "leases") };
+  },
+  decide({ removable, floor }, { beforeMs }, nowMs) {
+    const over = removable.filter(
+      // What holds the lease of an ended process has not heard of its end yet.
+      ({ process: { endedAtMs }, lease }) => endedAtMs !== undefined && endedAtMs <= beforeMs && !isLive(lease, nowMs),
+    );
+    const writes = over.flatMap(({ process: { processId }, lease }): Write[] => [
+      { table: "processes", drop: processId },
+      { table: "registrations", drop: processId },
+      { table: "events", dropPrefix: [processId] },
+      ...(lease ? [{ table: "leases", drop: processId }] : []),
+    ]);
+    const fences = over.flatMap(({ lease }) => (lease ? [lease.fencingToken] : []));
+    return accept(
+      over.length,
+      [...writes, ...raiseFloor("leases", floor, fences)],
+      over.map(({ process: { processId } }) => ({ about: "record", id: processId })),
+    );
+  },
+  repeatable: () => true,
+  durability: "relaxed",
+};
+
+/**
+ * Ended processes in the order of their ends, each looked at once at first; what was still wanted then is passed over, and looked at again
+ * a few pages at a time. However many are kept, those that end later are found without reading past them.
+ */
+export function processPages(corridor: Corridor, olderThanMs: number): RemovePage {
+  let reached: Key | undefined;
+  let again: Key | undefined;
+  let looks = 0;
+
+  async function page(beforeMs: number, bounds: Pick<Query, "after" | "upTo">) {
+    const rows = await corridor.query(["processes"], (reader) =>
+      reader.range("processes", { index: "ended", limit: PAGE, ...bounds }),
+    );
+    const processIds = rows.map(({ processId }) => String(processId));
+    const removed = processIds.length === 0 ? 0 : await corridor.run(removeProcesses, { processIds, beforeMs });
+    const last = rows.at(-1);
+    return {
+      isFull: rows.length === PAGE,
+      removed,
+      ...(last && { last: [Number(last.endedAtMs), String(last.processId)] }),
+    };
+  }
+
+  return async (asOfMs) => {
+    const beforeMs = asOfMs - olderThanMs;
+    const ahead = await page(beforeMs, { upTo: [beforeMs + 1, ""], ...(reached !== undefined && { after: reached }) });
+    reached = ahead.last ?? reached;
+    if (ahead.isFull || reached === undefined) return ahead.isFull;
+    const behind = await page(beforeMs, { upTo: reached, ...(again !== undefined && { after: again }) });
+    again = behind.isFull ? behind.last : undefined;
+    return behind.isFull && (behind.removed > 0 || ++looks % PAGES_AGAIN !== 0);
+  };
+}
+
+/** Free leases of processes and sessions that are gone. Answers how many went. */
+export const removeLeases: Command<{ resources: readonly string[] }, { orphans: readonly LeaseRow[]; floor: number }, number> = {
+  tables: ["leases", "processes", "runtimes", "floors"],
+  async load(reader, { resources }) {
+    const rows = await Promise.all(resources.map((resource) => loadOrphan(reader, resource)));
+    return { orphans: rows.filter((row) => row !== undefined), floor: await loadFloor(reader, "leases") };
+  },
+  decide({ orphans, floor }, _, nowMs) {
+    const free = orphans.filter((lease) => !isLive(lease, nowMs));
+    const fences = free.map(({ fencingToken }) => fencingToken);
+    const drops = free.map(({ resource }): Write => ({ table: "leases", drop: resource }));
+    return accept(free.length, [...drops, ...raiseFloor("leases", floor, fences)]);
+  },
+  repeatable: () => true,
+  durability: "relaxed",
+};
+
+async function loadOrphan(reader: Reader, resource: string): Promise<LeaseRow | undefined> {
+  const lease = await findRow(reader, "leases", resource);
+  if (lease === undefined || lease === "unreadable") return undefined;
+  if (!isRuntimeId(resource)) return (await reader.get("processes", resource)) ? undefined : lease;
+  const runtime = await findRow(reader, "runtimes", resource);
+  return runtime !== "unreadable" && runtime?.state === undefined ? lease : undefined;
+}
+
+/** What databases of schemas before 5 left when they removed a process or a session: all leases are looked through once. */
+export function orphanPages(corridor: Corridor): RemovePage {
+  let after: Key | undefined;
+  let isDone = false;
+  return async () => {
+    if (isDone) return false;
+    const bound = after === undefined ? {} : { after };
+    const { last, resources } = await corridor.query(["leases", "processes", "runtimes"], async (reader) => {
+      const rows = await reader.range("leases", { ...bound, limit: PAGE });
+      const found = await Promise.all(rows.map(({ resource }) => loadOrphan(reader, String(resource))));
+      return { last: rows.length < PAGE ? undefined : rows.at(-1), resources: found.flatMap((row) => row?.resource ?? []) };
+    });
+    if (resources.length > 0) await corridor.run(removeLeases, { resources });
+    after = last && String(last.resource);
+    isDone = last === undefined;
+    // Also where nothing of this page went: those that are gone stand anywhere among those that are wanted.
+    return !isDone;
+  };
+}
+
+/** The kinds that are asked for. */
+export function pagesOf(corridor: Corridor, { offlineAgentsMs, terminalProcessesMs }: Retention): RemovePage[] {
+  return [
+    ...(offlineAgentsMs === undefined ? [] : [agentPages(corridor, offlineAgentsMs)]),
+    ...(terminalProcessesMs === undefined ? [] : [processPages(corridor, terminalProcessesMs), orphanPages(corridor)]),
+  ];
+}

@@ -1,0 +1,74 @@
+import { accept, type Command } from "../../corridor/command.js";
+import type { Key, Row } from "../../ports/storage.js";
+import { columnsOf, type TableName } from "../schema.js";
+
+/**
+ * A range of an index that rows leave. Chromium keeps the entry of a row that left, also over restarts, and every read of the range steps
+ * over it: ten thousand of them take 25 ms. Only a read in a write transaction takes them away, and the sweeper makes one from time to time.
+ */
+export interface WornRange {
+  readonly table: TableName;
+  readonly index: string;
+  readonly prefix?: readonly string[];
+  /** Rows that one read may find. Entries that were left behind do not count: each of them is met once. */
+  readonly limit: number;
+  /** Its readers begin at its first row, and rows leave there most of all: each scan reads that row too, wherever the scans are. */
+  readonly isQueue?: true;
+}
+
+const SMALL_ROWS = 256;
+/** Their rows may hold what an app stored. */
+const LARGE_ROWS = 32;
+
+export const WORN_RANGES: readonly WornRange[] = [
+  { table: "processes", index: "byState", prefix: ["running"], limit: SMALL_ROWS },
+  { table: "processes", index: "runnable", limit: SMALL_ROWS },
+  // Retention removes what ended first and looks there for more; behind what is kept it removes rows, too.
+  { table: "processes", index: "ended", limit: SMALL_ROWS, isQueue: true },
+  { table: "registrations", index: "bySession", limit: LARGE_ROWS },
+  { table: "events", index: "pendingWakes", limit: LARGE_ROWS },
+  { table: "grants", index: "byProcess", limit: SMALL_ROWS },
+  { table: "grants", index: "bySession", limit: SMALL_ROWS },
+  { table: "leases", index: "byBoot", limit: SMALL_ROWS },
+  { table: "agents", index: "byBoot", limit: SMALL_ROWS },
+  { table: "agents", index: "lone", limit: SMALL_ROWS },
+  { table: "agents", index: "ended", limit: SMALL_ROWS, isQueue: true },
+  { table: "inputs", index: "live", limit: LARGE_ROWS },
+  { table: "inputs", index: "steers", limit: LARGE_ROWS },
+  { table: "inputs", index: "starters", limit: LARGE_ROWS },
+  { table: "inputs", index: "unsettled", limit: LARGE_ROWS },
+  { table: "inputs", index: "replaceable", limit: LARGE_ROWS },
+  { table: "inputs", index: "changed", limit: LARGE_ROWS },
+  // Rows leave at the beginning of each session, and the accept that removes them reads from there in its write: that mends it.
+  { table: "inputKeys", index: "ended", limit: SMALL_ROWS },
+  { table: "inputKeys", index: "endedByRank", limit: SMALL_ROWS },
+  { table: "attachments", index: "byBoot", limit: SMALL_ROWS },
+];
+
+/** Indexes that need none of this, and why. */
+export const LASTING_INDEXES: Readonly<Record<string, string>> = {
+  "events.byReplayKey":
+    "asked for one whole key at a time, which has one row, or two where an app of before wrote under holdfast's key",
+};
+
+/** Reads a part of the range behind `after` as if to write, writes nothing, and replies with where the next part begins. */
+export type Scan = Command<{ after?: Key | undefined }, Row[], Key | undefined>;
+
+export const SCANS: readonly Scan[] = WORN_RANGES.map(scanOf);
+
+function scanOf({ table, index, prefix, limit, isQueue }: WornRange): Scan {
+  const columns = columnsOf(table, index);
+  return {
+    tables: [table],
+    async load(reader, { after }) {
+      if (isQueue && after !== undefined) await reader.range(table, { index, limit: 1 });
+      return await reader.range(table, { index, limit, ...(prefix && { prefix }), ...(after !== undefined && { after }) });
+    },
+    decide(rows) {
+      const last = rows.length < limit ? undefined : rows.at(-1);
+      return accept(last && columns.map((column) => last[column] as string | number));
+    },
+    repeatable: () => true,
+    durability: "relaxed",
+  };
+}

@@ -1,0 +1,313 @@
+import { HoldfastError, invalid } from "../../domain/errors.js";
+import { canonicalText, type JsonValue, textOfJson } from "../../domain/json.js";
+import type { ProcessLease } from "../../domain/lease.js";
+import type {
+  ProcessEvent,
+  ProcessEventAppendResult,
+  ProcessEventInvocation,
+  ProcessEventSemantics,
+  ProcessWakeDelivery,
+} from "../../domain/process/event.js";
+import {
+  CANCEL_REQUESTED,
+  CORE_EVENT_TYPES,
+  type ProcessEventType,
+  STEP,
+  type TerminalSpec,
+  type TerminalState,
+  type WakeSpec,
+} from "../../domain/process/event-type.js";
+import { restOfOwnKey } from "../../domain/process/own-key.js";
+import { type ProcessAwaitOutput, STATE_OF_OUTPUT } from "../../domain/process/process.js";
+import { type ProcessScope, scopeId } from "../../domain/scope.js";
+import type { Write } from "../../ports/storage.js";
+import { fence } from "../host/leases.rules.js";
+import { type EventRow, type LeaseRow, type ProcessRow, ROW_VERSION } from "../schema.js";
+import { hashOf, unknownProcess } from "./processes.rules.js";
+import { isTruthy, select } from "./selectors.rules.js";
+
+/** What an append goes by: the rows as they stand in its transaction. */
+export interface AppendState {
+  process: ProcessRow | undefined;
+  /** The declared ones; read only for an event type that is not a core one. */
+  eventTypes: readonly ProcessEventType[] | undefined;
+  lease: LeaseRow | undefined;
+  /** The event that is stored under its replay key. */
+  replayed: EventRow | undefined;
+}
+
+/** A checked request. */
+export interface Append {
+  processId: string;
+  eventType: string;
+  payload: JsonValue;
+  replayKey?: string;
+  wakeTarget?: ProcessScope;
+  lease?: ProcessLease;
+  /** It is holdfast's own, and not an app's: its key is one of those that no app may use. */
+  own?: true;
+  /** Its key in an older database. */
+  formerKey?: string;
+}
+
+/** What a type's schema says of the payload, by the registration that was read before the transaction. */
+export interface Verdict {
+  registrationHash: string;
+  misfit: string | undefined;
+}
+
+/** Nothing is decided: the payload is to be judged by this first, outside of the transaction. */
+export interface Unjudged {
+  unjudged: { registrationHash: string; type: ProcessEventType };
+}
+
+export interface Appended {
+  result: ProcessEventAppendResult;
+  /** The process's row after it. */
+  process: ProcessRow;
+  /** Nothing, for a replay. */
+  writes: Write[];
+}
+
+/**
+ * The order of the checks is the contract; the first that fails refuses, and nothing is stored:
+ * known process, lease, replay, declared type, what is an app's to write, replay key, schema, selectors, not yet terminal, wake target.
+ */
+export function append(state: AppendState, request: Append, verdict: Verdict | undefined, nowMs: number): Appended | Unjudged {
+  const { process, eventTypes, replayed } = state;
+  const { processId, eventType, payload, replayKey, lease } = request;
+  if (!process) throw unknownProcess(processId);
+
+  if (lease) {
+    const held = fence(state.lease, lease, nowMs);
+    if (held instanceof HoldfastError && !isOwnWriteAgain(state, request, lease)) throw held;
+  }
+
+  if (replayed) {
+    if (!isSame(replayed, request)) throw conflict(replayed);
+    return { result: resultOf(process, replayed), process, writes: [] };
+  }
+
+  const type = typeOf(eventType, eventTypes);
+  if (!type) throw invalid(`process "${processId}" emitted undeclared event type "${eventType}"`);
+  if (!request.own && isReserved(request, type)) {
+    throw invalid(`event type "${eventType}" with replayKey "${replayKey ?? ""}" is holdfast's own`);
+  }
+  const { terminal, wake } = type.semantics ?? {};
+  if ((terminal || eventType === CANCEL_REQUESTED) && replayKey === undefined) {
+    throw invalid(`event type "${eventType}" requires a deterministic replay key: replayKey must be a non-empty string`);
+  }
+
+  if (type.payloadSchema !== undefined) {
+    // A schema may take long. Its process may have been removed since, and the id registered again with another.
+    if (verdict?.registrationHash !== process.registrationHash) {
+      return { unjudged: { registrationHash: process.registrationHash, type } };
+    }
+    if (verdict.misfit !== undefined) throw invalid(`payload is invalid for event type "${eventType}": ${verdict.misfit}`);
+  }
+
+  // Another process's lease fences the write and is no owner's progress here.
+  const ownLease = lease?.processId === processId ? lease : undefined;
+  const sequence = process.lastSequence + 1;
+  const semantics: ProcessEventSemantics = {
+    ...(terminal && { terminal: ending(terminal, payload, eventType) }),
+    ...(wake && waking(wake, payload, `${processId}:${sequence}`)),
+  };
+  if (terminal && process.state !== "running") {
+    throw new HoldfastError("terminal", `process "${processId}" is already terminal: ${process.state}`, {
+      details: { state: process.state },
+    });
+  }
+  if (semantics.wake && !request.wakeTarget) {
+    throw invalid(`event type "${eventType}" wakes, and the append is without a wake target scope: wakeTarget is missing`);
+  }
+
+  const event: EventRow = {
+    v: ROW_VERSION,
+    processId,
+    sequence,
+    eventType,
+    payload,
+    ...(replayKey !== undefined && { replayKey }),
+    ...((semantics.terminal || semantics.wake) && { semantics }),
+    occurredAtMs: nowMs,
+    ...(ownLease && { fencingToken: ownLease.fencingToken }),
+    ...(semantics.wake &&
+      request.wakeTarget && {
+        wake: { wakeId: `wake:${hashOf([scopeId(request.wakeTarget), semantics.wake.dedupeKey])}`, target: request.wakeTarget },
+        pendingWake: sequence,
+      }),
+  };
+  const { runnable, ...lasting } = process;
+  const after: ProcessRow = {
+    ...lasting,
+    ...(runnable !== undefined && !semantics.terminal && { runnable }),
+    lastSequence: sequence,
+    updatedAtMs: nowMs,
+    ...(ownLease && { progressFence: ownLease.fencingToken }),
+    ...(semantics.terminal && { state: semantics.terminal.state, awaitOutput: semantics.terminal.awaitOutput, endedAtMs: nowMs }),
+    ...(eventType === CANCEL_REQUESTED && process.cancelRequested === undefined && { cancelRequested: cancelReason(payload) }),
+  };
+  const writes: Write[] = [
+    { table: "processes", put: after },
+    { table: "events", put: event },
+  ];
+  return { result: resultOf(after, event), process: after, writes };
+}
+
+/**
+ * A write whose first commit nobody heard of comes again after it released its own lease. When its very event is stored under
+ * its fence, and nobody has claimed since, it is not a stale owner's.
+ */
+function isOwnWriteAgain({ lease: row, replayed }: AppendState, request: Append, lease: ProcessLease): boolean {
+  return (
+    replayed !== undefined &&
+    replayed.fencingToken === lease.fencingToken &&
+    isSame(replayed, request) &&
+    row?.fencingToken === lease.fencingToken &&
+    row.leaseToken === undefined
+  );
+}
+
+/** Steps are holdfast's to write, and so is all under its keys, but for what ends a process or asks it to cancel under the key made for that. */
+function isReserved({ processId, eventType, replayKey = "" }: Append, { semantics }: ProcessEventType): boolean {
+  const rest = restOfOwnKey(processId, replayKey);
+  if (eventType === STEP || rest === undefined) return eventType === STEP;
+  return semantics?.terminal
+    ? rest !== `terminal:${eventType}`
+    : eventType !== CANCEL_REQUESTED || !rest.startsWith("cancel_requested:");
+}
+
+/** Whether a stored event is what holdfast itself would write there. In an older database an app's own may stand under its key. */
+export function isOwn(row: EventRow, { eventType, payload }: Pick<Append, "eventType" | "payload">): boolean {
+  return row.eventType === eventType && (eventType !== STEP || stepKeyOf(row.payload) === stepKeyOf(payload));
+}
+
+function stepKeyOf(payload: JsonValue): JsonValue | undefined {
+  return typeof payload === "object" && payload !== null && !Array.isArray(payload) ? payload.key : undefined;
+}
+
+function typeOf(name: string, declared: readonly ProcessEventType[] = []): ProcessEventType | undefined {
+  return CORE_EVENT_TYPES.find((type) => type.name === name) ?? declared.find((type) => type.name === name);
+}
+
+const DEFAULT_CANCEL_REASON = "cancel requested";
+
+function cancelReason(payload: JsonValue): string {
+  const reason = typeof payload === "object" && payload !== null && !Array.isArray(payload) ? payload.reason : undefined;
+  return typeof reason === "string" && reason !== "" ? reason : DEFAULT_CANCEL_REASON;
+}
+
+/** How the process ends: the selected value as an output, or wrapped by the declared state. An output of another state is refused. */
+function ending(
+  { state, awaitOutput: selector }: TerminalSpec,
+  payload: JsonValue,
+  eventType: string,
+): { state: TerminalState; awaitOutput: ProcessAwaitOutput } {
+  const value = selector === undefined ? payload : select(selector, payload);
+  const output = (selector === undefined ? undefined : asOutput(value)) ?? wrapped(state, value);
+  if (STATE_OF_OUTPUT[output.type] !== state) {
+    throw invalid(
+      `payload of event type "${eventType}" holds a ${output.type} output, but the type ends the process as ${state}`,
+    );
+  }
+  return { state, awaitOutput: output };
+}
+
+/** Which members each kind of output has; "json" ones may be left out. */
+const OUTPUT_MEMBERS = {
+  success: { required: [], json: ["control"] },
+  failure: { required: ["class", "code", "message"], json: ["raw", "control"] },
+  cancelled: { required: ["message"], json: ["raw", "control"] },
+} as const;
+
+/** The value as an output, if it is one; unknown members are left behind. */
+export function asOutput(value: JsonValue): ProcessAwaitOutput | undefined {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
+  const { type } = value;
+  if (typeof type !== "string" || !Object.hasOwn(OUTPUT_MEMBERS, type)) return undefined;
+  const members = OUTPUT_MEMBERS[type as keyof typeof OUTPUT_MEMBERS];
+  if (!members.required.every((name) => typeof value[name] === "string")) return undefined;
+  if (type === "success" && !Object.hasOwn(value, "value")) return undefined;
+  const names = ["type", ...(type === "success" ? ["value"] : []), ...members.required, ...members.json];
+  return Object.fromEntries(
+    names.filter((name) => Object.hasOwn(value, name)).map((name) => [name, value[name]]),
+  ) as unknown as ProcessAwaitOutput;
+}
+
+function wrapped(state: TerminalState, value: JsonValue): ProcessAwaitOutput {
+  if (state === "completed") return { type: "success", value };
+  const message = textOfJson(value);
+  return state === "failed"
+    ? { type: "failure", class: "execution", code: "process_failed", message, raw: value }
+    : { type: "cancelled", message, raw: value };
+}
+
+function waking(
+  { when, input, dedupeKey = "event_identity" }: WakeSpec,
+  payload: JsonValue,
+  identity: string,
+): Pick<ProcessEventSemantics, "wake"> {
+  if (when !== undefined && !isTruthy(select(when, payload))) return {};
+  const key =
+    dedupeKey === "event_identity"
+      ? identity
+      : "const" in dedupeKey
+        ? dedupeKey.const
+        : textOfJson(select(dedupeKey.selector, payload));
+  return { wake: { input: textOfJson(select(input, payload)), dedupeKey: key } };
+}
+
+export function eventOf(process: ProcessRow, row: EventRow): ProcessEvent {
+  return {
+    processId: row.processId,
+    sequence: row.sequence,
+    eventType: row.eventType,
+    payload: row.payload,
+    invocation: invocationOf(process, row),
+    semantics: row.semantics ?? {},
+    occurredAtMs: row.occurredAtMs,
+  };
+}
+
+function invocationOf(process: ProcessRow, { processId, sequence, eventType, replayKey }: EventRow): ProcessEventInvocation {
+  return {
+    scope: { sessionId: process.provenance.ownerScope.sessionId },
+    subject: { type: "process_event", processId, sequence, eventType },
+    causedBy: { type: "process", processId },
+    ...(replayKey !== undefined && { replayKey }),
+  };
+}
+
+/** The same for the first append and for every replay: all of it is stored. */
+function resultOf(process: ProcessRow, row: EventRow): ProcessEventAppendResult {
+  const event = eventOf(process, row);
+  const wake = row.semantics?.wake;
+  if (!row.wake || !wake) return { event };
+  const { causedBy } = process.provenance;
+  const wakeDelivery: ProcessWakeDelivery = {
+    wakeId: row.wake.wakeId,
+    targetSessionId: row.wake.target.sessionId,
+    targetScopeId: scopeId(row.wake.target),
+    processId: row.processId,
+    sequence: row.sequence,
+    eventType: row.eventType,
+    eventInvocation: invocationOf(process, row),
+    ...(causedBy && { processCausedBy: causedBy }),
+    dedupeKey: wake.dedupeKey,
+    input: wake.input,
+    createdAtMs: row.occurredAtMs,
+  };
+  return { event, wakeDelivery };
+}
+
+/** What a replay must agree in. */
+function isSame(stored: EventRow, { eventType, payload }: Append): boolean {
+  return stored.eventType === eventType && canonicalText(stored.payload) === canonicalText(payload);
+}
+
+function conflict({ replayKey = "", sequence }: EventRow): HoldfastError {
+  return new HoldfastError("conflict", `replay key "${replayKey}" conflicts with an existing event`, {
+    details: { replayKey, sequence },
+  });
+}

@@ -1,0 +1,276 @@
+import { accept, type Command, type Corridor, type Decision, later, refuse } from "../../corridor/command.js";
+import { checkId, checkWhole, membersOf } from "../../domain/check.js";
+import { invalid } from "../../domain/errors.js";
+import type { JsonValue } from "../../domain/json.js";
+import { checkLease, type ProcessLease } from "../../domain/lease.js";
+import type { ProcessEvent, ProcessEventAppendRequest, ProcessEventAppendResult } from "../../domain/process/event.js";
+import { CANCEL_REQUESTED, isCoreEventType, STEP, TERMINAL_EVENT } from "../../domain/process/event-type.js";
+import { ownKey, restOfOwnKey } from "../../domain/process/own-key.js";
+import { type ProcessAwaitOutput, type ProcessRecord, STATE_OF_OUTPUT } from "../../domain/process/process.js";
+import { checkScope } from "../../domain/scope.js";
+import type { Limits } from "../../domain/time.js";
+import type { Change } from "../../ports/notices.js";
+import type { Reader } from "../../ports/storage.js";
+import { leaseChange, released } from "../host/leases.rules.js";
+import { type EventRow, loadRow, loadRows, type ProcessRow, type RegistrationRow } from "../schema.js";
+import { type DeclaredTypes, declaredTypes } from "./declared-types.js";
+import { type Append, type Appended, type AppendState, append, asOutput, eventOf, isOwn, type Verdict } from "./events.rules.js";
+import type { PayloadSchemas } from "./payload-schema.js";
+import { hashOf, recordOf, unknownProcess } from "./processes.rules.js";
+import { admitPayload } from "./registration.js";
+
+const APPEND_TABLES = ["processes", "registrations", "events", "leases"] as const;
+
+async function loadAppend(reader: Reader, request: Append, declared?: DeclaredTypes): Promise<AppendState> {
+  const { processId, eventType, lease } = request;
+  const reading = loadRow(reader, "processes", processId);
+  const [process, eventTypes, leaseRow, replayed] = await Promise.all([
+    reading,
+    isCoreEventType(eventType) ? undefined : declared?.load(reader, processId, reading),
+    lease ? loadRow(reader, "leases", lease.processId) : undefined,
+    loadReplay(reader, request),
+  ]);
+  return { process, eventTypes, lease: leaseRow, replayed };
+}
+
+/** The event that a request's replay key stands for, if one is stored under it. */
+export async function loadReplay(reader: Reader, request: Append): Promise<EventRow | undefined> {
+  const { processId, replayKey, formerKey, own } = request;
+  const found = [replayKey, formerKey === replayKey ? undefined : formerKey].map((key) =>
+    key === undefined ? [] : loadRows(reader, "events", { index: "byReplayKey", prefix: [processId, key] }),
+  );
+  return (await Promise.all(found)).flat().find((row) => !own || isOwn(row, request));
+}
+
+/** With what the kernel remembers of earlier ones, and what is found out about its payload while it waits. */
+type Appending = Append & { schemas: PayloadSchemas; declared: DeclaredTypes; judged: { verdict?: Verdict } };
+
+export const appendEvent: Command<Appending, AppendState, ProcessEventAppendResult> = {
+  tables: APPEND_TABLES,
+  load: (reader, input) => loadAppend(reader, input, input.declared),
+  decide(state, { schemas, declared: _, judged, ...request }, nowMs) {
+    const appended = append(state, request, judged.verdict, nowMs);
+    if ("unjudged" in appended) {
+      const { registrationHash, type } = appended.unjudged;
+      return later(async () => {
+        judged.verdict = (await schemas.load()).judge(registrationHash, type, request.payload);
+      });
+    }
+    return acceptEvent(appended, appended.result);
+  },
+  repeatable: ({ replayKey }) => replayKey !== undefined,
+};
+
+function acceptEvent<Reply>({ writes, result }: Appended, reply: Reply): Decision<Reply> {
+  return accept(reply, writes, writes.length > 0 ? [eventChange(result.event)] : []);
+}
+
+/** For what holdfast writes itself: core types have no schema. */
+function appendOwn(state: AppendState, request: Append, nowMs: number): Appended {
+  return append(state, request, undefined, nowMs) as Appended;
+}
+
+/** Of a process's own handler, under its lease. The same step again gets what is stored. */
+export const storeStep: Command<Append, AppendState, JsonValue> = {
+  tables: APPEND_TABLES,
+  load: loadAppend,
+  decide(state, step, nowMs) {
+    const appended = appendOwn(state, step, nowMs);
+    return acceptEvent(appended, resultOfStep(appended.result.event));
+  },
+  repeatable: () => true,
+};
+
+export function stepOf(processId: string, key: string, result: JsonValue): Append {
+  return { processId, eventType: STEP, payload: { key, result }, own: true, ...ownKey(processId, "step", key) };
+}
+
+export function resultOfStep({ payload }: { payload: JsonValue }): JsonValue {
+  return (payload as { result?: JsonValue }).result ?? null;
+}
+
+/** The terminal event; under a lease it hands the lease back in the same transaction. */
+export const completeProcess: Command<Append, { append: AppendState; registration: RegistrationRow | undefined }, ProcessRecord> =
+  {
+    tables: APPEND_TABLES,
+    async load(reader, input) {
+      const [state, registration] = await Promise.all([
+        loadAppend(reader, input),
+        loadRow(reader, "registrations", input.processId),
+      ]);
+      return { append: state, registration };
+    },
+    decide({ append: state, registration }, input, nowMs) {
+      const appended = appendOwn(state, input, nowMs);
+      const writes = [...appended.writes];
+      const changes: Change[] = appended.writes.length > 0 ? [eventChange(appended.result.event)] : [];
+      if (input.lease && state.lease?.leaseToken !== undefined) {
+        writes.push({ table: "leases", put: released(state.lease, true) });
+        changes.push({ ...leaseChange(input.processId), member: "ended" });
+      }
+      // Where there is a process there is its registration; a broken database's is refused by what reads it.
+      return accept(recordOf(appended.process, registration as RegistrationRow), writes, changes);
+    },
+    repeatable: () => true,
+  };
+
+/** Asks a process to cancel: once per reason. Under a lease, which is another process's, only while its owner may still write. */
+export const requestCancel: Command<{ processId: string; reason?: string; lease?: ProcessLease }, AppendState, void> = {
+  tables: APPEND_TABLES,
+  load: (reader, input) => loadAppend(reader, cancelAppend(input)),
+  decide(state, input, nowMs) {
+    return acceptEvent(appendOwn(state, cancelAppend(input), nowMs), undefined);
+  },
+  repeatable: () => true,
+};
+
+function cancelAppend({ processId, reason, lease }: { processId: string; reason?: string; lease?: ProcessLease }): Append {
+  const payload: JsonValue = reason === undefined ? {} : { reason };
+  const key = ownKey(processId, "cancel_requested", hashOf(payload));
+  return { processId, eventType: CANCEL_REQUESTED, payload, own: true, ...key, ...(lease && { lease }) };
+}
+
+/** Takes a wake off the list of those that wait; the event stays as it is. A sequence that is no wake is left alone. */
+export const ackWake: Command<
+  { processId: string; sequence: number },
+  { process: ProcessRow | undefined; event: EventRow | undefined },
+  void
+> = {
+  tables: ["processes", "events"],
+  async load(reader, { processId, sequence }) {
+    const [process, event] = await Promise.all([
+      loadRow(reader, "processes", processId),
+      loadRow(reader, "events", [processId, sequence]),
+    ]);
+    return { process, event };
+  },
+  decide({ process, event }, { processId }) {
+    if (!process) return refuse(unknownProcess(processId));
+    if (event?.pendingWake === undefined) return accept(undefined);
+    const { pendingWake: _, ...acknowledged } = event;
+    return accept(undefined, [{ table: "events", put: acknowledged as EventRow }]);
+  },
+  repeatable: () => true,
+};
+
+/** Events behind a sequence, with the process's row of the same moment. */
+export interface EventPage {
+  process: ProcessRow;
+  events: ProcessEvent[];
+}
+
+export async function readEvents(reader: Reader, processId: string, afterSequence: number, limit?: number): Promise<EventPage> {
+  const [process, rows] = await Promise.all([
+    loadRow(reader, "processes", processId),
+    loadRows(reader, "events", { prefix: [processId], after: [processId, afterSequence], ...(limit !== undefined && { limit }) }),
+  ]);
+  if (!process) throw unknownProcess(processId);
+  return { process, events: rows.map((row) => eventOf(process, row)) };
+}
+
+export interface EventMethods {
+  appendEvent(processId: string, request: ProcessEventAppendRequest): Promise<ProcessEventAppendResult>;
+  eventsAfter(processId: string, afterSequence: number, options?: { limit?: number }): Promise<ProcessEvent[]>;
+  wakeEventsAfter(processId: string, afterSequence: number): Promise<ProcessEvent[]>;
+  ackWake(processId: string, sequence: number): Promise<void>;
+  completeProcess(processId: string, output: ProcessAwaitOutput, options?: { lease?: ProcessLease }): Promise<ProcessRecord>;
+}
+
+export function eventMethods(corridor: Corridor, limits: Limits, schemas: PayloadSchemas): EventMethods {
+  const id = (field: string, value: unknown) => checkId(field, value, limits.idLength);
+  const declared = declaredTypes();
+
+  /** By the types that the process had when it was last read, if they and all that judges by them are here. */
+  function judgedAhead(processId: string, eventType: string, payload: JsonValue): { verdict?: Verdict } {
+    const { registrationHash = "", eventTypes } = declared.known(processId) ?? {};
+    const type = eventTypes?.find(({ name }) => name === eventType);
+    const verdict = type && schemas.engine?.judge(registrationHash, type, payload);
+    return verdict ? { verdict } : {};
+  }
+
+  return {
+    async appendEvent(processId, request) {
+      const known = id("processId", processId);
+      const m = membersOf("request", request, ["eventType", "payload", "replayKey", "wakeTarget", "lease"]);
+      const eventType = id("request.eventType", m.eventType);
+      const payload = admitPayload(m.payload, "request.payload", limits);
+      const input: Appending = {
+        processId: known,
+        eventType,
+        payload,
+        ...(m.replayKey !== undefined && { replayKey: checkReplayKey(known, m.replayKey, limits) }),
+        ...(m.wakeTarget !== undefined && { wakeTarget: checkScope("request.wakeTarget", m.wakeTarget, limits.idLength) }),
+        ...(m.lease !== undefined && { lease: leaseFor(known, "request.lease", m.lease, limits) }),
+        schemas,
+        declared,
+        judged: judgedAhead(known, eventType, payload),
+      };
+      return await corridor.run(appendEvent, input, { size: sizeOf(payload) });
+    },
+    async completeProcess(processId, output, options = {}) {
+      const known = id("processId", processId);
+      const { lease } = membersOf("options", options, ["lease"]);
+      const awaitOutput = asOutput(admitPayload(output, "output", limits));
+      if (!awaitOutput)
+        throw invalid(
+          "output must be a success with a value, a failure with class, code and message, or a cancelled with a message",
+        );
+      const eventType = TERMINAL_EVENT[STATE_OF_OUTPUT[awaitOutput.type]];
+      const payload = { awaitOutput } as unknown as JsonValue;
+      const input: Append = {
+        processId: known,
+        eventType,
+        payload,
+        own: true,
+        ...ownKey(known, "terminal", eventType),
+        ...(lease !== undefined && { lease: leaseFor(known, "options.lease", lease, limits) }),
+      };
+      return await corridor.run(completeProcess, input, { size: sizeOf(payload) });
+    },
+    async eventsAfter(processId, afterSequence, options = {}) {
+      const known = id("processId", processId);
+      const after = checkWhole("afterSequence", afterSequence, 0);
+      const { limit } = membersOf("options", options, ["limit"]);
+      const most = limit === undefined ? undefined : checkWhole("options.limit", limit, 0);
+      return (await corridor.query(["processes", "events"], (reader) => readEvents(reader, known, after, most))).events;
+    },
+    async wakeEventsAfter(processId, afterSequence) {
+      const known = id("processId", processId);
+      const after = checkWhole("afterSequence", afterSequence, 0);
+      return await corridor.query(["processes", "events"], async (reader) => {
+        const [process, rows] = await Promise.all([
+          loadRow(reader, "processes", known),
+          loadRows(reader, "events", { index: "pendingWakes", prefix: [known], after: [known, after] }),
+        ]);
+        if (!process) throw unknownProcess(known);
+        return rows.map((row) => eventOf(process, row));
+      });
+    },
+    async ackWake(processId, sequence) {
+      await corridor.run(ackWake, { processId: id("processId", processId), sequence: checkWhole("sequence", sequence, 0) });
+    },
+  };
+}
+
+/** The part that names the process itself, as holdfast's own keys do, is not counted. */
+function checkReplayKey(processId: string, value: unknown, limits: Limits): string {
+  const rest = typeof value === "string" ? restOfOwnKey(processId, value) : undefined;
+  const uncounted = rest === undefined ? 0 : (value as string).length - rest.length + "terminal:".length;
+  return checkId("request.replayKey", value, limits.idLength + uncounted);
+}
+
+/** A lease fences its own process only. */
+function leaseFor(processId: string, field: string, value: unknown, limits: Limits): ProcessLease {
+  const lease = checkLease(field, value, limits.idLength);
+  if (lease.processId !== processId) throw invalid(`${field}.processId must be the process that is written to`);
+  return lease;
+}
+
+/** Near enough to bound a group. */
+function sizeOf(payload: JsonValue): number {
+  return JSON.stringify(payload).length;
+}
+
+function eventChange({ processId, sequence }: ProcessEvent): Change {
+  return { about: "event", id: processId, sequence };
+}

@@ -1,0 +1,47 @@
+import { accept, type Command, type StateOf } from "../../corridor/command.js";
+import type { ProcessRecord } from "../../domain/process/process.js";
+import { attemptsOf, isLive, leaseOf } from "../host/leases.rules.js";
+import { type ClaimProcessLease, type ClaimReply, claimProcessLease } from "./leases.js";
+import { type RegisterProcess, registerProcess } from "./processes.js";
+import { newProcess } from "./processes.rules.js";
+
+/** For the host that registers it. */
+export type FirstClaim = Omit<ClaimProcessLease, "processId" | "over">;
+
+/**
+ * Registers a process and claims it in one write, so that a claim falls with its registration. A process that is known already is registered
+ * again and left to whichever host has it.
+ */
+export const registerAndClaim: Command<
+  { register: RegisterProcess; claim: FirstClaim },
+  { registered: StateOf<typeof registerProcess>; claimed: StateOf<typeof claimProcessLease> },
+  { record: ProcessRecord; claim?: ClaimReply }
+> = {
+  tables: [...new Set([...registerProcess.tables, ...claimProcessLease.tables])],
+  async load(reader, { register, claim }) {
+    const [registered, claimed] = await Promise.all([
+      registerProcess.load(reader, register),
+      claimProcessLease.load(reader, { processId: register.registration.id, ...claim }),
+    ]);
+    return { registered, claimed };
+  },
+  decide({ registered, claimed }, { register, claim }, nowMs) {
+    const decided = registerProcess.decide(registered, register, nowMs);
+    if (decided.kind !== "accept") return decided;
+    const { reply: record, writes, changes } = decided;
+    const { stored } = registered;
+    if (stored) {
+      // Its own write again, of which it did not hear.
+      const { lease } = claimed;
+      if (!isLive(lease, nowMs) || lease.ownerId !== claim.ownerId) return accept({ record }, writes, changes);
+      const { process } = stored;
+      const held = { lease: leaseOf(lease), process, attempt: attemptsOf(lease), fruitless: lease.fruitless };
+      return accept({ record, claim: held }, writes, changes);
+    }
+    const { process } = newProcess(register.registration, nowMs);
+    const given = claimProcessLease.decide({ ...claimed, process }, { processId: process.processId, ...claim }, nowMs);
+    if (given.kind !== "accept") return accept({ record }, writes, changes);
+    return accept({ record, claim: given.reply }, [...writes, ...given.writes], [...changes, ...given.changes]);
+  },
+  repeatable: () => true,
+};

@@ -1,0 +1,100 @@
+import { sha256 } from "@noble/hashes/sha2.js";
+import { bytesToHex, utf8ToBytes } from "@noble/hashes/utils.js";
+import { HoldfastError } from "../../domain/errors.js";
+import { canonicalText, type JsonValue } from "../../domain/json.js";
+import { coreEventTypes } from "../../domain/process/event-type.js";
+import {
+  handlerOf,
+  type ProcessExternalRef,
+  type ProcessHandleDescriptor,
+  type ProcessProgress,
+  type ProcessRecord,
+  type ProcessRegistration,
+  runnableBy,
+} from "../../domain/process/process.js";
+import { type ProcessScope, scopeId } from "../../domain/scope.js";
+import type { Write } from "../../ports/storage.js";
+import { type GrantRow, type ProcessRow, type RegistrationRow, ROW_VERSION } from "../schema.js";
+
+/** A registration with its defaults filled in, checked, and hashed over exactly that; `size` in characters. */
+export type PreparedRegistration = Required<ProcessRegistration> & { registrationHash: string; size: number };
+
+export function hashOf(value: JsonValue): string {
+  return hashOfText(canonicalText(value));
+}
+
+function hashOfText(text: string): string {
+  return bytesToHex(sha256(utf8ToBytes(text)));
+}
+
+export function prepared(registration: Required<ProcessRegistration>): PreparedRegistration {
+  const { id, input, eventTypes, provenance } = registration;
+  const text = canonicalText({ id, input, eventTypes, provenance } as unknown as JsonValue);
+  return { ...registration, registrationHash: hashOfText(text), size: text.length };
+}
+
+export function newProcess(
+  registration: PreparedRegistration,
+  nowMs: number,
+): { process: ProcessRow; registration: RegistrationRow } {
+  const { id: processId, input, eventTypes, provenance, registrationHash } = registration;
+  const handler = handlerOf(input);
+  const runnable = runnableBy(input.type, handler);
+  return {
+    process: {
+      v: ROW_VERSION,
+      processId,
+      registrationHash,
+      provenance,
+      ...(handler !== undefined && { handler }),
+      inputType: input.type,
+      ...(runnable !== undefined && { runnable }),
+      createdAtMs: nowMs,
+      updatedAtMs: nowMs,
+      state: "running",
+      lastSequence: 0,
+    },
+    registration: { v: ROW_VERSION, processId, sessionId: provenance.ownerScope.sessionId, input, eventTypes },
+  };
+}
+
+/** The same registration again changes nothing; another one under the same id is refused. */
+export function sameRegistration(stored: ProcessRow, registration: PreparedRegistration): true | HoldfastError {
+  if (stored.registrationHash === registration.registrationHash) return true;
+  return new HoldfastError("conflict", `process "${stored.processId}" is registered otherwise: registration hash conflict`, {
+    details: { processId: stored.processId },
+  });
+}
+
+export function recordOf(process: ProcessRow, registration: RegistrationRow): ProcessRecord {
+  const { state, awaitOutput } = process;
+  return {
+    id: process.processId,
+    registrationHash: process.registrationHash,
+    input: registration.input,
+    eventTypes: [...registration.eventTypes, ...coreEventTypes()],
+    provenance: process.provenance,
+    createdAtMs: process.createdAtMs,
+    updatedAtMs: process.updatedAtMs,
+    ...(process.externalRef && { externalRef: process.externalRef }),
+    status: state === "running" || !awaitOutput ? { state: "running" } : { state, awaitOutput },
+    ...(process.progress && { progress: process.progress }),
+  };
+}
+
+export function withExternalRef(process: ProcessRow, externalRef: ProcessExternalRef, nowMs: number): ProcessRow {
+  return { ...process, externalRef, updatedAtMs: nowMs };
+}
+
+export function withProgress(process: ProcessRow, progress: Omit<ProcessProgress, "atMs">, nowMs: number): ProcessRow {
+  return { ...process, progress: { ...progress, atMs: nowMs }, updatedAtMs: nowMs };
+}
+
+export function grantWrite(scope: ProcessScope, processId: string, descriptor: ProcessHandleDescriptor): Write {
+  const row: GrantRow = { v: ROW_VERSION, scopeId: scopeId(scope), processId, sessionId: scope.sessionId, descriptor };
+  return { table: "grants", put: row };
+}
+
+export function unknownProcess(processId: string): HoldfastError {
+  return new HoldfastError("not-found", `unknown process "${processId}"`, { details: { processId } });
+}

@@ -1,0 +1,265 @@
+import { accept, type Command, type Corridor, refuse } from "../../corridor/command.js";
+import { checkId, checkOneOf, checkWhole, membersOf } from "../../domain/check.js";
+import { HoldfastError } from "../../domain/errors.js";
+import type { ProcessLease } from "../../domain/lease.js";
+import type {
+  ProcessExternalRef,
+  ProcessHandleDescriptor,
+  ProcessProgress,
+  ProcessRecord,
+  ProcessRegistration,
+  ProcessState,
+} from "../../domain/process/process.js";
+import type { ProcessScope } from "../../domain/scope.js";
+import type { Limits } from "../../domain/time.js";
+import type { Reader, Row } from "../../ports/storage.js";
+import { fence } from "../host/leases.rules.js";
+import { type LeaseRow, loadRow, loadRows, type ProcessRow, type RegistrationRow, type RowOf, readRow } from "../schema.js";
+import type { PayloadSchemas } from "./payload-schema.js";
+import {
+  grantWrite,
+  newProcess,
+  type PreparedRegistration,
+  recordOf,
+  sameRegistration,
+  unknownProcess,
+  withExternalRef,
+  withProgress,
+} from "./processes.rules.js";
+import { admitPayload, prepareRegistration } from "./registration.js";
+
+/** A process's two rows. The second is missing only where the first is. */
+export type StoredProcess = { process: ProcessRow; registration: RegistrationRow };
+
+export async function loadProcess(reader: Reader, processId: string): Promise<StoredProcess | undefined> {
+  const [process, registration] = await Promise.all([
+    loadRow(reader, "processes", processId),
+    loadRow(reader, "registrations", processId),
+  ]);
+  return process && withRegistration(process, registration);
+}
+
+function withRegistration(process: ProcessRow, registration: RegistrationRow | undefined): StoredProcess {
+  if (registration) return { process, registration };
+  throw new HoldfastError("read-failed", `the registration of process "${process.processId}" is missing`, {
+    details: { table: "registrations", key: process.processId },
+  });
+}
+
+/** A child of that parent that names no key: one under an id that an older database gave it, where now another child's may stand. */
+export async function isUnmarkedChild(reader: Reader, parentId: string, processId: string): Promise<boolean> {
+  const cause = (await loadRow(reader, "processes", processId))?.provenance.causedBy;
+  return cause?.type === "process" && cause.processId === parentId && cause.key === undefined;
+}
+
+export interface RegisterProcess {
+  registration: PreparedRegistration;
+  /** Made visible in the same transaction. */
+  grant?: { scope: ProcessScope; descriptor: ProcessHandleDescriptor };
+  /** Of the process that starts this one: the child is refused when its parent's owner lost its lease. */
+  lease?: ProcessLease;
+}
+
+export const registerProcess: Command<
+  RegisterProcess,
+  { stored: StoredProcess | undefined; lease: LeaseRow | undefined },
+  ProcessRecord
+> = {
+  tables: ["processes", "registrations", "grants", "leases"],
+  async load(reader, { registration, lease }) {
+    const [stored, leaseRow] = await Promise.all([
+      loadProcess(reader, registration.id),
+      lease ? loadRow(reader, "leases", lease.processId) : undefined,
+    ]);
+    return { stored, lease: leaseRow };
+  },
+  decide({ stored, lease: leaseRow }, { registration, grant, lease }, nowMs) {
+    const fenced = lease && fence(leaseRow, lease, nowMs);
+    if (fenced instanceof HoldfastError) return refuse(fenced);
+    const grants = grant ? [grantWrite(grant.scope, registration.id, grant.descriptor)] : [];
+    if (stored) {
+      const same = sameRegistration(stored.process, registration);
+      return same === true ? accept(recordOf(stored.process, stored.registration), grants) : refuse(same);
+    }
+    const made = newProcess(registration, nowMs);
+    return accept(
+      recordOf(made.process, made.registration),
+      [{ table: "processes", put: made.process }, { table: "registrations", put: made.registration }, ...grants],
+      [{ about: "registered", id: registration.id }],
+    );
+  },
+  repeatable: () => true,
+};
+
+export const setExternalRef: Command<
+  { processId: string; externalRef: ProcessExternalRef },
+  StoredProcess | undefined,
+  ProcessRecord
+> = {
+  tables: ["processes", "registrations"],
+  load: (reader, { processId }) => loadProcess(reader, processId),
+  decide(stored, { processId, externalRef }, nowMs) {
+    if (!stored) return refuse(unknownProcess(processId));
+    const process = withExternalRef(stored.process, externalRef, nowMs);
+    return accept(
+      recordOf(process, stored.registration),
+      [{ table: "processes", put: process }],
+      [{ about: "record", id: processId }],
+    );
+  },
+  repeatable: () => true,
+};
+
+/** What a handler says of how far it is. Overwritten by the next, so it may be lost in a power cut. */
+export const setProgress: Command<
+  { progress: Omit<ProcessProgress, "atMs">; lease: ProcessLease },
+  { process: ProcessRow | undefined; lease: LeaseRow | undefined },
+  void
+> = {
+  tables: ["processes", "leases"],
+  async load(reader, { lease: { processId } }) {
+    const [process, lease] = await Promise.all([loadRow(reader, "processes", processId), loadRow(reader, "leases", processId)]);
+    return { process, lease };
+  },
+  decide({ process, lease: leaseRow }, { progress, lease }, nowMs) {
+    if (!process) return refuse(unknownProcess(lease.processId));
+    const fenced = fence(leaseRow, lease, nowMs);
+    if (fenced instanceof HoldfastError) return refuse(fenced);
+    return accept(
+      undefined,
+      [{ table: "processes", put: withProgress(process, progress, nowMs) }],
+      [{ about: "record", id: lease.processId }],
+    );
+  },
+  repeatable: () => true,
+  durability: "relaxed",
+};
+
+export interface ProcessFilter {
+  state?: ProcessState;
+  /** Of the owner scope. */
+  sessionId?: string;
+  /** Only ids behind this one. */
+  after?: string;
+  limit?: number;
+}
+
+/** By process id; a page at a time, so that no transaction reads for long. */
+const PAGE = 1_024;
+/** So many rows may lie between those that are asked for, for each of them: a row by itself costs as much as many of a range. */
+const MOST_BETWEEN = 4;
+
+/** The rows of these ids, which are in order: read as a range from the first to the last, and what lies behind its limit one by one. */
+async function loadBetween<T extends "processes" | "registrations">(
+  reader: Reader,
+  table: T,
+  ids: readonly string[],
+): Promise<Map<string, RowOf<T>>> {
+  const found = new Map<string, RowOf<T>>();
+  const [from, upTo] = [ids[0], ids.at(-1)];
+  if (from === undefined || upTo === undefined) return found;
+  const asked = new Set(ids);
+  const keep = (row: Row | undefined) =>
+    row && asked.delete(String(row.processId)) && found.set(String(row.processId), readRow(table, row));
+  const limit = MOST_BETWEEN * ids.length;
+  const rows = await reader.range(table, { from, upTo, limit });
+  rows.forEach(keep);
+  if (rows.length === limit) (await Promise.all([...asked].map((id) => reader.get(table, id)))).forEach(keep);
+  return found;
+}
+
+async function readPage(
+  reader: Reader,
+  { state, sessionId, after }: ProcessFilter,
+  limit: number,
+): Promise<{ found: StoredProcess[]; last: string | undefined }> {
+  if (sessionId !== undefined) {
+    const bound = after === undefined ? {} : { after: [sessionId, after] };
+    const registrations = await loadRows(reader, "registrations", { index: "bySession", prefix: [sessionId], ...bound, limit });
+    const ids = registrations.map(({ processId }) => processId);
+    const processes = await loadBetween(reader, "processes", ids);
+    const found = registrations.flatMap((registration) => {
+      const process = processes.get(registration.processId);
+      return process && (state === undefined || process.state === state) ? [{ process, registration }] : [];
+    });
+    return { found, last: registrations.length < limit ? undefined : ids.at(-1) };
+  }
+  const bound = after === undefined ? {} : { after: state === undefined ? after : [state, after] };
+  const where = state === undefined ? {} : { index: "byState", prefix: [state] };
+  const processes = await loadRows(reader, "processes", { ...where, ...bound, limit });
+  const ids = processes.map(({ processId }) => processId);
+  const registrations = await loadBetween(reader, "registrations", ids);
+  const found = processes.map((process) => withRegistration(process, registrations.get(process.processId)));
+  return { found, last: processes.length < limit ? undefined : ids.at(-1) };
+}
+
+export interface ProcessMethods {
+  registerProcess(registration: ProcessRegistration): Promise<ProcessRecord>;
+  setExternalRef(processId: string, externalRef: ProcessExternalRef): Promise<ProcessRecord>;
+  getProcess(processId: string): Promise<ProcessRecord | undefined>;
+  list(filter?: ProcessFilter): Promise<ProcessRecord[]>;
+  listNonTerminal(options?: { after?: string; limit?: number }): Promise<ProcessRecord[]>;
+}
+
+export function processMethods(corridor: Corridor, limits: Limits, schemas: PayloadSchemas): ProcessMethods {
+  const id = (field: string, value: unknown) => checkId(field, value, limits.idLength);
+
+  async function list({ limit = Number.POSITIVE_INFINITY, ...filter }: ProcessFilter): Promise<ProcessRecord[]> {
+    const records: ProcessRecord[] = [];
+    let after = filter.after;
+    // A page may hold few of what is asked for.
+    const isFiltered = filter.sessionId !== undefined && filter.state !== undefined;
+    while (records.length < limit) {
+      const page = await corridor.query(["processes", "registrations"], (reader) =>
+        readPage(reader, { ...filter, ...(after !== undefined && { after }) }, isFiltered ? PAGE : Math.min(PAGE, limit)),
+      );
+      records.push(...page.found.map(({ process, registration }) => recordOf(process, registration)));
+      if (page.last === undefined) break;
+      after = page.last;
+    }
+    return records.slice(0, limit);
+  }
+
+  return {
+    async registerProcess(registration) {
+      const prepared = await prepareRegistration("registration", registration, limits, schemas);
+      return await corridor.run(registerProcess, { registration: prepared }, { size: prepared.size });
+    },
+    async setExternalRef(processId, externalRef) {
+      const { backend, id: refId, metadata } = membersOf("externalRef", externalRef, ["backend", "id", "metadata"]);
+      const input = {
+        processId: id("processId", processId),
+        externalRef: {
+          backend: id("externalRef.backend", backend),
+          id: id("externalRef.id", refId),
+          ...(metadata !== undefined && { metadata: admitPayload(metadata, "externalRef.metadata", limits) }),
+        },
+      };
+      return await corridor.run(setExternalRef, input);
+    },
+    async getProcess(processId) {
+      const known = id("processId", processId);
+      const stored = await corridor.query(["processes", "registrations"], (reader) => loadProcess(reader, known));
+      return stored && recordOf(stored.process, stored.registration);
+    },
+    async list(filter = {}) {
+      const { state, sessionId, after, limit } = membersOf("filter", filter, ["state", "sessionId", "after", "limit"]);
+      return await list({
+        ...(state !== undefined && {
+          state: checkOneOf<ProcessState>("filter.state", state, ["running", "completed", "failed", "cancelled"]),
+        }),
+        ...(sessionId !== undefined && { sessionId: id("filter.sessionId", sessionId) }),
+        ...(after !== undefined && { after: id("filter.after", after) }),
+        ...(limit !== undefined && { limit: checkWhole("filter.limit", limit, 0) }),
+      });
+    },
+    async listNonTerminal(options = {}) {
+      const { after, limit } = membersOf("options", options, ["after", "limit"]);
+      return await list({
+        state: "running",
+        ...(after !== undefined && { after: id("options.after", after) }),
+        ...(limit !== undefined && { limit: checkWhole("options.limit", limit, 0) }),
+      });
+    },
+  };
+}

@@ -1,0 +1,195 @@
+import { accept, type Command, refuse } from "../../corridor/command.js";
+import { HoldfastError } from "../../domain/errors.js";
+import {
+  type InputDurability,
+  type InputKind,
+  isTerminal,
+  type PersistedInput,
+  type PolicyDecision,
+} from "../../domain/session/input.js";
+import type { RuntimeState } from "../../domain/session/session.js";
+import type { Reader } from "../../ports/storage.js";
+import { type InputKeyRow, type InputRow, loadRow, loadRows, ROW_VERSION, type RuntimeRow } from "../schema.js";
+import { checkRuntime, draftOf, type InputHappening, loadReplaceable, type SessionRef } from "./draft.js";
+import { loadInput, loadInputKeys } from "./input-rows.js";
+import { abandoned, admitted, coalesced, isIdle, superseded } from "./inputs.rules.js";
+import { semanticsOf } from "./policy.rules.js";
+import { acceptsInput, notReady } from "./runtime-state.rules.js";
+import type { Blob, Rejection } from "./submission.js";
+
+/** What became of a submission. */
+export type AcceptOutcome =
+  /** It is stored. */
+  | { outcome: "accepted"; inputId: string }
+  /** Its idempotency key stands for an input that is stored: this one is not. */
+  | { outcome: "deduplicated"; inputId: string; existingId: string }
+  /** It is no input that a session takes; nothing is stored. */
+  | { outcome: "rejected"; reason: string };
+
+export interface AcceptInput extends SessionRef {
+  readonly inputId: string;
+  /** Made for this call: when nobody knows whether its first try was stored, the second finds its own row. */
+  readonly ticket: string;
+  readonly kind: InputKind;
+  readonly persisted: PersistedInput;
+  readonly durability: InputDurability;
+  readonly idempotencyKey?: string;
+  readonly supersessionKey?: string;
+  readonly rejection?: Rejection;
+  readonly blobs: readonly Blob[];
+  /** Asked of the session's policy before, for both moments: which of them it is, is known here. */
+  readonly policy: { readonly idle: PolicyDecision; readonly busy: PolicyDecision };
+  /** It begins a run by itself. */
+  readonly starts: boolean;
+  /** Who submits it, for an ephemeral one. */
+  readonly hostId: string;
+}
+
+interface AcceptState {
+  readonly runtime: RuntimeRow | undefined;
+  readonly existing: InputRow | undefined;
+  readonly key: InputKeyRow | undefined;
+  /** Keys of ended inputs that may have to go: the longest ended, and the oldest of those over the number that is kept. */
+  readonly endedKeys: readonly InputKeyRow[];
+  readonly surplusKeys: readonly InputKeyRow[];
+  /** The one that waits and that the new one may replace. */
+  readonly old: InputRow | undefined;
+  readonly oldKeys: readonly InputKeyRow[];
+}
+
+const KEY_LIFE_MS = 24 * 60 * 60 * 1000;
+const MOST_ENDED_KEYS = 4_096;
+/** Dropped by one accept, so that none takes long. */
+const KEYS_AT_ONCE = 256;
+
+async function loadAccept(reader: Reader, input: AcceptInput): Promise<AcceptState> {
+  const { runtimeId, inputId, idempotencyKey, supersessionKey, kind, policy } = input;
+  const mayReplace = isReplacing(policy.idle) || isReplacing(policy.busy);
+  const [runtime, existing, old] = await Promise.all([
+    loadRow(reader, "runtimes", runtimeId),
+    loadInput(reader, runtimeId, inputId),
+    mayReplace && supersessionKey !== undefined ? loadReplaceable(reader, runtimeId, kind, supersessionKey) : undefined,
+  ]);
+  const found = { runtime, existing, old, oldKeys: await loadInputKeys(reader, runtimeId, [old?.record]) };
+  if (idempotencyKey === undefined) return { ...found, key: undefined, endedKeys: [], surplusKeys: [] };
+  const surplus = (runtime?.endedKeys ?? 0) - MOST_ENDED_KEYS;
+  const prefix = [runtimeId];
+  const [key, endedKeys, surplusKeys] = await Promise.all([
+    loadRow(reader, "inputKeys", [runtimeId, idempotencyKey]),
+    loadRows(reader, "inputKeys", { index: "ended", prefix, limit: KEYS_AT_ONCE }),
+    surplus > 0 ? loadRows(reader, "inputKeys", { index: "endedByRank", prefix, limit: surplus }) : [],
+  ]);
+  return { ...found, key, endedKeys, surplusKeys };
+}
+
+function isReplacing({ queueMode }: PolicyDecision): boolean {
+  return queueMode === "coalesce" || queueMode === "supersede";
+}
+
+/** Stores an input, and in the same write whatever it replaces. */
+export const acceptInput: Command<
+  AcceptInput,
+  AcceptState,
+  { outcome: AcceptOutcome; happened: readonly InputHappening[]; state: RuntimeState }
+> = {
+  tables: ["runtimes", "inputs", "inputKeys", "blobs", "turnSteps"],
+  load: loadAccept,
+  decide(state, input, nowMs) {
+    const { runtimeId, inputId } = input;
+    const runtime = checkRuntime(state.runtime, input);
+    const reply = (outcome: AcceptOutcome, happened: readonly InputHappening[] = []) => ({
+      outcome,
+      happened,
+      state: runtime.state,
+    });
+    const accepted: AcceptOutcome = { outcome: "accepted", inputId };
+    if (state.existing?.ticket === input.ticket) return accept(reply(accepted));
+    // A run that drains a retired runtime brings it to "running" for its time.
+    const effective = runtime.run?.before === "retired" ? "retired" : runtime.state;
+    if (!acceptsInput(effective)) return refuse(notReady(effective, "an input"));
+    if (input.rejection) return accept(reply({ outcome: "rejected", reason: input.rejection }));
+
+    const isOver = ({ endedAtMs }: InputKeyRow) => endedAtMs !== undefined && endedAtMs < nowMs - KEY_LIFE_MS;
+    const droppedKeys = new Map(
+      [...state.endedKeys.filter(isOver), ...state.surplusKeys].map((row) => [row.idempotencyKey, row]),
+    );
+    const { key } = state;
+    if (key && isOver(key)) droppedKeys.set(key.idempotencyKey, key);
+    if (key && !droppedKeys.has(key.idempotencyKey)) {
+      const outcome: AcceptOutcome = { outcome: "deduplicated", inputId, existingId: key.inputId };
+      return accept(reply(outcome, [{ code: "input.deduplicated", inputId }]));
+    }
+    if (state.existing) {
+      return refuse(new HoldfastError("conflict", `input "${inputId}" is admitted already`, { details: { inputId, runtimeId } }));
+    }
+
+    const { old } = state;
+    const draft = draftOf(runtime, old ? [old] : [], state.oldKeys, nowMs);
+    for (const { idempotencyKey } of droppedKeys.values()) draft.write({ table: "inputKeys", drop: [runtimeId, idempotencyKey] });
+    const decision = input.policy[isIdle(runtime.state) ? "idle" : "busy"];
+    const isFirst = decision.queueMode === "priority";
+    const rank = isFirst ? runtime.firstRank - 1 : runtime.nextRank;
+    draft.update({
+      ...(isFirst ? { firstRank: rank } : { nextRank: rank + 1 }),
+      endedKeys: runtime.endedKeys - droppedKeys.size,
+    });
+    const row = admitted({ ...rowOf(input, decision, rank, nowMs), since: runtime.messageCount }, nowMs);
+    if (old && isReplacing(decision)) {
+      const isAggregate = decision.queueMode === "coalesce";
+      draft.put(isAggregate ? coalesced(old, inputId, nowMs) : superseded(old, inputId, nowMs));
+    }
+    draft.put(row);
+    for (const { hash, bytes } of input.blobs) draft.write({ table: "blobs", put: { v: ROW_VERSION, runtimeId, hash, bytes } });
+    return draft.done(reply(accepted, [{ code: "input.accepted", inputId }, ...draft.happened]));
+  },
+  // An ephemeral one may have run, and be gone, before anybody looks for its ticket.
+  repeatable: ({ durability }) => durability !== "ephemeral",
+};
+
+function rowOf(input: AcceptInput, decision: PolicyDecision, rank: number, nowMs: number): InputRow {
+  const { runtimeId, inputId, kind, persisted, durability, idempotencyKey } = input;
+  return {
+    v: ROW_VERSION,
+    runtimeId,
+    inputId,
+    rank,
+    starts: input.starts ? 1 : 0,
+    ticket: input.ticket,
+    ...(durability === "ephemeral" && { hostId: input.hostId }),
+    record: {
+      inputId,
+      currentState: "accepted",
+      policy: { version: decision.policyVersion, decision },
+      runtimeSemantics: semanticsOf(kind, decision),
+      durability,
+      ...(idempotencyKey !== undefined && { idempotencyKey }),
+      attemptCount: 0,
+      recoveryCount: 0,
+      history: [],
+      persistedInput: persisted,
+      createdAtMs: nowMs,
+      updatedAtMs: nowMs,
+    },
+  };
+}
+
+/** An input that is not wanted any more: one that waits ends here, of one that runs the executor is told. */
+export const cancelInput: Command<
+  SessionRef & { inputId: string },
+  { runtime: RuntimeRow | undefined; row: InputRow | undefined; keys: readonly InputKeyRow[] },
+  readonly InputHappening[]
+> = {
+  tables: ["runtimes", "inputs", "inputKeys", "turnSteps"],
+  async load(reader, { runtimeId, inputId }) {
+    const [runtime, row] = await Promise.all([loadRow(reader, "runtimes", runtimeId), loadInput(reader, runtimeId, inputId)]);
+    return { runtime, row, keys: await loadInputKeys(reader, runtimeId, [row?.record]) };
+  },
+  decide({ runtime, row, keys }, input, nowMs) {
+    const stored = checkRuntime(runtime, input);
+    if (!row || isTerminal(row.record.currentState)) return accept([]);
+    const draft = draftOf(stored, [row], keys, nowMs);
+    draft.put(row.record.currentState === "queued" ? abandoned(row, "cancelled", nowMs) : { ...row, cancelRequested: 1 });
+    return draft.done(draft.happened);
+  },
+  repeatable: () => true,
+};

@@ -1,0 +1,446 @@
+import { sha256 } from "@noble/hashes/sha2.js";
+import { bytesToHex } from "@noble/hashes/utils.js";
+import { admitJson, type JsonLimits } from "../../domain/admit.js";
+import { checkId, checkOneOf, checkText, checkWhole, membersOf } from "../../domain/check.js";
+import { HoldfastError, invalid, isHoldfastError } from "../../domain/errors.js";
+import { isWellFormed, type JsonValue } from "../../domain/json.js";
+import { madeLength } from "../../domain/lease.js";
+import type { StoredInputState } from "../../domain/session/input.js";
+import { checkInputState } from "../../domain/session/input-record.js";
+import { checkMessage } from "../../domain/session/message.js";
+import { checkOpsSnapshot, type PersistedOpsSnapshot } from "../../domain/session/ops.js";
+import { checkReceipt } from "../../domain/session/receipt.js";
+import { checkSessionId, type Message, type RunBoundaryReceipt, type RuntimeState } from "../../domain/session/session.js";
+import { admitSnapshot } from "../../domain/session/snapshot.js";
+import type { Limits } from "../../domain/time.js";
+import type { InputRow } from "../schema.js";
+import { assembleSnapshot, type Head } from "./transcript.rules.js";
+
+/** What a file holds of a session: everything that goes on elsewhere, and nothing of who is at work here. */
+export interface SessionArchive {
+  readonly sessionId: string;
+  readonly state: ArchivedState;
+  /** Members of its snapshot other than the messages, where it has such. */
+  readonly head?: Head;
+  readonly messages: readonly Message[];
+  /** Bytes that were handed over whole; then there are no messages beside them. */
+  readonly snapshot?: Uint8Array;
+  readonly inputs: readonly ArchivedInput[];
+  readonly receipts: readonly RunBoundaryReceipt[];
+  readonly steps: readonly ArchivedStep[];
+  readonly ops?: PersistedOpsSnapshot;
+  readonly blobs: readonly ArchivedBlob[];
+  readonly quarantined: readonly ArchivedQuarantine[];
+}
+
+/** A run does not travel, so nothing is "running" in a file. */
+const STATES = ["initializing", "idle", "retired", "stopped", "destroyed"] as const satisfies readonly RuntimeState[];
+export type ArchivedState = (typeof STATES)[number];
+
+/** The record and the columns beside it that mean something elsewhere. */
+export interface ArchivedInput
+  extends Pick<InputRow, "rank" | "starts" | "crashes" | "interruptions" | "workId" | "workSize" | "cancelRequested"> {
+  readonly record: StoredInputState;
+  /** Its idempotency key stands for it: retention has not let go of it. */
+  readonly holdsKey?: 1;
+}
+
+export interface ArchivedStep {
+  readonly workId: string;
+  readonly stepKey: string;
+  readonly result: JsonValue;
+}
+
+export interface ArchivedBlob {
+  readonly hash: string;
+  readonly bytes: Uint8Array;
+}
+
+export interface ArchivedQuarantine {
+  readonly inputId: string;
+  readonly reason: string;
+  readonly atMs: number;
+  /** null where it was no JSON. */
+  readonly row: JsonValue;
+}
+
+const VERSION = 1;
+/** Characters of one line's part of a snapshot; bytes of one line's part of a blob, without padding but in the last. */
+const PART_CHARACTERS = 262_144;
+const PART_BYTES = 196_608;
+/** Levels above what an app handed over: a message's line, a quarantined row. */
+const LEVELS_ABOVE = 5;
+/** What a session adds to an input that fills its limit. */
+const MORE_BYTES = 4_096;
+/** Snapshots and operations were bounded when they were made, or grew since. */
+const NO_BOUND = { snapshotBytes: Number.MAX_SAFE_INTEGER };
+/** Leaves room to count on from the highest and the lowest. */
+const MOST_RANK = 2 ** 52;
+const MOST_PARTS = 1_048_576;
+
+/** A line each, without line ends. Equal archives give equal lines. */
+export function* archiveLines(archive: SessionArchive, exportedAtMs: number): Generator<string> {
+  const { sessionId, state, head, messages, snapshot, inputs, receipts, steps, ops, blobs, quarantined } = archive;
+  let lines = 0;
+  const line = (value: object): string => {
+    lines++;
+    return JSON.stringify(value);
+  };
+  yield line({
+    holdfast: "session",
+    version: VERSION,
+    sessionId,
+    state,
+    exportedAtMs,
+    ...(head && { head }),
+    counts: countsOf(archive),
+  });
+  for (const message of messages) yield line({ type: "message", message });
+  if (snapshot) {
+    const parts = textParts(new TextDecoder("utf-8", { ignoreBOM: true }).decode(snapshot));
+    for (const [part, text] of parts.entries()) yield line({ type: "snapshot", part, of: parts.length, text });
+  }
+  for (const input of inputs) yield line({ type: "input", ...input });
+  for (const receipt of receipts) yield line({ type: "receipt", receipt });
+  for (const step of steps) yield line({ type: "step", ...step });
+  if (ops) yield line({ type: "ops", snapshot: ops });
+  for (const { hash, bytes } of blobs) {
+    const of = Math.max(1, Math.ceil(bytes.length / PART_BYTES));
+    for (let part = 0; part < of; part++) {
+      const base64 = base64Of(bytes.subarray(part * PART_BYTES, (part + 1) * PART_BYTES));
+      yield line({ type: "blob", hash, part, of, base64 });
+    }
+  }
+  for (const { inputId, reason, atMs, row } of quarantined) yield line({ type: "quarantined", inputId, reason, atMs, row });
+  yield line({ type: "end", lines: lines + 1 });
+}
+
+type Counts = Record<"messages" | "inputs" | "receipts" | "steps" | "blobs" | "quarantined", number>;
+
+function countsOf({ messages, inputs, receipts, steps, blobs, quarantined }: SessionArchive): Counts {
+  return {
+    messages: messages.length,
+    inputs: inputs.length,
+    receipts: receipts.length,
+    steps: steps.length,
+    blobs: blobs.length,
+    quarantined: quarantined.length,
+  };
+}
+
+/** Not within a character that is two code units. */
+function textParts(text: string): string[] {
+  const parts: string[] = [];
+  for (let from = 0; from < text.length; ) {
+    let to = Math.min(from + PART_CHARACTERS, text.length);
+    if (!isWellFormed(text.slice(from, to))) to--;
+    parts.push(text.slice(from, to));
+    from = to;
+  }
+  return parts;
+}
+
+const SLICE = 8_192;
+
+function base64Of(bytes: Uint8Array): string {
+  let binary = "";
+  for (let at = 0; at < bytes.length; at += SLICE) binary += String.fromCharCode(...bytes.subarray(at, at + SLICE));
+  return btoa(binary);
+}
+
+function bytesOf(field: string, base64: unknown): Uint8Array {
+  const text = checkText(field, base64, PART_BYTES * 2);
+  try {
+    return Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
+  } catch {
+    throw invalid(`${field} must be base64 text`);
+  }
+}
+
+/**
+ * What an import takes of one line: at least all that fits into a session under these limits. An input's defaults, this code's own ids and
+ * what a transcript took over from a snapshot may be larger than what an app may hand over.
+ */
+function archiveLimits(limits: Limits): Limits {
+  return {
+    ...limits,
+    idLength: madeLength(limits.idLength),
+    payloadBytes: Math.max(limits.payloadBytes, limits.snapshotBytes) + MORE_BYTES,
+    depth: limits.depth + LEVELS_ABOVE,
+  };
+}
+
+/**
+ * An archive that an import takes, which checks what it reads. A snapshot that was handed over whole may hold any JSON: where its head or
+ * messages, lifted since, are none that a session makes itself, they travel as a snapshot again. A row was set aside because it is broken.
+ */
+export function portable(archive: SessionArchive, limits: Limits): SessionArchive {
+  const { maxBytes, maxDepth } = boundsOf(archiveLimits(limits));
+  const isTaken = (check: () => unknown): boolean => {
+    try {
+      check();
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  const { sessionId, head, messages, ...rest } = archive;
+  const isOwn =
+    (!head || isTaken(() => checkHead(head, archiveLimits(limits)))) &&
+    messages.every((message) => isTaken(() => checkMessage("message", message, { maxBytes, maxDepth })));
+  const quarantined = archive.quarantined.map((one) =>
+    isTaken(() => admitJson(one.row, "row", { maxBytes, maxDepth })) ? one : { ...one, row: null },
+  );
+  if (isOwn) return { ...archive, quarantined };
+  return { ...rest, sessionId, messages: [], snapshot: assembleSnapshot(head ?? { id: sessionId }, messages), quarantined };
+}
+
+function boundsOf({ payloadBytes, depth }: Limits): JsonLimits {
+  return { maxBytes: payloadBytes, maxDepth: depth };
+}
+
+/** Takes one line after another, and trusts none. Throws `invalid` naming line and field, `version` for a file of a newer holdfast. */
+export interface ArchiveReader {
+  line(text: unknown): void;
+  /** What they were; `invalid` unless the last one was the end. */
+  done(): SessionArchive;
+}
+
+interface Parts<T> {
+  readonly name: string;
+  readonly of: number;
+  readonly parts: T[];
+}
+
+interface Header {
+  readonly sessionId: string;
+  readonly state: ArchivedState;
+  readonly head?: Head;
+  readonly counts: Counts;
+}
+
+export function readArchive(given: Limits): ArchiveReader {
+  const limits = archiveLimits(given);
+  const bounds = boundsOf(limits);
+  const id = (field: string, value: unknown) => checkId(field, value, limits.idLength);
+  const json = (field: string, value: unknown) => admitJson(value, field, bounds);
+
+  const messages: Message[] = [];
+  const inputs = new Map<string, ArchivedInput>();
+  const keys = new Set<string>();
+  const receipts = new Map<string, RunBoundaryReceipt>();
+  const steps = new Map<string, ArchivedStep>();
+  const blobs = new Map<string, ArchivedBlob>();
+  const quarantined = new Map<string, ArchivedQuarantine>();
+  let header: Header | undefined;
+  let snapshot: Uint8Array | undefined;
+  let ops: PersistedOpsSnapshot | undefined;
+  let unfinished: Parts<string | Uint8Array> | undefined;
+  let lines = 0;
+  let isOver = false;
+
+  /** The parts so far, once the last one came. */
+  function collect<T extends string | Uint8Array>(name: string, value: unknown, take: (m: unknown) => T): T[] | undefined {
+    const { part, of } = membersOf("line", value, ["part", "of"]);
+    const most = checkWhole("of", of, 1, MOST_PARTS);
+    const at = checkWhole("part", part, 0, most - 1);
+    if (!unfinished) unfinished = { name, of: most, parts: [] };
+    if (unfinished.name !== name || unfinished.of !== most || unfinished.parts.length !== at) {
+      throw invalid(`part must be ${unfinished.parts.length} of ${unfinished.of} of the ${unfinished.name}`);
+    }
+    unfinished.parts.push(take(value));
+    if (unfinished.parts.length < most) return undefined;
+    const parts = unfinished.parts as T[];
+    unfinished = undefined;
+    return parts;
+  }
+
+  const LINES: Readonly<Record<string, (value: unknown) => void>> = {
+    message(value) {
+      const { message } = membersOf("line", value, ["message"]);
+      messages.push(checkMessage("message", message, bounds));
+    },
+    snapshot(value) {
+      if (snapshot) throw invalid("type must not be snapshot a second time");
+      const parts = collect("snapshot", value, (line) =>
+        checkText("text", membersOf("line", line, ["text"]).text, PART_CHARACTERS),
+      );
+      if (!parts) return;
+      snapshot = admitSnapshot("text", joined(parts.map((part) => new TextEncoder().encode(part))), NO_BOUND).bytes;
+    },
+    input(value) {
+      const input = checkInput(value, limits);
+      const { inputId, idempotencyKey } = input.record;
+      once("record.inputId", inputs, inputId, input);
+      if (!input.holdsKey) return;
+      if (idempotencyKey === undefined) throw invalid("holdsKey must be absent of an input without record.idempotencyKey");
+      if (keys.has(idempotencyKey)) throw invalid(`holdsKey must be absent: key "${idempotencyKey}" stands for an input before`);
+      keys.add(idempotencyKey);
+    },
+    receipt(value) {
+      const receipt = checkReceipt("receipt", membersOf("line", value, ["receipt"]).receipt, limits);
+      once("receipt.runId and receipt.sequence", receipts, JSON.stringify([receipt.runId, receipt.sequence]), receipt);
+    },
+    step(value) {
+      const { workId, stepKey, result } = membersOf("line", value, ["workId", "stepKey", "result"]);
+      const step = { workId: id("workId", workId), stepKey: id("stepKey", stepKey), result: json("result", result) };
+      once("workId and stepKey", steps, JSON.stringify([step.workId, step.stepKey]), step);
+    },
+    ops(value) {
+      if (ops) throw invalid("type must not be ops a second time");
+      ops = checkOpsSnapshot("snapshot", membersOf("line", value, ["snapshot"]).snapshot, { ...limits, ...NO_BOUND });
+    },
+    blob(value) {
+      const hash = id("hash", membersOf("line", value, ["hash"]).hash);
+      const parts = collect(`blob "${hash}"`, value, (line) => bytesOf("base64", membersOf("line", line, ["base64"]).base64));
+      if (!parts) return;
+      const bytes = joined(parts);
+      if (bytesToHex(sha256(bytes)) !== hash) throw invalid("hash must be the SHA-256 of the bytes, as lower-case hex");
+      once("hash", blobs, hash, { hash, bytes });
+    },
+    quarantined(value) {
+      const m = membersOf("line", value, ["inputId", "reason", "atMs", "row"]);
+      const inputId = id("inputId", m.inputId);
+      once("inputId", quarantined, inputId, {
+        inputId,
+        reason: checkText("reason", m.reason, limits.payloadBytes),
+        atMs: checkWhole("atMs", m.atMs, 0),
+        row: json("row", m.row),
+      });
+    },
+    end(value) {
+      if (checkWhole("lines", membersOf("line", value, ["lines"]).lines, 0) !== lines) throw invalid(`lines must be ${lines}`);
+      isOver = true;
+    },
+  };
+
+  function take(text: unknown): void {
+    if (typeof text !== "string") throw invalid("it must be a string");
+    const value = parsed(text);
+    if (!header) {
+      header = checkHeader(value, limits, given.idLength);
+      return;
+    }
+    const { type } = membersOf("the line", value, ["type"]);
+    const kind = checkOneOf("type", type, Object.keys(LINES));
+    if (unfinished && kind !== "snapshot" && kind !== "blob") throw invalid(`type must go on with the ${unfinished.name}`);
+    (LINES[kind] as (value: unknown) => void)(value);
+  }
+
+  return {
+    line(text) {
+      if (typeof text === "string" && text.trim() === "" && isOver) return;
+      lines++;
+      if (isOver) throw invalid(`line ${lines} stands behind the end`, { line: lines });
+      try {
+        take(text);
+      } catch (thrown) {
+        if (isHoldfastError(thrown) && thrown.code === "version") throw thrown;
+        const why = thrown instanceof Error ? thrown.message : "it could not be read";
+        throw new HoldfastError("invalid", `line ${lines}: ${why}`, { details: { line: lines }, cause: thrown });
+      }
+    },
+    done() {
+      if (!header || !isOver) throw invalid(`line ${lines + 1} is missing: the last one must be the end`, { line: lines + 1 });
+      if (snapshot && (messages.length > 0 || header.head)) {
+        throw invalid("line 1: a session has a snapshot, or head and messages, not both", { line: 1 });
+      }
+      const { counts, ...known } = header;
+      const archive: SessionArchive = {
+        ...known,
+        messages,
+        ...(snapshot && { snapshot }),
+        inputs: [...inputs.values()],
+        receipts: [...receipts.values()],
+        steps: [...steps.values()],
+        ...(ops && { ops }),
+        blobs: [...blobs.values()],
+        quarantined: [...quarantined.values()],
+      };
+      for (const [name, found] of Object.entries(countsOf(archive))) {
+        if (counts[name as keyof Counts] !== found) throw invalid(`line 1: counts.${name} must be ${found}`, { line: 1 });
+      }
+      return archive;
+    },
+  };
+}
+
+function once<T>(field: string, known: Map<string, T>, key: string, value: T): void {
+  if (known.has(key)) throw invalid(`${field} must not be that of a line before`);
+  known.set(key, value);
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw invalid("it must be JSON");
+  }
+}
+
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  const bytes = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
+}
+
+function checkHeader(value: unknown, limits: Limits, idLength: number): Header {
+  const m = membersOf("the line", value, ["holdfast", "version", "sessionId", "state", "exportedAtMs", "head", "counts"]);
+  if (m.holdfast !== "session") throw invalid('holdfast must be "session": this is no exported session');
+  const version = checkWhole("version", m.version, 1);
+  if (version > VERSION) {
+    throw new HoldfastError("version", `the session was exported by a newer holdfast (version ${version}, known ${VERSION})`);
+  }
+  checkWhole("exportedAtMs", m.exportedAtMs, 0);
+  const names = ["messages", "inputs", "receipts", "steps", "blobs", "quarantined"] as const;
+  const counts = membersOf("counts", m.counts, names);
+  return {
+    sessionId: checkSessionId("sessionId", m.sessionId, idLength),
+    state: checkOneOf("state", m.state, STATES),
+    ...(m.head !== undefined && { head: checkHead(m.head, limits) }),
+    counts: Object.fromEntries(names.map((name) => [name, checkWhole(`counts.${name}`, counts[name], 0)])) as Counts,
+  };
+}
+
+function checkHead(value: unknown, limits: Limits): Head {
+  const head = admitJson(value, "head", boundsOf(limits));
+  const { id, messages } = membersOf("head", head, ["id", "messages"]);
+  if (typeof id !== "string" || id === "") throw invalid("head.id must be a non-empty string");
+  if (messages !== undefined) throw invalid("head.messages must be absent: each is a line");
+  return head as unknown as Head;
+}
+
+function checkInput(value: unknown, limits: Limits): ArchivedInput {
+  const m = membersOf("line", value, [
+    "record",
+    "rank",
+    "starts",
+    "crashes",
+    "interruptions",
+    "workId",
+    "workSize",
+    "cancelRequested",
+    "holdsKey",
+  ]);
+  const record = checkInputState("record", m.record, limits);
+  if (record.durability === "ephemeral")
+    throw invalid("record.durability must not be ephemeral: such an input ends with its tab");
+  const mark = (field: "cancelRequested" | "holdsKey") =>
+    m[field] !== undefined && { [field]: checkWhole(field, m[field], 1, 1) as 1 };
+  const count = (field: "crashes" | "interruptions") => m[field] !== undefined && { [field]: checkWhole(field, m[field], 0) };
+  return {
+    record,
+    ...(m.rank !== undefined && { rank: checkWhole("rank", m.rank, -MOST_RANK, MOST_RANK) }),
+    ...(m.starts !== undefined && { starts: checkWhole("starts", m.starts, 0, 1) as 0 | 1 }),
+    ...count("crashes"),
+    ...count("interruptions"),
+    ...(m.workId !== undefined && { workId: checkId("workId", m.workId, limits.idLength) }),
+    ...(m.workSize !== undefined && { workSize: checkWhole("workSize", m.workSize, 1) }),
+    ...mark("cancelRequested"),
+    ...mark("holdsKey"),
+  };
+}

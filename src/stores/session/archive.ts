@@ -1,0 +1,442 @@
+import { accept, type Command, type Corridor, refuse } from "../../corridor/command.js";
+import { HoldfastError } from "../../domain/errors.js";
+import type { JsonValue } from "../../domain/json.js";
+import type { ProcessSessionDeleteReport } from "../../domain/process/process.js";
+import { isTerminal } from "../../domain/session/input.js";
+import { isRuntimeId, type Message, type RuntimeState, runtimeIdOf } from "../../domain/session/session.js";
+import { parseSnapshot } from "../../domain/session/snapshot.js";
+import type { Change } from "../../ports/notices.js";
+import type { Reader, Write } from "../../ports/storage.js";
+import { loadFloor, raiseFloor } from "../host/floors.js";
+import { saidFarewell } from "../host/hosts.js";
+import { isLive, leaseChange } from "../host/leases.rules.js";
+import { requestCancel } from "../process/events.js";
+import { deleteSessionProcessState, type Revoked } from "../process/handles.js";
+import {
+  type InputRow,
+  type LeaseRow,
+  loadRow,
+  loadRows,
+  ROW_VERSION,
+  type RuntimeRow,
+  readable,
+  type SessionRow,
+  type SnapshotRow,
+  type TableName,
+} from "../schema.js";
+import type { ArchivedInput, ArchivedState, SessionArchive } from "./archive.rules.js";
+import { loadInputs } from "./input-rows.js";
+import { type InputChange, inputWrites } from "./input-rows.rules.js";
+import { recovered } from "./inputs.rules.js";
+import { readSnapshot } from "./ops.js";
+import { newRuntime, receiptWrite, storedBytes, storedReceipt } from "./runtime.rules.js";
+import { chainDigest } from "./transcript.rules.js";
+import { messageWrites } from "./turns.js";
+
+/** A session as the list has it. */
+export interface SessionSummary {
+  sessionId: string;
+  /** `rt:session:<sessionId>`, or whatever id a host chose that drives it by itself. */
+  runtimeId: string;
+  /** As it is stored: a session whose runtime never ran is "idle". */
+  state: RuntimeState;
+  messageCount: number;
+  updatedAtMs: number;
+}
+
+/** By session id. A row that cannot be read is left to those who can, and hides no other. */
+export function listSessions(corridor: Corridor): Promise<SessionSummary[]> {
+  return corridor.query(["sessions", "runtimes"], async (reader) => {
+    const sessions = readable("sessions", await reader.range("sessions", {}));
+    const found = await Promise.all(
+      sessions.map(async ({ sessionId, runtimeId, messageCount, updatedAtMs }) => {
+        const row = await reader.get("runtimes", runtimeId);
+        const [runtime] = row ? readable("runtimes", [row]) : [];
+        if (row && !runtime) return undefined;
+        const newestMs = Math.max(updatedAtMs, runtime?.updatedAtMs ?? 0);
+        return { sessionId, runtimeId, state: runtime?.state ?? "idle", messageCount, updatedAtMs: newestMs };
+      }),
+    );
+    return found.filter((session) => session !== undefined);
+  });
+}
+
+/**
+ * Where a session lives: under its own runtime id, or, where a host that drives it by itself chose another and nothing is stored under
+ * the own one, there.
+ */
+interface Home {
+  readonly runtimeId: string;
+  readonly session: SessionRow | undefined;
+  readonly runtime: RuntimeRow | undefined;
+  readonly snapshot: SnapshotRow | undefined;
+}
+
+const HOME_TABLES = ["sessions", "runtimes", "snapshots"] as const satisfies readonly TableName[];
+
+async function loadHome(reader: Reader, sessionId: string): Promise<Home | undefined> {
+  const session = await loadRow(reader, "sessions", sessionId);
+  const at = async (runtimeId: string): Promise<Home> => {
+    const [runtime, snapshot] = await Promise.all([
+      loadRow(reader, "runtimes", runtimeId),
+      loadRow(reader, "snapshots", runtimeId),
+    ]);
+    return { runtimeId, session, runtime, snapshot };
+  };
+  const own = await at(runtimeIdOf(sessionId));
+  if (own.runtime?.state !== undefined || own.snapshot) return own;
+  const elsewhere = session && chosenElsewhere(session);
+  const other = elsewhere === undefined ? undefined : await at(elsewhere);
+  if (other && isOf(other.snapshot, sessionId)) return other;
+  return session && own;
+}
+
+/** Never another session's own. */
+function chosenElsewhere({ runtimeId }: SessionRow): string | undefined {
+  return isRuntimeId(runtimeId) ? undefined : runtimeId;
+}
+
+/** A later snapshot under the same runtime id may be another session's. */
+function isOf(snapshot: SnapshotRow | undefined, sessionId: string): boolean {
+  return snapshot !== undefined && parseSnapshot(storedBytes(snapshot))?.id === sessionId;
+}
+
+function unknownSession(sessionId: string): HoldfastError {
+  return new HoldfastError("not-found", `there is no session "${sessionId}"`, { details: { sessionId } });
+}
+
+/** The stored messages, from `from` on, whoever has the session open. */
+export function readMessages(corridor: Corridor, sessionId: string, from: number): Promise<Message[]> {
+  return corridor.query([...HOME_TABLES, "messages"], async (reader) => {
+    const home = await loadHome(reader, sessionId);
+    if (!home) throw unknownSession(sessionId);
+    if (home.snapshot) return listedIn(storedBytes(home.snapshot)).slice(from);
+    const { runtimeId } = home;
+    const rows = await loadRows(reader, "messages", {
+      prefix: [runtimeId],
+      ...(from > 0 && { after: [runtimeId, from - 1] }),
+    });
+    return rows.map(({ message }) => message);
+  });
+}
+
+function listedIn(snapshot: Uint8Array): Message[] {
+  const messages = parseSnapshot(snapshot)?.messages;
+  return Array.isArray(messages) ? (messages as unknown as Message[]) : [];
+}
+
+/** Everything that goes on elsewhere, of one moment: what is under way as a recovery would leave it, ephemeral inputs not at all. */
+export function readSession(corridor: Corridor, sessionId: string): Promise<{ archive: SessionArchive; atMs: number }> {
+  const tables: readonly TableName[] = [
+    ...HOME_TABLES,
+    "messages",
+    "inputs",
+    "inputKeys",
+    "receipts",
+    "turnSteps",
+    "blobs",
+    "quarantine",
+    "ops",
+    "leases",
+    "farewells",
+  ];
+  return corridor.query(tables, async (reader, now) => {
+    const home = await loadHome(reader, sessionId);
+    if (!home) throw unknownSession(sessionId);
+    const { runtimeId, runtime, snapshot } = home;
+    const query = { prefix: [runtimeId] };
+    const [messages, rows, keys, receipts, steps, blobs, quarantined, ops, lease] = await Promise.all([
+      snapshot ? [] : loadRows(reader, "messages", query),
+      loadInputs(reader, runtimeId),
+      loadRows(reader, "inputKeys", query),
+      loadRows(reader, "receipts", query),
+      loadRows(reader, "turnSteps", query),
+      loadRows(reader, "blobs", query),
+      loadRows(reader, "quarantine", query),
+      readSnapshot(reader, runtimeId),
+      loadExecutorLease(reader, runtimeId),
+    ]);
+    const farewell = await saidFarewell(reader, lease?.bootId);
+    const atMs = now();
+    const received = new Set(receipts.map(({ runId, sequence }) => JSON.stringify([runId, sequence])));
+    // An owner that lives, asleep or not, has not crashed over them.
+    const inOrder = isLive(lease, atMs) || lease?.locked === 1 || farewell || lease?.endedInOrder === 1;
+    const inputs = rows
+      .filter(({ record }) => record.durability !== "ephemeral")
+      .map((row) => {
+        const { lastRunId, lastBoundarySequence } = row.record;
+        const hasReceipt = received.has(JSON.stringify([lastRunId, lastBoundarySequence]));
+        return recovered(row, { hasReceipt, inOrder }, atMs) ?? row;
+      });
+    const holders = new Set(keys.map(({ inputId }) => inputId));
+    const works = worksOf(inputs);
+    const whole = snapshot && storedBytes(snapshot);
+    const archive: SessionArchive = {
+      sessionId,
+      state: stateOf(runtime),
+      ...(!whole && runtime?.head && { head: runtime.head }),
+      messages: messages.map(({ message }) => message),
+      ...(whole && { snapshot: whole }),
+      inputs: inputs.map((row) => archivedInput(row, holders.has(row.inputId))),
+      receipts: receipts.map(storedReceipt),
+      steps: steps.filter(({ workId }) => works.has(workId)).map(({ workId, stepKey, result }) => ({ workId, stepKey, result })),
+      ...(ops && { ops }),
+      blobs: blobs.map(({ hash, bytes }) => ({ hash, bytes })),
+      quarantined: quarantined.map(({ inputId, reason, atMs, row }) => ({ inputId, reason, atMs, row: row as JsonValue })),
+    };
+    return { archive, atMs };
+  });
+}
+
+/** What is tried again with exactly the inputs that it was tried with: other steps are nobody's. */
+function worksOf(inputs: readonly InputRow[]): ReadonlySet<string | undefined> {
+  const live = inputs.filter(({ record }) => !isTerminal(record.currentState));
+  const sizeOf = (workId: string | undefined) => live.filter((row) => row.workId === workId).length;
+  return new Set(live.filter(({ workId, workSize }) => sizeOf(workId) === workSize).map(({ workId }) => workId));
+}
+
+/** Under an id that a host chose itself the lease may be a process's. */
+async function loadExecutorLease(reader: Reader, runtimeId: string): Promise<LeaseRow | undefined> {
+  return isRuntimeId(runtimeId) ? await loadRow(reader, "leases", runtimeId) : undefined;
+}
+
+/** The state that a run goes back to; without a run nothing is under way. */
+function stateOf(runtime: RuntimeRow | undefined): ArchivedState {
+  const { state = "idle", run } = runtime ?? {};
+  if (state !== "running" && state !== "attached") return state;
+  const before = run?.before ?? "idle";
+  return before === "running" || before === "attached" ? "idle" : before;
+}
+
+function archivedInput(row: InputRow, holdsKey: boolean): ArchivedInput {
+  const { record, rank, starts, crashes, interruptions, workId, workSize, cancelRequested } = row;
+  return {
+    record,
+    ...(rank !== undefined && { rank }),
+    ...(starts !== undefined && { starts }),
+    ...(crashes !== undefined && { crashes }),
+    ...(interruptions !== undefined && { interruptions }),
+    ...(workId !== undefined && { workId }),
+    ...(workSize !== undefined && { workSize }),
+    ...(cancelRequested !== undefined && { cancelRequested }),
+    ...(holdsKey && record.idempotencyKey !== undefined && { holdsKey: 1 as const }),
+  };
+}
+
+/** A session as the writes that make it; what depends on what is stored already comes in the transaction. */
+export interface ImportSession {
+  readonly sessionId: string;
+  /** But for its incarnation and its time. */
+  readonly runtime: RuntimeRow;
+  readonly messageCount: number;
+  readonly writes: readonly Write[];
+  /** Roughly the characters that they store. */
+  readonly size: number;
+}
+
+export function prepareImport(archive: SessionArchive): ImportSession {
+  const { sessionId, state, head, messages, snapshot, receipts, steps, ops, blobs, quarantined } = archive;
+  const runtimeId = runtimeIdOf(sessionId);
+  const base = { v: ROW_VERSION, runtimeId };
+  const inputs = inputWrites(
+    archive.inputs.map((input) => changeOf(input, runtimeId)),
+    [],
+  );
+  const ranks = archive.inputs.map(({ rank = 0 }) => rank);
+  const put = (table: TableName, row: Record<string, unknown>): Write => ({ table, put: { ...base, ...row } });
+  return {
+    sessionId,
+    runtime: {
+      ...newRuntime(runtimeId, 0),
+      state,
+      sessionId,
+      nextRank: archive.inputs.reduce((next, { rank = -1 }) => Math.max(next, rank + 1), 0),
+      firstRank: ranks.reduce((first, rank) => Math.min(first, rank), 0),
+      endedKeys: inputs.endedKeys,
+      messageCount: messages.length,
+      digest: chainDigest("", messages),
+      ...(head && { head }),
+    },
+    messageCount: snapshot ? listedIn(snapshot).length : messages.length,
+    writes: [
+      ...(snapshot ? [put("snapshots", { bytes: snapshot })] : []),
+      ...messageWrites(runtimeId, 0, messages),
+      ...inputs.writes,
+      ...receipts.map((receipt) => receiptWrite(runtimeId, receipt)),
+      ...steps.map((step) => put("turnSteps", { ...step })),
+      ...(ops ? [put("ops", { snapshot: ops })] : []),
+      ...blobs.map((blob) => put("blobs", { ...blob })),
+      ...quarantined.map((row) => put("quarantine", { ...row })),
+    ],
+    // Each for itself: all of them may be longer than a text can be.
+    size:
+      messages.reduce((sum, message) => sum + JSON.stringify(message).length, 0) +
+      (snapshot?.length ?? 0) +
+      blobs.reduce((sum, { bytes }) => sum + bytes.length, 0),
+  };
+}
+
+function changeOf({ holdsKey, record, ...columns }: ArchivedInput, runtimeId: string): InputChange {
+  const after: InputRow = { v: ROW_VERSION, runtimeId, inputId: record.inputId, record, ...columns };
+  return { after, keyless: holdsKey === undefined };
+}
+
+interface Site {
+  readonly runtime: RuntimeRow | undefined;
+  readonly isTaken: boolean;
+}
+
+const ARCHIVED = [
+  "sessions",
+  "runtimes",
+  "snapshots",
+  "messages",
+  "inputs",
+  "inputKeys",
+  "receipts",
+  "turnSteps",
+  "blobs",
+  "quarantine",
+  "ops",
+] as const satisfies readonly TableName[];
+
+/** All of it, where nothing of that session is stored. A deleted one begins as a new incarnation: who held the old one stays refused. */
+export const importSession: Command<ImportSession, Site, { sessionId: string }> = {
+  tables: ARCHIVED,
+  async load(reader, { sessionId, runtime: { runtimeId } }) {
+    const one = { prefix: [runtimeId], limit: 1 };
+    const [runtime, session, snapshot, ops, ...ranges] = await Promise.all([
+      loadRow(reader, "runtimes", runtimeId),
+      reader.get("sessions", sessionId),
+      reader.get("snapshots", runtimeId),
+      reader.get("ops", runtimeId),
+      reader.range("messages", one),
+      reader.range("inputs", one),
+      reader.range("receipts", one),
+    ]);
+    const isTaken =
+      Boolean(session ?? snapshot ?? ops) || runtime?.state !== undefined || ranges.some(({ length }) => length > 0);
+    return { runtime, isTaken };
+  },
+  decide({ runtime: stored, isTaken }, { sessionId, runtime, messageCount, writes }, nowMs) {
+    if (isTaken) {
+      return refuse(new HoldfastError("conflict", `the session "${sessionId}" exists already`, { details: { sessionId } }));
+    }
+    const { runtimeId } = runtime;
+    const row: RuntimeRow = { ...runtime, incarnation: stored?.incarnation ?? 0, updatedAtMs: nowMs };
+    return accept(
+      { sessionId },
+      [
+        ...writes,
+        { table: "runtimes", put: row },
+        { table: "sessions", put: { v: ROW_VERSION, sessionId, runtimeId, messageCount, updatedAtMs: nowMs } },
+      ],
+      changesOf(runtimeId),
+    );
+  },
+};
+
+function changesOf(runtimeId: string): Change[] {
+  return [
+    { about: "runtime", id: runtimeId },
+    { about: "messages", id: runtimeId },
+    { about: "ops", id: runtimeId },
+  ];
+}
+
+const CANCEL_REASON = "session deleted";
+
+interface DeleteState {
+  readonly homes: readonly { runtimeId: string; runtime: RuntimeRow | undefined; lease: LeaseRow | undefined }[];
+  readonly revoked: Revoked;
+  /** By process id: those that may have to be asked to cancel. */
+  readonly cancels: ReadonlyMap<string, Awaited<ReturnType<typeof requestCancel.load>>>;
+  readonly floor: number;
+}
+
+/**
+ * Everything that belongs to a session, and all that makes others believe that it is there. What is left is its runtime row without a
+ * state, in the next incarnation. The executor's lease goes, and its fence becomes the floor. Of a session that is not there it changes
+ * nothing.
+ */
+export const deleteSession: Command<{ sessionId: string }, DeleteState, ProcessSessionDeleteReport> = {
+  tables: [
+    ...new Set<string>([
+      ...ARCHIVED,
+      "attachments",
+      "leases",
+      "floors",
+      ...deleteSessionProcessState.tables,
+      ...requestCancel.tables,
+    ]),
+  ],
+  async load(reader, { sessionId }) {
+    const session = await loadRow(reader, "sessions", sessionId);
+    const ids = [runtimeIdOf(sessionId)];
+    const elsewhere = session && chosenElsewhere(session);
+    if (elsewhere !== undefined && isOf(await loadRow(reader, "snapshots", elsewhere), sessionId)) ids.push(elsewhere);
+    const homes = await Promise.all(
+      ids.map(async (runtimeId) => ({
+        runtimeId,
+        runtime: await loadRow(reader, "runtimes", runtimeId),
+        lease: await loadExecutorLease(reader, runtimeId),
+      })),
+    );
+    const floor = homes.some(({ lease }) => lease) ? await loadFloor(reader, "leases") : 0;
+    const revoked = await deleteSessionProcessState.load(reader, { sessionId });
+    const running = revoked.processes.flatMap(({ process }) => (process?.state === "running" ? [process.processId] : []));
+    const cancels = await Promise.all(
+      running.map(async (processId) => {
+        return [processId, await requestCancel.load(reader, { processId, reason: CANCEL_REASON })] as const;
+      }),
+    );
+    return { homes, revoked, cancels: new Map(cancels), floor };
+  },
+  decide({ homes, revoked, cancels, floor }, { sessionId }, nowMs) {
+    const grants = deleteSessionProcessState.decide(revoked, { sessionId }, nowMs);
+    if (grants.kind !== "accept") return grants;
+    const writes: Write[] = [...grants.writes, { table: "sessions", drop: sessionId }];
+    const changes: Change[] = [...grants.changes];
+    for (const processId of grants.reply.cancelProcessIds) {
+      const state = cancels.get(processId);
+      const asked = state && requestCancel.decide(state, { processId, reason: CANCEL_REASON }, nowMs);
+      if (asked?.kind !== "accept") return asked ?? refuse(new HoldfastError("internal", `process "${processId}" was not read`));
+      writes.push(...asked.writes);
+      changes.push(...asked.changes);
+    }
+    const fences: number[] = [];
+    for (const { runtimeId, runtime, lease } of homes) {
+      writes.push(...dropsOf(runtimeId));
+      if (runtime) writes.push({ table: "runtimes", put: tombstoneOf(runtime, nowMs) });
+      if (lease) writes.push({ table: "leases", drop: runtimeId });
+      if (lease) fences.push(lease.fencingToken);
+      changes.push(...changesOf(runtimeId), leaseChange(runtimeId));
+    }
+    writes.push(...raiseFloor("leases", floor, fences));
+    return accept(grants.reply, writes, changes);
+  },
+  repeatable: () => true,
+};
+
+function dropsOf(runtimeId: string): Write[] {
+  const ranges: readonly TableName[] = [
+    "messages",
+    "inputs",
+    "inputKeys",
+    "receipts",
+    "turnSteps",
+    "blobs",
+    "attachments",
+    "quarantine",
+  ];
+  return [
+    ...ranges.map((table): Write => ({ table, dropPrefix: [runtimeId] })),
+    { table: "snapshots", drop: runtimeId },
+    { table: "ops", drop: runtimeId },
+  ];
+}
+
+/** One that is one already is nobody's: nothing holds its incarnation. */
+function tombstoneOf({ runtimeId, incarnation, state }: RuntimeRow, nowMs: number): RuntimeRow {
+  return { ...newRuntime(runtimeId, nowMs), incarnation: incarnation + (state === undefined ? 0 : 1) };
+}

@@ -1,0 +1,161 @@
+import { HoldfastError, isHoldfastError } from "../../domain/errors.js";
+import { isTerminal, type StoredInputState } from "../../domain/session/input.js";
+import { checkInputState } from "../../domain/session/input-record.js";
+import type { Limits } from "../../domain/time.js";
+import type { Row, Write } from "../../ports/storage.js";
+import { type InputKeyRow, type InputRow, ROW_VERSION, readRow } from "../schema.js";
+import { candidateOf, doesStart, replaceKeyIn } from "./inputs.rules.js";
+import { laneOf } from "./policy.rules.js";
+
+/** Behind every number of an admission: inputs that nobody admitted come last. */
+const LAST_RANK = Number.MAX_SAFE_INTEGER;
+
+/** One input row's way from `before` (absent: there is none) to `after` (absent: it is dropped). At most one change per input. */
+export interface InputChange {
+  readonly before?: InputRow | undefined;
+  readonly after?: InputRow | undefined;
+  /** Its idempotency key does not stand for it any more: retention let go of it. */
+  readonly keyless?: boolean;
+}
+
+export interface InputWrites {
+  readonly writes: Write[];
+  /** To be added to the runtime row's `endedKeys`. */
+  readonly endedKeys: number;
+}
+
+/**
+ * The one way in which input rows are written: they and the rows of their idempotency keys stay in step. `stored` are the key rows of
+ * all keys that the records before and after have. A key that stands for another input is left to that one; an ephemeral input has
+ * one only while it lives.
+ */
+export function inputWrites(changes: readonly InputChange[], stored: readonly InputKeyRow[]): InputWrites {
+  const before = new Map(stored.map((row) => [row.idempotencyKey, row]));
+  const keys = new Map(before);
+  // First all that is given up, so that two inputs may change keys in one write.
+  for (const { before: was, after } of changes) {
+    const key = was?.record.idempotencyKey;
+    if (was && key !== undefined && keys.get(key)?.inputId === was.inputId && (!after || keyOf(after) !== key)) keys.delete(key);
+  }
+  for (const { after, keyless } of changes) {
+    const key = after && keyOf(after);
+    if (!after || key === undefined || keyless) continue;
+    const holder = keys.get(key);
+    if (!holder || holder.inputId === after.inputId) keys.set(key, keyRow(after, key));
+  }
+  return {
+    writes: [...changes.flatMap(rowWrite), ...keyWrites(before, keys)],
+    endedKeys: countEnded(keys) - countEnded(before),
+  };
+}
+
+function keyOf({ record }: InputRow): string | undefined {
+  return record.durability === "ephemeral" && isTerminal(record.currentState) ? undefined : record.idempotencyKey;
+}
+
+function keyRow({ runtimeId, inputId, record }: InputRow, idempotencyKey: string): InputKeyRow {
+  return {
+    v: ROW_VERSION,
+    runtimeId,
+    idempotencyKey,
+    inputId,
+    ...(isTerminal(record.currentState) && { endedAtMs: record.updatedAtMs, endedRank: record.createdAtMs }),
+  };
+}
+
+function rowWrite({ before, after }: InputChange): Write[] {
+  if (after) {
+    return [{ table: "inputs", put: placed(after) }];
+  }
+  return before ? [{ table: "inputs", drop: [before.runtimeId, before.inputId] }] : [];
+}
+
+/** The row with what its indexes find it by: each of these columns is there only as long as what it says holds. */
+export function placed(row: InputRow): InputRow {
+  const rest = Object.fromEntries(Object.entries(row).filter(([column]) => !PLACES.has(column))) as InputRow;
+  return { ...rest, ...placeOf(row), v: ROW_VERSION };
+}
+
+const PLACES: ReadonlySet<string> = new Set([
+  "liveRank",
+  "steerRank",
+  "starterRank",
+  "unsettledRank",
+  "replaceKey",
+] satisfies (keyof Place)[]);
+
+type Place = Pick<InputRow, "liveRank" | "steerRank" | "starterRank" | "unsettledRank" | "replaceKey">;
+
+function placeOf(row: InputRow): Place {
+  const { currentState, durability } = row.record;
+  if (isTerminal(currentState)) return {};
+  const liveRank = row.rank ?? LAST_RANK;
+  const waiting = candidateOf(row);
+  const replaceKey = replaceKeyIn(row);
+  return {
+    liveRank,
+    ...((currentState !== "queued" || durability === "ephemeral") && { unsettledRank: liveRank }),
+    ...(waiting && laneOf(waiting.decision) === "steer" && { steerRank: liveRank }),
+    ...(waiting && doesStart(waiting) && { starterRank: liveRank }),
+    ...(replaceKey !== undefined && { replaceKey }),
+  };
+}
+
+/** Rows of an older holdfast, which has not all of these indexes. */
+export function placeWrites(rows: readonly InputRow[]): Write[] {
+  return rows.flatMap((row): Write[] => {
+    const next: Place = placeOf(row);
+    const isPlaced = [...PLACES].every((column) => row[column] === (next as Record<string, unknown>)[column]);
+    return isPlaced ? [] : [{ table: "inputs", put: placed(row) }];
+  });
+}
+
+function keyWrites(before: ReadonlyMap<string, InputKeyRow>, after: ReadonlyMap<string, InputKeyRow>): Write[] {
+  const dropped = [...before.values()].filter(({ idempotencyKey }) => !after.has(idempotencyKey));
+  const put = [...after.values()].filter((row) => !isSameKey(row, before.get(row.idempotencyKey)));
+  return [
+    ...dropped.map((row): Write => ({ table: "inputKeys", drop: [row.runtimeId, row.idempotencyKey] })),
+    ...put.map((row): Write => ({ table: "inputKeys", put: row })),
+  ];
+}
+
+function isSameKey(a: InputKeyRow, b: InputKeyRow | undefined): boolean {
+  return a.inputId === b?.inputId && a.endedAtMs === b.endedAtMs && a.endedRank === b.endedRank;
+}
+
+function countEnded(keys: ReadonlyMap<string, InputKeyRow>): number {
+  return [...keys.values()].filter(({ endedRank }) => endedRank !== undefined).length;
+}
+
+/** The keys whose rows `inputWrites` must know, each once. */
+export function keysOf(records: readonly (StoredInputState | undefined)[]): string[] {
+  return [...new Set(records.flatMap((record) => (record?.idempotencyKey === undefined ? [] : [record.idempotencyKey])))];
+}
+
+/** What was stored under other limits is read all the same. */
+export const NO_LIMITS: Limits = {
+  idLength: Number.MAX_SAFE_INTEGER,
+  payloadBytes: Number.MAX_SAFE_INTEGER,
+  snapshotBytes: Number.MAX_SAFE_INTEGER,
+  eventTypes: Number.MAX_SAFE_INTEGER,
+  schemaBytes: Number.MAX_SAFE_INTEGER,
+  depth: Number.MAX_SAFE_INTEGER,
+};
+
+/** Throws `read-failed` naming the row where it is broken or its record does not decode, `version` where it is a newer one. */
+export function readInput(row: Row): InputRow {
+  const { inputId } = row;
+  try {
+    const known = readRow("inputs", row);
+    const record = checkInputState("record", known.record, NO_LIMITS);
+    if (record.inputId === inputId) return { ...known, record };
+    throw new HoldfastError("read-failed", "record.inputId is another than its row's");
+  } catch (thrown) {
+    if (isHoldfastError(thrown) && thrown.code === "version") throw thrown;
+    const why = thrown instanceof Error ? thrown.message : "";
+    throw new HoldfastError("read-failed", `the stored input "${inputId}" does not decode: ${why}`, {
+      details: { table: "inputs", key: JSON.stringify([row.runtimeId, inputId]), inputId: String(inputId) },
+      cause: thrown,
+    });
+  }
+}

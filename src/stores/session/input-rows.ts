@@ -1,0 +1,29 @@
+import type { StoredInputState } from "../../domain/session/input.js";
+import type { Reader } from "../../ports/storage.js";
+import { type InputKeyRow, type InputRow, loadRow } from "../schema.js";
+import { keysOf, readInput } from "./input-rows.rules.js";
+
+export async function loadInput(reader: Reader, runtimeId: string, inputId: string): Promise<InputRow | undefined> {
+  const row = await reader.get("inputs", [runtimeId, inputId]);
+  return row && readInput(row);
+}
+
+/** By input id, in code units. One row that does not decode fails the whole, with its id in `details`. */
+export async function loadInputs(reader: Reader, runtimeId: string): Promise<InputRow[]> {
+  return (await reader.range("inputs", { prefix: [runtimeId] })).map(readInput);
+}
+
+/** Those that have not ended, in the order of their admission; what nobody admitted comes last, by id. */
+export async function loadLiveInputs(reader: Reader, runtimeId: string): Promise<InputRow[]> {
+  return (await reader.range("inputs", { index: "live", prefix: [runtimeId] })).map(readInput);
+}
+
+/** The stored key rows that `inputWrites` asks for, of the records before and after. */
+export async function loadInputKeys(
+  reader: Reader,
+  runtimeId: string,
+  records: readonly (StoredInputState | undefined)[],
+): Promise<InputKeyRow[]> {
+  const rows = await Promise.all(keysOf(records).map((key) => loadRow(reader, "inputKeys", [runtimeId, key])));
+  return rows.filter((row) => row !== undefined);
+}

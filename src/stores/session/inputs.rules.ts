@@ -1,0 +1,191 @@
+import { HoldfastError } from "../../domain/errors.js";
+import {
+  type AbandonReason,
+  type InputKind,
+  type InputPhase,
+  isTerminal,
+  type PolicyDecision,
+  type RuntimeSemantics,
+  type StoredInputState,
+} from "../../domain/session/input.js";
+import type { RuntimeState } from "../../domain/session/session.js";
+import type { InputRow } from "../schema.js";
+import { builtInPolicy, type HandlingMode, isConsumedOnAccept, kindOf, laneOf, semanticsOf, startsRun } from "./policy.rules.js";
+
+/**
+ * An input's life. What is not in the table is refused; whatever has ended stays as it is.
+ *
+ *     queued --stage--> staged --apply--> applied --> applied_pending_consumption --complete--> consumed
+ *     staged --rollback--> queued, or abandoned after three failures        staged --cancel--> abandoned
+ *     queued --supersede, coalesce--> superseded, coalesced                 all that lives --abandon--> abandoned
+ */
+export type InputEvent = "admit" | "stage" | "rollback" | "apply" | "pend" | "complete" | "supersede" | "coalesce" | "abandon";
+
+const TABLE: Readonly<Record<InputEvent, Partial<Record<InputPhase, InputPhase>>>> = {
+  admit: { accepted: "queued" },
+  stage: { queued: "staged" },
+  rollback: { staged: "queued", applied: "queued", applied_pending_consumption: "queued" },
+  apply: { staged: "applied" },
+  pend: { applied: "applied_pending_consumption" },
+  complete: { accepted: "consumed", applied: "consumed", applied_pending_consumption: "consumed" },
+  supersede: { queued: "superseded" },
+  coalesce: { queued: "coalesced" },
+  abandon: {
+    accepted: "abandoned",
+    queued: "abandoned",
+    staged: "abandoned",
+    applied: "abandoned",
+    applied_pending_consumption: "abandoned",
+  },
+};
+
+/** Recoveries in a row without a checkpoint, until an input is held for what crashes its owner. */
+export const MOST_CRASHES = 5;
+
+type Changes = Partial<StoredInputState>;
+
+export function moved(row: InputRow, event: InputEvent, nowMs: number, reason: string, changes: Changes = {}): InputRow {
+  const { record } = row;
+  const from = record.currentState;
+  const to = TABLE[event][from];
+  if (to === undefined) {
+    throw new HoldfastError("internal", `input "${record.inputId}" is ${from}: ${event} is refused`, {
+      details: { inputId: record.inputId, phase: from, event },
+    });
+  }
+  const history = [...record.history, { timestampMs: nowMs, from, to, reason }];
+  return { ...row, record: { ...record, currentState: to, history, updatedAtMs: nowMs, ...changes } };
+}
+
+/** Stored as "accepted" for the moment in which nobody sees it: it is queued, or consumed, in the same write. */
+export function admitted(row: InputRow, nowMs: number): InputRow {
+  const decision = row.record.policy?.decision;
+  return decision && isConsumedOnAccept(decision)
+    ? moved(row, "complete", nowMs, "consumed on accept", { terminalOutcome: { outcomeType: "consumed" } })
+    : moved(row, "admit", nowMs, "admitted");
+}
+
+export function superseded(row: InputRow, by: string, nowMs: number): InputRow {
+  return moved(row, "supersede", nowMs, `superseded by ${by}`, {
+    terminalOutcome: { outcomeType: "superseded", supersededBy: by },
+  });
+}
+
+export function coalesced(row: InputRow, into: string, nowMs: number): InputRow {
+  return moved(row, "coalesce", nowMs, `coalesced into ${into}`, {
+    terminalOutcome: { outcomeType: "coalesced", aggregateId: into },
+  });
+}
+
+/** `cause` is what the last straw was. */
+export function abandoned(row: InputRow, reason: AbandonReason, nowMs: number, cause?: string): InputRow {
+  const text = typeof reason === "string" ? reason : "max_attempts_exhausted";
+  return moved(row, "abandon", nowMs, cause === undefined ? text : `${text}: ${cause}`, {
+    terminalOutcome: { outcomeType: "abandoned", reason },
+  });
+}
+
+/** Its run ended in order before its time: no failure and no crash, and the end of a row of crashes. */
+export function interrupted(row: InputRow, nowMs: number): InputRow {
+  const { crashes: _, ...rest } = row;
+  return { ...moved(rest, "rollback", nowMs, "interrupted"), interruptions: (row.interruptions ?? 0) + 1 };
+}
+
+/** Its owner died. */
+function crashed(row: InputRow, nowMs: number): InputRow {
+  const recoveryCount = row.record.recoveryCount + 1;
+  const crashes = (row.crashes ?? 0) + 1;
+  const counted = { ...row, crashes, record: { ...row.record, recoveryCount } };
+  return crashes >= MOST_CRASHES
+    ? abandoned(counted, { max_attempts_exhausted: { attempts: row.record.attemptCount } }, nowMs, "its owners died")
+    : moved(counted, "rollback", nowMs, "recovered from a crash");
+}
+
+export interface Found {
+  /** The receipt of its last run and boundary is stored. */
+  hasReceipt: boolean;
+  /** Its last owner ended in order. */
+  inOrder: boolean;
+}
+
+/** What an input without an owner becomes; `undefined` where it is what it should be. */
+export function recovered(row: InputRow, found: Found, nowMs: number): InputRow | undefined {
+  switch (row.record.currentState) {
+    case "accepted":
+      return admitted(row, nowMs);
+    case "staged":
+      if (row.cancelRequested) return abandoned(row, "cancelled", nowMs);
+      return found.inOrder ? interrupted(row, nowMs) : crashed(row, nowMs);
+    case "applied":
+    case "applied_pending_consumption": {
+      if (found.hasReceipt)
+        return moved(row, "complete", nowMs, "its receipt is stored", { terminalOutcome: { outcomeType: "consumed" } });
+      const { terminalOutcome: _, ...record } = row.record;
+      const uncounted = { ...row, record, interruptions: (row.interruptions ?? 0) + 1 };
+      return moved(uncounted, "rollback", nowMs, "its receipt is missing");
+    }
+    default:
+      return undefined;
+  }
+}
+
+/** Why nobody can go on with a row that has not ended. */
+export function corruption({ record }: InputRow): string | undefined {
+  if (isTerminal(record.currentState)) return undefined;
+  const what = `store corruption: input "${record.inputId}"`;
+  if (!record.persistedInput) return `${what} has no persisted input`;
+  if (!record.policy) return `${what} is missing runtime admission policy stamp`;
+  if (!record.runtimeSemantics) return `${what} is missing runtime execution semantics stamp`;
+  const kind = kindOf(record.persistedInput);
+  if (!kind) return `${what} follows a peer convention that is not known`;
+  return isSameSemantics(record.runtimeSemantics, semanticsOf(kind, record.policy.decision))
+    ? undefined
+    : `${what} has other runtime execution semantics than its policy and kind derive`;
+}
+
+function isSameSemantics(a: RuntimeSemantics, b: RuntimeSemantics): boolean {
+  return a.boundary === b.boundary && isSameExecution(a, b);
+}
+
+export function isSameExecution(a: RuntimeSemantics, b: RuntimeSemantics): boolean {
+  return a.executionKind === b.executionKind && a.peerResponseTerminalApplyIntent === b.peerResponseTerminalApplyIntent;
+}
+
+/** A queued row that passed `corruption`, with what choosing needs. */
+export interface Candidate {
+  readonly row: InputRow;
+  readonly kind: InputKind;
+  readonly decision: PolicyDecision;
+  readonly semantics: RuntimeSemantics;
+}
+
+export function candidateOf(row: InputRow): Candidate | undefined {
+  const { currentState, persistedInput, policy, runtimeSemantics } = row.record;
+  const kind = persistedInput && kindOf(persistedInput);
+  if (currentState !== "queued" || !kind || !policy || !runtimeSemantics) return undefined;
+  return { row, kind, decision: policy.decision, semantics: runtimeSemantics };
+}
+
+/** A row that a caller handed over says only how it was treated then: a busy moment's "none" is not "never". */
+export function doesStart({ row, kind, decision }: Candidate): boolean {
+  if (row.starts !== undefined) return row.starts === 1;
+  return startsRun(decision) || startsRun(builtInPolicy({ kind, idle: true }));
+}
+
+/**
+ * Where a new input finds whom it replaces: the first that waits under this, the queue before the steer lane. No kind has a blank in its
+ * name.
+ */
+export function replaceKeyOf(lane: HandlingMode, kind: InputKind, supersessionKey: string): string {
+  return `${lane} ${kind} ${supersessionKey}`;
+}
+
+export function replaceKeyIn(row: InputRow): string | undefined {
+  const waiting = candidateOf(row);
+  const key = row.record.persistedInput?.supersessionKey;
+  return waiting && typeof key === "string" ? replaceKeyOf(laneOf(waiting.decision), waiting.kind, key) : undefined;
+}
+
+export function isIdle(state: RuntimeState): boolean {
+  return state === "idle" || state === "attached" || state === "initializing";
+}

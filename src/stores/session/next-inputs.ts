@@ -1,0 +1,72 @@
+import type { Key, Reader } from "../../ports/storage.js";
+import { type AttachmentRow, type InputRow, TABLES } from "../schema.js";
+import { type Attendance, isAttached, sortOut } from "./draft.js";
+import { endsBatch } from "./turns.rules.js";
+
+/** The first rows of an index that can be gone on with, page by page until there are enough of them: how many wait behind costs nothing. */
+async function readFirst(
+  reader: Reader,
+  index: keyof typeof TABLES.inputs.indexes,
+  prefix: readonly string[],
+  isEnough: (rows: readonly InputRow[]) => boolean,
+  limit: number,
+): Promise<InputRow[]> {
+  const found: InputRow[] = [];
+  let after: Key | undefined;
+  for (let most = limit; ; most *= 4) {
+    const rows = await reader.range("inputs", { index, prefix, limit: most, ...(after !== undefined && { after }) });
+    found.push(...sortOut(rows).live);
+    const isDone = isEnough(found);
+    const last = rows.at(-1);
+    if (!last || rows.length < most || isDone) return found;
+    after = TABLES.inputs.indexes[index].map((column) => last[column] as string | number);
+  }
+}
+
+/** A batch has few inputs, and mostly one. */
+const PAGE = 8;
+
+/**
+ * Of all that live those that decide which run next, and what a recovery may change: a choice among them, in their order, is the choice
+ * among all. Under a lease that goes on nothing is recovered.
+ */
+export async function loadNext(reader: Reader, runtimeId: string, isHeld: boolean): Promise<InputRow[]> {
+  const prefix = [runtimeId];
+  // A row that the recovery may change is read with it, and bounds nothing.
+  const sure = (rows: readonly InputRow[]) => (isHeld ? rows : rows.filter(({ unsettledRank }) => unsettledRank === undefined));
+  // Asked for first, so that it is known by the time the queue's first page is there: then the queue waits, whatever is in it.
+  let isSteered = false;
+  const isSteerEnough = (rows: readonly InputRow[]) => {
+    isSteered ||= sure(rows).length > 0;
+    return endsBatch(sure(rows), "steer");
+  };
+  const [steers, queue, starters, unsettled] = await Promise.all([
+    readFirst(reader, "steers", prefix, isSteerEnough, PAGE),
+    readFirst(reader, "live", prefix, (rows) => isSteered || endsBatch(sure(rows), "queue"), PAGE),
+    readFirst(reader, "starters", prefix, (rows) => sure(rows).length > 0, 1),
+    isHeld ? [] : readFirst(reader, "unsettled", prefix, () => false, PAGE),
+  ]);
+  return inOrder([...unsettled, ...starters, ...steers, ...queue]);
+}
+
+/** By admission, as the index `live` has them, and each once. */
+export function inOrder(rows: readonly InputRow[]): InputRow[] {
+  const byId = new Map(rows.map((row) => [row.inputId, row]));
+  const rankOf = ({ liveRank = 0 }: InputRow) => liveRank;
+  return [...byId.values()].sort((a, b) => rankOf(a) - rankOf(b) || (a.inputId < b.inputId ? -1 : 1));
+}
+
+/** Where a tab stands among those that have a turn handler for a session: they need an order, and nothing more of it. */
+export interface Standing {
+  readonly before: number;
+  readonly others: number;
+}
+
+export function standingOf(
+  attachments: readonly AttachmentRow[],
+  { host, hasLocks }: Pick<Attendance, "host" | "hasLocks">,
+  nowMs: number,
+): Standing {
+  const others = attachments.filter((row) => row.handler === 1 && row.bootId !== host.bootId && isAttached(row, hasLocks, nowMs));
+  return { before: others.filter(({ bootId }) => bootId < host.bootId).length, others: others.length };
+}

@@ -1,0 +1,173 @@
+import { accept, type Command, type Corridor, refuse } from "../../corridor/command.js";
+import { asHoldfastError, HoldfastError } from "../../domain/errors.js";
+import { checkFence, type ProcessLease } from "../../domain/lease.js";
+import { asOpsSnapshot, checkOpsSnapshot, type OperationOutcome, type PersistedOpsSnapshot } from "../../domain/session/ops.js";
+import { checkRuntimeId, runtimeIdOf } from "../../domain/session/session.js";
+import type { Limits } from "../../domain/time.js";
+import type { Change } from "../../ports/notices.js";
+import type { Reader, Row, Write } from "../../ports/storage.js";
+import { fence } from "../host/leases.rules.js";
+import { type LeaseRow, loadRow, ROW_VERSION, type RuntimeRow, readRow } from "../schema.js";
+import {
+  collected,
+  type Ended,
+  type Ending,
+  ended,
+  freshOps,
+  type Ops,
+  type OpsSettings,
+  recovered,
+  watermarkOf,
+} from "./ops.rules.js";
+
+/** A session's ended operations and its completion feed: one row, which every tab reads and writes whole. */
+export interface OpsMethods {
+  /** Replaces what is stored, whole; the last write wins. Under a lease it is refused with `lease-lost` unless that is the live one. */
+  persistOpsLifecycle(runtimeId: string, snapshot: PersistedOpsSnapshot, fence?: { lease?: ProcessLease }): Promise<void>;
+  /** What was last written. Rejects `read-failed` when it does not decode. */
+  loadOpsLifecycle(runtimeId: string): Promise<PersistedOpsSnapshot | undefined>;
+}
+
+type PersistOps = { runtimeId: string; snapshot: PersistedOpsSnapshot; lease?: ProcessLease };
+
+export const persistOps: Command<PersistOps, LeaseRow | undefined, void> = {
+  tables: ["ops", "leases"],
+  load: async (reader, { lease }) => lease && (await loadRow(reader, "leases", lease.processId)),
+  decide(leaseRow, { runtimeId, snapshot, lease }, nowMs) {
+    const fenced = lease && fence(leaseRow, lease, nowMs);
+    if (fenced instanceof HoldfastError) return refuse(fenced);
+    return accept(undefined, [opsWrite(runtimeId, snapshot)], [opsChange(runtimeId, snapshot)]);
+  },
+  repeatable: () => true,
+};
+
+export function opsStoreMethods(corridor: Corridor, limits: Limits): OpsMethods {
+  return {
+    async persistOpsLifecycle(runtimeId, snapshot, fence) {
+      const known = checkRuntimeId("runtimeId", runtimeId, limits.idLength);
+      const stored = checkOpsSnapshot("snapshot", snapshot, limits);
+      // An executor's lease has the runtime for its resource.
+      const lease = checkFence("fence", fence, runtimeIdOf("").length + limits.idLength);
+      const input: PersistOps = { runtimeId: known, snapshot: stored, ...(lease && { lease }) };
+      await corridor.run(persistOps, input, { size: JSON.stringify(stored).length });
+    },
+    async loadOpsLifecycle(runtimeId) {
+      const known = checkRuntimeId("runtimeId", runtimeId, limits.idLength);
+      return await corridor.query(["ops"], (reader) => readSnapshot(reader, known));
+    },
+  };
+}
+
+/** Whose operations, as a registry knows it. */
+export interface OpsOwner {
+  runtimeId: string;
+  /** Of the session that it was opened on: after a deletion there is another. Absent: whoever has that runtime id. */
+  incarnation?: number;
+}
+
+/** What stands in the row. One that does not decode is put aside for a new feed, once something is written. */
+export interface OpsState {
+  ops: Ops | undefined;
+  broken?: HoldfastError;
+}
+
+const OPS_TABLES = ["ops", "runtimes"] as const;
+
+/** For the registry's reads: ended operations and the feed of one moment. */
+export function queryOps(corridor: Corridor, owner: OpsOwner): Promise<OpsState> {
+  return corridor.query(OPS_TABLES, async (reader) => {
+    const { runtime, ...state } = await loadOps(reader, owner);
+    const gone = refusalOfOwner(runtime, owner);
+    if (gone) throw gone;
+    return state;
+  });
+}
+
+interface EndOperations extends OpsOwner {
+  endings: readonly Ending[];
+  settings: OpsSettings;
+  /** Of the feed, if it begins with this. */
+  epochId: string;
+}
+
+/** What a write found and did. `broken` is why it began a new feed, where it did. */
+export interface OpsReply<T> {
+  done: T;
+  broken?: HoldfastError;
+}
+
+/** Ends operations: their outcomes and their lines in the feed, in one. */
+export const endOperations: Command<EndOperations, OpsState & Owned, OpsReply<Ended[]>> = {
+  tables: OPS_TABLES,
+  load: loadOps,
+  decide({ ops: before, broken, runtime }, input, nowMs) {
+    const { runtimeId, endings, settings, epochId } = input;
+    const gone = refusalOfOwner(runtime, input);
+    if (gone) return refuse(gone);
+    const { ops, ends } = ended(before ?? freshOps(epochId, settings), endings, settings, nowMs);
+    return accept({ done: ends, ...(broken && { broken }) }, [opsWrite(runtimeId, ops)], [opsChange(runtimeId, ops)]);
+  },
+  // An end that stands already is found by the registration that it belongs to.
+  repeatable: () => true,
+};
+
+/** Takes the ended operations out and hands each to one caller alone. */
+export const collectOperations: Command<OpsOwner, OpsState & Owned, OpsReply<{ id: string; outcome: OperationOutcome }[]>> = {
+  tables: OPS_TABLES,
+  load: loadOps,
+  decide({ ops: before, broken, runtime }, owner) {
+    const gone = refusalOfOwner(runtime, owner);
+    if (gone) return refuse(gone);
+    if (!before) return accept({ done: [], ...(broken && { broken }) });
+    const { ops, taken } = collected(before);
+    if (taken.length === 0) return accept({ done: [] });
+    return accept({ done: taken }, [opsWrite(owner.runtimeId, ops)], [opsChange(owner.runtimeId, ops)]);
+  },
+};
+
+interface Owned {
+  runtime: RuntimeRow | undefined;
+}
+
+async function loadOps(reader: Reader, { runtimeId }: OpsOwner): Promise<OpsState & Owned> {
+  const [row, runtime] = await Promise.all([reader.get("ops", runtimeId), loadRow(reader, "runtimes", runtimeId)]);
+  if (row === undefined) return { ops: undefined, runtime };
+  try {
+    return { ops: recovered(decoded(row)), runtime };
+  } catch (error) {
+    const broken = asHoldfastError(error, "read-failed", "the stored operations could not be read");
+    // What a newer version wrote is left to it.
+    if (broken.code !== "read-failed") throw broken;
+    return { ops: undefined, broken, runtime };
+  }
+}
+
+export async function readSnapshot(reader: Reader, runtimeId: string): Promise<PersistedOpsSnapshot | undefined> {
+  const row = await reader.get("ops", runtimeId);
+  return row && decoded(row);
+}
+
+function decoded(row: Row): PersistedOpsSnapshot {
+  const { runtimeId, snapshot } = readRow("ops", row);
+  try {
+    return asOpsSnapshot("snapshot", snapshot);
+  } catch (cause) {
+    throw new HoldfastError("read-failed", `the stored operations of "${runtimeId}" do not decode`, {
+      details: { table: "ops", key: JSON.stringify([runtimeId]) },
+      cause,
+    });
+  }
+}
+
+function refusalOfOwner(runtime: RuntimeRow | undefined, { runtimeId, incarnation }: OpsOwner): HoldfastError | undefined {
+  if (incarnation === undefined || (runtime?.incarnation ?? 0) === incarnation) return undefined;
+  return new HoldfastError("not-found", `the session of "${runtimeId}" was deleted`, { details: { runtimeId } });
+}
+
+function opsWrite(runtimeId: string, snapshot: PersistedOpsSnapshot): Write {
+  return { table: "ops", put: { v: ROW_VERSION, runtimeId, snapshot } };
+}
+
+function opsChange(runtimeId: string, snapshot: PersistedOpsSnapshot): Change {
+  return { about: "ops", id: runtimeId, sequence: watermarkOf(snapshot) };
+}

@@ -1,0 +1,142 @@
+import type { Boundary, InputKind, PersistedInput, PolicyDecision, RuntimeSemantics } from "../../domain/session/input.js";
+
+/**
+ * What becomes of an input, by its kind and whether its runtime is idle. A submission may choose its lane itself (`handlingMode`),
+ * and a session may have a policy of its own, which is asked first.
+ */
+export type HandlingMode = "queue" | "steer";
+
+const VERSION = 1;
+
+type Wake = PolicyDecision["wakeMode"];
+
+interface Rule {
+  readonly apply: PolicyDecision["applyMode"];
+  readonly wake: { readonly idle: Wake; readonly busy: Wake };
+  readonly queue: PolicyDecision["queueMode"];
+  readonly lane: HandlingMode | "drop";
+  readonly transcript: boolean;
+}
+
+const RUN_START: Rule = {
+  apply: "stage_run_start",
+  wake: { idle: "wake_if_idle", busy: "none" },
+  queue: "fifo",
+  lane: "queue",
+  transcript: true,
+};
+
+const PEER: Rule = { ...RUN_START, wake: { idle: "wake_if_idle", busy: "wake_if_idle" } };
+
+const RULES: Readonly<Record<InputKind, Rule>> = {
+  prompt: RUN_START,
+  flow_step: RUN_START,
+  external_event: RUN_START,
+  peer_message: PEER,
+  peer_request: PEER,
+  peer_response_terminal: PEER,
+  peer_response_progress: {
+    apply: "stage_run_boundary",
+    wake: { idle: "none", busy: "none" },
+    queue: "coalesce",
+    lane: "steer",
+    transcript: true,
+  },
+  continuation: {
+    apply: "stage_run_boundary",
+    wake: { idle: "wake_if_idle", busy: "interrupt_yielding" },
+    queue: "fifo",
+    lane: "steer",
+    transcript: false,
+  },
+  operation: {
+    apply: "ignore",
+    wake: { idle: "none", busy: "none" },
+    queue: "priority",
+    lane: "drop",
+    transcript: false,
+  },
+};
+
+/** Where the submission names no lane but its kind always has one. */
+const USUAL_MODE: Partial<Record<InputKind, HandlingMode>> = { external_event: "queue", continuation: "steer" };
+
+export interface PolicyQuestion {
+  readonly kind: InputKind;
+  readonly idle: boolean;
+  readonly handlingMode?: HandlingMode;
+  /** A request that its receiver treats as no reason to run. */
+  readonly silent?: boolean;
+}
+
+export function builtInPolicy({ kind, idle, handlingMode, silent }: PolicyQuestion): PolicyDecision {
+  const rule = overridden(kind, handlingMode ?? USUAL_MODE[kind]);
+  return {
+    applyMode: rule.apply,
+    wakeMode: silent ? "none" : rule.wake[idle ? "idle" : "busy"],
+    queueMode: rule.queue,
+    consumePoint: rule.apply === "ignore" ? "on_accept" : "on_run_complete",
+    drainPolicy: rule.lane === "drop" ? "ignore" : rule.lane === "steer" ? "steer_batch" : "queue_next_turn",
+    routingDisposition: rule.lane,
+    recordTranscript: rule.transcript,
+    emitOperatorContent: rule.transcript,
+    policyVersion: VERSION,
+  };
+}
+
+function overridden(kind: InputKind, mode: HandlingMode | undefined): Rule {
+  const rule = RULES[kind];
+  if (mode === undefined || kind === "peer_response_progress" || kind === "operation") return rule;
+  if (mode === "queue") {
+    const busy = kind === "peer_response_terminal" ? "wake_if_idle" : "none";
+    return { ...rule, apply: "stage_run_start", wake: { idle: "wake_if_idle", busy }, lane: "queue" };
+  }
+  const apply = kind === "peer_response_terminal" ? "stage_run_start" : "stage_run_boundary";
+  return { ...rule, apply, wake: { idle: "wake_if_idle", busy: "interrupt_yielding" }, lane: "steer" };
+}
+
+const BOUNDARY_OF: Readonly<Record<PolicyDecision["applyMode"], Boundary>> = {
+  stage_run_start: "run_start",
+  stage_run_boundary: "run_checkpoint",
+  inject_now: "immediate",
+  ignore: "run_start",
+};
+
+export function semanticsOf(kind: InputKind, decision: PolicyDecision): RuntimeSemantics {
+  return {
+    boundary: BOUNDARY_OF[decision.applyMode],
+    executionKind: kind === "continuation" ? "resume_pending" : "content_turn",
+    ...(kind === "peer_response_terminal" && { peerResponseTerminalApplyIntent: "append_context_and_run" as const }),
+  };
+}
+
+export function laneOf({ routingDisposition }: PolicyDecision): HandlingMode {
+  return routingDisposition === "steer" || routingDisposition === "immediate" ? "steer" : "queue";
+}
+
+/** Consumed the moment it is accepted: it sits in no lane and wakes nobody. */
+export function isConsumedOnAccept({ applyMode, consumePoint }: PolicyDecision): boolean {
+  return applyMode === "ignore" && consumePoint === "on_accept";
+}
+
+/** Whether such an input begins a run by itself, asked as if the runtime were idle. */
+export function startsRun(whenIdle: PolicyDecision): boolean {
+  return whenIdle.wakeMode !== "none" || whenIdle.drainPolicy === "immediate";
+}
+
+const PEER_KIND: Readonly<Record<string, InputKind>> = {
+  message: "peer_message",
+  request: "peer_request",
+  response_progress: "peer_response_progress",
+  response_terminal: "peer_response_terminal",
+};
+
+/** A peer without a convention counts as a message. `undefined` for a convention that nobody knows. */
+export function kindOf(input: PersistedInput): InputKind | undefined {
+  if (input.inputType !== "peer") return input.inputType;
+  if (input.convention === undefined) return "peer_message";
+  const convention = input.convention;
+  const type =
+    typeof convention === "object" && convention !== null && !Array.isArray(convention) ? convention.conventionType : convention;
+  return typeof type === "string" && Object.hasOwn(PEER_KIND, type) ? PEER_KIND[type] : undefined;
+}

@@ -1,0 +1,56 @@
+import { HoldfastError } from "../../domain/errors.js";
+import type { RuntimeState } from "../../domain/session/session.js";
+
+/**
+ * What a session's runtime may be told, by the state it is in:
+ *
+ *     idle --run--> running --end--> idle        idle, running --retire--> retired --run--> running --end--> retired
+ *     retired --reset, recycle--> idle           anything alive --stop--> stopped        all but destroyed --destroy--> destroyed
+ *
+ * "attached" is idle with a turn handler in the tab that looks; it is never stored, so it does not occur here.
+ */
+export type RuntimeCommand = "run" | "retire" | "reset" | "stop" | "destroy" | "recycle";
+
+const TABLE: Readonly<Record<RuntimeCommand, Partial<Record<RuntimeState, RuntimeState>>>> = {
+  run: { initializing: "running", idle: "running", retired: "running" },
+  retire: { initializing: "retired", idle: "retired", running: "retired", retired: "retired" },
+  reset: { initializing: "idle", idle: "idle", retired: "idle" },
+  stop: { initializing: "stopped", idle: "stopped", running: "stopped", retired: "stopped", stopped: "stopped" },
+  destroy: {
+    initializing: "destroyed",
+    idle: "destroyed",
+    running: "destroyed",
+    retired: "destroyed",
+    stopped: "destroyed",
+  },
+  recycle: { initializing: "idle", idle: "idle", retired: "idle" },
+};
+
+/** What is stored: nobody is "attached" in a row. */
+export function storedState(state: RuntimeState): RuntimeState {
+  return state === "attached" ? "idle" : state;
+}
+
+/** The state after the command, or why it is refused. */
+export function after(command: RuntimeCommand, state: RuntimeState): RuntimeState | HoldfastError {
+  return TABLE[command][storedState(state)] ?? notReady(state, command);
+}
+
+export function mayRun(state: RuntimeState): boolean {
+  return TABLE.run[state] !== undefined;
+}
+
+export function acceptsInput(state: RuntimeState): boolean {
+  return state === "initializing" || state === "idle" || state === "attached" || state === "running";
+}
+
+/** A late end of a run does not move a runtime that was retired, stopped or destroyed meanwhile. */
+export function afterRun(state: RuntimeState, before: RuntimeState): RuntimeState {
+  return state === "running" ? before : state;
+}
+
+export function notReady(state: RuntimeState, action: string): HoldfastError {
+  return new HoldfastError("not-ready", `the session's runtime is ${state}: ${action} is refused`, {
+    details: { state, action },
+  });
+}

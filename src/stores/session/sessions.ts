@@ -1,0 +1,231 @@
+import { accept, type Command, refuse } from "../../corridor/command.js";
+import { HoldfastError, isHoldfastError } from "../../domain/errors.js";
+import type { RuntimeState } from "../../domain/session/session.js";
+import type { Reader, Write } from "../../ports/storage.js";
+import { leaseChange } from "../host/leases.rules.js";
+import {
+  type AttachmentRow,
+  type InputKeyRow,
+  loadRow,
+  loadRows,
+  ROW_VERSION,
+  type RuntimeRow,
+  type SessionRow,
+} from "../schema.js";
+import {
+  type Attendance,
+  abandonAll,
+  type BadInput,
+  checkRuntime,
+  draftOf,
+  fencedOff,
+  type InputHappening,
+  isAttached,
+  isOwned,
+  type LiveRuntimeRow,
+  loadSurroundings,
+  type RecoveryReport,
+  readLive,
+  recover,
+  type SessionRef,
+  SURROUNDINGS,
+  type Surroundings,
+} from "./draft.js";
+import { placeWrites, readInput } from "./input-rows.rules.js";
+import { after, notReady, type RuntimeCommand } from "./runtime-state.rules.js";
+
+export interface OpenSession {
+  readonly runtimeId: string;
+  readonly sessionId: string;
+  /** Sets rows aside that nobody can go on with, instead of failing on them. */
+  readonly quarantine: boolean;
+  readonly attendance: Attendance;
+}
+
+export interface OpenedSession {
+  readonly incarnation: number;
+  readonly state: RuntimeState;
+  /** Absent where another tab's executor is at work: what is under way is its own. */
+  readonly recovery?: RecoveryReport;
+  readonly quarantined: readonly { inputId: string; reason: string }[];
+  readonly happened: readonly InputHappening[];
+}
+
+interface OpenState {
+  readonly around: Surroundings;
+  readonly session: SessionRow | undefined;
+  readonly bad: readonly BadInput[];
+  /** The idempotency keys that stand for these. */
+  readonly badKeys: readonly InputKeyRow[];
+}
+
+/**
+ * Makes a session's runtime, or takes up the stored one: retired, stopped and destroyed survive a restart. Where nobody is at work,
+ * what a dead owner left is recovered in the same write, all or nothing.
+ */
+export const openSession: Command<OpenSession, OpenState, OpenedSession> = {
+  tables: [...SURROUNDINGS, "sessions", "quarantine"],
+  async load(reader, { runtimeId, sessionId, quarantine }) {
+    const { live, bad } = await readLive(reader, runtimeId);
+    if (quarantine) bad.push(...(await readBrokenEnded(reader, runtimeId)));
+    const badIds = new Set(bad.map(({ inputId }) => inputId));
+    const keys = badIds.size === 0 ? [] : await loadRows(reader, "inputKeys", { prefix: [runtimeId] });
+    const badKeys = keys.filter(({ inputId }) => badIds.has(inputId));
+    const [around, session] = await Promise.all([
+      loadSurroundings(reader, runtimeId, live),
+      loadRow(reader, "sessions", sessionId),
+    ]);
+    return { around, session, bad, badKeys };
+  },
+  decide(state, input, nowMs) {
+    const { runtimeId, sessionId, attendance } = input;
+    const { around, bad } = state;
+    if (bad[0] && !input.quarantine) return refuse(bad[0].error);
+    const stored: RuntimeRow = around.runtime ?? {
+      v: ROW_VERSION,
+      runtimeId,
+      incarnation: 0,
+      nextRank: 0,
+      firstRank: 0,
+      endedKeys: 0,
+      messageCount: 0,
+      digest: "",
+      updatedAtMs: nowMs,
+    };
+    const runtimeState = stored.state ?? "idle";
+    const runtime: LiveRuntimeRow = { ...stored, sessionId, state: runtimeState };
+    if ((runtimeState === "stopped" || runtimeState === "destroyed") && around.live.length > 0) {
+      const message = `store corruption: the stored state ${runtimeState} conflicts with ${around.live.length} active inputs`;
+      return refuse(new HoldfastError("read-failed", message, { details: { runtimeId } }));
+    }
+    const draft = draftOf(runtime, around.live, around.keys, nowMs);
+    for (const { inputId, row, error } of bad) {
+      draft.write({ table: "quarantine", put: { v: ROW_VERSION, runtimeId, inputId, reason: error.message, atMs: nowMs, row } });
+      draft.write({ table: "inputs", drop: [runtimeId, inputId] });
+    }
+    draft.write(...placeWrites(around.live));
+    // A key answers with an input that is there.
+    for (const { idempotencyKey } of state.badKeys) draft.write({ table: "inputKeys", drop: [runtimeId, idempotencyKey] });
+    const ended = state.badKeys.filter(({ endedRank }) => endedRank !== undefined).length;
+    if (ended > 0) draft.update({ endedKeys: draft.runtime.endedKeys - ended });
+    for (const row of around.attachments)
+      if (!isAttached(row, attendance.hasLocks, nowMs)) draft.write({ table: "attachments", drop: [runtimeId, row.bootId] });
+    draft.write(attachmentWrite(runtimeId, attendance, nowMs));
+    const recovery = isOwned(around, attendance, nowMs) ? undefined : recover(draft, around, attendance, nowMs);
+    if (draft.runtime.state === "initializing") draft.update({ state: "idle" });
+    // Made here, or found without what only a session has.
+    if (stored.state === undefined || stored.sessionId === undefined) draft.update({});
+    if (!state.session) {
+      const { messageCount } = draft.runtime;
+      draft.write({ table: "sessions", put: { v: ROW_VERSION, sessionId, runtimeId, messageCount, updatedAtMs: nowMs } });
+    }
+    const reply: OpenedSession = {
+      incarnation: runtime.incarnation,
+      state: draft.runtime.state,
+      ...(recovery && { recovery }),
+      happened: draft.happened,
+      quarantined: bad.map(({ inputId, error }) => ({ inputId, reason: error.message })),
+    };
+    return draft.done(reply, leaseChange(runtimeId));
+  },
+  repeatable: () => true,
+};
+
+/** Ended rows that do not decode stop nobody, until somebody asks to have such rows set aside. */
+async function readBrokenEnded(reader: Reader, runtimeId: string): Promise<BadInput[]> {
+  const rows = await reader.range("inputs", { prefix: [runtimeId] });
+  return rows.flatMap((row) => {
+    if (row.liveRank !== undefined) return [];
+    try {
+      readInput(row);
+      return [];
+    } catch (error) {
+      if (!isHoldfastError(error) || error.code !== "read-failed") throw error;
+      return [{ inputId: String(row.inputId), row, error }];
+    }
+  });
+}
+
+function attachmentOf(runtimeId: string, { host, ttlMs, handler }: Attendance, nowMs: number): AttachmentRow {
+  const { bootId, hostId, locked } = host;
+  return {
+    v: ROW_VERSION,
+    runtimeId,
+    bootId,
+    hostId,
+    expiresAtMs: nowMs + ttlMs,
+    ...(locked && { locked: 1 as const }),
+    ...(handler && { handler: 1 as const }),
+  };
+}
+
+function attachmentWrite(runtimeId: string, attendance: Attendance, nowMs: number): Write {
+  return { table: "attachments", put: attachmentOf(runtimeId, attendance, nowMs) };
+}
+
+/** A tab opened the session anew after its host did, or got or lost its turn handler. */
+export const attendSession: Command<SessionRef & { attendance: Attendance }, RuntimeRow | undefined, void> = {
+  tables: ["runtimes", "attachments"],
+  load: (reader, { runtimeId }) => loadRow(reader, "runtimes", runtimeId),
+  decide(runtime, input, nowMs) {
+    checkRuntime(runtime, input);
+    return accept(undefined, [attachmentWrite(input.runtimeId, input.attendance, nowMs)], [leaseChange(input.runtimeId)]);
+  },
+  repeatable: () => true,
+};
+
+export const leaveSession: Command<{ runtimeId: string; bootId: string }, void, void> = {
+  tables: ["attachments"],
+  load: async () => undefined,
+  decide: (_, { runtimeId, bootId }) => accept(undefined, [{ table: "attachments", drop: [runtimeId, bootId] }]),
+  repeatable: () => true,
+};
+
+export interface ChangeRuntime extends SessionRef {
+  readonly command: Exclude<RuntimeCommand, "run">;
+  readonly attendance: Attendance;
+}
+
+export interface RuntimeChange {
+  readonly state: RuntimeState;
+  readonly abandoned: number;
+  /** Those that still wait or run. */
+  readonly pending: number;
+  readonly happened: readonly InputHappening[];
+}
+
+/** Retire, reset, stop, destroy, recycle: each is one write; what it ends is ended in it. */
+export const changeRuntime: Command<ChangeRuntime, Surroundings, RuntimeChange> = {
+  tables: SURROUNDINGS,
+  load: (reader, { runtimeId }) => loadSurroundings(reader, runtimeId),
+  decide(state, input, nowMs) {
+    const { command, runtimeId, attendance } = input;
+    const draft = draftOf(checkRuntime(state.runtime, input), state.live, state.keys, nowMs);
+    const { lease } = state;
+    const isBusy = isOwned(state, attendance, nowMs);
+    if (!isBusy) recover(draft, state, attendance, nowMs);
+    const next = after(command, draft.runtime.state);
+    if (next instanceof HoldfastError) return refuse(next);
+    const isRunning = draft.runtime.run !== undefined;
+    if (isRunning && (command === "reset" || command === "recycle")) return refuse(notReady("running", command));
+    draft.update({ state: next });
+
+    let abandoned = 0;
+    if (command === "retire") {
+      const isServed = (row: AttachmentRow) => row.handler === 1 && isAttached(row, attendance.hasLocks, nowMs);
+      const hasLoop = isRunning || attendance.handler || state.attachments.some(isServed);
+      if (!hasLoop) abandoned = abandonAll(draft, "retired", nowMs);
+    } else if (command !== "recycle") {
+      abandoned = abandonAll(draft, REASON[command], nowMs);
+    }
+    if (command === "stop" || command === "destroy") {
+      // The executor goes with it: whatever it still does is refused.
+      draft.dropRun();
+      if (isBusy && lease) draft.write({ table: "leases", put: fencedOff(lease) });
+    }
+    const reply = { state: next, abandoned, pending: draft.live.length, happened: draft.happened };
+    return draft.done(reply, leaseChange(runtimeId));
+  },
+};
+
+const REASON = { reset: "reset", stop: "stopped", destroy: "destroyed" } as const;

@@ -1,0 +1,80 @@
+import type { InputRow } from "../schema.js";
+import { abandoned, type Candidate, candidateOf, doesStart, isSameExecution, moved } from "./inputs.rules.js";
+import { type HandlingMode, laneOf } from "./policy.rules.js";
+
+/** Failures, that is attempts that ended with an error, until an input is given up. */
+export const MOST_FAILURES = 3;
+/**
+ * The inputs of the next run, out of live rows in the order of their admission. The steer lane goes before the queue; an input that
+ * never wakes anybody waits for one that does, unless no more will come (`isDraining`). What was staged together is tried again together:
+ * its steps are of exactly these inputs.
+ */
+export function chooseBatch(rows: readonly InputRow[], isDraining: boolean): InputRow[] {
+  const queued = rows.map(candidateOf).filter((candidate) => candidate !== undefined);
+  if (!isDraining && !queued.some(doesStart)) return [];
+  const steer = queued.filter(({ decision }) => laneOf(decision) === "steer");
+  const lane = steer.length > 0 ? steer : queued;
+  const [first] = lane;
+  const batch: InputRow[] = [];
+  for (const candidate of lane) {
+    if (!first || !runsWith(candidate, first)) break;
+    batch.push(candidate.row);
+    if (isLast(candidate)) break;
+  }
+  return batch;
+}
+
+/** Both of one lane. */
+function runsWith({ row, decision, semantics }: Candidate, first: Candidate): boolean {
+  const isSameBoundary = laneOf(decision) === "queue" || semantics.boundary === first.semantics.boundary;
+  return isSameBoundary && isSameExecution(semantics, first.semantics) && row.workId === first.row.workId;
+}
+
+function isLast({ kind, decision }: Candidate): boolean {
+  return kind === "prompt" && laneOf(decision) === "queue";
+}
+
+/**
+ * Whether a batch of this lane ends among these rows, the first ones of it: whatever stands before, between or behind them, no batch goes
+ * further than they do. Only of rows that stay as they are until it is chosen.
+ */
+export function endsBatch(rows: readonly InputRow[], lane: HandlingMode): boolean {
+  const waiting = rows.map(candidateOf).filter((candidate) => candidate !== undefined && laneOf(candidate.decision) === lane);
+  const [first] = waiting;
+  return waiting.some((candidate) => candidate && first && (isLast(candidate) || !runsWith(candidate, first)));
+}
+
+/** What the steps of these inputs are stored under, where exactly they were tried before. */
+export function workOf(batch: readonly InputRow[]): string | undefined {
+  const [first] = batch;
+  return first?.workSize === batch.length ? first.workId : undefined;
+}
+
+export function staged(
+  row: InputRow,
+  run: { runId: string; workId: string; inputIds: readonly string[] },
+  nowMs: number,
+): InputRow {
+  const next = moved(row, "stage", nowMs, "run started", {
+    attemptCount: row.record.attemptCount + 1,
+    lastRunId: run.runId,
+  });
+  return { ...next, workId: run.workId, workSize: run.inputIds.length };
+}
+
+/** Applied, pending and consumed in one write: the receipt, the messages and this stand or fall together. */
+export function consumed(row: InputRow, sequence: number, nowMs: number): InputRow {
+  const applied = moved(row, "apply", nowMs, "boundary applied", { lastBoundarySequence: sequence });
+  const pending = moved(applied, "pend", nowMs, "waits for the run to complete");
+  return moved(pending, "complete", nowMs, "run completed", { terminalOutcome: { outcomeType: "consumed" } });
+}
+
+/** Its run failed. */
+export function rolledBack(row: InputRow, cause: string, nowMs: number): InputRow {
+  const { attemptCount, recoveryCount } = row.record;
+  if (attemptCount - recoveryCount - (row.interruptions ?? 0) >= MOST_FAILURES)
+    return abandoned(row, { max_attempts_exhausted: { attempts: attemptCount } }, nowMs, cause);
+  const { lastRunId: _, ...record } = row.record;
+  const { crashes: __, ...rest } = row;
+  return moved({ ...rest, record }, "rollback", nowMs, cause);
+}

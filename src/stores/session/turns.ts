@@ -1,0 +1,447 @@
+import { accept, type Command, refuse } from "../../corridor/command.js";
+import { HoldfastError } from "../../domain/errors.js";
+import type { JsonValue } from "../../domain/json.js";
+import type { ProcessLease } from "../../domain/lease.js";
+import type { StoredInputState } from "../../domain/session/input.js";
+import type { Message, RunBoundaryReceipt, RuntimeState } from "../../domain/session/session.js";
+import type { Change } from "../../ports/notices.js";
+import type { Reader, Write } from "../../ports/storage.js";
+import { loadFloor } from "../host/floors.js";
+import { saidFarewell } from "../host/hosts.js";
+import {
+  fence,
+  grant,
+  type Host,
+  heldChange,
+  isLive,
+  leaseChange,
+  leaseLost,
+  leaseOf,
+  released,
+  renewed,
+} from "../host/leases.rules.js";
+import {
+  type ActiveRun,
+  type InputKeyRow,
+  type InputRow,
+  type LeaseRow,
+  loadRow,
+  ROW_VERSION,
+  type RuntimeRow,
+  type SnapshotRow,
+  type TurnStepRow,
+} from "../schema.js";
+import {
+  checkRuntime,
+  type Draft,
+  draftOf,
+  type InputHappening,
+  type LiveRuntimeRow,
+  loadSurroundings,
+  recover,
+  type SessionRef,
+  SURROUNDINGS,
+  type Surroundings,
+} from "./draft.js";
+import { loadInput, loadInputKeys } from "./input-rows.js";
+import { abandoned, interrupted } from "./inputs.rules.js";
+import { inOrder, loadNext } from "./next-inputs.js";
+import { mayRun } from "./runtime-state.rules.js";
+import { liftSnapshot } from "./transcript.rules.js";
+import { chooseBatch, consumed, rolledBack, staged, workOf } from "./turns.rules.js";
+
+/**
+ * A turn, from the choice of its inputs to its commit. Its executor holds the lease of the runtime's id; every command but the first
+ * is fenced by it and names the run, so that whoever lost either changes nothing.
+ *
+ *     begin (recover, lease, stage) -> handler: checkpoint, steps -> commit | fail | cancel | interrupt
+ */
+export interface BeginTurn extends SessionRef {
+  readonly ownerId: string;
+  readonly ttlMs: number;
+  readonly nonce: string;
+  readonly host: Host;
+  readonly hasLocks: boolean;
+  readonly runId: string;
+  /** Goes on under this lease, if it is still the live one. */
+  readonly held?: ProcessLease;
+  /** The token of an expired lease of a living host that was waited for long enough. */
+  readonly waitedFor?: string;
+}
+
+export type BeganTurn =
+  | {
+      readonly kind: "turn";
+      readonly lease: ProcessLease;
+      readonly run: ActiveRun;
+      readonly inputs: readonly StoredInputState[];
+      /** Of each input, how many messages there were when it came: its own can only stand behind them. */
+      readonly since: readonly number[];
+      readonly messageCount: number;
+      readonly digest: string;
+      readonly happened: readonly InputHappening[];
+    }
+  /** Nothing to do. */
+  | { readonly kind: "idle"; readonly state: RuntimeState; readonly happened: readonly InputHappening[] }
+  /** Another executor has it; or had it, and its host lives: then it gets a moment to claim it again. */
+  | { readonly kind: "held"; readonly token: string; readonly expiresAtMs: number; readonly expired: boolean };
+
+interface BeginState extends Surroundings {
+  readonly snapshot: SnapshotRow | undefined;
+  readonly floor: number;
+}
+
+export const BEGIN_TABLES = [...SURROUNDINGS, "snapshots", "messages", "floors"] as const;
+
+export const beginTurn: Command<BeginTurn, BeginState, BeganTurn> = {
+  tables: BEGIN_TABLES,
+  async load(reader, { runtimeId, held }) {
+    const next = loadNext(reader, runtimeId, held !== undefined);
+    const [around, snapshot] = await Promise.all([
+      loadSurroundings(reader, runtimeId, next),
+      loadRow(reader, "snapshots", runtimeId),
+    ]);
+    return { ...around, snapshot, floor: around.lease ? 0 : await loadFloor(reader, "leases") };
+  },
+  decide(state, input, nowMs) {
+    const stored = checkRuntime(state.runtime, input);
+    const { lease } = state;
+    const isOurs = input.held !== undefined && lease?.leaseToken === input.held.leaseToken && isLive(lease, nowMs);
+    if (input.held && !isOurs) return refuse(leaseLost(input.runtimeId));
+    const held = isOurs ? undefined : holderOf(state, input, nowMs);
+    if (held) return accept(held);
+
+    const draft = draftOf(stored, state.live, state.keys, nowMs);
+    if (!isOurs) {
+      const isOwn = lease?.ownerId === input.ownerId;
+      recover(draft, { ...state, farewell: state.farewell || isOwn }, input, nowMs);
+    }
+    const batch = nextBatch(draft);
+    if (batch.length === 0) {
+      if (isOurs && lease) draft.write({ table: "leases", put: released(lease, true) });
+      return draft.isEmpty
+        ? accept({ kind: "idle", state: stored.state, happened: [] })
+        : draft.done({ kind: "idle", state: draft.runtime.state, happened: draft.happened }, idleChange(draft));
+    }
+    // The row as the recovery leaves it: what ran out there is nobody's any more.
+    const claim = { resource: input.runtimeId, ownerId: input.ownerId, ttlMs: input.ttlMs, nonce: input.nonce, host: input.host };
+    const free = lease && !isOurs ? released(lease, false) : lease;
+    const granted =
+      isOurs && isLive(lease, nowMs)
+        ? renewed(lease, input.ttlMs, nowMs)
+        : grant(free, claim, { farewell: false, floor: state.floor }, nowMs);
+    if (granted instanceof HoldfastError) return refuse(granted);
+    if (state.snapshot) liftInto(draft, state.snapshot);
+
+    const run: ActiveRun = {
+      runId: input.runId,
+      before: draft.runtime.state,
+      inputIds: batch.map(({ inputId }) => inputId),
+      workId: workOf(batch) ?? input.runId,
+    };
+    const rows = batch.map((row) => staged(row, run, nowMs));
+    for (const row of rows) draft.put(row);
+    draft.update({ state: "running", run });
+    draft.write({ table: "leases", put: granted });
+    const reply: BeganTurn = {
+      kind: "turn",
+      lease: leaseOf(granted),
+      run,
+      inputs: rows.map(({ record }) => record),
+      since: rows.map(({ since = 0 }) => since),
+      messageCount: draft.runtime.messageCount,
+      digest: draft.runtime.digest,
+      happened: draft.happened,
+    };
+    // Where it only goes on, those that wait for the lease have nothing to look for.
+    return draft.done(reply, ...(isOurs ? [] : [heldChange(input.runtimeId)]));
+  },
+};
+
+/** A retired runtime takes no more: what waits for another to wake it is run all the same. */
+function nextBatch({ runtime, live }: Draft): InputRow[] {
+  return mayRun(runtime.state) ? chooseBatch(live, runtime.state === "retired") : [];
+}
+
+/** The lease is free, and what a tab could run is done: only an input of a later write than this has a tab look. */
+function idleChange({ runtime, inputRevision }: Draft): Change {
+  return { ...leaseChange(runtime.runtimeId), member: "idle", sequence: inputRevision };
+}
+
+type Holder = Pick<Surroundings, "lease" | "farewell">;
+
+export const HOLDER_TABLES = ["runtimes", "leases", "farewells"] as const;
+
+/** Of a deleted session there is none: what holds the lease holds it for the one that has its id now. */
+export async function loadHolder(reader: Reader, ref: SessionRef): Promise<Holder> {
+  const { runtimeId } = ref;
+  const [runtime, lease] = await Promise.all([loadRow(reader, "runtimes", runtimeId), loadRow(reader, "leases", runtimeId)]);
+  checkRuntime(runtime, ref);
+  return { lease, farewell: await saidFarewell(reader, lease?.bootId) };
+}
+
+/** Another executor that has it, if one does. */
+export function holderOf({ lease, farewell }: Holder, input: BeginTurn, nowMs: number): BeganTurn | undefined {
+  // Its own: a grant of which it never heard.
+  if (lease?.leaseToken === undefined || farewell || lease.ownerId === input.ownerId) return undefined;
+  const { leaseToken: token, expiresAtMs } = lease;
+  if (isLive(lease, nowMs)) return { kind: "held", token, expiresAtMs, expired: false };
+  const mayReturn = lease.locked === 1 && lease.bootId !== input.host.bootId && input.waitedFor !== token;
+  return mayReturn ? { kind: "held", token, expiresAtMs, expired: true } : undefined;
+}
+
+/** A snapshot that was handed over whole becomes rows: from here on a message is written once. */
+export function liftInto(draft: Draft, snapshot: SnapshotRow): void {
+  const { runtimeId } = snapshot;
+  const { head, messages, digest } = liftSnapshot(snapshot.bytes);
+  draft.write({ table: "snapshots", drop: runtimeId }, { table: "messages", dropPrefix: [runtimeId] });
+  draft.write(...messageWrites(runtimeId, 0, messages));
+  draft.update({ head, messageCount: messages.length, digest });
+}
+
+export function messageWrites(runtimeId: string, from: number, messages: readonly Message[]): Write[] {
+  return messages.map((message, at) => ({
+    table: "messages",
+    put: { v: ROW_VERSION, runtimeId, position: from + at, message },
+  }));
+}
+
+/** Goes on with a lease that ran out while its owner slept, only over exactly its own grant. */
+export const reclaimTurn: Command<
+  { lease: ProcessLease; runId: string; ttlMs: number; nonce: string; host: Host },
+  { lease: LeaseRow | undefined; runtime: RuntimeRow | undefined; farewell: boolean },
+  ProcessLease
+> = {
+  tables: ["leases", "runtimes", "farewells"],
+  async load(reader, { lease: { processId } }) {
+    const [lease, runtime] = await Promise.all([loadRow(reader, "leases", processId), loadRow(reader, "runtimes", processId)]);
+    return { lease, runtime, farewell: await saidFarewell(reader, lease?.bootId) };
+  },
+  decide({ lease: row, runtime, farewell }, { lease, runId, ttlMs, nonce, host }, nowMs) {
+    if (row?.leaseToken !== lease.leaseToken || farewell || runtime?.run?.runId !== runId)
+      return refuse(leaseLost(lease.processId));
+    const claim = { resource: lease.processId, ownerId: lease.ownerId, ttlMs, nonce, host };
+    const granted = grant(row, claim, { farewell: false }, nowMs);
+    if (granted instanceof HoldfastError) return refuse(granted);
+    return accept(leaseOf(granted), [{ table: "leases", put: granted }], [heldChange(lease.processId)]);
+  },
+};
+
+/** A run under its lease, as its executor names it. */
+export interface RunRef extends SessionRef {
+  readonly runId: string;
+  readonly lease: ProcessLease;
+}
+
+interface RunState {
+  readonly runtime: RuntimeRow | undefined;
+  readonly lease: LeaseRow | undefined;
+  readonly contributors: readonly InputRow[];
+  readonly keys: readonly InputKeyRow[];
+  /** A caller handed a snapshot over whole since the run began: the message rows are not the transcript any more. */
+  readonly isReplaced: boolean;
+}
+
+async function loadRun(reader: Reader, { runtimeId }: RunRef): Promise<RunState> {
+  const [runtime, lease, snapshot] = await Promise.all([
+    loadRow(reader, "runtimes", runtimeId),
+    loadRow(reader, "leases", runtimeId),
+    reader.get("snapshots", runtimeId),
+  ]);
+  const ids = runtime?.run?.inputIds ?? [];
+  const rows = await Promise.all(ids.map((inputId) => loadInput(reader, runtimeId, inputId)));
+  const contributors = rows.filter((row) => row !== undefined);
+  const keys = await loadInputKeys(
+    reader,
+    runtimeId,
+    contributors.map(({ record }) => record),
+  );
+  return { runtime, lease, contributors, keys, isReplaced: snapshot !== undefined };
+}
+
+interface CheckedRun {
+  readonly runtime: LiveRuntimeRow;
+  readonly run: ActiveRun;
+  readonly lease: LeaseRow;
+}
+
+/** All that must hold before a run's executor changes anything. */
+function checkRun({ runtime, lease, contributors }: RunState, input: RunRef, nowMs: number): CheckedRun {
+  const stored = checkRuntime(runtime, input);
+  const held = fence(lease, input.lease, nowMs);
+  if (held instanceof HoldfastError) throw held;
+  const { run } = stored;
+  if (run?.runId !== input.runId) throw leaseLost(input.runtimeId);
+  const stray = run.inputIds.find(
+    (inputId) => contributors.find((row) => row.inputId === inputId)?.record.currentState !== "staged",
+  );
+  if (stray !== undefined) {
+    throw new HoldfastError("conflict", `input "${stray}" of run "${run.runId}" is not staged any more`, {
+      details: { inputId: stray, runId: run.runId },
+    });
+  }
+  return { runtime: stored, run, lease: held };
+}
+
+/** Messages behind the stored ones. Their digest is chained outside, over the one that is stored. */
+export interface Appended {
+  readonly base: { readonly messageCount: number; readonly digest: string };
+  readonly messages: readonly Message[];
+  readonly digest: string;
+}
+
+function appendTo(draft: Draft, isReplaced: boolean, { base, messages, digest }: Appended, nowMs: number): Change[] {
+  const { runtime } = draft;
+  if (isReplaced || runtime.messageCount !== base.messageCount || runtime.digest !== base.digest) {
+    throw new HoldfastError("conflict", `the transcript of runtime "${runtime.runtimeId}" was replaced under its run`, {
+      details: { runtimeId: runtime.runtimeId },
+    });
+  }
+  if (messages.length === 0) return [];
+  const { runtimeId, sessionId } = runtime;
+  const messageCount = base.messageCount + messages.length;
+  draft.write(...messageWrites(runtimeId, base.messageCount, messages));
+  draft.write({ table: "sessions", put: { v: ROW_VERSION, sessionId, runtimeId, messageCount, updatedAtMs: nowMs } });
+  draft.update({ messageCount, digest });
+  return [{ about: "messages", id: runtimeId }];
+}
+
+/** What was appended so far is stored; no receipt, no change of an input's phase. */
+export const checkpointTurn: Command<RunRef & Appended, RunState, void> = {
+  tables: ["runtimes", "leases", "inputs", "inputKeys", "messages", "sessions", "snapshots", "turnSteps"],
+  load: loadRun,
+  decide(state, input, nowMs) {
+    const { runtime } = checkRun(state, input, nowMs);
+    const { base, messages, digest } = input;
+    const isStored = runtime.digest === digest && runtime.messageCount === base.messageCount + messages.length;
+    if (isStored && messages.length > 0) return accept(undefined);
+    const draft = draftOf(runtime, state.contributors, state.keys, nowMs);
+    const changes = appendTo(draft, state.isReplaced, input, nowMs);
+    // Progress: its owner's deaths are counted anew.
+    for (const { crashes, ...row } of draft.live) if (crashes !== undefined) draft.put(row);
+    return draft.done(undefined, ...changes);
+  },
+  repeatable: () => true,
+};
+
+export interface CommittedTurn {
+  readonly receipt: RunBoundaryReceipt;
+  /** The lease went back in the same write. */
+  readonly released: boolean;
+  readonly happened: readonly InputHappening[];
+}
+
+interface CommitState extends RunState {
+  readonly receipt: RunBoundaryReceipt | undefined;
+  /** Of those that live what decides which run next. */
+  readonly next: readonly InputRow[];
+}
+
+/**
+ * The one write that a turn comes to: messages, receipt, consumed inputs, state. Only rows that changed are written. The lease is
+ * handed back in it when nothing waits; answers whether it was.
+ */
+export const commitTurn: Command<RunRef & Appended, CommitState, CommittedTurn> = {
+  tables: ["runtimes", "leases", "inputs", "inputKeys", "receipts", "turnSteps", "messages", "sessions", "snapshots"],
+  async load(reader, input) {
+    const [state, next, row] = await Promise.all([
+      loadRun(reader, input),
+      loadNext(reader, input.runtimeId, true),
+      loadRow(reader, "receipts", [input.runtimeId, input.runId, SEQUENCE]),
+    ]);
+    return { ...state, next, receipt: row?.receipt };
+  },
+  decide(state, input, nowMs) {
+    const { runtimeId, runId } = input;
+    // It is this very commit, of which nobody heard.
+    const isStored = state.receipt?.conversationDigest === input.digest && state.runtime?.run?.runId !== runId;
+    if (state.receipt && isStored) {
+      const isReleased = state.lease?.leaseToken !== input.lease.leaseToken;
+      return accept({ receipt: state.receipt, released: isReleased, happened: [] });
+    }
+    const { runtime, run, lease } = checkRun(state, input, nowMs);
+    if (state.receipt) {
+      throw new HoldfastError("conflict", `a receipt of run "${runId}" is stored already`, { details: { runId } });
+    }
+    const draft = draftOf(runtime, inOrder([...state.next, ...state.contributors]), state.keys, nowMs);
+    const changes = appendTo(draft, state.isReplaced, input, nowMs);
+    const [first] = state.contributors;
+    const receipt: RunBoundaryReceipt = {
+      runId,
+      boundary: first?.record.runtimeSemantics?.boundary ?? "run_start",
+      contributingInputIds: [...run.inputIds],
+      conversationDigest: draft.runtime.digest,
+      messageCount: draft.runtime.messageCount,
+      sequence: SEQUENCE,
+    };
+    draft.write({ table: "receipts", put: { v: ROW_VERSION, runtimeId, runId, sequence: SEQUENCE, receipt } });
+    for (const row of state.contributors) draft.put(consumed(row, SEQUENCE, nowMs));
+    draft.endRun();
+    const isReleased = nextBatch(draft).length === 0;
+    if (isReleased) {
+      draft.write({ table: "leases", put: released(lease, true) });
+      changes.push(idleChange(draft));
+    }
+    return draft.done({ receipt, released: isReleased, happened: draft.happened }, ...changes);
+  },
+  repeatable: () => true,
+};
+
+/** A run has one boundary: nothing is injected into one that lives. */
+const SEQUENCE = 0;
+
+export type TurnEnd =
+  /** The handler threw: its inputs wait again, or are given up after three failures. */
+  | { readonly how: "failed"; readonly cause: string }
+  /** Of an input that is not wanted any more: that one is abandoned, what ran with it waits again. */
+  | { readonly how: "cancelled" }
+  /** Its owner goes in order: no failure. */
+  | { readonly how: "interrupted" };
+
+export const endTurn: Command<RunRef & TurnEnd & { release: boolean }, RunState, readonly InputHappening[]> = {
+  tables: ["runtimes", "leases", "inputs", "inputKeys", "snapshots", "turnSteps"],
+  load: loadRun,
+  decide(state, input, nowMs) {
+    const { runtime, lease } = checkRun(state, input, nowMs);
+    const draft = draftOf(runtime, state.contributors, state.keys, nowMs);
+    for (const row of state.contributors) draft.put(ended(row, input, nowMs));
+    draft.endRun();
+    if (!input.release) return draft.done(draft.happened);
+    draft.write({ table: "leases", put: released(lease, true) });
+    return draft.done(draft.happened, leaseChange(input.runtimeId));
+  },
+};
+
+function ended(row: InputRow, end: TurnEnd, nowMs: number): InputRow {
+  if (row.cancelRequested) return abandoned(row, "cancelled", nowMs);
+  return end.how === "failed" ? rolledBack(row, end.cause, nowMs) : interrupted(row, nowMs);
+}
+
+/** The first result stays. */
+export const storeTurnStep: Command<
+  RunRef & { workId: string; stepKey: string; result: JsonValue },
+  { runtime: RuntimeRow | undefined; lease: LeaseRow | undefined; stored: TurnStepRow | undefined },
+  JsonValue
+> = {
+  tables: ["runtimes", "leases", "turnSteps"],
+  async load(reader, { runtimeId, workId, stepKey }) {
+    const [runtime, lease, stored] = await Promise.all([
+      loadRow(reader, "runtimes", runtimeId),
+      loadRow(reader, "leases", runtimeId),
+      loadRow(reader, "turnSteps", [runtimeId, workId, stepKey]),
+    ]);
+    return { runtime, lease, stored };
+  },
+  decide({ runtime, lease, stored }, input, nowMs) {
+    checkRun({ runtime: withoutInputs(runtime), lease, contributors: [], keys: [], isReplaced: false }, input, nowMs);
+    if (stored) return accept(stored.result);
+    const { runtimeId, workId, stepKey, result } = input;
+    return accept(result, [{ table: "turnSteps", put: { v: ROW_VERSION, runtimeId, workId, stepKey, result } }]);
+  },
+  repeatable: () => true,
+};
+
+/** A step says nothing of the run's inputs. */
+function withoutInputs(runtime: RuntimeRow | undefined): RuntimeRow | undefined {
+  return runtime?.run ? { ...runtime, run: { ...runtime.run, inputIds: [] } } : runtime;
+}
