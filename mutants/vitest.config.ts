@@ -36,7 +36,12 @@ export default defineConfig({
   test: {
     include: quick
       ? [quick]
-      : ["test/rules/*.test.ts", "test/kernel/run.test.ts", "test/kernel/tenure.test.ts", "test/conformance/memory.test.ts"],
+      : [
+          "test/rules/*.test.ts",
+          "test/corridor/run.test.ts",
+          "test/kernel/host/held-lease.test.ts",
+          "test/conformance/memory.test.ts",
+        ],
     environment: "node",
     // A mutant often leaves a test waiting for ever.
     testTimeout: quick ? 5_000 : 60_000,

@@ -20,10 +20,12 @@ if (!existsSync(join(home, "node_modules"))) execSync("npm ci --no-audit --no-fu
 const installed = (/** @type {string} */ path) => join(home, "node_modules/@stryker-mutator", path);
 const { Stryker } = await import(pathToFileURL(installed("core/dist/src/index.js")).href);
 
-const rules = readdirSync(join(root, "src/stores"), { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".rules.ts"));
+const rules = readdirSync(join(root, "src/stores"), { recursive: true, encoding: "utf8" }).filter((name) =>
+  name.endsWith(".rules.ts"),
+);
 const files = [...rules.sort().map((name) => `src/stores/${name}`), "src/corridor/run.ts", "src/kernel/host/held-lease.ts"];
 /** What is tested with another. @type {Record<string, string>} */
-const TESTED_IN = { "src/stores/session/turns.rules.ts": "test/rules/inputs.rules.test.ts" };
+const TESTED_IN = { "src/stores/session/turns.rules.ts": "test/stores/session/inputs.rules.test.ts" };
 const inLines = values.only.filter((text) => text.includes(":"));
 const chosen = [
   ...files.filter((file) => values.only.length === 0 || values.only.some((text) => file.includes(text))),
@@ -51,7 +53,7 @@ try {
 async function plant(file) {
   const startedMs = performance.now();
   const path = file.replace(/:.*/, "");
-  const own = TESTED_IN[path] ?? path.replace("src/stores", "test/rules").replace("src/", "test/").replace(".ts", ".test.ts");
+  const own = TESTED_IN[path] ?? path.replace("src/", "test/").replace(".ts", ".test.ts");
   const hasOwn = existsSync(join(root, own));
   const first = await mutantsOf([file], hasOwn ? own : undefined);
   const survivors = first.filter(isMissed);

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { refusal } from "../../src/conformance/fixture.js";
 import { createKernel } from "../../src/index.js";
 import { memoryStorage } from "../../src/memory.js";
-import { secretsAtRest } from "../kernel/secrets-at-rest.js";
+import { secretsAtRest } from "../kernel/vault/secrets-at-rest.js";
 
 describe("on the browser's IndexedDB", () => secretsAtRest({ indexedDB, IDBKeyRange }));
 

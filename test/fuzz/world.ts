@@ -12,7 +12,7 @@ import { createKernel } from "../../src/platform.js";
 import type { KernelStorage, Row } from "../../src/ports/storage.js";
 import { SCHEMA, TABLES, type TableName } from "../../src/stores/schema.js";
 import { dice } from "../differential/dice.js";
-import { type Probe, probe } from "../kernel/probe-storage.js";
+import { type Probe, probe } from "../stores/probe-storage.js";
 
 /** A kernel on a database in which there is one of everything. */
 export interface World {

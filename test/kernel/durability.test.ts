@@ -6,8 +6,8 @@ import { DEFAULT_TIMINGS } from "../../src/domain/time.js";
 import type { Kernel } from "../../src/kernel/kernel.js";
 import type { ProcessContext } from "../../src/kernel/process/context.js";
 import type { ProcessRegistry } from "../../src/kernel/process/registry.js";
+import type { Probe } from "../stores/probe-storage.js";
 import { bench, closeBenches, ending, task } from "./hosts.js";
-import type { Probe } from "./probe-storage.js";
 import { gate, rounds } from "./rounds.js";
 
 afterEach(async () => {

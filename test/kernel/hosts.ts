@@ -7,7 +7,7 @@ import type { Kernel } from "../../src/kernel/kernel.js";
 import type { KernelOptions } from "../../src/kernel/options.js";
 import type { ProcessHandle } from "../../src/kernel/process/handle.js";
 import { createKernel } from "../../src/platform.js";
-import { type Probe, probe, type Seen } from "./probe-storage.js";
+import { type Probe, probe, type Seen } from "../stores/probe-storage.js";
 import { rounds } from "./rounds.js";
 
 export interface Bench {

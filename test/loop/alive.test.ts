@@ -11,8 +11,8 @@ import { createLoop } from "../../src/loop/loop.js";
 import type { ChannelFactory } from "../../src/ports/notices.js";
 import type { KernelStorage, Row } from "../../src/ports/storage.js";
 import { SCHEMA, TABLES } from "../../src/stores/schema.js";
-import type { Seen } from "../kernel/probe-storage.js";
 import { gate, rounds, until } from "../kernel/rounds.js";
+import type { Seen } from "../stores/probe-storage.js";
 import { isGossip, type Tap, tap } from "./tapped-channel.js";
 import { buildTown, type Town, type TownHost } from "./town.js";
 

@@ -9,8 +9,8 @@ import type { ProcessContext } from "../../src/kernel/process/context.js";
 import { createLoop } from "../../src/loop/loop.js";
 import type { Row } from "../../src/ports/storage.js";
 import { SCHEMA, TABLES } from "../../src/stores/schema.js";
-import type { Seen } from "../kernel/probe-storage.js";
 import { gate, rounds, until } from "../kernel/rounds.js";
+import type { Seen } from "../stores/probe-storage.js";
 import { buildTown, type Town, type TownHost } from "./town.js";
 
 let town: Town;

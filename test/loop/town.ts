@@ -10,7 +10,7 @@ import type { KernelOptions } from "../../src/kernel/options.js";
 import { createKernel } from "../../src/platform.js";
 import type { KernelStorage, Key, OpenStorage, Row } from "../../src/ports/storage.js";
 import { SCHEMA, type TableName } from "../../src/stores/schema.js";
-import { type Probe, probe } from "../kernel/probe-storage.js";
+import { type Probe, probe } from "../stores/probe-storage.js";
 import { lockService } from "./locks-double.js";
 import { type SleepyClock, sleepyClock } from "./sleepy-clock.js";
 
