@@ -37,7 +37,7 @@ export default defineConfig({
     include: quick
       ? [quick]
       : [
-          "test/rules/*.test.ts",
+          "test/stores/**/*.rules.test.ts",
           "test/corridor/run.test.ts",
           "test/kernel/host/held-lease.test.ts",
           "test/conformance/memory.test.ts",

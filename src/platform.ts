@@ -6,22 +6,23 @@ import { indexedDbStorage } from "./adapters/storage-indexeddb.js";
 import { broadcastNotices, platformChannel } from "./corridor/notices.js";
 import { hostLockName, platformRandom } from "./kernel/host/ids.js";
 import { type Kernel, type LoopStart, openKernel, type Platform } from "./kernel/kernel.js";
+import { lazy, mapLazy } from "./kernel/lazy.js";
+import { lazyParts } from "./kernel/lazy-parts.js";
 import type { KernelOptions } from "./kernel/options.js";
-import { furnished, room } from "./kernel/rooms.js";
 import { defaultWorker, startWorkerLoop } from "./loop/worker-remote.js";
 import type { KernelStorage } from "./ports/storage.js";
 
-const memory = room("the memory storage", () => import("./adapters/storage-memory.js"));
+const memory = lazy("the memory storage", () => import("./adapters/storage-memory.js"));
 
 /** Where there is IndexedDB nobody needs its code. */
 const memoryOnOpen: KernelStorage = {
   kind: "memory",
-  open: async (opening) => (await memory.enter()).memoryStorage().open(opening),
+  open: async (opening) => (await memory.load()).memoryStorage().open(opening),
 };
 
 /** Where a worker runs the loop, the page needs none of its code. */
-const loop = room("the loop", () => import("./loop/loop.js"));
-const inlineLoop = furnished(loop, ({ createLoop, GOODBYE_MS }) => (parts: LoopStart) => {
+const loop = lazy("the loop", () => import("./loop/loop.js"));
+const inlineLoop = mapLazy(loop, ({ createLoop, GOODBYE_MS }) => (parts: LoopStart) => {
   return createLoop({ ...parts, goodbyeMs: typeof window === "undefined" ? 0 : GOODBYE_MS });
 });
 
@@ -46,18 +47,10 @@ const platform: Platform = {
     const { name, databaseId, durability, timings, retention, clock, page } = parts;
     const config = { name, databaseId, durability, timings, retention };
     const createWorker = worker === "default" ? defaultWorker : worker;
-    const inline = furnished(inlineLoop, (create) => () => create(parts));
+    const inline = mapLazy(inlineLoop, (create) => () => create(parts));
     return startWorkerLoop({ config, clock, page, createWorker, inline });
   },
-  rooms: {
-    sealed: room("logins and secrets", () => import("./kernel/vault/sealed.js")),
-    archive: room("session archives", () => import("./kernel/session/archive.js")),
-    runtime: room("the runtime store", () => import("./kernel/runtime-store.js")),
-    turns: room("turns", () => import("./kernel/session/executor.js")),
-    agents: room("agents", () => import("./kernel/host/agents.js")),
-    headStart: room("head starts", () => import("./kernel/process/head-start.js")),
-    ops: room("operations", () => import("./kernel/session/operations.js")),
-  },
+  lazyParts,
 };
 
 /**

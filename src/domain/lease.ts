@@ -1,6 +1,6 @@
 import { checkId, checkWhole, membersOf } from "./check.js";
 import { invalid } from "./errors.js";
-import { checkRuntimeId } from "./session/session.js";
+import { checkRuntimeId } from "./runtime-id.js";
 
 /** A single owner's right to write, as its holder has it. `fencingToken` grows by one with every grant. */
 export interface ProcessLease {

@@ -2,7 +2,7 @@ import { createCorridor } from "../corridor/run.js";
 import { createWatch } from "../corridor/watch.js";
 import { checkId } from "../domain/check.js";
 import { asHoldfastError, HoldfastError } from "../domain/errors.js";
-import { isRuntimeId } from "../domain/session/session.js";
+import { isRuntimeId } from "../domain/runtime-id.js";
 import type { Timings } from "../domain/time.js";
 import type { Clock } from "../ports/clock.js";
 import type { Locks } from "../ports/locks.js";
@@ -29,12 +29,13 @@ import type { LifecycleStore } from "./host/lifecycle.js";
 import type { Fault, Loop, LoopPage } from "./host/loop-contract.js";
 import { createGossip, type Gossip } from "./host/presence.js";
 import { heldLocks, isFree } from "./host/web-lock.js";
+import { type Lazy, mapLazy, methodsOf } from "./lazy.js";
+import type { LazyParts } from "./lazy-parts.js";
 import { checkOptions, type KernelOptions } from "./options.js";
 import { type ProcessHandle, processHandle, waitMethods } from "./process/handle.js";
 import type { ProcessRegistry } from "./process/registry.js";
 import { createRunner } from "./process/runner.js";
 import { type StartRequest, startProcess } from "./process/start.js";
-import { furnished, methodsOf, type Room, type Rooms } from "./rooms.js";
 import type { RuntimeStore } from "./runtime-store.js";
 import type { KernelSessions } from "./session/archive.js";
 import type { SessionOptions, SessionRuntime } from "./session/session.js";
@@ -95,9 +96,9 @@ export interface Platform {
   /** Whether loops can run in workers here. */
   workers(): boolean;
   /** Of loops that run in this context. */
-  readonly inlineLoop: Room<(parts: LoopStart) => Loop>;
+  readonly inlineLoop: Lazy<(parts: LoopStart) => Loop>;
   workerLoop(parts: LoopStart, worker: WorkerSource): Loop;
-  readonly rooms: Rooms;
+  readonly lazyParts: LazyParts;
 }
 
 type WorkerSource = (() => Worker) | "default";
@@ -158,7 +159,7 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
     const message = `the loop runs inline: ${why}`;
     emitter.emit("fault", { area: "worker", code: "unsupported", message });
   }
-  const loadingLoop = loopKind === "inline" ? platform.inlineLoop.enter() : undefined;
+  const loadingLoop = loopKind === "inline" ? platform.inlineLoop.load() : undefined;
   // Where the storage does not open, that is what is told.
   loadingLoop?.catch(() => undefined);
 
@@ -249,15 +250,15 @@ function standOn(
   };
   const isMemory = place.kind === "memory";
   const seal = platform.seal();
-  const sealed = furnished(platform.rooms.sealed, ({ openSealed }): Sealed => {
+  const sealed = mapLazy(platform.lazyParts.sealed, ({ openSealed }): Sealed => {
     const made = openSealed({ corridor, databaseId, isMemory, seal, locks, clock, limits, randomBytes: ids.bytes });
     if (closing) made.close();
     return made;
   });
-  const secrets = furnished(sealed, (made) => made.secrets);
-  const archive = furnished(platform.rooms.archive, ({ sessionArchive }) => sessionArchive(corridor, limits));
+  const secrets = mapLazy(sealed, (made) => made.secrets);
+  const archive = mapLazy(platform.lazyParts.archive, ({ sessionArchive }) => sessionArchive(corridor, limits));
   const authorityKey = isMemory ? undefined : `${place.kind}:${platform.origin() ?? "null"}:${name}:${databaseId}`;
-  const rows = furnished(platform.rooms.runtime, ({ rowMethods }) => rowMethods(corridor, limits));
+  const rows = mapLazy(platform.lazyParts.runtime, ({ rowMethods }) => rowMethods(corridor, limits));
   const runtime: RuntimeStore = {
     ...methodsOf<RuntimeMethods & OpsMethods>(rows, {
       commitSessionSnapshot: true,
@@ -281,7 +282,7 @@ function standOn(
   };
   const fault = (event: Fault) => emitter.emit("fault", event);
   const handleParts = { ...parts, stores: processes };
-  const headStart = furnished(platform.rooms.headStart, ({ createHeadStart }) =>
+  const headStart = mapLazy(platform.lazyParts.headStart, ({ createHeadStart }) =>
     createHeadStart({
       ...parts,
       ttlMs: timings.leaseTtlMs,
@@ -290,8 +291,8 @@ function standOn(
       host: () => (host.loop ? host.identity : undefined),
     }),
   );
-  const claiming = () => headStart.here?.claiming ?? [];
-  const startParts = { ...parts, headStart: () => headStart.here };
+  const claiming = () => headStart.loaded?.claiming ?? [];
+  const startParts = { ...parts, headStart: () => headStart.loaded };
   const runner = createRunner({
     ...handleParts,
     headStart: startParts.headStart,
@@ -312,7 +313,7 @@ function standOn(
     hostId,
     runsTurns: loopKind !== "off",
     hasLocks: locks !== undefined,
-    rooms: platform.rooms,
+    lazyParts: platform.lazyParts,
     host: () => host.identity,
     saidGoodbye: (bootId) => goodbyes?.said().includes(bootId) === true,
     isDead: (bootId) => isFree(locks, platform.lockName(databaseId, bootId)),
@@ -320,7 +321,7 @@ function standOn(
     emit: (event) => emitter.emit("session", event),
     fault,
   });
-  const agents = furnished(platform.rooms.agents, ({ createAgents }) => {
+  const agents = mapLazy(platform.lazyParts.agents, ({ createAgents }) => {
     const made = createAgents({
       ...parts,
       gossip,
@@ -334,11 +335,11 @@ function standOn(
     if (closing) void made.close();
     return made;
   });
-  const freeSlots = () => headStart.here?.free ?? runner.free;
+  const freeSlots = () => headStart.loaded?.free ?? runner.free;
   let answeredMs = clock.monotonicMs();
   const page: LoopPage = {
     async pulse(told) {
-      headStart.here?.heard(told);
+      headStart.loaded?.heard(told);
       // Silent for so long that its leases may be another's by now.
       if (clock.monotonicMs() - answeredMs >= timings.leaseTtlMs - timings.leaseRenewMs) await tenures.recheckAll();
       answeredMs = clock.monotonicMs();
@@ -354,7 +355,7 @@ function standOn(
         sessions: sessions.attached,
         attending: sessions.isAttending,
         goodbyes: goodbyes?.said() ?? [],
-        moves: agents.here?.moves ?? 0,
+        moves: agents.loaded?.moves ?? 0,
       };
     },
     async run(claims, asOfMs) {
@@ -367,7 +368,7 @@ function standOn(
       tenures.extend(renewed, asOfMs);
       await tenures.recheck(lost);
     },
-    moved: async (moves) => agents.here?.learnMoves(moves),
+    moved: async (moves) => agents.loaded?.learnMoves(moves),
     async swept(report) {
       emitter.emit("sweep", report);
       // A loop in a worker is heard over the channel, if there is one.
@@ -383,14 +384,14 @@ function standOn(
         claiming().length > 0 ||
         runner.abandoned.length > 0 ||
         sessions.isAttending ||
-        agents.here?.isEmpty === false
+        agents.loaded?.isEmpty === false
       );
     },
     async wake() {
       gossip.open();
-      await Promise.all([tenures.recheckAll(), agents.here?.review()]);
+      await Promise.all([tenures.recheckAll(), agents.loaded?.review()]);
     },
-    settle: async () => agents.here?.close(),
+    settle: async () => agents.loaded?.close(),
     endAll(reason) {
       runner.endAll(reason);
       sessions.endAll(reason);
@@ -419,14 +420,14 @@ function standOn(
         locks,
         page,
       };
-      return worker ? platform.workerLoop(start, worker) : platform.inlineLoop.here?.(start);
+      return worker ? platform.workerLoop(start, worker) : platform.inlineLoop.loaded?.(start);
     },
     work: () => work,
     onBoot(isReady) {
       sessions.onBoot(isReady);
-      if (isReady) void agents.here?.review();
+      if (isReady) void agents.loaded?.review();
       // Without it the loops claim all the same, only later.
-      if (isReady && loopKind !== "off" && options.handlers.size > 0) headStart.enter().catch(() => undefined);
+      if (isReady && loopKind !== "off" && options.handlers.size > 0) headStart.load().catch(() => undefined);
     },
     onFault(error) {
       const { code, message } = asHoldfastError(error, "internal", "the host failed");
@@ -452,7 +453,7 @@ function standOn(
   async function shut(): Promise<void> {
     signal?.removeEventListener("abort", onAbort);
     watch.close();
-    sealed.here?.close();
+    sealed.loaded?.close();
     await soon(clock, host.close(new HoldfastError("closed", "the kernel is closed")));
     gossip.close();
     stopListening();
@@ -473,7 +474,7 @@ function standOn(
     processes,
     runtime,
     lifecycle: methodsOf<LifecycleStore>(
-      furnished(agents, (made) => made.lifecycle),
+      mapLazy(agents, (made) => made.lifecycle),
       { register: true, heartbeat: true, deregister: true, get: true, list: true },
     ),
     liveness: gossip.store,
@@ -494,7 +495,7 @@ function standOn(
     session: sessions.open,
     agent: methodsOf<Pick<Agents, "register">>(agents, { register: true }).register,
     async hosts() {
-      const { listHosts } = await platform.rooms.agents.enter();
+      const { listHosts } = await platform.lazyParts.agents.load();
       return await listHosts({
         ...parts,
         gossip,
@@ -506,7 +507,7 @@ function standOn(
     sessions: {
       ...methodsOf<Omit<KernelSessions, "export">>(archive, { list: true, messages: true, import: true, delete: true }),
       async *export(sessionId) {
-        yield* (await archive.enter()).export(sessionId);
+        yield* (await archive.load()).export(sessionId);
       },
     },
     async status() {

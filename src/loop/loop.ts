@@ -1,6 +1,6 @@
 import type { Corridor } from "../corridor/command.js";
 import { asHoldfastError } from "../domain/errors.js";
-import { isRuntimeId } from "../domain/session/session.js";
+import { isRuntimeId } from "../domain/runtime-id.js";
 import type { Timings } from "../domain/time.js";
 import type { Loop, LoopPage, Pulse, SweepReport } from "../kernel/host/loop-contract.js";
 import type { Gossip } from "../kernel/host/presence.js";

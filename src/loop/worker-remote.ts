@@ -1,7 +1,7 @@
 import { proxy, releaseProxy, transferHandlers, wrap } from "comlink";
 import { asHoldfastError, HoldfastError } from "../domain/errors.js";
 import type { Loop, LoopPage } from "../kernel/host/loop-contract.js";
-import type { Room } from "../kernel/rooms.js";
+import type { Lazy } from "../kernel/lazy.js";
 import type { Clock } from "../ports/clock.js";
 import { bounded, carryErrors, type WorkerConfig, type WorkerLoop } from "./wire.js";
 
@@ -16,7 +16,7 @@ export interface WorkerLoopParts {
   readonly page: LoopPage;
   createWorker(): Worker;
   /** What the loop in the page is made of. */
-  readonly inline: Room<() => Loop>;
+  readonly inline: Lazy<() => Loop>;
 }
 
 const START_MS = 10_000;
@@ -140,7 +140,7 @@ export function startWorkerLoop(parts: WorkerLoopParts): Loop {
 
   async function runHere(): Promise<void> {
     try {
-      const create = parts.inline.here ?? (await parts.inline.enter());
+      const create = parts.inline.loaded ?? (await parts.inline.load());
       if (!stopped) inline = create();
     } catch (error) {
       if (stopped) return;

@@ -3,9 +3,10 @@ import type { Timings } from "../domain/time.js";
 import * as agents from "../kernel/host/agents.js";
 import { hostLockName } from "../kernel/host/ids.js";
 import { type Kernel, type LoopStart, openKernel, type Platform } from "../kernel/kernel.js";
+import { loaded } from "../kernel/lazy.js";
+import type { LazyParts } from "../kernel/lazy-parts.js";
 import * as headStart from "../kernel/process/head-start.js";
 import type { ProcessHandler } from "../kernel/process/runner.js";
-import { opened, type Rooms } from "../kernel/rooms.js";
 import * as runtime from "../kernel/runtime-store.js";
 import * as archive from "../kernel/session/archive.js";
 import * as turns from "../kernel/session/executor.js";
@@ -28,14 +29,14 @@ export interface Wiring {
 const KERNEL = "simulated";
 
 /** How long code takes to load is decided by no seed: here it is loaded already. */
-const ROOMS: Rooms = {
-  sealed: opened(sealed),
-  archive: opened(archive),
-  runtime: opened(runtime),
-  ops: opened(ops),
-  turns: opened(turns),
-  agents: opened(agents),
-  headStart: opened(headStart),
+const LAZY_PARTS: LazyParts = {
+  sealed: loaded(sealed),
+  archive: loaded(archive),
+  runtime: loaded(runtime),
+  ops: loaded(ops),
+  turns: loaded(turns),
+  agents: loaded(agents),
+  headStart: loaded(headStart),
 };
 
 export function openHost(
@@ -57,11 +58,11 @@ export function openHost(
     goodbyes: () => undefined,
     lockName: hostLockName,
     workers: () => false,
-    inlineLoop: opened((parts: LoopStart) => createLoop({ ...parts, goodbyeMs: 0 })),
+    inlineLoop: loaded((parts: LoopStart) => createLoop({ ...parts, goodbyeMs: 0 })),
     workerLoop() {
       throw new Error("there are no workers here");
     },
-    rooms: ROOMS,
+    lazyParts: LAZY_PARTS,
   };
   return openKernel({ name: KERNEL, hostId: life.host, loop: "inline", timings, handlers }, platform);
 }

@@ -1,5 +1,5 @@
+import { isRuntimeId } from "../domain/runtime-id.js";
 import { isTerminal } from "../domain/session/input.js";
-import { isRuntimeId } from "../domain/session/session.js";
 import type { Row } from "../ports/storage.js";
 import type {
   AgentRow,

@@ -1,5 +1,5 @@
+import { runtimeIdOf } from "../domain/runtime-id.js";
 import type { PolicyDecision } from "../domain/session/input.js";
-import { runtimeIdOf } from "../domain/session/session.js";
 import type { SessionOptions } from "../kernel/session/session.js";
 import { builtInPolicy } from "../stores/session/policy.rules.js";
 import type { InputSubmission } from "../stores/session/submission.js";

@@ -7,7 +7,7 @@ import { HoldfastError } from "../../src/domain/errors.js";
 import { createKernel } from "../../src/index.js";
 import type { KernelEvents } from "../../src/kernel/emitter.js";
 import type { LoopPage } from "../../src/kernel/host/loop-contract.js";
-import { opened } from "../../src/kernel/rooms.js";
+import { loaded } from "../../src/kernel/lazy.js";
 import { bounded, carryErrors } from "../../src/loop/wire.js";
 import { startWorkerLoop } from "../../src/loop/worker-remote.js";
 import { memoryStorage } from "../../src/memory.js";
@@ -203,7 +203,7 @@ describe("a worker that says what it should not", () => {
         clock,
         page: { fault: async (fault: KernelEvents["fault"]) => void faults.push(fault) } as never,
         createWorker: () => puppet,
-        inline: opened(() => inline),
+        inline: loaded(() => inline),
       });
       const { id } = await puppet.started();
       puppet.say({ id, type: "RAW", value: undefined });

@@ -56,20 +56,32 @@ const imports = files.flatMap(importsOf);
 const within = imports.filter(({ to }) => texts.has(to));
 
 /** Up is more. Adapters stand beside the tower; files directly in src wire it, and so does the worker's side of the loop. */
-const FLOORS = ["domain", "ports", "stores", "kernel", "loop"];
+const FLOORS = ["domain", "ports", "corridor", "stores", "kernel", "loop"];
 const WIRING = new Set(["loop/worker-host.ts"]);
 /** They build kernels and storages of their own, as an app does. */
 const OUTSIDE = new Set(["conformance", "simulation"]);
-const roomOf = (file: string) => (file.includes("/") ? (file.split("/")[0] as string) : "entry");
+const floorOf = (file: string) => (file.includes("/") ? (file.split("/")[0] as string) : "entry");
 
 function isAllowed({ from, to }: Import): boolean {
-  const [room, other] = [roomOf(from), roomOf(to)];
-  if (room === "entry") return true;
-  if (other === "entry") return room === "conformance";
-  if (OUTSIDE.has(room)) return room === other || !OUTSIDE.has(other);
+  const [floor, other] = [floorOf(from), floorOf(to)];
+  if (floor === "entry") return true;
+  if (other === "entry") return floor === "conformance";
+  if (OUTSIDE.has(floor)) return floor === other || !OUTSIDE.has(other);
   if (WIRING.has(from)) return true;
-  if (room === "adapters") return other === room || other === "ports" || other === "domain";
-  return other !== "adapters" && FLOORS.includes(other) && FLOORS.indexOf(other) <= FLOORS.indexOf(room);
+  if (floor === "adapters") return other === floor || other === "ports" || other === "domain";
+  return other !== "adapters" && FLOORS.includes(other) && FLOORS.indexOf(other) <= FLOORS.indexOf(floor);
+}
+
+/** Which wings a wing may know on its own floor, besides what stands flat there. */
+const WINGS: Record<string, readonly string[]> = { host: [], process: ["host"], session: ["process", "host"], vault: ["host"] };
+const wingOf = (file: string) => file.split("/").slice(1, -1).join("/");
+
+/** On a floor with wings a wing knows those below it, and what stands flat in `domain/` and `stores/`, which all share, knows none. */
+function isWithinWings({ from, to }: Import): boolean {
+  const [wing, other] = [wingOf(from), wingOf(to)];
+  if (floorOf(from) !== floorOf(to) || wing === other || other === "") return true;
+  if (wing === "") return floorOf(from) !== "domain" && floorOf(from) !== "stores";
+  return WINGS[wing]?.includes(other) ?? false;
 }
 
 /** Groups of files that reach one another. */
@@ -100,7 +112,7 @@ const lineOf = ({ from, to }: Import) => `${from} -> ${to}`;
 
 describe("imports", () => {
   it("are all read: every file is reached from an entry", () => {
-    const entries = files.filter((file) => roomOf(file) === "entry");
+    const entries = files.filter((file) => floorOf(file) === "entry");
     const seen = new Set<string>();
     const todo = [...entries];
     for (let at = todo.pop(); at !== undefined; at = todo.pop()) {
@@ -109,18 +121,26 @@ describe("imports", () => {
       todo.push(...within.filter(({ from }) => from === at).map(({ to }) => to));
     }
     expect(
-      files.filter((file) => !seen.has(file) && roomOf(file) !== "conformance" && file !== "adapters/clock-manual.ts"),
+      files.filter((file) => !seen.has(file) && floorOf(file) !== "conformance" && file !== "adapters/clock-manual.ts"),
     ).toEqual([]);
     expect(imports.filter(({ to }) => to.endsWith(".ts") && !texts.has(to)).map(lineOf)).toEqual([]);
   });
 
-  it("go only down: entry > loop > kernel > stores > ports > domain; adapters know ports and domain", () => {
+  it("go only down: entry > loop > kernel > stores > corridor > ports > domain; adapters know ports and domain", () => {
     expect(within.filter((line) => !isAllowed(line)).map(lineOf)).toEqual([]);
   });
 
-  it("stand in rooms that are known", () => {
-    const rooms = new Set([...FLOORS, "adapters", "conformance", "simulation", "entry"]);
-    expect(files.filter((file) => !rooms.has(roomOf(file)))).toEqual([]);
+  it("go only down within a floor: session > process > host, vault > host", () => {
+    expect(within.filter((line) => !isWithinWings(line)).map(lineOf)).toEqual([]);
+  });
+
+  it("stand on floors and in wings that are known, at most fifteen files in a folder", () => {
+    const floors = new Set([...FLOORS, "adapters", "conformance", "simulation", "entry"]);
+    expect(files.filter((file) => !floors.has(floorOf(file)))).toEqual([]);
+    expect(files.filter((file) => wingOf(file) !== "" && !(wingOf(file) in WINGS))).toEqual([]);
+    const sizes = new Map<string, number>();
+    for (const file of files) sizes.set(dirname(file), (sizes.get(dirname(file)) ?? 0) + 1);
+    expect([...sizes].filter(([, size]) => size > 15)).toEqual([]);
   });
 
   it("make no circle when the code runs", () => {
@@ -152,7 +172,7 @@ describe("imports", () => {
 });
 
 describe("pure files", () => {
-  const pure = files.filter((file) => file.endsWith(".rules.ts") || roomOf(file) === "domain");
+  const pure = files.filter((file) => file.endsWith(".rules.ts") || floorOf(file) === "domain");
   const IMPURE =
     /\b(Date|performance|Math\s*\.\s*random|crypto|setTimeout|setInterval|queueMicrotask|fetch|XMLHttpRequest|indexedDB|localStorage|navigator|window|document|globalThis|process\s*\.\s*env|console)\b/;
 
@@ -176,7 +196,7 @@ describe("pure files", () => {
 
 /** A cursor backwards in a write transaction may take Chromium minutes, over entries that rows left behind: docs/decisions/0037. */
 it("no store, kernel or loop reads a range backwards", () => {
-  const readers = files.filter((file) => /^(stores|kernel|loop)\//.test(file));
+  const readers = files.filter((file) => /^(corridor|stores|kernel|loop)\//.test(file));
   expect(readers.length).toBeGreaterThan(0);
   expect(readers.filter((file) => /\breverse:/.test(codeOf(file)))).toEqual([]);
 });

@@ -8,8 +8,9 @@ import * as agents from "../../src/kernel/host/agents.js";
 import { hostLockName, platformRandom } from "../../src/kernel/host/ids.js";
 import type { Loop, LoopPage } from "../../src/kernel/host/loop-contract.js";
 import { type Kernel, type LoopStart, openKernel, type Platform } from "../../src/kernel/kernel.js";
+import { type Lazy, lazy, loaded, mapLazy, methodsOf } from "../../src/kernel/lazy.js";
+import type { LazyParts } from "../../src/kernel/lazy-parts.js";
 import * as headStart from "../../src/kernel/process/head-start.js";
-import { furnished, methodsOf, opened, type Room, type Rooms, room } from "../../src/kernel/rooms.js";
 import * as runtime from "../../src/kernel/runtime-store.js";
 import * as archive from "../../src/kernel/session/archive.js";
 import * as turns from "../../src/kernel/session/executor.js";
@@ -20,57 +21,65 @@ import { startWorkerLoop } from "../../src/loop/worker-remote.js";
 import type { KernelStorage } from "../../src/ports/storage.js";
 import { gate, rounds, until } from "./rounds.js";
 
-const codes: { [K in keyof Rooms]: NonNullable<Rooms[K]["here"]> } = { sealed, archive, runtime, ops, turns, agents, headStart };
+const codes: { [K in keyof LazyParts]: NonNullable<LazyParts[K]["loaded"]> } = {
+  sealed,
+  archive,
+  runtime,
+  ops,
+  turns,
+  agents,
+  headStart,
+};
 
 /** Code that is not to be had, until it is put there. */
 function shelf<T>(what: string, code: T) {
   const missing = new Error("the chunk is gone");
   const state = { isThere: false, asked: 0 };
-  const of = room(what, async () => {
+  const of = lazy(what, async () => {
     state.asked++;
     if (!state.isThere) throw missing;
     return code;
   });
-  return Object.assign(state, { room: of, missing });
+  return Object.assign(state, { code: of, missing });
 }
 
-describe("a room", () => {
+describe("lazy code", () => {
   it("is loaded once for all who ask while it is loaded and after", async () => {
     const arriving = gate<string>();
     let asked = 0;
-    const code = room("things", () => {
+    const code = lazy("things", () => {
       asked++;
       return arriving.promise;
     });
-    const both = Promise.all([code.enter(), code.enter()]);
-    expect(code.here).toBeUndefined();
+    const both = Promise.all([code.load(), code.load()]);
+    expect(code.loaded).toBeUndefined();
     arriving.open("code");
     expect(await both).toEqual(["code", "code"]);
-    expect([code.here, await code.enter(), asked]).toEqual(["code", "code", 1]);
+    expect([code.loaded, await code.load(), asked]).toEqual(["code", "code", 1]);
   });
 
   it("that cannot be loaded is unavailable by its name, and is tried again at the next call", async () => {
     const things = shelf("things", "code");
-    const error = await things.room.enter().catch((thrown: unknown) => thrown);
+    const error = await things.code.load().catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(HoldfastError);
     expect(error).toMatchObject({
       code: "unavailable",
       message: "the code of things could not be loaded",
       cause: things.missing,
     });
-    await expect(things.room.enter()).rejects.toMatchObject({ code: "unavailable" });
+    await expect(things.code.load()).rejects.toMatchObject({ code: "unavailable" });
     things.isThere = true;
-    expect([await things.room.enter(), things.asked]).toEqual(["code", 3]);
+    expect([await things.code.load(), things.asked]).toEqual(["code", 3]);
   });
 
-  it("is furnished once, by the first who needs it", async () => {
+  it("is mapped once, for the first caller that needs it", async () => {
     let made = 0;
-    const things = furnished(opened("code"), (code) => `${code} ${++made}`);
-    expect([things.here, await things.enter(), made]).toEqual(["code 1", "code 1", 1]);
+    const things = mapLazy(loaded("code"), (code) => `${code} ${++made}`);
+    expect([things.loaded, await things.load(), made]).toEqual(["code 1", "code 1", 1]);
   });
 });
 
-describe("methods of a room", () => {
+describe("methods of lazy code", () => {
   const signal = new AbortController().signal;
   const run = () => 1;
 
@@ -78,7 +87,7 @@ describe("methods of a room", () => {
   async function handedOver(given: unknown[], afterwards: () => void): Promise<unknown[]> {
     const arriving = gate<{ take(...args: unknown[]): Promise<unknown[]> }>();
     const { take } = methodsOf<{ take(...args: unknown[]): Promise<unknown[]> }>(
-      room("things", () => arriving.promise),
+      lazy("things", () => arriving.promise),
       { take: true },
     );
     const taken = take(...given);
@@ -101,7 +110,7 @@ describe("methods of a room", () => {
 
   it("take it itself once their code is there", async () => {
     const given = {};
-    const { take } = methodsOf<{ take(value: object): Promise<object> }>(opened({ take: async (value) => value }), {
+    const { take } = methodsOf<{ take(value: object): Promise<object> }>(loaded({ take: async (value) => value }), {
       take: true,
     });
     expect(await take(given)).toBe(given);
@@ -111,8 +120,8 @@ describe("methods of a room", () => {
     const arriving = gate<object>();
     const seen: number[] = [];
     const { note } = methodsOf<{ note(n: number): Promise<void> }>(
-      furnished(
-        room("things", () => arriving.promise),
+      mapLazy(
+        lazy("things", () => arriving.promise),
         () => ({ note: async (n: number) => void seen.push(n) }),
       ),
       { note: true },
@@ -133,7 +142,10 @@ describe("a kernel whose code does not all arrive", () => {
 
   const inHere = (parts: LoopStart): Loop => createLoop({ ...parts, goodbyeMs: 0 });
 
-  async function open(rooms: Partial<Rooms>, more: { inlineLoop?: Platform["inlineLoop"]; storage?: KernelStorage } = {}) {
+  async function open(
+    lazyParts: Partial<LazyParts>,
+    more: { inlineLoop?: Platform["inlineLoop"]; storage?: KernelStorage } = {},
+  ) {
     const clock = manualClock();
     const platform: Platform = {
       clock: () => clock,
@@ -147,24 +159,24 @@ describe("a kernel whose code does not all arrive", () => {
       goodbyes: () => undefined,
       lockName: hostLockName,
       workers: () => false,
-      inlineLoop: more.inlineLoop ?? opened(inHere),
+      inlineLoop: more.inlineLoop ?? loaded(inHere),
       workerLoop() {
         throw new Error("there are no workers here");
       },
-      rooms: { ...furnishedAll(), ...rooms },
+      lazyParts: { ...allLoaded(), ...lazyParts },
     };
-    const kernel = await openKernel({ name: "rooms" }, platform);
+    const kernel = await openKernel({ name: "lazy" }, platform);
     kernels.push(kernel);
     const faults: KernelEvents["fault"][] = [];
     kernel.on("fault", (fault) => faults.push(fault));
     return { kernel, clock, faults };
   }
 
-  const furnishedAll = () =>
-    Object.fromEntries(Object.entries(codes).map(([name, code]) => [name, opened(code)])) as unknown as Rooms;
+  const allLoaded = () =>
+    Object.fromEntries(Object.entries(codes).map(([name, code]) => [name, loaded(code)])) as unknown as LazyParts;
 
   const target = { realm: "r", binding: "b" };
-  const calls: { [K in keyof Rooms]?: [what: string, call: (kernel: Kernel) => Promise<unknown>] } = {
+  const calls: { [K in keyof LazyParts]?: [what: string, call: (kernel: Kernel) => Promise<unknown>] } = {
     archive: ["session archives", (kernel) => kernel.sessions.list()],
     runtime: ["the runtime store", (kernel) => kernel.runtime.loadInputStates("r")],
     sealed: ["logins and secrets", (kernel) => kernel.secrets.get("s")],
@@ -173,10 +185,10 @@ describe("a kernel whose code does not all arrive", () => {
   };
 
   it.each(Object.entries(calls))(
-    "rejects a call that needs the room %s, and answers it when that is there",
+    "rejects a call that needs the code of %s, and answers it when that is there",
     async (name, [what, call]) => {
-      const missing = shelf(what, codes[name as keyof Rooms]);
-      const { kernel, faults } = await open({ [name]: missing.room });
+      const missing = shelf(what, codes[name as keyof LazyParts]);
+      const { kernel, faults } = await open({ [name]: missing.code });
       expect(missing.asked).toBe(0);
       await expect(call(kernel)).rejects.toMatchObject({ code: "unavailable", message: expect.stringContaining(what) });
       missing.isThere = true;
@@ -194,7 +206,7 @@ describe("a kernel whose code does not all arrive", () => {
   it("exports a session, and registers an agent, once that is there", async () => {
     const archives = shelf("session archives", archive);
     const others = shelf("agents", agents);
-    const { kernel } = await open({ archive: archives.room, agents: others.room });
+    const { kernel } = await open({ archive: archives.code, agents: others.code });
     await kernel.session("s");
     await expect(linesOf(kernel)).rejects.toMatchObject({ code: "unavailable" });
     await expect(kernel.agent("a")).rejects.toMatchObject({ code: "unavailable" });
@@ -207,7 +219,7 @@ describe("a kernel whose code does not all arrive", () => {
 
   it("tells that turns cannot be run, and runs them when they can", async () => {
     const missing = shelf("turns", turns);
-    const { kernel, clock, faults } = await open({ turns: missing.room });
+    const { kernel, clock, faults } = await open({ turns: missing.code });
     const session = await kernel.session("s");
     session.onTurn(async (turn) => turn.append({ role: "assistant", content: "done" }));
     await session.submit({ inputType: "prompt", text: "go" });
@@ -220,7 +232,7 @@ describe("a kernel whose code does not all arrive", () => {
 
   it("leaves a process that is a turn to be run when that can be", async () => {
     const missing = shelf("turns", turns);
-    const { kernel, clock, faults } = await open({ turns: missing.room });
+    const { kernel, clock, faults } = await open({ turns: missing.code });
     const session = await kernel.session("s");
     session.onTurn(async () => {});
     const handle = await kernel.start({ input: { type: "session_turn", sessionId: "s", input: "go" } });
@@ -234,7 +246,7 @@ describe("a kernel whose code does not all arrive", () => {
 
   it("keeps what a call was given", async () => {
     const arriving = gate<typeof sealed>();
-    const { kernel } = await open({ sealed: room("logins and secrets", () => arriving.promise) });
+    const { kernel } = await open({ sealed: lazy("logins and secrets", () => arriving.promise) });
     const flow = { target, provider: "p", redirectUri: "https://a.example", pkceVerifier: "v" };
     const begun = kernel.auth.beginBrowser(flow);
     flow.pkceVerifier = "another";
@@ -247,7 +259,7 @@ describe("a kernel whose code does not all arrive", () => {
 
   it("that closes before the code of a call is there refuses the call", async () => {
     const arriving = gate<typeof agents>();
-    const { kernel } = await open({ agents: room("agents", () => arriving.promise) });
+    const { kernel } = await open({ agents: lazy("agents", () => arriving.promise) });
     const registered = kernel.agent("a");
     await kernel.close();
     arriving.open(agents);
@@ -265,13 +277,13 @@ describe("a kernel whose code does not all arrive", () => {
         return { ...storage, close: async () => void closed.push(await storage.close().then(() => "closed")) };
       },
     };
-    await expect(open({}, { inlineLoop: missing.room, storage })).rejects.toMatchObject({
+    await expect(open({}, { inlineLoop: missing.code, storage })).rejects.toMatchObject({
       code: "unavailable",
       message: "the code of the loop could not be loaded",
     });
     expect(closed).toEqual(["closed"]);
     missing.isThere = true;
-    const { kernel } = await open({}, { inlineLoop: missing.room, storage });
+    const { kernel } = await open({}, { inlineLoop: missing.code, storage });
     expect((await kernel.status()).loop).toBe("inline");
   });
 });
@@ -281,7 +293,7 @@ describe("a worker that is given up", () => {
     throw new Error("no workers");
   };
 
-  function giveUp(inline: Room<() => Loop>, createWorker = noWorker) {
+  function giveUp(inline: Lazy<() => Loop>, createWorker = noWorker) {
     const clock = manualClock();
     const faults: KernelEvents["fault"][] = [];
     const loop = startWorkerLoop({
@@ -320,7 +332,7 @@ describe("a worker that is given up", () => {
     ["cannot be made", noWorker, "the loop's worker could not be made: no workers"],
     ["cannot be loaded", brokenWorker, "the loop's worker failed: no such file"],
   ])("because it %s is told once, with the reason and what to do about it", async (_, createWorker, reason) => {
-    const { loop, clock, faults } = giveUp(opened(countedLoop().create), createWorker);
+    const { loop, clock, faults } = giveUp(loaded(countedLoop().create), createWorker);
     await rounds();
     await clock.advance(60_000);
     expect(loop.kind).toBe("inline");
@@ -333,7 +345,7 @@ describe("a worker that is given up", () => {
   it("has the loop in the page as soon as its code is there, after as many tries as it takes", async () => {
     const { told, create } = countedLoop();
     const missing = shelf("the loop", create);
-    const { loop, clock, faults } = giveUp(missing.room);
+    const { loop, clock, faults } = giveUp(missing.code);
     await rounds();
     expect(loop.kind).toBe("inline");
     expect(faults.map(({ area, code }) => [area, code])).toEqual([
@@ -351,7 +363,7 @@ describe("a worker that is given up", () => {
   it.each(["stop", "kill"] as const)("and %s before that begins no loop", async (end) => {
     const { told, create } = countedLoop();
     const arriving = gate<() => Loop>();
-    const { loop } = giveUp(room("the loop", () => arriving.promise));
+    const { loop } = giveUp(lazy("the loop", () => arriving.promise));
     await loop[end]();
     arriving.open(create);
     await rounds();
@@ -360,7 +372,7 @@ describe("a worker that is given up", () => {
 
   it.each(["stop", "kill"] as const)("and %s while it waits for the next try ends the tries", async (end) => {
     const missing = shelf("the loop", countedLoop().create);
-    const { loop, clock } = giveUp(missing.room);
+    const { loop, clock } = giveUp(missing.code);
     await rounds();
     await loop[end]();
     await clock.advance(60_000);

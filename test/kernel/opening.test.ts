@@ -9,8 +9,9 @@ import type { KernelEvents } from "../../src/kernel/emitter.js";
 import { hostLockName, platformRandom } from "../../src/kernel/host/ids.js";
 import type { Loop } from "../../src/kernel/host/loop-contract.js";
 import { type Kernel, type LoopStart, openKernel, type Platform } from "../../src/kernel/kernel.js";
+import { lazy } from "../../src/kernel/lazy.js";
+import type { LazyParts } from "../../src/kernel/lazy-parts.js";
 import type { KernelOptions } from "../../src/kernel/options.js";
-import { type Rooms, room } from "../../src/kernel/rooms.js";
 import { createLoop } from "../../src/loop/loop.js";
 import type { ChannelFactory } from "../../src/ports/notices.js";
 import type { KernelStorage, StorageOpening } from "../../src/ports/storage.js";
@@ -21,12 +22,12 @@ const NEWER = new HoldfastError("version", "a newer holdfast upgraded it");
 const NOTHING = { connections: 0, channels: 0, locks: 0 };
 
 /** None of them is entered while a kernel opens. */
-const ROOMS = Object.fromEntries(
+const LAZY_PARTS = Object.fromEntries(
   ["sealed", "archive", "runtime", "ops", "turns", "agents", "headStart"].map((name) => [
     name,
-    room(name, () => Promise.reject(new Error("not here"))),
+    lazy(name, () => Promise.reject(new Error("not here"))),
   ]),
-) as unknown as Rooms;
+) as unknown as LazyParts;
 
 const kernels: Kernel[] = [];
 afterEach(async () => {
@@ -80,8 +81,8 @@ function ground() {
     lockName: hostLockName,
     workers: () => false,
     inlineLoop: {
-      here: inHere,
-      enter: async () => {
+      loaded: inHere,
+      load: async () => {
         await loopIsThere.promise;
         return inHere;
       },
@@ -89,7 +90,7 @@ function ground() {
     workerLoop() {
       throw new Error("there are no workers here");
     },
-    rooms: ROOMS,
+    lazyParts: LAZY_PARTS,
   };
   return {
     storageIsThere,

@@ -1,7 +1,8 @@
 import type { Corridor } from "../../corridor/command.js";
 import type { Watch } from "../../corridor/watch.js";
 import { asHoldfastError, HoldfastError } from "../../domain/errors.js";
-import { checkSessionId, type RuntimeState, runtimeIdOf } from "../../domain/session/session.js";
+import { runtimeIdOf } from "../../domain/runtime-id.js";
+import { checkSessionId, type RuntimeState } from "../../domain/session/session.js";
 import type { Limits, Timings } from "../../domain/time.js";
 import type { Clock } from "../../ports/clock.js";
 import type { Notices } from "../../ports/notices.js";
@@ -12,8 +13,8 @@ import { type Attendance, deletedSession, type InputHappening, type SessionRef }
 import { attendSession, leaveSession, type OpenedSession, openSession } from "../../stores/session/sessions.js";
 import type { Tenures } from "../host/held-lease.js";
 import type { Fault } from "../host/loop-contract.js";
+import { type Lazy, mapLazy, methodsOf } from "../lazy.js";
 import type { SessionTurn } from "../process/runner.js";
-import { furnished, methodsOf, type Rooms } from "../rooms.js";
 import type { SessionEvent } from "./events.js";
 import type { Executor } from "./executor.js";
 import type { OpsRegistry } from "./operations.js";
@@ -48,7 +49,10 @@ export interface SessionsParts {
   /** Where the loop is off, turns are run by nobody here. */
   readonly runsTurns: boolean;
   readonly hasLocks: boolean;
-  readonly rooms: Pick<Rooms, "ops" | "turns">;
+  readonly lazyParts: {
+    readonly ops: Lazy<typeof import("./operations.js")>;
+    readonly turns: Lazy<typeof import("./executor.js")>;
+  };
   readonly hostId: string;
   host(): Host;
   /** Its host's Web Lock is free. */
@@ -187,7 +191,7 @@ export function createSessions(parts: SessionsParts): Sessions {
     /** Of loading what runs turns. */
     let cancelRetry = () => {};
     let isClosed = false;
-    const operations = furnished(parts.rooms.ops, ({ createOpsRegistry }) => {
+    const operations = mapLazy(parts.lazyParts.ops, ({ createOpsRegistry }) => {
       const own = { ownerSessionId: sessionId, newEpochId: parts.newOrderedId };
       const made = createOpsRegistry({ ...parts, ...ref, ...options.ops, ...own });
       if (isClosed) made.close(CLOSED);
@@ -196,10 +200,10 @@ export function createSessions(parts: SessionsParts): Sessions {
 
     function startExecutor(): void {
       if (!parts.runsTurns || !isBooted || closing || isGone || place.executor || place.handlers.length === 0) return;
-      const { turns } = parts.rooms;
-      if (!turns.here) {
+      const { turns } = parts.lazyParts;
+      if (!turns.loaded) {
         cancelRetry();
-        turns.enter().then(startExecutor, (error: unknown) => {
+        turns.load().then(startExecutor, (error: unknown) => {
           if (closing || isGone || place.handlers.length === 0) return;
           tell(error);
           cancelRetry();
@@ -207,7 +211,7 @@ export function createSessions(parts: SessionsParts): Sessions {
         });
         return;
       }
-      place.executor = turns.here.createExecutor({
+      place.executor = turns.loaded.createExecutor({
         ...parts,
         ref,
         transcript,
@@ -321,7 +325,7 @@ export function createSessions(parts: SessionsParts): Sessions {
         changes.end();
         cancelRetry();
         isClosed = true;
-        operations.here?.close(CLOSED);
+        operations.loaded?.close(CLOSED);
         place.executor?.end(new HoldfastError("lease-lost", "the session was closed here"));
         place.executor = undefined;
       },
@@ -350,9 +354,9 @@ export function createSessions(parts: SessionsParts): Sessions {
       const place = places.get(runtimeIdOf(sessionId));
       if (!place?.hasHandler) return undefined;
       return async (run) => {
-        const { turns } = parts.rooms;
+        const { turns } = parts.lazyParts;
         // Waited for as the run waits: what does not arrive is trouble, and no end of the process.
-        const { runSessionTurn } = turns.here ?? (await run.waiting(() => turns.enter()));
+        const { runSessionTurn } = turns.loaded ?? (await run.waiting(() => turns.load()));
         return await runSessionTurn(parts, runtimeFor(place), place.ref.incarnation, run);
       };
     },

@@ -1,5 +1,5 @@
 import { accept, type Command, type Corridor } from "../../corridor/command.js";
-import { isRuntimeId } from "../../domain/session/session.js";
+import { isRuntimeId } from "../../domain/runtime-id.js";
 import type { Key, Query, Reader, Write } from "../../ports/storage.js";
 import { findRow, type LeaseRow, type ProcessRow, readable } from "../schema.js";
 import { loadFloor, raiseFloor } from "./floors.js";

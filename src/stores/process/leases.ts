@@ -2,7 +2,7 @@ import { accept, type Command, type Corridor, refuse } from "../../corridor/comm
 import { checkId, checkWhole, membersOf } from "../../domain/check.js";
 import { HoldfastError } from "../../domain/errors.js";
 import { checkLease, madeLength, type ProcessLease, type ProcessLeaseCompletion } from "../../domain/lease.js";
-import { checkRuntimeId } from "../../domain/session/session.js";
+import { checkRuntimeId } from "../../domain/runtime-id.js";
 import type { Limits } from "../../domain/time.js";
 import type { Write } from "../../ports/storage.js";
 import { loadFloor } from "../host/floors.js";

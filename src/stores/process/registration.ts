@@ -10,8 +10,8 @@ import {
   type WakeSpec,
 } from "../../domain/process/event-type.js";
 import type { CausalRef, ProcessHandleDescriptor, ProcessInput, ProcessProvenance } from "../../domain/process/process.js";
+import { isRuntimeId } from "../../domain/runtime-id.js";
 import { checkScope } from "../../domain/scope.js";
-import { isRuntimeId } from "../../domain/session/session.js";
 import type { Limits } from "../../domain/time.js";
 import type { PayloadSchemas } from "./payload-schema.js";
 import { type PreparedRegistration, prepared } from "./processes.rules.js";

@@ -2,8 +2,9 @@ import { accept, type Command, type Corridor, refuse } from "../../corridor/comm
 import { HoldfastError } from "../../domain/errors.js";
 import type { JsonValue } from "../../domain/json.js";
 import type { ProcessSessionDeleteReport } from "../../domain/process/process.js";
+import { isRuntimeId, runtimeIdOf } from "../../domain/runtime-id.js";
 import { isTerminal } from "../../domain/session/input.js";
-import { isRuntimeId, type Message, type RuntimeState, runtimeIdOf } from "../../domain/session/session.js";
+import type { Message, RuntimeState } from "../../domain/session/session.js";
 import { parseSnapshot } from "../../domain/session/snapshot.js";
 import type { Change } from "../../ports/notices.js";
 import type { Reader, Write } from "../../ports/storage.js";

@@ -1,8 +1,8 @@
 import { accept, type Command, type Corridor, refuse } from "../../corridor/command.js";
 import { asHoldfastError, HoldfastError } from "../../domain/errors.js";
 import { checkFence, type ProcessLease } from "../../domain/lease.js";
+import { checkRuntimeId, runtimeIdOf } from "../../domain/runtime-id.js";
 import { asOpsSnapshot, checkOpsSnapshot, type OperationOutcome, type PersistedOpsSnapshot } from "../../domain/session/ops.js";
-import { checkRuntimeId, runtimeIdOf } from "../../domain/session/session.js";
 import type { Limits } from "../../domain/time.js";
 import type { Change } from "../../ports/notices.js";
 import type { Reader, Row, Write } from "../../ports/storage.js";

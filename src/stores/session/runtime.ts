@@ -2,11 +2,12 @@ import { accept, type Command, type Corridor, refuse } from "../../corridor/comm
 import { checkId, checkList, checkWhole, membersOf } from "../../domain/check.js";
 import { HoldfastError } from "../../domain/errors.js";
 import { checkFence, type ProcessLease } from "../../domain/lease.js";
+import { checkRuntimeId } from "../../domain/runtime-id.js";
 import type { StoredInputState } from "../../domain/session/input.js";
 import { checkInputState } from "../../domain/session/input-record.js";
 import { checkLifecycleCommit, type MachineLifecycleCommit } from "../../domain/session/lifecycle-commit.js";
 import { checkReceipt } from "../../domain/session/receipt.js";
-import { checkRuntimeId, type RunBoundaryReceipt, type RuntimeState, type SessionDelta } from "../../domain/session/session.js";
+import type { RunBoundaryReceipt, RuntimeState, SessionDelta } from "../../domain/session/session.js";
 import { type AdmittedSnapshot, admitSnapshot } from "../../domain/session/snapshot.js";
 import type { Limits } from "../../domain/time.js";
 import type { Change } from "../../ports/notices.js";

@@ -1,0 +1,14 @@
+import { lazy } from "./lazy.js";
+
+/** What a kernel does not need to open, as a platform loads it. */
+export const lazyParts = {
+  sealed: lazy("logins and secrets", () => import("./vault/sealed.js")),
+  archive: lazy("session archives", () => import("./session/archive.js")),
+  runtime: lazy("the runtime store", () => import("./runtime-store.js")),
+  ops: lazy("operations", () => import("./session/operations.js")),
+  turns: lazy("turns", () => import("./session/executor.js")),
+  agents: lazy("agents", () => import("./host/agents.js")),
+  headStart: lazy("head starts", () => import("./process/head-start.js")),
+};
+
+export type LazyParts = typeof lazyParts;

@@ -1,0 +1,65 @@
+import { argumentOf } from "../domain/argument.js";
+import { HoldfastError } from "../domain/errors.js";
+
+/** Code that is loaded when it is first used: a page that never uses it never pays for it. */
+export interface Lazy<T> {
+  /** Once it is loaded. */
+  readonly loaded: T | undefined;
+  /** Where the code cannot be loaded it rejects `unavailable`, and the next call tries again. */
+  load(): Promise<T>;
+}
+
+export function lazy<T>(what: string, load: () => Promise<T>): Lazy<T> {
+  let loaded: T | undefined;
+  let loading: Promise<T> | undefined;
+  async function loadOnce(): Promise<T> {
+    try {
+      loaded = await load();
+      return loaded;
+    } catch (cause) {
+      loading = undefined;
+      throw new HoldfastError("unavailable", `the code of ${what} could not be loaded`, { cause });
+    }
+  }
+  return {
+    get loaded() {
+      return loaded;
+    },
+    load() {
+      loading ??= loadOnce();
+      return loading;
+    },
+  };
+}
+
+/** One that is loaded already. */
+export function loaded<T>(code: T): Lazy<T> {
+  return { loaded: code, load: async () => code };
+}
+
+/** What is made of the code that it loads, once. */
+export function mapLazy<Code, T>(bare: Lazy<Code>, make: (code: Code) => T): Lazy<T> {
+  let made: { it: T } | undefined;
+  const of = (code: Code) => {
+    made ??= { it: make(code) };
+    return made.it;
+  };
+  return {
+    get loaded() {
+      return bare.loaded === undefined ? undefined : of(bare.loaded);
+    },
+    load: async () => of(await bare.load()),
+  };
+}
+
+/** Its methods. What a call was given is kept as it was in the moment of the call. */
+export function methodsOf<T extends object>(of: Lazy<T>, names: Record<keyof T, true>): T {
+  const method =
+    (name: string) =>
+    async (...given: unknown[]) => {
+      const args = of.loaded ? given : given.map(argumentOf);
+      const made = (of.loaded ?? (await of.load())) as Record<string, (...args: unknown[]) => unknown>;
+      return await made[name]?.(...args);
+    };
+  return Object.fromEntries(Object.keys(names).map((name) => [name, method(name)])) as T;
+}
