@@ -25,7 +25,7 @@ const rules = readdirSync(join(root, "src/stores"), { recursive: true, encoding:
 );
 const files = [...rules.sort().map((name) => `src/stores/${name}`), "src/corridor/run.ts", "src/kernel/host/held-lease.ts"];
 /** What is tested with another. @type {Record<string, string>} */
-const TESTED_IN = { "src/stores/session/turns.rules.ts": "test/stores/session/inputs.rules.test.ts" };
+const TESTED_IN = { "src/stores/session/turns.rules.ts": "test/stores/session/inputs/inputs.rules.test.ts" };
 const inLines = values.only.filter((text) => text.includes(":"));
 const chosen = [
   ...files.filter((file) => values.only.length === 0 || values.only.some((text) => file.includes(text))),

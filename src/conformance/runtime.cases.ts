@@ -5,7 +5,7 @@ import { mintLifecycleCommit } from "../domain/session/lifecycle-commit.js";
 import { RUNTIME_STATES } from "../domain/session/session.js";
 import type { RuntimeStore } from "../kernel/runtime-store.js";
 import type { Row } from "../ports/storage.js";
-import { loadLiveInputs } from "../stores/session/input-rows.js";
+import { loadLiveInputs } from "../stores/session/inputs/input-rows.js";
 import { casesOn, type Ground, mismatch, type OpenFixture, type Runner, refusal, refused, task } from "./fixture.js";
 import {
   bytesOf,

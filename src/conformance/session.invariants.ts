@@ -2,7 +2,7 @@ import { isTerminal } from "../domain/session/input.js";
 import type { Message } from "../domain/session/session.js";
 import type { OpenStorage, Row } from "../ports/storage.js";
 import type { InputKeyRow, InputRow, MessageRow, RuntimeRow, TurnStepRow } from "../stores/schema.js";
-import { placeWrites } from "../stores/session/input-rows.rules.js";
+import { placeWrites } from "../stores/session/inputs/input-rows.rules.js";
 import { chainDigest } from "../stores/session/transcript.rules.js";
 import type { Ground } from "./fixture.js";
 import { onRows } from "./runtime.fixture.js";

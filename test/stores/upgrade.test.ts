@@ -6,7 +6,7 @@ import { indexedDbStorage } from "../../src/indexeddb.js";
 import { memoryStorage } from "../../src/memory.js";
 import type { KernelStorage, Row, StorageSchema } from "../../src/ports/storage.js";
 import { SCHEMA, TABLES } from "../../src/stores/schema.js";
-import { builtInPolicy, semanticsOf } from "../../src/stores/session/policy.rules.js";
+import { builtInPolicy, semanticsOf } from "../../src/stores/session/inputs/policy.rules.js";
 
 const { floors, processes: newest, inputs, ...lasting } = TABLES;
 const { runnable, ...indexes } = newest.indexes;

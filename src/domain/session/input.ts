@@ -92,7 +92,7 @@ export const CONSUME_POINTS = ["on_accept", "on_apply", "on_run_start", "on_run_
 export const DRAIN_POLICIES = ["queue_next_turn", "steer_batch", "immediate", "ignore"] as const;
 export const ROUTING_DISPOSITIONS = ["queue", "steer", "immediate", "drop"] as const;
 
-/** What becomes of an input. The built-in table is stores/session/policy.rules.ts; a session may be given a function of its own. */
+/** What becomes of an input. The built-in table is stores/session/inputs/policy.rules.ts; a session may be given a function of its own. */
 export interface PolicyDecision {
   applyMode: (typeof APPLY_MODES)[number];
   wakeMode: (typeof WAKE_MODES)[number];

@@ -12,7 +12,7 @@ import type { Reader } from "../../ports/storage.js";
 import { hashOf } from "../../stores/process/processes.rules.js";
 import { loadRow, type RuntimeRow } from "../../stores/schema.js";
 import { cancelInput } from "../../stores/session/admission.js";
-import { loadInput } from "../../stores/session/input-rows.js";
+import { loadInput } from "../../stores/session/inputs/input-rows.js";
 import type { InputSubmission } from "../../stores/session/submission.js";
 import type { SessionTurn } from "../process/runner.js";
 import type { SessionRuntime } from "./session.js";

@@ -17,7 +17,7 @@ import {
   type RecoveryReport,
   type SessionRef,
 } from "../../stores/session/draft.js";
-import { builtInPolicy, startsRun } from "../../stores/session/policy.rules.js";
+import { builtInPolicy, startsRun } from "../../stores/session/inputs/policy.rules.js";
 import { type ChangeRuntime, changeRuntime, type RuntimeChange } from "../../stores/session/sessions.js";
 import { type InputSubmission, type PreparedInput, prepareSubmission } from "../../stores/session/submission.js";
 import type { OpsRegistry } from "./operations.js";

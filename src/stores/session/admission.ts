@@ -11,9 +11,9 @@ import type { RuntimeState } from "../../domain/session/session.js";
 import type { Reader } from "../../ports/storage.js";
 import { type InputKeyRow, type InputRow, loadRow, loadRows, ROW_VERSION, type RuntimeRow } from "../schema.js";
 import { checkRuntime, draftOf, type InputHappening, loadReplaceable, type SessionRef } from "./draft.js";
-import { loadInput, loadInputKeys } from "./input-rows.js";
-import { abandoned, admitted, coalesced, isIdle, superseded } from "./inputs.rules.js";
-import { semanticsOf } from "./policy.rules.js";
+import { loadInput, loadInputKeys } from "./inputs/input-rows.js";
+import { abandoned, admitted, coalesced, isIdle, superseded } from "./inputs/inputs.rules.js";
+import { semanticsOf } from "./inputs/policy.rules.js";
 import { acceptsInput, notReady } from "./runtime-state.rules.js";
 import type { Blob, Rejection } from "./submission.js";
 

@@ -26,9 +26,9 @@ import {
   type TableName,
 } from "../schema.js";
 import type { ArchivedInput, ArchivedState, SessionArchive } from "./archive.rules.js";
-import { loadInputs } from "./input-rows.js";
-import { type InputChange, inputWrites } from "./input-rows.rules.js";
-import { recovered } from "./inputs.rules.js";
+import { loadInputs } from "./inputs/input-rows.js";
+import { type InputChange, inputWrites } from "./inputs/input-rows.rules.js";
+import { recovered } from "./inputs/inputs.rules.js";
 import { readSnapshot } from "./ops.js";
 import { newRuntime, receiptWrite, storedBytes, storedReceipt } from "./runtime.rules.js";
 import { chainDigest } from "./transcript.rules.js";

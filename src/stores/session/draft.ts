@@ -14,10 +14,10 @@ import {
   type RuntimeRow,
   readable,
 } from "../schema.js";
-import { loadInputKeys } from "./input-rows.js";
-import { type InputChange, inputWrites, readInput } from "./input-rows.rules.js";
-import { abandoned, corruption, recovered, replaceKeyOf } from "./inputs.rules.js";
-import type { HandlingMode } from "./policy.rules.js";
+import { loadInputKeys } from "./inputs/input-rows.js";
+import { type InputChange, inputWrites, readInput } from "./inputs/input-rows.rules.js";
+import { abandoned, corruption, recovered, replaceKeyOf } from "./inputs/inputs.rules.js";
+import type { HandlingMode } from "./inputs/policy.rules.js";
 import { afterRun } from "./runtime-state.rules.js";
 
 /** A session as a handle holds it: a deletion raises the incarnation, and the handle is of no use any more. */

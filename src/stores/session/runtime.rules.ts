@@ -4,7 +4,7 @@ import { RUNTIME_STATES, type RunBoundaryReceipt, type RuntimeState } from "../.
 import type { AdmittedSnapshot } from "../../domain/session/snapshot.js";
 import type { Write } from "../../ports/storage.js";
 import { type ReceiptRow, ROW_VERSION, type RuntimeRow, type SnapshotRow, type TableName } from "../schema.js";
-import { NO_LIMITS } from "./input-rows.rules.js";
+import { NO_LIMITS } from "./inputs/input-rows.rules.js";
 
 /** What a runtime stands at before anything of it is stored. */
 export function newRuntime(runtimeId: string, nowMs: number): RuntimeRow {

@@ -14,8 +14,8 @@ import type { Change } from "../../ports/notices.js";
 import type { Write } from "../../ports/storage.js";
 import { fence } from "../host/leases.rules.js";
 import { type InputKeyRow, type InputRow, type LeaseRow, loadRow, loadRows, ROW_VERSION, type RuntimeRow } from "../schema.js";
-import { loadInput, loadInputKeys, loadInputs } from "./input-rows.js";
-import { inputWrites } from "./input-rows.rules.js";
+import { loadInput, loadInputKeys, loadInputs } from "./inputs/input-rows.js";
+import { inputWrites } from "./inputs/input-rows.rules.js";
 import {
   duplicateReceipt,
   nextRuntime,

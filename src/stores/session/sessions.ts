@@ -31,7 +31,7 @@ import {
   SURROUNDINGS,
   type Surroundings,
 } from "./draft.js";
-import { placeWrites, readInput } from "./input-rows.rules.js";
+import { placeWrites, readInput } from "./inputs/input-rows.rules.js";
 import { after, notReady, type RuntimeCommand } from "./runtime-state.rules.js";
 
 export interface OpenSession {

@@ -15,7 +15,7 @@ import {
 import type { Message } from "../../domain/session/session.js";
 import type { Limits } from "../../domain/time.js";
 import { admitPayload } from "../process/registration.js";
-import { type HandlingMode, kindOf } from "./policy.rules.js";
+import { type HandlingMode, kindOf } from "./inputs/policy.rules.js";
 
 /**
  * What an app hands to a session. Fields beside the named ones are the app's own JSON and are stored with it.

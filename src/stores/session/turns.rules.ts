@@ -1,6 +1,6 @@
 import type { InputRow } from "../schema.js";
-import { abandoned, type Candidate, candidateOf, doesStart, isSameExecution, moved } from "./inputs.rules.js";
-import { type HandlingMode, laneOf } from "./policy.rules.js";
+import { abandoned, type Candidate, candidateOf, doesStart, isSameExecution, moved } from "./inputs/inputs.rules.js";
+import { type HandlingMode, laneOf } from "./inputs/policy.rules.js";
 
 /** Failures, that is attempts that ended with an error, until an input is given up. */
 export const MOST_FAILURES = 3;

@@ -43,8 +43,8 @@ import {
   SURROUNDINGS,
   type Surroundings,
 } from "./draft.js";
-import { loadInput, loadInputKeys } from "./input-rows.js";
-import { abandoned, interrupted } from "./inputs.rules.js";
+import { loadInput, loadInputKeys } from "./inputs/input-rows.js";
+import { abandoned, interrupted } from "./inputs/inputs.rules.js";
 import { inOrder, loadNext } from "./next-inputs.js";
 import { mayRun } from "./runtime-state.rules.js";
 import { liftSnapshot } from "./transcript.rules.js";

@@ -16,9 +16,9 @@ import {
   readLive,
   recover,
 } from "../../../src/stores/session/draft.js";
-import { inputWrites } from "../../../src/stores/session/input-rows.rules.js";
+import { inputWrites } from "../../../src/stores/session/inputs/input-rows.rules.js";
+import { builtInPolicy, kindOf, laneOf, semanticsOf } from "../../../src/stores/session/inputs/policy.rules.js";
 import { loadNext } from "../../../src/stores/session/next-inputs.js";
-import { builtInPolicy, kindOf, laneOf, semanticsOf } from "../../../src/stores/session/policy.rules.js";
 import { chooseBatch } from "../../../src/stores/session/turns.rules.js";
 import { tap } from "../../loop/tapped-channel.js";
 import { buildTown, type Town } from "../../loop/town.js";

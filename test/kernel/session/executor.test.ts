@@ -11,7 +11,7 @@ import { indexedDbStorage } from "../../../src/indexeddb.js";
 import type { Clock } from "../../../src/ports/clock.js";
 import type { Row } from "../../../src/ports/storage.js";
 import type { LeaseRow } from "../../../src/stores/schema.js";
-import { builtInPolicy } from "../../../src/stores/session/policy.rules.js";
+import { builtInPolicy } from "../../../src/stores/session/inputs/policy.rules.js";
 import { sleepyClock } from "../../loop/sleepy-clock.js";
 import { buildTown, type Town } from "../../loop/town.js";
 import type { Hooks, Seen } from "../../stores/probe-storage.js";

@@ -1,7 +1,7 @@
 import type { Turn } from "../../../src/index.js";
 import type { KernelOptions } from "../../../src/kernel/options.js";
 import type { KernelStorage } from "../../../src/ports/storage.js";
-import { builtInPolicy } from "../../../src/stores/session/policy.rules.js";
+import { builtInPolicy } from "../../../src/stores/session/inputs/policy.rules.js";
 import { buildTown } from "../../loop/town.js";
 import { gate } from "../rounds.js";
 import { rowsOf, saying, type Tab } from "./tabs.js";

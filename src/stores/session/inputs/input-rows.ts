@@ -1,6 +1,6 @@
-import type { StoredInputState } from "../../domain/session/input.js";
-import type { Reader } from "../../ports/storage.js";
-import { type InputKeyRow, type InputRow, loadRow } from "../schema.js";
+import type { StoredInputState } from "../../../domain/session/input.js";
+import type { Reader } from "../../../ports/storage.js";
+import { type InputKeyRow, type InputRow, loadRow } from "../../schema.js";
 import { keysOf, readInput } from "./input-rows.rules.js";
 
 export async function loadInput(reader: Reader, runtimeId: string, inputId: string): Promise<InputRow | undefined> {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { INPUT_KINDS, type InputKind, type PersistedInput } from "../../../src/domain/session/input.js";
+import { INPUT_KINDS, type InputKind, type PersistedInput } from "../../../../src/domain/session/input.js";
 import {
   builtInPolicy,
   type HandlingMode,
@@ -8,7 +8,7 @@ import {
   laneOf,
   semanticsOf,
   startsRun,
-} from "../../../src/stores/session/policy.rules.js";
+} from "../../../../src/stores/session/inputs/policy.rules.js";
 
 type Line = [apply: string, idle: string, busy: string, queue: string, lane: string, transcript: boolean];
 

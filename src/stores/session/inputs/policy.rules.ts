@@ -1,4 +1,4 @@
-import type { Boundary, InputKind, PersistedInput, PolicyDecision, RuntimeSemantics } from "../../domain/session/input.js";
+import type { Boundary, InputKind, PersistedInput, PolicyDecision, RuntimeSemantics } from "../../../domain/session/input.js";
 
 /**
  * What becomes of an input, by its kind and whether its runtime is idle. A submission may choose its lane itself (`handlingMode`),

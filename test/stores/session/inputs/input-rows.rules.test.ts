@@ -1,8 +1,14 @@
 import { describe, expect, it } from "vitest";
-import type { StoredInputState } from "../../../src/domain/session/input.js";
-import type { InputKeyRow, InputRow } from "../../../src/stores/schema.js";
-import { type InputChange, inputWrites, keysOf, placeWrites, readInput } from "../../../src/stores/session/input-rows.rules.js";
-import { builtInPolicy, semanticsOf } from "../../../src/stores/session/policy.rules.js";
+import type { StoredInputState } from "../../../../src/domain/session/input.js";
+import type { InputKeyRow, InputRow } from "../../../../src/stores/schema.js";
+import {
+  type InputChange,
+  inputWrites,
+  keysOf,
+  placeWrites,
+  readInput,
+} from "../../../../src/stores/session/inputs/input-rows.rules.js";
+import { builtInPolicy, semanticsOf } from "../../../../src/stores/session/inputs/policy.rules.js";
 
 const LAST = Number.MAX_SAFE_INTEGER;
 

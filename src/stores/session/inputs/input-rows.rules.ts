@@ -1,9 +1,9 @@
-import { HoldfastError, isHoldfastError } from "../../domain/errors.js";
-import { isTerminal, type StoredInputState } from "../../domain/session/input.js";
-import { checkInputState } from "../../domain/session/input-record.js";
-import type { Limits } from "../../domain/time.js";
-import type { Row, Write } from "../../ports/storage.js";
-import { type InputKeyRow, type InputRow, ROW_VERSION, readRow } from "../schema.js";
+import { HoldfastError, isHoldfastError } from "../../../domain/errors.js";
+import { isTerminal, type StoredInputState } from "../../../domain/session/input.js";
+import { checkInputState } from "../../../domain/session/input-record.js";
+import type { Limits } from "../../../domain/time.js";
+import type { Row, Write } from "../../../ports/storage.js";
+import { type InputKeyRow, type InputRow, ROW_VERSION, readRow } from "../../schema.js";
 import { candidateOf, doesStart, replaceKeyIn } from "./inputs.rules.js";
 import { laneOf } from "./policy.rules.js";
 

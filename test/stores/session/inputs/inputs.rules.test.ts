@@ -5,8 +5,8 @@ import {
   type InputPhase,
   isTerminal,
   type StoredInputState,
-} from "../../../src/domain/session/input.js";
-import type { InputRow } from "../../../src/stores/schema.js";
+} from "../../../../src/domain/session/input.js";
+import type { InputRow } from "../../../../src/stores/schema.js";
 import {
   abandoned,
   admitted,
@@ -21,8 +21,8 @@ import {
   replaceKeyIn,
   replaceKeyOf,
   superseded,
-} from "../../../src/stores/session/inputs.rules.js";
-import { builtInPolicy, type HandlingMode, semanticsOf, startsRun } from "../../../src/stores/session/policy.rules.js";
+} from "../../../../src/stores/session/inputs/inputs.rules.js";
+import { builtInPolicy, type HandlingMode, semanticsOf, startsRun } from "../../../../src/stores/session/inputs/policy.rules.js";
 import {
   chooseBatch,
   consumed,
@@ -31,7 +31,7 @@ import {
   rolledBack,
   staged,
   workOf,
-} from "../../../src/stores/session/turns.rules.js";
+} from "../../../../src/stores/session/turns.rules.js";
 
 const T = 1_000;
 const NOW = 5_000;

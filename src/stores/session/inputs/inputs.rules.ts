@@ -1,4 +1,4 @@
-import { HoldfastError } from "../../domain/errors.js";
+import { HoldfastError } from "../../../domain/errors.js";
 import {
   type AbandonReason,
   type InputKind,
@@ -7,9 +7,9 @@ import {
   type PolicyDecision,
   type RuntimeSemantics,
   type StoredInputState,
-} from "../../domain/session/input.js";
-import type { RuntimeState } from "../../domain/session/session.js";
-import type { InputRow } from "../schema.js";
+} from "../../../domain/session/input.js";
+import type { RuntimeState } from "../../../domain/session/session.js";
+import type { InputRow } from "../../schema.js";
 import { builtInPolicy, type HandlingMode, isConsumedOnAccept, kindOf, laneOf, semanticsOf, startsRun } from "./policy.rules.js";
 
 /**
