@@ -18,6 +18,8 @@ export interface Victims {
 /** One that is planned; some strike later, at an await, and count when they do. */
 export interface Fault {
   readonly weight: number;
+  /** Instead of the one that was drawn. */
+  victim?(world: Victims, drawn: Station): Station | undefined;
   /** Says what is done. */
   strike(world: Victims, station: Station, dice: Dice): string;
 }
@@ -30,7 +32,7 @@ export const STRIKES: Readonly<Record<Exclude<FaultKind, "reordered">, Fault>> =
     weight: 16,
     strike(_, station, dice) {
       const [left, backMs] = [dice.between(1, 40), dice.pick([dice.below(500), dice.below(10_000)])];
-      station.trap("crash", left, backMs);
+      station.trap({ kind: "crash", left }, backMs);
       return `crashes at its storage await no. ${left} from now, and is back ${seconds(backMs)} later`;
     },
   },
@@ -49,6 +51,17 @@ export const STRIKES: Readonly<Record<Exclude<FaultKind, "reordered">, Fault>> =
       const forMs = dice.chance(0.3) ? (world.untilExpiryMs(station) ?? drawnMs) : drawnMs;
       station.freeze(forMs);
       return `freezes for ${seconds(forMs)}`;
+    },
+  },
+  slowWake: {
+    weight: 6,
+    victim: (world, drawn) => [drawn, ...world.stations].find((station) => world.untilExpiryMs(station) !== undefined),
+    strike(world, station, dice) {
+      const forMs = (world.untilExpiryMs(station) ?? 0) + dice.below(4_000);
+      const [factor, slowMs] = [dice.between(5, 30), dice.below(10_000)];
+      station.freeze(forMs, "slowWake");
+      world.slow(station, factor, forMs + slowMs);
+      return `freezes for ${seconds(forMs)}, and is ${factor} times slower for ${seconds(slowMs)} then`;
     },
   },
   sleep: {
@@ -111,7 +124,7 @@ export const STRIKES: Readonly<Record<Exclude<FaultKind, "reordered">, Fault>> =
     weight: 10,
     strike(_, station, dice) {
       const left = dice.between(1, 40);
-      station.trap("aborted", left);
+      station.trap({ kind: "aborted", left });
       return `has a transaction aborted at its storage await no. ${left} from now`;
     },
   },
@@ -124,11 +137,22 @@ export const STRIKES: Readonly<Record<Exclude<FaultKind, "reordered">, Fault>> =
     },
   },
   cut: {
-    weight: 8,
+    weight: 6,
     strike(_, station, dice) {
       const left = dice.between(1, 20);
-      station.trap("cut", left);
+      station.trap({ kind: "cut", left });
       return `loses its connection at its transaction no. ${left} from now`;
+    },
+  },
+  unheard: {
+    weight: 8,
+    strike(_, station, dice) {
+      const [first, count] = [dice.between(1, 4), dice.pick([1, 1, 2, 3])];
+      // Among events are those that no key makes harmless to repeat.
+      const table = dice.chance(0.7) ? "events" : undefined;
+      for (let at = 0; at < count; at++) station.trap({ kind: "unheard", left: first + at, table });
+      const which = `its commit no. ${first} from now${count > 1 ? ` and the next ${count - 1}` : ""}`;
+      return `loses its connection under ${which}${table ? ", of those that store an event" : ""}`;
     },
   },
   wiped: {

@@ -1,4 +1,5 @@
 import type { Clock } from "../ports/clock.js";
+import type { TableName } from "../stores/schema.js";
 import type { Dice } from "./dice.js";
 import type { Timeline } from "./timeline.js";
 
@@ -41,10 +42,12 @@ export function createMachine(timeline: Timeline): Machine {
   return machine;
 }
 
-/** What strikes at the so-many-th storage await from now. */
+/** What strikes at the so-many-th storage await from now; "cut" counts transactions, and "unheard" commits. */
 export interface Trap {
-  readonly kind: "crash" | "aborted" | "cut";
+  readonly kind: "crash" | "aborted" | "cut" | "unheard";
   left: number;
+  /** Of commits, only those that write to this table are counted. */
+  readonly table?: TableName | undefined;
   spring(): void;
 }
 

@@ -9,10 +9,9 @@ export interface Station {
   /** Once its kernel is open. */
   readonly guest: Guest | undefined;
   boot(): void;
-  /** At the so-many-th storage await from now. */
-  trap(kind: Trap["kind"], left: number, backMs?: number): void;
+  trap(trap: Omit<Trap, "spring">, backMs?: number): void;
   leave(backMs: number): void;
-  freeze(forMs: number): void;
+  freeze(forMs: number, kind?: "freeze" | "slowWake"): void;
   loseLocks(backMs: number): void;
   /** Its page is loaded again. */
   reload(backMs: number): void;
@@ -90,11 +89,10 @@ export function createStation(parts: StationParts): Station {
       return guest;
     },
     boot,
-    trap(kind, left, backMs = 0) {
+    trap(trap, backMs = 0) {
       const victim = life;
       victim?.traps.push({
-        kind,
-        left,
+        ...trap,
         spring() {
           happened("crash", victim);
           if (life === victim) end(backMs, "crashes");
@@ -121,10 +119,10 @@ export function createStation(parts: StationParts): Station {
       };
       void leaving.kernel.close().then(closed, (error: unknown) => parts.failed(error, leaving.life));
     },
-    freeze(forMs) {
+    freeze(forMs, kind = "freeze") {
       const frozen = life;
       if (frozen?.state !== "up") return;
-      happened("freeze", frozen);
+      happened(kind, frozen);
       frozen.freeze();
       parts.after(forMs, () => {
         if (frozen.state === "frozen") log(frozen.name, "thaws");

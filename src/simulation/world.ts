@@ -124,7 +124,7 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
     if (life) life.wellSinceMs = Math.max(life.wellSinceMs, timeline.nowMs);
   }
 
-  const air = createAir(machine, dice.fork("air"), happened);
+  const air = createAir(machine, dice.fork("network"), happened);
   const locks = createLockService();
   const livesOf = new Map<string, Life>();
   const lockless = new Set<Life>();
@@ -255,7 +255,7 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
       const all = guests();
       return all.length > 0 ? chance.pick(all) : undefined;
     },
-    kill: (life) => stations.find((station) => station.life === life)?.trap("crash", 1, life.dice.below(3_000)),
+    kill: (life) => stations.find((station) => station.life === life)?.trap({ kind: "crash", left: 1 }, life.dice.below(3_000)),
   };
 
   async function openGuest(life: Life, hasLocks: boolean): Promise<Guest> {
@@ -301,7 +301,6 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
       if (!life) return;
       // What it asked for last is slow to the end.
       machine.trouble(forMs + LONGEST_DELAY_MS);
-      happened("slow", life);
       life.slowness = factor;
       timeline.after(forMs, () => {
         life.slowness = 1;
@@ -363,7 +362,9 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
 
   function perform({ number, host, kind }: Planned): void {
     const own = dice.fork(`step ${number}`);
-    const station = stations[host] as Station;
+    const drawn = stations[host] as Station;
+    const fault = kind in STRIKES ? STRIKES[kind as keyof typeof STRIKES] : undefined;
+    const station = fault?.victim?.(victims, drawn) ?? drawn;
     const name = station.life?.name ?? station.name;
     const tell = (what: string, who = name) => {
       log(who, what);
@@ -381,8 +382,8 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
       void ended.then(() => waiting.delete(ticket));
       return;
     }
-    if (kind === "clockForward" || kind === "clockBack") happened(kind);
-    tell(STRIKES[kind as keyof typeof STRIKES].strike(victims, station, own));
+    if (kind === "clockForward" || kind === "clockBack" || kind === "slow") happened(kind);
+    if (fault) tell(fault.strike(victims, station, own));
   }
 
   /** Calls that their callers wait for. */

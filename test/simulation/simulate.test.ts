@@ -23,8 +23,20 @@ describe("simulated worlds", () => {
 
   it("met every kind of fault, many times", () => {
     const wanted: readonly FaultKind[] = [
-      ...(["crash", "leave", "freeze", "sleep", "slow", "clockForward", "clockBack", "lost", "doubled", "delayed"] as const),
-      ...(["reordered", "aborted", "quota", "cut", "wiped", "lockless"] as const),
+      ...([
+        "crash",
+        "leave",
+        "freeze",
+        "slowWake",
+        "sleep",
+        "slow",
+        "clockForward",
+        "clockBack",
+        "lost",
+        "doubled",
+        "delayed",
+      ] as const),
+      ...(["reordered", "aborted", "quota", "cut", "unheard", "wiped", "lockless"] as const),
     ];
     expect([...struck.keys()].sort()).toEqual([...wanted].sort());
     for (const kind of wanted) expect(struck.get(kind), kind).toBeGreaterThan(20);
