@@ -5,21 +5,21 @@ import type { Timings } from "../domain/time.js";
 import type { Kernel } from "../kernel/kernel.js";
 import type { KernelStorage, Row } from "../ports/storage.js";
 import type { AgentRow, HostRow, InputRow, LeaseRow, ProcessRow, RuntimeRow } from "../stores/schema.js";
-import { createAir, LONGEST_DELAY_MS } from "./air.js";
-import { createDice } from "./dice.js";
 import { FAULTS, type FaultKind } from "./fault-kinds.js";
-import { STRIKES, type Victims } from "./faults.js";
-import type { Commons, Guest } from "./guest.js";
-import { openHost } from "./host.js";
-import { RULES, type Trial } from "./judge.js";
-import { type Eye, Notes, PROMISES } from "./ledger.js";
-import { createLockService } from "./locks.js";
-import { createLife, createMachine, type Life } from "./machine.js";
-import { createStation, type Station } from "./station.js";
-import { type Commit, createGround } from "./storage.js";
-import { createTimeline } from "./timeline.js";
-import { Transcripts } from "./transcripts.js";
-import { settle, WORK, type WorkKind, workHandler } from "./workload.js";
+import { STRIKES, type Victims } from "./faults/faults.js";
+import { RULES, type Trial } from "./judge/judge.js";
+import { type Eye, Notes, PROMISES } from "./judge/ledger.js";
+import { Transcripts } from "./judge/transcripts.js";
+import { createDice } from "./machine/dice.js";
+import { createLockService } from "./machine/locks.js";
+import { createLife, createMachine, type Life } from "./machine/machine.js";
+import { createAir, LONGEST_DELAY_MS } from "./machine/network.js";
+import { type Commit, createGround } from "./machine/storage.js";
+import { createTimeline } from "./machine/timeline.js";
+import type { Commons, Guest } from "./tab/guest.js";
+import { openHost } from "./tab/host.js";
+import { createStation, type Station } from "./tab/tab.js";
+import { settle, WORK, type WorkKind, workHandler } from "./works/workload.js";
 
 export interface SimulationOptions {
   /** The same seed, with the same other options, gives the same run. */

@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { HoldfastError } from "../../src/domain/errors.js";
-import { createDice } from "../../src/simulation/dice.js";
-import { type Eye, Notes } from "../../src/simulation/ledger.js";
-import { createLife, createMachine, type Life } from "../../src/simulation/machine.js";
-import { Rows } from "../../src/simulation/rows.js";
-import { createTimeline } from "../../src/simulation/timeline.js";
+import { type Eye, Notes } from "../../src/simulation/judge/ledger.js";
+import { createDice } from "../../src/simulation/machine/dice.js";
+import { createLife, createMachine, type Life } from "../../src/simulation/machine/machine.js";
+import { Rows } from "../../src/simulation/machine/rows.js";
+import { createTimeline } from "../../src/simulation/machine/timeline.js";
 import { type FaultKind, SIMULATION_RULES, simulate, type WorkKind } from "../../src/simulation.js";
 import type { AgentRow, InputRow, ReceiptRow } from "../../src/stores/schema.js";
 import { type Meddling, meddle, puts } from "./meddle.js";

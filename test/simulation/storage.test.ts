@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
 import type { OpenStorage, Row } from "../../src/ports/storage.js";
-import { createDice } from "../../src/simulation/dice.js";
-import { createLife, createMachine, type Trap } from "../../src/simulation/machine.js";
-import { createGround } from "../../src/simulation/storage.js";
-import { createTimeline } from "../../src/simulation/timeline.js";
+import { createDice } from "../../src/simulation/machine/dice.js";
+import { createLife, createMachine, type Trap } from "../../src/simulation/machine/machine.js";
+import { createGround } from "../../src/simulation/machine/storage.js";
+import { createTimeline } from "../../src/simulation/machine/timeline.js";
 import { SCHEMA } from "../../src/stores/schema.js";
 
 const ROW: Row = { v: 1, name: "leases", floor: 7 };

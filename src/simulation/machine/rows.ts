@@ -1,5 +1,5 @@
-import type { Key, Row, Write } from "../ports/storage.js";
-import { TABLES, type TableName } from "../stores/schema.js";
+import type { Key, Row, Write } from "../../ports/storage.js";
+import { TABLES, type TableName } from "../../stores/schema.js";
 
 /** A row before and after a commit; absent where there was or is none. */
 export interface Change {

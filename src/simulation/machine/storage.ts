@@ -1,7 +1,7 @@
-import { memoryStorage } from "../adapters/storage-memory.js";
-import { HoldfastError } from "../domain/errors.js";
-import type { KernelStorage, OpenStorage, StorageOpening, Transaction, Write } from "../ports/storage.js";
-import type { FaultKind } from "./fault-kinds.js";
+import { memoryStorage } from "../../adapters/storage-memory.js";
+import { HoldfastError } from "../../domain/errors.js";
+import type { KernelStorage, OpenStorage, StorageOpening, Transaction, Write } from "../../ports/storage.js";
+import type { FaultKind } from "../fault-kinds.js";
 import type { Life, Machine, Trap } from "./machine.js";
 import { type Change, Rows } from "./rows.js";
 

@@ -1,9 +1,9 @@
-import type { AgentRegistration } from "../kernel/host/agents.js";
-import type { Kernel } from "../kernel/kernel.js";
-import type { SessionRuntime } from "../kernel/session/session.js";
-import type { Dice } from "./dice.js";
-import type { Ledger } from "./ledger.js";
-import type { Life } from "./machine.js";
+import type { AgentRegistration } from "../../kernel/host/agents.js";
+import type { Kernel } from "../../kernel/kernel.js";
+import type { SessionRuntime } from "../../kernel/session/session.js";
+import type { Ledger } from "../judge/ledger.js";
+import type { Dice } from "../machine/dice.js";
+import type { Life } from "../machine/machine.js";
 
 /** A kernel that is open on a host, and what the app there has of it. */
 export interface Guest {

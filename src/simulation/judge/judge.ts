@@ -1,6 +1,6 @@
-import { isRuntimeId } from "../domain/runtime-id.js";
-import { isTerminal } from "../domain/session/input.js";
-import type { Row } from "../ports/storage.js";
+import { isRuntimeId } from "../../domain/runtime-id.js";
+import { isTerminal } from "../../domain/session/input.js";
+import type { Row } from "../../ports/storage.js";
 import type {
   AgentRow,
   EventRow,
@@ -17,10 +17,10 @@ import type {
   SealedRow,
   TableName,
   TurnStepRow,
-} from "../stores/schema.js";
-import type { Life } from "./machine.js";
-import type { Rows } from "./rows.js";
-import type { Commit } from "./storage.js";
+} from "../../stores/schema.js";
+import type { Life } from "../machine/machine.js";
+import type { Rows } from "../machine/rows.js";
+import type { Commit } from "../machine/storage.js";
 
 /**
  * The rules that hold at every commit, read from the rows themselves. Each says what is wrong, or nothing. They know the shape of the

@@ -1,6 +1,6 @@
-import type { Dice } from "./dice.js";
-import type { FaultKind } from "./fault-kinds.js";
-import type { Station } from "./station.js";
+import type { FaultKind } from "../fault-kinds.js";
+import type { Dice } from "../machine/dice.js";
+import type { Station } from "../tab/tab.js";
 
 /** What faults are done to. */
 export interface Victims {

@@ -1,7 +1,7 @@
-import type { ProcessEventType } from "../domain/process/event-type.js";
-import type { ProcessScope } from "../domain/scope.js";
-import { told, type Work } from "./guest.js";
-import type { Ledger } from "./ledger.js";
+import type { ProcessEventType } from "../../domain/process/event-type.js";
+import type { ProcessScope } from "../../domain/scope.js";
+import type { Ledger } from "../judge/ledger.js";
+import { told, type Work } from "../tab/guest.js";
 
 /** What processes of the simulation declare. */
 export const EVENT_TYPES: readonly ProcessEventType[] = [

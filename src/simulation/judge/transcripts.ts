@@ -1,6 +1,6 @@
-import type { MessageRow, RuntimeRow, SnapshotRow } from "../stores/schema.js";
-import type { Rows } from "./rows.js";
-import type { Commit } from "./storage.js";
+import type { MessageRow, RuntimeRow, SnapshotRow } from "../../stores/schema.js";
+import type { Rows } from "../machine/rows.js";
+import type { Commit } from "../machine/storage.js";
 
 const OF_TRANSCRIPTS: ReadonlySet<string> = new Set(["runtimes", "messages", "snapshots"]);
 

@@ -1,9 +1,9 @@
-import { type ErrorCode, isHoldfastError } from "../domain/errors.js";
-import type { JsonValue } from "../domain/json.js";
-import { type ProcessScope, scopeId } from "../domain/scope.js";
-import type { AgentRow, EventRow, InputRow, ProcessRow } from "../stores/schema.js";
-import type { Life } from "./machine.js";
-import type { Rows } from "./rows.js";
+import { type ErrorCode, isHoldfastError } from "../../domain/errors.js";
+import type { JsonValue } from "../../domain/json.js";
+import { type ProcessScope, scopeId } from "../../domain/scope.js";
+import type { AgentRow, EventRow, InputRow, ProcessRow } from "../../stores/schema.js";
+import type { Life } from "../machine/machine.js";
+import type { Rows } from "../machine/rows.js";
 import type { Transcripts } from "./transcripts.js";
 
 /**

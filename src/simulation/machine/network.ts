@@ -1,6 +1,6 @@
-import type { ChannelFactory } from "../ports/notices.js";
+import type { ChannelFactory } from "../../ports/notices.js";
+import type { FaultKind } from "../fault-kinds.js";
 import type { Dice } from "./dice.js";
-import type { FaultKind } from "./fault-kinds.js";
 import type { Life, Machine } from "./machine.js";
 
 type Channel = ReturnType<ChannelFactory>;

@@ -1,6 +1,6 @@
-import type { FaultKind } from "./fault-kinds.js";
+import type { FaultKind } from "../fault-kinds.js";
+import type { Life, Trap } from "../machine/machine.js";
 import type { Guest } from "./guest.js";
-import type { Life, Trap } from "./machine.js";
 
 /** A host through all its lives: "h1" boots as "h1.1", crashes, and boots as "h1.2". */
 export interface Station {

@@ -1,5 +1,5 @@
-import type { Clock } from "../ports/clock.js";
-import type { TableName } from "../stores/schema.js";
+import type { Clock } from "../../ports/clock.js";
+import type { TableName } from "../../stores/schema.js";
 import type { Dice } from "./dice.js";
 import type { Timeline } from "./timeline.js";
 

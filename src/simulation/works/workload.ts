@@ -1,12 +1,12 @@
-import { isHoldfastError } from "../domain/errors.js";
-import type { ProcessHandler } from "../kernel/process/runner.js";
-import type { StartRequest } from "../kernel/process/start.js";
-import type { Turn } from "../kernel/session/turn.js";
-import type { InputSubmission } from "../stores/session/submission.js";
-import type { Dice } from "./dice.js";
-import { type Commons, type Guest, SESSIONS, told, type Work } from "./guest.js";
-import type { Ledger } from "./ledger.js";
-import type { Life } from "./machine.js";
+import { isHoldfastError } from "../../domain/errors.js";
+import type { ProcessHandler } from "../../kernel/process/runner.js";
+import type { StartRequest } from "../../kernel/process/start.js";
+import type { Turn } from "../../kernel/session/turn.js";
+import type { InputSubmission } from "../../stores/session/submission.js";
+import type { Ledger } from "../judge/ledger.js";
+import type { Dice } from "../machine/dice.js";
+import type { Life } from "../machine/machine.js";
+import { type Commons, type Guest, SESSIONS, told, type Work } from "../tab/guest.js";
 import { EVENT_TYPES, PROCESS_WORK } from "./process-work.js";
 import { POISON, SESSION_OPTIONS, SESSION_WORK, submit } from "./session-work.js";
 
