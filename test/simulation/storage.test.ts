@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { OpenStorage, Row } from "../../src/ports/storage.js";
 import { createDice } from "../../src/simulation/machine/dice.js";
 import { createLife, createMachine, type Trap } from "../../src/simulation/machine/machine.js";
-import { createGround } from "../../src/simulation/machine/storage.js";
+import { createSharedStorage } from "../../src/simulation/machine/storage.js";
 import { createTimeline } from "../../src/simulation/machine/timeline.js";
 import { SCHEMA } from "../../src/stores/schema.js";
 
@@ -16,7 +16,7 @@ async function writeUnder(kind: Trap["kind"], seed: number) {
   const struck: string[] = [];
   let commits = 0;
   let bodies = 0;
-  const ground = createGround({
+  const ground = createSharedStorage({
     machine,
     onCommit: () => void commits++,
     happened: (fault) => void struck.push(fault),

@@ -15,18 +15,18 @@ export interface Machine {
   trouble(forMs: number): void;
 }
 
-const START_MS = 1_700_000_000_000;
+const WALL_START_MS = 1_700_000_000_000;
 
 export function createMachine(timeline: Timeline): Machine {
   let offsetMs = 0;
   let latestOffsetMs = 0;
   let troubledUntilMs = 0;
-  const wallMs = () => START_MS + timeline.nowMs + offsetMs;
+  const wallMs = () => WALL_START_MS + timeline.nowMs + offsetMs;
   const machine: Machine = {
     timeline,
     wallMs,
     get latestWallMs() {
-      return START_MS + timeline.nowMs + latestOffsetMs;
+      return WALL_START_MS + timeline.nowMs + latestOffsetMs;
     },
     get troubledUntilMs() {
       return troubledUntilMs;

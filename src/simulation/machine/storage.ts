@@ -3,20 +3,20 @@ import { HoldfastError } from "../../domain/errors.js";
 import type { KernelStorage, OpenStorage, StorageOpening, Transaction, Write } from "../../ports/storage.js";
 import type { FaultKind } from "../fault-kinds.js";
 import type { Life, Machine, Trap } from "./machine.js";
-import { type Change, Rows } from "./rows.js";
+import { ObservedRows, type RowChange } from "./rows.js";
 
 /** What one transaction stored. */
 export interface Commit {
   readonly life: Life;
-  readonly changes: readonly Change[];
+  readonly changes: readonly RowChange[];
   /** The wall clock at its begin and at its end, the smaller one first. */
   readonly sinceMs: number;
   readonly untilMs: number;
 }
 
-/** The one storage that all hosts share, and the rows in it as an onlooker sees them. */
-export interface Ground {
-  readonly rows: Rows;
+/** The one storage that all hosts share, and the rows in it as the observer sees them. */
+export interface SharedStorage {
+  readonly rows: ObservedRows;
   /** One more with each wipe. */
   readonly generation: number;
   /** Through which a life reaches it: with its delays and all that can go wrong on the way. */
@@ -25,7 +25,7 @@ export interface Ground {
   wipe(): void;
 }
 
-export interface GroundParts {
+export interface SharedStorageParts {
   readonly machine: Machine;
   onCommit(commit: Commit): void;
   happened(kind: FaultKind, life: Life): void;
@@ -36,9 +36,9 @@ export interface GroundParts {
 /** A bound beyond which nobody waits: what never comes. */
 const never = <T>() => new Promise<T>(() => {});
 
-export function createGround(parts: GroundParts): Ground {
+export function createSharedStorage(parts: SharedStorageParts): SharedStorage {
   const { machine, sabotage } = parts;
-  const rows = new Rows();
+  const rows = new ObservedRows();
   let place = memoryStorage();
   let generation = 0;
   const endings = new Set<() => void>();
@@ -124,7 +124,7 @@ async function way(life: Life): Promise<void> {
   await life.pause(life.slowness > 1 ? life.dice.below(100 * life.slowness) : life.dice.pick(QUICK_MS));
 }
 
-interface ShakyParts extends Pick<GroundParts, "happened"> {
+interface ShakyParts extends Pick<SharedStorageParts, "happened"> {
   readonly life: Life;
   ended(): HoldfastError | undefined;
 }
@@ -141,7 +141,7 @@ function shaky(storage: OpenStorage, opening: StorageOpening, parts: ShakyParts)
         await way(life);
         const ended = parts.ended();
         if (ended) throw ended;
-        const attempt = new Attempt(life, mode, happened);
+        const attempt = new ShakyAttempt(life, mode, happened);
         try {
           const result = await storage.transact(tables, mode, (tx) => attempt.run(tx, body));
           attempt.committed();
@@ -170,19 +170,19 @@ const unknownOutcome = () =>
 const isUnknown = ({ details }: HoldfastError) =>
   typeof details === "object" && details !== null && "outcome" in details && details.outcome === "unknown";
 
-class Attempt {
+class ShakyAttempt {
   /** Why nothing of it was stored, where it was the world's doing. */
   undone: "frozen" | "gone" | "cut" | undefined;
   /** It is stored, or not, and its caller will not be told. */
   isUnheard = false;
   readonly #life: Life;
   readonly #mode: "read" | "write";
-  readonly #happened: GroundParts["happened"];
+  readonly #happened: SharedStorageParts["happened"];
   readonly #unhear: () => void;
   #isOver = false;
   #undo: (why: Error) => void = () => {};
 
-  constructor(life: Life, mode: "read" | "write", happened: GroundParts["happened"]) {
+  constructor(life: Life, mode: "read" | "write", happened: SharedStorageParts["happened"]) {
     this.#life = life;
     this.#mode = mode;
     this.#happened = happened;

@@ -1,9 +1,12 @@
+import type { ErrorCode } from "../../domain/errors.js";
+import type { Timings } from "../../domain/time.js";
 import type { AgentRegistration } from "../../kernel/host/agents.js";
 import type { Kernel } from "../../kernel/kernel.js";
+import type { ProcessHandler } from "../../kernel/process/runner.js";
 import type { SessionRuntime } from "../../kernel/session/session.js";
 import type { Ledger } from "../judge/ledger.js";
-import type { Dice } from "../machine/dice.js";
 import type { Life } from "../machine/machine.js";
+import { openHost, type Wiring } from "./host.js";
 
 /** A kernel that is open on a host, and what the app there has of it. */
 export interface Guest {
@@ -16,38 +19,25 @@ export interface Guest {
   readonly enrolling: string[];
 }
 
-/** What all hosts' apps know together. */
-export interface Commons {
-  readonly dice: Dice;
-  readonly processes: string[];
-  readonly inputs: { sessionId: string; inputId: string }[];
-  /** All is to go well from now on. */
-  isCalm: boolean;
-  latestWallMs(): number;
-  /** Another host that is up, or the same. */
-  anyGuest(dice: Dice): Guest | undefined;
-  /** The host dies at its next storage await: what it runs kills its tab. */
-  kill(life: Life): void;
+export interface GuestParts {
+  readonly life: Life;
+  readonly ledger: Ledger;
+  readonly wiring: Wiring;
+  readonly timings: Timings;
+  readonly handlers: Readonly<Record<string, ProcessHandler>>;
+  log(who: string, what: string): void;
+  complain(rule: "holdfast does not break", what: string): void;
 }
 
-export const SESSIONS = ["s0", "s1"] as const;
+/** A kernel that tells one of these is broken, whatever is done to it. */
+const BROKEN: ReadonlySet<ErrorCode> = new Set(["internal", "invalid", "version", "unsupported"]);
 
-/** One kind of work: how often it is drawn, and what it does. */
-export interface Work {
-  readonly weight: number;
-  work(guest: Guest, commons: Commons, dice: Dice, number: number): { told: string; done: Promise<void> };
-}
-
-/** Every failure of a call is looked at; none ends the world. */
-export async function told(
-  ledger: Ledger,
-  call: string,
-  work: () => Promise<void>,
-  more: Parameters<Ledger["failed"]>[2] = [],
-): Promise<void> {
-  try {
-    await work();
-  } catch (error) {
-    ledger.failed(call, error, more);
-  }
+export async function openGuest(parts: GuestParts): Promise<Guest> {
+  const { life, ledger, wiring, timings, handlers } = parts;
+  const kernel = await openHost(life, wiring, timings, handlers);
+  kernel.on("fault", ({ area, code, message }) => {
+    parts.log(life.name, `tells of a fault in ${area}: ${code}: ${message}`);
+    if (BROKEN.has(code)) parts.complain("holdfast does not break", `${life.name}: ${area}: ${code}: ${message}`);
+  });
+  return { life, kernel, ledger, sessions: new Map(), agents: new Map(), enrolling: [] };
 }

@@ -6,17 +6,17 @@ import {
   feedBehind,
   hasAdvanced,
   type LiveOperation,
+  newOperation,
   outcomesAtClose,
   outcomesOf,
+  permitOf,
   refusalOfAbsent,
   refusalOfRegistration,
   refusalOfWait,
-  registered,
   shownAll,
   shownLive,
   shownOne,
   storedEndOf,
-  turnOf,
 } from "../../../src/kernel/session/operations/live-operation.rules.js";
 import { ended, freshOps, type Ops } from "../../../src/stores/session/ops.rules.js";
 
@@ -35,7 +35,7 @@ const specOf = (id: string, more: Partial<StoredOperationSpec> = {}): StoredOper
   ...more,
 });
 const liveOf = (id: string, more: Partial<LiveOperation> = {}, ops?: Ops): LiveOperation => ({
-  ...registered(specOf(id), ops, NOW),
+  ...newOperation(specOf(id), ops, NOW),
   ...more,
 });
 const done = (result: string): OperationOutcome => ({ outcomeType: "completed", result });
@@ -69,20 +69,20 @@ describe("a registration", () => {
   });
 
   it("begins behind what the feed has", () => {
-    expect(registered(specOf("a"), undefined, NOW)).toMatchObject({ status: "provisioning", since: 0, startedAtMs: NOW });
-    expect(registered(specOf("a"), withEnds(FRESH, "x", "y"), NOW).since).toBe(2);
+    expect(newOperation(specOf("a"), undefined, NOW)).toMatchObject({ status: "provisioning", since: 0, startedAtMs: NOW });
+    expect(newOperation(specOf("a"), withEnds(FRESH, "x", "y"), NOW).since).toBe(2);
   });
 });
 
 describe("a call", () => {
   it("waits while an end is on its way to the storage, whatever the table says of the status", () => {
-    expect(turnOf("complete", liveOf("a", { status: "running" }), true)).toEqual({ kind: "wait" });
-    expect(turnOf("complete", liveOf("a"), true)).toEqual({ kind: "wait" });
+    expect(permitOf("complete", liveOf("a", { status: "running" }), true)).toEqual({ kind: "wait" });
+    expect(permitOf("complete", liveOf("a"), true)).toEqual({ kind: "wait" });
   });
 
   it("acts or is refused as the table says where none is", () => {
-    expect(turnOf("complete", liveOf("a", { status: "running" }), false)).toEqual({ kind: "act" });
-    expect(turnOf("complete", liveOf("a"), false)).toMatchObject({
+    expect(permitOf("complete", liveOf("a", { status: "running" }), false)).toEqual({ kind: "act" });
+    expect(permitOf("complete", liveOf("a"), false)).toMatchObject({
       kind: "refuse",
       error: { code: "conflict", details: { reason: "InvalidTransition" } },
     });

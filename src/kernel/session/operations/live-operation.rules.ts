@@ -55,7 +55,7 @@ export function refusalOfRegistration(
   return opsError("conflict", "MaxConcurrentExceeded", `${active} operations are active, and ${limit} may be`, { limit, active });
 }
 
-export function registered(spec: StoredOperationSpec, ops: Ops | undefined, nowMs: number): LiveOperation {
+export function newOperation(spec: StoredOperationSpec, ops: Ops | undefined, nowMs: number): LiveOperation {
   return {
     spec,
     startedAtMs: nowMs,
@@ -68,13 +68,13 @@ export function registered(spec: StoredOperationSpec, ops: Ops | undefined, nowM
 }
 
 /** What a call does about an operation that lives here. */
-export type Turn =
+export type Permit =
   | { readonly kind: "act" }
   | { readonly kind: "wait" }
   | { readonly kind: "refuse"; readonly error: HoldfastError };
 
 /** An end that is on its way to the storage is waited for first: it may fail, and then the operation lives on. */
-export function turnOf(action: OpsAction, { spec, status, peerReady }: LiveOperation, isEnding: boolean): Turn {
+export function permitOf(action: OpsAction, { spec, status, peerReady }: LiveOperation, isEnding: boolean): Permit {
   if (isEnding) return { kind: "wait" };
   const error = refusalOf(action, { id: spec.id, kind: spec.kind, status, peerReady });
   return error ? { kind: "refuse", error } : { kind: "act" };

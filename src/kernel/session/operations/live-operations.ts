@@ -15,11 +15,11 @@ import type { Fault } from "../../host/loop-contract.js";
 import {
   endingOf,
   type LiveOperation,
+  newOperation,
+  permitOf,
   refusalOfAbsent,
   refusalOfRegistration,
-  registered,
   storedEndOf,
-  turnOf,
 } from "./live-operation.rules.js";
 
 export interface LiveOperationsParts {
@@ -95,7 +95,7 @@ export function createLiveOperations(parts: LiveOperationsParts): LiveOperations
     const isLive = wasLive || live.has(id);
     const refusal = refusalOfRegistration(id, { isLive, ops }, { active: live.size, limit: settings.maxConcurrent });
     if (refusal) throw refusal;
-    live.set(id, registered(spec, ops, clock.now()));
+    live.set(id, newOperation(spec, ops, clock.now()));
   }
 
   async function on(action: OpsAction, id: string, act: (op: LiveOperation) => Promise<void> | void): Promise<void> {
@@ -103,9 +103,9 @@ export function createLiveOperations(parts: LiveOperationsParts): LiveOperations
       refuseClosed();
       const op = live.get(id);
       if (!op) throw refusalOfAbsent(action, id, await look());
-      const turn = turnOf(action, op, endings.has(op));
-      if (turn.kind === "refuse") throw turn.error;
-      if (turn.kind === "act") return await act(op);
+      const permit = permitOf(action, op, endings.has(op));
+      if (permit.kind === "refuse") throw permit.error;
+      if (permit.kind === "act") return await act(op);
       await endings.get(op);
     }
   }
