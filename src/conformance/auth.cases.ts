@@ -4,7 +4,7 @@ import type { RuntimeStore } from "../kernel/runtime-store.js";
 import type { DevicePoll, OAuthFlows } from "../kernel/vault/oauth-flows.js";
 import { casesOn, count, mismatch, type OpenFixture, outcomes, type Runner, readAll, refusal, refused, task } from "./fixture.js";
 import { hostileObjects, noCount, noId, noObject, noText, type Values } from "./hostile.js";
-import { isInPlace, textOf } from "./secrets.cases.js";
+import { errorText, isInPlace } from "./vault.fixture.js";
 
 const TEN_MINUTES = 600_000;
 const target = { realm: "work", binding: "mail" };
@@ -461,7 +461,7 @@ export function authCases(open: OpenFixture, runner: Runner): void {
       const error = await refusal(call());
       if (!isHoldfastError(error)) throw error;
       expect([error.code, error.details]).toEqual(["read-failed", { name: "oauth", reason: "PersistenceFailed", operation }]);
-      expect(textOf(error).includes("verifier")).toBe(false);
+      expect(errorText(error).includes("verifier")).toBe(false);
     }
     expect(await runtime.loadAuthOAuthFlowSnapshot()).toEqual(broken);
   });
@@ -502,7 +502,7 @@ export function authCases(open: OpenFixture, runner: Runner): void {
     told.push(await refusal(poll.consume()), await refusal(auth.consumeBrowser(claimOf(state))));
     await close();
     told.push(await refusal(auth.admitDevice(device)));
-    const text = [...told.map(textOf), JSON.stringify(heard)].join("\n");
+    const text = [...told.map(errorText), JSON.stringify(heard)].join("\n");
     for (const secret of [login.pkceVerifier, device.deviceCode, state]) expect(text.includes(secret)).toBe(false);
     expect(told.every(isHoldfastError)).toBe(true);
   });

@@ -7,20 +7,18 @@ import type { RuntimeStore } from "../kernel/runtime-store.js";
 import type { Row } from "../ports/storage.js";
 import { loadLiveInputs } from "../stores/session/inputs/input-rows.js";
 import { casesOn, type Ground, mismatch, type OpenFixture, type Runner, refusal, refused, task } from "./fixture.js";
+import { onRows, readRows, writeRows } from "./rows.fixture.js";
 import {
   bytesOf,
   DECISION,
   fullInput,
   input,
-  onRows,
   PROMPT,
   RUNTIME,
-  readRows,
   readRuntimes,
   receipt,
   snapshot,
   textOf,
-  writeRows,
 } from "./runtime.fixture.js";
 
 const OTHER = "rt:session:other";

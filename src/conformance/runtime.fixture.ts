@@ -2,10 +2,6 @@ import type { JsonValue } from "../domain/json.js";
 import type { PersistedInput, PolicyDecision, StoredInputState } from "../domain/session/input.js";
 import type { RunBoundaryReceipt, SessionDelta } from "../domain/session/session.js";
 import type { RuntimeStore } from "../kernel/runtime-store.js";
-import type { OpenStorage, Row, Write } from "../ports/storage.js";
-import { SCHEMA } from "../stores/schema.js";
-import type { Ground } from "./fixture.js";
-import { OPENING } from "./storage.fixture.js";
 
 export const RUNTIME = "rt:session:s";
 
@@ -92,23 +88,4 @@ export async function readRuntimes(runtime: RuntimeStore, runtimeIds: readonly s
 
 export function textOf(bytes: Uint8Array | undefined): string {
   return bytes === undefined ? "none" : new TextDecoder().decode(bytes);
-}
-
-/** The rows as any program finds them, beside the kernel. */
-export async function onRows<T>({ storage, name }: Ground, work: (rows: OpenStorage) => Promise<T>): Promise<T> {
-  const rows = await storage.open({ ...OPENING, schema: SCHEMA, name });
-  try {
-    return await work(rows);
-  } finally {
-    await rows.close();
-  }
-}
-
-export function writeRows(ground: Ground, ...writes: Write[]): Promise<void> {
-  const tables = [...new Set(writes.map(({ table }) => table))];
-  return onRows(ground, (rows) => rows.transact(tables, "write", async (tx) => tx.write(writes)));
-}
-
-export function readRows(ground: Ground, table: string): Promise<Row[]> {
-  return onRows(ground, (rows) => rows.transact([table], "read", (tx) => tx.range(table, {})));
 }

@@ -1,8 +1,8 @@
 import { isHoldfastError } from "../domain/errors.js";
-import type { Kernel } from "../kernel/kernel.js";
 import { casesOn, mismatch, type OpenFixture, type Runner, refusal, refused } from "./fixture.js";
 import { noId, noText } from "./hostile.js";
-import { readRows } from "./runtime.fixture.js";
+import { readRows } from "./rows.fixture.js";
+import { errorText, isInPlace } from "./vault.fixture.js";
 
 /** Texts that no disk holds in the clear. */
 export function secretCases(open: OpenFixture, runner: Runner): void {
@@ -123,7 +123,7 @@ export function secretCases(open: OpenFixture, runner: Runner): void {
     await kernel.close();
     for (const error of [await refusal(small.secrets.put("a", secret)), await refusal(kernel.secrets.put("a", secret))]) {
       expect(isHoldfastError(error)).toBe(true);
-      expect(textOf(error).includes("hunter2")).toBe(false);
+      expect(errorText(error).includes("hunter2")).toBe(false);
     }
   });
 
@@ -133,17 +133,4 @@ export function secretCases(open: OpenFixture, runner: Runner): void {
     await refused(kernel.secrets.get("a"), "closed");
     await refused(kernel.secrets.delete("a"), "closed");
   });
-}
-
-/** Else secrets are in the memory of one kernel: a durable place, and nothing to seal with. */
-export async function isInPlace(kernel: Kernel): Promise<boolean> {
-  const { storage, secrets } = await kernel.status();
-  return storage === "memory" || secrets === "sealed";
-}
-
-/** All that an error tells, its causes too. */
-export function textOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  const { details } = error as { details?: unknown };
-  return [error.name, error.message, JSON.stringify(details), error.stack, error.cause && textOf(error.cause)].join("\n");
 }

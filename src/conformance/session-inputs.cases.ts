@@ -8,7 +8,8 @@ import { placed } from "../stores/session/inputs/input-rows.rules.js";
 import { builtInPolicy, semanticsOf } from "../stores/session/inputs/policy.rules.js";
 import type { InputSubmission } from "../stores/session/submission.js";
 import { casesOn, count, type Ground, mismatch, type OpenFixture, outcomes, type Runner, refused } from "./fixture.js";
-import { DECISION, RUNTIME, readRows, receipt, writeRows } from "./runtime.fixture.js";
+import { readRows, writeRows } from "./rows.fixture.js";
+import { DECISION, RUNTIME, receipt } from "./runtime.fixture.js";
 import { SESSION_FIELDS } from "./session.fields.js";
 import {
   ABANDONED,

@@ -7,7 +7,8 @@ import type { SessionRuntime } from "../kernel/session/session.js";
 import type { Turn } from "../kernel/session/turn.js";
 import { chainDigest } from "../stores/session/transcript.rules.js";
 import { casesOn, count, type Ground, mismatch, type OpenFixture, type Runner, refusal, refused } from "./fixture.js";
-import { DECISION, onRows, RUNTIME, readRows, snapshot, textOf, writeRows } from "./runtime.fixture.js";
+import { onRows, readRows, writeRows } from "./rows.fixture.js";
+import { DECISION, RUNTIME, snapshot, textOf } from "./runtime.fixture.js";
 import {
   ABANDONED,
   CONSUMED,

@@ -6,7 +6,8 @@ import { SCHEMA } from "../stores/schema.js";
 import { builtInPolicy, semanticsOf } from "../stores/session/inputs/policy.rules.js";
 import type { InputSubmission } from "../stores/session/submission.js";
 import type { Ground } from "./fixture.js";
-import { DECISION, input, onRows, PROMPT, RUNTIME } from "./runtime.fixture.js";
+import { onRows } from "./rows.fixture.js";
+import { DECISION, input, PROMPT, RUNTIME } from "./runtime.fixture.js";
 
 /** Its text is its id. */
 export function prompt(inputId: string, more: object = {}): InputSubmission {

@@ -5,7 +5,7 @@ import type { InputKeyRow, InputRow, MessageRow, RuntimeRow, TurnStepRow } from 
 import { placeWrites } from "../stores/session/inputs/input-rows.rules.js";
 import { chainDigest } from "../stores/session/transcript.rules.js";
 import type { Ground } from "./fixture.js";
-import { onRows } from "./runtime.fixture.js";
+import { onRows } from "./rows.fixture.js";
 
 const TABLES = ["runtimes", "inputs", "inputKeys", "messages", "snapshots", "turnSteps", "blobs"] as const;
 

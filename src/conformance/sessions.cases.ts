@@ -8,20 +8,18 @@ import { liftSnapshot } from "../stores/session/transcript.rules.js";
 import { messageWrites } from "../stores/session/turns.js";
 import { casesOn, count, type Ground, mismatch, type OpenFixture, type Runner, refused, task, uniqueName } from "./fixture.js";
 import { hostileObjects, noCount, noId } from "./hostile.js";
+import { onRows, readRows, writeRows } from "./rows.fixture.js";
 import {
   bytesOf,
   DECISION,
   fullInput,
   input,
-  onRows,
   PROMPT,
   RUNTIME,
-  readRows,
   readRuntimes,
   receipt,
   snapshot,
   textOf,
-  writeRows,
 } from "./runtime.fixture.js";
 
 type Line = { [member: string]: JsonValue };

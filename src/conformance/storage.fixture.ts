@@ -1,5 +1,6 @@
 import type { KernelStorage, Key, OpenStorage, Query, Row, StorageOpening, StorageSchema, Write } from "../ports/storage.js";
 import { type OpenFixture, type Runner, uniqueName } from "./fixture.js";
+import { OPENING } from "./rows.fixture.js";
 
 export const FIRST: StorageSchema = {
   version: 1,
@@ -26,13 +27,6 @@ export interface Place {
   reopen(): Promise<KernelStorage>;
 }
 
-export const OPENING: Omit<StorageOpening, "name"> = {
-  schema: FIRST,
-  durability: "relaxed",
-  newDatabaseId: "made by the cases",
-  onState: () => undefined,
-};
-
 export function put(table: string, row: Row): Write {
   return { table, put: row };
 }
@@ -58,7 +52,7 @@ export function casesOver(open: OpenFixture, it: Runner["it"]): (name: string, b
       const name = uniqueName();
       const opened: OpenStorage[] = [];
       const connect = async (more: Partial<StorageOpening> = {}, storage = fixture.storage) => {
-        const connection = await storage.open({ ...OPENING, name, ...more });
+        const connection = await storage.open({ ...OPENING, schema: FIRST, name, ...more });
         opened.push(connection);
         return connection;
       };
