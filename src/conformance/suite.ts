@@ -1,31 +1,31 @@
 import { createKernel } from "../platform.js";
 import type { KernelStorage } from "../ports/storage.js";
-import { authCases } from "./auth.cases.js";
-import { durabilityCases } from "./durability.cases.js";
-import { eventCases } from "./events.cases.js";
-import { type OpenFixture, type Runner, task, uniqueName } from "./fixture.js";
-import { handleCases } from "./handles.cases.js";
-import { inputCases } from "./input.cases.js";
-import { leaseCases } from "./leases.cases.js";
-import { lifecycleCases } from "./lifecycle.cases.js";
-import { livenessCases } from "./liveness.cases.js";
-import { opsCases } from "./ops.cases.js";
-import { processCases } from "./processes.cases.js";
-import { queryCases } from "./queries.cases.js";
-import { runtimeCases } from "./runtime.cases.js";
-import { runtimeInputCases } from "./runtime-input.cases.js";
-import { schemaCases } from "./schemas.cases.js";
-import { secretCases } from "./secrets.cases.js";
-import { selectorCases } from "./selectors.cases.js";
-import { sessionInputCases } from "./session-inputs.cases.js";
-import { sessionTurnCases } from "./session-turns.cases.js";
-import { sessionCases } from "./sessions.cases.js";
-import { storageCases } from "./storage.cases.js";
-import { terminalCases } from "./terminals.cases.js";
-import { waitCases } from "./waits.cases.js";
-import { wakeCases } from "./wakes.cases.js";
+import { lifecycleCases } from "./host/lifecycle.cases.js";
+import { livenessCases } from "./host/liveness.cases.js";
+import { type OpenFixture, type Runner, task, uniqueName } from "./kit/fixture.js";
+import { durabilityCases } from "./process/durability.cases.js";
+import { eventCases } from "./process/events.cases.js";
+import { handleCases } from "./process/handles.cases.js";
+import { inputCases } from "./process/input.cases.js";
+import { leaseCases } from "./process/leases.cases.js";
+import { processCases } from "./process/processes.cases.js";
+import { schemaCases } from "./process/schemas.cases.js";
+import { selectorCases } from "./process/selectors.cases.js";
+import { terminalCases } from "./process/terminals.cases.js";
+import { waitCases } from "./process/waits.cases.js";
+import { wakeCases } from "./process/wakes.cases.js";
+import { opsCases } from "./session/ops.cases.js";
+import { runtimeCases } from "./session/runtime.cases.js";
+import { runtimeInputCases } from "./session/runtime-input.cases.js";
+import { sessionInputCases } from "./session/session-inputs.cases.js";
+import { sessionTurnCases } from "./session/session-turns.cases.js";
+import { sessionCases } from "./session/sessions.cases.js";
+import { queryCases } from "./storage/queries.cases.js";
+import { storageCases } from "./storage/storage.cases.js";
+import { authCases } from "./vault/auth.cases.js";
+import { secretCases } from "./vault/secrets.cases.js";
 
-export type { OpenFixture, Runner } from "./fixture.js";
+export type { OpenFixture, Runner } from "./kit/fixture.js";
 
 const SUITES = {
   storage: storageCases,
