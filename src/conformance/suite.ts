@@ -14,44 +14,98 @@ import { selectorCases } from "./process/selectors.cases.js";
 import { terminalCases } from "./process/terminals.cases.js";
 import { waitCases } from "./process/waits.cases.js";
 import { wakeCases } from "./process/wakes.cases.js";
+import { deletionCases } from "./session/archive/deletion.cases.js";
+import { importCheckCases } from "./session/archive/import-checks.cases.js";
+import { sessionListCases } from "./session/archive/list.cases.js";
+import { transferCases } from "./session/archive/transfer.cases.js";
+import { admissionCases } from "./session/inputs/admission.cases.js";
+import { sessionArgumentCases } from "./session/inputs/arguments.cases.js";
+import { sessionCommandCases } from "./session/inputs/commands.cases.js";
+import { dedupCases } from "./session/inputs/dedup.cases.js";
+import { ephemeralCases } from "./session/inputs/ephemeral.cases.js";
+import { inputOrderCases } from "./session/inputs/order.cases.js";
+import { quarantineCases } from "./session/inputs/quarantine.cases.js";
+import { recoveryCases } from "./session/inputs/recovery.cases.js";
+import { inputRefusalCases } from "./session/inputs/refusals.cases.js";
+import { supersessionCases } from "./session/inputs/supersession.cases.js";
 import { opsCases } from "./session/ops.cases.js";
-import { runtimeCases } from "./session/runtime.cases.js";
-import { runtimeInputCases } from "./session/runtime-input.cases.js";
-import { sessionInputCases } from "./session/session-inputs.cases.js";
-import { sessionTurnCases } from "./session/session-turns.cases.js";
-import { sessionCases } from "./session/sessions.cases.js";
+import { runtimeArgumentCases } from "./session/runtime-store/arguments.cases.js";
+import { runtimeCommitCases } from "./session/runtime-store/commits.cases.js";
+import { inputRowCases } from "./session/runtime-store/input-rows.cases.js";
+import { runtimeIsolationCases } from "./session/runtime-store/isolation.cases.js";
+import { snapshotCases } from "./session/runtime-store/snapshots.cases.js";
+import { batchingCases } from "./session/turns/batching.cases.js";
+import { turnCancelCases } from "./session/turns/cancel.cases.js";
+import { checkpointCases } from "./session/turns/checkpoints.cases.js";
+import { turnCommandCases } from "./session/turns/commands.cases.js";
+import { turnCommitCases } from "./session/turns/commits.cases.js";
+import { turnEndingCases } from "./session/turns/endings.cases.js";
+import { turnFailureCases } from "./session/turns/failures.cases.js";
+import { turnFencingCases } from "./session/turns/fencing.cases.js";
+import { turnHandlerCases } from "./session/turns/handlers.cases.js";
+import { processTurnCases } from "./session/turns/process-turns.cases.js";
+import { turnSnapshotCases } from "./session/turns/snapshots.cases.js";
+import { turnStepCases } from "./session/turns/steps.cases.js";
 import { queryCases } from "./storage/queries.cases.js";
 import { storageCases } from "./storage/storage.cases.js";
-import { authCases } from "./vault/auth.cases.js";
+import { browserLoginCases } from "./vault/browser-logins.cases.js";
+import { deviceLoginCases } from "./vault/device-logins.cases.js";
+import { flowRecordCases } from "./vault/flow-record.cases.js";
+import { loginFlowCases } from "./vault/flows.cases.js";
+import { loginArgumentCases } from "./vault/login-arguments.cases.js";
 import { secretCases } from "./vault/secrets.cases.js";
 
 export type { OpenFixture, Runner } from "./kit/fixture.js";
 
-const SUITES = {
-  storage: storageCases,
-  queries: queryCases,
-  processes: processCases,
-  handles: handleCases,
-  events: eventCases,
-  terminals: terminalCases,
-  wakes: wakeCases,
-  waits: waitCases,
-  selectors: selectorCases,
-  schemas: schemaCases,
-  leases: leaseCases,
-  lifecycle: lifecycleCases,
-  liveness: livenessCases,
-  durability: durabilityCases,
-  input: inputCases,
-  runtime: runtimeCases,
-  "runtime input": runtimeInputCases,
-  auth: authCases,
-  secrets: secretCases,
-  ops: opsCases,
-  sessions: sessionCases,
-  "session inputs": sessionInputCases,
-  "session turns": sessionTurnCases,
-} as const satisfies Record<string, (open: OpenFixture, runner: Runner) => void>;
+const SUITES: Readonly<Record<string, readonly ((open: OpenFixture, runner: Runner) => void)[]>> = {
+  storage: [storageCases],
+  queries: [queryCases],
+  processes: [processCases],
+  handles: [handleCases],
+  events: [eventCases],
+  terminals: [terminalCases],
+  wakes: [wakeCases],
+  waits: [waitCases],
+  selectors: [selectorCases],
+  schemas: [schemaCases],
+  leases: [leaseCases],
+  lifecycle: [lifecycleCases],
+  liveness: [livenessCases],
+  durability: [durabilityCases],
+  input: [inputCases],
+  runtime: [runtimeIsolationCases, snapshotCases, runtimeCommitCases, inputRowCases],
+  "runtime input": [runtimeArgumentCases],
+  auth: [flowRecordCases, browserLoginCases, deviceLoginCases, loginFlowCases, loginArgumentCases],
+  secrets: [secretCases],
+  ops: [opsCases],
+  sessions: [sessionListCases, transferCases, importCheckCases, deletionCases],
+  "session inputs": [
+    sessionArgumentCases,
+    admissionCases,
+    inputRefusalCases,
+    inputOrderCases,
+    dedupCases,
+    supersessionCases,
+    ephemeralCases,
+    sessionCommandCases,
+    recoveryCases,
+    quarantineCases,
+  ],
+  "session turns": [
+    turnHandlerCases,
+    turnCommitCases,
+    checkpointCases,
+    turnSnapshotCases,
+    turnFencingCases,
+    batchingCases,
+    turnFailureCases,
+    turnCancelCases,
+    turnStepCases,
+    turnEndingCases,
+    turnCommandCases,
+    processTurnCases,
+  ],
+};
 
 /**
  * The whole contract of holdfast's stores as cases for any storage and any test runner. `open` gives each case a fresh, empty
@@ -83,6 +137,10 @@ export function describeConformance(name: string, open: OpenFixture, runner: Run
         }
       });
     });
-    for (const [area, cases] of Object.entries(SUITES)) runner.describe(area, () => cases(open, runner));
+    for (const [area, suites] of Object.entries(SUITES)) {
+      runner.describe(area, () => {
+        for (const cases of suites) cases(open, runner);
+      });
+    }
   });
 }

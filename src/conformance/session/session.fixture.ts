@@ -5,9 +5,55 @@ import type { SessionRuntime } from "../../kernel/session/session.js";
 import { SCHEMA } from "../../stores/schema.js";
 import { builtInPolicy, semanticsOf } from "../../stores/session/inputs/policy.rules.js";
 import type { InputSubmission } from "../../stores/session/submission.js";
-import type { Ground } from "../kit/fixture.js";
+import { casesOn, type Ground, type OpenFixture, type Runner } from "../kit/fixture.js";
 import { onRows } from "../kit/rows.fixture.js";
 import { DECISION, input, PROMPT, RUNTIME } from "./runtime.fixture.js";
+import { complaints } from "./session.invariants.js";
+
+export interface SessionCases {
+  /** After each case all rows fit together, whatever it did. */
+  promise(name: string, body: (ground: Ground) => Promise<void>): void;
+  /** No row is another after `work`. */
+  changesNoRow(ground: Ground, work: () => Promise<void>): Promise<void>;
+}
+
+export function sessionCasesOn(open: OpenFixture, runner: Runner): SessionCases {
+  const { expect } = runner;
+  const cases = casesOn(open, runner);
+  return {
+    promise(name, body) {
+      cases.promise(name, async (ground) => {
+        await body(ground);
+        expect(await complaints(ground)).toEqual([]);
+      });
+    },
+    async changesNoRow(ground, work) {
+      const before = await everything(ground);
+      await work();
+      expect(await everything(ground)).toEqual(before);
+    },
+  };
+}
+
+/** A session and its kernel, with what that tells. */
+export interface OpenedSession {
+  readonly kernel: Kernel;
+  readonly session: SessionRuntime;
+  readonly told: SessionEvent[];
+}
+
+/** Of a kernel that runs no turns. */
+export async function withoutTurns({ kernel }: Ground): Promise<OpenedSession> {
+  const session = await kernel.session("s");
+  return { kernel, session, told: events(kernel) };
+}
+
+/** Of a kernel that runs turns, once the session has a handler. */
+export async function withTurns(ground: Ground): Promise<OpenedSession> {
+  const kernel = await ground.open({ loop: "inline" });
+  const session = await kernel.session("s");
+  return { kernel, session, told: events(kernel) };
+}
 
 /** Its text is its id. */
 export function prompt(inputId: string, more: object = {}): InputSubmission {
@@ -119,3 +165,13 @@ export function everything(ground: Ground): Promise<unknown> {
     rows.transact(tables, "read", async (tx) => await Promise.all(tables.map((table) => tx.range(table, {})))),
   );
 }
+
+/** The ids of every run's inputs, run after run. */
+export function runsOf(session: SessionRuntime): string[][] {
+  const runs: string[][] = [];
+  session.onTurn(async ({ inputs }) => void runs.push(inputs.map(({ inputId }) => inputId)));
+  return runs;
+}
+
+export const idsOf = (told: readonly { code: string; inputId?: string }[], code: string) =>
+  told.filter((event) => event.code === code).map(({ inputId }) => inputId);

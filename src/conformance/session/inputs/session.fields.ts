@@ -1,8 +1,20 @@
-import type { Kernel } from "../../kernel/kernel.js";
-import type { SessionRuntime } from "../../kernel/session/session.js";
-import { given, noBytes, noCount, noFlag, noId, noJson, noList, noObject, noText, noWord, type Values } from "../kit/hostile.js";
-import { DECISION } from "./runtime.fixture.js";
-import { prompt } from "./session.fixture.js";
+import type { Kernel } from "../../../kernel/kernel.js";
+import type { SessionRuntime } from "../../../kernel/session/session.js";
+import {
+  given,
+  noBytes,
+  noCount,
+  noFlag,
+  noId,
+  noJson,
+  noList,
+  noObject,
+  noText,
+  noWord,
+  type Values,
+} from "../../kit/hostile.js";
+import { DECISION } from "../runtime.fixture.js";
+import { prompt } from "../session.fixture.js";
 
 /** What is wrong for an argument, and a call that is right but for it. */
 export type SessionField = [

@@ -1,12 +1,12 @@
-import type { JsonValue } from "../../domain/json.js";
-import type { Kernel } from "../../kernel/kernel.js";
-import { casesOn, mismatch, type OpenFixture, type Runner, refused } from "../kit/fixture.js";
-import { noCount } from "../kit/hostile.js";
-import { bytesOf, fullInput, input, PROMPT, RUNTIME, readRuntimes, receipt, snapshot, textOf } from "./runtime.fixture.js";
-import { RUNTIME_FIELDS, type RuntimeField } from "./runtime-input.fields.js";
+import type { JsonValue } from "../../../domain/json.js";
+import type { Kernel } from "../../../kernel/kernel.js";
+import { casesOn, mismatch, type OpenFixture, type Runner, refused } from "../../kit/fixture.js";
+import { noCount } from "../../kit/hostile.js";
+import { bytesOf, fullInput, input, PROMPT, RUNTIME, readRuntimes, receipt, snapshot, textOf } from "../runtime.fixture.js";
+import { RUNTIME_FIELDS, type RuntimeField } from "./arguments.fields.js";
 
 /** Bad input of the runtime store: refused by the name of its member, and nothing is stored. */
-export function runtimeInputCases(open: OpenFixture, runner: Runner): void {
+export function runtimeArgumentCases(open: OpenFixture, runner: Runner): void {
   const { expect } = runner;
   const { promise } = casesOn(open, runner);
 

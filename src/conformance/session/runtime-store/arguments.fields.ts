@@ -1,5 +1,5 @@
-import { mintLifecycleCommit } from "../../domain/session/lifecycle-commit.js";
-import type { RuntimeStore } from "../../kernel/runtime-store.js";
+import { mintLifecycleCommit } from "../../../domain/session/lifecycle-commit.js";
+import type { RuntimeStore } from "../../../kernel/runtime-store.js";
 import {
   given,
   hostileObjects,
@@ -13,8 +13,8 @@ import {
   noText,
   noWord,
   type Values,
-} from "../kit/hostile.js";
-import { DECISION, fullInput, input, PROMPT, RUNTIME, receipt, snapshot } from "./runtime.fixture.js";
+} from "../../kit/hostile.js";
+import { DECISION, fullInput, input, PROMPT, RUNTIME, receipt, snapshot } from "../runtime.fixture.js";
 
 /** What is wrong for an argument, and a call that is right but for it. */
 export type RuntimeField = [field: string, values: () => Values, call: (runtime: RuntimeStore, value: never) => Promise<unknown>];
