@@ -1,8 +1,6 @@
-import { createKernel } from "../platform.js";
-import type { KernelStorage } from "../ports/storage.js";
 import { lifecycleCases } from "./host/lifecycle.cases.js";
 import { livenessCases } from "./host/liveness.cases.js";
-import { type OpenFixture, type Runner, task, uniqueName } from "./kit/fixture.js";
+import type { OpenFixture, Runner } from "./kit/fixture.js";
 import { durabilityCases } from "./process/durability.cases.js";
 import { eventCases } from "./process/events.cases.js";
 import { handleCases } from "./process/handles.cases.js";
@@ -46,6 +44,7 @@ import { turnHandlerCases } from "./session/turns/handlers.cases.js";
 import { processTurnCases } from "./session/turns/process-turns.cases.js";
 import { turnSnapshotCases } from "./session/turns/snapshots.cases.js";
 import { turnStepCases } from "./session/turns/steps.cases.js";
+import { placeCases } from "./storage/places.cases.js";
 import { queryCases } from "./storage/queries.cases.js";
 import { storageCases } from "./storage/storage.cases.js";
 import { browserLoginCases } from "./vault/browser-logins.cases.js";
@@ -57,9 +56,15 @@ import { secretCases } from "./vault/secrets.cases.js";
 
 export type { OpenFixture, Runner } from "./kit/fixture.js";
 
-const SUITES: Readonly<Record<string, readonly ((open: OpenFixture, runner: Runner) => void)[]>> = {
+type Areas = Readonly<Record<string, readonly ((open: OpenFixture, runner: Runner) => void)[]>>;
+
+const STORAGE: Areas = {
+  places: [placeCases],
   storage: [storageCases],
   queries: [queryCases],
+};
+
+const KERNEL: Areas = {
   processes: [processCases],
   handles: [handleCases],
   events: [eventCases],
@@ -107,40 +112,32 @@ const SUITES: Readonly<Record<string, readonly ((open: OpenFixture, runner: Runn
   ],
 };
 
-/**
- * The whole contract of holdfast's stores as cases for any storage and any test runner. `open` gives each case a fresh, empty
- * place. Numbers like P-45 in a case's name are the statements of the contract that it checks.
- */
-export function describeConformance(name: string, open: OpenFixture, runner: Runner): void {
-  runner.describe(`${name} keeps the contract`, () => {
-    runner.describe("places", () => {
-      runner.it("each opened place is empty, also under a name that was used before, and reopens with what it held", async () => {
-        const options = { name: uniqueName(), loop: "off", channel: false, locks: false } as const;
-        for (const id of ["first", "second"]) {
-          const place = await open();
-          try {
-            const list = async (storage: KernelStorage, id?: string) => {
-              const kernel = await createKernel({ ...options, storage });
-              try {
-                if (id !== undefined) await kernel.processes.registerProcess(task(id));
-                return (await kernel.processes.list()).map((record) => record.id);
-              } finally {
-                await kernel.close();
-              }
-            };
-            runner.expect(await list(place.storage)).toEqual([]);
-            runner.expect(await list(place.storage, id)).toEqual([id]);
-            runner.expect(await list(await place.reopen())).toEqual([id]);
-          } finally {
-            await place.dispose();
-          }
-        }
-      });
+function describeAreas(areas: Areas, open: OpenFixture, runner: Runner): void {
+  for (const [area, suites] of Object.entries(areas)) {
+    runner.describe(area, () => {
+      for (const cases of suites) cases(open, runner);
     });
-    for (const [area, suites] of Object.entries(SUITES)) {
-      runner.describe(area, () => {
-        for (const cases of suites) cases(open, runner);
-      });
-    }
-  });
+  }
+}
+
+/**
+ * The storage port alone: places, rows, transactions, queries, upgrades, over tables of the kit's own. No kernel is opened. It is what
+ * to begin with when a storage is written: `describeStorage("my storage", open, { describe, it, expect })`.
+ */
+export function describeStorage(name: string, open: OpenFixture, runner: Runner): void {
+  runner.describe(`${name} keeps the contract of a storage`, () => describeAreas(STORAGE, open, runner));
+}
+
+/**
+ * All that a kernel promises, on a storage that keeps `describeStorage`: processes, leases, agents, sessions, secrets, logins.
+ * `describeKernel("my storage", open, { describe, it, expect })`. Numbers like P-45 in a case's name are the statements of the contract
+ * (docs/contract.md) that it checks.
+ */
+export function describeKernel(name: string, open: OpenFixture, runner: Runner): void {
+  runner.describe(`a kernel on ${name} keeps the contract`, () => describeAreas(KERNEL, open, runner));
+}
+
+/** Both, for any storage and any test runner: `describeConformance("my storage", open, { describe, it, expect })`. */
+export function describeConformance(name: string, open: OpenFixture, runner: Runner): void {
+  runner.describe(`${name} keeps the contract`, () => describeAreas({ ...STORAGE, ...KERNEL }, open, runner));
 }
