@@ -188,6 +188,7 @@ try {
     run(root, "npm", "pack", "--pack-destination", temp);
     tarball = join(temp, readdirSync(temp).find((file) => file.endsWith(".tgz")) ?? "");
   });
+  await check("the public types are those of docs/api", () => run(root, process.execPath, "scripts/api.mjs"));
   await check("publint", () => run(root, process.execPath, "node_modules/publint/src/cli.js", tarball, "--strict"));
   await check("attw", () => {
     run(root, process.execPath, "node_modules/@arethetypeswrong/cli/dist/index.js", tarball, "--profile", "esm-only");
