@@ -23,6 +23,7 @@ const changed = entries.filter((entry) => {
       configObjectFullPath: undefined,
       configObject: {
         projectFolder: root,
+        newlineKind: "lf",
         mainEntryPointFilePath: join(root, `dist/${entry}.d.ts`),
         compiler: {
           overrideTsconfig: {
