@@ -58,13 +58,13 @@ export type { OpenFixture, Runner } from "./kit/fixture.js";
 
 type Areas = Readonly<Record<string, readonly ((open: OpenFixture, runner: Runner) => void)[]>>;
 
-const STORAGE: Areas = {
+const STORAGE_AREAS: Areas = {
   places: [placeCases],
   storage: [storageCases],
   queries: [queryCases],
 };
 
-const KERNEL: Areas = {
+const KERNEL_AREAS: Areas = {
   processes: [processCases],
   handles: [handleCases],
   events: [eventCases],
@@ -125,7 +125,7 @@ function describeAreas(areas: Areas, open: OpenFixture, runner: Runner): void {
  * to begin with when a storage is written: `describeStorage("my storage", open, { describe, it, expect })`.
  */
 export function describeStorage(name: string, open: OpenFixture, runner: Runner): void {
-  runner.describe(`${name} keeps the contract of a storage`, () => describeAreas(STORAGE, open, runner));
+  runner.describe(`${name} keeps the contract of a storage`, () => describeAreas(STORAGE_AREAS, open, runner));
 }
 
 /**
@@ -134,10 +134,10 @@ export function describeStorage(name: string, open: OpenFixture, runner: Runner)
  * (docs/contract.md) that it checks.
  */
 export function describeKernel(name: string, open: OpenFixture, runner: Runner): void {
-  runner.describe(`a kernel on ${name} keeps the contract`, () => describeAreas(KERNEL, open, runner));
+  runner.describe(`a kernel on ${name} keeps the contract`, () => describeAreas(KERNEL_AREAS, open, runner));
 }
 
 /** Both, for any storage and any test runner: `describeConformance("my storage", open, { describe, it, expect })`. */
 export function describeConformance(name: string, open: OpenFixture, runner: Runner): void {
-  runner.describe(`${name} keeps the contract`, () => describeAreas({ ...STORAGE, ...KERNEL }, open, runner));
+  runner.describe(`${name} keeps the contract`, () => describeAreas({ ...STORAGE_AREAS, ...KERNEL_AREAS }, open, runner));
 }
