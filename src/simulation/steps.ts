@@ -41,7 +41,7 @@ export function createSteps({ dice, tabs, victims, commons, chronicle }: StepsPa
     // Where that one is not there, the next one does it.
     const there = tabs.flatMap(({ guest }) => (guest?.life.state === "up" && !guest.life.isLeaving ? [guest] : []));
     const guest = there.find(({ life }) => life.host >= drawn.name) ?? there[0];
-    if (!guest) return chronicle.step(number, drawn.life?.name ?? drawn.name, `would do "${kind}", and no host is there`);
+    if (!guest) return chronicle.step(number, drawn.life?.name ?? drawn.name, `would do "${kind}", and nobody is there`);
     const { told, done } = WORK[kind].work(guest, commons, dice.fork(`step ${number}`), number);
     chronicle.step(number, guest.life.name, told);
     const ticket = { told, guest };

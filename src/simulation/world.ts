@@ -62,7 +62,7 @@ export function createWorld({ seed, hosts, sabotage }: CheckedOptions): World {
   const { rows } = storage;
   const observer = createObserver({ machine, rows, timings: TIMINGS, log, complain });
 
-  async function open(life: Life, hasLocks: boolean): Promise<Guest> {
+  function open(life: Life, hasLocks: boolean): Promise<Guest> {
     const { generation } = storage;
     const ledger = observer.notes.open(life, () => storage.generation !== generation);
     if (!hasLocks) observer.lockless(life);
@@ -71,7 +71,7 @@ export function createWorld({ seed, hosts, sabotage }: CheckedOptions): World {
       channel: network.channelFor(life),
       locks: hasLocks ? locks.clientFor(life) : undefined,
     };
-    return await openGuest({
+    return openGuest({
       life,
       ledger,
       wiring,
