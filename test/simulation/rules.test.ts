@@ -41,7 +41,7 @@ const BREACHES: Readonly<Record<string, Breach>> = {
     make: () => ({ writes: puts("leases", (row) => ({ ...row, fencingToken: 1 })) }),
   },
   "a lease that ran out is not renewed": {
-    faults: ["freeze"],
+    faults: ["clockForward"],
     work: ["start"],
     make: () => ({
       row: (table, row) =>
