@@ -24,8 +24,6 @@ const rules = readdirSync(join(root, "src/stores"), { recursive: true, encoding:
   name.endsWith(".rules.ts"),
 );
 const files = [...rules.sort().map((name) => `src/stores/${name}`), "src/corridor/run.ts", "src/kernel/host/held-lease.ts"];
-/** What is tested with another. @type {Record<string, string>} */
-const TESTED_IN = { "src/stores/session/turns.rules.ts": "test/stores/session/inputs/inputs.rules.test.ts" };
 const inLines = values.only.filter((text) => text.includes(":"));
 const chosen = [
   ...files.filter((file) => values.only.length === 0 || values.only.some((text) => file.includes(text))),
@@ -53,7 +51,7 @@ try {
 async function plant(file) {
   const startedMs = performance.now();
   const path = file.replace(/:.*/, "");
-  const own = TESTED_IN[path] ?? path.replace("src/", "test/").replace(".ts", ".test.ts");
+  const own = path.replace("src/", "test/").replace(".ts", ".test.ts");
   const hasOwn = existsSync(join(root, own));
   const first = await mutantsOf([file], hasOwn ? own : undefined);
   const survivors = first.filter(isMissed);
