@@ -82,6 +82,10 @@ describe("the life of an input", () => {
     expect(next.record.history).toEqual([{ timestampMs: NOW, from: "accepted", to: "consumed", reason: "consumed on accept" }]);
   });
 
+  it("of an older program, without a policy, is queued when it is admitted", () => {
+    expect(phase(admitted(row("a", { record: { currentState: "accepted", policy: undefined } as never }), NOW))).toBe("queued");
+  });
+
   it("is refused what its phase does not allow with the input, the phase and the event", () => {
     expect(() => superseded(row("a", { record: { currentState: "staged" } }), "b", NOW)).toThrow(
       expect.objectContaining({ code: "internal", details: { inputId: "a", phase: "staged", event: "supersede" } }),
@@ -171,6 +175,11 @@ describe("recovery", () => {
     expect(to("applied")).toBe(facts.hasReceipt ? "consumed" : "queued");
     expect(to("applied_pending_consumption")).toBe(facts.hasReceipt ? "consumed" : "queued");
     for (const ended of INPUT_PHASES.filter(isTerminal)) expect(to(ended)).toBeUndefined();
+  });
+
+  it("with a receipt ends with its outcome", () => {
+    const next = recovered(row("a", { record: { currentState: "applied" } }), { hasReceipt: true, inOrder: false }, NOW);
+    expect(next?.record.terminalOutcome).toEqual({ outcomeType: "consumed" });
   });
 
   it("without a receipt keeps the run and boundary, clears the outcome, and counts as an interruption", () => {
@@ -288,5 +297,6 @@ describe("who is superseded (R-76)", () => {
   it("is nobody who runs already, and nobody without the key", () => {
     expect(replaceKeyIn(keyed("a", { record: { currentState: "staged" } }))).toBeUndefined();
     expect(replaceKeyIn(row("b"))).toBeUndefined();
+    expect(replaceKeyIn(row("c", { record: { persistedInput: undefined } as never }))).toBeUndefined();
   });
 });
