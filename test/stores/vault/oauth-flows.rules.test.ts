@@ -82,6 +82,8 @@ describe("a flow counts", () => {
     const old = { expiresAtMs: T };
     expect(verifyBrowser(flows(browser(), device(old)), browser(), T).flows).toEqual(flows(browser()));
     expect(verifyBrowser(flows(browser(old), device()), browser(), T).flows).toEqual(flows(device()));
+    const later = device({ deviceCode: "later" });
+    expect(verifyDevice(flows(device(old), later), later, T)).toEqual({ flows: flows(later), reply: later });
   });
 
   it("and a set in which nothing changed is the given one itself", () => {
@@ -161,9 +163,17 @@ describe("an admission", () => {
     if ("refusal" in verdict) expect(verdict.refusal.details).toEqual({ reason, max: 1024 });
   });
 
+  it("stores the flow behind those that are there (R-161)", () => {
+    const [first, second] = [browser({ state: "new" }), device({ deviceCode: "new" })];
+    const stored = flows(browser(), device());
+    expect(admitBrowser(stored, first, T)).toEqual({ flows: flows(browser(), first, device()), reply: undefined });
+    expect(admitDevice(stored, second, T)).toEqual({ flows: flows(browser(), device(), second), reply: undefined });
+  });
+
   it("of a state that is in use is refused and leaves the flow alone (R-161)", () => {
-    const verdict = admitBrowser(flows(browser()), browser({ pkceVerifier: "other" }), T);
-    expect([reasonOf(verdict), verdict.flows]).toEqual(["StateGenerationFailed", flows(browser())]);
+    const stored = flows(browser({ state: "st-2" }), browser());
+    const verdict = admitBrowser(stored, browser({ pkceVerifier: "other" }), T);
+    expect([reasonOf(verdict), verdict.flows]).toEqual(["StateGenerationFailed", stored]);
   });
 
   it("of a device code that is under way is refused and leaves the flow alone, but not when it has expired (R-167)", () => {
