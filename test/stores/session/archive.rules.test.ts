@@ -132,7 +132,7 @@ describe("the lines of a session", () => {
     ["a snapshot that begins with a byte order mark", { ...EMPTY, snapshot: bytesOf('\ufeff{"id":"s"}') }],
     ["an image without bytes", { ...EMPTY, blobs: [blobOf(new Uint8Array())] }],
   ])("are read back as what they were: %s", (_, archive) => {
-    expect(read(linesOf(archive))).toEqual(archive);
+    expect(read(linesOf(archive))).toStrictEqual(archive);
   });
 });
 
