@@ -208,8 +208,7 @@ describe("an image in parts", () => {
   });
 
   it("is refused where the parts are of different numbers, of different images, or of a snapshot", () => {
-    const second = (more: Json) =>
-      changed(archive, (lines) => Object.assign(lines[2] as Json, more.type ? { hash: undefined } : {}, more));
+    const second = (more: Json) => changed(archive, (lines) => Object.assign(lines[2] as Json, more));
     expect(refusal(second({ of: 3 }))).toMatchObject(invalidAt(3, "part must be 1 of 2 of the blob"));
     expect(refusal(second({ hash: "other" }))).toMatchObject(invalidAt(3, "part must be 1 of 2 of the blob"));
     expect(refusal(second({ type: "snapshot", text: "x" }))).toMatchObject(invalidAt(3, "part must be 1 of 2 of the blob"));
@@ -239,8 +238,8 @@ describe("an image in parts", () => {
   it("may have as many parts as there can be", () => {
     const reader = readArchive(DEFAULT_LIMITS);
     const [header, blob] = withLine({ ...EMPTY, blobs: FULL.blobs }, "blob", { of: 1_048_576 });
-    for (const line of [header, blob]) reader.line(line);
-    expect(() => reader.done()).toThrow();
+    reader.line(header);
+    expect(() => reader.line(blob)).not.toThrow();
   });
 
   it("is refused a second time", () => {
