@@ -71,6 +71,8 @@ function refusal(lines: readonly unknown[], limits?: Limits): HoldfastError {
 }
 
 type Json = Record<string, unknown>;
+/** So many lists inside one another. */
+const nested = (depth: number): unknown => (depth === 0 ? 1 : [nested(depth - 1)]);
 /** The lines of an archive, each parsed, that tests change. */
 function changed(archive: SessionArchive, change: (lines: Json[]) => void): string[] {
   const lines: Json[] = parsed(linesOf(archive));
@@ -156,6 +158,11 @@ describe("a snapshot in parts", () => {
     const text = `{"id":"s","text":"${"x".repeat(PART_CHARACTERS - 19)}\u{1f600}"}`;
     expect(lengths(text)).toEqual([PART_CHARACTERS - 1, 4]);
     expect(isSame(read(linesOf({ ...EMPTY, snapshot: bytesOf(text) })).snapshot, bytesOf(text))).toBe(true);
+  });
+
+  it("is refused where a part is missing", () => {
+    const lines = linesOf({ ...EMPTY, snapshot: bytesOf(textOf(PART_CHARACTERS + 1)) });
+    expect(refusal(lines.toSpliced(2, 1))).toMatchObject(invalidAt(3, "type must go on with the snapshot"));
   });
 
   it("comes back whole, however large it is", () => {
@@ -261,6 +268,7 @@ describe("the header", () => {
     [{ state: "running" }, "state must be one of initializing, idle, retired, stopped, destroyed"],
     [{ exportedAtMs: -1 }, "exportedAtMs must be"],
     [{ head: 1 }, "head must be an object"],
+    [{ head: { id: "s", more: nested(DEFAULT_LIMITS.depth + 5) } }, "head/more"],
     [{ head: { id: "" } }, "head.id must be a non-empty string"],
     [{ head: { id: 1 } }, "head.id must be a non-empty string"],
     [{ head: { id: "s", messages: [] } }, "head.messages must be absent"],
@@ -288,6 +296,12 @@ describe("a line", () => {
     ["a step's key", "step", { stepKey: "" }, "stepKey"],
     ["a step's result", "step", { result: undefined }, "result"],
     ["operations", "ops", { snapshot: {} }, "snapshot.epochId"],
+    [
+      "operations of too long an id",
+      "ops",
+      { snapshot: { ...FULL.ops, epochId: "e".repeat(513) } },
+      "snapshot.epochId must be at most",
+    ],
     ["a quarantined row's input", "quarantined", { inputId: "" }, "inputId"],
     ["a quarantined row's reason", "quarantined", { reason: 1 }, "reason"],
     ["a quarantined row's time", "quarantined", { atMs: -1 }, "atMs"],
@@ -374,14 +388,15 @@ describe("the end", () => {
   it("may have empty lines behind it, and nothing else", () => {
     expect(read([...lines, "", " \r"])).toEqual(EMPTY);
     expect(refusal([...lines, "", lines[1]])).toMatchObject({ code: "invalid", details: { line: 3 } });
-    expect(refusal([...lines, 5])).toMatchObject({ code: "invalid", details: { line: 3 } });
+    const message = JSON.stringify({ type: "message", message: FULL.messages[0] });
+    for (const behind of [message, 5])
+      expect(refusal([...lines, behind])).toMatchObject({ code: "invalid", details: { line: 3 } });
   });
 });
 
 describe("what an import takes of a line", () => {
   const limits: Limits = { ...DEFAULT_LIMITS, idLength: 2, payloadBytes: 10, snapshotBytes: 20, depth: 2 };
   const step = (result: unknown) => withLine({ ...EMPTY, steps: FULL.steps }, "step", { result });
-  const nested = (depth: number): unknown => (depth === 0 ? 1 : [nested(depth - 1)]);
 
   it("is more than an app may hand over: what a session adds, in bytes, in levels, and ids that are made here", () => {
     const largest = 20 + 4_096;
@@ -411,7 +426,7 @@ describe("what an import takes of a line", () => {
 });
 
 describe("an archive that travels", () => {
-  const deep = (levels: number): never => (levels === 0 ? "x" : { more: deep(levels - 1) }) as never;
+  const tooDeep = nested(DEFAULT_LIMITS.depth + 6) as never;
 
   it("is the one that it was, where an import takes all of it", () => {
     for (const archive of [EMPTY, FULL]) expect(portable(archive, DEFAULT_LIMITS)).toEqual(archive);
@@ -419,8 +434,8 @@ describe("an archive that travels", () => {
 
   it.each<[string, Partial<SessionArchive>]>([
     ["a message that no session makes", { messages: [...FULL.messages, { role: "other", content: "" } as never] }],
-    ["a message that is too deep", { messages: [{ role: "user", content: deep(DEFAULT_LIMITS.depth + 6) }] }],
-    ["a head that is too deep", { head: { id: "s", more: deep(DEFAULT_LIMITS.depth + 6) } }],
+    ["a message that is too deep", { messages: [{ role: "user", content: tooDeep }] }],
+    ["a head that is too deep", { head: { id: "s", more: tooDeep } }],
   ])("has a snapshot for head and messages where an import refuses %s", (_, more) => {
     const archive = { ...FULL, ...more };
     const { head, messages, ...rest } = archive;
@@ -434,11 +449,12 @@ describe("an archive that travels", () => {
     expect(portable({ ...EMPTY, messages }, DEFAULT_LIMITS).snapshot).toEqual(bytesOf(JSON.stringify({ id: "s", messages })));
   });
 
-  it("has nothing for a row that was set aside and is no JSON, and leaves the others as they are", () => {
+  it("has nothing for a row that was set aside and is no JSON or too deep, and leaves the others as they are", () => {
     const broken = { inputId: "b", reason: "why", atMs: 1, row: new Map() as never };
-    const quarantined = [broken, { ...broken, inputId: "c", row: 1 }];
+    const quarantined = [broken, { ...broken, inputId: "d", row: tooDeep }, { ...broken, inputId: "c", row: 1 }];
     const rows = [
       { ...broken, row: null },
+      { ...broken, inputId: "d", row: null },
       { ...broken, inputId: "c", row: 1 },
     ];
     expect(portable({ ...EMPTY, quarantined }, DEFAULT_LIMITS)).toEqual({ ...EMPTY, quarantined: rows });
