@@ -3,10 +3,10 @@ import { INPUT_KINDS, type InputKind, type PolicyDecision, type StoredInputState
 import { mintLifecycleCommit } from "../domain/session/lifecycle-commit.js";
 import type { RuntimeState } from "../domain/session/session.js";
 import type { SessionRuntime } from "../kernel/session/session.js";
-import type { InputRow } from "../stores/schema.js";
 import { placed } from "../stores/session/inputs/input-rows.rules.js";
 import { builtInPolicy, semanticsOf } from "../stores/session/inputs/policy.rules.js";
-import type { InputSubmission } from "../stores/session/submission.js";
+import type { InputSubmission } from "../stores/session/inputs/submission.js";
+import type { InputRow } from "../stores/session/inputs/tables.js";
 import { casesOn, count, type Ground, mismatch, type OpenFixture, outcomes, type Runner, refused } from "./fixture.js";
 import { DECISION, RUNTIME, readRows, receipt, writeRows } from "./runtime.fixture.js";
 import { SESSION_FIELDS } from "./session.fields.js";
