@@ -153,6 +153,23 @@ describe("an abort", () => {
     }
   });
 
+  it("ends every wait that has the signal and is not over, also when one of them was", async () => {
+    const { watch, notices, change, read, listening } = setUp();
+    const abort = new AbortController();
+    let found: string | undefined;
+    const first = watch.until("q", async () => found, abort.signal);
+    const others = ["p", "q"].map((id) => watch.until(id, read, abort.signal));
+    await rounds();
+    expect(getEventListeners(abort.signal, "abort")).toHaveLength(1);
+    found = "there";
+    notices.publish([change("q")]);
+    expect(await first).toBe("there");
+    abort.abort("why");
+    const ends = await Promise.allSettled(others);
+    expect(ends.map((end) => end.status === "rejected" && end.reason.cause)).toEqual(["why", "why"]);
+    expect(listening()).toBe(0);
+  });
+
   it("after the end changes nothing, and nothing listens for it", async () => {
     const { watch, state, read } = setUp();
     state.value = "done";
@@ -226,6 +243,46 @@ describe("the waits of one id", () => {
     await clock.advance(5_000);
     expect(new Set(await Promise.all(waits))).toEqual(new Set(["found"]));
     expect(state.reads).toBe(55);
+  });
+
+  it("are polled as long after the last of them was woken as after they began", async () => {
+    const { watch, state, read, notices, change, clock } = sharing();
+    void watch.until("p", read);
+    await clock.advance(1_000);
+    notices.publish([change()]);
+    await clock.advance(4_999);
+    expect(state.reads).toBe(2);
+    await clock.advance(1);
+    expect(state.reads).toBe(3);
+  });
+
+  it("are polled in time where a notice woke only others", async () => {
+    const { watch, state, read, notices, change, clock } = sharing();
+    let wakings = 0;
+    void watch.until("p", async () => void wakings++);
+    void watch.until("p", read, undefined, () => false);
+    await clock.advance(1_000);
+    notices.publish([change()]);
+    await clock.advance(3_999);
+    expect([wakings, state.reads]).toEqual([2, 1]);
+    await clock.advance(1);
+    expect(state.reads).toBe(2);
+  });
+
+  it("are not polled while they read", async () => {
+    const { watch, state, read, clock } = sharing();
+    const slow = gate<undefined>();
+    let reads = 0;
+    void watch.until("p", read);
+    void watch.until("p", () => {
+      reads++;
+      return slow.promise;
+    });
+    await clock.advance(5_000);
+    expect(state.reads).toBe(2);
+    slow.open(undefined);
+    await rounds();
+    expect(reads).toBe(1);
   });
 
   it("poll no more when they have ended", async () => {
