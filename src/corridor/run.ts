@@ -265,7 +265,8 @@ class RowCache implements Reader {
     if (!lookups) return;
     for (const lookup of this.#foundBy.get(name) ?? []) lookups.delete(lookup);
     if (!("put" in write)) return;
-    for (const [index, columns] of Object.entries(this.#tables[write.table]?.indexes ?? {}))
+    // Only tables with indexes have lookups.
+    for (const [index, columns] of Object.entries((this.#tables[write.table] as Required<TableSchema>).indexes))
       lookups.delete(nameOf(index, valuesOf(write.put, columns)));
   }
 

@@ -348,13 +348,15 @@ describe("group commit", () => {
   });
 
   it("writes a row that several commands changed once, also when a range of another table is read in between", async () => {
-    const { corridor, probed, stored } = await setUp();
+    const { corridor, probed, stored, writes } = await setUp();
+    // Its range is first read when the row is there, not yet written: before that, no load asks for it.
     const pages: Command<null, Row[], number> = {
       tables: ["notes", "counters"],
-      load: (reader) => reader.range("notes", {}),
+      load: async (reader) => ((await reader.get("counters", "a")) ? reader.range("notes", {}) : []),
       decide: (rows) => accept(rows.length),
     };
     await Promise.all([corridor.run(add, { id: "a" }), corridor.run(pages, null), corridor.run(add, { id: "a" })]);
+    expect(writes()[0]?.ranges).toEqual(["notes {}"]);
     expect(probed.puts("counters")).toEqual([{ v: 1, id: "a", value: 2 }]);
     expect(await stored("counters")).toEqual([{ v: 1, id: "a", value: 2 }]);
   });
@@ -702,6 +704,22 @@ describe("when a transaction fails", () => {
     await expect(corridor.run(careless, null)).rejects.toMatchObject({ code: "read-failed" });
     probed.hooks = {};
     expect(await stored("counters")).toEqual([]);
+  });
+
+  it.each([
+    ["a table", "nowhere", "byColour"],
+    ["an index", "counters", "byTaste"],
+    ["an index of a table that has none", "notes", "byColour"],
+  ])("tells in the storage's own words that %s is not there", async (_, table, index) => {
+    const { corridor, storage } = await setUp();
+    const query = { index, prefix: ["red"] };
+    const words = await storage.transact([table], "read", (tx) => tx.range(table, query)).catch((error: Error) => error);
+    const ask: Command<null, Row[], number> = {
+      tables: [table],
+      load: (reader) => reader.range(table, query),
+      decide: (rows) => accept(rows.length),
+    };
+    await expect(corridor.run(ask, null)).rejects.toEqual(words);
   });
 
   it("tells what a storage throws that is no HoldfastError as write-failed with its cause", async () => {
