@@ -92,7 +92,8 @@ export function createWatch(notices: Notices, clock: Clock, pollMs: number): Wat
   function tell(changes: readonly Change[]): void {
     for (const change of changes) {
       const group = groups.get(change.id);
-      for (const wait of group?.waits ?? []) if (group && (wait.concerns?.(change) ?? true)) wakeUp(group, wait);
+      if (!group) continue;
+      for (const wait of group.waits) if (wait.concerns?.(change) ?? true) wakeUp(group, wait);
     }
   }
 

@@ -170,6 +170,17 @@ describe("an abort", () => {
     expect(listening()).toBe(0);
   });
 
+  it("is no abort where looking at the signal throws: that names the option", async () => {
+    const { watch, read, listening } = setUp();
+    const { proxy, revoke } = Proxy.revocable(new AbortController().signal, {});
+    revoke();
+    await expect(watch.until("p", read, proxy)).rejects.toMatchObject({
+      code: "invalid",
+      message: expect.stringContaining("options.signal"),
+    });
+    expect(listening()).toBe(0);
+  });
+
   it("after the end changes nothing, and nothing listens for it", async () => {
     const { watch, state, read } = setUp();
     state.value = "done";
@@ -348,6 +359,32 @@ describe("the waits of one id", () => {
     expect(await early).toBe("old");
     gates[1]?.open("new");
     expect(await Promise.all([late, later])).toEqual(["new", "new"]);
+  });
+
+  it("take the answer of a read that was sent after they began, however late they ask for it", async () => {
+    const { watch, state } = sharing();
+    const early = gate<string>();
+    const late = gate<string>();
+    const other = gate();
+    const answers = [early, late];
+    const value = () => (answers[state.reads++] as typeof early).promise;
+    const before = watch.until("p", (shared) => shared("value", value));
+    await rounds();
+    const waits = [
+      watch.until("p", (shared) => shared("value", value)),
+      watch.until("p", async (shared) => {
+        await other.promise;
+        return shared("value", value);
+      }),
+    ];
+    await rounds();
+    early.open("old");
+    expect(await before).toBe("old");
+    other.open();
+    await rounds();
+    late.open("new");
+    expect(await Promise.all(waits)).toEqual(["new", "new"]);
+    expect(state.reads).toBe(2);
   });
 
   it("take no answer that was asked for before the notice that woke them", async () => {
