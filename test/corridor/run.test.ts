@@ -934,6 +934,16 @@ describe("now", () => {
   });
 });
 
+describe("a query", () => {
+  it("reads in a transaction that only reads, over the tables that it names", async () => {
+    const { corridor, probed } = await setUp();
+    await corridor.run(add, { id: "a" });
+    probed.seen.length = 0;
+    expect(await corridor.query(["counters"], (reader) => reader.get("counters", "a"))).toMatchObject({ value: 1 });
+    expect(probed.seen).toMatchObject([{ mode: "read", tables: ["counters"], writes: [] }]);
+  });
+});
+
 describe("at once", () => {
   it("opens a transaction of its own beside the one that is open", async () => {
     const { corridor, probed, writes } = await setUp();
