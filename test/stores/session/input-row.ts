@@ -1,6 +1,6 @@
 import type { InputKind, StoredInputState } from "../../../src/domain/session/input.js";
-import type { InputRow } from "../../../src/stores/schema.js";
 import { builtInPolicy, type HandlingMode, semanticsOf, startsRun } from "../../../src/stores/session/inputs/policy.rules.js";
+import type { InputRow } from "../../../src/stores/session/inputs/tables.js";
 
 /** When an input was made, and the moment at which a test looks at it. */
 const T = 1_000;

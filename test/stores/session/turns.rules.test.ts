@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { INPUT_PHASES, type InputPhase } from "../../../src/domain/session/input.js";
-import type { InputRow } from "../../../src/stores/schema.js";
 import { MOST_CRASHES, recovered } from "../../../src/stores/session/inputs/inputs.rules.js";
 import { builtInPolicy, semanticsOf } from "../../../src/stores/session/inputs/policy.rules.js";
+import type { InputRow } from "../../../src/stores/session/inputs/tables.js";
 import {
   chooseBatch,
   consumed,

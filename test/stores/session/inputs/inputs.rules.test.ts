@@ -1,6 +1,5 @@
 import { describe, expect, it } from "vitest";
 import { INPUT_PHASES, type InputPhase, isTerminal, type StoredInputState } from "../../../../src/domain/session/input.js";
-import type { InputRow } from "../../../../src/stores/schema.js";
 import {
   abandoned,
   admitted,
@@ -20,6 +19,7 @@ import {
   superseded,
 } from "../../../../src/stores/session/inputs/inputs.rules.js";
 import { builtInPolicy } from "../../../../src/stores/session/inputs/policy.rules.js";
+import type { InputRow } from "../../../../src/stores/session/inputs/tables.js";
 import { type Made, NOW, phase, row } from "../input-row.js";
 
 describe("the life of an input", () => {
