@@ -161,21 +161,15 @@ export function createExecutor(parts: ExecutorParts): Executor {
     }
   }
 
-  async function lookOnce(): Promise<void> {
-    let end: LookEnd = { kind: "failed" };
-    try {
-      end = await look();
-    } catch (error) {
-      if (isHoldfastError(error) && error.code === "not-found") {
-        // Deleted: there is nothing left to look at.
-        halt();
-        parts.gone();
-      }
-      if (!stopping.signal.aborted) tell(error);
-      runParts.onTrouble();
+  function failed(error: unknown): LookEnd {
+    if (isHoldfastError(error) && error.code === "not-found") {
+      // Deleted: there is nothing left to look at.
+      halt();
+      parts.gone();
     }
-    looking = undefined;
-    take(looked(pacing, end, clock.monotonicMs(), clock.now()));
+    if (!stopping.signal.aborted) tell(error);
+    runParts.onTrouble();
+    return { kind: "failed" };
   }
 
   /** Takes the next step: a look, or a timer for it. */
@@ -184,8 +178,13 @@ export function createExecutor(parts: ExecutorParts): Executor {
     pacing = next;
     if (lookInMs === undefined) return;
     cancelTimer();
-    if (lookInMs === 0) looking = lookOnce();
-    else cancelTimer = clock.setTimer(() => take(woke(pacing, clock.monotonicMs())), lookInMs);
+    if (lookInMs > 0) cancelTimer = clock.setTimer(() => take(woke(pacing, clock.monotonicMs())), lookInMs);
+    else looking = look().catch(failed).then(rest);
+  }
+
+  function rest(end: LookEnd): void {
+    looking = undefined;
+    take(looked(pacing, end, clock.monotonicMs(), clock.now()));
   }
 
   return {

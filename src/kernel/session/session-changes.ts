@@ -6,7 +6,9 @@ import type { Change, Notices } from "../../ports/notices.js";
 import type { Reader, Row } from "../../ports/storage.js";
 import { loadRow, readable } from "../../stores/schema.js";
 import type { SessionRef } from "../../stores/session/draft.js";
-import type { SessionChange } from "./session.js";
+
+/** A hint that something changed, in any tab: read again. */
+export type SessionChange = { type: "messages" | "state" } | { type: "input"; inputId: string };
 
 /** What became of a session, as this tab hears of it. */
 export interface SessionChanges {
@@ -62,8 +64,8 @@ const MOST_TOLD = 1_024;
  * later differs from that, and is told later.
  */
 export function followSession(parts: SessionChangesParts): SessionChanges {
-  const { ref, sessionId, corridor, clock } = parts;
-  const { runtimeId, incarnation } = ref;
+  const { ref, corridor, clock } = parts;
+  const { runtimeId } = ref;
   const listeners = new Set<(change: SessionChange) => void>();
   let isOver = false;
   let seen: Seen | undefined;
@@ -75,27 +77,6 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
   let cancelPoll = () => {};
   /** The next read looks for inputs as well. */
   let isPollDue = false;
-  let looking: Promise<void> | undefined;
-  let next: Promise<void> | undefined;
-  /** The rest behind the last read is over then. */
-  let restedMs = clock.monotonicMs();
-  let endRest = () => {};
-
-  const stopListening = parts.notices.subscribe((changes) => {
-    const ours = changes.filter(({ id }) => id === runtimeId);
-    if (ours.length === 0) return;
-    for (const { about, member, sequence } of ours) {
-      if (about === "messages") news.add("messages");
-      else if (about === "runtime") news.add("state");
-      else if (about === "input" && member !== undefined) {
-        if (listeners.size === 0) continue;
-        if (sequence !== undefined) revisions.add(sequence);
-        tellInput(member);
-      }
-    }
-    if (news.size > 0) void refresh();
-    parts.heard(ours);
-  });
 
   function tellInput(inputId: string): void {
     if (told.size === MOST_TOLD) told.clear();
@@ -103,33 +84,26 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
     tellEach(listeners, { type: "input", inputId });
   }
 
-  /** One at a time, and a rest behind each: what comes meanwhile may be about what was read already, and is one more for all of it. */
-  function refresh(): Promise<void> {
-    const sinceMs = clock.monotonicMs();
-    if (!looking && !next && sinceMs >= restedMs) {
-      looking = look().finally(() => {
-        looking = undefined;
-        const nowMs = clock.monotonicMs();
-        restedMs = nowMs + Math.min((nowMs - sinceMs) * (listeners.size > 0 ? REST_LISTENED : REST_UNHEARD), parts.pollMs);
-      });
-      return looking;
+  function tellUntold(untold: Untold): void {
+    for (const { inputId, row } of untold.told) {
+      // It may go without a row yet; every other one is found by its number.
+      if (row && isEphemeral(row)) continue;
+      told.delete(inputId);
+      if (!row) tellEach(listeners, { type: "input", inputId });
     }
-    next ??= (looking ?? Promise.resolve()).then(rest).then(() => {
-      next = undefined;
-      return isOver ? undefined : refresh();
-    });
-    return next;
+    for (const inputId of untold.changed) tellInput(inputId);
   }
 
-  async function rest(): Promise<void> {
-    const ms = restedMs - clock.monotonicMs();
-    if (ms <= 0) return;
-    let cancel = () => {};
-    await new Promise<void>((resolve) => {
-      endRest = resolve;
-      cancel = clock.setTimer(resolve, ms);
-    });
-    cancel();
+  async function readUntold(reader: Reader, from: number, to: number): Promise<Untold | undefined> {
+    let first = from + 1;
+    while (first <= to && revisions.has(first)) first++;
+    if (first > to) return undefined;
+    const [rows, left] = await Promise.all([
+      reader.range("inputs", { index: "changed", prefix: [runtimeId], from: [runtimeId, first] }),
+      Promise.all([...told].map(async (inputId) => ({ inputId, row: await reader.get("inputs", [runtimeId, inputId]) }))),
+    ]);
+    const untold = rows.filter(({ revision }) => !revisions.has(Number(revision)));
+    return { changed: untold.map(({ inputId }) => String(inputId)), told: left };
   }
 
   async function look(): Promise<void> {
@@ -138,11 +112,8 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
     try {
       const tables = ["runtimes", "sessions", ...(from === undefined ? [] : ["inputs"])];
       const found = await corridor.query(tables, async (reader) => {
-        const [row, session] = await Promise.all([loadRow(reader, "runtimes", runtimeId), reader.get("sessions", sessionId)]);
-        if (row?.state === undefined || row.incarnation !== incarnation) return undefined;
-        const { state, digest, messageCount, inputRevision = 0 } = row;
-        const now: Seen = { state, messages: `${digest} ${messageCount} ${session?.updatedAtMs}`, inputRevision };
-        return { now, untold: from === undefined ? undefined : await readUntold(reader, from, inputRevision) };
+        const now = await readSeen(reader, parts);
+        return now && { now, untold: from === undefined ? undefined : await readUntold(reader, from, now.inputRevision) };
       });
       if (isOver) return;
       if (!found) return parts.vanished();
@@ -161,45 +132,43 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
     }
   }
 
-  async function readUntold(reader: Reader, from: number, to: number): Promise<Untold | undefined> {
-    let first = from + 1;
-    while (first <= to && revisions.has(first)) first++;
-    if (first > to) return undefined;
-    const [rows, left] = await Promise.all([
-      reader.range("inputs", { index: "changed", prefix: [runtimeId], from: [runtimeId, first] }),
-      Promise.all([...told].map(async (inputId) => ({ inputId, row: await reader.get("inputs", [runtimeId, inputId]) }))),
-    ]);
-    const untold = rows.filter(({ revision }) => !revisions.has(Number(revision)));
-    return { changed: untold.map(({ inputId }) => String(inputId)), told: left };
-  }
+  const looks = createLooks(clock, look, (tookMs) =>
+    Math.min(tookMs * (listeners.size > 0 ? REST_LISTENED : REST_UNHEARD), parts.pollMs),
+  );
 
-  function tellUntold(untold: Untold): void {
-    for (const { inputId, row } of untold.told) {
-      // It may go without a row yet; every other one is found by its number.
-      if (row && isEphemeral(row)) continue;
-      told.delete(inputId);
-      if (!row) tellEach(listeners, { type: "input", inputId });
-    }
-    for (const inputId of untold.changed) tellInput(inputId);
+  function schedulePoll(): void {
+    cancelPoll();
+    if (listeners.size > 0 && !isOver) cancelPoll = clock.setTimer(() => void poll(), parts.pollMs);
   }
 
   async function poll(): Promise<void> {
     isPollDue = true;
-    await refresh();
+    await looks.next();
     schedulePoll();
   }
+
+  const stopListening = parts.notices.subscribe((changes) => {
+    const ours = changes.filter(({ id }) => id === runtimeId);
+    if (ours.length === 0) return;
+    for (const { about, member, sequence } of ours) {
+      if (about === "messages") news.add("messages");
+      else if (about === "runtime") news.add("state");
+      else if (about === "input" && member !== undefined) {
+        if (listeners.size === 0) continue;
+        if (sequence !== undefined) revisions.add(sequence);
+        tellInput(member);
+      }
+    }
+    if (news.size > 0) void looks.next();
+    parts.heard(ours);
+  });
 
   function end(): void {
     isOver = true;
     stopListening();
     cancelPoll();
-    endRest();
+    looks.end();
     listeners.clear();
-  }
-
-  function schedulePoll(): void {
-    cancelPoll();
-    if (listeners.size > 0 && !isOver) cancelPoll = clock.setTimer(() => void poll(), parts.pollMs);
   }
 
   return {
@@ -211,9 +180,8 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
         revisions.clear();
         told.clear();
         // Its rest is the one of a tab where nothing listens.
-        restedMs = 0;
-        endRest();
-        void refresh().then(schedulePoll);
+        looks.endRest();
+        void looks.next().then(schedulePoll);
       }
       return () => {
         listeners.delete(own);
@@ -226,6 +194,72 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
     },
     end,
   };
+}
+
+interface Looks {
+  /** Resolves after a look that began after this call. */
+  next(): Promise<void>;
+  endRest(): void;
+  /** No look begins any more. */
+  end(): void;
+}
+
+/** One at a time, and a rest behind each: what comes meanwhile may be about what was read already, and is one more for all of it. */
+function createLooks(clock: Clock, look: () => Promise<void>, restOf: (tookMs: number) => number): Looks {
+  let looking: Promise<void> | undefined;
+  let waiting: Promise<void> | undefined;
+  /** The rest behind the last look is over then. */
+  let restedMs = clock.monotonicMs();
+  let wake = () => {};
+  let isOver = false;
+
+  async function rest(): Promise<void> {
+    const ms = restedMs - clock.monotonicMs();
+    if (ms <= 0) return;
+    let cancel = () => {};
+    await new Promise<void>((resolve) => {
+      wake = resolve;
+      cancel = clock.setTimer(resolve, ms);
+    });
+    cancel();
+  }
+
+  function next(): Promise<void> {
+    const sinceMs = clock.monotonicMs();
+    if (!looking && !waiting && sinceMs >= restedMs) {
+      looking = look().finally(() => {
+        looking = undefined;
+        const nowMs = clock.monotonicMs();
+        restedMs = nowMs + restOf(nowMs - sinceMs);
+      });
+      return looking;
+    }
+    waiting ??= (looking ?? Promise.resolve()).then(rest).then(() => {
+      waiting = undefined;
+      return isOver ? undefined : next();
+    });
+    return waiting;
+  }
+
+  return {
+    next,
+    endRest() {
+      restedMs = 0;
+      wake();
+    },
+    end() {
+      isOver = true;
+      wake();
+    },
+  };
+}
+
+/** `undefined` once the session is another one, or gone. */
+async function readSeen(reader: Reader, { ref, sessionId }: SessionChangesParts): Promise<Seen | undefined> {
+  const [row, session] = await Promise.all([loadRow(reader, "runtimes", ref.runtimeId), reader.get("sessions", sessionId)]);
+  if (row?.state === undefined || row.incarnation !== ref.incarnation) return undefined;
+  const { state, digest, messageCount, inputRevision = 0 } = row;
+  return { state, messages: `${digest} ${messageCount} ${session?.updatedAtMs}`, inputRevision };
 }
 
 function isEphemeral(row: Row): boolean {

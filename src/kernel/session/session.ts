@@ -10,18 +10,13 @@ import type { Limits } from "../../domain/time.js";
 import type { Host } from "../../stores/host/leases.rules.js";
 import { loadRow } from "../../stores/schema.js";
 import { type AcceptInput, type AcceptOutcome, acceptInput, cancelInput } from "../../stores/session/admission.js";
-import {
-  type Attendance,
-  checkRuntime,
-  type InputHappening,
-  type RecoveryReport,
-  type SessionRef,
-} from "../../stores/session/draft.js";
+import { checkRuntime, type InputHappening, type RecoveryReport } from "../../stores/session/draft.js";
 import { builtInPolicy, startsRun } from "../../stores/session/inputs/policy.rules.js";
 import { type ChangeRuntime, changeRuntime, type RuntimeChange } from "../../stores/session/sessions.js";
 import { type InputSubmission, type PreparedInput, prepareSubmission } from "../../stores/session/submission.js";
+import type { OpenSession } from "./open-session.js";
 import type { OpsRegistry } from "./operations.js";
-import type { Transcript } from "./transcript.js";
+import type { SessionChange } from "./session-changes.js";
 import type { TurnHandler } from "./turn.js";
 
 export interface SessionOptions {
@@ -34,9 +29,6 @@ export interface SessionOptions {
   /** Of the operations in this tab; the first that opens the session decides. */
   ops?: OpsOptions;
 }
-
-/** A hint that something changed, in any tab: read again. */
-export type SessionChange = { type: "messages" | "state" } | { type: "input"; inputId: string };
 
 /**
  * A session that survives its tab. Any tab submits and reads; one at a time runs its turns.
@@ -81,28 +73,10 @@ export interface SessionRuntime extends AsyncDisposable {
   destroy(): Promise<{ abandoned: number }>;
 }
 
-/** A session as this kernel has it, whoever opened it how often. */
-export interface Seat {
-  readonly ref: SessionRef;
-  readonly sessionId: string;
-  readonly transcript: Transcript;
-  readonly ops: OpsRegistry;
-  readonly hasHandler: boolean;
-  readonly attendance: Attendance;
-  readonly state: RuntimeState;
-  learn(state: RuntimeState): void;
-  listen(listener: (change: SessionChange) => void): () => void;
-  /** Something to run was stored here: this tab goes first. */
-  submitted(): void;
-  /** What takes it off resolves when a turn of it is handed back. */
-  attach(handler: TurnHandler): () => Promise<void>;
-  leave(): Promise<void>;
-}
-
 export interface SessionParts {
   readonly corridor: Corridor;
   readonly limits: Limits;
-  readonly seat: Seat;
+  readonly session: OpenSession;
   readonly options: CheckedSessionOptions;
   readonly recovery: RecoveryReport | undefined;
   readonly quarantined: readonly { inputId: string; reason: string }[];
@@ -110,18 +84,20 @@ export interface SessionParts {
   newInputId(): string;
   newTicket(): string;
   happened(happenings: readonly InputHappening[]): void;
+  /** This object is done with it. */
+  leave(): Promise<void>;
 }
 
 export function openRuntime(parts: SessionParts): SessionRuntime {
-  const { corridor, limits, seat, options } = parts;
-  const { ref, ops } = seat;
+  const { corridor, limits, session, options } = parts;
+  const { ref, ops } = session;
   const { runtimeId } = ref;
   const undo = new Set<() => void | Promise<void>>();
   let closed = false;
   let leaving: Promise<void> | undefined;
 
   const open = () => {
-    if (closed) throw new HoldfastError("closed", `the session "${seat.sessionId}" is closed here`);
+    if (closed) throw new HoldfastError("closed", `the session "${session.sessionId}" is closed here`);
   };
   const undoable = (take: () => void | Promise<void>): (() => void) => {
     const once = () => (undo.delete(once) ? take() : undefined);
@@ -130,13 +106,13 @@ export function openRuntime(parts: SessionParts): SessionRuntime {
   };
 
   async function leave(): Promise<void> {
-    await Promise.all([...[...undo].map((take) => take()), seat.leave()]);
+    await Promise.all([...[...undo].map((take) => take()), parts.leave()]);
   }
 
   async function change(command: ChangeRuntime["command"]): Promise<RuntimeChange> {
     open();
-    const changed = await corridor.run(changeRuntime, { ...ref, command, attendance: seat.attendance });
-    seat.learn(changed.state);
+    const changed = await corridor.run(changeRuntime, { ...ref, command, attendance: session.attendance });
+    session.learn(changed.state);
     parts.happened(changed.happened);
     return changed;
   }
@@ -144,7 +120,7 @@ export function openRuntime(parts: SessionParts): SessionRuntime {
   return {
     runtimeId,
     get state() {
-      return seat.state === "idle" && seat.hasHandler ? "attached" : seat.state;
+      return session.state === "idle" && session.hasHandler ? "attached" : session.state;
     },
     recovery: parts.recovery,
     quarantined: parts.quarantined,
@@ -162,9 +138,9 @@ export function openRuntime(parts: SessionParts): SessionRuntime {
       };
       const size = JSON.stringify(prepared.persisted).length + prepared.blobs.reduce((sum, { bytes }) => sum + bytes.length, 0);
       const { outcome, happened, state } = await corridor.run(acceptInput, command, { size });
-      seat.learn(state);
+      session.learn(state);
       parts.happened(happened);
-      seat.submitted();
+      session.submitted();
       return outcome;
     },
     async cancel(inputId) {
@@ -173,13 +149,13 @@ export function openRuntime(parts: SessionParts): SessionRuntime {
     },
     onTurn(handler) {
       open();
-      return undoable(seat.attach(checkFunction("handler", handler)));
+      return undoable(session.attach(checkFunction("handler", handler)));
     },
     async messages(given = {}) {
       open();
       const { after } = membersOf("options", given, ["after"]);
       const from = after === undefined ? 0 : checkWhole("options.after", after, 0);
-      const messages = await seat.transcript.read();
+      const messages = await session.transcript.read();
       return structuredClone(messages.slice(from)) as Message[];
     },
     async blob(hash) {
@@ -192,7 +168,7 @@ export function openRuntime(parts: SessionParts): SessionRuntime {
     },
     subscribe(listener) {
       open();
-      return undoable(seat.listen(checkFunction("listener", listener)));
+      return undoable(session.listen(checkFunction("listener", listener)));
     },
     ops,
     async retire() {
