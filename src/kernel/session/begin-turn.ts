@@ -17,7 +17,7 @@ import {
 import type { Tenure } from "../host/held-lease.js";
 
 /** What a look found; a turn that it found is begun. */
-export type Found =
+export type LookResult =
   | BeganTurn
   /** There is something to begin, and tabs that go first. */
   | { readonly kind: "later" }
@@ -50,7 +50,7 @@ export interface Look {
 }
 
 /** Reads first: what would not write is not run. `sentMs` is when the begin was sent, in monotonic time. */
-export async function beginNext(parts: BeginParts, look: Look): Promise<{ found: Found; sentMs: number }> {
+export async function beginNext(parts: BeginParts, look: Look): Promise<{ found: LookResult; sentMs: number }> {
   const { corridor, clock } = parts;
   const { held, waitedFor } = look;
   const input: BeginTurn = {
@@ -82,7 +82,7 @@ export async function beginNext(parts: BeginParts, look: Look): Promise<{ found:
 }
 
 /** `undefined` where there is something to begin, and this tab's turn to. */
-async function lookFirst(corridor: Corridor, input: BeginTurn, look: Look): Promise<Found | undefined> {
+async function lookFirst(corridor: Corridor, input: BeginTurn, look: Look): Promise<LookResult | undefined> {
   if (look.mayBeHeld) {
     const holder = await corridor.query(HOLDER_TABLES, async (reader, now) =>
       holderOf(await loadHolder(reader, input), input, now()),

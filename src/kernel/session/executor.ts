@@ -7,17 +7,17 @@ import { reclaimTurn } from "../../stores/session/turns.js";
 import { holdTenure, type Tenure, type Tenures } from "../host/held-lease.js";
 import { type BeginParts, beginNext } from "./begin-turn.js";
 import {
-  found,
-  heard,
+  beginsToRead,
+  foundLease,
+  heardOf,
   type LookEnd,
   looked,
   mayBeHeld,
+  type PacingStep,
   poked,
-  reads,
-  type Step,
   startPacing,
-  stored,
   troubled,
+  turnStored,
   waitedFor,
   woke,
 } from "./pacing.rules.js";
@@ -85,7 +85,7 @@ export function createExecutor(parts: ExecutorParts): Executor {
       pacing = troubled(pacing, clock.monotonicMs());
     },
     onStored() {
-      pacing = stored(pacing);
+      pacing = turnStored(pacing);
     },
     tell,
   };
@@ -117,7 +117,7 @@ export function createExecutor(parts: ExecutorParts): Executor {
           return { kind: "idle" };
         }
         const { isPolite } = pacing;
-        if (!held) pacing = reads(pacing);
+        if (!held) pacing = beginsToRead(pacing);
         const next = await beginNext(parts, {
           held,
           waitedFor: waitedFor(pacing, clock.monotonicMs()),
@@ -130,7 +130,7 @@ export function createExecutor(parts: ExecutorParts): Executor {
         });
         const began = next.found;
         if (began.kind === "later") return began;
-        pacing = found(pacing, began.kind === "held");
+        pacing = foundLease(pacing, began.kind === "held");
         if (began.kind === "held") return began;
         if (began.kind === "idle") {
           parts.learn(began.state);
@@ -173,7 +173,7 @@ export function createExecutor(parts: ExecutorParts): Executor {
   }
 
   /** Takes the next step: a look, or a timer for it. */
-  function take({ pacing: next, lookInMs }: Step): void {
+  function take({ pacing: next, lookInMs }: PacingStep): void {
     if (stopping.signal.aborted) return;
     pacing = next;
     if (lookInMs === undefined) return;
@@ -189,7 +189,7 @@ export function createExecutor(parts: ExecutorParts): Executor {
 
   return {
     poke: () => take(poked(pacing, clock.monotonicMs())),
-    hear: (changes) => take(heard(pacing, clock.monotonicMs(), changes)),
+    hear: (changes) => take(heardOf(pacing, clock.monotonicMs(), changes)),
     async takeOff(handler, reason) {
       if (run?.handler === handler) await run.interrupt(reason);
     },

@@ -34,7 +34,7 @@ export interface Pacing {
   readonly asleep: { readonly token: string; readonly sinceMs: number } | undefined;
 }
 
-export interface Step {
+export interface PacingStep {
   readonly pacing: Pacing;
   /** From now on: 0 begins the next look at once. Absent: what was said before still holds. */
   readonly lookInMs?: number;
@@ -73,19 +73,19 @@ export function startPacing(timings: Pacing["timings"]): Pacing {
   };
 }
 
-function lookIn(pacing: Pacing, lookInMs: number, nowMs: number): Step {
+function lookIn(pacing: Pacing, lookInMs: number, nowMs: number): PacingStep {
   return { pacing: { ...pacing, dueMs: nowMs + lookInMs, isLooking: lookInMs === 0 }, lookInMs };
 }
 
 /** Something is to be looked at. `isNews`: it was heard of, and other tabs heard it too. */
-export function poked(before: Pacing, nowMs: number, isNews = false): Step {
+export function poked(before: Pacing, nowMs: number, isNews = false): PacingStep {
   const pacing = { ...before, isPolite: before.isPolite && isNews };
   if (pacing.isLooking) return { pacing: { ...pacing, isStale: true } };
   return lookIn(pacing, Math.max(0, pacing.notBeforeMs - nowMs), nowMs);
 }
 
 /** A commit of any tab changed something. */
-export function heard(before: Pacing, nowMs: number, changes: readonly Change[]): Step {
+export function heardOf(before: Pacing, nowMs: number, changes: readonly Change[]): PacingStep {
   const { timings, standing, isLooking } = before;
   let { heardRevision } = before;
   for (const { about, sequence = Number.POSITIVE_INFINITY } of changes)
@@ -113,19 +113,19 @@ export function heard(before: Pacing, nowMs: number, changes: readonly Change[])
 }
 
 /** The time of the next look has come. */
-export function woke(pacing: Pacing, nowMs: number): Step {
+export function woke(pacing: Pacing, nowMs: number): PacingStep {
   // Late itself: it slept, and so may have the tab that it waits for.
   const hasSlept = nowMs - pacing.dueMs > pacing.timings.leaseRenewMs / 2;
   return poked(hasSlept ? { ...pacing, asleep: undefined } : pacing, nowMs);
 }
 
 /** The look reads now: all that was heard of so far is found. */
-export function reads(pacing: Pacing): Pacing {
+export function beginsToRead(pacing: Pacing): Pacing {
   return { ...pacing, isStale: false, heardRevision: 0, isPolite: true };
 }
 
 /** What the look found of the lease. */
-export function found(pacing: Pacing, isHeld: boolean): Pacing {
+export function foundLease(pacing: Pacing, isHeld: boolean): Pacing {
   return { ...pacing, isHeld };
 }
 
@@ -147,12 +147,12 @@ export function troubled(pacing: Pacing, nowMs: number): Pacing {
 }
 
 /** A turn was stored: the trouble is over. */
-export function stored(pacing: Pacing): Pacing {
+export function turnStored(pacing: Pacing): Pacing {
   return { ...pacing, troubles: 0 };
 }
 
 /** The look has ended. */
-export function looked(before: Pacing, end: LookEnd, nowMs: number, wallMs: number): Step {
+export function looked(before: Pacing, end: LookEnd, nowMs: number, wallMs: number): PacingStep {
   const { pollMs, leaseRenewMs } = before.timings;
   const pacing = { ...before, isLooking: false, isStale: false };
   const follow = (next: Pacing, lookInMs: number) => (before.isStale ? poked(next, nowMs, true) : lookIn(next, lookInMs, nowMs));

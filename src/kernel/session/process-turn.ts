@@ -14,7 +14,7 @@ import { loadRow, type RuntimeRow } from "../../stores/schema.js";
 import { type AcceptOutcome, cancelInput } from "../../stores/session/admission.js";
 import { loadInput } from "../../stores/session/inputs/input-rows.js";
 import type { InputSubmission } from "../../stores/session/submission.js";
-import type { SessionTurn } from "../process/runner.js";
+import type { SessionTurn } from "../process/run-process.js";
 
 /**
  * A process that is a turn of a session: its input goes the way of all inputs, and the process ends when that does. The input's id
@@ -80,7 +80,7 @@ export async function runSessionTurn(
   const { record: last } = await ended(signal).catch(async (error: unknown) => {
     if (!isCancel(signal)) throw error;
     await corridor.run(cancelInput, { runtimeId, incarnation, inputId });
-    return await ended(run.over);
+    return await ended(run.stopped);
   });
   const end = last?.terminalOutcome;
   if (end?.outcomeType === "abandoned") throw endOf(end, signal);

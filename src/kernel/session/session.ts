@@ -14,7 +14,7 @@ import { checkRuntime, type InputHappening, type RecoveryReport } from "../../st
 import { builtInPolicy, startsRun } from "../../stores/session/inputs/policy.rules.js";
 import { type ChangeRuntime, changeRuntime, type RuntimeChange } from "../../stores/session/sessions.js";
 import { type InputSubmission, type PreparedInput, prepareSubmission } from "../../stores/session/submission.js";
-import type { OpenSession } from "./open-session.js";
+import type { LocalSession } from "./local-session.js";
 import type { OpsRegistry } from "./operations.js";
 import type { SessionChange } from "./session-changes.js";
 import type { TurnHandler } from "./turn.js";
@@ -76,7 +76,7 @@ export interface SessionRuntime extends AsyncDisposable {
 export interface SessionParts {
   readonly corridor: Corridor;
   readonly limits: Limits;
-  readonly session: OpenSession;
+  readonly session: LocalSession;
   readonly options: CheckedSessionOptions;
   readonly recovery: RecoveryReport | undefined;
   readonly quarantined: readonly { inputId: string; reason: string }[];

@@ -4,9 +4,9 @@ import { checkSessionId } from "../../domain/session/session.js";
 import { freeHost } from "../../stores/host/hosts.js";
 import { loadRow, readable } from "../../stores/schema.js";
 import { leaveSession, type OpenedSession, openSession } from "../../stores/session/sessions.js";
-import type { SessionTurn } from "../process/runner.js";
+import type { SessionTurn } from "../process/run-process.js";
 import { emitInputs } from "./events.js";
-import { attendanceOf, createOpenSession, type OpenSession, type SessionKernel, tellTrouble } from "./open-session.js";
+import { attendanceOf, createLocalSession, type LocalSession, type SessionKernel, tellSessionFault } from "./local-session.js";
 import { type CheckedSessionOptions, checkSessionOptions, openRuntime, type SessionRuntime } from "./session.js";
 
 /** The sessions that this kernel has open, and the turns that it runs. */
@@ -31,19 +31,19 @@ export interface SessionsParts extends SessionKernel {
   saidGoodbye(bootId: string): boolean;
 }
 
-interface Entry {
-  readonly session: OpenSession;
+interface Opened {
+  readonly session: LocalSession;
   /** Of the call that opened it first. */
   readonly options: CheckedSessionOptions;
   /** Objects that the app holds of it. */
   uses: number;
 }
 
-type Found = Pick<OpenedSession, "recovery" | "quarantined">;
+type OpeningReport = Pick<OpenedSession, "recovery" | "quarantined">;
 
 export function createSessions(parts: SessionsParts): Sessions {
   const { corridor, limits } = parts;
-  const entries = new Map<string, Entry>();
+  const entries = new Map<string, Opened>();
   /** How often a session was left by the last object of it. */
   let leaves = 0;
   const ownerId = `${parts.hostId}:${parts.newNonce().slice(0, 12)}`;
@@ -66,13 +66,13 @@ export function createSessions(parts: SessionsParts): Sessions {
     }
   }
 
-  function enter(sessionId: string, { incarnation }: OpenedSession, options: CheckedSessionOptions): Entry {
+  function enter(sessionId: string, { incarnation }: OpenedSession, options: CheckedSessionOptions): Opened {
     const runtimeId = runtimeIdOf(sessionId);
     const known = entries.get(runtimeId);
     if (known?.session.ref.incarnation === incarnation) return known;
     known?.session.vanish();
     const ref = { runtimeId, incarnation };
-    const session = createOpenSession({
+    const session = createLocalSession({
       ...parts,
       ref,
       sessionId,
@@ -89,7 +89,7 @@ export function createSessions(parts: SessionsParts): Sessions {
     return entry;
   }
 
-  async function leave(entry: Entry): Promise<void> {
+  async function leave(entry: Opened): Promise<void> {
     if (--entry.uses > 0) return;
     const { session } = entry;
     const { runtimeId } = session.ref;
@@ -100,13 +100,13 @@ export function createSessions(parts: SessionsParts): Sessions {
     // Asked for at once: a call that opens it again after this is attended after this.
     const left =
       isHere &&
-      corridor.run(leaveSession, { runtimeId, bootId: parts.host().bootId }).catch((error) => tellTrouble(parts, error));
+      corridor.run(leaveSession, { runtimeId, bootId: parts.host().bootId }).catch((error) => tellSessionFault(parts, error));
     await session.stop();
     session.close();
     await left;
   }
 
-  function runtimeFor(entry: Entry, options = entry.options, found: Found = { quarantined: [] }): SessionRuntime {
+  function runtimeFor(entry: Opened, options = entry.options, found: OpeningReport = { quarantined: [] }): SessionRuntime {
     const { session } = entry;
     return openRuntime({
       corridor,

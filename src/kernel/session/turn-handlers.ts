@@ -66,7 +66,7 @@ export function createTurnHandlers(parts: TurnHandlersParts): TurnHandlers {
   function stop(): Promise<unknown> {
     const stopped = executor;
     executor = undefined;
-    return handBack(stopped?.stop(detached()));
+    return handBack(stopped?.stop(takenOff()));
   }
 
   return {
@@ -80,7 +80,7 @@ export function createTurnHandlers(parts: TurnHandlersParts): TurnHandlers {
       start();
       return () => {
         handlers.splice(handlers.indexOf(own), 1);
-        return handlers.length > 0 ? handBack(executor?.takeOff(own, detached())) : stop();
+        return handlers.length > 0 ? handBack(executor?.takeOff(own, takenOff())) : stop();
       };
     },
     start,
@@ -95,6 +95,6 @@ export function createTurnHandlers(parts: TurnHandlersParts): TurnHandlers {
   };
 }
 
-function detached(): HoldfastError {
+function takenOff(): HoldfastError {
   return new HoldfastError("aborted", "the turn handler was taken off", { details: { reason: "detached" } });
 }

@@ -1,15 +1,15 @@
 import { describe, expect, it } from "vitest";
 import {
-  found,
-  heard,
+  beginsToRead,
+  foundLease,
+  heardOf,
   looked,
   mayBeHeld,
   type Pacing,
   poked,
-  reads,
   startPacing,
-  stored,
   troubled,
+  turnStored,
   waitedFor,
   woke,
 } from "../../../src/kernel/session/pacing.rules.js";
@@ -47,12 +47,12 @@ describe("a poke", () => {
     const twice = poked(once.pacing, 100);
     const next = looked(twice.pacing, { kind: "idle" }, 200, 0);
     expect(next.lookInMs).toBe(0);
-    expect(looked(reads(next.pacing), { kind: "idle" }, 300, 0).lookInMs).toBe(POLL_MS);
+    expect(looked(beginsToRead(next.pacing), { kind: "idle" }, 300, 0).lookInMs).toBe(POLL_MS);
   });
 
   it("of which the look under way reads is answered by it", () => {
     const { pacing } = poked(looking(), 100);
-    expect(looked(reads(pacing), { kind: "idle" }, 200, 0).lookInMs).toBe(POLL_MS);
+    expect(looked(beginsToRead(pacing), { kind: "idle" }, 200, 0).lookInMs).toBe(POLL_MS);
   });
 
   it("waits for the end of the pause after trouble, and not a moment longer", () => {
@@ -66,64 +66,64 @@ describe("a poke", () => {
     expect(poked(START, 0, true).pacing.isPolite).toBe(true);
     expect(poked(START, 0).pacing.isPolite).toBe(false);
     expect(poked(poked(START, 0).pacing, 0, true).pacing.isPolite).toBe(false);
-    expect(reads(poked(START, 0).pacing).isPolite).toBe(true);
+    expect(beginsToRead(poked(START, 0).pacing).isPolite).toBe(true);
   });
 });
 
 describe("a notice", () => {
   it("of inputs begins a look in the tab that goes first, and in each other one a moment later than in the one before it", () => {
-    expect(heard(waiting(POLL_MS), 0, [input(1)]).lookInMs).toBe(0);
-    expect(heard(waiting(POLL_MS, 1), 0, [input(1)]).lookInMs).toBe(25);
-    expect(heard(waiting(POLL_MS, 3), 0, [input(1)]).lookInMs).toBe(75);
+    expect(heardOf(waiting(POLL_MS), 0, [input(1)]).lookInMs).toBe(0);
+    expect(heardOf(waiting(POLL_MS, 1), 0, [input(1)]).lookInMs).toBe(25);
+    expect(heardOf(waiting(POLL_MS, 3), 0, [input(1)]).lookInMs).toBe(75);
   });
 
   it("puts off no look that is due before", () => {
-    const { pacing, lookInMs } = heard(waiting(50, 3), 0, [input(1)]);
+    const { pacing, lookInMs } = heardOf(waiting(50, 3), 0, [input(1)]);
     expect(lookInMs).toBeUndefined();
     expect(pacing.dueMs).toBe(50);
   });
 
   it("of inputs is nothing to a tab that knows another one to hold the lease", () => {
-    expect(heard({ ...waiting(POLL_MS), isHeld: true }, 0, [input(1)]).lookInMs).toBeUndefined();
+    expect(heardOf({ ...waiting(POLL_MS), isHeld: true }, 0, [input(1)]).lookInMs).toBeUndefined();
   });
 
   it("that the lease is held puts the look off until it may have run out", () => {
-    const { pacing, lookInMs } = heard(waiting(10), 0, [lease("held")]);
+    const { pacing, lookInMs } = heardOf(waiting(10), 0, [lease("held")]);
     expect(lookInMs).toBe(POLL_MS);
     expect(pacing.isHeld).toBe(true);
     const hasty = startPacing({ pollMs: POLL_MS, leaseRenewMs: 100, leaseTtlMs: 300 });
-    expect(heard(hasty, 0, [lease("held")]).lookInMs).toBe(300);
+    expect(heardOf(hasty, 0, [lease("held")]).lookInMs).toBe(300);
   });
 
   it("that the lease is held is nothing to a look under way, which meets it, or made it", () => {
-    const { pacing, lookInMs } = heard(looking(), 0, [lease("held")]);
+    const { pacing, lookInMs } = heardOf(looking(), 0, [lease("held")]);
     expect(lookInMs).toBeUndefined();
     expect(pacing).toMatchObject({ isStale: false, isHeld: false });
   });
 
   it("that the lease may be free begins a look at once, also where it is not the last one that was told", () => {
     for (const changes of [[lease()], [lease("ended")], [lease(), lease("held")]])
-      expect(heard({ ...waiting(POLL_MS, 3), isHeld: true }, 0, changes).lookInMs).toBe(0);
+      expect(heardOf({ ...waiting(POLL_MS, 3), isHeld: true }, 0, changes).lookInMs).toBe(0);
   });
 
   it("that the lease was given back with nothing to do begins a look only where more was heard than its holder knew", () => {
     const before: Pacing = { ...waiting(POLL_MS), isHeld: true };
-    const told = heard(before, 0, [input(7)]).pacing;
-    const known = heard(told, 0, [lease("idle", 7)]);
+    const told = heardOf(before, 0, [input(7)]).pacing;
+    const known = heardOf(told, 0, [lease("idle", 7)]);
     expect(known.lookInMs).toBeUndefined();
     expect(known.pacing.isHeld).toBe(false);
-    expect(heard(told, 0, [lease("idle", 6)]).lookInMs).toBe(0);
-    expect(heard(before, 0, [input(), lease("idle", 7)]).lookInMs).toBe(0);
-    expect(heard(before, 0, [lease("idle")]).lookInMs).toBeUndefined();
+    expect(heardOf(told, 0, [lease("idle", 6)]).lookInMs).toBe(0);
+    expect(heardOf(before, 0, [input(), lease("idle", 7)]).lookInMs).toBe(0);
+    expect(heardOf(before, 0, [lease("idle")]).lookInMs).toBeUndefined();
   });
 
   it("of inputs counts until the next look reads", () => {
-    const told = heard({ ...waiting(POLL_MS), isHeld: true }, 0, [input(7)]).pacing;
-    expect(heard(reads(told), 0, [lease("idle", 1)]).lookInMs).toBeUndefined();
+    const told = heardOf({ ...waiting(POLL_MS), isHeld: true }, 0, [input(7)]).pacing;
+    expect(heardOf(beginsToRead(told), 0, [lease("idle", 1)]).lookInMs).toBeUndefined();
   });
 
   it("during a look is answered by another one, which lets others go first", () => {
-    const { pacing } = heard(looking(), 0, [lease("idle", 9)]);
+    const { pacing } = heardOf(looking(), 0, [lease("idle", 9)]);
     const next = looked(pacing, { kind: "idle" }, 10, 0);
     expect(next.lookInMs).toBe(0);
     expect(next.pacing.isPolite).toBe(true);
@@ -169,7 +169,7 @@ describe("trouble", () => {
       pauses.push(pacing.notBeforeMs / POLL_MS);
     }
     expect(pauses).toEqual([1, 2, 4, 8, 16, 32, 64, 64, 64]);
-    expect(troubled(stored(pacing), 0).notBeforeMs).toBe(POLL_MS);
+    expect(troubled(turnStored(pacing), 0).notBeforeMs).toBe(POLL_MS);
   });
 });
 
@@ -206,8 +206,8 @@ describe("an expired lease of a host that lives", () => {
 
 it("another tab's lease is read alone where one is known to be held, or other tabs have a handler", () => {
   expect(mayBeHeld(START)).toBe(false);
-  expect(mayBeHeld(found(START, true))).toBe(true);
-  expect(mayBeHeld(found(found(START, true), false))).toBe(false);
+  expect(mayBeHeld(foundLease(START, true))).toBe(true);
+  expect(mayBeHeld(foundLease(foundLease(START, true), false))).toBe(false);
   expect(mayBeHeld({ ...START, standing: { before: 0, others: 1 } })).toBe(true);
 });
 

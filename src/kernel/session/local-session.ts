@@ -20,7 +20,7 @@ import type { TurnHandler } from "./turn.js";
 import { createTurnHandlers } from "./turn-handlers.js";
 
 /** A session as this kernel has it open, however many objects the app holds of it. */
-export interface OpenSession {
+export interface LocalSession {
   readonly ref: SessionRef;
   readonly sessionId: string;
   readonly transcript: Transcript;
@@ -70,7 +70,7 @@ export interface SessionKernel {
   fault(fault: Fault): void;
 }
 
-export interface OpenSessionParts extends SessionKernel {
+export interface LocalSessionParts extends SessionKernel {
   readonly ref: SessionRef;
   readonly sessionId: string;
   readonly ops: OpsOptions;
@@ -107,13 +107,13 @@ const OPERATIONS = {
   collectCompleted: true,
 } as const satisfies Record<keyof OpsRegistry, true>;
 
-export function createOpenSession(parts: OpenSessionParts): OpenSession {
+export function createLocalSession(parts: LocalSessionParts): LocalSession {
   const { ref, sessionId, corridor, timings } = parts;
   const transcript = createTranscript(corridor, ref);
   let state: RuntimeState = "idle";
   let isGone = false;
   let isClosed = false;
-  const tell = (error: unknown) => tellTrouble(parts, error);
+  const tell = (error: unknown) => tellSessionFault(parts, error);
 
   const operations = mapLazy(parts.lazyParts.ops, ({ createOpsRegistry }) => {
     const own = { ownerSessionId: sessionId, newEpochId: parts.newOrderedId };
@@ -227,7 +227,7 @@ export function attendanceOf(
   return { host: host(), ttlMs: timings.leaseTtlMs, handler, hasLocks };
 }
 
-export function tellTrouble({ fault }: Pick<SessionKernel, "fault">, thrown: unknown): void {
+export function tellSessionFault({ fault }: Pick<SessionKernel, "fault">, thrown: unknown): void {
   const { code, message } = asHoldfastError(thrown, "internal", "a session failed");
   if (code !== "closed" && code !== "not-found") fault({ area: "session", code, message });
 }
