@@ -1,7 +1,6 @@
 import type { Clock } from "../../ports/clock.js";
 import type { Sightings } from "../../stores/host/liveness.rules.js";
-import type { PresenceChannel } from "./presence-channel.js";
-import { chunks, isId } from "./presence-message.js";
+import { chunks, isId, type Said } from "./presence-message.js";
 
 /** What a page says of itself to the other tables: each thing once, all of it when it is asked, and its agents now and then again. */
 export interface PresenceOutbox {
@@ -18,8 +17,10 @@ export interface PresenceOutbox {
 export interface PresenceOutboxParts {
   readonly clock: Clock;
   readonly ttlMs: number;
-  readonly channel: PresenceChannel;
   readonly sightings: Sightings;
+  hint(said: Said): void;
+  /** There is a channel. */
+  isOpen(): boolean;
   bootId(): string | undefined;
 }
 
@@ -27,7 +28,7 @@ export interface PresenceOutboxParts {
 const ANSWER_GAP_MS = 100;
 
 export function createPresenceOutbox(parts: PresenceOutboxParts): PresenceOutbox {
-  const { clock, ttlMs, channel, sightings } = parts;
+  const { clock, ttlMs, sightings, hint } = parts;
   /** This page's, whatever the others say. */
   const members = new Set<string>();
   /** What is said of one moment goes in one message. */
@@ -42,13 +43,13 @@ export function createPresenceOutbox(parts: PresenceOutboxParts): PresenceOutbox
     isFlushing = false;
     const touched = chunks([...touching]);
     touching = new Map();
-    for (const some of touched) channel.hint({ touched: some });
+    for (const some of touched) hint({ touched: some });
     const joined = chunks(joining);
     joining = [];
     const boot = parts.bootId();
     // A host that registers an agent lives.
     const beat = { seenAtMs: clock.now(), ttlMs };
-    if (boot !== undefined) for (const some of joined) channel.hint({ boot, beat, joined: some });
+    if (boot !== undefined) for (const some of joined) hint({ boot, beat, joined: some });
   }
 
   function flushLater(): void {
@@ -61,12 +62,12 @@ export function createPresenceOutbox(parts: PresenceOutboxParts): PresenceOutbox
     const boot = parts.bootId();
     if (boot === undefined) return;
     for (const id of members) sightings.join(boot, id, true);
-    for (const joined of chunks([...members].filter(isId))) channel.hint({ boot, joined });
+    for (const joined of chunks([...members].filter(isId))) hint({ boot, joined });
   }
 
   /** Now and then all of them again: what was lost, or said by a table that was not asked, does not stay so. */
   function repeat(): void {
-    if (cancelRepeat || !channel.isOpen || parts.bootId() === undefined || members.size === 0) return;
+    if (cancelRepeat || !parts.isOpen() || parts.bootId() === undefined || members.size === 0) return;
     cancelRepeat = clock.setTimer(() => {
       cancelRepeat = undefined;
       tellMembers();
@@ -90,9 +91,9 @@ export function createPresenceOutbox(parts: PresenceOutboxParts): PresenceOutbox
       answer();
     }, ANSWER_GAP_MS * Math.max(1, parcels.length));
     tellMembers();
-    for (const touched of parcels) channel.hint({ touched });
+    for (const touched of parcels) hint({ touched });
     const seenAtMs = sightings.lastBeat(boot, now);
-    channel.hint({ boot, answers: true, ...(seenAtMs !== undefined && { beat: { seenAtMs, ttlMs } }) });
+    hint({ boot, answers: true, ...(seenAtMs !== undefined && { beat: { seenAtMs, ttlMs } }) });
   }
 
   return {

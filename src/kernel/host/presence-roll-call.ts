@@ -1,6 +1,6 @@
 import type { Clock } from "../../ports/clock.js";
 import type { Locks } from "../../ports/locks.js";
-import { heldLocks } from "./web-lock.js";
+import { heldLocks } from "./held-locks.js";
 
 /** Whether a table of sightings knows all there is: the other hosts are asked, and their locks tell which of them there are. */
 export interface RollCall {

@@ -1,12 +1,11 @@
 import { checkList } from "../../domain/check.js";
-import { invalid } from "../../domain/errors.js";
+import { HoldfastError, invalid } from "../../domain/errors.js";
 import type { Clock } from "../../ports/clock.js";
 import type { Locks } from "../../ports/locks.js";
 import type { ChannelFactory } from "../../ports/notices.js";
 import type { LivenessStore } from "../../stores/host/liveness.js";
-import { createSightings, type Instant, later } from "../../stores/host/liveness.rules.js";
-import { createPresenceChannel, noChannel } from "./presence-channel.js";
-import { chunks, LONGEST_ID, presenceMessageOf } from "./presence-message.js";
+import { createSightings, type Instant, later, type Sightings } from "../../stores/host/liveness.rules.js";
+import { chunks, LONGEST_ID, type PresenceMessage, presenceMessageOf, type Said, VERSION } from "./presence-message.js";
 import { createPresenceOutbox } from "./presence-outbox.js";
 import { createRollCall } from "./presence-roll-call.js";
 
@@ -65,6 +64,7 @@ export function createGossip(parts: GossipParts): Gossip {
   let completeAtMs = 0;
   let dropped = 0;
   let purgeAt = 1_024;
+  let channel: ReturnType<ChannelFactory> | undefined;
 
   const instant = (): Instant => ({ wallMs: clock.now(), monotonicMs: clock.monotonicMs() });
 
@@ -75,19 +75,26 @@ export function createGossip(parts: GossipParts): Gossip {
     purgeAt = Math.max(1_024, Math.min(MOST_RECORDS, sightings.size * 2));
   }
 
-  const channel = createPresenceChannel({
-    ...parts,
-    hear(data) {
-      try {
-        // Where the channel is the app's own, a message may be anything, and at the next look something else.
-        hear(structuredClone(data));
-      } catch {
-        dropped++;
-      }
-    },
-  });
-  const rollCall = createRollCall({ ...parts, ask: () => channel.hint({ asks: true }) });
-  const outbox = createPresenceOutbox({ ...parts, channel, sightings });
+  function post(said: Said): void {
+    if (!channel) throw noChannel();
+    try {
+      channel.postMessage({ v: VERSION, of: databaseId, from: tableId, atMs: clock.now(), ...said } satisfies PresenceMessage);
+    } catch (error) {
+      throw new HoldfastError("unavailable", "the channel to the other tabs failed", { cause: error });
+    }
+  }
+
+  /** It may be lost: the rows say the same, only later. */
+  function hint(said: Said): void {
+    try {
+      post(said);
+    } catch {
+      // No other tab hears it.
+    }
+  }
+
+  const rollCall = createRollCall({ ...parts, ask: () => hint({ asks: true }) });
+  const outbox = createPresenceOutbox({ ...parts, sightings, hint, isOpen: () => channel !== undefined });
 
   function hear(data: unknown): void {
     const message = presenceMessageOf(data, databaseId);
@@ -97,55 +104,53 @@ export function createGossip(parts: GossipParts): Gossip {
     }
     if (message.from === tableId) return;
     const now = instant();
-    /** It counts from when it was said, and a moment that is still to come is now. */
-    const until = (saidAtMs: number, forMs: number) => later(now, Math.min(forMs, ttlMs) - Math.max(0, now.wallMs - saidAtMs));
-    const own = parts.bootId();
-    const { boot, beat, forgotten = [] } = message;
     tidy(now);
-    let fits = true;
-    for (const [id, forMs] of message.touched ?? []) fits = sightings.touch(id, until(message.atMs, forMs), false) && fits;
-    // Which agents belong to this page, this page knows best.
-    const [mine, others] = partition(forgotten, (id) => own !== undefined && sightings.isMember(own, id));
-    for (const id of others) sightings.forget(id);
-    if (boot !== undefined && boot !== own) {
-      for (const id of message.left ?? []) sightings.leave(boot, id);
-      for (const id of message.joined ?? []) fits = sightings.join(boot, id, false) && fits;
-    }
-    if (boot !== undefined && beat) {
-      const seenAtMs = Math.min(beat.seenAtMs, now.wallMs);
-      fits = sightings.beat(boot, seenAtMs, until(seenAtMs, beat.ttlMs), false) && fits;
-    }
-    if (boot !== undefined && message.answers) rollCall.answered(boot);
+    const { fits, isContradicted } = take(sightings, message, now, ttlMs, parts.bootId());
+    if (message.boot !== undefined && message.answers) rollCall.answered(message.boot);
     if (!fits) {
       dropped++;
       completeAtMs = now.monotonicMs + ttlMs;
     }
-    if (message.asks || mine.length > 0) outbox.answer();
+    if (message.asks || isContradicted) outbox.answer();
+  }
+
+  function open(): void {
+    try {
+      channel = parts.open?.(parts.name);
+    } catch {
+      // Then there is none: everything works from the rows.
+    }
+    if (!channel) return;
+    channel.onmessage = ({ data }) => {
+      try {
+        // Where the channel is the app's own, a message may be anything, and at the next look something else.
+        hear(structuredClone(data));
+      } catch {
+        dropped++;
+      }
+    };
+    void rollCall.begin();
+    outbox.answer();
   }
 
   function close(): void {
-    channel.close();
+    channel?.close();
+    channel = undefined;
     rollCall.end();
     outbox.end();
   }
 
   function forget(ids: readonly string[]): void {
     for (const id of ids) sightings.forget(id);
-    for (const forgotten of chunks(ids)) channel.hint({ forgotten });
+    for (const forgotten of chunks(ids)) hint({ forgotten });
   }
 
   const isComplete = () => rollCall.isComplete && clock.monotonicMs() >= completeAtMs;
 
-  function aliveOf(ids: readonly string[]): Set<string> | undefined {
-    if (!isComplete()) return undefined;
-    const now = instant();
-    return new Set(ids.filter((id) => sightings.isAlive(id, now)));
-  }
-
   const store: LivenessStore = {
-    available: () => channel.isOpen,
+    available: () => channel !== undefined,
     async touch(runtimeId, forMs) {
-      if (!channel.isOpen) throw noChannel();
+      if (!channel) throw noChannel();
       checkTouch(runtimeId, forMs);
       const now = instant();
       sightings.touch(runtimeId, later(now, forMs), true);
@@ -175,7 +180,7 @@ export function createGossip(parts: GossipParts): Gossip {
     beat(bootId) {
       const now = instant();
       sightings.beat(bootId, now.wallMs, later(now, ttlMs), true);
-      channel.post({ boot: bootId, beat: { seenAtMs: now.wallMs, ttlMs } });
+      post({ boot: bootId, beat: { seenAtMs: now.wallMs, ttlMs } });
     },
     join(bootId, agentIds) {
       const now = instant();
@@ -185,22 +190,26 @@ export function createGossip(parts: GossipParts): Gossip {
     leave(bootId, agentId) {
       outbox.leave(agentId);
       sightings.leave(bootId, agentId);
-      channel.hint({ boot: bootId, left: [agentId] });
+      hint({ boot: bootId, left: [agentId] });
     },
     forget,
     lastBeat: (bootId) => sightings.lastBeat(bootId, instant()),
-    aliveOf,
+    aliveOf(ids) {
+      if (!isComplete()) return undefined;
+      const now = instant();
+      return new Set(ids.filter((id) => sightings.isAlive(id, now)));
+    },
     open() {
       close();
-      channel.open();
-      if (channel.isOpen) {
-        void rollCall.begin();
-        outbox.answer();
-      }
+      open();
       outbox.repeat();
     },
     close,
   };
+}
+
+function noChannel(): HoldfastError {
+  return new HoldfastError("unavailable", "there is no channel to the other tabs");
 }
 
 function checkTouch(runtimeId: unknown, forMs: unknown): void {
@@ -211,8 +220,31 @@ function checkTouch(runtimeId: unknown, forMs: unknown): void {
     throw invalid("ttlMs must be a finite number above zero");
 }
 
-function partition<T>(list: readonly T[], isFirst: (item: T) => boolean): [T[], T[]] {
-  const [first, second]: [T[], T[]] = [[], []];
-  for (const item of list) (isFirst(item) ? first : second).push(item);
-  return [first, second];
+/** Takes what another table said. `own` is the boot id of the page that this table is in: which agents belong to it, it knows best itself. */
+function take(
+  sightings: Sightings,
+  { atMs, boot, beat, touched = [], forgotten = [], left = [], joined = [] }: PresenceMessage,
+  now: Instant,
+  ttlMs: number,
+  own: string | undefined,
+): { fits: boolean; isContradicted: boolean } {
+  let fits = true;
+  let isContradicted = false;
+  /** It counts from when it was said, and a moment that is still to come is now. */
+  const until = (saidAtMs: number, forMs: number) => later(now, Math.min(forMs, ttlMs) - Math.max(0, now.wallMs - saidAtMs));
+  for (const [id, forMs] of touched) fits = sightings.touch(id, until(atMs, forMs), false) && fits;
+  for (const id of forgotten) {
+    if (own !== undefined && sightings.isMember(own, id)) isContradicted = true;
+    else sightings.forget(id);
+  }
+  if (boot === undefined) return { fits, isContradicted };
+  if (boot !== own) {
+    for (const id of left) sightings.leave(boot, id);
+    for (const id of joined) fits = sightings.join(boot, id, false) && fits;
+  }
+  if (beat) {
+    const seenAtMs = Math.min(beat.seenAtMs, now.wallMs);
+    fits = sightings.beat(boot, seenAtMs, until(seenAtMs, beat.ttlMs), false) && fits;
+  }
+  return { fits, isContradicted };
 }

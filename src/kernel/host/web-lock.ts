@@ -40,21 +40,6 @@ export function holdIfFree(locks: Locks | undefined, name: string): Promise<Rele
   });
 }
 
-/** Whether nobody holds it. A service that does not say so says no. */
-export async function isFree(locks: Locks | undefined, name: string): Promise<boolean> {
-  return (await heldLocks(locks))?.has(name) === false;
-}
-
-/** The names of all that are held; nothing where there is no service, or it does not say. */
-export async function heldLocks(locks: Locks | undefined): Promise<Set<string> | undefined> {
-  try {
-    const known = await locks?.query();
-    return known?.held && new Set(known.held.flatMap(({ name }) => name ?? []));
-  } catch {
-    return undefined;
-  }
-}
-
 /** A service that throws at once, too, has answered. */
 async function ask(request: () => Promise<unknown>): Promise<void> {
   await request();

@@ -146,14 +146,44 @@ async function handle(
     signal: run.stopped.signal,
     fenced: (write) => noted(() => run.tenure.write(write)),
   };
-  const handler = handlerFor(parts, run, claim, bounds);
+  const { process } = claim;
+  const isTurn = process.inputType === "session_turn";
+  const turn = isTurn ? parts.sessionTurn(process.handler ?? "") : undefined;
+  const handler: ProcessHandler | undefined = turn
+    ? (context) => turn({ ...context, waiting: bounds.waiting, stopped: run.stopped.signal })
+    : isTurn
+      ? undefined
+      : parts.handlers.get(process.handler ?? "");
   if (!handler) return await handBack(parts, run);
   const calls = createCalls((message) => parts.fault({ area: "runner", code: "invalid", message, processId: record.id }));
   const handleOf = (id: string): ProcessHandle => {
     const handle = processHandle(parts, id, bounds);
     return calls.watched({ ...handle, record: () => noted(handle.record) }, ["record", "result", "cancel"]);
   };
-  const { context, flushProgress } = createContext(contextParts(parts, run, claim, record, { raise, handleOf }));
+  const { ownerScope, hostProfileId } = record.provenance;
+  const contextParts: ContextParts = {
+    ...parts,
+    appendEvent: parts.stores.appendEvent,
+    record,
+    attempt: claim.attempt,
+    fresh: process.lastSequence === 0,
+    tenure: run.tenure,
+    signal: run.abort.signal,
+    processHandle: handleOf,
+    raised: raise,
+    steps: createRunningSteps({
+      clock: parts.clock,
+      waitMs: parts.timings.leaseRenewMs,
+      tell: (message) => parts.fault({ area: "steps", code: "invalid", message, processId: record.id }),
+    }),
+    async startChild(request: StartRequest, named) {
+      const child = await run.tenure.write((lease) =>
+        startProcess(parts, request, { ...named, ownerScope, hostProfileId, parentId: record.id, lease }),
+      );
+      return handleOf(child.id);
+    },
+  };
+  const { context, flushProgress } = createContext(contextParts);
 
   let output: ProcessAwaitOutput;
   try {
@@ -169,49 +199,6 @@ async function handle(
   calls.end();
   await flushProgress();
   await finish(parts, run, output);
-}
-
-function handlerFor(
-  parts: ProcessRunParts,
-  { stopped: { signal: stopped } }: ProcessRun,
-  { process: { inputType, handler = "" } }: ClaimReply,
-  { waiting }: HandleBounds,
-): ProcessHandler | undefined {
-  if (inputType !== "session_turn") return parts.handlers.get(handler);
-  const turn = parts.sessionTurn(handler);
-  return turn && ((context) => turn({ ...context, waiting, stopped }));
-}
-
-function contextParts(
-  parts: ProcessRunParts,
-  { tenure, abort }: ProcessRun,
-  { attempt, process }: ClaimReply,
-  record: ProcessRecord,
-  { raise, handleOf }: { raise(error: unknown): void; handleOf(id: string): ProcessHandle },
-): ContextParts {
-  const { ownerScope, hostProfileId } = record.provenance;
-  return {
-    ...parts,
-    appendEvent: parts.stores.appendEvent,
-    record,
-    attempt,
-    fresh: process.lastSequence === 0,
-    tenure,
-    signal: abort.signal,
-    processHandle: handleOf,
-    raised: raise,
-    steps: createRunningSteps({
-      clock: parts.clock,
-      waitMs: parts.timings.leaseRenewMs,
-      tell: (message) => parts.fault({ area: "steps", code: "invalid", message, processId: record.id }),
-    }),
-    async startChild(request: StartRequest, named) {
-      const child = await tenure.write((lease) =>
-        startProcess(parts, request, { ...named, ownerScope, hostProfileId, parentId: record.id, lease }),
-      );
-      return handleOf(child.id);
-    },
-  };
 }
 
 /** Aborts the handler's signal on a cancel request, also an earlier one, and ends the run with its process, whatever ended that. */

@@ -32,7 +32,7 @@ export interface BeginParts {
   readonly ownerId: string;
   readonly hasLocks: boolean;
   host(): Host;
-  newRunId(): string;
+  newOrderedId(): string;
   newNonce(): string;
 }
 
@@ -60,7 +60,7 @@ export async function beginNext(parts: BeginParts, look: Look): Promise<{ found:
     nonce: parts.newNonce(),
     host: parts.host(),
     hasLocks: parts.hasLocks,
-    runId: parts.newRunId(),
+    runId: parts.newOrderedId(),
     ...(held && { held: held.lease }),
     ...(waitedFor !== undefined && { waitedFor }),
   };

@@ -15,9 +15,8 @@ export interface SessionEvent {
 
 export function emitInputs(
   emit: (event: SessionEvent) => void,
-  sessionId: string,
+  about: Pick<SessionEvent, "sessionId" | "runId">,
   happenings: readonly InputHappening[],
-  runId?: string,
 ): void {
-  for (const { code, inputId } of happenings) emit({ sessionId, code, inputId, ...(runId !== undefined && { runId }) });
+  for (const { code, inputId } of happenings) emit({ ...about, code, inputId });
 }

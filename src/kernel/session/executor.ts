@@ -2,10 +2,10 @@ import { asHoldfastError, HoldfastError, isHoldfastError } from "../../domain/er
 import type { RuntimeState } from "../../domain/session/session.js";
 import type { Change } from "../../ports/notices.js";
 import { releaseLeases } from "../../stores/process/leases.js";
-import type { InputHappening } from "../../stores/session/draft.js";
 import { reclaimTurn } from "../../stores/session/turns.js";
 import { holdTenure, type Tenure, type Tenures } from "../host/held-lease.js";
 import { type BeginParts, beginNext } from "./begin-turn.js";
+import { emitInputs, type SessionEvent } from "./events.js";
 import {
   beginsToRead,
   foundLease,
@@ -40,26 +40,28 @@ export interface Executor {
   /** A commit of any tab changed something: look, if this tab could do something about it, when those before it had their moment. */
   hear(changes: readonly Change[]): void;
   /** The handler is taken off, and another one stays: a turn that it runs is handed back. */
-  takeOff(handler: TurnHandler, reason: HoldfastError): Promise<void>;
+  takeOff(handler: TurnHandler): Promise<void>;
   /** Nothing runs any more; what runs is handed back so that another tab goes on. */
-  stop(reason: HoldfastError): Promise<void>;
+  stop(): Promise<void>;
   /** The page goes, or the kernel closes: ends at once, writes nothing. */
   end(reason: HoldfastError): void;
 }
 
-export interface ExecutorParts extends BeginParts, Omit<TurnRunParts, "stopping" | "onTrouble" | "onStored" | "tell"> {
+export interface ExecutorParts
+  extends BeginParts,
+    Omit<TurnRunParts, "stopping" | "onTrouble" | "onStored" | "happened" | "tell"> {
+  readonly sessionId: string;
   readonly tenures: Tenures;
   handler(): TurnHandler | undefined;
   /** What a look read of the session's state, which no notice may have told. */
   learn(state: RuntimeState): void;
-  /** What became of inputs that a dead owner left. */
-  found(happened: readonly InputHappening[]): void;
+  emit(event: SessionEvent): void;
   /** The session was deleted: there is nothing to run any more. */
-  gone(): void;
+  vanish(): void;
 }
 
 export function createExecutor(parts: ExecutorParts): Executor {
-  const { corridor, clock, timings, tenures } = parts;
+  const { sessionId, corridor, clock, timings, tenures } = parts;
   const stopping = new AbortController();
   let pacing = startPacing(timings);
   let cancelTimer = () => {};
@@ -86,6 +88,10 @@ export function createExecutor(parts: ExecutorParts): Executor {
     },
     onStored() {
       pacing = turnStored(pacing);
+    },
+    happened(code, runId, { inputs = [], error } = {}) {
+      parts.emit({ sessionId, code, runId, ...(error !== undefined && { error }) });
+      emitInputs(parts.emit, { sessionId, runId }, inputs);
     },
     tell,
   };
@@ -118,7 +124,7 @@ export function createExecutor(parts: ExecutorParts): Executor {
         }
         const { isPolite } = pacing;
         if (!held) pacing = beginsToRead(pacing);
-        const next = await beginNext(parts, {
+        const { found: began, sentMs } = await beginNext(parts, {
           held,
           waitedFor: waitedFor(pacing, clock.monotonicMs()),
           isPolite,
@@ -128,17 +134,17 @@ export function createExecutor(parts: ExecutorParts): Executor {
             pacing = { ...pacing, standing };
           },
         });
-        const began = next.found;
         if (began.kind === "later") return began;
         pacing = foundLease(pacing, began.kind === "held");
         if (began.kind === "held") return began;
         if (began.kind === "idle") {
           parts.learn(began.state);
-          parts.found(began.happened);
+          // What became of inputs that a dead owner left.
+          emitInputs(parts.emit, { sessionId }, began.happened);
           return { kind: "idle" };
         }
         if (began.kind === "turn") {
-          held ??= hold(began, next.sentMs);
+          held ??= hold(began, sentMs);
           // Of the handlers that are here now: the one before may have been taken off meanwhile.
           run = createTurnRun(runParts, parts.handler() ?? handler, began, held);
           runId = run.runId;
@@ -165,7 +171,7 @@ export function createExecutor(parts: ExecutorParts): Executor {
     if (isHoldfastError(error) && error.code === "not-found") {
       // Deleted: there is nothing left to look at.
       halt();
-      parts.gone();
+      parts.vanish();
     }
     if (!stopping.signal.aborted) tell(error);
     runParts.onTrouble();
@@ -190,12 +196,12 @@ export function createExecutor(parts: ExecutorParts): Executor {
   return {
     poke: () => take(poked(pacing, clock.monotonicMs())),
     hear: (changes) => take(heardOf(pacing, clock.monotonicMs(), changes)),
-    async takeOff(handler, reason) {
-      if (run?.handler === handler) await run.interrupt(reason);
+    async takeOff(handler) {
+      if (run?.handler === handler) await run.interrupt();
     },
-    async stop(reason) {
+    async stop() {
       halt();
-      void run?.interrupt(reason);
+      void run?.interrupt();
       await looking;
     },
     end(reason) {

@@ -12,7 +12,7 @@ import { attendSession } from "../../stores/session/sessions.js";
 import type { Tenures } from "../host/held-lease.js";
 import type { Fault } from "../host/loop-contract.js";
 import { type Lazy, mapLazy, methodsOf } from "../lazy.js";
-import { emitInputs, type SessionEvent } from "./events.js";
+import type { SessionEvent } from "./events.js";
 import type { OpsRegistry } from "./operations.js";
 import { followSession, type SessionChange } from "./session-changes.js";
 import { createTranscript, type Transcript } from "./transcript.js";
@@ -25,8 +25,8 @@ export interface LocalSession {
   readonly sessionId: string;
   readonly transcript: Transcript;
   readonly ops: OpsRegistry;
-  readonly hasHandler: boolean;
-  readonly attendance: Attendance;
+  hasHandler(): boolean;
+  attendance(): Attendance;
   /** As it was read last. */
   readonly state: RuntimeState;
   learn(state: RuntimeState): void;
@@ -76,8 +76,8 @@ export interface LocalSessionParts extends SessionKernel {
   readonly ops: OpsOptions;
   /** Of every executor of this kernel: one that comes after another takes up its lease as its own. */
   readonly ownerId: string;
-  /** The host's lock is held, if there are locks: a lease that is claimed before says nothing of its owner's life. */
-  isBooted(): boolean;
+  /** The loop is on, and the host's lock is held, if there are locks: a lease that is claimed before says nothing of its owner's life. */
+  mayRun(): boolean;
   isClosing(): boolean;
   /** It was deleted, and its listeners are not told yet. */
   onGone(): void;
@@ -108,7 +108,7 @@ const OPERATIONS = {
 } as const satisfies Record<keyof OpsRegistry, true>;
 
 export function createLocalSession(parts: LocalSessionParts): LocalSession {
-  const { ref, sessionId, corridor, timings } = parts;
+  const { ref, sessionId, corridor } = parts;
   const transcript = createTranscript(corridor, ref);
   let state: RuntimeState = "idle";
   let isGone = false;
@@ -129,33 +129,13 @@ export function createLocalSession(parts: LocalSessionParts): LocalSession {
   }
 
   const handlers = createTurnHandlers({
-    code: parts.lazyParts.turns,
-    clock: parts.clock,
-    pollMs: timings.pollMs,
-    mayStart: () => parts.runsTurns && parts.isBooted(),
+    ...parts,
     isOver: () => isGone || parts.isClosing(),
-    executorParts: () => ({
-      ...parts,
-      transcript,
-      learn,
-      found: (happenings) => emitInputs(parts.emit, sessionId, happenings),
-      newRunId: parts.newOrderedId,
-      happened(code, runId, { inputs = [], error } = {}) {
-        parts.emit({ sessionId, code, runId, ...(error !== undefined && { error }) });
-        emitInputs(parts.emit, sessionId, inputs, runId);
-      },
-      gone: vanish,
-    }),
+    executorParts: { ...parts, transcript, learn, vanish },
     tell,
   });
 
-  const changes = followSession({
-    ...parts,
-    pollMs: timings.pollMs,
-    learn,
-    vanished: vanish,
-    heard: handlers.hear,
-  });
+  const changes = followSession({ ...parts, learn, vanish, hear: handlers.hear });
 
   function vanish(): void {
     if (isGone) return;
@@ -187,12 +167,8 @@ export function createLocalSession(parts: LocalSessionParts): LocalSession {
     get state() {
       return state;
     },
-    get attendance() {
-      return attendance();
-    },
-    get hasHandler() {
-      return hasHandler();
-    },
+    attendance,
+    hasHandler,
     learn,
     listen: changes.listen,
     submitted: handlers.poke,

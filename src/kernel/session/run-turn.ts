@@ -27,7 +27,7 @@ export interface TurnRun {
   /** Once. Whether its lease is still held, for the next run. */
   toItsEnd(): Promise<boolean>;
   /** Hands its inputs back, so that another handler or tab goes on. Resolves when nothing of it is left to be written. */
-  interrupt(reason: HoldfastError): Promise<void>;
+  interrupt(): Promise<void>;
   /** The lease is lost, or the page goes: ends at once, writes nothing. */
   end(reason: HoldfastError): void;
 }
@@ -188,10 +188,10 @@ export function createTurnRun(parts: TurnRunParts, handler: TurnHandler, began: 
         resolveStored();
       }
     },
-    interrupt(reason) {
+    interrupt() {
       if (!ended.signal.aborted) {
         end ??= { how: "interrupted" };
-        abort.abort(reason);
+        abort.abort(new HoldfastError("aborted", "the turn handler was taken off", { details: { reason: "detached" } }));
       }
       return stored;
     },

@@ -1,5 +1,6 @@
 import type { Corridor } from "../../corridor/command.js";
 import type { RuntimeState } from "../../domain/session/session.js";
+import type { Timings } from "../../domain/time.js";
 import type { Clock } from "../../ports/clock.js";
 import { tellEach } from "../../ports/listeners.js";
 import type { Change, Notices } from "../../ports/notices.js";
@@ -25,12 +26,12 @@ export interface SessionChangesParts {
   readonly corridor: Corridor;
   readonly notices: Notices;
   readonly clock: Clock;
-  readonly pollMs: number;
+  readonly timings: Pick<Timings, "pollMs">;
   learn(state: RuntimeState): void;
   /** The session was deleted. */
-  vanished(): void;
+  vanish(): void;
   /** Before anything is read. */
-  heard(changes: readonly Change[]): void;
+  hear(changes: readonly Change[]): void;
 }
 
 /** What the listeners know of, but for single inputs. */
@@ -64,8 +65,8 @@ const MOST_TOLD = 1_024;
  * later differs from that, and is told later.
  */
 export function followSession(parts: SessionChangesParts): SessionChanges {
-  const { ref, corridor, clock } = parts;
-  const { runtimeId } = ref;
+  const { ref, sessionId, corridor, clock, timings } = parts;
+  const { runtimeId, incarnation } = ref;
   const listeners = new Set<(change: SessionChange) => void>();
   let isOver = false;
   let seen: Seen | undefined;
@@ -107,16 +108,20 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
   }
 
   async function look(): Promise<void> {
+    if (isOver) return;
     const from = isPollDue ? seen?.inputRevision : undefined;
     isPollDue = false;
     try {
       const tables = ["runtimes", "sessions", ...(from === undefined ? [] : ["inputs"])];
       const found = await corridor.query(tables, async (reader) => {
-        const now = await readSeen(reader, parts);
-        return now && { now, untold: from === undefined ? undefined : await readUntold(reader, from, now.inputRevision) };
+        const [row, session] = await Promise.all([loadRow(reader, "runtimes", runtimeId), reader.get("sessions", sessionId)]);
+        if (row?.state === undefined || row.incarnation !== incarnation) return undefined;
+        const { state, digest, messageCount, inputRevision = 0 } = row;
+        const now: Seen = { state, messages: `${digest} ${messageCount} ${session?.updatedAtMs}`, inputRevision };
+        return { now, untold: from === undefined ? undefined : await readUntold(reader, from, inputRevision) };
       });
       if (isOver) return;
-      if (!found) return parts.vanished();
+      if (!found) return parts.vanish();
       const { now, untold } = found;
       if (seen && seen.state !== now.state) news.add("state");
       if (seen && seen.messages !== now.messages) news.add("messages");
@@ -133,12 +138,12 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
   }
 
   const looks = createLooks(clock, look, (tookMs) =>
-    Math.min(tookMs * (listeners.size > 0 ? REST_LISTENED : REST_UNHEARD), parts.pollMs),
+    Math.min(tookMs * (listeners.size > 0 ? REST_LISTENED : REST_UNHEARD), timings.pollMs),
   );
 
   function schedulePoll(): void {
     cancelPoll();
-    if (listeners.size > 0 && !isOver) cancelPoll = clock.setTimer(() => void poll(), parts.pollMs);
+    if (listeners.size > 0 && !isOver) cancelPoll = clock.setTimer(() => void poll(), timings.pollMs);
   }
 
   async function poll(): Promise<void> {
@@ -160,14 +165,14 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
       }
     }
     if (news.size > 0) void looks.next();
-    parts.heard(ours);
+    parts.hear(ours);
   });
 
   function end(): void {
     isOver = true;
     stopListening();
     cancelPoll();
-    looks.end();
+    looks.endRest();
     listeners.clear();
   }
 
@@ -200,8 +205,6 @@ interface Looks {
   /** Resolves after a look that began after this call. */
   next(): Promise<void>;
   endRest(): void;
-  /** No look begins any more. */
-  end(): void;
 }
 
 /** One at a time, and a rest behind each: what comes meanwhile may be about what was read already, and is one more for all of it. */
@@ -211,7 +214,6 @@ function createLooks(clock: Clock, look: () => Promise<void>, restOf: (tookMs: n
   /** The rest behind the last look is over then. */
   let restedMs = clock.monotonicMs();
   let wake = () => {};
-  let isOver = false;
 
   async function rest(): Promise<void> {
     const ms = restedMs - clock.monotonicMs();
@@ -236,7 +238,7 @@ function createLooks(clock: Clock, look: () => Promise<void>, restOf: (tookMs: n
     }
     waiting ??= (looking ?? Promise.resolve()).then(rest).then(() => {
       waiting = undefined;
-      return isOver ? undefined : next();
+      return next();
     });
     return waiting;
   }
@@ -247,19 +249,7 @@ function createLooks(clock: Clock, look: () => Promise<void>, restOf: (tookMs: n
       restedMs = 0;
       wake();
     },
-    end() {
-      isOver = true;
-      wake();
-    },
   };
-}
-
-/** `undefined` once the session is another one, or gone. */
-async function readSeen(reader: Reader, { ref, sessionId }: SessionChangesParts): Promise<Seen | undefined> {
-  const [row, session] = await Promise.all([loadRow(reader, "runtimes", ref.runtimeId), reader.get("sessions", sessionId)]);
-  if (row?.state === undefined || row.incarnation !== ref.incarnation) return undefined;
-  const { state, digest, messageCount, inputRevision = 0 } = row;
-  return { state, messages: `${digest} ${messageCount} ${session?.updatedAtMs}`, inputRevision };
 }
 
 function isEphemeral(row: Row): boolean {

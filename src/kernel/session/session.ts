@@ -12,8 +12,9 @@ import { loadRow } from "../../stores/schema.js";
 import { type AcceptInput, type AcceptOutcome, acceptInput, cancelInput } from "../../stores/session/admission.js";
 import { checkRuntime, type InputHappening, type RecoveryReport } from "../../stores/session/draft.js";
 import { builtInPolicy, startsRun } from "../../stores/session/inputs/policy.rules.js";
-import { type ChangeRuntime, changeRuntime, type RuntimeChange } from "../../stores/session/sessions.js";
+import { type ChangeRuntime, changeRuntime, type OpenedSession, type RuntimeChange } from "../../stores/session/sessions.js";
 import { type InputSubmission, type PreparedInput, prepareSubmission } from "../../stores/session/submission.js";
+import { emitInputs, type SessionEvent } from "./events.js";
 import type { LocalSession } from "./local-session.js";
 import type { OpsRegistry } from "./operations.js";
 import type { SessionChange } from "./session-changes.js";
@@ -78,26 +79,25 @@ export interface SessionParts {
   readonly limits: Limits;
   readonly session: LocalSession;
   readonly options: CheckedSessionOptions;
-  readonly recovery: RecoveryReport | undefined;
-  readonly quarantined: readonly { inputId: string; reason: string }[];
+  readonly found: Pick<OpenedSession, "recovery" | "quarantined">;
   host(): Host;
-  newInputId(): string;
-  newTicket(): string;
-  happened(happenings: readonly InputHappening[]): void;
+  newOrderedId(): string;
+  newNonce(): string;
+  emit(event: SessionEvent): void;
   /** This object is done with it. */
   leave(): Promise<void>;
 }
 
 export function openRuntime(parts: SessionParts): SessionRuntime {
   const { corridor, limits, session, options } = parts;
-  const { ref, ops } = session;
+  const { ref, sessionId, ops } = session;
   const { runtimeId } = ref;
   const undo = new Set<() => void | Promise<void>>();
   let closed = false;
   let leaving: Promise<void> | undefined;
 
   const open = () => {
-    if (closed) throw new HoldfastError("closed", `the session "${session.sessionId}" is closed here`);
+    if (closed) throw new HoldfastError("closed", `the session "${sessionId}" is closed here`);
   };
   const undoable = (take: () => void | Promise<void>): (() => void) => {
     const once = () => (undo.delete(once) ? take() : undefined);
@@ -105,47 +105,49 @@ export function openRuntime(parts: SessionParts): SessionRuntime {
     return () => void once();
   };
 
+  const tellInputs = (happened: readonly InputHappening[]) => emitInputs(parts.emit, { sessionId }, happened);
+
   async function leave(): Promise<void> {
     await Promise.all([...[...undo].map((take) => take()), parts.leave()]);
   }
 
   async function change(command: ChangeRuntime["command"]): Promise<RuntimeChange> {
     open();
-    const changed = await corridor.run(changeRuntime, { ...ref, command, attendance: session.attendance });
+    const changed = await corridor.run(changeRuntime, { ...ref, command, attendance: session.attendance() });
     session.learn(changed.state);
-    parts.happened(changed.happened);
+    tellInputs(changed.happened);
     return changed;
   }
 
   return {
     runtimeId,
     get state() {
-      return session.state === "idle" && session.hasHandler ? "attached" : session.state;
+      return session.state === "idle" && session.hasHandler() ? "attached" : session.state;
     },
-    recovery: parts.recovery,
-    quarantined: parts.quarantined,
+    recovery: parts.found.recovery,
+    quarantined: parts.found.quarantined,
     async submit(input) {
       open();
       const prepared = prepareSubmission(input, limits);
-      const { inputId = parts.newInputId(), ...rest } = prepared;
+      const { inputId = parts.newOrderedId(), ...rest } = prepared;
       const command: AcceptInput = {
         ...ref,
         ...rest,
         inputId,
-        ticket: parts.newTicket(),
+        ticket: parts.newNonce(),
         ...policyFor(prepared, options),
         hostId: parts.host().hostId,
       };
       const size = JSON.stringify(prepared.persisted).length + prepared.blobs.reduce((sum, { bytes }) => sum + bytes.length, 0);
       const { outcome, happened, state } = await corridor.run(acceptInput, command, { size });
       session.learn(state);
-      parts.happened(happened);
+      tellInputs(happened);
       session.submitted();
       return outcome;
     },
     async cancel(inputId) {
       open();
-      parts.happened(await corridor.run(cancelInput, { ...ref, inputId: checkId("inputId", inputId, limits.idLength) }));
+      tellInputs(await corridor.run(cancelInput, { ...ref, inputId: checkId("inputId", inputId, limits.idLength) }));
     },
     onTurn(handler) {
       open();

@@ -78,7 +78,7 @@ export function createSessions(parts: SessionsParts): Sessions {
       sessionId,
       ops: options.ops,
       ownerId,
-      isBooted: () => isBooted,
+      mayRun: () => parts.runsTurns && isBooted,
       isClosing: () => closing !== undefined,
       onGone() {
         if (entries.get(runtimeId)?.session.ref === ref) entries.delete(runtimeId);
@@ -107,20 +107,7 @@ export function createSessions(parts: SessionsParts): Sessions {
   }
 
   function runtimeFor(entry: Opened, options = entry.options, found: OpeningReport = { quarantined: [] }): SessionRuntime {
-    const { session } = entry;
-    return openRuntime({
-      corridor,
-      limits,
-      session,
-      options,
-      recovery: found.recovery,
-      quarantined: found.quarantined,
-      host: parts.host,
-      newInputId: parts.newOrderedId,
-      newTicket: parts.newNonce,
-      happened: (happenings) => emitInputs(parts.emit, session.sessionId, happenings),
-      leave: () => leave(entry),
-    });
+    return openRuntime({ ...parts, session: entry.session, options, found, leave: () => leave(entry) });
   }
 
   return {
@@ -129,12 +116,12 @@ export function createSessions(parts: SessionsParts): Sessions {
       const options = checkSessionOptions(given, limits);
       const runtimeId = runtimeIdOf(id);
       await freeIfDead(runtimeId);
-      const attendance = attendanceOf(parts, entries.get(runtimeId)?.session.hasHandler === true);
+      const attendance = attendanceOf(parts, entries.get(runtimeId)?.session.hasHandler() === true);
       const { quarantine } = options;
       const left = leaves;
       const opened = await corridor.run(openSession, { runtimeId, sessionId: id, quarantine, attendance });
       if (closing) throw closing;
-      emitInputs(parts.emit, id, opened.happened);
+      emitInputs(parts.emit, { sessionId: id }, opened.happened);
       for (const { inputId, reason } of opened.quarantined)
         parts.fault({ area: "session", code: "read-failed", message: `input "${inputId}" was set aside: ${reason}` });
       const entry = enter(id, opened, options);
@@ -149,11 +136,11 @@ export function createSessions(parts: SessionsParts): Sessions {
       return entries.size > 0;
     },
     get attached() {
-      return [...entries.values()].flatMap(({ session }) => (session.hasHandler ? [session.sessionId] : []));
+      return [...entries.values()].flatMap(({ session }) => (session.hasHandler() ? [session.sessionId] : []));
     },
     turnOf(sessionId) {
       const entry = entries.get(runtimeIdOf(sessionId));
-      if (!entry?.session.hasHandler) return undefined;
+      if (!entry?.session.hasHandler()) return undefined;
       return async (run) => {
         const { turns } = parts.lazyParts;
         // Waited for as the run waits: what does not arrive is trouble, and no end of the process.

@@ -1,4 +1,5 @@
-import { HoldfastError } from "../../domain/errors.js";
+import type { HoldfastError } from "../../domain/errors.js";
+import type { Timings } from "../../domain/time.js";
 import type { Clock } from "../../ports/clock.js";
 import type { Change } from "../../ports/notices.js";
 import type { Lazy } from "../lazy.js";
@@ -22,20 +23,19 @@ export interface TurnHandlers {
 }
 
 export interface TurnHandlersParts {
-  readonly code: Lazy<{ createExecutor(parts: ExecutorParts): Executor }>;
+  readonly lazyParts: { readonly turns: Lazy<{ createExecutor(parts: ExecutorParts): Executor }> };
   readonly clock: Clock;
-  readonly pollMs: number;
+  readonly timings: Pick<Timings, "pollMs">;
   /** An executor may be started now. */
-  mayStart(): boolean;
+  mayRun(): boolean;
   /** None will be started any more: the session was deleted, or the kernel closes. */
   isOver(): boolean;
-  /** What it is made of. */
-  executorParts(): Omit<ExecutorParts, "handler">;
+  readonly executorParts: Omit<ExecutorParts, "handler">;
   tell(error: unknown): void;
 }
 
 export function createTurnHandlers(parts: TurnHandlersParts): TurnHandlers {
-  const { code } = parts;
+  const { turns } = parts.lazyParts;
   const handlers: TurnHandler[] = [];
   let executor: Executor | undefined;
   let cancelRetry = () => {};
@@ -43,18 +43,18 @@ export function createTurnHandlers(parts: TurnHandlersParts): TurnHandlers {
   let handingBack: Promise<unknown> = Promise.resolve();
 
   function start(): void {
-    if (!parts.mayStart() || parts.isOver() || executor || handlers.length === 0) return;
-    if (!code.loaded) {
+    if (!parts.mayRun() || parts.isOver() || executor || handlers.length === 0) return;
+    if (!turns.loaded) {
       cancelRetry();
-      code.load().then(start, (error: unknown) => {
+      turns.load().then(start, (error: unknown) => {
         if (parts.isOver() || handlers.length === 0) return;
         parts.tell(error);
         cancelRetry();
-        cancelRetry = parts.clock.setTimer(start, parts.pollMs);
+        cancelRetry = parts.clock.setTimer(start, parts.timings.pollMs);
       });
       return;
     }
-    executor = code.loaded.createExecutor({ ...parts.executorParts(), handler: () => handlers.at(-1) });
+    executor = turns.loaded.createExecutor({ ...parts.executorParts, handler: () => handlers.at(-1) });
     executor.poke();
   }
 
@@ -66,7 +66,7 @@ export function createTurnHandlers(parts: TurnHandlersParts): TurnHandlers {
   function stop(): Promise<unknown> {
     const stopped = executor;
     executor = undefined;
-    return handBack(stopped?.stop(takenOff()));
+    return handBack(stopped?.stop());
   }
 
   return {
@@ -80,7 +80,7 @@ export function createTurnHandlers(parts: TurnHandlersParts): TurnHandlers {
       start();
       return () => {
         handlers.splice(handlers.indexOf(own), 1);
-        return handlers.length > 0 ? handBack(executor?.takeOff(own, takenOff())) : stop();
+        return handlers.length > 0 ? handBack(executor?.takeOff(own)) : stop();
       };
     },
     start,
@@ -93,8 +93,4 @@ export function createTurnHandlers(parts: TurnHandlersParts): TurnHandlers {
       executor = undefined;
     },
   };
-}
-
-function takenOff(): HoldfastError {
-  return new HoldfastError("aborted", "the turn handler was taken off", { details: { reason: "detached" } });
 }
