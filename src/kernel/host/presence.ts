@@ -15,14 +15,14 @@ import { createRollCall } from "./presence-roll-call.js";
  *     a new one asks -> every page answers with its own agents, its host's last beat and all it knows to be touched
  *     a host beats   -> one small message, whatever the number of its agents
  *
- * Anybody of the origin can post: what is not a message of this database is dropped and counted, and what is one vouches for a bounded
+ * Every page of the origin can post: what is not a message of this database is dropped and counted, and what is one vouches for a bounded
  * time, in a table of bounded size, which no row is ever written from.
  */
 export interface Gossip {
   readonly store: LivenessStore;
   /** Messages that were none, or came when the table was full. */
   readonly dropped: number;
-  /** "Its host lives." Throws `unavailable` where nobody can hear it. */
+  /** "Its host lives." Throws `unavailable` where no other tab can hear it. */
   beat(bootId: string): void;
   /** Agents that this host beats for. */
   join(bootId: string, agentIds: readonly string[]): void;
@@ -49,7 +49,7 @@ export interface GossipParts {
   readonly ttlMs: number;
   /** Who this is, for its own echo. */
   readonly tableId: string;
-  /** Of the page that this table is in; a worker has none, and answers nobody. */
+  /** Of the page that this table is in; a worker has none, and answers no table. */
   bootId(): string | undefined;
 }
 

@@ -3,7 +3,7 @@ import type { Locks } from "../../ports/locks.js";
 
 /**
  * A Web Lock around work of this context. These locks only spare the others vain work: what must not happen twice, the rows refuse.
- * So nobody waits long for one, and a lock service that fails is gone without.
+ * So no work waits long for one, and a lock service that fails is gone without.
  */
 export type Release = () => void;
 

@@ -227,7 +227,7 @@ function policyFor(
   const silent = kind === "peer_request" && intent !== undefined && silentIntents.has(intent);
   const decide = (idle: boolean): PolicyDecision => {
     const own = policy && guardedPolicy(() => policy({ kind, idle }));
-    // It is refused below; what it may still come to is nobody's.
+    // It is refused below; what the promise may still come to is ignored.
     if (own instanceof Promise) own.catch(() => undefined);
     if (own !== undefined) return checkPolicyDecision("the decision of options.policy", own);
     return builtInPolicy({ kind, idle, ...(handlingMode && { handlingMode }), ...(silent && { silent }) });

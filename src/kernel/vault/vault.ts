@@ -215,7 +215,7 @@ function inThisKernel(): RecordStore {
     isShared: false,
     find: async (name) => ({
       open: async () => records().get(name)?.slice(),
-      // The queue lets nobody in between.
+      // The queue lets no other update in between.
       async put(next) {
         records().set(name, next.slice());
         return true;
