@@ -63,16 +63,16 @@ export type { HostRecord } from "./kernel/host/host-list.js";
 export type { LifecycleStore } from "./kernel/host/lifecycle.js";
 export type { Kernel } from "./kernel/kernel.js";
 export type { KernelOptions } from "./kernel/options.js";
-export type { ProcessContext, StepRun } from "./kernel/process/context.js";
+export type { ProcessContext, ProcessHandler, StepRun } from "./kernel/process/context.js";
 export type { ProcessHandle } from "./kernel/process/handle.js";
 export type { ProcessRegistry } from "./kernel/process/registry.js";
-export type { ProcessHandler } from "./kernel/process/runner.js";
 export type { StartRequest } from "./kernel/process/start.js";
 export type { RuntimeStore } from "./kernel/runtime-store.js";
 export type { KernelSessions } from "./kernel/session/archive.js";
 export type { SessionEvent } from "./kernel/session/events.js";
 export type { OperationSnapshot, OpsRegistry } from "./kernel/session/operations.js";
-export type { SessionChange, SessionOptions, SessionRuntime } from "./kernel/session/session.js";
+export type { SessionOptions, SessionRuntime } from "./kernel/session/session.js";
+export type { SessionChange } from "./kernel/session/session-changes.js";
 export type { Turn, TurnHandler } from "./kernel/session/turn.js";
 export type { KernelStatus } from "./kernel/status.js";
 export type { DevicePoll, OAuthFlows } from "./kernel/vault/oauth-flows.js";
@@ -82,6 +82,7 @@ export type { Clock } from "./ports/clock.js";
 export type { Locks } from "./ports/locks.js";
 export type { ChannelFactory } from "./ports/notices.js";
 export type {
+  ColumnType,
   Durability,
   KernelStorage,
   Key,
@@ -102,4 +103,4 @@ export type { Retention } from "./stores/host/retention.js";
 export type { AcceptOutcome } from "./stores/session/admission.js";
 export type { SessionSummary } from "./stores/session/archive.js";
 export type { RecoveryReport } from "./stores/session/draft.js";
-export type { InputSubmission, SubmissionHeader } from "./stores/session/submission.js";
+export type { InputSubmission, SubmissionHeader } from "./stores/session/inputs/submission.js";

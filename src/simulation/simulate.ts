@@ -1,4 +1,4 @@
-import type { RuntimeRow } from "../stores/schema.js";
+import type { RuntimeRow } from "../stores/session/tables.js";
 import type { SimulationReport } from "./chronicle.js";
 import type { FaultKind } from "./fault-kinds.js";
 import { STRIKES } from "./faults/faults.js";

@@ -1,5 +1,5 @@
 import type { Timings } from "../../domain/time.js";
-import type { LeaseRow } from "../../stores/schema.js";
+import type { LeaseRow } from "../../stores/host/tables.js";
 import type { Life, Machine } from "../machine/machine.js";
 import { LONGEST_DELAY_MS } from "../machine/network.js";
 import type { ObservedRows } from "../machine/rows.js";

@@ -1,5 +1,6 @@
 import type { Row } from "../../ports/storage.js";
-import type { ProcessRow, RuntimeRow } from "../../stores/schema.js";
+import type { ProcessRow } from "../../stores/process/tables.js";
+import type { RuntimeRow } from "../../stores/session/tables.js";
 import type { Life } from "../machine/machine.js";
 import type { ObservedRows } from "../machine/rows.js";
 import type { Commit } from "../machine/storage.js";

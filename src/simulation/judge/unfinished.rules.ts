@@ -1,5 +1,8 @@
 import { isTerminal } from "../../domain/session/input.js";
-import type { AgentRow, HostRow, InputRow, LeaseRow, ProcessRow, RuntimeRow } from "../../stores/schema.js";
+import type { AgentRow, HostRow, LeaseRow } from "../../stores/host/tables.js";
+import type { ProcessRow } from "../../stores/process/tables.js";
+import type { InputRow } from "../../stores/session/inputs/tables.js";
+import type { RuntimeRow } from "../../stores/session/tables.js";
 import type { ObservedRows } from "../machine/rows.js";
 
 /** What is looked at beside the rows. */

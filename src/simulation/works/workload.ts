@@ -1,8 +1,8 @@
 import { isHoldfastError } from "../../domain/errors.js";
-import type { ProcessHandler } from "../../kernel/process/runner.js";
+import type { ProcessHandler } from "../../kernel/process/context.js";
 import type { StartRequest } from "../../kernel/process/start.js";
 import type { Turn } from "../../kernel/session/turn.js";
-import type { InputSubmission } from "../../stores/session/submission.js";
+import type { InputSubmission } from "../../stores/session/inputs/submission.js";
 import type { Ledger } from "../judge/ledger.js";
 import type { Dice } from "../machine/dice.js";
 import type { Life } from "../machine/machine.js";
