@@ -14,8 +14,8 @@ import type {
 } from "../ports/storage.js";
 
 /**
- * The reference storage: all or nothing, copies at the border, one transaction at a time.
- * Holds its data as long as the object lives, under as many names as are opened.
+ * The reference storage, in memory: a transaction is all or nothing, rows are copied in and out, and one transaction runs at a
+ * time. Its data lives as long as this object, one database per name.
  */
 export function memoryStorage(): KernelStorage {
   const databases = new Map<string, Database>();
@@ -30,12 +30,12 @@ export function memoryStorage(): KernelStorage {
       database.upgrade(opening.schema);
       databases.set(name, database);
       opening.onState("ready");
-      return connect(database, opening);
+      return openDatabase(database, opening);
     },
   };
 }
 
-function connect(database: Database, opening: StorageOpening): OpenStorage {
+function openDatabase(database: Database, opening: StorageOpening): OpenStorage {
   let closed = false;
   const running = new Set<Promise<unknown>>();
   const current = () => {
@@ -105,7 +105,7 @@ class Database {
   }
 }
 
-/** Alone while it runs: writes are made in place and taken back, newest first, when the body rejects. */
+/** The only transaction while it runs. Writes are made in place; when the body rejects, they are undone, newest first. */
 class MemoryTransaction implements Transaction {
   readonly #database: Database;
   readonly #tables: ReadonlySet<string>;
@@ -186,13 +186,13 @@ class Table {
 
 const BLOCK = 256;
 
-/** Rows in the order of some columns, in blocks, so that an insertion in the middle of a million moves few of them. */
+/** Rows sorted by some columns, in blocks: an insertion into a million rows moves few of them. */
 class OrderedRows {
   readonly #width: number;
   readonly #columns: readonly string[];
   #blocks: Row[][] = [[]];
 
-  /** `tieBreak` keeps the rows of one index key apart; queries do not see it. */
+  /** `tieBreak` orders rows with the same index key. Queries ignore it. */
   constructor(columns: readonly string[], tieBreak: readonly string[]) {
     this.#width = columns.length;
     this.#columns = [...columns, ...tieBreak];
@@ -276,7 +276,7 @@ class OrderedRows {
     return this.#find((other) => this.#compareRows(other, row) < 0);
   }
 
-  /** The first place whose row is not `before` any more; `before` holds for a leading part of the rows only. */
+  /** The first position whose row is not `before`. `before` must hold for a leading part of the rows only. */
   #find(before: (row: Row) => boolean): { block: number; index: number } {
     const block = Math.min(
       countLeading(this.#blocks.length, (at) => {

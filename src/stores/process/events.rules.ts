@@ -12,7 +12,7 @@ import {
   CANCEL_REQUESTED,
   CORE_EVENT_TYPES,
   type ProcessEventType,
-  STEP,
+  STEP_EVENT,
   type TerminalSpec,
   type TerminalState,
   type WakeSpec,
@@ -172,7 +172,7 @@ function isOwnWriteAgain({ lease: row, replayed }: AppendState, request: Append,
 /** Steps are holdfast's to write, and so is all under its keys, but for what ends a process or asks it to cancel under the key made for that. */
 function isReserved({ processId, eventType, replayKey = "" }: Append, { semantics }: ProcessEventType): boolean {
   const rest = restOfOwnKey(processId, replayKey);
-  if (eventType === STEP || rest === undefined) return eventType === STEP;
+  if (eventType === STEP_EVENT || rest === undefined) return eventType === STEP_EVENT;
   return semantics?.terminal
     ? rest !== `terminal:${eventType}`
     : eventType !== CANCEL_REQUESTED || !rest.startsWith("cancel_requested:");
@@ -180,7 +180,7 @@ function isReserved({ processId, eventType, replayKey = "" }: Append, { semantic
 
 /** Whether a stored event is what holdfast itself would write there. In an older database an app's own may stand under its key. */
 export function isOwn(row: EventRow, { eventType, payload }: Pick<Append, "eventType" | "payload">): boolean {
-  return row.eventType === eventType && (eventType !== STEP || stepKeyOf(row.payload) === stepKeyOf(payload));
+  return row.eventType === eventType && (eventType !== STEP_EVENT || stepKeyOf(row.payload) === stepKeyOf(payload));
 }
 
 function stepKeyOf(payload: JsonValue): JsonValue | undefined {
