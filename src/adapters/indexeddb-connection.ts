@@ -236,9 +236,13 @@ const UNUSABLE_REASONS = {
 };
 
 function unusable(name: string, reason: keyof typeof UNUSABLE_REASONS): UnusableDatabase {
-  return new UnusableDatabase(reason === "newer" ? "version" : "unavailable", `the database ${name} ${UNUSABLE_REASONS[reason]}`, {
-    details: { reason },
-  });
+  return new UnusableDatabase(
+    reason === "newer" ? "version" : "unavailable",
+    `the database ${name} ${UNUSABLE_REASONS[reason]}`,
+    {
+      details: { reason },
+    },
+  );
 }
 
 function dexieTables({ tables }: StorageSchema): Record<string, string> {

@@ -11,7 +11,15 @@ import type {
   Transaction,
   Write,
 } from "../ports/storage.js";
-import { answered, type Connection, connect, GUARD_TABLE, keyPathOf, type ConnectOptions, UnusableDatabase } from "./indexeddb-connection.js";
+import {
+  answered,
+  type Connection,
+  type ConnectOptions,
+  connect,
+  GUARD_TABLE,
+  keyPathOf,
+  UnusableDatabase,
+} from "./indexeddb-connection.js";
 
 export interface IndexedDbOptions {
   /** Default: the platform's own, read at every open. */
@@ -283,7 +291,8 @@ class IndexedDbTransaction implements Transaction {
     if (reason === undefined) return;
     if (this.#frozen && this.#reads) throw new Interruption(reason, { lost: false, commitAsked: false });
     if (this.#frozen) throw new HoldfastError("write-failed", "the page was frozen", { details: { reason: "frozen" } });
-    if (errorNameOf(reason) === "QuotaExceededError") throw new HoldfastError("quota-exceeded", "no space is left", { cause: reason });
+    if (errorNameOf(reason) === "QuotaExceededError")
+      throw new HoldfastError("quota-exceeded", "no space is left", { cause: reason });
     if (isLoss(reason, this.#native.db)) throw new Interruption(reason, { lost: true, commitAsked: this.#commitAsked });
     throw asHoldfastError(reason, this.#reads ? "read-failed" : "write-failed", "the browser aborted the transaction");
   }

@@ -4,16 +4,16 @@ import type { OpenStorage, Row } from "../../ports/storage.js";
 import type { InputKeyRow, InputRow, MessageRow, RuntimeRow, TurnStepRow } from "../../stores/schema.js";
 import { placeWrites } from "../../stores/session/inputs/input-rows.rules.js";
 import { chainDigest } from "../../stores/session/transcript.rules.js";
-import type { Ground } from "../kit/fixture.js";
+import type { Setup } from "../kit/fixture.js";
 import { onRows } from "../kit/rows.fixture.js";
 
 const SESSION_TABLES = ["runtimes", "inputs", "inputKeys", "messages", "snapshots", "turnSteps", "blobs"] as const;
 
 type SessionTables = Record<(typeof SESSION_TABLES)[number], Row[]>;
 
-/** What does not fit together in the stored rows of sessions; nothing, at any moment. */
-export async function complaints(ground: Ground): Promise<string[]> {
-  return await onRows(ground, complaintsAbout);
+/** Broken invariants of the stored rows of sessions. The list is empty at any moment. */
+export async function complaints(setup: Setup): Promise<string[]> {
+  return await onRows(setup, complaintsAbout);
 }
 
 export async function complaintsAbout(storage: Pick<OpenStorage, "transact">): Promise<string[]> {
