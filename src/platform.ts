@@ -1,5 +1,5 @@
 import { systemClock } from "./adapters/clock-system.js";
-import { storageGoodbyes } from "./adapters/goodbye-storage.js";
+import { farewellNotes } from "./adapters/farewell-notes.js";
 import { platformLocks } from "./adapters/locks-web.js";
 import { platformSeal } from "./adapters/seal-webcrypto.js";
 import { indexedDbStorage } from "./adapters/storage-indexeddb.js";
@@ -39,7 +39,7 @@ const platform: Platform = {
   seal: platformSeal,
   origin: () => (typeof location === "undefined" ? undefined : location.origin),
   notices: broadcastNotices,
-  goodbyes: storageGoodbyes,
+  farewellNotes,
   lockName: hostLockName,
   workers: () => typeof Worker !== "undefined",
   inlineLoop,

@@ -169,7 +169,7 @@ class Table {
   }
 
   get(key: Key): Row | undefined {
-    return this.#primary.get(tuple(key));
+    return this.#primary.get(keyTuple(key));
   }
 
   range(query: Query): Row[] {
@@ -232,7 +232,9 @@ class OrderedRows {
 
   range(query: Query): Row[] {
     const { prefix, limit = Number.POSITIVE_INFINITY } = query;
-    const [from, after, upTo] = [query.from, query.after, query.upTo].map((key) => (key === undefined ? undefined : tuple(key)));
+    const [from, after, upTo] = [query.from, query.after, query.upTo].map((key) =>
+      key === undefined ? undefined : keyTuple(key),
+    );
     const below = (row: Row) =>
       (prefix !== undefined && this.#compare(row, prefix, prefix.length) < 0) ||
       (from !== undefined && this.#compare(row, from) < 0) ||
@@ -321,7 +323,7 @@ function countLeading(length: number, holds: (at: number) => boolean): number {
   return low;
 }
 
-function tuple(key: Key): readonly (string | number)[] {
+function keyTuple(key: Key): readonly (string | number)[] {
   return typeof key === "object" ? key : [key];
 }
 

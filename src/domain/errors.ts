@@ -47,7 +47,7 @@ export function invalid(message: string, details?: JsonValue): HoldfastError {
 
 /** A thrown value as a HoldfastError; a HoldfastError passes unchanged. */
 export function asHoldfastError(thrown: unknown, code: ErrorCode, message: string): HoldfastError {
-  return isHoldfastError(thrown) ? thrown : new HoldfastError(code, `${message}: ${textOf(thrown)}`, { cause: thrown });
+  return isHoldfastError(thrown) ? thrown : new HoldfastError(code, `${message}: ${textOfThrown(thrown)}`, { cause: thrown });
 }
 
 /** A caller's path or id may be a megabyte long. The middle is cut out: the field and the rule stand at the ends. */
@@ -57,7 +57,7 @@ export function shortened(text: string): string {
   return `${text.slice(0, KEPT_AT_EACH_END)} ... ${text.slice(-KEPT_AT_EACH_END)}`.replace(/\p{Surrogate}/gu, "\uFFFD");
 }
 
-function textOf(thrown: unknown): string {
+function textOfThrown(thrown: unknown): string {
   try {
     return thrown instanceof Error ? thrown.message : String(thrown);
   } catch {

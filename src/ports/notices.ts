@@ -62,7 +62,7 @@ export type ChannelFactory = (name: string) => {
  * closes. A request to IndexedDB is lost when another tab blocks it. A change of localStorage is made at once and was heard each
  * time. Only pages hear it; they pass it on.
  */
-export interface Goodbyes {
+export interface FarewellNotes {
   say(bootId: string): void;
   /** Boot ids of the last few farewells. */
   said(): string[];

@@ -1,11 +1,12 @@
-import type { Goodbyes } from "../ports/notices.js";
+import type { FarewellNotes } from "../ports/notices.js";
 
 /** A reader asks only for the farewells of the last moments. */
 const MOST_KEPT = 16;
 
 /** `undefined` outside of pages, and where there is no localStorage. */
-export function storageGoodbyes(databaseId: string): Goodbyes | undefined {
+export function farewellNotes(databaseId: string): FarewellNotes | undefined {
   if (typeof window === "undefined" || !hasLocalStorage()) return undefined;
+  // Earlier versions use this key.
   const key = `holdfast:${databaseId}:goodbyes`;
   const read = () => idsIn(attempt(() => localStorage.getItem(key)));
   return {
