@@ -16,7 +16,7 @@ export function committed(transaction: IDBTransaction): Promise<void> {
   });
 }
 
-/** Without `tables`, the database is opened as it is. */
+/** The database is opened as it is where `tables` is missing. */
 export function openBare(
   name: string,
   tables?: Record<string, { key: string | string[]; indexes?: string[][] }>,

@@ -36,7 +36,7 @@ export interface Variant {
   /** Runs before each run, not measured. */
   prepare?(): Promise<void>;
   /**
-   * Timed as a whole, unless it returns its own measurement, in ms per unit. Of a list, the median and the 95th percentile count.
+   * Timed as a whole, unless it returns its own measurement, in ms per unit. A list counts by its median and 95th percentile.
    */
   run(): Promise<number | readonly number[] | void>;
 }

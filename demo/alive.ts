@@ -98,7 +98,7 @@ export function followAlive({ kernel, tab, changed, failed, signal }: AliveParts
         await Promise.all(all.slice(at, at + atOnce).map(run));
       }
     } finally {
-      // After a close the stored list stays: these agents come back with the kernel.
+      // The stored list stays after a close: these agents come back with the kernel.
       if (!signal.aborted) keep();
       gather();
     }

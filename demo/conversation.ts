@@ -40,7 +40,7 @@ export interface Stretch {
 export type Phase = "stored" | "running" | "between" | "answered" | "stopped" | "given-up";
 
 export interface Exchange {
-  /** The input's id. Without one, an id made of its position. */
+  /** The input's id, or an id made of the position where there is none. */
   readonly id: string;
   readonly question: string;
   readonly parts: Part[];

@@ -3,7 +3,7 @@
 import { eventStream } from "./sse.js";
 
 export interface Endpoint {
-  /** Without a slash at the end. */
+  /** No slash at the end. */
   readonly url: string;
   readonly model: string;
   /** Empty for an endpoint without a key. */

@@ -33,7 +33,7 @@ export interface FileModel {
   state: "running" | "completed" | "failed" | "cancelled";
   outcome: ProcessAwaitOutput | undefined;
   cancelAsked: boolean;
-  /** In the order in which they were stored. */
+  /** Steps in the order in which they were stored. */
   readonly steps: Step[];
   readonly stretches: Stretch[];
   readonly events: EventLine[];

@@ -6,7 +6,7 @@ export const hangMs = 20_000;
 export const canCrash = "chrome" in globalThis || /Chrom(e|ium)\//.test(navigator.userAgent);
 
 export function openAnother(): void {
-  // Without an opener the new tab gets its own process, so a crash of this tab does not reach it.
+  // A tab without an opener gets its own process, so a crash of this tab does not reach it.
   window.open(location.pathname, "_blank", "noopener");
 }
 

@@ -56,13 +56,13 @@ const platform: Platform = {
 /**
  * Opens a kernel: one host of the named database. One tab or many may open several at once. Rejects `invalid` for a broken
  * option, `unavailable` where the storage cannot be opened, `version` where the database is newer than this code, `aborted` where
- * the signal aborts first. After a rejection nothing stays open.
+ * the signal aborts first. Nothing stays open after a rejection.
  */
 export function createKernel(options: KernelOptions): Promise<Kernel> {
   return openKernel(options, platform);
 }
 
-/** In a sandboxed frame, reading the global throws. There is an IndexedDB then, and opening it gives the error. */
+/** Reading the global throws in a sandboxed frame. There is an IndexedDB then, and opening it gives the error. */
 function hasIndexedDb(): boolean {
   try {
     return typeof indexedDB !== "undefined";

@@ -3,7 +3,7 @@
 export interface Log {
   /** One transaction: reads the process's row, decides, puts that row and the event. */
   append(processId: string): Promise<unknown>;
-  /** At most `limit` events behind a sequence. */
+  /** Reads at most `limit` events behind a sequence. */
   after(processId: string, sequence: number, limit: number): Promise<{ readonly length: number }>;
   /** Puts `count` events, in any way. */
   fill(processId: string, count: number): Promise<void>;

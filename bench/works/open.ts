@@ -39,7 +39,7 @@ export const open: Work = {
       RxDB: async () => (await import("../peers/rxdb-open.js")).rxdbOpen("bench-open-rxdb"),
     });
 
-    /** From no connection to the first read. `once` returns the function that closes it. */
+    /** Times the way from no connection to the first read. `once` returns the function that closes it. */
     const opened = (name: string, once: () => Promise<() => unknown>): Variant => ({
       name,
       async run() {

@@ -110,7 +110,7 @@ async function runMany(name: string, count: number): Promise<void> {
   await kernel.close();
 }
 
-/** As many sweeps as a host makes in two and a half minutes, in less time. */
+/** Makes as many sweeps as a host in two and a half minutes, in less time. */
 async function sweepOften(name: string): Promise<void> {
   const kernel = await createKernel({ name, loop: "inline", timings: { sweepMs: 500 }, handlers: { [HANDLER]: () => {} } });
   for (let time = 0; time < 5; time++) await new Promise((resolve) => kernel.on("sweep", resolve));

@@ -6,9 +6,9 @@ const NAME = "bench-takeover";
 const forEver = new Promise<never>(() => {});
 
 interface Crash {
-  /** From the order to crash the other tab until this tab has its lock, in milliseconds. */
+  /** Time from the order to crash the other tab until this tab has its lock. */
   readonly lockMs: number;
-  /** From the same order until the first step of its process runs here, in milliseconds. */
+  /** Time from the same order until the first step of its process runs here. */
   readonly stepMs: number;
 }
 
@@ -59,7 +59,7 @@ export const takeover: Work = {
         return null;
       };
       const kernel = await createKernel({ name: NAME, handlers: { work } });
-      // After a sweep, the kernel knows whose lock to wait for.
+      // The kernel knows after a sweep whose lock to wait for.
       await new Promise((resolve) => kernel.on("sweep", resolve));
       const locked = navigator.locks.request(NAME, () => performance.now());
       const startedMs = performance.now();

@@ -13,7 +13,7 @@ export function story(): Story {
   const times: number[] = [];
   return {
     tell(atMs, tab, text) {
-      // After a reload the stored events arrive file by file; they are sorted by the time when they happened.
+      // Stored events arrive file by file after a reload; they are sorted by the time when they happened.
       const found = times.findIndex((time) => time <= atMs);
       const at = found < 0 ? times.length : found;
       if (at >= most) return;

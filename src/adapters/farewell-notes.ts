@@ -48,7 +48,7 @@ function attempt(read: () => string | null): string | null {
   }
 }
 
-/** In a sandboxed frame, reading the global throws. */
+/** Reading the global throws in a sandboxed frame. */
 function hasLocalStorage(): boolean {
   try {
     return typeof localStorage !== "undefined" && localStorage !== null;

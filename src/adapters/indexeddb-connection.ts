@@ -26,7 +26,7 @@ interface Signals {
   outdated(why: UnusableDatabase): void;
 }
 
-/** With `knownId`, the id of a database that was open before, only that database is opened: it is neither made nor upgraded. */
+/** `knownId` is the id of a database that was open before: only that one is opened, and it is neither made nor upgraded. */
 export async function connect(options: ConnectOptions, knownId: string, signals: Signals): Promise<Connection> {
   const { name, schema, newDatabaseId, onState } = options.opening;
   let over = false;
@@ -189,7 +189,7 @@ function gateTo(
       });
       return request;
     },
-    // Without this method, Dexie keeps a list of databases in a database of its own.
+    // Dexie keeps a list of databases in a database of its own where this method is missing.
     databases: async (): Promise<IDBDatabaseInfo[]> => [],
   };
   return gate;

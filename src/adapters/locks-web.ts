@@ -5,7 +5,7 @@ export function platformLocks(): Locks | undefined {
   try {
     return typeof navigator === "undefined" ? undefined : (navigator as { locks?: Locks }).locks;
   } catch {
-    // In a sandboxed frame, reading the property throws.
+    // Reading the property throws in a sandboxed frame.
     return undefined;
   }
 }

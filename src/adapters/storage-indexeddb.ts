@@ -60,7 +60,7 @@ function connectOptions({ openTimeoutMs = 10_000, ...given }: IndexedDbOptions, 
     const ranges = given.IDBKeyRange ?? globalThis.IDBKeyRange;
     if (factory && ranges) return { opening, openTimeoutMs, factory, ranges };
   } catch (refused) {
-    // In a sandboxed frame, reading the global throws.
+    // Reading the global throws in a sandboxed frame.
     cause = refused;
   }
   throw new HoldfastError("unavailable", "this platform has no IndexedDB", { cause });
@@ -210,7 +210,7 @@ class IndexedDbTransaction implements Transaction {
     try {
       result = await body(this);
     } catch (thrown) {
-      // After a failed request, the browser aborts by itself and keeps the reason. An abort from here would hide that reason.
+      // The browser aborts by itself after a failed request, and keeps the reason. An abort from here would hide that reason.
       if (!this.#requestFailed && succeeds(() => this.#native.abort())) throw thrown;
       await this.#committed();
       if (this.#reads) throw thrown;

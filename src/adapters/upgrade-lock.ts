@@ -6,8 +6,8 @@ import { platformLocks } from "./locks-web.js";
 const lockName = (name: string) => `holdfast:upgrade:${name}`;
 
 /**
- * The lock is held until the returned function is called, or the tab is gone. Without a lock service, the other tabs keep their
- * usual deadline.
+ * The lock is held until the returned function is called, or the tab is gone. The other tabs keep their usual deadline where there
+ * is no lock service.
  */
 export function holdUpgrade(name: string): () => void {
   let release = () => {};

@@ -24,13 +24,13 @@ export interface Change {
    */
   readonly id: string;
   /**
-   * For "input", the input id. For "agent", its new state: "online", "offline" or "moved". For "lease": "held", "ended" (with its
-   * process) or "idle" (given back, and no input of its session can run); absent where the lease may be free.
+   * The input id of an "input". The new state of an "agent": "online", "offline" or "moved". The new state of a "lease": "held",
+   * "ended" (with its process) or "idle" (given back, and no input of its session can run); absent where it may be free.
    */
   readonly member?: string;
   /**
-   * For "event", the newest event's number. For "ops", the newest entry of the feed. For "input", the number of the write that
-   * changed it. For a "lease" that is "idle", the last such write that its holder knew.
+   * The number of the newest "event". The newest entry of the feed of "ops". The number of the write that changed an "input". The
+   * last such write that the holder of an "idle" lease knew.
    */
   readonly sequence?: number;
 }

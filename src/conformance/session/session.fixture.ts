@@ -11,7 +11,7 @@ import { DECISION, input, PROMPT, RUNTIME } from "./runtime.fixture.js";
 import { complaints } from "./session.invariants.js";
 
 export interface SessionCases {
-  /** After each case, the invariants of the stored rows must hold. */
+  /** The invariants of the stored rows must hold after each case. */
   promise(name: string, body: (setup: Setup) => Promise<void>): void;
   /** Fails when any row is another after `work`. */
   changesNoRow(setup: Setup, work: () => Promise<void>): Promise<void>;

@@ -32,7 +32,7 @@ export interface ProcessEventSemantics {
 /** A stored event. Time in epoch milliseconds. */
 export interface ProcessEvent {
   processId: string;
-  /** From 1, without gaps. */
+  /** Starts at 1, without gaps. */
   sequence: number;
   eventType: string;
   payload: JsonValue;

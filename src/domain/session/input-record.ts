@@ -90,7 +90,7 @@ export function checkInputState(field: string, value: unknown, limits: Limits): 
   };
 }
 
-/** At most `MOST_ITEMS` ids, each checked. */
+/** A list of at most `MOST_ITEMS` ids, each checked. */
 export function checkIds(field: string, value: unknown, limits: Limits): string[] {
   return checkList(field, value, MOST_ITEMS).map((id, at) => checkId(`${field}/${at}`, id, limits.idLength));
 }

@@ -58,7 +58,7 @@ export interface PersistedOperation {
 export interface OperationSpec {
   id: string;
   kind: OperationKind;
-  /** For people. */
+  /** A name for people. */
   displayName: string;
   /** Default: the session's own id. */
   ownerSessionId?: string;
@@ -91,12 +91,12 @@ export interface OperationResult {
   tokensUsed: number;
 }
 
-/** In an imported snapshot, the members of the result may stand beside the tag. */
+/** Imported snapshots may have the members of the result beside the tag. */
 export type PersistedOutcome = OperationOutcome | ({ outcomeType: "completed" } & OperationResult);
 
 /** One line of the completion feed. */
 export interface CompletionEntry {
-  /** From 1; every line adds one. */
+  /** Starts at 1; every line adds one. */
   seq: number;
   operationId: string;
   kind: OperationKind;

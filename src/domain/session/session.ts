@@ -18,13 +18,13 @@ export interface Message {
 export interface RunBoundaryReceipt {
   runId: string;
   boundary: Boundary;
-  /** In the order of their admission. */
+  /** Ids in the order of admission. */
   contributingInputIds: string[];
   /** SHA-256 hex. Receipts of a session runtime have a digest that is chained over all messages. */
   conversationDigest?: string;
   /** Messages in the whole transcript. */
   messageCount: number;
-  /** Of the receipts of a run: the first has 0. */
+  /** Counts the receipts of a run; the first has 0. */
   sequence: number;
 }
 
