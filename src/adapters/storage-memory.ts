@@ -73,7 +73,7 @@ function openDatabase(database: Database, opening: StorageOpening): OpenStorage 
 }
 
 class Database {
-  readonly tables = new Map<string, Table>();
+  readonly tables = new Map<string, MemoryTable>();
   version = 0;
   #last: Promise<unknown> = Promise.resolve();
 
@@ -88,7 +88,7 @@ class Database {
     this.version = schema.version;
     for (const name of this.tables.keys()) if (!schema.tables[name]) this.tables.delete(name);
     for (const [name, table] of Object.entries(schema.tables)) {
-      const lifted = new Table(table);
+      const lifted = new MemoryTable(table);
       for (const row of this.tables.get(name)?.range({}) ?? []) lifted.replace(undefined, row);
       this.tables.set(name, lifted);
     }
@@ -140,20 +140,20 @@ class MemoryTransaction implements Transaction {
     for (const undo of this.#undo.reverse()) undo();
   }
 
-  #replace(table: Table, key: Key, row: Row | undefined): void {
+  #replace(table: MemoryTable, key: Key, row: Row | undefined): void {
     const before = table.get(key);
     table.replace(before, row);
     this.#undo.push(() => table.replace(row, before));
   }
 
-  #table(name: string): Table {
+  #table(name: string): MemoryTable {
     const table = this.#database.tables.get(name);
     if (!table || !this.#tables.has(name)) throw new HoldfastError("internal", `table ${name} is not part of the transaction`);
     return table;
   }
 }
 
-class Table {
+class MemoryTable {
   readonly #primary: OrderedRows;
   readonly #indexes: ReadonlyMap<string, OrderedRows>;
 

@@ -7,8 +7,10 @@ import type { Clock } from "../ports/clock.js";
 import type { Reader, Row } from "../ports/storage.js";
 import { firstOfEach } from "../stores/host/first-of-each.js";
 import { isLive } from "../stores/host/leases.rules.js";
+import type { LeaseRow } from "../stores/host/tables.js";
 import { type ClaimReply, claimProcessLease, releaseLeases } from "../stores/process/leases.js";
-import { type LeaseRow, loadRow, type ProcessRow, readRow } from "../stores/schema.js";
+import type { ProcessRow } from "../stores/process/tables.js";
+import { loadRow, readRow } from "../stores/schema.js";
 import { createPatience } from "./patience.js";
 
 /**

@@ -14,6 +14,9 @@ export interface Row {
   readonly [column: string]: unknown;
 }
 
+/** The content of a column. "opaque": any value that structured clone carries. */
+export type ColumnType = "text" | "number" | "json" | "bytes" | "opaque";
+
 /**
  * Columns of a table's key and of its indexes. A key of one column is that column's value, a key of more columns their tuple. A
  * row that lacks a column of an index is not in that index.
@@ -21,6 +24,11 @@ export interface Row {
 export interface TableSchema {
   readonly key: readonly string[];
   readonly indexes?: Readonly<Record<string, readonly string[]>>;
+  /**
+   * The columns that rows may have. holdfast's own tables name all of theirs, and a column of a key or an index is "text" or
+   * "number". Such a column may hold both where this is absent.
+   */
+  readonly columns?: Readonly<Record<string, ColumnType>>;
 }
 
 /** The tables of a database. */

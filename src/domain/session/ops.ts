@@ -160,7 +160,7 @@ export function asOpsSnapshot(field: string, stored: unknown): PersistedOpsSnaps
 type FieldCheck<T = unknown> = (field: string, value: unknown) => T;
 
 const wholeNumber: FieldCheck<number> = (field, value) => checkWhole(field, value, 0);
-const text: FieldCheck<string> = (field, value) => checkText(field, value, Number.MAX_SAFE_INTEGER);
+const anyText: FieldCheck<string> = (field, value) => checkText(field, value, Number.MAX_SAFE_INTEGER);
 const present: FieldCheck = (field, value) => {
   if (value === undefined) throw invalid(`${field} is missing`);
   return value;
@@ -202,7 +202,7 @@ const shape =
     for (const [name, check] of Object.entries(members)) check(`${field}.${name}`, value[name]);
   };
 
-const flatResult = shape({ id: text, content: present, isError: checkFlag, durationMs: wholeNumber, tokensUsed: wholeNumber });
+const flatResult = shape({ id: anyText, content: present, isError: checkFlag, durationMs: wholeNumber, tokensUsed: wholeNumber });
 const OUTCOMES: Readonly<Record<OperationOutcome["outcomeType"], FieldCheck>> = {
   completed(field, value) {
     checkObject(field, value);
@@ -210,11 +210,11 @@ const OUTCOMES: Readonly<Record<OperationOutcome["outcomeType"], FieldCheck>> = 
     present(`${field}.result`, value.id);
     flatResult(field, value);
   },
-  failed: shape({ error: text }),
-  aborted: shape({ reason: orAbsent(text) }),
-  cancelled: shape({ reason: orAbsent(text) }),
+  failed: shape({ error: anyText }),
+  aborted: shape({ reason: orAbsent(anyText) }),
+  cancelled: shape({ reason: orAbsent(anyText) }),
   retired: shape({}),
-  terminated: shape({ reason: text }),
+  terminated: shape({ reason: anyText }),
 };
 const outcome: FieldCheck = (field, value) => {
   checkObject(field, value);
@@ -222,10 +222,10 @@ const outcome: FieldCheck = (field, value) => {
   OUTCOMES[type](field, value);
 };
 
-const kind = oneOf(OPERATION_KINDS);
+const operationKind = oneOf(OPERATION_KINDS);
 const operation = shape({
   status: oneOf(OPERATION_STATUSES),
-  kind,
+  kind: operationKind,
   peerReady: checkFlag,
   progressCount: wholeNumber,
   watcherCount: wholeNumber,
@@ -251,10 +251,10 @@ function snapshotOf(maxLength: number): FieldCheck<void> {
       id,
       shape({
         id,
-        kind,
+        kind: operationKind,
         ownerSessionId: id,
-        displayName: text,
-        sourceLabel: text,
+        displayName: anyText,
+        sourceLabel: anyText,
         childSessionId: orNull(id),
         expectPeerChannel: checkFlag,
       }),
@@ -263,8 +263,8 @@ function snapshotOf(maxLength: number): FieldCheck<void> {
       shape({
         seq: (field, value) => checkWhole(field, value, 1),
         operationId: id,
-        kind,
-        displayName: text,
+        kind: operationKind,
+        displayName: anyText,
         terminalOutcome: outcome,
         completedAtMs: orNull(wholeNumber),
       }),

@@ -1,6 +1,7 @@
 import { HoldfastError } from "../../domain/errors.js";
 import type { AgentRecord } from "../../domain/host/agent.js";
-import { type AgentRow, type HostRow, ROW_VERSION } from "../schema.js";
+import { ROW_VERSION } from "../table.js";
+import type { AgentRow, HostRow } from "./tables.js";
 
 /**
  * An agent's state, computed on read from its own row and that of the host that beats for it:

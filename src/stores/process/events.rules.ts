@@ -22,9 +22,11 @@ import { type ProcessAwaitOutput, STATE_OF_OUTPUT } from "../../domain/process/p
 import { type ProcessScope, scopeId } from "../../domain/scope.js";
 import type { Write } from "../../ports/storage.js";
 import { fence } from "../host/leases.rules.js";
-import { type EventRow, type LeaseRow, type ProcessRow, ROW_VERSION } from "../schema.js";
+import type { LeaseRow } from "../host/tables.js";
+import { ROW_VERSION } from "../table.js";
 import { hashOf, unknownProcess } from "./processes.rules.js";
 import { isTruthy, select } from "./selectors.rules.js";
+import type { EventRow, ProcessRow } from "./tables.js";
 
 /** What an append goes by: the rows as they stand in its transaction. */
 export interface AppendState {

@@ -13,7 +13,7 @@ import { checkReceipt } from "../../domain/session/receipt.js";
 import { checkSessionId, type Message, type RunBoundaryReceipt, type RuntimeState } from "../../domain/session/session.js";
 import { admitSnapshot } from "../../domain/session/snapshot.js";
 import type { Limits } from "../../domain/time.js";
-import type { InputRow } from "../schema.js";
+import type { InputRow } from "./inputs/tables.js";
 import { assembleSnapshot, type Head } from "./transcript.rules.js";
 
 /** What a file holds of a session: everything that goes on elsewhere, and nothing of who is at work here. */

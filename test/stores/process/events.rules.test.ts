@@ -3,6 +3,7 @@ import { isHoldfastError } from "../../../src/domain/errors.js";
 import type { JsonValue } from "../../../src/domain/json.js";
 import type { ProcessEventType, TerminalSpec, WakeSpec } from "../../../src/domain/process/event-type.js";
 import { leaseOf } from "../../../src/stores/host/leases.rules.js";
+import type { LeaseRow } from "../../../src/stores/host/tables.js";
 import {
   type Append,
   type Appended,
@@ -15,7 +16,7 @@ import {
 import type { SchemaEngine } from "../../../src/stores/process/json-schema.js";
 import { payloadSchemas } from "../../../src/stores/process/payload-schema.js";
 import { hashOf } from "../../../src/stores/process/processes.rules.js";
-import type { EventRow, LeaseRow, ProcessRow } from "../../../src/stores/schema.js";
+import type { EventRow, ProcessRow } from "../../../src/stores/process/tables.js";
 
 const T = 1_000_000;
 let engine: SchemaEngine;

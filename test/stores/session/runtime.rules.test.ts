@@ -1,6 +1,5 @@
 import { describe, expect, it } from "vitest";
 import type { RunBoundaryReceipt } from "../../../src/domain/session/session.js";
-import type { RuntimeRow } from "../../../src/stores/schema.js";
 import {
   duplicateReceipt,
   newRuntime,
@@ -11,6 +10,7 @@ import {
   storedReceipt,
   storedState,
 } from "../../../src/stores/session/runtime.rules.js";
+import type { RuntimeRow } from "../../../src/stores/session/tables.js";
 
 const stored: RuntimeRow = {
   v: 1,

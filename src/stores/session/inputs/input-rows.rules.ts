@@ -3,9 +3,10 @@ import { isTerminal, type StoredInputState } from "../../../domain/session/input
 import { checkInputState } from "../../../domain/session/input-record.js";
 import type { Limits } from "../../../domain/time.js";
 import type { Row, Write } from "../../../ports/storage.js";
-import { type InputKeyRow, type InputRow, ROW_VERSION, readRow } from "../../schema.js";
+import { ROW_VERSION } from "../../table.js";
 import { candidateOf, doesStart, replaceKeyIn } from "./inputs.rules.js";
 import { laneOf } from "./policy.rules.js";
+import { type InputKeyRow, type InputRow, inputs } from "./tables.js";
 
 /** Behind every number of an admission: inputs that nobody admitted come last. */
 const LAST_RANK = Number.MAX_SAFE_INTEGER;
@@ -146,7 +147,7 @@ export const NO_LIMITS: Limits = {
 export function readInput(row: Row): InputRow {
   const { inputId } = row;
   try {
-    const known = readRow("inputs", row);
+    const known = inputs.read(row);
     const record = checkInputState("record", known.record, NO_LIMITS);
     if (record.inputId === inputId) return { ...known, record };
     throw new HoldfastError("read-failed", "record.inputId is another than its row's");

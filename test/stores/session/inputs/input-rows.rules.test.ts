@@ -1,6 +1,5 @@
 import { describe, expect, it } from "vitest";
 import type { StoredInputState } from "../../../../src/domain/session/input.js";
-import type { InputKeyRow, InputRow } from "../../../../src/stores/schema.js";
 import {
   type InputChange,
   inputWrites,
@@ -9,6 +8,7 @@ import {
   readInput,
 } from "../../../../src/stores/session/inputs/input-rows.rules.js";
 import { builtInPolicy, semanticsOf } from "../../../../src/stores/session/inputs/policy.rules.js";
+import type { InputKeyRow, InputRow } from "../../../../src/stores/session/inputs/tables.js";
 
 const LAST = Number.MAX_SAFE_INTEGER;
 

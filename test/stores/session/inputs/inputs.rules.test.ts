@@ -6,7 +6,6 @@ import {
   isTerminal,
   type StoredInputState,
 } from "../../../../src/domain/session/input.js";
-import type { InputRow } from "../../../../src/stores/schema.js";
 import {
   abandoned,
   admitted,
@@ -23,6 +22,7 @@ import {
   superseded,
 } from "../../../../src/stores/session/inputs/inputs.rules.js";
 import { builtInPolicy, type HandlingMode, semanticsOf, startsRun } from "../../../../src/stores/session/inputs/policy.rules.js";
+import type { InputRow } from "../../../../src/stores/session/inputs/tables.js";
 import {
   chooseBatch,
   consumed,
