@@ -62,6 +62,12 @@ describe("a runtime's row", () => {
     });
   });
 
+  it("gets no head that it did not have", () => {
+    const { head: _, ...headless } = stored;
+    expect(nextRuntime(headless, { ...nothing, state: "stopped" }, 2)).not.toHaveProperty("head");
+    expect(nextRuntime(stored, { ...nothing, replaced: true }, 2)).not.toHaveProperty("head");
+  });
+
   it("forgets its messages when a snapshot replaces them, and no more than these", () => {
     const { head: _, ...rest } = stored;
     expect(nextRuntime(stored, { ...nothing, replaced: true }, 2)).toEqual({
@@ -150,7 +156,9 @@ describe("what is stored of a runtime", () => {
 
   it("has for its cause what is wrong with a receipt", () => {
     expect(() => storedReceipt({ ...row, receipt: { ...receipt, messageCount: -1 } })).toThrow(
-      expect.objectContaining({ cause: expect.objectContaining({ code: "invalid" }) }),
+      expect.objectContaining({
+        cause: expect.objectContaining({ code: "invalid", message: expect.stringContaining("receipt.messageCount") }),
+      }),
     );
   });
 });

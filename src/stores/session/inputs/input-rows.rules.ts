@@ -35,8 +35,9 @@ export function inputWrites(changes: readonly InputChange[], stored: readonly In
   const keys = new Map(before);
   // First all that is given up, so that two inputs may change keys in one write.
   for (const { before: was, after } of changes) {
-    const key = was?.record.idempotencyKey;
-    if (was && key !== undefined && keys.get(key)?.inputId === was.inputId && (!after || keyOf(after) !== key)) keys.delete(key);
+    if (!was) continue;
+    const key = was.record.idempotencyKey;
+    if (key !== undefined && keys.get(key)?.inputId === was.inputId && (!after || keyOf(after) !== key)) keys.delete(key);
   }
   for (const { after, keyless } of changes) {
     const key = after && keyOf(after);
@@ -153,8 +154,7 @@ export function readInput(row: Row): InputRow {
     throw new HoldfastError("read-failed", "record.inputId is another than its row's");
   } catch (thrown) {
     if (isHoldfastError(thrown) && thrown.code === "version") throw thrown;
-    const why = thrown instanceof Error ? thrown.message : "";
-    throw new HoldfastError("read-failed", `the stored input "${inputId}" does not decode: ${why}`, {
+    throw new HoldfastError("read-failed", `the stored input "${inputId}" does not decode: ${(thrown as Error).message}`, {
       details: { table: "inputs", key: JSON.stringify([row.runtimeId, inputId]), inputId: String(inputId) },
       cause: thrown,
     });
