@@ -6,7 +6,7 @@ import { isRuntimeId } from "../domain/runtime-id.js";
 import type { Timings } from "../domain/time.js";
 import type { Clock } from "../ports/clock.js";
 import type { Locks } from "../ports/locks.js";
-import type { Change, ChannelFactory, Goodbyes, Notices } from "../ports/notices.js";
+import type { Change, ChannelFactory, FarewellNotes, Notices } from "../ports/notices.js";
 import type { Seal } from "../ports/seal.js";
 import type { Durability, KernelStorage, OpenStorage, StorageOpening } from "../ports/storage.js";
 import type { LivenessStore } from "../stores/host/liveness.js";
@@ -91,7 +91,7 @@ export interface Platform {
   /** Of the page or worker; nothing where there is none. */
   origin(): string | undefined;
   notices(name: string, channel: ChannelFactory | undefined): Notices;
-  goodbyes(databaseId: string): Goodbyes | undefined;
+  farewellNotes(databaseId: string): FarewellNotes | undefined;
   lockName(databaseId: string, bootId: string): string;
   /** Whether loops can run in workers here. */
   workers(): boolean;
@@ -306,7 +306,7 @@ function standOn(
     onLost: (processId) => emitter.emit("leaseLost", { processId }),
     fault,
   });
-  const goodbyes = channel && platform.goodbyes(databaseId);
+  const farewellNotes = channel && platform.farewellNotes(databaseId);
   const sessions = createSessions({
     ...parts,
     notices,
@@ -315,7 +315,7 @@ function standOn(
     hasLocks: locks !== undefined,
     lazyParts: platform.lazyParts,
     host: () => host.identity,
-    saidGoodbye: (bootId) => goodbyes?.said().includes(bootId) === true,
+    saidGoodbye: (bootId) => farewellNotes?.said().includes(bootId) === true,
     isDead: (bootId) => isFree(locks, platform.lockName(databaseId, bootId)),
     newOrderedId: ids.processId,
     emit: (event) => emitter.emit("session", event),
@@ -354,7 +354,7 @@ function standOn(
         handlers: [...options.handlers.keys()],
         sessions: sessions.attached,
         attending: sessions.isAttending,
-        goodbyes: goodbyes?.said() ?? [],
+        goodbyes: farewellNotes?.said() ?? [],
         moves: agents.loaded?.moves ?? 0,
       };
     },
@@ -404,7 +404,7 @@ function standOn(
     gossip,
     clock,
     locks: loopKind === "off" ? undefined : locks,
-    goodbyes,
+    farewellNotes,
     newBootId: ids.uuid,
     lockName: (bootId) => platform.lockName(databaseId, bootId),
     startLoop() {

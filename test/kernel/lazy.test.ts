@@ -156,7 +156,7 @@ describe("a kernel whose code does not all arrive", () => {
       seal: () => undefined,
       origin: () => undefined,
       notices: broadcastNotices,
-      goodbyes: () => undefined,
+      farewellNotes: () => undefined,
       lockName: hostLockName,
       workers: () => false,
       inlineLoop: more.inlineLoop ?? loaded(inHere),

@@ -77,7 +77,7 @@ function ground() {
     seal: () => undefined,
     origin: () => undefined,
     notices: broadcastNotices,
-    goodbyes: () => undefined,
+    farewellNotes: () => undefined,
     lockName: hostLockName,
     workers: () => false,
     inlineLoop: {

@@ -2,7 +2,7 @@ import type { Corridor } from "../../corridor/command.js";
 import { HoldfastError } from "../../domain/errors.js";
 import type { Clock } from "../../ports/clock.js";
 import type { Locks } from "../../ports/locks.js";
-import type { Goodbyes, Notices } from "../../ports/notices.js";
+import type { FarewellNotes, Notices } from "../../ports/notices.js";
 import { bidFarewell, freeHost } from "../../stores/host/hosts.js";
 import type { Host } from "../../stores/host/leases.rules.js";
 import type { Loop } from "./loop-contract.js";
@@ -22,7 +22,7 @@ export interface HostParts {
   readonly clock: Clock;
   readonly locks: Locks | undefined;
   /** How pages that go reach those that stay. */
-  readonly goodbyes: Goodbyes | undefined;
+  readonly farewellNotes: FarewellNotes | undefined;
   newBootId(): string;
   lockName(bootId: string): string;
   startLoop(): Loop | undefined;
@@ -118,7 +118,7 @@ export function startHost(parts: HostParts): HostLife {
       void corridor.run(bidFarewell, { hostId, bootId, atMs: clock.now() }, { atOnce: true }).catch(() => undefined);
       // Not after the commit, which nobody may be there to hear of; who reads now waits in line behind it.
       notices.publish([{ about: "host", id: bootId }]);
-      parts.goodbyes?.say(bootId);
+      parts.farewellNotes?.say(bootId);
     }
     loop?.kill();
     loop = undefined;
@@ -157,7 +157,7 @@ export function startHost(parts: HostParts): HostLife {
     frozen = false;
   }
 
-  const unhear = parts.goodbyes?.hear((id) => notices.publish([{ about: "host", id }]));
+  const unhear = parts.farewellNotes?.hear((id) => notices.publish([{ about: "host", id }]));
   // Its timers may have been throttled: what is due is late already.
   const show = () => loop?.poke();
   const unlisten = listenToPage({ pagehide: leave, pageshow: comeBack, freeze, resume: thaw, show });

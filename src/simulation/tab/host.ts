@@ -55,7 +55,7 @@ export function openHost(
     seal: () => labelled(random.bytes),
     origin: () => "simulation",
     notices: broadcastNotices,
-    goodbyes: () => undefined,
+    farewellNotes: () => undefined,
     lockName: hostLockName,
     workers: () => false,
     inlineLoop: loaded((parts: LoopStart) => createLoop({ ...parts, goodbyeMs: 0 })),

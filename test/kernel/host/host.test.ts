@@ -34,7 +34,7 @@ function page() {
     gossip: { open() {}, close() {} },
     clock: manualClock(),
     locks,
-    goodbyes: undefined,
+    farewellNotes: undefined,
     newBootId: () => `boot-${++boots}`,
     lockName: (bootId) => bootId,
     startLoop() {
