@@ -108,7 +108,7 @@ export function startWorkerLoop(parts: WorkerLoopParts): Loop {
     worker.addEventListener("messageerror", () =>
       die(new HoldfastError("internal", "the loop's worker sent what cannot be read"), started),
     );
-    bounded(clock, remote.start(config, proxy(pageOf(() => alive))), START_MS, "the loop's worker").then(
+    bounded(clock, remote.start(config, proxy(whileAlive(page, () => alive))), START_MS, "the loop's worker").then(
       () => {
         started = true;
         if (alive) pingLater();
@@ -116,19 +116,6 @@ export function startWorkerLoop(parts: WorkerLoopParts): Loop {
       (error: unknown) => die(error, false),
     );
     return { remote, end };
-  }
-
-  /** A worker that was replaced may still speak for a moment: what it claims is refused, and what it says is not heard. */
-  function pageOf(isAlive: () => boolean): LoopPage {
-    const gone = () => Promise.reject(new HoldfastError("closed", "the worker was replaced"));
-    return {
-      pulse: (told) => (isAlive() ? page.pulse(told) : gone()),
-      run: async (claims, asOfMs) => (isAlive() ? await page.run(claims, asOfMs) : claims.map(({ lease }) => lease.processId)),
-      renewed: (report) => (isAlive() ? page.renewed(report) : gone()),
-      moved: (moves) => (isAlive() ? page.moved(moves) : gone()),
-      swept: (report) => (isAlive() ? page.swept(report) : gone()),
-      fault: (fault) => (isAlive() ? page.fault(fault) : gone()),
-    };
   }
 
   function giveUp(error: unknown): void {
@@ -184,5 +171,18 @@ export function startWorkerLoop(parts: WorkerLoopParts): Loop {
       inHere()?.kill();
       current?.end();
     },
+  };
+}
+
+/** A worker that was replaced may still speak for a moment: what it claims is refused, and what it says is not heard. */
+function whileAlive(page: LoopPage, isAlive: () => boolean): LoopPage {
+  const gone = () => Promise.reject(new HoldfastError("closed", "the worker was replaced"));
+  return {
+    pulse: (told) => (isAlive() ? page.pulse(told) : gone()),
+    run: async (claims, asOfMs) => (isAlive() ? await page.run(claims, asOfMs) : claims.map(({ lease }) => lease.processId)),
+    renewed: (report) => (isAlive() ? page.renewed(report) : gone()),
+    moved: (moves) => (isAlive() ? page.moved(moves) : gone()),
+    swept: (report) => (isAlive() ? page.swept(report) : gone()),
+    fault: (fault) => (isAlive() ? page.fault(fault) : gone()),
   };
 }
