@@ -10,7 +10,7 @@ import { type LeaseRow, loadRow, type ProcessRow, readRow } from "../stores/sche
 import { createPatience } from "./patience.js";
 
 /** A process that a turn looks at, with its lease. */
-export interface Candidate {
+export interface ClaimCandidate {
   readonly process: ProcessRow;
   readonly lease: LeaseRow | undefined;
 }
@@ -42,9 +42,9 @@ export interface Candidates {
     after: string | undefined,
     size: number,
     faulted: Faulted,
-  ): Promise<{ candidates: Candidate[]; last: string | undefined }>;
-  named(processIds: readonly string[], faulted: Faulted): Promise<Candidate[]>;
-  isClaimable(candidate: Candidate, pulse: Pulse, runnable: ReadonlySet<string>): boolean;
+  ): Promise<{ candidates: ClaimCandidate[]; last: string | undefined }>;
+  named(processIds: readonly string[], faulted: Faulted): Promise<ClaimCandidate[]>;
+  isClaimable(candidate: ClaimCandidate, pulse: Pulse, runnable: ReadonlySet<string>): boolean;
 }
 
 /** Unreadable ones are told there, and do not stop the others. */
@@ -83,7 +83,12 @@ export function createCandidates({ corridor, clock, timings, isHostAlive }: Cand
     if (foreign.size > MOST_FOREIGN) foreign.delete(foreign.values().next().value as string);
   }
 
-  async function read(reader: Reader, processId: string, row: Row | undefined, faulted: Faulted): Promise<Candidate | undefined> {
+  async function read(
+    reader: Reader,
+    processId: string,
+    row: Row | undefined,
+    faulted: Faulted,
+  ): Promise<ClaimCandidate | undefined> {
     try {
       const process = row ? readRow("processes", row) : await loadRow(reader, "processes", processId);
       if (process?.runnable === undefined) {

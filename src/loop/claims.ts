@@ -6,7 +6,7 @@ import type { Clock } from "../ports/clock.js";
 import { firstOfEach } from "../stores/host/first-of-each.js";
 import { type ClaimReply, claimProcessLease, releaseLeases } from "../stores/process/leases.js";
 import type { LeaseRow } from "../stores/schema.js";
-import { type Candidate, type Candidates, createCandidates, runnableHere } from "./candidates.js";
+import { type Candidates, type ClaimCandidate, createCandidates, runnableHere } from "./candidates.js";
 
 /**
  * Finds the processes that are free, and claims as many of them for the page as it has slots for.
@@ -52,7 +52,7 @@ export function newReport(): ClaimReport {
 
 /** Read at once: few at first, since one that fills the free slots is enough. */
 const FIRST_PAGE = 32;
-const PAGE = 256;
+const LARGEST_PAGE = 256;
 const MOST_SKIPPED = 64;
 /** Places in line over which the tries are spread at most. */
 const MOST_SPREAD = 64;
@@ -72,7 +72,7 @@ export function createClaims(parts: ClaimsParts): Claims {
     let isWhole = cursor === undefined;
     let free = pulse.free;
     const runnable = runnableHere(pulse);
-    for (let size = FIRST_PAGE; ; size = Math.min(2 * size, PAGE)) {
+    for (let size = FIRST_PAGE; ; size = Math.min(2 * size, LARGEST_PAGE)) {
       const from = cursor;
       if (from === undefined) newcomers.clear();
       const { candidates: found, last } = await candidates.page(runnable, from, size, report.faulted);
@@ -164,7 +164,12 @@ function createTries(parts: ClaimsParts) {
    * Where others were quicker, the next in line are tried, so that no slot stays idle; and where that happens again and again, each host
    * begins somewhere else among the oldest.
    */
-  async function claimUpTo(free: number, claimable: readonly Candidate[], pulse: Pulse, report: ClaimReport): Promise<Tried> {
+  async function claimUpTo(
+    free: number,
+    claimable: readonly ClaimCandidate[],
+    pulse: Pulse,
+    report: ClaimReport,
+  ): Promise<Tried> {
     const begin = Math.floor(parts.chance() * (1 + Math.min(spread, Math.max(0, claimable.length - free))));
     const line = [...claimable.slice(begin), ...claimable.slice(0, begin)];
     let taken = 0;
@@ -181,7 +186,7 @@ function createTries(parts: ClaimsParts) {
   }
 
   async function claim(
-    candidates: readonly Candidate[],
+    candidates: readonly ClaimCandidate[],
     pulse: Pulse,
     report: ClaimReport,
   ): Promise<{ taken: number; refused: boolean }> {

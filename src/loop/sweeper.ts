@@ -42,7 +42,7 @@ export interface SweeperParts {
   onFault(error: unknown): void;
 }
 
-const PAGE = 256;
+const AGENTS_AT_ONCE = 256;
 /** A stopped process keeps its lock: after so many refusals in a row it is done without. */
 const MOST_REFUSALS = 3;
 /** Between two pages of what is removed other work has its turn; after so many the silent ones are looked after again. */
@@ -205,7 +205,7 @@ async function expireAllAgents(
 ): Promise<void> {
   let after: Key | undefined;
   do {
-    const page = { limit: PAGE, ...(after !== undefined && { after }) };
+    const page = { limit: AGENTS_AT_ONCE, ...(after !== undefined && { after }) };
     const { rows, last: reached } = await corridor.query(["agents"], (reader) => readDoubtfulAgents(reader, silence, page));
     const heard = gossip.aliveOf(rows.map(({ agentId }) => agentId));
     const agentIds = rows.flatMap(({ agentId, lastSeenAtMs }) =>

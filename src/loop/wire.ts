@@ -1,5 +1,5 @@
 import type { TransferHandler } from "comlink";
-import { type ErrorCode, HoldfastError, isHoldfastError } from "../domain/errors.js";
+import { CODES, type ErrorCode, HoldfastError, isHoldfastError } from "../domain/errors.js";
 import type { JsonValue } from "../domain/json.js";
 import type { Timings } from "../domain/time.js";
 import type { LoopPage } from "../kernel/host/loop-contract.js";
@@ -59,31 +59,10 @@ export function carryErrors(registry: Registry): void {
   });
 }
 
-/** Without what they mean, which no page needs to load; the type keeps the list whole. */
-const CODES: Record<ErrorCode, true> = {
-  invalid: true,
-  "not-found": true,
-  conflict: true,
-  terminal: true,
-  "lease-held": true,
-  "lease-lost": true,
-  "write-failed": true,
-  "read-failed": true,
-  "session-key-mismatch": true,
-  unsupported: true,
-  internal: true,
-  "quota-exceeded": true,
-  unavailable: true,
-  version: true,
-  "not-ready": true,
-  aborted: true,
-  closed: true,
-};
-
 /** The other side is ours, unless the app gave another script. */
 function errorOf(wire: unknown): HoldfastError {
   const { code, message, details } = (wire ?? {}) as Partial<Record<keyof WireError, unknown>>;
-  if (typeof code !== "string" || !Object.hasOwn(CODES, code) || typeof message !== "string")
+  if (!CODES.includes(code as ErrorCode) || typeof message !== "string")
     return new HoldfastError("internal", "the other side failed, and its error cannot be read");
   return new HoldfastError(code as ErrorCode, message, details === undefined ? {} : { details: details as JsonValue });
 }
