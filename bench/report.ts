@@ -16,6 +16,8 @@ export interface Surroundings {
 }
 
 export interface Result {
+  /** Where it was measured, if not where the others were: an earlier run of another machine, browser or package. */
+  readonly around?: Surroundings;
   readonly place: string;
   readonly when: string;
   /** Of the machine when the run began. */
@@ -29,6 +31,19 @@ export interface Results {
   readonly results: readonly Result[];
 }
 
+const packagesOf = ({ versions }: Surroundings) =>
+  Object.entries(versions)
+    .map(([name, version]) => `${name} ${version}`)
+    .join(", ");
+/** With the packages only where they are others than here. */
+const placeOf = (there: Surroundings, here: Surroundings) =>
+  [
+    there.machine,
+    there.browser,
+    `Node ${there.node}`,
+    ...(packagesOf(there) === packagesOf(here) ? [] : [packagesOf(there)]),
+  ].join(", ");
+
 /** In the order of `works`. */
 export function report({ around, results }: Results, works: readonly Work[]): { markdown: string; plots: Map<string, string> } {
   const plots = new Map<string, string>();
@@ -36,7 +51,7 @@ export function report({ around, results }: Results, works: readonly Work[]): { 
     const result = results.find(({ measured }) => measured.work === work.name);
     return result ? [{ ...result, work }] : [];
   });
-  const sections = told.map((result) => section(result, around.quick, plots));
+  const sections = told.map((result) => section(result, around, plots));
   const markdown = [
     "# Benchmarks",
     "",
@@ -49,9 +64,7 @@ export function report({ around, results }: Results, works: readonly Work[]): { 
     "",
     `- Machine: ${around.machine}`,
     `- Browser: ${around.browser}; Node ${around.node}`,
-    `- Packages: ${Object.entries(around.versions)
-      .map(([name, version]) => `${name} ${version}`)
-      .join(", ")}`,
+    `- Packages: ${packagesOf(around)}`,
     ...(around.missing.length > 0 ? [`- Not installed, so not measured: ${around.missing.join(", ")}`] : []),
     "",
     "## Goals",
@@ -71,8 +84,8 @@ export function report({ around, results }: Results, works: readonly Work[]): { 
 }
 
 function section(
-  { work, place, when, load, measured }: Result & { work: Work },
-  quick: boolean,
+  { work, around, place, when, load, measured }: Result & { work: Work },
+  here: Surroundings,
   plots: Map<string, string>,
 ): string[] {
   const { rows, facts, seconds } = measured;
@@ -83,6 +96,7 @@ function section(
     "",
     `${work.about} (\`npm run bench -- --only ${work.name}\`; ${[place, ...(rows[0] ? [`rounds: ${rows[0].rounds.length}`] : []), `${seconds.toFixed(0)} s in all`, when, `load average when the run began: ${load}`].join(", ")})`,
     "",
+    ...(around ? [`Measured elsewhere: ${placeOf(around, here)}.`, ""] : []),
     ...(rows.length > 0
       ? table(
           [...(hasSizes ? [work.axis as string] : []), "variant", work.unit, "least .. greatest"],
@@ -108,7 +122,7 @@ function section(
           "",
           ...table(
             ["compared", "median", "least .. greatest", "goal", ""],
-            verdicts.map((found) => verdictCells(found, quick)),
+            verdicts.map((found) => verdictCells(found, here.quick)),
           ),
         ]
       : []),

@@ -85,14 +85,20 @@ export async function bench(orders: Orders): Promise<void> {
   console.log(`\nwritten: ${join(out, "BENCHMARKS.md")}`);
 }
 
-/** What an earlier run measured and this one did not, if it ran in the same place with the same packages. */
+/** What an earlier run measured and this one did not, with where that was if it was not here. A quick run measures nothing. */
 async function earlier(folder: string, around: Surroundings, fresh: readonly Result[]): Promise<Result[]> {
   const found = await readFile(join(folder, "results.json"), "utf8").catch(() => undefined);
   if (found === undefined) return [];
   const stored = JSON.parse(found) as Results;
-  if (JSON.stringify(stored.around) !== JSON.stringify(around)) return [];
+  if (stored.around.quick !== around.quick) return [];
   const names = new Set(fresh.map(({ measured }) => measured.work));
-  return stored.results.filter(({ measured }) => !names.has(measured.work));
+  return stored.results
+    .filter(({ measured }) => !names.has(measured.work))
+    .map(({ around: own = stored.around, ...result }) => (isSamePlace(own, around) ? result : { around: own, ...result }));
+}
+
+function isSamePlace(one: Surroundings, other: Surroundings): boolean {
+  return JSON.stringify(one) === JSON.stringify(other);
 }
 
 function tell({ unit, goals }: Work, measured: Measured, quick: boolean): void {

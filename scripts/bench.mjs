@@ -1,7 +1,7 @@
 // npm run bench                          builds, measures everything and writes BENCHMARKS.md, bench/plots and bench/results.json
 // npm run bench -- --quick               one round with tiny counts: shows that everything works, and no speed. Writes to a folder of its own
 // npm run bench -- --only append         only the works whose name has that text; may be given again, or with commas between. The others
-//                                        keep the figures of an earlier run on the same machine with the same packages
+//                                        keeps the others' figures, and says where those were measured if it was elsewhere
 // npm run bench -- --out <folder>        writes there instead
 // npm run bench -- --no-peers            without the packages of bench/package.json, which are installed else
 // npm run bench -- --no-build            takes dist/ as it is

@@ -58,8 +58,8 @@ await import("holdfast/package.json", { with: { type: "json" } });
 `;
 
 /** All that is loaded when it is first used. */
-const useRooms = `
-async function useRooms(kernel) {
+const useLazyParts = `
+async function useLazyParts(kernel) {
   const eventTypes = [{ name: "said", payloadSchema: { type: "string" } }];
   await kernel.start({ id: "other", input: { type: "external", metadata: {} }, eventTypes });
   await kernel.processes.appendEvent("other", { eventType: "said", payload: "hello" });
@@ -74,17 +74,17 @@ async function useRooms(kernel) {
   return [kept.currentState, await session.ops.list(), (await kernel.sessions.list()).length];
 }
 `;
-const roomsUsed = ["consumed", [], 1];
+const lazyPartsUsed = ["consumed", [], 1];
 
 const runOne = `
 import assert from "node:assert/strict";
 import { createKernel } from "holdfast";
 import { memoryStorage } from "holdfast/memory";
-${useRooms}
+${useLazyParts}
 const kernel = await createKernel({ name: "x", storage: memoryStorage(), handlers: { hello: async () => "hi" } });
 const process = await kernel.start({ input: { type: "task", name: "hello" } });
 assert.deepEqual(await process.result(), { type: "success", value: "hi" });
-assert.deepEqual(await useRooms(kernel), ${JSON.stringify(roomsUsed)});
+assert.deepEqual(await useLazyParts(kernel), ${JSON.stringify(lazyPartsUsed)});
 await kernel.close();
 const another = await createKernel({ name: "y" });
 assert.equal((await another.status()).storage, "memory");
@@ -103,7 +103,7 @@ const page = `<!doctype html><title>app</title><link rel="icon" href="data:,"><s
 
 const main = `
 import { createKernel } from "holdfast";
-${useRooms}
+${useLazyParts}
 /** A worker file of the app's own, which has nothing in it but the import. */
 const ownWorker = () => new Worker(new URL("./own-worker.js", import.meta.url), { type: "module" });
 async function runWith(worker) {
@@ -124,9 +124,9 @@ async function use() {
   const { loop } = await kernel.status();
   const missing = await kernel.sessions.list().catch(({ code, message }) => code + ": " + message);
   await window.deliver();
-  const rooms = await useRooms(kernel);
+  const lazyParts = await useLazyParts(kernel);
   await kernel.close();
-  return { own, result, loop, missing, rooms };
+  return { own, result, loop, missing, lazyParts };
 }
 use().then(
   (outcome) => { window.outcome = outcome; },
@@ -154,7 +154,7 @@ async function outcomeOf(url) {
     tab.on("pageerror", (error) => errors.push(String(error)));
     tab.on("console", (message) => message.type() === "error" && errors.push(message.text()));
     let isThere = false;
-    await tab.route(/session-archive/, (route) => (isThere ? route.continue() : route.abort()));
+    await tab.route(/\/archive[-.]/, (route) => (isThere ? route.continue() : route.abort()));
     await tab.exposeFunction("deliver", () => {
       isThere = true;
     });
@@ -164,7 +164,7 @@ async function outcomeOf(url) {
       .then((handle) => handle.jsonValue())
       .catch((error) => ({ error: String(error) }));
     const result = { type: "success", value: "hi" };
-    const wanted = { own: { result, loop: "worker", faults: [] }, result, loop: "worker", missing, rooms: roomsUsed };
+    const wanted = { own: { result, loop: "worker", faults: [] }, result, loop: "worker", missing, lazyParts: lazyPartsUsed };
     if (JSON.stringify(outcome) !== JSON.stringify(wanted)) {
       throw new Error([JSON.stringify(outcome, null, 2), ...errors].join("\n"));
     }
@@ -188,6 +188,7 @@ try {
     run(root, "npm", "pack", "--pack-destination", temp);
     tarball = join(temp, readdirSync(temp).find((file) => file.endsWith(".tgz")) ?? "");
   });
+  await check("the public types are those of docs/api", () => run(root, process.execPath, "scripts/api.mjs"));
   await check("publint", () => run(root, process.execPath, "node_modules/publint/src/cli.js", tarball, "--strict"));
   await check("attw", () => {
     run(root, process.execPath, "node_modules/@arethetypeswrong/cli/dist/index.js", tarball, "--profile", "esm-only");

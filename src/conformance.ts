@@ -1,1 +1,1 @@
-export { describeConformance, type OpenFixture, type Runner } from "./conformance/suite.js";
+export { describeConformance, describeKernel, describeStorage, type OpenFixture, type Runner } from "./conformance/suite.js";

@@ -6,6 +6,7 @@ export async function bareLog(name: string, processIds: readonly string[], { ind
   const indexes = indexed
     ? [
         ["state", "processId"],
+        ["runnable", "processId"],
         ["endedAtMs", "processId"],
       ]
     : [];

@@ -10,7 +10,7 @@ export const append: Work = {
   title: "Append one event, awaited one at a time",
   about:
     "Each append is awaited before the next one is called. The floor is one bare transaction: read the process's row, decide, put the " +
-    "row and the event, explicit commit, strict durability; no replay key, no lease, no index. `bare, same indexes` keeps the two " +
+    "row and the event, explicit commit, strict durability; no replay key, no lease, no index. `bare, same indexes` keeps the " +
     "indexes that the kernel's table of processes has. The event's type is a declared one. A kernel tells the other tabs of each append, and its " +
     "loop's worker hears it: what that costs shows beside a kernel without loop, and one without loop and channel.",
   unit: "ms per append",

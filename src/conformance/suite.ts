@@ -1,88 +1,143 @@
-import { createKernel } from "../platform.js";
-import type { KernelStorage } from "../ports/storage.js";
-import { authCases } from "./auth.cases.js";
-import { durabilityCases } from "./durability.cases.js";
-import { eventCases } from "./events.cases.js";
-import { type OpenFixture, type Runner, task, uniqueName } from "./fixture.js";
-import { handleCases } from "./handles.cases.js";
-import { inputCases } from "./input.cases.js";
-import { leaseCases } from "./leases.cases.js";
-import { lifecycleCases } from "./lifecycle.cases.js";
-import { livenessCases } from "./liveness.cases.js";
-import { opsCases } from "./ops.cases.js";
-import { processCases } from "./processes.cases.js";
-import { queryCases } from "./queries.cases.js";
-import { runtimeCases } from "./runtime.cases.js";
-import { runtimeInputCases } from "./runtime-input.cases.js";
-import { schemaCases } from "./schemas.cases.js";
-import { secretCases } from "./secrets.cases.js";
-import { selectorCases } from "./selectors.cases.js";
-import { sessionInputCases } from "./session-inputs.cases.js";
-import { sessionTurnCases } from "./session-turns.cases.js";
-import { sessionCases } from "./sessions.cases.js";
-import { storageCases } from "./storage.cases.js";
-import { terminalCases } from "./terminals.cases.js";
-import { waitCases } from "./waits.cases.js";
-import { wakeCases } from "./wakes.cases.js";
+import { lifecycleCases } from "./host/lifecycle.cases.js";
+import { livenessCases } from "./host/liveness.cases.js";
+import type { OpenFixture, Runner } from "./kit/fixture.js";
+import { durabilityCases } from "./process/durability.cases.js";
+import { eventCases } from "./process/events.cases.js";
+import { handleCases } from "./process/handles.cases.js";
+import { inputCases } from "./process/input.cases.js";
+import { leaseCases } from "./process/leases.cases.js";
+import { processCases } from "./process/processes.cases.js";
+import { schemaCases } from "./process/schemas.cases.js";
+import { selectorCases } from "./process/selectors.cases.js";
+import { terminalCases } from "./process/terminals.cases.js";
+import { waitCases } from "./process/waits.cases.js";
+import { wakeCases } from "./process/wakes.cases.js";
+import { deletionCases } from "./session/archive/deletion.cases.js";
+import { importCheckCases } from "./session/archive/import-checks.cases.js";
+import { sessionListCases } from "./session/archive/list.cases.js";
+import { transferCases } from "./session/archive/transfer.cases.js";
+import { admissionCases } from "./session/inputs/admission.cases.js";
+import { sessionArgumentCases } from "./session/inputs/arguments.cases.js";
+import { sessionCommandCases } from "./session/inputs/commands.cases.js";
+import { dedupCases } from "./session/inputs/dedup.cases.js";
+import { ephemeralCases } from "./session/inputs/ephemeral.cases.js";
+import { inputOrderCases } from "./session/inputs/order.cases.js";
+import { quarantineCases } from "./session/inputs/quarantine.cases.js";
+import { recoveryCases } from "./session/inputs/recovery.cases.js";
+import { inputRefusalCases } from "./session/inputs/refusals.cases.js";
+import { supersessionCases } from "./session/inputs/supersession.cases.js";
+import { opsCases } from "./session/ops.cases.js";
+import { runtimeArgumentCases } from "./session/runtime-store/arguments.cases.js";
+import { runtimeCommitCases } from "./session/runtime-store/commits.cases.js";
+import { inputRowCases } from "./session/runtime-store/input-rows.cases.js";
+import { runtimeIsolationCases } from "./session/runtime-store/isolation.cases.js";
+import { snapshotCases } from "./session/runtime-store/snapshots.cases.js";
+import { batchingCases } from "./session/turns/batching.cases.js";
+import { turnCancelCases } from "./session/turns/cancel.cases.js";
+import { checkpointCases } from "./session/turns/checkpoints.cases.js";
+import { turnCommandCases } from "./session/turns/commands.cases.js";
+import { turnCommitCases } from "./session/turns/commits.cases.js";
+import { turnEndingCases } from "./session/turns/endings.cases.js";
+import { turnFailureCases } from "./session/turns/failures.cases.js";
+import { turnFencingCases } from "./session/turns/fencing.cases.js";
+import { turnHandlerCases } from "./session/turns/handlers.cases.js";
+import { processTurnCases } from "./session/turns/process-turns.cases.js";
+import { turnSnapshotCases } from "./session/turns/snapshots.cases.js";
+import { turnStepCases } from "./session/turns/steps.cases.js";
+import { placeCases } from "./storage/places.cases.js";
+import { queryCases } from "./storage/queries.cases.js";
+import { storageCases } from "./storage/storage.cases.js";
+import { browserLoginCases } from "./vault/browser-logins.cases.js";
+import { deviceLoginCases } from "./vault/device-logins.cases.js";
+import { flowRecordCases } from "./vault/flow-record.cases.js";
+import { loginFlowCases } from "./vault/flows.cases.js";
+import { loginArgumentCases } from "./vault/login-arguments.cases.js";
+import { secretCases } from "./vault/secrets.cases.js";
 
-export type { OpenFixture, Runner } from "./fixture.js";
+export type { OpenFixture, Runner } from "./kit/fixture.js";
 
-const SUITES = {
-  storage: storageCases,
-  queries: queryCases,
-  processes: processCases,
-  handles: handleCases,
-  events: eventCases,
-  terminals: terminalCases,
-  wakes: wakeCases,
-  waits: waitCases,
-  selectors: selectorCases,
-  schemas: schemaCases,
-  leases: leaseCases,
-  lifecycle: lifecycleCases,
-  liveness: livenessCases,
-  durability: durabilityCases,
-  input: inputCases,
-  runtime: runtimeCases,
-  "runtime input": runtimeInputCases,
-  auth: authCases,
-  secrets: secretCases,
-  ops: opsCases,
-  sessions: sessionCases,
-  "session inputs": sessionInputCases,
-  "session turns": sessionTurnCases,
-} as const satisfies Record<string, (open: OpenFixture, runner: Runner) => void>;
+type Areas = Readonly<Record<string, readonly ((open: OpenFixture, runner: Runner) => void)[]>>;
+
+const STORAGE_AREAS: Areas = {
+  places: [placeCases],
+  storage: [storageCases],
+  queries: [queryCases],
+};
+
+const KERNEL_AREAS: Areas = {
+  processes: [processCases],
+  handles: [handleCases],
+  events: [eventCases],
+  terminals: [terminalCases],
+  wakes: [wakeCases],
+  waits: [waitCases],
+  selectors: [selectorCases],
+  schemas: [schemaCases],
+  leases: [leaseCases],
+  lifecycle: [lifecycleCases],
+  liveness: [livenessCases],
+  durability: [durabilityCases],
+  input: [inputCases],
+  runtime: [runtimeIsolationCases, snapshotCases, runtimeCommitCases, inputRowCases],
+  "runtime input": [runtimeArgumentCases],
+  auth: [flowRecordCases, browserLoginCases, deviceLoginCases, loginFlowCases, loginArgumentCases],
+  secrets: [secretCases],
+  ops: [opsCases],
+  sessions: [sessionListCases, transferCases, importCheckCases, deletionCases],
+  "session inputs": [
+    sessionArgumentCases,
+    admissionCases,
+    inputRefusalCases,
+    inputOrderCases,
+    dedupCases,
+    supersessionCases,
+    ephemeralCases,
+    sessionCommandCases,
+    recoveryCases,
+    quarantineCases,
+  ],
+  "session turns": [
+    turnHandlerCases,
+    turnCommitCases,
+    checkpointCases,
+    turnSnapshotCases,
+    turnFencingCases,
+    batchingCases,
+    turnFailureCases,
+    turnCancelCases,
+    turnStepCases,
+    turnEndingCases,
+    turnCommandCases,
+    processTurnCases,
+  ],
+};
+
+function describeAreas(areas: Areas, open: OpenFixture, runner: Runner): void {
+  for (const [area, suites] of Object.entries(areas)) {
+    runner.describe(area, () => {
+      for (const cases of suites) cases(open, runner);
+    });
+  }
+}
 
 /**
- * The whole contract of holdfast's stores as cases for any storage and any test runner. `open` gives each case a fresh, empty
- * place. Numbers like P-45 in a case's name are the statements of the contract that it checks.
+ * The storage port alone: places, rows, transactions, queries, upgrades, over tables of the kit's own. No kernel is opened. It is what
+ * to begin with when a storage is written: `describeStorage("my storage", open, { describe, it, expect })`.
  */
+export function describeStorage(name: string, open: OpenFixture, runner: Runner): void {
+  runner.describe(`${name} keeps the contract of a storage`, () => describeAreas(STORAGE_AREAS, open, runner));
+}
+
+/**
+ * All that a kernel promises, on a storage that keeps `describeStorage`: processes, leases, agents, sessions, secrets, logins.
+ * `describeKernel("my storage", open, { describe, it, expect })`. Numbers like P-45 in a case's name are the statements of the contract
+ * (docs/contract.md) that it checks.
+ */
+export function describeKernel(name: string, open: OpenFixture, runner: Runner): void {
+  runner.describe(`a kernel on ${name} keeps the contract`, () => describeAreas(KERNEL_AREAS, open, runner));
+}
+
+/** Both, for any storage and any test runner: `describeConformance("my storage", open, { describe, it, expect })`. */
 export function describeConformance(name: string, open: OpenFixture, runner: Runner): void {
-  runner.describe(`${name} keeps the contract`, () => {
-    runner.describe("places", () => {
-      runner.it("each opened place is empty, also under a name that was used before, and reopens with what it held", async () => {
-        const options = { name: uniqueName(), loop: "off", channel: false, locks: false } as const;
-        for (const id of ["first", "second"]) {
-          const place = await open();
-          try {
-            const list = async (storage: KernelStorage, id?: string) => {
-              const kernel = await createKernel({ ...options, storage });
-              try {
-                if (id !== undefined) await kernel.processes.registerProcess(task(id));
-                return (await kernel.processes.list()).map((record) => record.id);
-              } finally {
-                await kernel.close();
-              }
-            };
-            runner.expect(await list(place.storage)).toEqual([]);
-            runner.expect(await list(place.storage, id)).toEqual([id]);
-            runner.expect(await list(await place.reopen())).toEqual([id]);
-          } finally {
-            await place.dispose();
-          }
-        }
-      });
-    });
-    for (const [area, cases] of Object.entries(SUITES)) runner.describe(area, () => cases(open, runner));
-  });
+  runner.describe(`${name} keeps the contract`, () => describeAreas({ ...STORAGE_AREAS, ...KERNEL_AREAS }, open, runner));
 }

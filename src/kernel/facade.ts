@@ -2,7 +2,7 @@ import type { Limits } from "../domain/time.js";
 import type { Seal } from "../ports/seal.js";
 import type { OpsMethods } from "../stores/session/ops.js";
 import type { RuntimeMethods } from "../stores/session/runtime.js";
-import type { Ground } from "./ground.js";
+import type { KernelGround } from "./ground.js";
 import type { AgentRegistration, Agents } from "./host/agents.js";
 import type { CurrentHost } from "./host/host.js";
 import type { HostRecord } from "./host/host-list.js";
@@ -28,7 +28,7 @@ export interface Facade {
   hosts(): Promise<HostRecord[]>;
 }
 
-export interface FacadeParts extends Ground {
+export interface FacadeParts extends KernelGround {
   readonly lazyParts: LazyParts;
   readonly limits: Limits;
   readonly seal: Seal | undefined;

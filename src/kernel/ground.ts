@@ -11,7 +11,7 @@ import { TABLES } from "../stores/schema.js";
 import { channelName, gossipName, hostLockName } from "./host/ids.js";
 import { createGossip, type Gossip } from "./host/presence.js";
 
-export interface GroundParts {
+export interface KernelGroundParts {
   readonly storage: OpenStorage;
   readonly clock: Clock;
   readonly timings: Timings;
@@ -24,7 +24,7 @@ export interface GroundParts {
 }
 
 /** What a kernel stands on once its storage is open, and what the worker of its loop stands on, over a connection of its own. */
-export interface Ground extends GroundParts {
+export interface KernelGround extends KernelGroundParts {
   readonly databaseId: string;
   readonly notices: Notices;
   readonly corridor: Corridor;
@@ -33,10 +33,10 @@ export interface Ground extends GroundParts {
   close(): Promise<void>;
 }
 
-const CLOSE_MS = 5_000;
+const MOST_CLOSE_MS = 5_000;
 
 /** Rejects `unavailable` where the channel cannot be opened. */
-export async function layGround(parts: GroundParts): Promise<Ground> {
+export async function layGround(parts: KernelGroundParts): Promise<KernelGround> {
   const { storage, clock, channel } = parts;
   const { databaseId } = storage;
   const notices = await orUnavailable("channel", () => broadcastNotices(channelName(databaseId), channel));
@@ -75,7 +75,7 @@ export async function orUnavailable<T>(what: string, open: () => T | Promise<T>)
 export async function soon(clock: Clock, work: Promise<void>): Promise<void> {
   let cancel = () => {};
   const late = new Promise<void>((resolve) => {
-    cancel = clock.setTimer(resolve, CLOSE_MS);
+    cancel = clock.setTimer(resolve, MOST_CLOSE_MS);
   });
   try {
     await Promise.race([work, late]);

@@ -1,9 +1,9 @@
 import { HoldfastError } from "../domain/errors.js";
 import type { Durability, KernelStorage, OpenStorage, StorageState } from "../ports/storage.js";
 import { SCHEMA } from "../stores/schema.js";
-import { type Ground, type GroundParts, layGround, orUnavailable, soon } from "./ground.js";
+import { type KernelGround, type KernelGroundParts, layGround, orUnavailable, soon } from "./ground.js";
 
-export interface OpeningParts extends Omit<GroundParts, "storage" | "tableId"> {
+export interface OpeningParts extends Omit<KernelGroundParts, "storage" | "tableId"> {
   readonly place: KernelStorage;
   readonly name: string;
   readonly durability: Durability;
@@ -14,7 +14,7 @@ export interface OpeningParts extends Omit<GroundParts, "storage" | "tableId"> {
   onState(state: StorageState): void;
 }
 
-export interface OpenGround extends Ground {
+export interface OpenGround extends KernelGround {
   /** Aborts when the database was deleted or upgraded under this kernel, with the error that every later call rejects with. */
   readonly ended: AbortSignal;
 }

@@ -52,10 +52,10 @@ const OWNER_SUFFIX = 16;
 
 const NAME = /^[A-Za-z0-9._-]{1,64}$/;
 
-type Check = (value: unknown, field: string, limits: Limits) => unknown;
+type OptionCheck = (value: unknown, field: string, limits: Limits) => unknown;
 
 /** The check of each option, in this order; one that is missing here, or too many, does not compile. */
-const CHECKS = {
+const OPTION_CHECKS = {
   name(value) {
     if (typeof value !== "string" || !NAME.test(value)) throw invalid("name must be 1 to 64 of A-Z a-z 0-9 . _ -");
     return value;
@@ -76,17 +76,17 @@ const CHECKS = {
   channel: optional(orFalse(callable<ChannelFactory>)),
   locks: optional(orFalse(withMethods<Locks>("request", "query"))),
   signal: (value, field) => checkSignal(field, value),
-} as const satisfies Record<keyof KernelOptions, Check>;
+} as const satisfies Record<keyof KernelOptions, OptionCheck>;
 
-export type CheckedOptions = { readonly [Name in keyof typeof CHECKS]: ReturnType<(typeof CHECKS)[Name]> };
+export type CheckedOptions = { readonly [Name in keyof typeof OPTION_CHECKS]: ReturnType<(typeof OPTION_CHECKS)[Name]> };
 
 /** Defaults filled in; throws `invalid` naming the option and its rule. */
 export function checkOptions(given: unknown): CheckedOptions {
-  const names = Object.keys(CHECKS) as (keyof KernelOptions)[];
+  const names = Object.keys(OPTION_CHECKS) as (keyof KernelOptions)[];
   const members = membersOf("options", given, names);
   const checked: Partial<Record<keyof KernelOptions, unknown>> = {};
   for (const name of names) {
-    const check: Check = CHECKS[name];
+    const check: OptionCheck = OPTION_CHECKS[name];
     checked[name] = check(members[name], name, checked.limits as Limits);
   }
   return checked as CheckedOptions;

@@ -1,7 +1,7 @@
 import { forceCloseDatabase, IDBDatabase, IDBFactory, IDBKeyRange, IDBTransaction } from "fake-indexeddb";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { type IndexedDbOptions, indexedDbStorage } from "../../src/adapters/storage-indexeddb.js";
-import { refusal } from "../../src/conformance/fixture.js";
+import { refusal } from "../../src/conformance/kit/fixture.js";
 import type { OpenStorage, StorageOpening, StorageSchema, StorageState, Transaction } from "../../src/ports/storage.js";
 import { lockService } from "../loop/locks-double.js";
 

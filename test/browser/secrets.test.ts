@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { refusal } from "../../src/conformance/fixture.js";
+import { refusal } from "../../src/conformance/kit/fixture.js";
 import { createKernel } from "../../src/index.js";
 import { memoryStorage } from "../../src/memory.js";
 import { secretsAtRest } from "../kernel/vault/secrets-at-rest.js";

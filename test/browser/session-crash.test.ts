@@ -1,7 +1,7 @@
 // Sessions on the browser's own IndexedDB, whose transactions are broken at every request, one after another. Each failure leaves what
 // was stored before as it was, the caller gets its code, a retry works, and in the end everything has happened once.
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { refusal } from "../../src/conformance/fixture.js";
+import { refusal } from "../../src/conformance/kit/fixture.js";
 import { createKernel, type Kernel, type KernelOptions, type SessionRuntime, type Turn } from "../../src/index.js";
 import type { SessionEvent } from "../../src/kernel/session/events.js";
 import type { InputRow, LeaseRow, MessageRow, ReceiptRow, RuntimeRow } from "../../src/stores/schema.js";

@@ -1,6 +1,6 @@
 import { afterEach, expect, it, vi } from "vitest";
 import { type IndexedDbOptions, indexedDbStorage } from "../../src/adapters/storage-indexeddb.js";
-import { refusal } from "../../src/conformance/fixture.js";
+import { refusal } from "../../src/conformance/kit/fixture.js";
 import type { OpenStorage, StorageOpening, StorageSchema, StorageState } from "../../src/ports/storage.js";
 
 const SCHEMA: StorageSchema = { version: 1, tables: { notes: { key: ["id"] } } };

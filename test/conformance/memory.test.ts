@@ -1,12 +1,11 @@
 import { describe, expect, it } from "vitest";
-import { describeConformance } from "../../src/conformance.js";
+import { describeKernel, describeStorage } from "../../src/conformance.js";
 import { memoryStorage } from "../../src/memory.js";
 
-describeConformance(
-  "memory",
-  async () => {
-    const storage = memoryStorage();
-    return { storage, reopen: async () => storage, dispose: async () => undefined };
-  },
-  { describe, it, expect },
-);
+async function open() {
+  const storage = memoryStorage();
+  return { storage, reopen: async () => storage, dispose: async () => undefined };
+}
+
+describeStorage("memory", open, { describe, it, expect });
+describeKernel("memory", open, { describe, it, expect });

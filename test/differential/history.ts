@@ -1,6 +1,6 @@
 import { manualClock } from "../../src/adapters/clock-manual.js";
-import { bytesOf, fullInput, input, receipt, snapshot } from "../../src/conformance/runtime.fixture.js";
-import { SUBMISSIONS } from "../../src/conformance/session.fixture.js";
+import { bytesOf, fullInput, input, receipt, snapshot } from "../../src/conformance/session/runtime.fixture.js";
+import { SUBMISSIONS } from "../../src/conformance/session/session.fixture.js";
 import type { JsonValue } from "../../src/domain/json.js";
 import type { ProcessLease } from "../../src/domain/lease.js";
 import { mintLifecycleCommit } from "../../src/domain/session/lifecycle-commit.js";

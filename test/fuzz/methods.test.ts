@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { channelHub } from "../../src/conformance/channel.fixture.js";
+import { channelHub } from "../../src/conformance/kit/channel.fixture.js";
 import { ERROR_CODES } from "../../src/domain/error-codes.js";
 import { HoldfastError } from "../../src/domain/errors.js";
 import { type Spoiling, spoil, spoiling } from "./hostile-values.js";

@@ -1,4 +1,4 @@
-import { fullInput, input, receipt, snapshot } from "../../src/conformance/runtime.fixture.js";
+import { fullInput, input, receipt, snapshot } from "../../src/conformance/session/runtime.fixture.js";
 import { mintLifecycleCommit } from "../../src/domain/session/lifecycle-commit.js";
 import type { LifecycleStore } from "../../src/kernel/host/lifecycle.js";
 import type { Kernel } from "../../src/kernel/kernel.js";

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { manualClock } from "../../src/adapters/clock-manual.js";
-import { bytesOf, fullInput, input, receipt, snapshot } from "../../src/conformance/runtime.fixture.js";
+import { bytesOf, fullInput, input, receipt, snapshot } from "../../src/conformance/session/runtime.fixture.js";
 import { ERROR_CODES } from "../../src/domain/error-codes.js";
 import type { Kernel } from "../../src/kernel/kernel.js";
 import { memoryStorage } from "../../src/memory.js";

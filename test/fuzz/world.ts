@@ -1,5 +1,5 @@
 import { manualClock } from "../../src/adapters/clock-manual.js";
-import { bytesOf, fullInput, input, receipt, snapshot } from "../../src/conformance/runtime.fixture.js";
+import { bytesOf, fullInput, input, receipt, snapshot } from "../../src/conformance/session/runtime.fixture.js";
 import type { ProcessLease } from "../../src/domain/lease.js";
 import type { PersistedOpsSnapshot } from "../../src/domain/session/ops.js";
 import type { Kernel } from "../../src/kernel/kernel.js";

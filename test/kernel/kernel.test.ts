@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { manualClock } from "../../src/adapters/clock-manual.js";
 import { memoryStorage } from "../../src/adapters/storage-memory.js";
-import { channelHub } from "../../src/conformance/channel.fixture.js";
+import { channelHub } from "../../src/conformance/kit/channel.fixture.js";
 import { broadcastNotices } from "../../src/corridor/notices.js";
 import type { ProcessContext } from "../../src/kernel/process/context.js";
 import { createKernel } from "../../src/platform.js";

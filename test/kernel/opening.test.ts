@@ -2,7 +2,7 @@ import { getEventListeners } from "node:events";
 import { afterEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../src/adapters/clock-system.js";
 import { memoryStorage } from "../../src/adapters/storage-memory.js";
-import { channelHub } from "../../src/conformance/channel.fixture.js";
+import { channelHub } from "../../src/conformance/kit/channel.fixture.js";
 import { HoldfastError } from "../../src/domain/errors.js";
 import type { KernelEvents } from "../../src/kernel/emitter.js";
 import { platformRandom } from "../../src/kernel/host/ids.js";

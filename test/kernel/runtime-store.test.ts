@@ -1,7 +1,15 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { manualClock } from "../../src/adapters/clock-manual.js";
 import { memoryStorage } from "../../src/adapters/storage-memory.js";
-import { bytesOf, fullInput, input, RUNTIME, readRuntimes, receipt, snapshot } from "../../src/conformance/runtime.fixture.js";
+import {
+  bytesOf,
+  fullInput,
+  input,
+  RUNTIME,
+  readRuntimes,
+  receipt,
+  snapshot,
+} from "../../src/conformance/session/runtime.fixture.js";
 import { broadcastNotices } from "../../src/corridor/notices.js";
 import { createCorridor } from "../../src/corridor/run.js";
 import { HoldfastError, isHoldfastError } from "../../src/domain/errors.js";

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { memoryStorage } from "../../src/adapters/storage-memory.js";
-import { channelHub } from "../../src/conformance/channel.fixture.js";
+import { channelHub } from "../../src/conformance/kit/channel.fixture.js";
 import { broadcastNotices } from "../../src/corridor/notices.js";
 import { createCorridor } from "../../src/corridor/run.js";
 import { HoldfastError } from "../../src/domain/errors.js";

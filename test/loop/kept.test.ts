@@ -1,7 +1,7 @@
 import { queryObjects } from "node:v8";
 import { afterEach, expect, it } from "vitest";
 import { manualClock } from "../../src/adapters/clock-manual.js";
-import { channelHub } from "../../src/conformance/channel.fixture.js";
+import { channelHub } from "../../src/conformance/kit/channel.fixture.js";
 import { DEFAULT_TIMINGS } from "../../src/domain/time.js";
 import { createKernel, type Kernel, type KernelOptions, type ProcessContext } from "../../src/index.js";
 import { memoryStorage } from "../../src/memory.js";

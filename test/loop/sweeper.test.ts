@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { channelHub } from "../../src/conformance/channel.fixture.js";
+import { channelHub } from "../../src/conformance/kit/channel.fixture.js";
 import { HoldfastError } from "../../src/domain/errors.js";
 import { DEFAULT_TIMINGS } from "../../src/domain/time.js";
 import { sweeperLockName } from "../../src/loop/sweeper.js";

@@ -2,7 +2,7 @@
 import "../../src/kernel/session/executor.js";
 import "../../src/kernel/process/head-start.js";
 import { memoryStorage } from "../../src/adapters/storage-memory.js";
-import { channelHub } from "../../src/conformance/channel.fixture.js";
+import { channelHub } from "../../src/conformance/kit/channel.fixture.js";
 import { HoldfastError } from "../../src/domain/errors.js";
 import type { KernelEvents } from "../../src/kernel/emitter.js";
 import type { Kernel } from "../../src/kernel/kernel.js";

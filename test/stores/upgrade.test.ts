@@ -1,6 +1,6 @@
 import { IDBFactory, IDBKeyRange } from "fake-indexeddb";
 import { describe, expect, it } from "vitest";
-import { waiting } from "../../src/conformance/session.fixture.js";
+import { waiting } from "../../src/conformance/session/session.fixture.js";
 import { createKernel, type ProcessContext } from "../../src/index.js";
 import { indexedDbStorage } from "../../src/indexeddb.js";
 import { memoryStorage } from "../../src/memory.js";

@@ -61,6 +61,7 @@ it("counts what a work promises, however short the run", () => {
   expect(facts.get("transactions that write, per beat")).toBe(1);
   expect(facts.get("rows that are written, per beat")).toBe(1);
   expect(facts.get("session: inputs given up, in all rounds")).toBe(0);
+  expect(facts.get("rows read because 2,000 run that only others have a handler for")).toBeLessThanOrEqual(10);
 });
 
 it("writes a report with a section for each work, and says that it was a short run", () => {

@@ -1,5 +1,5 @@
 // Writes that were acknowledged before the whole browser was killed, against the rows that are there when it is back. Pure.
-import { complaintsAbout } from "../../src/conformance/session.invariants.js";
+import { complaintsAbout } from "../../src/conformance/session/session.invariants.js";
 import type { OpenStorage, Row } from "../../src/ports/storage.js";
 
 /** What the server was told when a write was acknowledged; `number` counts its stream, `life` the browser's lifetimes. */

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { manualClock } from "../../../src/adapters/clock-manual.js";
-import { channelHub } from "../../../src/conformance/channel.fixture.js";
+import { channelHub } from "../../../src/conformance/kit/channel.fixture.js";
 import { createGossip, type Gossip } from "../../../src/kernel/host/presence.js";
 import type { Locks } from "../../../src/ports/locks.js";
 import type { ChannelFactory } from "../../../src/ports/notices.js";

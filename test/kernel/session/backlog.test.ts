@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { memoryStorage } from "../../../src/adapters/storage-memory.js";
-import { channelHub } from "../../../src/conformance/channel.fixture.js";
-import { operation, waiting } from "../../../src/conformance/session.fixture.js";
+import { channelHub } from "../../../src/conformance/kit/channel.fixture.js";
+import { operation, waiting } from "../../../src/conformance/session/session.fixture.js";
 import type { InputKind, StoredInputState } from "../../../src/domain/session/input.js";
 import type { Kernel } from "../../../src/index.js";
 import { createKernel } from "../../../src/index.js";

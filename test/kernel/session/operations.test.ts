@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { manualClock } from "../../../src/adapters/clock-manual.js";
 import { indexedDbStorage } from "../../../src/adapters/storage-indexeddb.js";
 import { memoryStorage } from "../../../src/adapters/storage-memory.js";
-import { channelHub } from "../../../src/conformance/channel.fixture.js";
+import { channelHub } from "../../../src/conformance/kit/channel.fixture.js";
 import { broadcastNotices } from "../../../src/corridor/notices.js";
 import { createCorridor } from "../../../src/corridor/run.js";
 import { createWatch } from "../../../src/corridor/watch.js";

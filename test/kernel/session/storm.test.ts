@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { memoryStorage } from "../../../src/adapters/storage-memory.js";
-import { complaintsAbout } from "../../../src/conformance/session.invariants.js";
+import { complaintsAbout } from "../../../src/conformance/session/session.invariants.js";
 import { HoldfastError } from "../../../src/domain/errors.js";
 import type { Message, Turn } from "../../../src/index.js";
 import { SCHEMA } from "../../../src/stores/schema.js";

@@ -1,7 +1,7 @@
 import { IDBFactory, IDBKeyRange } from "fake-indexeddb";
 import { afterEach, describe, expect, it } from "vitest";
 import { memoryStorage } from "../../../src/adapters/storage-memory.js";
-import { waiting } from "../../../src/conformance/session.fixture.js";
+import { waiting } from "../../../src/conformance/session/session.fixture.js";
 import { HoldfastError } from "../../../src/domain/errors.js";
 import type { RunBoundaryReceipt } from "../../../src/domain/session/session.js";
 import { indexedDbStorage } from "../../../src/indexeddb.js";

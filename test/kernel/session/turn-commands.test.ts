@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { manualClock } from "../../../src/adapters/clock-manual.js";
 import { memoryStorage } from "../../../src/adapters/storage-memory.js";
-import { waiting } from "../../../src/conformance/session.fixture.js";
+import { waiting } from "../../../src/conformance/session/session.fixture.js";
 import { broadcastNotices } from "../../../src/corridor/notices.js";
 import { createCorridor } from "../../../src/corridor/run.js";
 import type { OpenStorage } from "../../../src/ports/storage.js";

@@ -1,6 +1,6 @@
 // What lies on the disk, read as any program reads it. The same in Node, over an IndexedDB in memory, and in a browser.
 import { afterEach, expect, it } from "vitest";
-import { refusal } from "../../../src/conformance/fixture.js";
+import { refusal } from "../../../src/conformance/kit/fixture.js";
 import { createKernel, type Kernel } from "../../../src/index.js";
 import { indexedDbStorage } from "../../../src/indexeddb.js";
 

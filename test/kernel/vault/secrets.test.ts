@@ -1,7 +1,7 @@
 import { IDBFactory, IDBKeyRange } from "fake-indexeddb";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { manualClock } from "../../../src/adapters/clock-manual.js";
-import { refusal } from "../../../src/conformance/fixture.js";
+import { refusal } from "../../../src/conformance/kit/fixture.js";
 import { broadcastNotices } from "../../../src/corridor/notices.js";
 import { createCorridor } from "../../../src/corridor/run.js";
 import { HoldfastError } from "../../../src/domain/errors.js";

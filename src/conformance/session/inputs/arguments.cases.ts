@@ -1,0 +1,43 @@
+import { mismatch, type OpenFixture, outcomes, type Runner, refused } from "../../kit/fixture.js";
+import { prompt, sessionCasesOn, withoutTurns } from "../session.fixture.js";
+import { SESSION_FIELDS } from "./session.fields.js";
+
+/** What no argument of a session may be. */
+export function sessionArgumentCases(open: OpenFixture, runner: Runner): void {
+  const { expect } = runner;
+  const { promise, changesNoRow } = sessionCasesOn(open, runner);
+
+  for (const [at, [field, values, call]] of SESSION_FIELDS.entries()) {
+    promise(`what cannot be ${field} is refused by that name, and stores nothing (${at + 1})`, async (ground) => {
+      const { kernel, session } = await withoutTurns(ground);
+      await session.submit(prompt("a", { idempotencyKey: "k" }));
+      await changesNoRow(ground, async () => {
+        const wrong: string[] = [];
+        for (const [name, value] of Object.entries(values())) {
+          const problem = await mismatch((async () => call(session, value as never, kernel))(), "invalid", field);
+          if (problem !== undefined) wrong.push(`${name}: ${problem}`);
+        }
+        expect(wrong).toEqual([]);
+      });
+      expect((await session.submit(prompt("b"))).outcome).toBe("accepted");
+    });
+  }
+
+  promise("an object that was left takes nothing more", async (ground) => {
+    const { session } = await withoutTurns(ground);
+    await session[Symbol.asyncDispose]();
+    await session[Symbol.asyncDispose]();
+    const calls: Promise<unknown>[] = [
+      session.submit(prompt("a")),
+      session.cancel("a"),
+      session.messages(),
+      session.blob("x"),
+      session.retire(),
+    ];
+    calls.push(session.reset(), session.recycle(), session.stop(), session.destroy());
+    expect((await outcomes<unknown>(calls)).codes).toEqual(calls.map(() => "closed"));
+    for (const call of [() => session.onTurn(async () => {}), () => session.subscribe(() => {})]) {
+      await refused((async () => call())(), "closed");
+    }
+  });
+}

@@ -1,0 +1,91 @@
+import { chainDigest } from "../../../stores/session/transcript.rules.js";
+import { count, type OpenFixture, type Runner } from "../../kit/fixture.js";
+import { RUNTIME } from "../runtime.fixture.js";
+import { drained, gate, prompt, said, sessionCasesOn, stateOf, withTurns } from "../session.fixture.js";
+import { runtimeRow, saying } from "./turn.fixture.js";
+
+/** What a turn stores before its end. */
+export function checkpointCases(open: OpenFixture, runner: Runner): void {
+  const { expect } = runner;
+  const { promise } = sessionCasesOn(open, runner);
+
+  promise("what a checkpoint stored is there at once, with no receipt and no change of an input's phase", async (ground) => {
+    const { kernel, session } = await withTurns(ground);
+    const other = await (await ground.open()).session("s");
+    const [checked, leave] = [gate(), gate()];
+    let runId = "";
+    session.onTurn(async (turn) => {
+      runId = turn.runId;
+      turn.append(saying("so far"));
+      await turn.checkpoint();
+      checked.open();
+      await leave.promise;
+      turn.append(saying("the end"));
+    });
+    await session.submit(prompt("a"));
+    await checked.promise;
+    expect(await said(other)).toEqual(["a", "so far"]);
+    expect((await stateOf(kernel, "a")).currentState).toBe("staged");
+    expect((await kernel.runtime.loadBoundaryReceipt(RUNTIME, runId, 0)) ?? "none").toBe("none");
+    const { messageCount, digest } = await runtimeRow(ground);
+    expect([messageCount, digest]).toEqual([2, chainDigest("", await other.messages())]);
+    leave.open();
+    await drained(kernel);
+    expect(await said(other)).toEqual(["a", "so far", "the end"]);
+    expect((await kernel.runtime.loadBoundaryReceipt(RUNTIME, runId, 0))?.messageCount).toBe(3);
+  });
+
+  promise(
+    "the next attempt sees what was checkpointed; an input's message is never there twice, what was not checkpointed never",
+    async (ground) => {
+      const { kernel, session } = await withTurns(ground);
+      const views: unknown[] = [];
+      session.onTurn(async (turn) => {
+        views.push(turn.messages.map(({ content }) => content));
+        turn.append(saying(`${turn.attempt} checked`));
+        if (turn.attempt < 3) await turn.checkpoint();
+        turn.append(saying(`${turn.attempt} after`));
+        if (turn.attempt < 3) throw new Error("no");
+      });
+      await session.submit({ inputType: "external_event", inputId: "e", body: "rang" });
+      await session.submit(prompt("a"));
+      await drained(kernel);
+      expect(views).toEqual([
+        ["rang", "a"],
+        ["rang", "a", "1 checked"],
+        ["rang", "a", "1 checked", "2 checked"],
+      ]);
+      expect(await said(session)).toEqual(["rang", "a", "1 checked", "2 checked", "3 checked", "3 after"]);
+      expect((await session.messages()).flatMap(({ inputId }) => (inputId === undefined ? [] : [inputId]))).toEqual(["e", "a"]);
+    },
+  );
+
+  promise("checkpoints that nobody waited for are stored in their order, and the turn's end behind them", async (ground) => {
+    const { kernel, session } = await withTurns(ground);
+    session.onTurn(async (turn) => {
+      for (const n of count(5)) {
+        turn.append(saying(String(n)));
+        void turn.checkpoint();
+      }
+      turn.append(saying("end"));
+    });
+    await session.submit(prompt("a"));
+    await drained(kernel);
+    expect(await said(session)).toEqual(["a", "1", "2", "3", "4", "5", "end"]);
+  });
+
+  promise("a checkpoint stores what was appended before it was asked for, and nothing that came after", async (ground) => {
+    const { kernel, session } = await withTurns(ground);
+    session.onTurn(async (turn) => {
+      if (turn.attempt > 1) return;
+      turn.append(saying("before"));
+      const stored = turn.checkpoint();
+      turn.append(saying("after"));
+      await stored;
+      throw new Error("no");
+    });
+    await session.submit(prompt("a"));
+    await drained(kernel);
+    expect(await said(session)).toEqual(["a", "before"]);
+  });
+}

@@ -1,0 +1,58 @@
+import type { OpenFixture, Runner } from "../../kit/fixture.js";
+import { RUNTIME } from "../runtime.fixture.js";
+import { ABANDONED, CONSUMED, comes, phases, said, sessionCasesOn, withTurns } from "../session.fixture.js";
+import { saying, stand } from "./turn.fixture.js";
+
+/** Processes that are turns. */
+export function processTurnCases(open: OpenFixture, runner: Runner): void {
+  const { expect } = runner;
+  const { promise } = sessionCasesOn(open, runner);
+
+  const turnOf = (input: unknown, id = "p") => ({
+    id,
+    input: { type: "session_turn" as const, sessionId: "s", input: input as never },
+  });
+
+  promise("a process that is a turn goes the way of all inputs and ends with it", async (ground) => {
+    const { kernel, session } = await withTurns(ground);
+    session.onTurn(async (turn) => turn.append(saying("answer")));
+    const handle = await kernel.start(turnOf("hello"));
+    await ground.clock.advance(1_000);
+    const output = await handle.result();
+    const [state] = await kernel.runtime.loadInputStates(RUNTIME);
+    expect(output).toEqual({
+      type: "success",
+      value: { inputId: state?.inputId, runId: state?.lastRunId, outcome: CONSUMED },
+    } as never);
+    expect(await said(session)).toEqual(["hello", "answer"]);
+  });
+
+  promise("it fails when its input is given up or its session stopped, and is cancelled with it (R-123)", async (ground) => {
+    const { kernel, session } = await withTurns(ground);
+    const { begun } = stand(session);
+    const running = await kernel.start(turnOf("one", "p1"));
+    const waiting = await kernel.start(turnOf("two", "p2"));
+    await ground.clock.advance(1_000);
+    await begun;
+    await comes(async () => (await kernel.runtime.loadInputStates(RUNTIME)).length === 2, "both inputs");
+    await running.cancel("not wanted");
+    expect((await running.result()).type).toBe("cancelled");
+    await session.stop();
+    const output = await waiting.result();
+    expect([output.type, (output as { code?: unknown }).code]).toEqual(["failure", "stopped"]);
+    const outcomes = (await kernel.runtime.loadInputStates(RUNTIME)).map(({ terminalOutcome }) =>
+      JSON.stringify(terminalOutcome),
+    );
+    expect(outcomes.sort()).toEqual([ABANDONED("cancelled"), ABANDONED("stopped")].map((outcome) => JSON.stringify(outcome)));
+  });
+
+  promise("it is run by nobody where the session has no handler", async (ground) => {
+    const { kernel, session } = await withTurns(ground);
+    const handle = await kernel.start(turnOf("hello"));
+    await ground.clock.advance(60_000);
+    expect([await phases(kernel), (await handle.record())?.status.state]).toEqual([[], "running"]);
+    session.onTurn(async () => {});
+    await ground.clock.advance(60_000);
+    expect((await handle.result()).type).toBe("success");
+  });
+}

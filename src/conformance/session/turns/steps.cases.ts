@@ -1,0 +1,74 @@
+import { count, mismatch, type OpenFixture, type Runner } from "../../kit/fixture.js";
+import { readRows } from "../../kit/rows.fixture.js";
+import { drained, phases, prompt, sessionCasesOn, withTurns } from "../session.fixture.js";
+
+/** Steps of turns. */
+export function turnStepCases(open: OpenFixture, runner: Runner): void {
+  const { expect } = runner;
+  const { promise } = sessionCasesOn(open, runner);
+
+  promise("a step runs once for all attempts at its inputs, and is gone with them", async (ground) => {
+    const { kernel, session } = await withTurns(ground);
+    const ran: unknown[] = [];
+    const results: unknown[] = [];
+    session.onTurn(async (turn) => {
+      const result = await turn.step("call", async ({ idempotencyKey, attempt, fencingToken }) => {
+        ran.push([attempt, typeof idempotencyKey, fencingToken > 0]);
+        return { n: ran.length };
+      });
+      result.n += 100;
+      results.push(await turn.step("call", () => ({ n: 7 })), await turn.step("nothing", () => undefined as never));
+      if (turn.attempt < 3) throw new Error("no");
+      expect((await readRows(ground, "turnSteps")).length).toBe(2);
+    });
+    await session.submit(prompt("a"));
+    await drained(kernel);
+    expect(ran).toEqual([[1, "string", true]]);
+    expect(results).toEqual(count(3).flatMap(() => [{ n: 1 }, null]));
+    expect(await readRows(ground, "turnSteps")).toEqual([]);
+    expect(await phases(kernel)).toEqual(["a consumed"]);
+  });
+
+  promise("calls of one key at once share one run; one that throws stores nothing and may be tried again", async (ground) => {
+    const { kernel, session } = await withTurns(ground);
+    let ran = 0;
+    const found: unknown[] = [];
+    session.onTurn(async ({ step }) => {
+      const slow = () => new Promise<number>((resolve) => setTimeout(() => resolve(++ran), 1));
+      found.push(await Promise.all([step("a", slow), step("a", slow), step("b", slow)]));
+      const broken = step("c", () => {
+        throw new Error("no");
+      });
+      found.push(await broken.catch((error: Error) => error.message));
+      found.push(await step("c", () => "yes"));
+      for (const bad of ["", "x".repeat(513), 5, undefined])
+        found.push(
+          await mismatch(
+            step(bad as never, () => 1),
+            "invalid",
+            "key",
+          ),
+        );
+      found.push(await mismatch(step("d", 5 as never), "invalid", "run"));
+      found.push(
+        await mismatch(
+          step("d", () => Number.NaN),
+          "invalid",
+        ),
+      );
+    });
+    await session.submit(prompt("a"));
+    await drained(kernel);
+    expect(found).toEqual([[1, 1, 2], "no", "yes", undefined, undefined, undefined, undefined, undefined, undefined]);
+    expect(await phases(kernel)).toEqual(["a consumed"]);
+  });
+
+  promise("steps of other inputs are their own", async (ground) => {
+    const { kernel, session } = await withTurns(ground);
+    const found: unknown[] = [];
+    session.onTurn(async ({ step, inputs }) => void found.push(await step("call", () => inputs[0]?.inputId ?? "")));
+    for (const id of ["a", "b"]) await session.submit(prompt(id));
+    await drained(kernel);
+    expect(found).toEqual(["a", "b"]);
+  });
+}
