@@ -1,27 +1,7 @@
+import type { ERROR_CODES } from "./error-codes.js";
 import type { JsonValue } from "./json.js";
 
-/** What they mean, which no page needs to load, is in error-codes.ts. */
-export const CODES = [
-  "invalid",
-  "not-found",
-  "conflict",
-  "terminal",
-  "lease-held",
-  "lease-lost",
-  "write-failed",
-  "read-failed",
-  "session-key-mismatch",
-  "unsupported",
-  "internal",
-  "quota-exceeded",
-  "unavailable",
-  "version",
-  "not-ready",
-  "aborted",
-  "closed",
-] as const;
-
-export type ErrorCode = (typeof CODES)[number];
+export type ErrorCode = keyof typeof ERROR_CODES;
 
 /** An id of the default length fits, with what is said of it. */
 const MOST_CHARACTERS = 800;
