@@ -1,7 +1,7 @@
 import { declareValuePlugin, PluginKind } from "@stryker-mutator/api/plugin";
 
 /** Where the words of an error stand among the arguments of what makes one. @type {Record<string, number>} */
-const TEXT_AT = { HoldfastError: 1, invalid: 0 };
+const TEXT_AT = { HoldfastError: 1, asHoldfastError: 2, invalid: 0, opsError: 2 };
 
 /** What an error says is for people: its code and its details are tested, its words may change. */
 const texts = {

@@ -82,6 +82,7 @@ export type { Clock } from "./ports/clock.js";
 export type { Locks } from "./ports/locks.js";
 export type { ChannelFactory } from "./ports/notices.js";
 export type {
+  ColumnType,
   Durability,
   KernelStorage,
   Key,
@@ -102,4 +103,4 @@ export type { Retention } from "./stores/host/retention.js";
 export type { AcceptOutcome } from "./stores/session/admission.js";
 export type { SessionSummary } from "./stores/session/archive.js";
 export type { RecoveryReport } from "./stores/session/draft.js";
-export type { InputSubmission, SubmissionHeader } from "./stores/session/submission.js";
+export type { InputSubmission, SubmissionHeader } from "./stores/session/inputs/submission.js";

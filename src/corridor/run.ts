@@ -265,7 +265,8 @@ class RowCache implements Reader {
     if (!lookups) return;
     for (const lookup of this.#foundBy.get(name) ?? []) lookups.delete(lookup);
     if (!("put" in write)) return;
-    for (const [index, columns] of Object.entries(this.#tables[write.table]?.indexes ?? {}))
+    // Only tables with indexes have lookups.
+    for (const [index, columns] of Object.entries((this.#tables[write.table] as Required<TableSchema>).indexes))
       lookups.delete(nameOf(index, valuesOf(write.put, columns)));
   }
 
@@ -296,7 +297,7 @@ function changesOf(decisions: readonly Decision<unknown>[]): Change[] {
   const changes = new Map<string, Change>();
   for (const decision of decisions) {
     if (decision.kind !== "accept") continue;
-    for (const change of decision.changes) changes.set(nameOf(change.about, [change.id, change.member ?? ""]), change);
+    for (const change of decision.changes) changes.set(JSON.stringify([change.about, change.id, change.member]), change);
   }
   return [...changes.values()];
 }
@@ -323,7 +324,7 @@ function startsWith(key: Key, prefix: readonly (string | number)[]): boolean {
 }
 
 function detail({ details }: HoldfastError, name: string): unknown {
-  return typeof details === "object" && details !== null && !Array.isArray(details) ? details[name] : undefined;
+  return (details as Record<string, unknown> | null | undefined)?.[name];
 }
 
 /** The transaction was undone for a reason that may lie in one of its commands; a closed or missing storage fails each alone too. */

@@ -71,13 +71,13 @@ export function createWatch(notices: Notices, clock: Clock, pollMs: number): Wat
   let closed = false;
   /** Counts what happens: the order of the beginnings and wakings of waits, and of the reads that are sent. */
   let moment = 0;
-  /** One listener per signal, however many waits it ends: platforms warn of many. */
+  /** One listener per signal, which it takes only once, however many waits it ends: platforms warn of many. */
   const hearersOf = new WeakMap<AbortSignal, Set<() => void>>();
 
   function hearAbort(signal: AbortSignal, hear: () => void): () => void {
     const hearers = hearersOf.get(signal) ?? new Set();
     hearersOf.set(signal, hearers);
-    if (hearers.size === 0) signal.addEventListener("abort", tellHearers);
+    signal.addEventListener("abort", tellHearers);
     hearers.add(hear);
     return () => {
       hearers.delete(hear);
@@ -92,7 +92,8 @@ export function createWatch(notices: Notices, clock: Clock, pollMs: number): Wat
   function tell(changes: readonly Change[]): void {
     for (const change of changes) {
       const group = groups.get(change.id);
-      for (const wait of group?.waits ?? []) if (group && (wait.concerns?.(change) ?? true)) wakeUp(group, wait);
+      if (!group) continue;
+      for (const wait of group.waits) if (wait.concerns?.(change) ?? true) wakeUp(group, wait);
     }
   }
 

@@ -6,7 +6,9 @@ import type { Pulse } from "../kernel/host/loop-contract.js";
 import type { Clock } from "../ports/clock.js";
 import type { Reader, Row } from "../ports/storage.js";
 import { isLive } from "../stores/host/leases.rules.js";
-import { type LeaseRow, loadRow, type ProcessRow, readRow } from "../stores/schema.js";
+import type { LeaseRow } from "../stores/host/tables.js";
+import type { ProcessRow } from "../stores/process/tables.js";
+import { loadRow, readRow } from "../stores/schema.js";
 import { createPatience } from "./patience.js";
 
 /** A process that a turn looks at, with its lease. */

@@ -4,8 +4,8 @@ import type { Timings } from "../domain/time.js";
 import type { LoopPage, Pulse } from "../kernel/host/loop-contract.js";
 import type { Clock } from "../ports/clock.js";
 import { firstOfEach } from "../stores/host/first-of-each.js";
+import type { LeaseRow } from "../stores/host/tables.js";
 import { type ClaimReply, claimProcessLease, releaseLeases } from "../stores/process/leases.js";
-import type { LeaseRow } from "../stores/schema.js";
 import { type Candidates, type ClaimCandidate, createCandidates, runnableHere } from "./candidates.js";
 
 /**

@@ -1,8 +1,8 @@
 import type { Corridor } from "../corridor/command.js";
 import { isRuntimeId } from "../domain/runtime-id.js";
 import type { Pulse } from "../kernel/host/loop-contract.js";
+import type { LeaseRow } from "../stores/host/tables.js";
 import { releaseLeases } from "../stores/process/leases.js";
-import type { LeaseRow } from "../stores/schema.js";
 import type { Agenda, Look } from "./agenda.rules.js";
 import { type Claims, newReport } from "./claims.js";
 import type { Neighbours } from "./neighbours.js";

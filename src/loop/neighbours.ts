@@ -6,7 +6,8 @@ import type { Clock } from "../ports/clock.js";
 import type { Locks } from "../ports/locks.js";
 import { readHoldings } from "../stores/host/beats.js";
 import { freeHost } from "../stores/host/hosts.js";
-import { type LeaseRow, loadRow } from "../stores/schema.js";
+import type { LeaseRow } from "../stores/host/tables.js";
+import { loadRow } from "../stores/schema.js";
 import { watchHosts } from "./host-watch.js";
 
 /** The other hosts: which of them live, and the leases of those that are dead. */

@@ -14,10 +14,18 @@ export interface Row {
   readonly [column: string]: unknown;
 }
 
+/** What a column holds. "opaque": whatever structured clone carries. */
+export type ColumnType = "text" | "number" | "json" | "bytes" | "opaque";
+
 /** A key of one column is that column's value, of more columns the tuple of them. A row that lacks a column of an index is not in that index. */
 export interface TableSchema {
   readonly key: readonly string[];
   readonly indexes?: Readonly<Record<string, readonly string[]>>;
+  /**
+   * The columns that rows may have. Of holdfast's own tables it names all, and a column of a key or an index is "text" or "number".
+   * Where it is absent, such a column may hold both.
+   */
+  readonly columns?: Readonly<Record<string, ColumnType>>;
 }
 
 export interface StorageSchema {

@@ -1,23 +1,12 @@
 import { isRuntimeId } from "../domain/runtime-id.js";
 import { isTerminal } from "../domain/session/input.js";
 import type { Row } from "../ports/storage.js";
-import type {
-  AgentRow,
-  EventRow,
-  FloorRow,
-  GrantRow,
-  HostRow,
-  InputKeyRow,
-  InputRow,
-  LeaseRow,
-  MessageRow,
-  ProcessRow,
-  ReceiptRow,
-  RuntimeRow,
-  SealedRow,
-  TableName,
-  TurnStepRow,
-} from "../stores/schema.js";
+import type { AgentRow, FloorRow, HostRow, LeaseRow } from "../stores/host/tables.js";
+import type { EventRow, GrantRow, ProcessRow } from "../stores/process/tables.js";
+import type { TableName } from "../stores/schema.js";
+import type { InputKeyRow, InputRow } from "../stores/session/inputs/tables.js";
+import type { MessageRow, ReceiptRow, RuntimeRow, TurnStepRow } from "../stores/session/tables.js";
+import type { SealedRow } from "../stores/vault/tables.js";
 import type { Life } from "./machine.js";
 import type { Rows } from "./rows.js";
 import type { Commit } from "./storage.js";

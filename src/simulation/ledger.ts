@@ -1,7 +1,9 @@
 import { type ErrorCode, isHoldfastError } from "../domain/errors.js";
 import type { JsonValue } from "../domain/json.js";
 import { type ProcessScope, scopeId } from "../domain/scope.js";
-import type { AgentRow, EventRow, InputRow, ProcessRow } from "../stores/schema.js";
+import type { AgentRow } from "../stores/host/tables.js";
+import type { EventRow, ProcessRow } from "../stores/process/tables.js";
+import type { InputRow } from "../stores/session/inputs/tables.js";
 import type { Life } from "./machine.js";
 import type { Rows } from "./rows.js";
 import type { Transcripts } from "./transcripts.js";

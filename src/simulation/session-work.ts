@@ -2,7 +2,7 @@ import { runtimeIdOf } from "../domain/runtime-id.js";
 import type { PolicyDecision } from "../domain/session/input.js";
 import type { SessionOptions } from "../kernel/session/session.js";
 import { builtInPolicy } from "../stores/session/inputs/policy.rules.js";
-import type { InputSubmission } from "../stores/session/submission.js";
+import type { InputSubmission } from "../stores/session/inputs/submission.js";
 import { type Guest, SESSIONS, told, type Work } from "./guest.js";
 
 /** The text of an input whose turn kills its tab. */

@@ -1,4 +1,4 @@
-import type { MessageRow, RuntimeRow, SnapshotRow } from "../stores/schema.js";
+import type { MessageRow, RuntimeRow, SnapshotRow } from "../stores/session/tables.js";
 import type { Rows } from "./rows.js";
 import type { Commit } from "./storage.js";
 

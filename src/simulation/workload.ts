@@ -2,7 +2,7 @@ import { isHoldfastError } from "../domain/errors.js";
 import type { ProcessHandler } from "../kernel/process/runner.js";
 import type { StartRequest } from "../kernel/process/start.js";
 import type { Turn } from "../kernel/session/turn.js";
-import type { InputSubmission } from "../stores/session/submission.js";
+import type { InputSubmission } from "../stores/session/inputs/submission.js";
 import type { Dice } from "./dice.js";
 import { type Commons, type Guest, SESSIONS, told, type Work } from "./guest.js";
 import type { Ledger } from "./ledger.js";

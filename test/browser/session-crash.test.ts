@@ -4,7 +4,9 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { refusal } from "../../src/conformance/kit/fixture.js";
 import { createKernel, type Kernel, type KernelOptions, type SessionRuntime, type Turn } from "../../src/index.js";
 import type { SessionEvent } from "../../src/kernel/session/events.js";
-import type { InputRow, LeaseRow, MessageRow, ReceiptRow, RuntimeRow } from "../../src/stores/schema.js";
+import type { LeaseRow } from "../../src/stores/host/tables.js";
+import type { InputRow } from "../../src/stores/session/inputs/tables.js";
+import type { MessageRow, ReceiptRow, RuntimeRow } from "../../src/stores/session/tables.js";
 import {
   answer,
   type Bare,

@@ -7,7 +7,7 @@ import { createCorridor } from "../../src/corridor/run.js";
 import { HoldfastError, isHoldfastError } from "../../src/domain/errors.js";
 import { DEFAULT_LIMITS } from "../../src/domain/time.js";
 import type { Change } from "../../src/ports/notices.js";
-import type { Row, StorageSchema } from "../../src/ports/storage.js";
+import type { Query, Row, StorageSchema } from "../../src/ports/storage.js";
 import { eventMethods } from "../../src/stores/process/events.js";
 import { payloadSchemas } from "../../src/stores/process/payload-schema.js";
 import { processMethods } from "../../src/stores/process/processes.js";
@@ -334,27 +334,29 @@ describe("group commit", () => {
       decide: (_, id) => accept(undefined, [{ table: "counters", dropPrefix: [id] }]),
     };
     const replies = await Promise.all([
-      corridor.run(add, { id: "a" }),
-      corridor.run(add, { id: "b" }),
-      corridor.run(burn, "a"),
-      corridor.run(add, { id: "a" }),
-      corridor.run(add, { id: "b" }),
+      corridor.run(add, { id: "ann" }),
+      corridor.run(add, { id: "bob" }),
+      corridor.run(burn, "ann"),
+      corridor.run(add, { id: "ann" }),
+      corridor.run(add, { id: "bob" }),
     ]);
     expect(replies.map((reply) => reply?.value)).toEqual([1, 1, undefined, 1, 2]);
     expect(await stored("counters")).toMatchObject([
-      { id: "a", value: 1 },
-      { id: "b", value: 2 },
+      { id: "ann", value: 1 },
+      { id: "bob", value: 2 },
     ]);
   });
 
   it("writes a row that several commands changed once, also when a range of another table is read in between", async () => {
-    const { corridor, probed, stored } = await setUp();
+    const { corridor, probed, stored, writes } = await setUp();
+    // Its range is first read when the row is there, not yet written: before that, no load asks for it.
     const pages: Command<null, Row[], number> = {
       tables: ["notes", "counters"],
-      load: (reader) => reader.range("notes", {}),
+      load: async (reader) => ((await reader.get("counters", "a")) ? reader.range("notes", {}) : []),
       decide: (rows) => accept(rows.length),
     };
     await Promise.all([corridor.run(add, { id: "a" }), corridor.run(pages, null), corridor.run(add, { id: "a" })]);
+    expect(writes()[0]?.ranges).toEqual(["notes {}"]);
     expect(probed.puts("counters")).toEqual([{ v: 1, id: "a", value: 2 }]);
     expect(await stored("counters")).toEqual([{ v: 1, id: "a", value: 2 }]);
   });
@@ -413,6 +415,56 @@ describe("group commit", () => {
     expect(replies).toEqual([["a", "b"], ["a", "b"], undefined, ["b"], ["b"], undefined, [], []]);
   });
 
+  it("takes no other question of an index for the one that asks for a whole key of it", async () => {
+    const { corridor } = await setUp({
+      version: 1,
+      tables: { counters: { key: ["id"], indexes: { byColour: ["colour"] } } },
+    });
+    const paint: Command<{ id: string; colour: string }, void, void> = {
+      tables: ["counters"],
+      load: async () => undefined,
+      decide: (_, row) => accept(undefined, [{ table: "counters", put: { v: 1, ...row } }]),
+    };
+    const find: Command<Query, Row[], unknown[]> = {
+      tables: ["counters"],
+      load: (reader, query) => reader.range("counters", query),
+      decide: (rows) => accept(rows.map(({ id }) => id)),
+    };
+    await corridor.run(paint, { id: "a", colour: "red" });
+    await corridor.run(paint, { id: "b", colour: "red" });
+    await corridor.run(paint, { id: "c", colour: "white" });
+    const index = "byColour";
+    const prefix = ["red"];
+    const queries: Query[] = [{ index, prefix }, { index, prefix, limit: 1 }, { index, prefix, reverse: true }, { index }];
+    const replies = await Promise.all(queries.map((query) => corridor.run(find, query)));
+    expect(replies).toEqual([["a", "b"], ["a"], ["b", "a"], ["a", "b", "c"]]);
+  });
+
+  it("shows a later command of the group that what a whole key of an index found was dropped", async () => {
+    const { corridor } = await setUp({
+      version: 1,
+      tables: { counters: { key: ["id"], indexes: { byColour: ["colour"] } } },
+    });
+    const paint: Command<string, void, void> = {
+      tables: ["counters"],
+      load: async () => undefined,
+      decide: (_, id) => accept(undefined, [{ table: "counters", put: { v: 1, id, colour: "red" } }]),
+    };
+    const drop: Command<string, void, void> = {
+      tables: ["counters"],
+      load: async () => undefined,
+      decide: (_, id) => accept(undefined, [{ table: "counters", drop: id }]),
+    };
+    const reds: Command<null, Row[], unknown[]> = {
+      tables: ["counters"],
+      load: (reader) => reader.range("counters", { index: "byColour", prefix: ["red"] }),
+      decide: (rows) => accept(rows.map(({ id }) => id)),
+    };
+    await Promise.all(["a", "b"].map((id) => corridor.run(paint, id)));
+    const replies = await Promise.all([corridor.run(reds, null), corridor.run(drop, "a"), corridor.run(reds, null)]);
+    expect(replies).toEqual([["a", "b"], undefined, ["b"]]);
+  });
+
   it("shows a later command of the group that what a whole key of an index found was dropped by a prefix", async () => {
     const { corridor } = await setUp({
       version: 1,
@@ -449,6 +501,21 @@ describe("group commit", () => {
     const [one, other] = await Promise.all([corridor.run(read, "a"), corridor.run(read, "a")]);
     expect(one).toEqual(other);
     expect(one.row).not.toBe(other.row);
+  });
+
+  it("loads a command that is alone once, and gives it its reply as it is", async () => {
+    const { corridor } = await setUp();
+    const reply = { many: "rows" };
+    let loads = 0;
+    const alone: Command<null, void, object> = {
+      tables: ["counters"],
+      load: async () => {
+        loads++;
+      },
+      decide: () => accept(reply),
+    };
+    expect(await corridor.run(alone, null)).toBe(reply);
+    expect(loads).toBe(1);
   });
 
   it("commits relaxed only when every command of the group may be lost", async () => {
@@ -637,6 +704,22 @@ describe("when a transaction fails", () => {
     await expect(corridor.run(careless, null)).rejects.toMatchObject({ code: "read-failed" });
     probed.hooks = {};
     expect(await stored("counters")).toEqual([]);
+  });
+
+  it.each([
+    ["a table", "nowhere", "byColour"],
+    ["an index", "counters", "byTaste"],
+    ["an index of a table that has none", "notes", "byColour"],
+  ])("tells in the storage's own words that %s is not there", async (_, table, index) => {
+    const { corridor, storage } = await setUp();
+    const query = { index, prefix: ["red"] };
+    const words = await storage.transact([table], "read", (tx) => tx.range(table, query)).catch((error: Error) => error);
+    const ask: Command<null, Row[], number> = {
+      tables: [table],
+      load: (reader) => reader.range(table, query),
+      decide: (rows) => accept(rows.length),
+    };
+    await expect(corridor.run(ask, null)).rejects.toEqual(words);
   });
 
   it("tells what a storage throws that is no HoldfastError as write-failed with its cause", async () => {
@@ -848,6 +931,16 @@ describe("now", () => {
     }
     const corridor = createCorridor({ storage, tables: COUNTERS.tables, notices, clock: new Watch() });
     expect(await corridor.query(["counters"], async (_, now) => now())).toBe(42);
+  });
+});
+
+describe("a query", () => {
+  it("reads in a transaction that only reads, over the tables that it names", async () => {
+    const { corridor, probed } = await setUp();
+    await corridor.run(add, { id: "a" });
+    probed.seen.length = 0;
+    expect(await corridor.query(["counters"], (reader) => reader.get("counters", "a"))).toMatchObject({ value: 1 });
+    expect(probed.seen).toMatchObject([{ mode: "read", tables: ["counters"], writes: [] }]);
   });
 });
 

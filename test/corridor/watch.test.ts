@@ -153,6 +153,34 @@ describe("an abort", () => {
     }
   });
 
+  it("ends every wait that has the signal and is not over, also when one of them was", async () => {
+    const { watch, notices, change, read, listening } = setUp();
+    const abort = new AbortController();
+    let found: string | undefined;
+    const first = watch.until("q", async () => found, abort.signal);
+    const others = ["p", "q"].map((id) => watch.until(id, read, abort.signal));
+    await rounds();
+    expect(getEventListeners(abort.signal, "abort")).toHaveLength(1);
+    found = "there";
+    notices.publish([change("q")]);
+    expect(await first).toBe("there");
+    abort.abort("why");
+    const ends = await Promise.allSettled(others);
+    expect(ends.map((end) => end.status === "rejected" && end.reason.cause)).toEqual(["why", "why"]);
+    expect(listening()).toBe(0);
+  });
+
+  it("is no abort where looking at the signal throws: that names the option", async () => {
+    const { watch, read, listening } = setUp();
+    const { proxy, revoke } = Proxy.revocable(new AbortController().signal, {});
+    revoke();
+    await expect(watch.until("p", read, proxy)).rejects.toMatchObject({
+      code: "invalid",
+      message: expect.stringContaining("options.signal"),
+    });
+    expect(listening()).toBe(0);
+  });
+
   it("after the end changes nothing, and nothing listens for it", async () => {
     const { watch, state, read } = setUp();
     state.value = "done";
@@ -228,6 +256,46 @@ describe("the waits of one id", () => {
     expect(state.reads).toBe(55);
   });
 
+  it("are polled as long after the last of them was woken as after they began", async () => {
+    const { watch, state, read, notices, change, clock } = sharing();
+    void watch.until("p", read);
+    await clock.advance(1_000);
+    notices.publish([change()]);
+    await clock.advance(4_999);
+    expect(state.reads).toBe(2);
+    await clock.advance(1);
+    expect(state.reads).toBe(3);
+  });
+
+  it("are polled in time where a notice woke only others", async () => {
+    const { watch, state, read, notices, change, clock } = sharing();
+    let wakings = 0;
+    void watch.until("p", async () => void wakings++);
+    void watch.until("p", read, undefined, () => false);
+    await clock.advance(1_000);
+    notices.publish([change()]);
+    await clock.advance(3_999);
+    expect([wakings, state.reads]).toEqual([2, 1]);
+    await clock.advance(1);
+    expect(state.reads).toBe(2);
+  });
+
+  it("are not polled while they read", async () => {
+    const { watch, state, read, clock } = sharing();
+    const slow = gate<undefined>();
+    let reads = 0;
+    void watch.until("p", read);
+    void watch.until("p", () => {
+      reads++;
+      return slow.promise;
+    });
+    await clock.advance(5_000);
+    expect(state.reads).toBe(2);
+    slow.open(undefined);
+    await rounds();
+    expect(reads).toBe(1);
+  });
+
   it("poll no more when they have ended", async () => {
     const { wait, state, clock, notices, change } = sharing();
     const ended = wait();
@@ -291,6 +359,32 @@ describe("the waits of one id", () => {
     expect(await early).toBe("old");
     gates[1]?.open("new");
     expect(await Promise.all([late, later])).toEqual(["new", "new"]);
+  });
+
+  it("take the answer of a read that was sent after they began, however late they ask for it", async () => {
+    const { watch, state } = sharing();
+    const early = gate<string>();
+    const late = gate<string>();
+    const other = gate();
+    const answers = [early, late];
+    const value = () => (answers[state.reads++] as typeof early).promise;
+    const before = watch.until("p", (shared) => shared("value", value));
+    await rounds();
+    const waits = [
+      watch.until("p", (shared) => shared("value", value)),
+      watch.until("p", async (shared) => {
+        await other.promise;
+        return shared("value", value);
+      }),
+    ];
+    await rounds();
+    early.open("old");
+    expect(await before).toBe("old");
+    other.open();
+    await rounds();
+    late.open("new");
+    expect(await Promise.all(waits)).toEqual(["new", "new"]);
+    expect(state.reads).toBe(2);
   });
 
   it("take no answer that was asked for before the notice that woke them", async () => {

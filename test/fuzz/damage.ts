@@ -24,10 +24,13 @@ const WRONG = [
   new Uint8Array(1),
 ];
 
-function columnsOf(table: TableName, row: Row): string[] {
+/** All that are declared but for the key's, also those that the row does not have. */
+function columnsOf(table: TableName): string[] {
   const key: readonly string[] = TABLES[table].key;
-  return Object.keys(row).filter((column) => column !== "v" && !key.includes(column));
+  return Object.keys(TABLES[table].columns).filter((column) => !key.includes(column));
 }
+
+const ownColumnsOf = (table: TableName, row: Row) => columnsOf(table).filter((column) => row[column] !== undefined);
 
 function keyOf(table: TableName, row: Row): Partial<Row> {
   return Object.fromEntries(TABLES[table].key.map((column) => [column, row[column]]));
@@ -44,17 +47,17 @@ export const DAMAGES: Readonly<Record<string, (drawn: Dice, variants: number) =>
   "has no version that is one": () => (_, row) => [undefined, null, "1", {}].map((v) => withColumn(row, "v", v)),
   "lost its columns": () => (table, row) => [
     { v: 1, ...keyOf(table, row) },
-    ...columnsOf(table, row).map((column) => withColumn(row, column, undefined)),
+    ...ownColumnsOf(table, row).map((column) => withColumn(row, column, undefined)),
   ],
   "has other values in its columns": (drawn, variants) => (table, row) =>
-    columnsOf(table, row).flatMap((column) => times(variants, () => withColumn(row, column, drawn.pick(WRONG)))),
+    columnsOf(table).flatMap((column) => times(variants, () => withColumn(row, column, drawn.pick(WRONG)))),
   "has other values further in": (drawn, variants) => (table, row) =>
     containersOf(table, row).flatMap((column) => times(variants, () => withColumn(row, column, changed(row[column], drawn)))),
   "was cut short further in": (drawn, variants) => (table, row) =>
     containersOf(table, row).flatMap((column) => times(variants, () => withColumn(row, column, cut(row[column], drawn)))),
 };
 
-const containersOf = (table: TableName, row: Row) => columnsOf(table, row).filter((column) => isContainer(row[column]));
+const containersOf = (table: TableName, row: Row) => columnsOf(table).filter((column) => isContainer(row[column]));
 const times = <T>(count: number, make: () => T): T[] => Array.from({ length: count }, make);
 
 function isContainer(value: unknown): value is object {

@@ -6,7 +6,9 @@ import { createLife, createMachine, type Life } from "../../src/simulation/machi
 import { Rows } from "../../src/simulation/rows.js";
 import { createTimeline } from "../../src/simulation/timeline.js";
 import { type FaultKind, SIMULATION_RULES, simulate, type WorkKind } from "../../src/simulation.js";
-import type { AgentRow, InputRow, ReceiptRow } from "../../src/stores/schema.js";
+import type { AgentRow } from "../../src/stores/host/tables.js";
+import type { InputRow } from "../../src/stores/session/inputs/tables.js";
+import type { ReceiptRow } from "../../src/stores/session/tables.js";
 import { type Meddling, meddle, puts } from "./meddle.js";
 
 /** A storage that breaks one promise, and the weather and the work in which that shows. */

@@ -4,7 +4,7 @@ import type { SessionEvent } from "../../kernel/session/events.js";
 import type { SessionRuntime } from "../../kernel/session/session.js";
 import { SCHEMA } from "../../stores/schema.js";
 import { builtInPolicy, semanticsOf } from "../../stores/session/inputs/policy.rules.js";
-import type { InputSubmission } from "../../stores/session/submission.js";
+import type { InputSubmission } from "../../stores/session/inputs/submission.js";
 import { casesOn, type Ground, type OpenFixture, type Runner } from "../kit/fixture.js";
 import { onRows } from "../kit/rows.fixture.js";
 import { DECISION, input, PROMPT, RUNTIME } from "./runtime.fixture.js";

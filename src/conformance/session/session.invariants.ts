@@ -1,8 +1,9 @@
 import { isTerminal } from "../../domain/session/input.js";
 import type { Message } from "../../domain/session/session.js";
 import type { OpenStorage, Row } from "../../ports/storage.js";
-import type { InputKeyRow, InputRow, MessageRow, RuntimeRow, TurnStepRow } from "../../stores/schema.js";
 import { placeWrites } from "../../stores/session/inputs/input-rows.rules.js";
+import type { InputKeyRow, InputRow } from "../../stores/session/inputs/tables.js";
+import type { MessageRow, RuntimeRow, TurnStepRow } from "../../stores/session/tables.js";
 import { chainDigest } from "../../stores/session/transcript.rules.js";
 import type { Ground } from "../kit/fixture.js";
 import { onRows } from "../kit/rows.fixture.js";

@@ -2,7 +2,8 @@ import type { Corridor } from "../../corridor/command.js";
 import type { Timings } from "../../domain/time.js";
 import type { Clock } from "../../ports/clock.js";
 import { type Host, isLive } from "../../stores/host/leases.rules.js";
-import { type HostRow, readable } from "../../stores/schema.js";
+import type { HostRow } from "../../stores/host/tables.js";
+import { readable } from "../../stores/schema.js";
 import type { Gossip } from "./presence.js";
 
 /** A tab or process of the database. */

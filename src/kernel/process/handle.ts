@@ -10,7 +10,8 @@ import type { Limits } from "../../domain/time.js";
 import { readEvents, requestCancel } from "../../stores/process/events.js";
 import type { ProcessMethods } from "../../stores/process/processes.js";
 import { unknownProcess } from "../../stores/process/processes.rules.js";
-import { loadRow, type ProcessRow } from "../../stores/schema.js";
+import type { ProcessRow } from "../../stores/process/tables.js";
+import { loadRow } from "../../stores/schema.js";
 
 export interface WaitMethods {
   waitEventAfter(

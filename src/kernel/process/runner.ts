@@ -10,7 +10,7 @@ import type { EventMethods } from "../../stores/process/events.js";
 import { type ClaimReply, claimProcessLease, releaseLeases } from "../../stores/process/leases.js";
 import { loadProcess } from "../../stores/process/processes.js";
 import { recordOf } from "../../stores/process/processes.rules.js";
-import type { ProcessRow } from "../../stores/schema.js";
+import type { ProcessRow } from "../../stores/process/tables.js";
 import { holdTenure, type Tenure, type TenureParts, type Tenures } from "../host/held-lease.js";
 import type { Fault, LoopPage } from "../host/loop-contract.js";
 import { createCalls } from "./calls.js";

@@ -10,10 +10,11 @@ import { type InputOutcome, isTerminal, type StoredInputState } from "../../doma
 import type { Change } from "../../ports/notices.js";
 import type { Reader } from "../../ports/storage.js";
 import { hashOf } from "../../stores/process/processes.rules.js";
-import { loadRow, type RuntimeRow } from "../../stores/schema.js";
+import { loadRow } from "../../stores/schema.js";
 import { cancelInput } from "../../stores/session/admission.js";
 import { loadInput } from "../../stores/session/inputs/input-rows.js";
-import type { InputSubmission } from "../../stores/session/submission.js";
+import type { InputSubmission } from "../../stores/session/inputs/submission.js";
+import type { RuntimeRow } from "../../stores/session/tables.js";
 import type { SessionTurn } from "../process/runner.js";
 import type { SessionRuntime } from "./session.js";
 

@@ -18,8 +18,8 @@ import {
   type SessionRef,
 } from "../../stores/session/draft.js";
 import { builtInPolicy, startsRun } from "../../stores/session/inputs/policy.rules.js";
+import { type InputSubmission, type PreparedInput, prepareSubmission } from "../../stores/session/inputs/submission.js";
 import { type ChangeRuntime, changeRuntime, type RuntimeChange } from "../../stores/session/sessions.js";
-import { type InputSubmission, type PreparedInput, prepareSubmission } from "../../stores/session/submission.js";
 import type { OpsRegistry } from "./operations.js";
 import type { Transcript } from "./transcript.js";
 import type { TurnHandler } from "./turn.js";

@@ -11,7 +11,7 @@ import type { Message } from "../../domain/session/session.js";
 import type { Limits } from "../../domain/time.js";
 import { admitPayload } from "../../stores/process/registration.js";
 import { loadRow } from "../../stores/schema.js";
-import { isTranscriptEligible, messageOf } from "../../stores/session/submission.js";
+import { isTranscriptEligible, messageOf } from "../../stores/session/inputs/submission.js";
 import { chainDigest } from "../../stores/session/transcript.rules.js";
 import { type Appended, type BeganTurn, checkpointTurn, type RunRef, storeTurnStep } from "../../stores/session/turns.js";
 import type { Tenure } from "../host/held-lease.js";

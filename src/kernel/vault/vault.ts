@@ -3,7 +3,6 @@ import { HoldfastError, isHoldfastError } from "../../domain/errors.js";
 import type { Clock } from "../../ports/clock.js";
 import type { Locks } from "../../ports/locks.js";
 import type { Seal, SealingKey } from "../../ports/seal.js";
-import type { SealedRow } from "../../stores/schema.js";
 import {
   dropSealed,
   putKeyIfAbsent,
@@ -12,6 +11,7 @@ import {
   SEALED_TABLES,
   type SealedContent,
 } from "../../stores/vault/sealed.js";
+import type { SealedRow } from "../../stores/vault/tables.js";
 import { channelName } from "../host/ids.js";
 import { hold } from "../host/web-lock.js";
 

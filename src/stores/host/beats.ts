@@ -1,11 +1,12 @@
 import { accept, type Command } from "../../corridor/command.js";
 import type { Key, Reader, Write } from "../../ports/storage.js";
-import { type AgentRow, type AttachmentRow, type HostRow, type LeaseRow, loadRow, readable } from "../schema.js";
+import { loadRow, type RowIn, readable } from "../schema.js";
 import { firstOfEach } from "./first-of-each.js";
 import { agentChange, loadAgentsOf, loadSeen, type SeenHost, seenChanges } from "./hosts.js";
 import { isAhead, isSilent, over, type Silence, seen } from "./hosts.rules.js";
 import type { Host } from "./leases.rules.js";
 import { detached, ended } from "./lifecycle.rules.js";
+import type { AgentRow, HostRow, LeaseRow } from "./tables.js";
 
 /** One host beats for all its agents. What comes behind its farewell is a beat that was under way: it changes nothing. */
 export const beatHost: Command<{ host: Host }, SeenHost, { moves: number }> = {
@@ -161,7 +162,7 @@ export async function readDoubtfulAgents(
 }
 
 /** With the host's leases, so that one transaction carries both. */
-export const renewAttachments: Command<{ host: Host; ttlMs: number }, AttachmentRow[], void> = {
+export const renewAttachments: Command<{ host: Host; ttlMs: number }, RowIn<"attachments">[], void> = {
   tables: ["attachments"],
   load: async (reader, { host }) =>
     readable("attachments", await reader.range("attachments", { index: "byBoot", prefix: [host.bootId] })),

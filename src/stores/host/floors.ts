@@ -1,5 +1,7 @@
 import type { Reader, Write } from "../../ports/storage.js";
-import { type FloorRow, loadRow, ROW_VERSION } from "../schema.js";
+import { loadRow } from "../schema.js";
+import { ROW_VERSION } from "../table.js";
+import type { FloorRow } from "./tables.js";
 
 /**
  * Numbers that must never go back although the rows that counted them are removed: one floor for all rows of a kind, so that what is

@@ -1,5 +1,6 @@
-import { type HostRow, ROW_VERSION } from "../schema.js";
+import { ROW_VERSION } from "../table.js";
 import type { Host } from "./leases.rules.js";
+import type { HostRow } from "./tables.js";
 
 /**
  * One row per boot of a host:

@@ -1,9 +1,11 @@
 import { accept, type Command } from "../../corridor/command.js";
 import type { Change } from "../../ports/notices.js";
 import type { Reader, Row, Write } from "../../ports/storage.js";
-import { type AgentRow, type HostRow, type LeaseRow, loadRow, ROW_VERSION, readable } from "../schema.js";
+import { loadRow, readable } from "../schema.js";
+import { ROW_VERSION } from "../table.js";
 import { over } from "./hosts.rules.js";
 import { leaseChange, released } from "./leases.rules.js";
+import type { AgentRow, HostRow, LeaseRow } from "./tables.js";
 
 /** Whether a boot went in order, and nobody has acted on it yet. */
 export async function saidFarewell(reader: Reader, bootId: string | undefined): Promise<boolean> {

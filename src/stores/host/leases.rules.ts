@@ -1,7 +1,8 @@
 import { HoldfastError } from "../../domain/errors.js";
 import type { ProcessLease } from "../../domain/lease.js";
 import type { Change } from "../../ports/notices.js";
-import { type LeaseRow, ROW_VERSION } from "../schema.js";
+import { ROW_VERSION } from "../table.js";
+import type { LeaseRow } from "./tables.js";
 
 /**
  * One row per resource:

@@ -1,6 +1,7 @@
 import { HoldfastError } from "../../domain/errors.js";
 import type { AgentRecord } from "../../domain/host/agent.js";
-import { type AgentRow, type HostRow, ROW_VERSION } from "../schema.js";
+import { ROW_VERSION } from "../table.js";
+import type { AgentRow, HostRow } from "./tables.js";
 
 /**
  * An agent's state, computed on read from its own row and that of the host that beats for it:
@@ -26,8 +27,8 @@ const ENDED_BY = { left: "deregistered", crashed: "expired", silent: "expired" }
 
 /** At the very millisecond of the threshold it is expired. */
 export function stateOf(row: AgentRow, host: HostRow | undefined, { nowMs, staleAfterMs }: Now): AgentState {
-  const vouching = row.bootId === undefined ? undefined : host;
-  const lastSeenAtMs = Math.max(row.lastSeenAtMs, vouching?.lastSeenAtMs ?? 0);
+  const vouching = vouchingFor(row, host);
+  const lastSeenAtMs = lastSeenOf(row, vouching);
   const end = row.ended ?? (vouching?.end && ENDED_BY[vouching.end]);
   return {
     registration: end ?? (nowMs - lastSeenAtMs >= staleAfterMs ? "expired" : "registered"),
@@ -35,6 +36,15 @@ export function stateOf(row: AgentRow, host: HostRow | undefined, { nowMs, stale
     lastSeenAtMs,
     isTold: end !== undefined,
   };
+}
+
+/** Its host, where that beats for it. */
+function vouchingFor(row: AgentRow, host: HostRow | undefined): HostRow | undefined {
+  return row.bootId === undefined ? undefined : host;
+}
+
+function lastSeenOf(row: AgentRow, vouching: HostRow | undefined): number {
+  return Math.max(row.lastSeenAtMs, vouching?.lastSeenAtMs ?? 0);
 }
 
 /** Each time that its host came back after it was given up, it is registered again without a write of its own. */
@@ -90,8 +100,9 @@ export function heard(row: AgentRow, nowMs: number): AgentRow {
 
 export function ended(row: AgentRow, host: HostRow | undefined, how: NonNullable<AgentRow["ended"]>, nowMs: number): AgentRow {
   const { bootId: _, loneSeenAtMs: __, revivals: ___, ...rest } = row;
-  const { incarnation, lastSeenAtMs } = stateOf(row, host, { nowMs, staleAfterMs: Number.POSITIVE_INFINITY });
-  return { ...rest, incarnation, lastSeenAtMs, ended: how, endedAtMs: nowMs };
+  const vouching = vouchingFor(row, host);
+  const stands = { incarnation: incarnationOf(row, vouching), lastSeenAtMs: lastSeenOf(row, vouching) };
+  return { ...rest, ...stands, ended: how, endedAtMs: nowMs };
 }
 
 /** On its own from now on: it was heard later than its host. */

@@ -3,11 +3,12 @@ import { HoldfastError } from "../../domain/errors.js";
 import type { AgentRecord } from "../../domain/host/agent.js";
 import type { Change } from "../../ports/notices.js";
 import type { Reader, Write } from "../../ports/storage.js";
-import { type AgentRow, type HostRow, loadRow, readable } from "../schema.js";
+import { loadRow, readable } from "../schema.js";
 import { agentChange, loadSeen, type SeenHost, seenChanges } from "./hosts.js";
 import { moved, seen } from "./hosts.rules.js";
 import type { Host } from "./leases.rules.js";
 import { ended, heard, type Now, notRegistered, recordOf, registered, stateOf } from "./lifecycle.rules.js";
+import type { AgentRow, HostRow } from "./tables.js";
 
 interface StoredAgent {
   readonly row: AgentRow | undefined;

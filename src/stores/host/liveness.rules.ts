@@ -21,7 +21,6 @@ export interface Sightings {
   lastBeat(bootId: string, now: Instant): number | undefined;
   /** What was touched and how long that counts from now on. */
   touched(now: Instant): [id: string, ttlMs: number][];
-  members(bootId: string): string[];
   /** Whether it belongs to that host. */
   isMember(bootId: string, id: string): boolean;
   /** Drops what is over, and the members of hosts that are, but for one's own. */
@@ -33,18 +32,13 @@ export function createSightings(most: number): Sightings {
   const touched = new Map<string, Instant>();
   const beats = new Map<string, { readonly seenAtMs: number; readonly until: Instant }>();
   const hostOf = new Map<string, string>();
-  const membersOf = new Map<string, Set<string>>();
 
   const size = () => touched.size + beats.size + hostOf.size;
   const hasRoom = (map: ReadonlyMap<string, unknown>, id: string, isOwn: boolean) => isOwn || map.has(id) || size() < most;
-  const isBeating = (bootId: string | undefined, now: Instant) => bootId !== undefined && isBefore(now, beats.get(bootId)?.until);
 
-  function leave(bootId: string, id: string): void {
-    if (hostOf.get(id) !== bootId) return;
-    hostOf.delete(id);
-    const members = membersOf.get(bootId);
-    members?.delete(id);
-    if (members?.size === 0) membersOf.delete(bootId);
+  function lastBeat(bootId: string, now: Instant): number | undefined {
+    const beat = beats.get(bootId);
+    return beat && isBefore(now, beat.until) ? beat.seenAtMs : undefined;
   }
 
   return {
@@ -60,28 +54,27 @@ export function createSightings(most: number): Sightings {
     },
     join(bootId, id, isOwn) {
       if (!hasRoom(hostOf, id, isOwn)) return false;
-      const before = hostOf.get(id);
-      if (before !== undefined) leave(before, id);
       hostOf.set(id, bootId);
-      const members = membersOf.get(bootId) ?? new Set();
-      membersOf.set(bootId, members.add(id));
       return true;
     },
-    leave,
+    leave(bootId, id) {
+      if (hostOf.get(id) === bootId) hostOf.delete(id);
+    },
     forget(id) {
       touched.delete(id);
-      const bootId = hostOf.get(id);
-      if (bootId !== undefined) leave(bootId, id);
+      hostOf.delete(id);
     },
-    isAlive: (id, now) => isBefore(now, touched.get(id)) || isBeating(hostOf.get(id), now),
-    lastBeat: (bootId, now) => (isBeating(bootId, now) ? beats.get(bootId)?.seenAtMs : undefined),
+    isAlive(id, now) {
+      const bootId = hostOf.get(id);
+      return isBefore(now, touched.get(id)) || (bootId !== undefined && lastBeat(bootId, now) !== undefined);
+    },
+    lastBeat,
     touched: (now) => [...touched].filter(([, until]) => isBefore(now, until)).map(([id, until]) => [id, left(now, until)]),
-    members: (bootId) => [...(membersOf.get(bootId) ?? [])],
     isMember: (bootId, id) => hostOf.get(id) === bootId,
     purge(now, own) {
       for (const [id, until] of touched) if (!isBefore(now, until)) touched.delete(id);
       for (const [bootId, { until }] of beats) if (!isBefore(now, until)) beats.delete(bootId);
-      for (const [id, bootId] of hostOf) if (bootId !== own && !beats.has(bootId)) leave(bootId, id);
+      for (const [id, bootId] of hostOf) if (bootId !== own && !beats.has(bootId)) hostOf.delete(id);
     },
     get size() {
       return size();

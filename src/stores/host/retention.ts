@@ -1,9 +1,10 @@
 import { accept, type Command, type Corridor } from "../../corridor/command.js";
 import { isRuntimeId } from "../../domain/runtime-id.js";
 import type { Key, Query, Reader, Write } from "../../ports/storage.js";
-import { findRow, type LeaseRow, type ProcessRow, readable } from "../schema.js";
+import { findRow, type RowIn, readable } from "../schema.js";
 import { loadFloor, raiseFloor } from "./floors.js";
 import { isLive } from "./leases.rules.js";
+import type { LeaseRow } from "./tables.js";
 
 /** What is removed by itself, and how long after its end, in milliseconds. Nothing is, unless it is asked for. */
 export interface Retention {
@@ -69,7 +70,7 @@ export function agentPages(corridor: Corridor, olderThanMs: number): RemovePage 
 }
 
 interface Removable {
-  readonly process: ProcessRow;
+  readonly process: RowIn<"processes">;
   readonly lease: LeaseRow | undefined;
 }
 

@@ -1,6 +1,7 @@
 import type { ProcessEventType } from "../../domain/process/event-type.js";
 import type { Reader } from "../../ports/storage.js";
-import { loadRow, type ProcessRow } from "../schema.js";
+import { loadRow } from "../schema.js";
+import type { ProcessRow } from "./tables.js";
 
 /** The event types that processes declare, as they were read before. */
 export interface DeclaredTypes {

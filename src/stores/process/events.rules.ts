@@ -22,9 +22,11 @@ import { type ProcessAwaitOutput, STATE_OF_OUTPUT } from "../../domain/process/p
 import { type ProcessScope, scopeId } from "../../domain/scope.js";
 import type { Write } from "../../ports/storage.js";
 import { fence } from "../host/leases.rules.js";
-import { type EventRow, type LeaseRow, type ProcessRow, ROW_VERSION } from "../schema.js";
+import type { LeaseRow } from "../host/tables.js";
+import { ROW_VERSION } from "../table.js";
 import { hashOf, unknownProcess } from "./processes.rules.js";
 import { isTruthy, select } from "./selectors.rules.js";
+import type { EventRow, ProcessRow } from "./tables.js";
 
 /** What an append goes by: the rows as they stand in its transaction. */
 export interface AppendState {
@@ -172,7 +174,7 @@ function isOwnWriteAgain({ lease: row, replayed }: AppendState, request: Append,
 /** Steps are holdfast's to write, and so is all under its keys, but for what ends a process or asks it to cancel under the key made for that. */
 function isReserved({ processId, eventType, replayKey = "" }: Append, { semantics }: ProcessEventType): boolean {
   const rest = restOfOwnKey(processId, replayKey);
-  if (eventType === STEP || rest === undefined) return eventType === STEP;
+  if (rest === undefined) return eventType === STEP;
   return semantics?.terminal
     ? rest !== `terminal:${eventType}`
     : eventType !== CANCEL_REQUESTED || !rest.startsWith("cancel_requested:");
@@ -180,21 +182,21 @@ function isReserved({ processId, eventType, replayKey = "" }: Append, { semantic
 
 /** Whether a stored event is what holdfast itself would write there. In an older database an app's own may stand under its key. */
 export function isOwn(row: EventRow, { eventType, payload }: Pick<Append, "eventType" | "payload">): boolean {
-  return row.eventType === eventType && (eventType !== STEP || stepKeyOf(row.payload) === stepKeyOf(payload));
+  return row.eventType === eventType && (eventType !== STEP || memberOf(row.payload, "key") === memberOf(payload, "key"));
 }
 
-function stepKeyOf(payload: JsonValue): JsonValue | undefined {
-  return typeof payload === "object" && payload !== null && !Array.isArray(payload) ? payload.key : undefined;
+function memberOf(payload: JsonValue, name: string): JsonValue | undefined {
+  return typeof payload === "object" && payload !== null && !Array.isArray(payload) ? payload[name] : undefined;
 }
 
-function typeOf(name: string, declared: readonly ProcessEventType[] = []): ProcessEventType | undefined {
-  return CORE_EVENT_TYPES.find((type) => type.name === name) ?? declared.find((type) => type.name === name);
+function typeOf(name: string, declared: readonly ProcessEventType[] | undefined): ProcessEventType | undefined {
+  return CORE_EVENT_TYPES.find((type) => type.name === name) ?? declared?.find((type) => type.name === name);
 }
 
 const DEFAULT_CANCEL_REASON = "cancel requested";
 
 function cancelReason(payload: JsonValue): string {
-  const reason = typeof payload === "object" && payload !== null && !Array.isArray(payload) ? payload.reason : undefined;
+  const reason = memberOf(payload, "reason");
   return typeof reason === "string" && reason !== "" ? reason : DEFAULT_CANCEL_REASON;
 }
 
@@ -216,7 +218,7 @@ function ending(
 
 /** Which members each kind of output has; "json" ones may be left out. */
 const OUTPUT_MEMBERS = {
-  success: { required: [], json: ["control"] },
+  success: { required: [], json: ["value", "control"] },
   failure: { required: ["class", "code", "message"], json: ["raw", "control"] },
   cancelled: { required: ["message"], json: ["raw", "control"] },
 } as const;
@@ -229,7 +231,7 @@ export function asOutput(value: JsonValue): ProcessAwaitOutput | undefined {
   const members = OUTPUT_MEMBERS[type as keyof typeof OUTPUT_MEMBERS];
   if (!members.required.every((name) => typeof value[name] === "string")) return undefined;
   if (type === "success" && !Object.hasOwn(value, "value")) return undefined;
-  const names = ["type", ...(type === "success" ? ["value"] : []), ...members.required, ...members.json];
+  const names = ["type", ...members.required, ...members.json];
   return Object.fromEntries(
     names.filter((name) => Object.hasOwn(value, name)).map((name) => [name, value[name]]),
   ) as unknown as ProcessAwaitOutput;

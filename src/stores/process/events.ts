@@ -12,12 +12,13 @@ import type { Limits } from "../../domain/time.js";
 import type { Change } from "../../ports/notices.js";
 import type { Reader } from "../../ports/storage.js";
 import { leaseChange, released } from "../host/leases.rules.js";
-import { type EventRow, loadRow, loadRows, type ProcessRow, type RegistrationRow } from "../schema.js";
+import { loadRow, loadRows } from "../schema.js";
 import { type DeclaredTypes, declaredTypes } from "./declared-types.js";
 import { type Append, type Appended, type AppendState, append, asOutput, eventOf, isOwn, type Verdict } from "./events.rules.js";
 import type { PayloadSchemas } from "./payload-schema.js";
 import { hashOf, recordOf, unknownProcess } from "./processes.rules.js";
 import { admitPayload } from "./registration.js";
+import type { EventRow, ProcessRow, RegistrationRow } from "./tables.js";
 
 const APPEND_TABLES = ["processes", "registrations", "events", "leases"] as const;
 

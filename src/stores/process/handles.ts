@@ -9,10 +9,11 @@ import type {
 } from "../../domain/process/process.js";
 import { checkScope, type ProcessScope, scopeId } from "../../domain/scope.js";
 import type { Limits } from "../../domain/time.js";
-import { type GrantRow, loadRow, loadRows, type ProcessRow } from "../schema.js";
+import { loadRow, loadRows } from "../schema.js";
 import { loadProcess } from "./processes.js";
 import { grantWrite, recordOf, unknownProcess } from "./processes.rules.js";
 import { checkDescriptor } from "./registration.js";
+import type { GrantRow, ProcessRow } from "./tables.js";
 
 /** Grants make processes visible to a session or to one frame of it. They say nothing of who runs them. */
 type GrantInput = { scope: ProcessScope; processId: string; descriptor: ProcessHandleDescriptor };

@@ -20,8 +20,10 @@ import {
   released,
   renewed,
 } from "../host/leases.rules.js";
-import { type LeaseRow, loadRow, type ProcessRow } from "../schema.js";
+import type { LeaseRow } from "../host/tables.js";
+import { loadRow } from "../schema.js";
 import { unknownProcess } from "./processes.rules.js";
+import type { ProcessRow } from "./tables.js";
 
 export interface ClaimProcessLease {
   processId: string;

@@ -14,7 +14,8 @@ import {
 } from "../../domain/process/process.js";
 import { type ProcessScope, scopeId } from "../../domain/scope.js";
 import type { Write } from "../../ports/storage.js";
-import { type GrantRow, type ProcessRow, type RegistrationRow, ROW_VERSION } from "../schema.js";
+import { ROW_VERSION } from "../table.js";
+import type { GrantRow, ProcessRow, RegistrationRow } from "./tables.js";
 
 /** A registration with its defaults filled in, checked, and hashed over exactly that; `size` in characters. */
 export type PreparedRegistration = Required<ProcessRegistration> & { registrationHash: string; size: number };

@@ -14,7 +14,8 @@ import type { ProcessScope } from "../../domain/scope.js";
 import type { Limits } from "../../domain/time.js";
 import type { Reader, Row } from "../../ports/storage.js";
 import { fence } from "../host/leases.rules.js";
-import { type LeaseRow, loadRow, loadRows, type ProcessRow, type RegistrationRow, type RowOf, readRow } from "../schema.js";
+import type { LeaseRow } from "../host/tables.js";
+import { loadRow, loadRows, type RowIn, readRow } from "../schema.js";
 import type { PayloadSchemas } from "./payload-schema.js";
 import {
   grantWrite,
@@ -27,6 +28,7 @@ import {
   withProgress,
 } from "./processes.rules.js";
 import { admitPayload, prepareRegistration } from "./registration.js";
+import type { ProcessRow, RegistrationRow } from "./tables.js";
 
 /** A process's two rows. The second is missing only where the first is. */
 export type StoredProcess = { process: ProcessRow; registration: RegistrationRow };
@@ -154,8 +156,8 @@ async function loadBetween<T extends "processes" | "registrations">(
   reader: Reader,
   table: T,
   ids: readonly string[],
-): Promise<Map<string, RowOf<T>>> {
-  const found = new Map<string, RowOf<T>>();
+): Promise<Map<string, RowIn<T>>> {
+  const found = new Map<string, RowIn<T>>();
   const [from, upTo] = [ids[0], ids.at(-1)];
   if (from === undefined || upTo === undefined) return found;
   const asked = new Set(ids);

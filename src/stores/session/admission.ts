@@ -9,13 +9,16 @@ import {
 } from "../../domain/session/input.js";
 import type { RuntimeState } from "../../domain/session/session.js";
 import type { Reader } from "../../ports/storage.js";
-import { type InputKeyRow, type InputRow, loadRow, loadRows, ROW_VERSION, type RuntimeRow } from "../schema.js";
+import { loadRow, loadRows } from "../schema.js";
+import { ROW_VERSION } from "../table.js";
 import { checkRuntime, draftOf, type InputHappening, loadReplaceable, type SessionRef } from "./draft.js";
 import { loadInput, loadInputKeys } from "./inputs/input-rows.js";
 import { abandoned, admitted, coalesced, isIdle, superseded } from "./inputs/inputs.rules.js";
 import { semanticsOf } from "./inputs/policy.rules.js";
+import type { Blob, Rejection } from "./inputs/submission.js";
+import type { InputKeyRow, InputRow } from "./inputs/tables.js";
 import { acceptsInput, notReady } from "./runtime-state.rules.js";
-import type { Blob, Rejection } from "./submission.js";
+import type { RuntimeRow } from "./tables.js";
 
 /** What became of a submission. */
 export type AcceptOutcome =

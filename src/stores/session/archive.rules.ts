@@ -1,7 +1,7 @@
 import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex } from "@noble/hashes/utils.js";
 import { admitJson, type JsonLimits } from "../../domain/admit.js";
-import { checkId, checkOneOf, checkText, checkWhole, membersOf } from "../../domain/check.js";
+import { checkId, checkObject, checkOneOf, checkText, checkWhole } from "../../domain/check.js";
 import { HoldfastError, invalid, isHoldfastError } from "../../domain/errors.js";
 import { isWellFormed, type JsonValue } from "../../domain/json.js";
 import { madeLength } from "../../domain/lease.js";
@@ -13,7 +13,7 @@ import { checkReceipt } from "../../domain/session/receipt.js";
 import { checkSessionId, type Message, type RunBoundaryReceipt, type RuntimeState } from "../../domain/session/session.js";
 import { admitSnapshot } from "../../domain/session/snapshot.js";
 import type { Limits } from "../../domain/time.js";
-import type { InputRow } from "../schema.js";
+import type { InputRow } from "./inputs/tables.js";
 import { assembleSnapshot, type Head } from "./transcript.rules.js";
 
 /** What a file holds of a session: everything that goes on elsewhere, and nothing of who is at work here. */
@@ -92,7 +92,7 @@ export function* archiveLines(archive: SessionArchive, exportedAtMs: number): Ge
     sessionId,
     state,
     exportedAtMs,
-    ...(head && { head }),
+    head,
     counts: countsOf(archive),
   });
   for (const message of messages) yield line({ type: "message", message });
@@ -206,6 +206,9 @@ export interface ArchiveReader {
   done(): SessionArchive;
 }
 
+/** As it was parsed: nothing of it is known but that it has members. */
+type Line = Readonly<Record<string, unknown>>;
+
 interface Parts<T> {
   readonly name: string;
   readonly of: number;
@@ -240,36 +243,32 @@ export function readArchive(given: Limits): ArchiveReader {
   let isOver = false;
 
   /** The parts so far, once the last one came. */
-  function collect<T extends string | Uint8Array>(name: string, value: unknown, take: (m: unknown) => T): T[] | undefined {
-    const { part, of } = membersOf("line", value, ["part", "of"]);
+  function collect<T extends string | Uint8Array>(name: string, { part, of }: Line, take: () => T): T[] | undefined {
     const most = checkWhole("of", of, 1, MOST_PARTS);
     const at = checkWhole("part", part, 0, most - 1);
     if (!unfinished) unfinished = { name, of: most, parts: [] };
     if (unfinished.name !== name || unfinished.of !== most || unfinished.parts.length !== at) {
       throw invalid(`part must be ${unfinished.parts.length} of ${unfinished.of} of the ${unfinished.name}`);
     }
-    unfinished.parts.push(take(value));
+    unfinished.parts.push(take());
     if (unfinished.parts.length < most) return undefined;
     const parts = unfinished.parts as T[];
     unfinished = undefined;
     return parts;
   }
 
-  const LINES: Readonly<Record<string, (value: unknown) => void>> = {
-    message(value) {
-      const { message } = membersOf("line", value, ["message"]);
+  const LINES: Readonly<Record<string, (line: Line) => void>> = {
+    message({ message }) {
       messages.push(checkMessage("message", message, bounds));
     },
-    snapshot(value) {
+    snapshot(line) {
       if (snapshot) throw invalid("type must not be snapshot a second time");
-      const parts = collect("snapshot", value, (line) =>
-        checkText("text", membersOf("line", line, ["text"]).text, PART_CHARACTERS),
-      );
+      const parts = collect("snapshot", line, () => checkText("text", line.text, PART_CHARACTERS));
       if (!parts) return;
       snapshot = admitSnapshot("text", joined(parts.map((part) => new TextEncoder().encode(part))), NO_BOUND).bytes;
     },
-    input(value) {
-      const input = checkInput(value, limits);
+    input(line) {
+      const input = checkInput(line, limits);
       const { inputId, idempotencyKey } = input.record;
       once("record.inputId", inputs, inputId, input);
       if (!input.holdsKey) return;
@@ -277,54 +276,51 @@ export function readArchive(given: Limits): ArchiveReader {
       if (keys.has(idempotencyKey)) throw invalid(`holdsKey must be absent: key "${idempotencyKey}" stands for an input before`);
       keys.add(idempotencyKey);
     },
-    receipt(value) {
-      const receipt = checkReceipt("receipt", membersOf("line", value, ["receipt"]).receipt, limits);
+    receipt(line) {
+      const receipt = checkReceipt("receipt", line.receipt, limits);
       once("receipt.runId and receipt.sequence", receipts, JSON.stringify([receipt.runId, receipt.sequence]), receipt);
     },
-    step(value) {
-      const { workId, stepKey, result } = membersOf("line", value, ["workId", "stepKey", "result"]);
+    step({ workId, stepKey, result }) {
       const step = { workId: id("workId", workId), stepKey: id("stepKey", stepKey), result: json("result", result) };
       once("workId and stepKey", steps, JSON.stringify([step.workId, step.stepKey]), step);
     },
-    ops(value) {
+    ops({ snapshot }) {
       if (ops) throw invalid("type must not be ops a second time");
-      ops = checkOpsSnapshot("snapshot", membersOf("line", value, ["snapshot"]).snapshot, { ...limits, ...NO_BOUND });
+      ops = checkOpsSnapshot("snapshot", snapshot, { ...limits, ...NO_BOUND });
     },
-    blob(value) {
-      const hash = id("hash", membersOf("line", value, ["hash"]).hash);
-      const parts = collect(`blob "${hash}"`, value, (line) => bytesOf("base64", membersOf("line", line, ["base64"]).base64));
+    blob(line) {
+      const hash = id("hash", line.hash);
+      const parts = collect(`blob "${hash}"`, line, () => bytesOf("base64", line.base64));
       if (!parts) return;
       const bytes = joined(parts);
       if (bytesToHex(sha256(bytes)) !== hash) throw invalid("hash must be the SHA-256 of the bytes, as lower-case hex");
       once("hash", blobs, hash, { hash, bytes });
     },
-    quarantined(value) {
-      const m = membersOf("line", value, ["inputId", "reason", "atMs", "row"]);
-      const inputId = id("inputId", m.inputId);
+    quarantined(line) {
+      const inputId = id("inputId", line.inputId);
       once("inputId", quarantined, inputId, {
         inputId,
-        reason: checkText("reason", m.reason, limits.payloadBytes),
-        atMs: checkWhole("atMs", m.atMs, 0),
-        row: json("row", m.row),
+        reason: checkText("reason", line.reason, limits.payloadBytes),
+        atMs: checkWhole("atMs", line.atMs, 0),
+        row: json("row", line.row),
       });
     },
-    end(value) {
-      if (checkWhole("lines", membersOf("line", value, ["lines"]).lines, 0) !== lines) throw invalid(`lines must be ${lines}`);
+    end(line) {
+      if (checkWhole("lines", line.lines, 0) !== lines) throw invalid(`lines must be ${lines}`);
       isOver = true;
     },
   };
 
   function take(text: unknown): void {
     if (typeof text !== "string") throw invalid("it must be a string");
-    const value = parsed(text);
+    const line = parsed(text);
     if (!header) {
-      header = checkHeader(value, limits, given.idLength);
+      header = checkHeader(line, limits, given.idLength);
       return;
     }
-    const { type } = membersOf("the line", value, ["type"]);
-    const kind = checkOneOf("type", type, Object.keys(LINES));
+    const kind = checkOneOf("type", line.type, Object.keys(LINES));
     if (unfinished && kind !== "snapshot" && kind !== "blob") throw invalid(`type must go on with the ${unfinished.name}`);
-    (LINES[kind] as (value: unknown) => void)(value);
+    (LINES[kind] as (line: Line) => void)(line);
   }
 
   return {
@@ -336,8 +332,8 @@ export function readArchive(given: Limits): ArchiveReader {
         take(text);
       } catch (thrown) {
         if (isHoldfastError(thrown) && thrown.code === "version") throw thrown;
-        const why = thrown instanceof Error ? thrown.message : "it could not be read";
-        throw new HoldfastError("invalid", `line ${lines}: ${why}`, { details: { line: lines }, cause: thrown });
+        const { message } = thrown as Error;
+        throw new HoldfastError("invalid", `line ${lines}: ${message}`, { details: { line: lines }, cause: thrown });
       }
     },
     done() {
@@ -370,12 +366,15 @@ function once<T>(field: string, known: Map<string, T>, key: string, value: T): v
   known.set(key, value);
 }
 
-function parsed(text: string): unknown {
+function parsed(text: string): Line {
+  let line: unknown;
   try {
-    return JSON.parse(text);
+    line = JSON.parse(text);
   } catch {
     throw invalid("it must be JSON");
   }
+  checkObject("the line", line);
+  return line;
 }
 
 function joined(parts: readonly Uint8Array[]): Uint8Array {
@@ -388,8 +387,7 @@ function joined(parts: readonly Uint8Array[]): Uint8Array {
   return bytes;
 }
 
-function checkHeader(value: unknown, limits: Limits, idLength: number): Header {
-  const m = membersOf("the line", value, ["holdfast", "version", "sessionId", "state", "exportedAtMs", "head", "counts"]);
+function checkHeader(m: Line, limits: Limits, idLength: number): Header {
   if (m.holdfast !== "session") throw invalid('holdfast must be "session": this is no exported session');
   const version = checkWhole("version", m.version, 1);
   if (version > VERSION) {
@@ -397,7 +395,8 @@ function checkHeader(value: unknown, limits: Limits, idLength: number): Header {
   }
   checkWhole("exportedAtMs", m.exportedAtMs, 0);
   const names = ["messages", "inputs", "receipts", "steps", "blobs", "quarantined"] as const;
-  const counts = membersOf("counts", m.counts, names);
+  const { counts } = m;
+  checkObject("counts", counts);
   return {
     sessionId: checkSessionId("sessionId", m.sessionId, idLength),
     state: checkOneOf("state", m.state, STATES),
@@ -407,25 +406,14 @@ function checkHeader(value: unknown, limits: Limits, idLength: number): Header {
 }
 
 function checkHead(value: unknown, limits: Limits): Head {
-  const head = admitJson(value, "head", boundsOf(limits));
-  const { id, messages } = membersOf("head", head, ["id", "messages"]);
-  if (typeof id !== "string" || id === "") throw invalid("head.id must be a non-empty string");
-  if (messages !== undefined) throw invalid("head.messages must be absent: each is a line");
+  const head: unknown = admitJson(value, "head", boundsOf(limits));
+  checkObject("head", head);
+  if (typeof head.id !== "string" || head.id === "") throw invalid("head.id must be a non-empty string");
+  if (head.messages !== undefined) throw invalid("head.messages must be absent: each is a line");
   return head as unknown as Head;
 }
 
-function checkInput(value: unknown, limits: Limits): ArchivedInput {
-  const m = membersOf("line", value, [
-    "record",
-    "rank",
-    "starts",
-    "crashes",
-    "interruptions",
-    "workId",
-    "workSize",
-    "cancelRequested",
-    "holdsKey",
-  ]);
+function checkInput(m: Line, limits: Limits): ArchivedInput {
   const record = checkInputState("record", m.record, limits);
   if (record.durability === "ephemeral")
     throw invalid("record.durability must not be ephemeral: such an input ends with its tab");

@@ -11,26 +11,19 @@ import type { Reader, Write } from "../../ports/storage.js";
 import { loadFloor, raiseFloor } from "../host/floors.js";
 import { saidFarewell } from "../host/hosts.js";
 import { isLive, leaseChange } from "../host/leases.rules.js";
+import type { LeaseRow } from "../host/tables.js";
 import { requestCancel } from "../process/events.js";
 import { deleteSessionProcessState, type Revoked } from "../process/handles.js";
-import {
-  type InputRow,
-  type LeaseRow,
-  loadRow,
-  loadRows,
-  ROW_VERSION,
-  type RuntimeRow,
-  readable,
-  type SessionRow,
-  type SnapshotRow,
-  type TableName,
-} from "../schema.js";
+import { loadRow, loadRows, readable, type TableName } from "../schema.js";
+import { ROW_VERSION } from "../table.js";
 import type { ArchivedInput, ArchivedState, SessionArchive } from "./archive.rules.js";
 import { loadInputs } from "./inputs/input-rows.js";
 import { type InputChange, inputWrites } from "./inputs/input-rows.rules.js";
 import { recovered } from "./inputs/inputs.rules.js";
+import type { InputRow } from "./inputs/tables.js";
 import { readSnapshot } from "./ops.js";
 import { newRuntime, receiptWrite, storedBytes, storedReceipt } from "./runtime.rules.js";
+import type { RuntimeRow, SessionRow, SnapshotRow } from "./tables.js";
 import { chainDigest } from "./transcript.rules.js";
 import { messageWrites } from "./turns.js";
 

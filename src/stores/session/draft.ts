@@ -5,20 +5,15 @@ import type { Change } from "../../ports/notices.js";
 import type { Reader, Row, Write } from "../../ports/storage.js";
 import { saidFarewell } from "../host/hosts.js";
 import { type Host, isLive, released } from "../host/leases.rules.js";
-import {
-  type AttachmentRow,
-  type InputKeyRow,
-  type InputRow,
-  type LeaseRow,
-  loadRow,
-  type RuntimeRow,
-  readable,
-} from "../schema.js";
+import type { LeaseRow } from "../host/tables.js";
+import { loadRow, readable } from "../schema.js";
 import { loadInputKeys } from "./inputs/input-rows.js";
 import { type InputChange, inputWrites, readInput } from "./inputs/input-rows.rules.js";
 import { abandoned, corruption, recovered, replaceKeyOf } from "./inputs/inputs.rules.js";
 import type { HandlingMode } from "./inputs/policy.rules.js";
+import type { InputKeyRow, InputRow } from "./inputs/tables.js";
 import { afterRun } from "./runtime-state.rules.js";
+import type { AttachmentRow, RuntimeRow } from "./tables.js";
 
 /** A session as a handle holds it: a deletion raises the incarnation, and the handle is of no use any more. */
 export interface SessionRef {

@@ -1,6 +1,8 @@
 import type { Key, Reader } from "../../ports/storage.js";
-import { type AttachmentRow, type InputRow, TABLES } from "../schema.js";
+import { TABLES } from "../schema.js";
 import { type Attendance, isAttached, sortOut } from "./draft.js";
+import type { InputRow } from "./inputs/tables.js";
+import type { AttachmentRow } from "./tables.js";
 import { endsBatch } from "./turns.rules.js";
 
 /** The first rows of an index that can be gone on with, page by page until there are enough of them: how many wait behind costs nothing. */

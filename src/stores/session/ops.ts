@@ -7,7 +7,9 @@ import type { Limits } from "../../domain/time.js";
 import type { Change } from "../../ports/notices.js";
 import type { Reader, Row, Write } from "../../ports/storage.js";
 import { fence } from "../host/leases.rules.js";
-import { type LeaseRow, loadRow, ROW_VERSION, type RuntimeRow, readRow } from "../schema.js";
+import type { LeaseRow } from "../host/tables.js";
+import { loadRow, readRow } from "../schema.js";
+import { ROW_VERSION } from "../table.js";
 import {
   collected,
   type Ended,
@@ -19,6 +21,7 @@ import {
   recovered,
   watermarkOf,
 } from "./ops.rules.js";
+import type { RuntimeRow } from "./tables.js";
 
 /** A session's ended operations and its completion feed: one row, which every tab reads and writes whole. */
 export interface OpsMethods {

@@ -3,8 +3,10 @@ import { checkReceipt } from "../../domain/session/receipt.js";
 import { RUNTIME_STATES, type RunBoundaryReceipt, type RuntimeState } from "../../domain/session/session.js";
 import type { AdmittedSnapshot } from "../../domain/session/snapshot.js";
 import type { Write } from "../../ports/storage.js";
-import { type ReceiptRow, ROW_VERSION, type RuntimeRow, type SnapshotRow, type TableName } from "../schema.js";
+import type { TableName } from "../schema.js";
+import { ROW_VERSION } from "../table.js";
 import { NO_LIMITS } from "./inputs/input-rows.rules.js";
+import type { ReceiptRow, RuntimeRow, SnapshotRow } from "./tables.js";
 
 /** What a runtime stands at before anything of it is stored. */
 export function newRuntime(runtimeId: string, nowMs: number): RuntimeRow {

@@ -13,9 +13,12 @@ import type { Limits } from "../../domain/time.js";
 import type { Change } from "../../ports/notices.js";
 import type { Write } from "../../ports/storage.js";
 import { fence } from "../host/leases.rules.js";
-import { type InputKeyRow, type InputRow, type LeaseRow, loadRow, loadRows, ROW_VERSION, type RuntimeRow } from "../schema.js";
+import type { LeaseRow } from "../host/tables.js";
+import { loadRow, loadRows } from "../schema.js";
+import { ROW_VERSION } from "../table.js";
 import { loadInput, loadInputKeys, loadInputs } from "./inputs/input-rows.js";
 import { inputWrites } from "./inputs/input-rows.rules.js";
+import type { InputKeyRow, InputRow } from "./inputs/tables.js";
 import {
   duplicateReceipt,
   nextRuntime,
@@ -25,6 +28,7 @@ import {
   storedReceipt,
   storedState,
 } from "./runtime.rules.js";
+import type { RuntimeRow } from "./tables.js";
 import { assembleSnapshot, headOf } from "./transcript.rules.js";
 
 /** What one call stores of a runtime: all of it or nothing. */

@@ -3,15 +3,8 @@ import { HoldfastError, isHoldfastError } from "../../domain/errors.js";
 import type { RuntimeState } from "../../domain/session/session.js";
 import type { Reader, Write } from "../../ports/storage.js";
 import { leaseChange } from "../host/leases.rules.js";
-import {
-  type AttachmentRow,
-  type InputKeyRow,
-  loadRow,
-  loadRows,
-  ROW_VERSION,
-  type RuntimeRow,
-  type SessionRow,
-} from "../schema.js";
+import { loadRow, loadRows } from "../schema.js";
+import { ROW_VERSION } from "../table.js";
 import {
   type Attendance,
   abandonAll,
@@ -32,7 +25,9 @@ import {
   type Surroundings,
 } from "./draft.js";
 import { placeWrites, readInput } from "./inputs/input-rows.rules.js";
+import type { InputKeyRow } from "./inputs/tables.js";
 import { after, notReady, type RuntimeCommand } from "./runtime-state.rules.js";
+import type { AttachmentRow, RuntimeRow, SessionRow } from "./tables.js";
 
 export interface OpenSession {
   readonly runtimeId: string;

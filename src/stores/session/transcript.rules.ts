@@ -4,7 +4,7 @@ import { HoldfastError } from "../../domain/errors.js";
 import type { JsonValue } from "../../domain/json.js";
 import type { Message } from "../../domain/session/session.js";
 import { parseSnapshot } from "../../domain/session/snapshot.js";
-import type { RuntimeRow } from "../schema.js";
+import type { RuntimeRow } from "./tables.js";
 
 /** A snapshot's members other than its messages. */
 export type Head = { readonly id: string; readonly [member: string]: JsonValue };

@@ -1,6 +1,6 @@
-import type { InputRow } from "../schema.js";
 import { abandoned, type Candidate, candidateOf, doesStart, isSameExecution, moved } from "./inputs/inputs.rules.js";
 import { type HandlingMode, laneOf } from "./inputs/policy.rules.js";
+import type { InputRow } from "./inputs/tables.js";
 
 /** Failures, that is attempts that ended with an error, until an input is given up. */
 export const MOST_FAILURES = 3;

@@ -20,17 +20,9 @@ import {
   released,
   renewed,
 } from "../host/leases.rules.js";
-import {
-  type ActiveRun,
-  type InputKeyRow,
-  type InputRow,
-  type LeaseRow,
-  loadRow,
-  ROW_VERSION,
-  type RuntimeRow,
-  type SnapshotRow,
-  type TurnStepRow,
-} from "../schema.js";
+import type { LeaseRow } from "../host/tables.js";
+import { loadRow } from "../schema.js";
+import { ROW_VERSION } from "../table.js";
 import {
   checkRuntime,
   type Draft,
@@ -45,8 +37,10 @@ import {
 } from "./draft.js";
 import { loadInput, loadInputKeys } from "./inputs/input-rows.js";
 import { abandoned, interrupted } from "./inputs/inputs.rules.js";
+import type { InputKeyRow, InputRow } from "./inputs/tables.js";
 import { inOrder, loadNext } from "./next-inputs.js";
 import { mayRun } from "./runtime-state.rules.js";
+import type { ActiveRun, RuntimeRow, SnapshotRow, TurnStepRow } from "./tables.js";
 import { liftSnapshot } from "./transcript.rules.js";
 import { chooseBatch, consumed, rolledBack, staged, workOf } from "./turns.rules.js";
 

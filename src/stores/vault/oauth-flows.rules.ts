@@ -131,9 +131,9 @@ export function releaseFlows(stored: Flows, keys: ReadonlySet<string>, nowMs: nu
 
 /** Throws DeviceExpiryOutOfRange where the time cannot be told as a safe integer. */
 export function deviceExpiry(expiresInMs: unknown, nowMs: number): number {
-  const ends = typeof expiresInMs === "number" && Number.isSafeInteger(expiresInMs) && expiresInMs >= 0;
-  if (!ends || !Number.isSafeInteger(nowMs + expiresInMs)) throw flowRefusal("DeviceExpiryOutOfRange");
-  return nowMs + expiresInMs;
+  const ms = Number.isSafeInteger(expiresInMs) ? (expiresInMs as number) : -1;
+  if (ms < 0 || !Number.isSafeInteger(nowMs + ms)) throw flowRefusal("DeviceExpiryOutOfRange");
+  return nowMs + ms;
 }
 
 /** Equal sets have equal bytes: entries in the order of their keys, members in that of RFC 8785. */

@@ -2,7 +2,9 @@ import { accept, type Command } from "../../corridor/command.js";
 import type { SealingKey } from "../../ports/seal.js";
 import type { Reader } from "../../ports/storage.js";
 import { loadFloor, raiseFloor } from "../host/floors.js";
-import { loadRow, ROW_VERSION, type SealedRow, type SealingKeyRow } from "../schema.js";
+import { loadRow } from "../schema.js";
+import { ROW_VERSION } from "../table.js";
+import type { SealedRow, SealingKeyRow } from "./tables.js";
 
 /** Records that are sealed before they get here. What is in them only the vault knows. */
 export const SEALED_TABLES = ["sealed", "sealingKeys", "floors"] as const;

@@ -7,7 +7,7 @@ import type { InputKind, StoredInputState } from "../../../src/domain/session/in
 import type { Kernel } from "../../../src/index.js";
 import { createKernel } from "../../../src/index.js";
 import type { KernelStorage, OpenStorage, Reader } from "../../../src/ports/storage.js";
-import { type InputRow, SCHEMA } from "../../../src/stores/schema.js";
+import { SCHEMA } from "../../../src/stores/schema.js";
 import {
   draftOf,
   type LiveRuntimeRow,
@@ -18,6 +18,7 @@ import {
 } from "../../../src/stores/session/draft.js";
 import { inputWrites } from "../../../src/stores/session/inputs/input-rows.rules.js";
 import { builtInPolicy, kindOf, laneOf, semanticsOf } from "../../../src/stores/session/inputs/policy.rules.js";
+import type { InputRow } from "../../../src/stores/session/inputs/tables.js";
 import { loadNext } from "../../../src/stores/session/next-inputs.js";
 import { chooseBatch } from "../../../src/stores/session/turns.rules.js";
 import { tap } from "../../loop/tapped-channel.js";

@@ -10,7 +10,7 @@ import type { Turn } from "../../../src/index.js";
 import { indexedDbStorage } from "../../../src/indexeddb.js";
 import type { Clock } from "../../../src/ports/clock.js";
 import type { Row } from "../../../src/ports/storage.js";
-import type { LeaseRow } from "../../../src/stores/schema.js";
+import type { LeaseRow } from "../../../src/stores/host/tables.js";
 import { builtInPolicy } from "../../../src/stores/session/inputs/policy.rules.js";
 import { sleepyClock } from "../../loop/sleepy-clock.js";
 import { buildTown, type Town } from "../../loop/town.js";

@@ -2,7 +2,9 @@ import type { StoredInputState } from "../../../src/domain/session/input.js";
 import type { SessionRuntime, TurnHandler } from "../../../src/index.js";
 import type { KernelOptions } from "../../../src/kernel/options.js";
 import type { SessionEvent } from "../../../src/kernel/session/events.js";
-import type { InputRow, LeaseRow, RuntimeRow } from "../../../src/stores/schema.js";
+import type { LeaseRow } from "../../../src/stores/host/tables.js";
+import type { InputRow } from "../../../src/stores/session/inputs/tables.js";
+import type { RuntimeRow } from "../../../src/stores/session/tables.js";
 import type { Town, TownHost } from "../../loop/town.js";
 
 export const RUNTIME_ID = "rt:session:s";

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { isAhead, isSilent, moved, needsWrite, over, seen } from "../../../src/stores/host/hosts.rules.js";
 import type { Host } from "../../../src/stores/host/leases.rules.js";
-import type { HostRow } from "../../../src/stores/schema.js";
+import type { HostRow } from "../../../src/stores/host/tables.js";
 
 const HOST: Host = { hostId: "h", bootId: "b", locked: true };
 const ROW: HostRow = { v: 1, bootId: "b", hostId: "h", lastSeenAtMs: 1_000, locked: 1 };

@@ -13,7 +13,7 @@ import {
   released,
   renewed,
 } from "../../../src/stores/host/leases.rules.js";
-import type { LeaseRow } from "../../../src/stores/schema.js";
+import type { LeaseRow } from "../../../src/stores/host/tables.js";
 
 const T = 1_000_000;
 const TTL = 30_000;

@@ -9,7 +9,7 @@ import {
   registered,
   stateOf,
 } from "../../../src/stores/host/lifecycle.rules.js";
-import type { AgentRow, HostRow } from "../../../src/stores/schema.js";
+import type { AgentRow, HostRow } from "../../../src/stores/host/tables.js";
 
 const HOST: HostRow = { v: 1, bootId: "b", hostId: "h", lastSeenAtMs: 1_000 };
 const lone = registered(undefined, undefined, { agentId: "a", ticket: "t", host: undefined }, 1_000);

@@ -3,6 +3,7 @@ import { isHoldfastError } from "../../../src/domain/errors.js";
 import type { JsonValue } from "../../../src/domain/json.js";
 import type { ProcessEventType, TerminalSpec, WakeSpec } from "../../../src/domain/process/event-type.js";
 import { leaseOf } from "../../../src/stores/host/leases.rules.js";
+import type { LeaseRow } from "../../../src/stores/host/tables.js";
 import {
   type Append,
   type Appended,
@@ -15,7 +16,7 @@ import {
 import type { SchemaEngine } from "../../../src/stores/process/json-schema.js";
 import { payloadSchemas } from "../../../src/stores/process/payload-schema.js";
 import { hashOf } from "../../../src/stores/process/processes.rules.js";
-import type { EventRow, LeaseRow, ProcessRow } from "../../../src/stores/schema.js";
+import type { EventRow, ProcessRow } from "../../../src/stores/process/tables.js";
 
 const T = 1_000_000;
 let engine: SchemaEngine;
@@ -211,6 +212,11 @@ describe("the order of the checks", () => {
     }
   });
 
+  it("asks for nothing of a type without a schema", () => {
+    const { state, request } = make({ name: "note" }, 1);
+    expect(append(state, request, undefined, T)).toHaveProperty("writes");
+  });
+
   it("asks anew when what the schema said was said of another registration of that id", () => {
     const before = { registrationHash: "the one before", misfit: undefined };
     expect(append(whole().state, whole().request, before, T)).toEqual({ unjudged: { registrationHash: "hash", type } });
@@ -220,7 +226,7 @@ describe("the order of the checks", () => {
 describe("what is stored", () => {
   it("is the event and the process's row", () => {
     const appended = run(make({ name: "note" }, { a: 1 }, { lease }));
-    expect(appended.writes).toEqual([
+    expect(appended.writes).toStrictEqual([
       { table: "processes", put: { ...process, lastSequence: 7, updatedAtMs: T, progressFence: 3 } },
       {
         table: "events",
@@ -236,6 +242,16 @@ describe("what is stored", () => {
         },
       },
     ]);
+  });
+
+  it("is of the type that is declared by its name, among others, and of no other", () => {
+    const given = make({ name: "note" }, 1);
+    given.state.eventTypes = [{ name: "end", semantics: { terminal: { state: "failed" } } }, { name: "note" }];
+    expect(run(given).process.state).toBe("running");
+    for (const eventTypes of [[{ name: "end" }], undefined])
+      expect(refusal({ ...given, state: { ...given.state, eventTypes } })).toMatchObject({
+        message: expect.stringContaining("undeclared"),
+      });
   });
 
   it("has no replay key without one, and no fence without a lease", () => {
@@ -374,6 +390,7 @@ describe("a replay", () => {
     ["when another has claimed and released since", { lease: { ...free, fencingToken: 4 } }, false],
     ["of an event that another owner stored", { lease: free, replayed: { ...stored, fencingToken: 2 } }, false],
     ["of an event that nobody's lease fenced", { lease: free, replayed: { ...stored, fencingToken: undefined as never } }, false],
+    ["when no lease is stored any more", { lease: undefined }, false],
     ["when its lease only ran out", { lease: { ...leaseRow, expiresAtMs: T } }, false],
   ])("under a lease that is gone: %s", (_, state, holds) => {
     const given = again(state, { lease });
@@ -452,6 +469,14 @@ describe("what is holdfast's own", () => {
   ])("is not whatever stands under its key: %s", (_, eventType, stored, is) => {
     const row: EventRow = { v: 1, processId: "p", sequence: 1, eventType, payload: stored, replayKey: "k", occurredAtMs: 1 };
     expect(isOwn(row, { eventType: "process.step", payload: { key: "a", result: null } })).toBe(is);
+  });
+});
+
+describe("an event of holdfast's that is no step", () => {
+  it("is told by its type alone", () => {
+    const row: EventRow = { v: 1, processId: "p", sequence: 1, eventType: "done", payload: { key: "a" }, occurredAtMs: 1 };
+    expect(isOwn(row, { eventType: "done", payload: { key: "b" } })).toBe(true);
+    expect(isOwn(row, { eventType: "other", payload: { key: "a" } })).toBe(false);
   });
 });
 
@@ -575,6 +600,7 @@ describe("what is an output", () => {
     [{ type: "cancelled", message: "m", raw: null }, true],
     [{ type: "cancelled" }, false],
     [{ type: "toString" }, false],
+    [{ type: ["success"], value: 1 }, false],
     [{ type: "other", value: 1 }, false],
     [[], false],
     [null, false],

@@ -122,6 +122,11 @@ describe("the call table", () => {
     expect(reasonOf({})).toBeUndefined();
   });
 
+  it("looks at a peer for its readiness alone", () => {
+    const standing = { id: "op", kind: "background_tool_op", status: "running", peerReady: true } as const;
+    expect(refusalOf("complete", standing)).toBeUndefined();
+  });
+
   it("refuses with a code, a word of its own, and the operation", () => {
     const standing = { id: "op", kind: "mob_member_child", status: "running", peerReady: true } as const;
     expect(refusalOf("peerReady", standing)).toMatchObject({
@@ -269,6 +274,10 @@ describe("an end", () => {
     ]);
   });
 
+  it("is found of an operation that is kept, also when its line of the feed is gone", () => {
+    expect(endOf({ ...afterEnds(fresh(), ["a"]), completionEntries: [] }, "a", 0)).toEqual(done("a"));
+  });
+
   it("may have an id that every object has a member of", () => {
     for (const id of ["constructor", "toString", "hasOwnProperty"]) {
       expect(keptOf(fresh(), id)).toBeUndefined();
@@ -336,6 +345,19 @@ describe("recovery", () => {
       waitRequestId: null,
       waitOperationIds: [],
     });
+  });
+
+  it("keeps the order in which they ended, and how", () => {
+    const before = stored();
+    before.authorityState.completedOrder = ["new", "gone", "old"];
+    before.authorityState.operations.old = operation("failed", { outcomeType: "failed", error: "why" });
+    const ops = recovered(before);
+    expect(ops.authorityState.completedOrder).toEqual(["new", "old"]);
+    expect(keptOf(ops, "old")?.terminalOutcome).toEqual({ outcomeType: "failed", error: "why" });
+  });
+
+  it("of a registry in which nothing has ended begins with the first sequence", () => {
+    expect(recovered(fresh()).authorityState.nextCompletionSeq).toBe(1);
   });
 
   it("keeps every line of the feed, epoch and cursors, and goes on behind the sequence that was next (R-148, R-150)", () => {

@@ -1,6 +1,5 @@
 import { describe, expect, it } from "vitest";
 import type { RunBoundaryReceipt } from "../../../src/domain/session/session.js";
-import type { RuntimeRow } from "../../../src/stores/schema.js";
 import {
   duplicateReceipt,
   newRuntime,
@@ -11,6 +10,7 @@ import {
   storedReceipt,
   storedState,
 } from "../../../src/stores/session/runtime.rules.js";
+import type { RuntimeRow } from "../../../src/stores/session/tables.js";
 
 const stored: RuntimeRow = {
   v: 1,
@@ -60,6 +60,12 @@ describe("a runtime's row", () => {
       endedKeys: 3,
       updatedAtMs: 2,
     });
+  });
+
+  it("gets no head that it did not have", () => {
+    const { head: _, ...headless } = stored;
+    expect(nextRuntime(headless, { ...nothing, state: "stopped" }, 2)).not.toHaveProperty("head");
+    expect(nextRuntime(stored, { ...nothing, replaced: true }, 2)).not.toHaveProperty("head");
   });
 
   it("forgets its messages when a snapshot replaces them, and no more than these", () => {
@@ -150,7 +156,9 @@ describe("what is stored of a runtime", () => {
 
   it("has for its cause what is wrong with a receipt", () => {
     expect(() => storedReceipt({ ...row, receipt: { ...receipt, messageCount: -1 } })).toThrow(
-      expect.objectContaining({ cause: expect.objectContaining({ code: "invalid" }) }),
+      expect.objectContaining({
+        cause: expect.objectContaining({ code: "invalid", message: expect.stringContaining("receipt.messageCount") }),
+      }),
     );
   });
 });

@@ -78,6 +78,14 @@ describe("a flow counts", () => {
     }
   });
 
+  it("by itself: of the other kind none goes with it", () => {
+    const old = { expiresAtMs: T };
+    expect(verifyBrowser(flows(browser(), device(old)), browser(), T).flows).toEqual(flows(browser()));
+    expect(verifyBrowser(flows(browser(old), device()), browser(), T).flows).toEqual(flows(device()));
+    const later = device({ deviceCode: "later" });
+    expect(verifyDevice(flows(device(old), later), later, T)).toEqual({ flows: flows(later), reply: later });
+  });
+
   it("and a set in which nothing changed is the given one itself", () => {
     const stored = flows(browser(), device());
     expect(verifyBrowser(stored, browser(), T).flows).toBe(stored);
@@ -126,6 +134,13 @@ describe("a claim on a device flow", () => {
     expect([reasonOf(verifyDevice(stored, claim, T)), reasonOf(consumeDevice(stored, claim, T))]).toEqual([reason, reason]);
     expect(consumeDevice(stored, claim, T).flows.device.length).toBe(reason === "none" ? 0 : 1);
   });
+
+  it("consumes that one flow and hands it over, once (R-168)", () => {
+    const other = device({ deviceCode: "other" });
+    const first = consumeDevice(flows(device(), other, browser()), device(), T);
+    expect(first).toEqual({ flows: flows(other, browser()), reply: device() });
+    expect(reasonOf(consumeDevice(first.flows, device(), T))).toBe("Missing");
+  });
 });
 
 describe("an admission", () => {
@@ -148,9 +163,17 @@ describe("an admission", () => {
     if ("refusal" in verdict) expect(verdict.refusal.details).toEqual({ reason, max: 1024 });
   });
 
+  it("stores the flow behind those that are there (R-161)", () => {
+    const [first, second] = [browser({ state: "new" }), device({ deviceCode: "new" })];
+    const stored = flows(browser(), device());
+    expect(admitBrowser(stored, first, T)).toEqual({ flows: flows(browser(), first, device()), reply: undefined });
+    expect(admitDevice(stored, second, T)).toEqual({ flows: flows(browser(), device(), second), reply: undefined });
+  });
+
   it("of a state that is in use is refused and leaves the flow alone (R-161)", () => {
-    const verdict = admitBrowser(flows(browser()), browser({ pkceVerifier: "other" }), T);
-    expect([reasonOf(verdict), verdict.flows]).toEqual(["StateGenerationFailed", flows(browser())]);
+    const stored = flows(browser({ state: "st-2" }), browser());
+    const verdict = admitBrowser(stored, browser({ pkceVerifier: "other" }), T);
+    expect([reasonOf(verdict), verdict.flows]).toEqual(["StateGenerationFailed", stored]);
   });
 
   it("of a device code that is under way is refused and leaves the flow alone, but not when it has expired (R-167)", () => {
@@ -229,6 +252,14 @@ describe("the stored bytes", () => {
     ]);
   });
 
+  it("are sorted by profile before state (R-170)", () => {
+    const profiles = ["q", "p", undefined].map((profile, at) =>
+      browser({ state: `${at}`, target: { ...target, ...(profile !== undefined && { profile }) } }),
+    );
+    const { browser: browsers } = JSON.parse(text(encodeFlows(flows(...profiles)))) as Flows;
+    expect(browsers.map(({ state }) => state)).toEqual(["2", "1", "0"]);
+  });
+
   it("decode to what they were made of", () => {
     const again = decodeFlows(encodeFlows(flows(...all))) as Flows;
     expect(text(encodeFlows(again))).toBe(text(encodeFlows(flows(...all))));
@@ -247,6 +278,7 @@ describe("the stored bytes", () => {
   const broken = (flow: object) => JSON.stringify({ browser: [flow] });
   it.each([
     ["no text", Uint8Array.of(0xff, 0xfe)],
+    ["no UTF-8 within a text", Uint8Array.of(...new TextEncoder().encode('{"more":"'), 0xff, 0x22, 0x7d)],
     ["empty", ""],
     ["no JSON", "{browser"],
     ["a list", "[]"],
@@ -258,6 +290,10 @@ describe("the stored bytes", () => {
     ["no target", broken(browser({ target: undefined as never }))],
     ["a target without a realm", broken(browser({ target: { binding: "b" } as never }))],
     ["an expiry that is no number", broken(browser({ expiresAtMs: "soon" as never }))],
+    ["a beginning that is no number", broken(browser({ createdAtMs: "then" as never }))],
+    ["an expiry within a millisecond", broken(browser({ expiresAtMs: 1.5 }))],
+    ["a list of device flows that is none", '{"device":{}}'],
+    ["a device flow without a provider", JSON.stringify({ device: [device({ provider: undefined as never })] })],
     ["a device flow without a code", JSON.stringify({ device: [{ ...device(), deviceCode: null }] })],
   ])("that are broken are found out: %s (R-171)", (_, bytes) => {
     expect(decodeFlows(typeof bytes === "string" ? new TextEncoder().encode(bytes) : bytes)).toBeUndefined();

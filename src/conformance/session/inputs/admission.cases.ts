@@ -1,6 +1,6 @@
 import { INPUT_KINDS, type InputKind } from "../../../domain/session/input.js";
 import { builtInPolicy, semanticsOf } from "../../../stores/session/inputs/policy.rules.js";
-import type { InputSubmission } from "../../../stores/session/submission.js";
+import type { InputSubmission } from "../../../stores/session/inputs/submission.js";
 import { mismatch, type OpenFixture, type Runner } from "../../kit/fixture.js";
 import { readRows } from "../../kit/rows.fixture.js";
 import {

@@ -1,7 +1,7 @@
 import { mintLifecycleCommit } from "../../../domain/session/lifecycle-commit.js";
 import type { RuntimeState } from "../../../domain/session/session.js";
 import type { SessionRuntime } from "../../../kernel/session/session.js";
-import type { InputSubmission } from "../../../stores/session/submission.js";
+import type { InputSubmission } from "../../../stores/session/inputs/submission.js";
 import { type Ground, type OpenFixture, outcomes, type Runner, refused } from "../../kit/fixture.js";
 import { readRows } from "../../kit/rows.fixture.js";
 import { RUNTIME } from "../runtime.fixture.js";

@@ -1,7 +1,7 @@
 import type { JsonValue } from "../../../domain/json.js";
 import type { StoredInputState } from "../../../domain/session/input.js";
-import type { InputRow } from "../../../stores/schema.js";
 import { placed } from "../../../stores/session/inputs/input-rows.rules.js";
+import type { InputRow } from "../../../stores/session/inputs/tables.js";
 import type { Ground } from "../../kit/fixture.js";
 import { readRows, writeRows } from "../../kit/rows.fixture.js";
 import { RUNTIME } from "../runtime.fixture.js";

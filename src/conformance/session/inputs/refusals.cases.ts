@@ -1,4 +1,4 @@
-import type { InputSubmission } from "../../../stores/session/submission.js";
+import type { InputSubmission } from "../../../stores/session/inputs/submission.js";
 import { count, type OpenFixture, outcomes, type Runner, refused } from "../../kit/fixture.js";
 import { RUNTIME } from "../runtime.fixture.js";
 import { phases, prompt, quiet, runsOf, SUBMISSIONS, sessionCasesOn, withoutTurns, withTurns } from "../session.fixture.js";

@@ -1,5 +1,5 @@
 import type { PolicyDecision } from "../../../domain/session/input.js";
-import type { InputSubmission } from "../../../stores/session/submission.js";
+import type { InputSubmission } from "../../../stores/session/inputs/submission.js";
 import type { OpenFixture, Runner } from "../../kit/fixture.js";
 import { DECISION, RUNTIME } from "../runtime.fixture.js";
 import {

@@ -3,9 +3,10 @@ import { isTerminal, type StoredInputState } from "../../../domain/session/input
 import { checkInputState } from "../../../domain/session/input-record.js";
 import type { Limits } from "../../../domain/time.js";
 import type { Row, Write } from "../../../ports/storage.js";
-import { type InputKeyRow, type InputRow, ROW_VERSION, readRow } from "../../schema.js";
+import { ROW_VERSION } from "../../table.js";
 import { candidateOf, doesStart, replaceKeyIn } from "./inputs.rules.js";
 import { laneOf } from "./policy.rules.js";
+import { type InputKeyRow, type InputRow, inputs } from "./tables.js";
 
 /** Behind every number of an admission: inputs that nobody admitted come last. */
 const LAST_RANK = Number.MAX_SAFE_INTEGER;
@@ -34,8 +35,9 @@ export function inputWrites(changes: readonly InputChange[], stored: readonly In
   const keys = new Map(before);
   // First all that is given up, so that two inputs may change keys in one write.
   for (const { before: was, after } of changes) {
-    const key = was?.record.idempotencyKey;
-    if (was && key !== undefined && keys.get(key)?.inputId === was.inputId && (!after || keyOf(after) !== key)) keys.delete(key);
+    if (!was) continue;
+    const key = was.record.idempotencyKey;
+    if (key !== undefined && keys.get(key)?.inputId === was.inputId && (!after || keyOf(after) !== key)) keys.delete(key);
   }
   for (const { after, keyless } of changes) {
     const key = after && keyOf(after);
@@ -146,14 +148,13 @@ export const NO_LIMITS: Limits = {
 export function readInput(row: Row): InputRow {
   const { inputId } = row;
   try {
-    const known = readRow("inputs", row);
+    const known = inputs.read(row);
     const record = checkInputState("record", known.record, NO_LIMITS);
     if (record.inputId === inputId) return { ...known, record };
     throw new HoldfastError("read-failed", "record.inputId is another than its row's");
   } catch (thrown) {
     if (isHoldfastError(thrown) && thrown.code === "version") throw thrown;
-    const why = thrown instanceof Error ? thrown.message : "";
-    throw new HoldfastError("read-failed", `the stored input "${inputId}" does not decode: ${why}`, {
+    throw new HoldfastError("read-failed", `the stored input "${inputId}" does not decode: ${(thrown as Error).message}`, {
       details: { table: "inputs", key: JSON.stringify([row.runtimeId, inputId]), inputId: String(inputId) },
       cause: thrown,
     });

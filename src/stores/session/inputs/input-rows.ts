@@ -1,7 +1,8 @@
 import type { StoredInputState } from "../../../domain/session/input.js";
 import type { Reader } from "../../../ports/storage.js";
-import { type InputKeyRow, type InputRow, loadRow } from "../../schema.js";
+import { loadRow } from "../../schema.js";
 import { keysOf, readInput } from "./input-rows.rules.js";
+import type { InputKeyRow, InputRow } from "./tables.js";
 
 export async function loadInput(reader: Reader, runtimeId: string, inputId: string): Promise<InputRow | undefined> {
   const row = await reader.get("inputs", [runtimeId, inputId]);

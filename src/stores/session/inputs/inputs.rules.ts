@@ -9,8 +9,8 @@ import {
   type StoredInputState,
 } from "../../../domain/session/input.js";
 import type { RuntimeState } from "../../../domain/session/session.js";
-import type { InputRow } from "../../schema.js";
 import { builtInPolicy, type HandlingMode, isConsumedOnAccept, kindOf, laneOf, semanticsOf, startsRun } from "./policy.rules.js";
+import type { InputRow } from "./tables.js";
 
 /**
  * An input's life. What is not in the table is refused; whatever has ended stays as it is.

@@ -58,9 +58,6 @@ const RULES: Readonly<Record<InputKind, Rule>> = {
   },
 };
 
-/** Where the submission names no lane but its kind always has one. */
-const USUAL_MODE: Partial<Record<InputKind, HandlingMode>> = { external_event: "queue", continuation: "steer" };
-
 export interface PolicyQuestion {
   readonly kind: InputKind;
   readonly idle: boolean;
@@ -70,7 +67,7 @@ export interface PolicyQuestion {
 }
 
 export function builtInPolicy({ kind, idle, handlingMode, silent }: PolicyQuestion): PolicyDecision {
-  const rule = overridden(kind, handlingMode ?? USUAL_MODE[kind]);
+  const rule = overridden(kind, handlingMode);
   return {
     applyMode: rule.apply,
     wakeMode: silent ? "none" : rule.wake[idle ? "idle" : "busy"],

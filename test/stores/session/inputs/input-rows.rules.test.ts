@@ -1,6 +1,5 @@
 import { describe, expect, it } from "vitest";
 import type { StoredInputState } from "../../../../src/domain/session/input.js";
-import type { InputKeyRow, InputRow } from "../../../../src/stores/schema.js";
 import {
   type InputChange,
   inputWrites,
@@ -9,6 +8,7 @@ import {
   readInput,
 } from "../../../../src/stores/session/inputs/input-rows.rules.js";
 import { builtInPolicy, semanticsOf } from "../../../../src/stores/session/inputs/policy.rules.js";
+import type { InputKeyRow, InputRow } from "../../../../src/stores/session/inputs/tables.js";
 
 const LAST = Number.MAX_SAFE_INTEGER;
 
@@ -97,6 +97,18 @@ describe("an input row", () => {
     expect(places({ currentState: "consumed", terminalOutcome: { outcomeType: "consumed" } }, stale)).toEqual(none);
   });
 
+  it("has no column for what is not to be found", () => {
+    const [write] = inputsOf([{ after: row("a", {}, { rank: 3 }) }]);
+    expect(Object.keys((write as unknown as { put: InputRow }).put)).toEqual([
+      "v",
+      "runtimeId",
+      "inputId",
+      "record",
+      "rank",
+      "liveRank",
+    ]);
+  });
+
   it("of an older holdfast is written where its columns are not those of its state, and nowhere else", () => {
     const [write] = inputsOf([{ after: row("a", WAITS, { rank: 3 }) }]);
     const { put } = write as unknown as { put: InputRow };
@@ -119,7 +131,7 @@ describe("an input row", () => {
 
   it("is dropped when nothing comes after it, and nothing is written of what never was", () => {
     expect(inputsOf([{ before: row("a") }])).toEqual([{ table: "inputs", drop: ["r", "a"] }]);
-    expect(inputsOf([{}])).toEqual([]);
+    expect(inputWrites([{}], [])).toEqual({ writes: [], endedKeys: 0 });
   });
 });
 
@@ -143,6 +155,7 @@ describe("the row of an idempotency key", () => {
     expect(writes(row("a", { ...k, currentState: "staged" }), key("k", "a"))).toEqual(["inputs"]);
     expect(writes(row("a", { ...k, ...done }), key("k", "a", ended()))).toEqual(["inputs"]);
     expect(writes(row("a", { ...k, ...done }), key("k", "a", ended(2)))).toEqual(["inputs", "inputKeys"]);
+    expect(writes(row("a", { ...k, ...done }), key("k", "a", ended(1, 6)))).toEqual(["inputs", "inputKeys"]);
   });
 
   it("loses its end when its input lives again", () => {
@@ -173,6 +186,15 @@ describe("the row of an idempotency key", () => {
     expect(keysAfter([{ after: row("b", k) }], stored)).toEqual({ keys: stored, endedKeys: 0 });
     expect(keysAfter([{ before: row("b", k) }], stored)).toEqual({ keys: stored, endedKeys: 0 });
     expect(keysAfter([{ before: row("b", k), after: row("b") }], stored)).toEqual({ keys: stored, endedKeys: 0 });
+  });
+
+  it("stays with an input that changes behind a new one of its key", () => {
+    const changes = [{ after: row("b", k) }, { before: row("a", k), after: row("a", { ...k, currentState: "staged" }) }];
+    expect(keysAfter(changes, [key("k", "a")])).toEqual({ keys: [key("k", "a")], endedKeys: 0 });
+  });
+
+  it("may be gone before its input goes", () => {
+    expect(keysAfter([{ before: row("a", k) }])).toEqual({ keys: [], endedKeys: 0 });
   });
 
   it("goes to the first of two new inputs with one key", () => {
@@ -224,6 +246,7 @@ describe("a stored input", () => {
     ["an unknown phase", { record: { ...row("a").record, currentState: "asleep" } }],
     ["another input's record", { record: row("b").record }],
     ["a record in itself", { record: { ...row("a").record, persistedInput: circle() } }],
+    ["a blank key", { record: { ...row("a").record, idempotencyKey: " " } }],
     ["no record", { record: null }],
     ["a broken column", { rank: "1" }],
     ["no shape", { v: "1" }],
@@ -238,12 +261,12 @@ describe("a stored input", () => {
   });
 
   it("that does not decode has what was wrong for its cause, and in its words", () => {
-    for (const [broken, why] of [
-      [{ record: row("b").record }, "record.inputId"],
-      [{ record: { ...row("a").record, currentState: "asleep" } }, "currentState"],
+    for (const [broken, code, why] of [
+      [{ record: row("b").record }, "read-failed", "record.inputId"],
+      [{ record: { ...row("a").record, currentState: "asleep" } }, "invalid", "record.currentState"],
     ] as const)
       expect(() => readInput({ ...row("a"), ...broken } as InputRow)).toThrow(
-        expect.objectContaining({ message: expect.stringContaining(why), cause: expect.any(Error) }),
+        expect.objectContaining({ message: expect.stringContaining(why), cause: expect.objectContaining({ code }) }),
       );
   });
 

@@ -99,6 +99,12 @@ describe("the built-in policy (R-77, R-87)", () => {
     expect(INPUT_KINDS.filter((kind) => isConsumedOnAccept(builtInPolicy({ kind, idle: true })))).toEqual(["operation"]);
   });
 
+  it("consumes on accept what is to be ignored and consumed then, not what is only one of them", () => {
+    const decision = builtInPolicy({ kind: "operation", idle: true });
+    expect(isConsumedOnAccept({ ...decision, applyMode: "stage_run_start" })).toBe(false);
+    expect(isConsumedOnAccept({ ...decision, consumePoint: "on_run_complete" })).toBe(false);
+  });
+
   it("lets every kind but progress and operations begin a run by itself (R-90)", () => {
     expect(INPUT_KINDS.filter((kind) => !startsRun(builtInPolicy({ kind, idle: true })))).toEqual([
       "peer_response_progress",

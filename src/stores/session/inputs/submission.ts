@@ -1,9 +1,9 @@
 import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex } from "@noble/hashes/utils.js";
-import { guarded } from "../../domain/admit.js";
-import { checkBytes, checkId, checkList, checkObject, checkOneOf, membersOf } from "../../domain/check.js";
-import { invalid } from "../../domain/errors.js";
-import type { JsonValue } from "../../domain/json.js";
+import { guarded } from "../../../domain/admit.js";
+import { checkBytes, checkId, checkList, checkObject, checkOneOf, membersOf } from "../../../domain/check.js";
+import { invalid } from "../../../domain/errors.js";
+import type { JsonValue } from "../../../domain/json.js";
 import {
   INPUT_DURABILITIES,
   INPUT_TYPES,
@@ -11,11 +11,11 @@ import {
   type InputKind,
   type InputType,
   type PersistedInput,
-} from "../../domain/session/input.js";
-import type { Message } from "../../domain/session/session.js";
-import type { Limits } from "../../domain/time.js";
-import { admitPayload } from "../process/registration.js";
-import { type HandlingMode, kindOf } from "./inputs/policy.rules.js";
+} from "../../../domain/session/input.js";
+import type { Message } from "../../../domain/session/session.js";
+import type { Limits } from "../../../domain/time.js";
+import { admitPayload } from "../../process/registration.js";
+import { type HandlingMode, kindOf } from "./policy.rules.js";
 
 /**
  * What an app hands to a session. Fields beside the named ones are the app's own JSON and are stored with it.

@@ -1,0 +1,108 @@
+import type { JsonValue } from "../../domain/json.js";
+import type { ProcessEventSemantics } from "../../domain/process/event.js";
+import type { ProcessEventType } from "../../domain/process/event-type.js";
+import type {
+  ProcessAwaitOutput,
+  ProcessExternalRef,
+  ProcessHandleDescriptor,
+  ProcessInput,
+  ProcessProgress,
+  ProcessProvenance,
+  ProcessState,
+} from "../../domain/process/process.js";
+import type { ProcessScope } from "../../domain/scope.js";
+import { json, list, maybe, object, type RowOf, table, text, time, whole } from "../table.js";
+
+export const processes = table(
+  "processes",
+  {
+    key: ["processId"],
+    indexes: {
+      byState: ["state", "processId"],
+      runnable: ["runnable", "processId"],
+      ended: ["endedAtMs", "processId"],
+    },
+    columns: {
+      processId: text,
+      registrationHash: text,
+      provenance: object<ProcessProvenance>,
+      /** The handler that runs it, where one does. */
+      handler: maybe(text),
+      /** "external" and "session_turn" are not for every host. */
+      inputType: text<ProcessInput["type"]>,
+      /** What a host must have to run it, only while it runs and a host may: how a host finds what it could claim, and reads nothing else. */
+      runnable: maybe(text),
+      createdAtMs: time,
+      updatedAtMs: time,
+      externalRef: maybe(object<ProcessExternalRef>),
+      state: text<ProcessState>,
+      /** Both only when it has ended. */
+      awaitOutput: maybe(object<ProcessAwaitOutput>),
+      endedAtMs: maybe(time),
+      progress: maybe(object<ProcessProgress>),
+      /** Of the newest event; 0 before the first. */
+      lastSequence: whole,
+      /** The reason of the first cancel request. */
+      cancelRequested: maybe(text),
+      /** The fencing token under which a lease holder last stored an event. */
+      progressFence: maybe(whole),
+    },
+  },
+  ({ provenance }) => isScope(provenance.ownerScope),
+);
+export type ProcessRow = RowOf<typeof processes>;
+
+/** What may be large and never changes of a process: an append reads it only for a declared event type, and never writes it. */
+export const registrations = table(
+  "registrations",
+  {
+    key: ["processId"],
+    indexes: { bySession: ["sessionId", "processId"] },
+    columns: {
+      processId: text,
+      sessionId: text,
+      input: object<ProcessInput>,
+      /** Only the declared ones: a later version may add to the core types. */
+      eventTypes: list<ProcessEventType>,
+    },
+  },
+  ({ eventTypes }) => eventTypes.every((type) => typeof type?.name === "string"),
+);
+export type RegistrationRow = RowOf<typeof registrations>;
+
+export const events = table(
+  "events",
+  {
+    key: ["processId", "sequence"],
+    indexes: { pendingWakes: ["processId", "pendingWake"], byReplayKey: ["processId", "replayKey"] },
+    columns: {
+      processId: text,
+      sequence: whole,
+      eventType: text,
+      payload: json<JsonValue>,
+      /** At most one event of a process has it. In an older database an app's event may have holdfast's own key: holdfast's comes beside it. */
+      replayKey: maybe(text),
+      semantics: maybe(object<ProcessEventSemantics>),
+      occurredAtMs: time,
+      /** Of the lease that it was stored under. */
+      fencingToken: maybe(whole),
+      /** The scope that its wake went to. */
+      wake: maybe(object<{ readonly wakeId: string; readonly target: ProcessScope }>),
+      /** The sequence again, only while its wake is not acknowledged. */
+      pendingWake: maybe(whole),
+    },
+  },
+  ({ wake }) => wake === undefined || (typeof wake.wakeId === "string" && isScope(wake.target)),
+);
+export type EventRow = RowOf<typeof events>;
+
+export const grants = table("grants", {
+  key: ["scopeId", "processId"],
+  indexes: { byProcess: ["processId", "sessionId", "scopeId"], bySession: ["sessionId", "scopeId", "processId"] },
+  columns: { scopeId: text, processId: text, sessionId: text, descriptor: object<ProcessHandleDescriptor> },
+});
+export type GrantRow = RowOf<typeof grants>;
+
+function isScope(scope: Partial<ProcessScope> | null | undefined): boolean {
+  return typeof scope?.sessionId === "string";
+}
