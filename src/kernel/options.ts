@@ -9,7 +9,7 @@ import type { ChannelFactory } from "../ports/notices.js";
 import type { Durability, KernelStorage } from "../ports/storage.js";
 import type { Retention } from "../stores/host/retention.js";
 import type { Random } from "./host/ids.js";
-import type { ProcessHandler } from "./process/runner.js";
+import type { ProcessHandler } from "./process/context.js";
 
 export interface KernelOptions {
   /** Database name and namespace: 1 to 64 of A-Z a-z 0-9 . _ - */

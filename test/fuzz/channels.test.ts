@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { broadcastNotices } from "../../src/corridor/notices.js";
-import { messageOf } from "../../src/kernel/host/presence-message.js";
+import { presenceMessageOf } from "../../src/kernel/host/presence-message.js";
 import { ABOUT, type Change, type ChannelFactory } from "../../src/ports/notices.js";
 import { canonical } from "../differential/canonical.js";
 import { hostile, type Make, spoil, spoiling } from "./hostile-values.js";
@@ -126,9 +126,9 @@ describe("what anybody of the origin says over a channel", () => {
   it("is a message of who was seen only where each part of it is one", () => {
     const property = fc.property(message(rumours), (make) => {
       const data = ofDatabase(make(), "d");
-      let read: ReturnType<typeof messageOf>;
+      let read: ReturnType<typeof presenceMessageOf>;
       try {
-        read = messageOf(structuredClone(data), "d");
+        read = presenceMessageOf(structuredClone(data), "d");
       } catch {
         // Nothing that a channel carries.
         return;

@@ -1,5 +1,5 @@
 /** What tables of sightings say to one another. All parts are optional but the head. */
-export interface Message {
+export interface PresenceMessage {
   readonly v: typeof VERSION;
   readonly of: string;
   readonly from: string;
@@ -16,7 +16,7 @@ export interface Message {
   readonly answers?: true;
 }
 
-export type Said = Omit<Message, "v" | "of" | "from" | "atMs">;
+export type Said = Omit<PresenceMessage, "v" | "of" | "from" | "atMs">;
 
 export const VERSION = 1;
 /** Ids in one message. */
@@ -30,9 +30,9 @@ export function chunks<T>(list: readonly T[]): (readonly T[])[] {
 }
 
 /** Whole or not at all. */
-export function messageOf(data: unknown, databaseId: string): Message | undefined {
+export function presenceMessageOf(data: unknown, databaseId: string): PresenceMessage | undefined {
   if (typeof data !== "object" || data === null) return undefined;
-  const m = data as Record<keyof Message, unknown>;
+  const m = data as Record<keyof PresenceMessage, unknown>;
   if (m.v !== VERSION || m.of !== databaseId || !isId(m.from) || !isTime(m.atMs)) return undefined;
   const { boot, beat, asks, answers } = m;
   if (boot !== undefined && !isId(boot)) return undefined;
@@ -40,7 +40,7 @@ export function messageOf(data: unknown, databaseId: string): Message | undefine
   for (const ids of [m.joined, m.left, m.forgotten]) if (ids !== undefined && !isListOf(ids, isId)) return undefined;
   if (m.touched !== undefined && !isListOf(m.touched, isTouch)) return undefined;
   if ((asks !== undefined && asks !== true) || (answers !== undefined && answers !== true)) return undefined;
-  return data as Message;
+  return data as PresenceMessage;
 }
 
 export const isId = (value: unknown): value is string => typeof value === "string" && value !== "" && value.length <= LONGEST_ID;

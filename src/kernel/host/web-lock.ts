@@ -3,7 +3,7 @@ import type { Locks } from "../../ports/locks.js";
 
 /**
  * A Web Lock around work of this context. These locks only spare the others vain work: what must not happen twice, the rows refuse.
- * So nobody waits long for one, and a lock service that fails is gone without.
+ * So no work waits long for one, and a lock service that fails is gone without.
  */
 export type Release = () => void;
 
@@ -38,21 +38,6 @@ export function holdIfFree(locks: Locks | undefined, name: string): Promise<Rele
     };
     ask(() => locks.request(name, { ifAvailable: true }, onAnswer)).catch(() => enter(() => {}));
   });
-}
-
-/** Whether nobody holds it. A service that does not say so says no. */
-export async function isFree(locks: Locks | undefined, name: string): Promise<boolean> {
-  return (await heldLocks(locks))?.has(name) === false;
-}
-
-/** The names of all that are held; nothing where there is no service, or it does not say. */
-export async function heldLocks(locks: Locks | undefined): Promise<Set<string> | undefined> {
-  try {
-    const known = await locks?.query();
-    return known?.held && new Set(known.held.flatMap(({ name }) => name ?? []));
-  } catch {
-    return undefined;
-  }
 }
 
 /** A service that throws at once, too, has answered. */

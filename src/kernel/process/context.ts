@@ -47,6 +47,8 @@ export interface ProcessContext {
   process(processId: string): ProcessHandle;
 }
 
+export type ProcessHandler = (context: ProcessContext) => Promise<JsonValue | void> | JsonValue | void;
+
 export interface ContextParts {
   readonly corridor: Corridor;
   readonly clock: Clock;

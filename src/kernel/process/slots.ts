@@ -44,14 +44,14 @@ export function createSlots(count: number, onFree: () => void): Slots {
 }
 
 /** One handler's slot: free while any of its waits is under way, taken again before the last of them ends. */
-export interface Seat {
+export interface Slot {
   waiting<T>(wait: () => Promise<T>): Promise<T>;
   leave(): Promise<void>;
 }
 
-/** `over` ends the queueing: nothing is left to do. `ended` says that the handler is gone, whatever of it still waits. */
-export async function takeSeat(slots: Slots, over: AbortSignal, ended: AbortSignal): Promise<Seat | undefined> {
-  let held = await slots.take(over, false);
+/** `stopped` ends the queueing: nothing is left to do. `ended` says that the handler is gone, whatever of it still waits. */
+export async function takeSlot(slots: Slots, stopped: AbortSignal, ended: AbortSignal): Promise<Slot | undefined> {
+  let held = await slots.take(stopped, false);
   if (!held) return undefined;
   let waits = 0;
   let taking: Promise<void> | undefined;
@@ -63,7 +63,7 @@ export async function takeSeat(slots: Slots, over: AbortSignal, ended: AbortSign
   }
 
   async function take(): Promise<void> {
-    held = await slots.take(over, true);
+    held = await slots.take(stopped, true);
     taking = undefined;
     // It waits again by now.
     if (waits > 0) give();

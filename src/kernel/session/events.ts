@@ -1,4 +1,5 @@
 import type { RuntimeState } from "../../domain/session/session.js";
+import type { InputHappening } from "../../stores/session/draft.js";
 
 /** What happened to a session's inputs and runs, told by the kernel that did it. */
 export interface SessionEvent {
@@ -10,4 +11,12 @@ export interface SessionEvent {
   /** Of a failed run. */
   error?: string;
   state?: RuntimeState;
+}
+
+export function emitInputs(
+  emit: (event: SessionEvent) => void,
+  about: Pick<SessionEvent, "sessionId" | "runId">,
+  happenings: readonly InputHappening[],
+): void {
+  for (const { code, inputId } of happenings) emit({ ...about, code, inputId });
 }

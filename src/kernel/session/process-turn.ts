@@ -11,12 +11,11 @@ import type { Change } from "../../ports/notices.js";
 import type { Reader } from "../../ports/storage.js";
 import { hashOf } from "../../stores/process/processes.rules.js";
 import { loadRow } from "../../stores/schema.js";
-import { cancelInput } from "../../stores/session/admission.js";
+import { type AcceptOutcome, cancelInput } from "../../stores/session/admission.js";
 import { loadInput } from "../../stores/session/inputs/input-rows.js";
 import type { InputSubmission } from "../../stores/session/inputs/submission.js";
 import type { RuntimeRow } from "../../stores/session/tables.js";
-import type { SessionTurn } from "../process/runner.js";
-import type { SessionRuntime } from "./session.js";
+import type { SessionTurn } from "../process/run-process.js";
 
 /**
  * A process that is a turn of a session: its input goes the way of all inputs, and the process ends when that does. The input's id
@@ -27,7 +26,7 @@ import type { SessionRuntime } from "./session.js";
  */
 export async function runSessionTurn(
   parts: { corridor: Corridor; watch: Watch },
-  session: SessionRuntime,
+  submit: (submission: InputSubmission) => Promise<AcceptOutcome>,
   incarnation: number,
   run: Parameters<SessionTurn>[0],
 ): Promise<JsonValue> {
@@ -46,7 +45,7 @@ export async function runSessionTurn(
   const inputId = known ? known.inputId : await admit({ ...given, inputId: ownId, durability: "durable" } as InputSubmission);
 
   async function admit(submission: InputSubmission): Promise<string> {
-    const outcome = await session.submit(submission);
+    const outcome = await submit(submission);
     if (outcome.outcome === "rejected") throw new HoldfastError("invalid", `the input was rejected: ${outcome.reason}`);
     return outcome.outcome === "accepted" ? outcome.inputId : outcome.existingId;
   }
@@ -82,7 +81,7 @@ export async function runSessionTurn(
   const { record: last } = await ended(signal).catch(async (error: unknown) => {
     if (!isCancel(signal)) throw error;
     await corridor.run(cancelInput, { runtimeId, incarnation, inputId });
-    return await ended(run.over);
+    return await ended(run.stopped);
   });
   const end = last?.terminalOutcome;
   if (end?.outcomeType === "abandoned") throw endOf(end, signal);

@@ -1,12 +1,15 @@
 import type { Corridor } from "../../corridor/command.js";
 import type { RuntimeState } from "../../domain/session/session.js";
+import type { Timings } from "../../domain/time.js";
 import type { Clock } from "../../ports/clock.js";
 import { tellEach } from "../../ports/listeners.js";
 import type { Change, Notices } from "../../ports/notices.js";
 import type { Reader, Row } from "../../ports/storage.js";
 import { loadRow, readable } from "../../stores/schema.js";
 import type { SessionRef } from "../../stores/session/draft.js";
-import type { SessionChange } from "./session.js";
+
+/** A hint that something changed, in any tab: read again. */
+export type SessionChange = { type: "messages" | "state" } | { type: "input"; inputId: string };
 
 /** What became of a session, as this tab hears of it. */
 export interface SessionChanges {
@@ -23,12 +26,12 @@ export interface SessionChangesParts {
   readonly corridor: Corridor;
   readonly notices: Notices;
   readonly clock: Clock;
-  readonly pollMs: number;
+  readonly timings: Pick<Timings, "pollMs">;
   learn(state: RuntimeState): void;
   /** The session was deleted. */
-  vanished(): void;
+  vanish(): void;
   /** Before anything is read. */
-  heard(changes: readonly Change[]): void;
+  hear(changes: readonly Change[]): void;
 }
 
 /** What the listeners know of, but for single inputs. */
@@ -62,7 +65,7 @@ const MOST_TOLD = 1_024;
  * later differs from that, and is told later.
  */
 export function followSession(parts: SessionChangesParts): SessionChanges {
-  const { ref, sessionId, corridor, clock } = parts;
+  const { ref, sessionId, corridor, clock, timings } = parts;
   const { runtimeId, incarnation } = ref;
   const listeners = new Set<(change: SessionChange) => void>();
   let isOver = false;
@@ -75,27 +78,6 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
   let cancelPoll = () => {};
   /** The next read looks for inputs as well. */
   let isPollDue = false;
-  let looking: Promise<void> | undefined;
-  let next: Promise<void> | undefined;
-  /** The rest behind the last read is over then. */
-  let restedMs = clock.monotonicMs();
-  let endRest = () => {};
-
-  const stopListening = parts.notices.subscribe((changes) => {
-    const ours = changes.filter(({ id }) => id === runtimeId);
-    if (ours.length === 0) return;
-    for (const { about, member, sequence } of ours) {
-      if (about === "messages") news.add("messages");
-      else if (about === "runtime") news.add("state");
-      else if (about === "input" && member !== undefined) {
-        if (listeners.size === 0) continue;
-        if (sequence !== undefined) revisions.add(sequence);
-        tellInput(member);
-      }
-    }
-    if (news.size > 0) void refresh();
-    parts.heard(ours);
-  });
 
   function tellInput(inputId: string): void {
     if (told.size === MOST_TOLD) told.clear();
@@ -103,36 +85,30 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
     tellEach(listeners, { type: "input", inputId });
   }
 
-  /** One at a time, and a rest behind each: what comes meanwhile may be about what was read already, and is one more for all of it. */
-  function refresh(): Promise<void> {
-    const sinceMs = clock.monotonicMs();
-    if (!looking && !next && sinceMs >= restedMs) {
-      looking = look().finally(() => {
-        looking = undefined;
-        const nowMs = clock.monotonicMs();
-        restedMs = nowMs + Math.min((nowMs - sinceMs) * (listeners.size > 0 ? REST_LISTENED : REST_UNHEARD), parts.pollMs);
-      });
-      return looking;
+  function tellUntold(untold: Untold): void {
+    for (const { inputId, row } of untold.told) {
+      // It may go without a row yet; every other one is found by its number.
+      if (row && isEphemeral(row)) continue;
+      told.delete(inputId);
+      if (!row) tellEach(listeners, { type: "input", inputId });
     }
-    next ??= (looking ?? Promise.resolve()).then(rest).then(() => {
-      next = undefined;
-      return isOver ? undefined : refresh();
-    });
-    return next;
+    for (const inputId of untold.changed) tellInput(inputId);
   }
 
-  async function rest(): Promise<void> {
-    const ms = restedMs - clock.monotonicMs();
-    if (ms <= 0) return;
-    let cancel = () => {};
-    await new Promise<void>((resolve) => {
-      endRest = resolve;
-      cancel = clock.setTimer(resolve, ms);
-    });
-    cancel();
+  async function readUntold(reader: Reader, from: number, to: number): Promise<Untold | undefined> {
+    let first = from + 1;
+    while (first <= to && revisions.has(first)) first++;
+    if (first > to) return undefined;
+    const [rows, left] = await Promise.all([
+      reader.range("inputs", { index: "changed", prefix: [runtimeId], from: [runtimeId, first] }),
+      Promise.all([...told].map(async (inputId) => ({ inputId, row: await reader.get("inputs", [runtimeId, inputId]) }))),
+    ]);
+    const untold = rows.filter(({ revision }) => !revisions.has(Number(revision)));
+    return { changed: untold.map(({ inputId }) => String(inputId)), told: left };
   }
 
   async function look(): Promise<void> {
+    if (isOver) return;
     const from = isPollDue ? seen?.inputRevision : undefined;
     isPollDue = false;
     try {
@@ -145,7 +121,7 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
         return { now, untold: from === undefined ? undefined : await readUntold(reader, from, inputRevision) };
       });
       if (isOver) return;
-      if (!found) return parts.vanished();
+      if (!found) return parts.vanish();
       const { now, untold } = found;
       if (seen && seen.state !== now.state) news.add("state");
       if (seen && seen.messages !== now.messages) news.add("messages");
@@ -161,45 +137,43 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
     }
   }
 
-  async function readUntold(reader: Reader, from: number, to: number): Promise<Untold | undefined> {
-    let first = from + 1;
-    while (first <= to && revisions.has(first)) first++;
-    if (first > to) return undefined;
-    const [rows, left] = await Promise.all([
-      reader.range("inputs", { index: "changed", prefix: [runtimeId], from: [runtimeId, first] }),
-      Promise.all([...told].map(async (inputId) => ({ inputId, row: await reader.get("inputs", [runtimeId, inputId]) }))),
-    ]);
-    const untold = rows.filter(({ revision }) => !revisions.has(Number(revision)));
-    return { changed: untold.map(({ inputId }) => String(inputId)), told: left };
-  }
+  const looks = createLooks(clock, look, (tookMs) =>
+    Math.min(tookMs * (listeners.size > 0 ? REST_LISTENED : REST_UNHEARD), timings.pollMs),
+  );
 
-  function tellUntold(untold: Untold): void {
-    for (const { inputId, row } of untold.told) {
-      // It may go without a row yet; every other one is found by its number.
-      if (row && isEphemeral(row)) continue;
-      told.delete(inputId);
-      if (!row) tellEach(listeners, { type: "input", inputId });
-    }
-    for (const inputId of untold.changed) tellInput(inputId);
+  function schedulePoll(): void {
+    cancelPoll();
+    if (listeners.size > 0 && !isOver) cancelPoll = clock.setTimer(() => void poll(), timings.pollMs);
   }
 
   async function poll(): Promise<void> {
     isPollDue = true;
-    await refresh();
+    await looks.next();
     schedulePoll();
   }
+
+  const stopListening = parts.notices.subscribe((changes) => {
+    const ours = changes.filter(({ id }) => id === runtimeId);
+    if (ours.length === 0) return;
+    for (const { about, member, sequence } of ours) {
+      if (about === "messages") news.add("messages");
+      else if (about === "runtime") news.add("state");
+      else if (about === "input" && member !== undefined) {
+        if (listeners.size === 0) continue;
+        if (sequence !== undefined) revisions.add(sequence);
+        tellInput(member);
+      }
+    }
+    if (news.size > 0) void looks.next();
+    parts.hear(ours);
+  });
 
   function end(): void {
     isOver = true;
     stopListening();
     cancelPoll();
-    endRest();
+    looks.endRest();
     listeners.clear();
-  }
-
-  function schedulePoll(): void {
-    cancelPoll();
-    if (listeners.size > 0 && !isOver) cancelPoll = clock.setTimer(() => void poll(), parts.pollMs);
   }
 
   return {
@@ -211,9 +185,8 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
         revisions.clear();
         told.clear();
         // Its rest is the one of a tab where nothing listens.
-        restedMs = 0;
-        endRest();
-        void refresh().then(schedulePoll);
+        looks.endRest();
+        void looks.next().then(schedulePoll);
       }
       return () => {
         listeners.delete(own);
@@ -225,6 +198,57 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
       end();
     },
     end,
+  };
+}
+
+interface Looks {
+  /** Resolves after a look that began after this call. */
+  next(): Promise<void>;
+  endRest(): void;
+}
+
+/** One at a time, and a rest behind each: what comes meanwhile may be about what was read already, and is one more for all of it. */
+function createLooks(clock: Clock, look: () => Promise<void>, restOf: (tookMs: number) => number): Looks {
+  let looking: Promise<void> | undefined;
+  let waiting: Promise<void> | undefined;
+  /** The rest behind the last look is over then. */
+  let restedMs = clock.monotonicMs();
+  let wake = () => {};
+
+  async function rest(): Promise<void> {
+    const ms = restedMs - clock.monotonicMs();
+    if (ms <= 0) return;
+    let cancel = () => {};
+    await new Promise<void>((resolve) => {
+      wake = resolve;
+      cancel = clock.setTimer(resolve, ms);
+    });
+    cancel();
+  }
+
+  function next(): Promise<void> {
+    const sinceMs = clock.monotonicMs();
+    if (!looking && !waiting && sinceMs >= restedMs) {
+      looking = look().finally(() => {
+        looking = undefined;
+        const nowMs = clock.monotonicMs();
+        restedMs = nowMs + restOf(nowMs - sinceMs);
+      });
+      return looking;
+    }
+    waiting ??= (looking ?? Promise.resolve()).then(rest).then(() => {
+      waiting = undefined;
+      return next();
+    });
+    return waiting;
+  }
+
+  return {
+    next,
+    endRest() {
+      restedMs = 0;
+      wake();
+    },
   };
 }
 

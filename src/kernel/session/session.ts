@@ -10,18 +10,14 @@ import type { Limits } from "../../domain/time.js";
 import type { Host } from "../../stores/host/leases.rules.js";
 import { loadRow } from "../../stores/schema.js";
 import { type AcceptInput, type AcceptOutcome, acceptInput, cancelInput } from "../../stores/session/admission.js";
-import {
-  type Attendance,
-  checkRuntime,
-  type InputHappening,
-  type RecoveryReport,
-  type SessionRef,
-} from "../../stores/session/draft.js";
+import { checkRuntime, type InputHappening, type RecoveryReport } from "../../stores/session/draft.js";
 import { builtInPolicy, startsRun } from "../../stores/session/inputs/policy.rules.js";
 import { type InputSubmission, type PreparedInput, prepareSubmission } from "../../stores/session/inputs/submission.js";
-import { type ChangeRuntime, changeRuntime, type RuntimeChange } from "../../stores/session/sessions.js";
+import { type ChangeRuntime, changeRuntime, type OpenedSession, type RuntimeChange } from "../../stores/session/sessions.js";
+import { emitInputs, type SessionEvent } from "./events.js";
+import type { LocalSession } from "./local-session.js";
 import type { OpsRegistry } from "./operations.js";
-import type { Transcript } from "./transcript.js";
+import type { SessionChange } from "./session-changes.js";
 import type { TurnHandler } from "./turn.js";
 
 export interface SessionOptions {
@@ -34,9 +30,6 @@ export interface SessionOptions {
   /** Of the operations in this tab; the first that opens the session decides. */
   ops?: OpsOptions;
 }
-
-/** A hint that something changed, in any tab: read again. */
-export type SessionChange = { type: "messages" | "state" } | { type: "input"; inputId: string };
 
 /**
  * A session that survives its tab. Any tab submits and reads; one at a time runs its turns.
@@ -81,47 +74,30 @@ export interface SessionRuntime extends AsyncDisposable {
   destroy(): Promise<{ abandoned: number }>;
 }
 
-/** A session as this kernel has it, whoever opened it how often. */
-export interface Seat {
-  readonly ref: SessionRef;
-  readonly sessionId: string;
-  readonly transcript: Transcript;
-  readonly ops: OpsRegistry;
-  readonly hasHandler: boolean;
-  readonly attendance: Attendance;
-  readonly state: RuntimeState;
-  learn(state: RuntimeState): void;
-  listen(listener: (change: SessionChange) => void): () => void;
-  /** Something to run was stored here: this tab goes first. */
-  submitted(): void;
-  /** What takes it off resolves when a turn of it is handed back. */
-  attach(handler: TurnHandler): () => Promise<void>;
-  leave(): Promise<void>;
-}
-
 export interface SessionParts {
   readonly corridor: Corridor;
   readonly limits: Limits;
-  readonly seat: Seat;
+  readonly session: LocalSession;
   readonly options: CheckedSessionOptions;
-  readonly recovery: RecoveryReport | undefined;
-  readonly quarantined: readonly { inputId: string; reason: string }[];
+  readonly found: Pick<OpenedSession, "recovery" | "quarantined">;
   host(): Host;
-  newInputId(): string;
-  newTicket(): string;
-  happened(happenings: readonly InputHappening[]): void;
+  newOrderedId(): string;
+  newNonce(): string;
+  emit(event: SessionEvent): void;
+  /** This object is done with it. */
+  leave(): Promise<void>;
 }
 
 export function openRuntime(parts: SessionParts): SessionRuntime {
-  const { corridor, limits, seat, options } = parts;
-  const { ref, ops } = seat;
+  const { corridor, limits, session, options } = parts;
+  const { ref, sessionId, ops } = session;
   const { runtimeId } = ref;
   const undo = new Set<() => void | Promise<void>>();
   let closed = false;
   let leaving: Promise<void> | undefined;
 
   const open = () => {
-    if (closed) throw new HoldfastError("closed", `the session "${seat.sessionId}" is closed here`);
+    if (closed) throw new HoldfastError("closed", `the session "${sessionId}" is closed here`);
   };
   const undoable = (take: () => void | Promise<void>): (() => void) => {
     const once = () => (undo.delete(once) ? take() : undefined);
@@ -129,57 +105,59 @@ export function openRuntime(parts: SessionParts): SessionRuntime {
     return () => void once();
   };
 
+  const tellInputs = (happened: readonly InputHappening[]) => emitInputs(parts.emit, { sessionId }, happened);
+
   async function leave(): Promise<void> {
-    await Promise.all([...[...undo].map((take) => take()), seat.leave()]);
+    await Promise.all([...[...undo].map((take) => take()), parts.leave()]);
   }
 
   async function change(command: ChangeRuntime["command"]): Promise<RuntimeChange> {
     open();
-    const changed = await corridor.run(changeRuntime, { ...ref, command, attendance: seat.attendance });
-    seat.learn(changed.state);
-    parts.happened(changed.happened);
+    const changed = await corridor.run(changeRuntime, { ...ref, command, attendance: session.attendance() });
+    session.learn(changed.state);
+    tellInputs(changed.happened);
     return changed;
   }
 
   return {
     runtimeId,
     get state() {
-      return seat.state === "idle" && seat.hasHandler ? "attached" : seat.state;
+      return session.state === "idle" && session.hasHandler() ? "attached" : session.state;
     },
-    recovery: parts.recovery,
-    quarantined: parts.quarantined,
+    recovery: parts.found.recovery,
+    quarantined: parts.found.quarantined,
     async submit(input) {
       open();
       const prepared = prepareSubmission(input, limits);
-      const { inputId = parts.newInputId(), ...rest } = prepared;
+      const { inputId = parts.newOrderedId(), ...rest } = prepared;
       const command: AcceptInput = {
         ...ref,
         ...rest,
         inputId,
-        ticket: parts.newTicket(),
+        ticket: parts.newNonce(),
         ...policyFor(prepared, options),
         hostId: parts.host().hostId,
       };
       const size = JSON.stringify(prepared.persisted).length + prepared.blobs.reduce((sum, { bytes }) => sum + bytes.length, 0);
       const { outcome, happened, state } = await corridor.run(acceptInput, command, { size });
-      seat.learn(state);
-      parts.happened(happened);
-      seat.submitted();
+      session.learn(state);
+      tellInputs(happened);
+      session.submitted();
       return outcome;
     },
     async cancel(inputId) {
       open();
-      parts.happened(await corridor.run(cancelInput, { ...ref, inputId: checkId("inputId", inputId, limits.idLength) }));
+      tellInputs(await corridor.run(cancelInput, { ...ref, inputId: checkId("inputId", inputId, limits.idLength) }));
     },
     onTurn(handler) {
       open();
-      return undoable(seat.attach(checkFunction("handler", handler)));
+      return undoable(session.attach(checkFunction("handler", handler)));
     },
     async messages(given = {}) {
       open();
       const { after } = membersOf("options", given, ["after"]);
       const from = after === undefined ? 0 : checkWhole("options.after", after, 0);
-      const messages = await seat.transcript.read();
+      const messages = await session.transcript.read();
       return structuredClone(messages.slice(from)) as Message[];
     },
     async blob(hash) {
@@ -192,7 +170,7 @@ export function openRuntime(parts: SessionParts): SessionRuntime {
     },
     subscribe(listener) {
       open();
-      return undoable(seat.listen(checkFunction("listener", listener)));
+      return undoable(session.listen(checkFunction("listener", listener)));
     },
     ops,
     async retire() {
@@ -249,7 +227,7 @@ function policyFor(
   const silent = kind === "peer_request" && intent !== undefined && silentIntents.has(intent);
   const decide = (idle: boolean): PolicyDecision => {
     const own = policy && guardedPolicy(() => policy({ kind, idle }));
-    // It is refused below; what it may still come to is nobody's.
+    // It is refused below; what the promise may still come to is ignored.
     if (own instanceof Promise) own.catch(() => undefined);
     if (own !== undefined) return checkPolicyDecision("the decision of options.policy", own);
     return builtInPolicy({ kind, idle, ...(handlingMode && { handlingMode }), ...(silent && { silent }) });

@@ -26,7 +26,7 @@ export interface Vault {
    * `change` is synchronous and pure and may be called several times; only its last result is stored. Without a `next` all stays as it is.
    * What it throws ends the update and reaches the caller as it is. Updates of one record queue up in this kernel.
    */
-  update<T>(name: string, change: (current: Uint8Array | undefined) => Change<T>): Promise<T>;
+  update<T>(name: string, change: (current: Uint8Array | undefined) => Update<T>): Promise<T>;
   /** Also over what does not open any more. */
   replace(name: string, next: Uint8Array): Promise<void>;
   remove(name: string): Promise<void>;
@@ -34,7 +34,7 @@ export interface Vault {
   close(): void;
 }
 
-export interface Change<T> {
+export interface Update<T> {
   readonly next?: Uint8Array;
   readonly reply: T;
 }
@@ -56,24 +56,24 @@ const LONGEST_PAUSE_MS = 64;
 
 export function createVault(parts: VaultParts): Vault {
   const { databaseId, locks, clock } = parts;
-  const place = placeOf(parts);
+  const records = recordStoreOf(parts);
   const last = new Map<string, Promise<void>>();
 
   function inTurn<T>(name: string, work: () => Promise<T>): Promise<T> {
     const turn = (last.get(name) ?? Promise.resolve()).then(work);
-    const over = turn.then(
+    const settled = turn.then(
       () => {},
       () => {},
     );
-    last.set(name, over);
-    void over.then(() => last.get(name) === over && last.delete(name));
+    last.set(name, settled);
+    void settled.then(() => last.get(name) === settled && last.delete(name));
     return turn;
   }
 
   /** For other tabs, which know nothing of the queue. */
   async function alone<T>(name: string, work: () => Promise<T>): Promise<T> {
     const release = await hold(
-      place.isShared ? locks : undefined,
+      records.isShared ? locks : undefined,
       `${channelName(databaseId)}:sealed:${name}`,
       clock,
       LOCK_WAIT_MS,
@@ -85,9 +85,9 @@ export function createVault(parts: VaultParts): Vault {
     }
   }
 
-  async function compareAndSet<T>(name: string, changed: (found: Found) => Promise<Change<T>>): Promise<T> {
+  async function compareAndSet<T>(name: string, changed: (found: FoundRecord) => Promise<Update<T>>): Promise<T> {
     for (let retries = 0; ; retries++) {
-      const found = await place.find(name);
+      const found = await records.find(name);
       const { next, reply } = await changed(found);
       if (next === undefined || (await found.put(next))) return reply;
       if (retries === MOST_RETRIES) {
@@ -106,37 +106,37 @@ export function createVault(parts: VaultParts): Vault {
     return new Promise((resolve) => clock.setTimer(resolve, (mostMs * byte) / 255));
   }
 
-  const change = <T>(name: string, changed: (found: Found) => Promise<Change<T>>) =>
+  const change = <T>(name: string, changed: (found: FoundRecord) => Promise<Update<T>>) =>
     inTurn(name, () => alone(name, () => compareAndSet(name, changed)));
 
   return {
     async read(name) {
-      return await (await place.find(name)).open();
+      return await (await records.find(name)).open();
     },
     update: (name, decide) => change(name, async (found) => decide(await found.open())),
     replace: (name, next) => change(name, async () => ({ next, reply: undefined })),
-    remove: (name) => inTurn(name, () => place.drop(name)),
-    close: () => place.close(),
+    remove: (name) => inTurn(name, () => records.drop(name)),
+    close: () => records.close(),
   };
 }
 
 /** Where records are kept. */
-interface Place {
+interface RecordStore {
   /** Other kernels may change it at any time. */
   readonly isShared: boolean;
-  find(name: string): Promise<Found>;
+  find(name: string): Promise<FoundRecord>;
   drop(name: string): Promise<void>;
   close(): void;
 }
 
 /** A record as it stood when it was found. */
-interface Found {
+interface FoundRecord {
   open(): Promise<Uint8Array | undefined>;
   /** False, and nothing is stored, where it is another by now. */
   put(next: Uint8Array): Promise<boolean>;
 }
 
-function placeOf({ corridor, databaseId, isMemory, seal }: VaultParts): Place {
+function recordStoreOf({ corridor, databaseId, isMemory, seal }: VaultParts): RecordStore {
   if (isMemory) return inRows(corridor, plain);
   if (seal) return inRows(corridor, sealedBy(seal, corridor, databaseId));
   return inThisKernel();
@@ -148,7 +148,7 @@ interface Wrapping {
   unwrap(row: SealedRow, key: SealingKey | undefined): Promise<Uint8Array>;
 }
 
-function inRows(corridor: Corridor, { wrap, unwrap }: Wrapping): Place {
+function inRows(corridor: Corridor, { wrap, unwrap }: Wrapping): RecordStore {
   return {
     isShared: true,
     async find(name) {
@@ -205,7 +205,7 @@ function sealedBy(seal: Seal, corridor: Corridor, databaseId: string): Wrapping 
 }
 
 /** A disk, and nothing to seal with: what may not be written in the clear stays here and ends with the kernel. */
-function inThisKernel(): Place {
+function inThisKernel(): RecordStore {
   let kept: Map<string, Uint8Array> | undefined = new Map();
   const records = () => {
     if (!kept) throw new HoldfastError("closed", "the kernel is closed");
@@ -215,7 +215,7 @@ function inThisKernel(): Place {
     isShared: false,
     find: async (name) => ({
       open: async () => records().get(name)?.slice(),
-      // The queue lets nobody in between.
+      // The queue lets no other update in between.
       async put(next) {
         records().set(name, next.slice());
         return true;

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { manualClock } from "../../../src/adapters/clock-manual.js";
-import { heldLocks, hold, holdIfFree, isFree } from "../../../src/kernel/host/web-lock.js";
+import { heldLocks, isFree } from "../../../src/kernel/host/held-locks.js";
+import { hold, holdIfFree } from "../../../src/kernel/host/web-lock.js";
 import type { Locks } from "../../../src/ports/locks.js";
 import { lockService } from "../../loop/locks-double.js";
 import { rounds } from "../rounds.js";

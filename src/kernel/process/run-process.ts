@@ -1,0 +1,278 @@
+import type { Corridor } from "../../corridor/command.js";
+import type { Shared, Watch } from "../../corridor/watch.js";
+import { asHoldfastError, HoldfastError } from "../../domain/errors.js";
+import type { JsonValue } from "../../domain/json.js";
+import type { ProcessAwaitOutput, ProcessRecord } from "../../domain/process/process.js";
+import type { Timings } from "../../domain/time.js";
+import type { Clock } from "../../ports/clock.js";
+import type { Host } from "../../stores/host/leases.rules.js";
+import type { EventMethods } from "../../stores/process/events.js";
+import { type ClaimReply, claimProcessLease, releaseLeases } from "../../stores/process/leases.js";
+import { loadProcess } from "../../stores/process/processes.js";
+import { recordOf } from "../../stores/process/processes.rules.js";
+import type { ProcessRow } from "../../stores/process/tables.js";
+import { holdTenure, type Tenure } from "../host/held-lease.js";
+import type { Fault } from "../host/loop-contract.js";
+import { createCalls } from "./calls.js";
+import { type ContextParts, createContext, type ProcessContext, type ProcessHandler } from "./context.js";
+import { abortOf, isTrouble, outputOf, storableOutput } from "./ending.js";
+import { type HandleBounds, type HandleStores, type ProcessHandle, processHandle, processRow } from "./handle.js";
+import { createRunningSteps } from "./running-steps.js";
+import { type Slot, type Slots, takeSlot } from "./slots.js";
+import { type StartParts, type StartRequest, startProcess } from "./start.js";
+
+/**
+ * One run of a claimed process:
+ *
+ *     slot -> handler -> terminal write, fenced -> lease handed back in the same transaction
+ */
+export interface ProcessRun {
+  readonly tenure: Tenure;
+  /** What the handler sees. */
+  readonly abort: AbortController;
+  /** The lease is lost, the process has ended or the kernel closes: nothing is left to wait for, not even a slot. */
+  readonly stopped: AbortController;
+  /** The handler has ended, or is not waited for any more. */
+  readonly ended: AbortController;
+  cancelled: boolean;
+}
+
+export interface ProcessRunParts extends StartParts {
+  readonly corridor: Corridor;
+  readonly clock: Clock;
+  newNonce(): string;
+  host(): Host;
+  readonly handlers: ReadonlyMap<string, ProcessHandler>;
+  /** What runs a turn of the session, where it is attached. */
+  sessionTurn(sessionId: string): SessionTurn | undefined;
+  readonly attemptBudget: number;
+  readonly timings: Timings;
+  readonly watch: Watch;
+  readonly stores: HandleStores & Pick<EventMethods, "appendEvent" | "completeProcess">;
+  onLost(processId: string): void;
+  fault(fault: Fault): void;
+}
+
+export type SessionTurn = (
+  run: Pick<ProcessContext, "record" | "signal"> & {
+    waiting<T>(wait: () => Promise<T>): Promise<T>;
+    /** Nothing more is waited for. */
+    readonly stopped: AbortSignal;
+  },
+) => Promise<JsonValue>;
+
+/** A run that has its lease; nothing of it is under way yet. */
+export function createRun(parts: ProcessRunParts, { lease }: ClaimReply, asOfMs: number): ProcessRun {
+  const { corridor, timings } = parts;
+  const { leaseTtlMs: ttlMs } = timings;
+  const abort = new AbortController();
+  const stopped = new AbortController();
+  const tenureParts = {
+    ...parts,
+    ttlMs,
+    async reclaim({ processId, ownerId, leaseToken }: Tenure["lease"]) {
+      const claim = { processId, ownerId, ttlMs, nonce: parts.newNonce(), host: parts.host(), over: leaseToken };
+      return (await corridor.run(claimProcessLease, claim)).lease;
+    },
+    onLost(reason: HoldfastError) {
+      stopped.abort(reason);
+      abort.abort(reason);
+      parts.onLost(lease.processId);
+    },
+  };
+  return { tenure: holdTenure(tenureParts, lease, asOfMs), abort, stopped, ended: new AbortController(), cancelled: false };
+}
+
+/** At once, whether the handler hears of it or not. */
+export function endRun(run: ProcessRun, reason: HoldfastError): void {
+  run.tenure.end(reason);
+  run.stopped.abort(reason);
+  run.abort.abort(reason);
+}
+
+/** Rejects where the storage failed it: nothing is known of its end then. */
+export async function execute(parts: ProcessRunParts, slots: Slots, run: ProcessRun, claim: ClaimReply): Promise<void> {
+  const slot = await takeSlot(slots, run.stopped.signal, run.ended.signal);
+  if (!slot) return;
+  try {
+    // What is left of its work when the run is over is refused by the tenure, and what it throws is not heard.
+    await Promise.race([work(parts, run, claim, slot), abortOf(run.stopped.signal)]);
+  } finally {
+    run.ended.abort();
+    await slot.leave();
+  }
+  if (run.tenure.over?.code === "terminal") await handBack(parts, run);
+}
+
+async function work(parts: ProcessRunParts, run: ProcessRun, claim: ClaimReply, slot: Slot): Promise<void> {
+  const { processId } = claim.lease;
+  const record = await readRecord(parts, processId);
+  if (record?.status.state !== "running") return await handBack(parts, run);
+  if (claim.fruitless >= parts.attemptBudget) {
+    const message = `${claim.fruitless} attempts in a row ended without a result`;
+    return await finish(parts, run, { type: "failure", class: "execution", code: "process_recovery_failed", message });
+  }
+  const reason = claim.process.cancelRequested;
+  if (reason !== undefined && claim.attempt === 1) return await finish(parts, run, { type: "cancelled", message: reason });
+  await followProcess(parts, run, processId);
+  if (run.tenure.over) return;
+  await handle(parts, run, claim, record, slot);
+}
+
+/** Calls the handler and stores what comes of it. */
+async function handle(
+  parts: ProcessRunParts,
+  run: ProcessRun,
+  claim: ClaimReply,
+  record: ProcessRecord,
+  slot: Slot,
+): Promise<void> {
+  const raised = new WeakSet<object>();
+  const raise = (error: unknown) => {
+    if (typeof error === "object" && error !== null) raised.add(error);
+  };
+  const noted = async <T>(work: () => Promise<T>): Promise<T> => {
+    try {
+      return await work();
+    } catch (thrown) {
+      // What ended the run ends its waits, whatever they say themselves.
+      const error = run.tenure.over ?? thrown;
+      raise(error);
+      throw error;
+    }
+  };
+  const bounds: HandleBounds = {
+    waiting: (wait) => noted(() => slot.waiting(wait)),
+    signal: run.stopped.signal,
+    fenced: (write) => noted(() => run.tenure.write(write)),
+  };
+  const { process } = claim;
+  const isTurn = process.inputType === "session_turn";
+  const turn = isTurn ? parts.sessionTurn(process.handler ?? "") : undefined;
+  const handler: ProcessHandler | undefined = turn
+    ? (context) => turn({ ...context, waiting: bounds.waiting, stopped: run.stopped.signal })
+    : isTurn
+      ? undefined
+      : parts.handlers.get(process.handler ?? "");
+  if (!handler) return await handBack(parts, run);
+  const calls = createCalls((message) => parts.fault({ area: "runner", code: "invalid", message, processId: record.id }));
+  const handleOf = (id: string): ProcessHandle => {
+    const handle = processHandle(parts, id, bounds);
+    return calls.watched({ ...handle, record: () => noted(handle.record) }, ["record", "result", "cancel"]);
+  };
+  const { ownerScope, hostProfileId } = record.provenance;
+  const contextParts: ContextParts = {
+    ...parts,
+    appendEvent: parts.stores.appendEvent,
+    record,
+    attempt: claim.attempt,
+    fresh: process.lastSequence === 0,
+    tenure: run.tenure,
+    signal: run.abort.signal,
+    processHandle: handleOf,
+    raised: raise,
+    steps: createRunningSteps({
+      clock: parts.clock,
+      waitMs: parts.timings.leaseRenewMs,
+      tell: (message) => parts.fault({ area: "steps", code: "invalid", message, processId: record.id }),
+    }),
+    async startChild(request: StartRequest, named) {
+      const child = await run.tenure.write((lease) =>
+        startProcess(parts, request, { ...named, ownerScope, hostProfileId, parentId: record.id, lease }),
+      );
+      return handleOf(child.id);
+    },
+  };
+  const { context, flushProgress } = createContext(contextParts);
+
+  let output: ProcessAwaitOutput;
+  try {
+    const value = (await handler(calls.watched(context, ["step", "emit", "start"]))) ?? null;
+    output = { type: "success", value };
+  } catch (error) {
+    if (isTrouble(error) && raised.has(error)) throw error;
+    output = outputOf(error, run.cancelled ? run.abort.signal.reason : undefined);
+  } finally {
+    run.ended.abort();
+  }
+  if (run.tenure.over) return;
+  calls.end();
+  await flushProgress();
+  await finish(parts, run, output);
+}
+
+/** Aborts the handler's signal on a cancel request, also an earlier one, and ends the run with its process, whatever ended that. */
+async function followProcess(parts: ProcessRunParts, run: ProcessRun, processId: string): Promise<void> {
+  const { corridor, watch, timings } = parts;
+  // A handler that has ended by itself has its own end.
+  const isOver = () => run.ended.signal.aborted || run.tenure.over;
+  const obey = (row: ProcessRow | undefined): void => {
+    if (!row || isOver()) return;
+    if (row.state !== "running")
+      return endRun(run, new HoldfastError("terminal", `process "${processId}" is already terminal: ${row.state}`));
+    if (row.cancelRequested === undefined) return;
+    run.cancelled = true;
+    run.abort.abort(new HoldfastError("aborted", row.cancelRequested, { details: { reason: "cancel-requested" } }));
+  };
+  const read = async (shared: Shared) => {
+    obey(await shared("row", () => processRow(corridor, processId)));
+    return isOver() ? true : undefined;
+  };
+  const goOn = async (): Promise<void> => {
+    while (!isOver()) {
+      try {
+        await watch.until(processId, read, run.ended.signal);
+      } catch (error) {
+        if (isOver()) return;
+        tellRunFault(parts, error, processId);
+        await sleep(parts, timings.pollMs);
+      }
+    }
+  };
+  // The first look is awaited, so that a handler starts with what is known; the rest goes beside it until the run ends.
+  obey(await processRow(corridor, processId));
+  void goOn();
+}
+
+/** Retried while the lease lives: finished work must not be done again because of a hiccup. */
+async function finish(parts: ProcessRunParts, run: ProcessRun, wanted: ProcessAwaitOutput): Promise<void> {
+  const { processId } = run.tenure.lease;
+  let output = wanted;
+  for (;;) {
+    try {
+      await run.tenure.write((lease) => parts.stores.completeProcess(processId, output, { lease }));
+      return;
+    } catch (thrown) {
+      const error = asHoldfastError(thrown, "internal", "the terminal write failed");
+      if (run.tenure.over) return;
+      if (error.code === "terminal" || error.code === "conflict") return await handBack(parts, run);
+      const smaller = error.code === "invalid" ? storableOutput(output, error) : undefined;
+      if (smaller) {
+        output = smaller;
+        continue;
+      }
+      if (!isTrouble(error)) throw error;
+      if (!(await run.tenure.recheck())) return;
+      tellRunFault(parts, error, processId);
+      await sleep(parts, parts.timings.leaseRenewMs / 4);
+    }
+  }
+}
+
+async function handBack({ corridor }: ProcessRunParts, run: ProcessRun): Promise<void> {
+  await corridor.run(releaseLeases, { leases: [run.tenure.lease] });
+}
+
+async function readRecord({ corridor }: ProcessRunParts, processId: string): Promise<ProcessRecord | undefined> {
+  const stored = await corridor.query(["processes", "registrations"], (reader) => loadProcess(reader, processId));
+  return stored && recordOf(stored.process, stored.registration);
+}
+
+function sleep({ clock }: ProcessRunParts, ms: number): Promise<void> {
+  return new Promise<void>((resolve) => clock.setTimer(resolve, ms));
+}
+
+export function tellRunFault(parts: Pick<ProcessRunParts, "fault">, thrown: unknown, processId: string): void {
+  const { code, message } = asHoldfastError(thrown, "internal", "a run failed");
+  parts.fault({ area: "runner", code, message, processId });
+}

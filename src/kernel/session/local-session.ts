@@ -1,0 +1,209 @@
+import type { Corridor } from "../../corridor/command.js";
+import type { Watch } from "../../corridor/watch.js";
+import { asHoldfastError, HoldfastError } from "../../domain/errors.js";
+import type { OpsOptions } from "../../domain/session/ops-options.js";
+import type { RuntimeState } from "../../domain/session/session.js";
+import type { Limits, Timings } from "../../domain/time.js";
+import type { Clock } from "../../ports/clock.js";
+import type { Notices } from "../../ports/notices.js";
+import type { Host } from "../../stores/host/leases.rules.js";
+import { type Attendance, deletedSession, type SessionRef } from "../../stores/session/draft.js";
+import { attendSession } from "../../stores/session/sessions.js";
+import type { Tenures } from "../host/held-lease.js";
+import type { Fault } from "../host/loop-contract.js";
+import { type Lazy, mapLazy, methodsOf } from "../lazy.js";
+import type { SessionEvent } from "./events.js";
+import type { OpsRegistry } from "./operations.js";
+import { followSession, type SessionChange } from "./session-changes.js";
+import { createTranscript, type Transcript } from "./transcript.js";
+import type { TurnHandler } from "./turn.js";
+import { createTurnHandlers } from "./turn-handlers.js";
+
+/** A session as this kernel has it open, however many objects the app holds of it. */
+export interface LocalSession {
+  readonly ref: SessionRef;
+  readonly sessionId: string;
+  readonly transcript: Transcript;
+  readonly ops: OpsRegistry;
+  hasHandler(): boolean;
+  attendance(): Attendance;
+  /** As it was read last. */
+  readonly state: RuntimeState;
+  learn(state: RuntimeState): void;
+  listen(listener: (change: SessionChange) => void): () => void;
+  /** Something to run was stored here: this tab goes first. */
+  submitted(): void;
+  /** What takes it off resolves when a turn of it is handed back. */
+  attach(handler: TurnHandler): () => Promise<void>;
+  /** Stores that this tab has it open, and whether it has a handler; starts what runs its turns. Never rejects. */
+  attend(): Promise<void>;
+  /** Turns that run are handed back. */
+  stop(): Promise<unknown>;
+  /** Turns that run end where they stand; nothing is written. */
+  end(reason: HoldfastError): void;
+  /** The session was deleted, perhaps in another tab. */
+  vanish(): void;
+  /** It is open here no more. */
+  close(): void;
+}
+
+/** What it needs of its kernel. */
+export interface SessionKernel {
+  readonly corridor: Corridor;
+  readonly notices: Notices;
+  readonly watch: Watch;
+  readonly clock: Clock;
+  readonly timings: Timings;
+  readonly limits: Limits;
+  readonly tenures: Tenures;
+  /** Where the loop is off, this kernel runs no turns. */
+  readonly runsTurns: boolean;
+  readonly hasLocks: boolean;
+  readonly lazyParts: {
+    readonly ops: Lazy<typeof import("./operations.js")>;
+    readonly turns: Lazy<typeof import("./executor.js")>;
+  };
+  host(): Host;
+  newOrderedId(): string;
+  newNonce(): string;
+  emit(event: SessionEvent): void;
+  fault(fault: Fault): void;
+}
+
+export interface LocalSessionParts extends SessionKernel {
+  readonly ref: SessionRef;
+  readonly sessionId: string;
+  readonly ops: OpsOptions;
+  /** Of every executor of this kernel: one that comes after another takes up its lease as its own. */
+  readonly ownerId: string;
+  /** The loop is on, and the host's lock is held, if there are locks: a lease that is claimed before says nothing of its owner's life. */
+  mayRun(): boolean;
+  isClosing(): boolean;
+  /** It was deleted, and its listeners are not told yet. */
+  onGone(): void;
+}
+
+const CLOSED = "the session was closed";
+
+const OPERATIONS = {
+  register: true,
+  provisioningSucceeded: true,
+  provisioningFailed: true,
+  abortProvisioning: true,
+  peerReady: true,
+  reportProgress: true,
+  complete: true,
+  fail: true,
+  cancel: true,
+  requestRetire: true,
+  markRetired: true,
+  terminateOwner: true,
+  get: true,
+  list: true,
+  watch: true,
+  waitAll: true,
+  listSince: true,
+  waitForAdvance: true,
+  collectCompleted: true,
+} as const satisfies Record<keyof OpsRegistry, true>;
+
+export function createLocalSession(parts: LocalSessionParts): LocalSession {
+  const { ref, sessionId, corridor } = parts;
+  const transcript = createTranscript(corridor, ref);
+  let state: RuntimeState = "idle";
+  let isGone = false;
+  let isClosed = false;
+  const tell = (error: unknown) => tellSessionFault(parts, error);
+
+  const operations = mapLazy(parts.lazyParts.ops, ({ createOpsRegistry }) => {
+    const own = { ownerSessionId: sessionId, newEpochId: parts.newOrderedId };
+    const made = createOpsRegistry({ ...parts, ...ref, ...parts.ops, ...own });
+    if (isClosed) made.close(CLOSED);
+    return made;
+  });
+
+  function learn(next: RuntimeState): void {
+    if (next === state) return;
+    state = next;
+    parts.emit({ sessionId, code: "runtime.state_changed", state });
+  }
+
+  const handlers = createTurnHandlers({
+    ...parts,
+    isOver: () => isGone || parts.isClosing(),
+    executorParts: { ...parts, transcript, learn, vanish },
+    tell,
+  });
+
+  const changes = followSession({ ...parts, learn, vanish, hear: handlers.hear });
+
+  function vanish(): void {
+    if (isGone) return;
+    isGone = true;
+    parts.onGone();
+    changes.vanish();
+    // It finds out by itself, and what runs is told why it ends.
+    handlers.poke();
+  }
+
+  const hasHandler = () => parts.runsTurns && !handlers.isEmpty;
+  const attendance = () => attendanceOf(parts, hasHandler());
+
+  async function attend(): Promise<void> {
+    if (parts.isClosing()) return;
+    handlers.start();
+    try {
+      await corridor.run(attendSession, { ...ref, attendance: attendance() });
+    } catch (error) {
+      tell(error);
+    }
+  }
+
+  return {
+    ref,
+    sessionId,
+    transcript,
+    ops: methodsOf<OpsRegistry>(operations, OPERATIONS),
+    get state() {
+      return state;
+    },
+    attendance,
+    hasHandler,
+    learn,
+    listen: changes.listen,
+    submitted: handlers.poke,
+    attach(handler) {
+      if (isGone) throw deletedSession(ref);
+      const isFirst = handlers.isEmpty;
+      const takeOff = handlers.add(handler);
+      if (isFirst) void attend();
+      return async () => {
+        const handedBack = takeOff();
+        if (handlers.isEmpty) void attend();
+        await handedBack;
+      };
+    },
+    attend,
+    stop: handlers.stop,
+    end: handlers.end,
+    vanish,
+    close() {
+      changes.end();
+      isClosed = true;
+      operations.loaded?.close(CLOSED);
+      handlers.end(new HoldfastError("lease-lost", "the session was closed here"));
+    },
+  };
+}
+
+export function attendanceOf(
+  { host, timings, hasLocks }: Pick<SessionKernel, "host" | "timings" | "hasLocks">,
+  handler: boolean,
+): Attendance {
+  return { host: host(), ttlMs: timings.leaseTtlMs, handler, hasLocks };
+}
+
+export function tellSessionFault({ fault }: Pick<SessionKernel, "fault">, thrown: unknown): void {
+  const { code, message } = asHoldfastError(thrown, "internal", "a session failed");
+  if (code !== "closed" && code !== "not-found") fault({ area: "session", code, message });
+}

@@ -1,0 +1,296 @@
+import type { Corridor } from "../../corridor/command.js";
+import type { Watch } from "../../corridor/watch.js";
+import { asHoldfastError, type ErrorCode, HoldfastError, isHoldfastError } from "../../domain/errors.js";
+import type { Limits, Timings } from "../../domain/time.js";
+import type { Clock } from "../../ports/clock.js";
+import { releaseLeases } from "../../stores/process/leases.js";
+import { loadRow } from "../../stores/schema.js";
+import type { InputHappening, SessionRef } from "../../stores/session/draft.js";
+import { type Appended, commitTurn, endTurn, type RunRef, type TurnEnd } from "../../stores/session/turns.js";
+import type { Tenure } from "../host/held-lease.js";
+import type { Fault } from "../host/loop-contract.js";
+import { abortOf, isTrouble } from "../process/ending.js";
+import { createRunningSteps } from "../process/running-steps.js";
+import type { Transcript } from "./transcript.js";
+import { type Began, type OpenTurn, openTurn, type TurnHandler } from "./turn.js";
+
+/**
+ * One run, from the call of the handler to what is stored of it:
+ *
+ *     handler -> commit | failed | cancelled | interrupted, fenced
+ *
+ * Trouble of the storage is waited out while the lease lives: what a handler has done must not be done again because of a hiccup.
+ */
+export interface TurnRun {
+  readonly runId: string;
+  readonly handler: TurnHandler;
+  /** Once. Whether its lease is still held, for the next run. */
+  toItsEnd(): Promise<boolean>;
+  /** Hands its inputs back, so that another handler or tab goes on. Resolves when nothing of it is left to be written. */
+  interrupt(): Promise<void>;
+  /** The lease is lost, or the page goes: ends at once, writes nothing. */
+  end(reason: HoldfastError): void;
+}
+
+export interface TurnRunParts {
+  readonly ref: SessionRef;
+  readonly corridor: Corridor;
+  readonly watch: Watch;
+  readonly clock: Clock;
+  readonly timings: Timings;
+  readonly limits: Limits;
+  readonly transcript: Transcript;
+  /** Of the executor: nothing is tried again after it, and nothing is waited for. */
+  readonly stopping: AbortSignal;
+  /** The storage failed the run, or the run cannot be stored. */
+  onTrouble(): void;
+  /** A turn was stored. */
+  onStored(): void;
+  happened(
+    code: `run.${"started" | "completed" | "failed" | "cancelled"}`,
+    runId: string,
+    more?: { inputs?: readonly InputHappening[]; error?: string },
+  ): void;
+  fault(fault: Fault): void;
+  /** The same, of an error, unless the kernel is closed. */
+  tell(thrown: unknown): void;
+}
+
+/** These end a run here, whatever the storage's health: another tab goes on, or none needs to. */
+const SETTLED: ReadonlySet<ErrorCode> = new Set(["lease-lost", "not-found", "conflict", "internal", "closed", "version"]);
+
+export function createTurnRun(parts: TurnRunParts, handler: TurnHandler, began: Began, tenure: Tenure): TurnRun {
+  const { ref, corridor, timings, transcript, stopping } = parts;
+  const { runId } = began.run;
+  const named = { ...ref, runId };
+  const abort = new AbortController();
+  const ended = new AbortController();
+  /** Errors that are not the handler's own. */
+  const raised = new WeakSet<object>();
+  /** Set before the abort: how the run ends when its handler returns. */
+  let end: TurnEnd | undefined = stopping.aborted ? { how: "interrupted" } : undefined;
+  /** The handler has returned: its signal has nothing more to tell. */
+  let hasReturned = false;
+  let resolveStored = () => {};
+  /** Nothing of it is left to be written. */
+  const stored = new Promise<void>((resolve) => {
+    resolveStored = resolve;
+  });
+
+  function openHere(): Promise<OpenTurn> {
+    const turnParts = {
+      ...parts,
+      tenure,
+      signal: abort.signal,
+      raised(error: unknown) {
+        if (typeof error === "object" && error !== null) raised.add(error);
+      },
+      unawaited: (message: string) => parts.fault({ area: "session", code: "invalid", message }),
+      steps: createRunningSteps({
+        clock: parts.clock,
+        waitMs: timings.leaseRenewMs,
+        tell: (message) => parts.fault({ area: "steps", code: "invalid", message }),
+      }),
+    };
+    return openTurn(turnParts, began, named);
+  }
+
+  /** Aborts the handler when its run is taken from it, or an input of it is not wanted any more. */
+  async function follow(): Promise<void> {
+    const read = async (): Promise<HoldfastError | undefined> => {
+      const { runtime, isCancelled } = await readRun(parts);
+      if (runtime?.incarnation !== ref.incarnation || runtime.run?.runId !== runId) {
+        const state = runtime?.state ?? "deleted";
+        return new HoldfastError("lease-lost", `the run was ended: the session is ${state}`, { details: { state } });
+      }
+      if (!isCancelled) return undefined;
+      end ??= { how: "cancelled" };
+      return new HoldfastError("aborted", "the input was cancelled", { details: { reason: "cancel-requested" } });
+    };
+    for (;;) {
+      try {
+        const reason = await parts.watch.until(ref.runtimeId, read, ended.signal);
+        if (!ended.signal.aborted && !hasReturned) abort.abort(reason);
+        return;
+      } catch (error) {
+        if (ended.signal.aborted || stopping.aborted || (isHoldfastError(error) && error.code === "closed")) return;
+        parts.tell(error);
+        await pause(parts, timings.pollMs);
+        if (ended.signal.aborted) return;
+      }
+    }
+  }
+
+  async function finish(how: TurnEnd): Promise<boolean> {
+    const release = how.how === "interrupted";
+    const done = await persist(parts, tenure, (lease) => corridor.run(endTurn, { ...named, ...how, lease, release }));
+    if (!done) return false;
+    if (how.how === "failed") parts.happened("run.failed", runId, { inputs: done, error: how.cause });
+    if (how.how === "cancelled") parts.happened("run.cancelled", runId, { inputs: done });
+    return !release;
+  }
+
+  async function commit(pending: Appended): Promise<boolean> {
+    const size = JSON.stringify(pending.messages).length;
+    let refusal: HoldfastError | undefined;
+    const onRefused = (error: HoldfastError) => {
+      refusal = error;
+    };
+    const write = (lease: RunRef["lease"]) => corridor.run(commitTurn, { ...named, ...pending, lease }, { size });
+    const done = await persist(parts, tenure, write, { onRefused, isOff: () => end !== undefined });
+    // Something else wrote into this run. It counts as a failure: who does so each time must not go on for ever.
+    if (refusal) return await finish({ how: "failed", cause: refusal.message });
+    if (!done) return false;
+    parts.onStored();
+    transcript.extend(pending.base, pending.messages, pending.digest);
+    parts.happened("run.completed", runId, { inputs: done.happened });
+    return !done.released;
+  }
+
+  return {
+    runId,
+    handler,
+    async toItsEnd() {
+      if (!end) parts.happened("run.started", runId, { inputs: began.happened });
+      try {
+        const open = await openHere();
+        let failure: { cause: string } | undefined;
+        try {
+          if (!end) {
+            void follow();
+            // A handler that does not hear its signal must not hold up the next run: what it does from then on is refused.
+            await Promise.race([handler(open.turn), abortOf(abort.signal)]);
+          }
+        } catch (error) {
+          failure = { cause: causeOf(error) };
+          // What the world did to it is no failure of the handler.
+          if (isTrouble(error) && raised.has(error)) {
+            end ??= { how: "interrupted" };
+            parts.onTrouble();
+          }
+        } finally {
+          open.close();
+          hasReturned = true;
+        }
+        if (tenure.over) return false;
+        if (end) return await finish(end);
+        if (failure) return await finish({ how: "failed", ...failure });
+        if (abort.signal.aborted) {
+          // Stopped, destroyed or deleted under it.
+          parts.happened("run.cancelled", runId);
+          await releaseQuietly(corridor, tenure);
+          return false;
+        }
+        const isStored = await commit(await open.pending());
+        return end ? await finish(end) : isStored;
+      } finally {
+        ended.abort();
+        resolveStored();
+      }
+    },
+    interrupt() {
+      if (!ended.signal.aborted) {
+        end ??= { how: "interrupted" };
+        abort.abort(new HoldfastError("aborted", "the turn handler was taken off", { details: { reason: "detached" } }));
+      }
+      return stored;
+    },
+    end(reason) {
+      if (ended.signal.aborted) return;
+      tenure.end(reason);
+      abort.abort(reason);
+    },
+  };
+}
+
+interface Persisting {
+  onRefused?(error: HoldfastError): void;
+  /** It is given up for another end while it is tried again. */
+  isOff?(): boolean;
+}
+
+/** Tried again while the lease lives; `undefined` where another tab has the last word. */
+async function persist<T>(
+  parts: TurnRunParts,
+  tenure: Tenure,
+  write: (lease: RunRef["lease"]) => Promise<T>,
+  { onRefused, isOff }: Persisting = {},
+): Promise<T | undefined> {
+  const { corridor, timings, stopping } = parts;
+  for (;;) {
+    try {
+      return await tenure.write(write);
+    } catch (thrown) {
+      const error = asHoldfastError(thrown, "internal", "a turn could not be stored");
+      if (tenure.over) return undefined;
+      if (SETTLED.has(error.code)) {
+        if (error.code !== "lease-lost" && error.code !== "not-found") parts.tell(error);
+        const isRefused = error.code === "conflict" || error.code === "internal";
+        if (isRefused && onRefused) {
+          onRefused(error);
+          return undefined;
+        }
+        if (isRefused) parts.onTrouble();
+        await releaseQuietly(corridor, tenure);
+        return undefined;
+      }
+      parts.tell(error);
+      if (stopping.aborted) {
+        await releaseQuietly(corridor, tenure);
+        return undefined;
+      }
+      if (!(await tenure.recheck())) return undefined;
+      await pause(parts, timings.leaseRenewMs / 4);
+      if (isOff?.()) return undefined;
+    }
+  }
+}
+
+/** The session's row, and whether an input of its run was taken back. */
+function readRun({ corridor, ref: { runtimeId } }: TurnRunParts) {
+  return corridor.query(["runtimes", "inputs"], async (reader) => {
+    const runtime = await loadRow(reader, "runtimes", runtimeId);
+    const ids = runtime?.run?.inputIds ?? [];
+    const rows = await Promise.all(ids.map((id) => loadRow(reader, "inputs", [runtimeId, id])));
+    return { runtime, isCancelled: rows.some((row) => row?.cancelRequested === 1) };
+  });
+}
+
+/** The run is another tab's affair; the lease, if it is still there, must not stand in the way until it runs out. */
+export async function releaseQuietly(corridor: Corridor, { lease }: Tenure): Promise<void> {
+  try {
+    await corridor.run(releaseLeases, { leases: [lease] });
+  } catch {
+    // It runs out.
+  }
+}
+
+/** Cut short when the executor stops. */
+function pause({ clock, stopping }: TurnRunParts, ms: number): Promise<void> {
+  if (stopping.aborted) return Promise.resolve();
+  return new Promise((resolve) => {
+    const cancel = clock.setTimer(wake, ms);
+    function wake(): void {
+      stopping.removeEventListener("abort", wake);
+      cancel();
+      resolve();
+    }
+    stopping.addEventListener("abort", wake);
+  });
+}
+
+const LONGEST_CAUSE = 1_024;
+
+/** A failure names its cause, whatever was thrown. */
+function causeOf(thrown: unknown): string {
+  const text = (() => {
+    try {
+      if (typeof thrown === "string") return thrown;
+      return (thrown as { message?: unknown }).message;
+    } catch {
+      return undefined;
+    }
+  })();
+  const cause = typeof text === "string" && text.trim() !== "" ? text : "the handler threw a value without a message";
+  return cause.slice(0, LONGEST_CAUSE).replace(/\p{Surrogate}/gu, "\uFFFD");
+}

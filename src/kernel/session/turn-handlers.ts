@@ -1,0 +1,96 @@
+import type { HoldfastError } from "../../domain/errors.js";
+import type { Timings } from "../../domain/time.js";
+import type { Clock } from "../../ports/clock.js";
+import type { Change } from "../../ports/notices.js";
+import type { Lazy } from "../lazy.js";
+import type { Executor, ExecutorParts } from "./executor.js";
+import type { TurnHandler } from "./turn.js";
+
+/** The turn handlers that a session has in this tab, and while there is one, the executor that runs turns with the last of them. */
+export interface TurnHandlers {
+  readonly isEmpty: boolean;
+  /** Returns what takes it off, which resolves when a turn of it is handed back. */
+  add(handler: TurnHandler): () => Promise<unknown>;
+  /** Starts the executor where there is none yet and one may run; its code is loaded before. */
+  start(): void;
+  /** Something to run was stored here. */
+  poke(): void;
+  hear(changes: readonly Change[]): void;
+  /** Turns that run are handed back. Resolves when nothing of them is left to be written. */
+  stop(): Promise<unknown>;
+  /** What runs ends at once; nothing is written. */
+  end(reason: HoldfastError): void;
+}
+
+export interface TurnHandlersParts {
+  readonly lazyParts: { readonly turns: Lazy<{ createExecutor(parts: ExecutorParts): Executor }> };
+  readonly clock: Clock;
+  readonly timings: Pick<Timings, "pollMs">;
+  /** An executor may be started now. */
+  mayRun(): boolean;
+  /** None will be started any more: the session was deleted, or the kernel closes. */
+  isOver(): boolean;
+  readonly executorParts: Omit<ExecutorParts, "handler">;
+  tell(error: unknown): void;
+}
+
+export function createTurnHandlers(parts: TurnHandlersParts): TurnHandlers {
+  const { turns } = parts.lazyParts;
+  const handlers: TurnHandler[] = [];
+  let executor: Executor | undefined;
+  let cancelRetry = () => {};
+  /** Turns that were taken from handlers here, until nothing of them is left to be written. Never rejects. */
+  let handingBack: Promise<unknown> = Promise.resolve();
+
+  function start(): void {
+    if (!parts.mayRun() || parts.isOver() || executor || handlers.length === 0) return;
+    if (!turns.loaded) {
+      cancelRetry();
+      turns.load().then(start, (error: unknown) => {
+        if (parts.isOver() || handlers.length === 0) return;
+        parts.tell(error);
+        cancelRetry();
+        cancelRetry = parts.clock.setTimer(start, parts.timings.pollMs);
+      });
+      return;
+    }
+    executor = turns.loaded.createExecutor({ ...parts.executorParts, handler: () => handlers.at(-1) });
+    executor.poke();
+  }
+
+  function handBack(work: Promise<void> | undefined): Promise<unknown> {
+    if (work) handingBack = Promise.all([handingBack, work.catch(parts.tell)]);
+    return handingBack;
+  }
+
+  function stop(): Promise<unknown> {
+    const stopped = executor;
+    executor = undefined;
+    return handBack(stopped?.stop());
+  }
+
+  return {
+    get isEmpty() {
+      return handlers.length === 0;
+    },
+    add(handler) {
+      // One function may be attached twice: each is taken off alone.
+      const own: TurnHandler = (turn) => handler(turn);
+      handlers.push(own);
+      start();
+      return () => {
+        handlers.splice(handlers.indexOf(own), 1);
+        return handlers.length > 0 ? handBack(executor?.takeOff(own)) : stop();
+      };
+    },
+    start,
+    poke: () => executor?.poke(),
+    hear: (changes) => executor?.hear(changes),
+    stop,
+    end(reason) {
+      cancelRetry();
+      executor?.end(reason);
+      executor = undefined;
+    },
+  };
+}
