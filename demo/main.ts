@@ -121,7 +121,7 @@ async function run(tab: Tab, kernel: Kernel): Promise<void> {
     await kernel.close();
     showBanner(
       "This tab's kernel is closed.",
-      "It said goodbye: its agents are offline, its leases are free for the other tabs.",
+      "It said farewell: its agents are offline, its leases are free for the other tabs.",
     );
   });
   watchStorage(kernel, retire);

@@ -3,12 +3,13 @@ import { farewellNotes } from "./adapters/farewell-notes.js";
 import { platformLocks } from "./adapters/locks-web.js";
 import { platformSeal } from "./adapters/seal-webcrypto.js";
 import { indexedDbStorage } from "./adapters/storage-indexeddb.js";
-import { broadcastNotices, platformChannel } from "./corridor/notices.js";
-import { hostLockName, platformRandom } from "./kernel/host/ids.js";
-import { type Kernel, type LoopStart, openKernel, type Platform } from "./kernel/kernel.js";
+import { platformChannel } from "./corridor/notices.js";
+import { platformRandom } from "./kernel/host/ids.js";
+import { type Kernel, openKernel } from "./kernel/kernel.js";
 import { lazy, mapLazy } from "./kernel/lazy.js";
 import { lazyParts } from "./kernel/lazy-parts.js";
 import type { KernelOptions } from "./kernel/options.js";
+import type { LoopStart, Platform } from "./kernel/platform.js";
 import { defaultWorker, startWorkerLoop } from "./loop/worker-remote.js";
 import type { KernelStorage } from "./ports/storage.js";
 
@@ -22,8 +23,8 @@ const memoryOnOpen: KernelStorage = {
 
 /** Loaded on demand: where a worker runs the loop, the page does not need this code. */
 const loop = lazy("the loop", () => import("./loop/loop.js"));
-const inlineLoop = mapLazy(loop, ({ createLoop, GOODBYE_MS }) => (parts: LoopStart) => {
-  return createLoop({ ...parts, goodbyeMs: typeof window === "undefined" ? 0 : GOODBYE_MS });
+const inlineLoop = mapLazy(loop, ({ createLoop, FAREWELL_MS }) => (parts: LoopStart) => {
+  return createLoop({ ...parts, farewellMs: typeof window === "undefined" ? 0 : FAREWELL_MS });
 });
 
 /**
@@ -38,9 +39,7 @@ const platform: Platform = {
   locks: platformLocks,
   seal: platformSeal,
   origin: () => (typeof location === "undefined" ? undefined : location.origin),
-  notices: broadcastNotices,
   farewellNotes,
-  lockName: hostLockName,
   workers: () => typeof Worker !== "undefined",
   inlineLoop,
   workerLoop(parts, worker) {

@@ -257,7 +257,7 @@ async function loopOf(pulse: () => Promise<Pick<Pulse, "moves"> & Partial<Pulse>
       handlers: [],
       sessions: [],
       attending: false,
-      goodbyes: [],
+      farewells: [],
       ...(await pulse()),
     }),
     run: async () => [],
@@ -277,7 +277,7 @@ async function loopOf(pulse: () => Promise<Pick<Pulse, "moves"> & Partial<Pulse>
     gossip,
     page,
     newNonce: () => "0123456789abcdef",
-    goodbyeMs: 0,
+    farewellMs: 0,
   });
   return { loop, air, moved };
 }
@@ -511,7 +511,7 @@ describe("an agent that somebody else", () => {
   });
 });
 
-describe("a goodbye that nobody said", () => {
+describe("a farewell that nobody said", () => {
   it("takes nothing from a host that lives, and does not make its later crash an end in order", async () => {
     const a = await tapped("a");
     const b = await tapped("b");

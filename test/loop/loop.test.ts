@@ -446,7 +446,7 @@ describe("claims", () => {
         handlers: ["job"],
         sessions: [],
         attending: false,
-        goodbyes: [],
+        farewells: [],
         moves: 0,
       }),
       async run(claims) {
@@ -481,7 +481,7 @@ describe("claims", () => {
       }),
       page,
       newNonce: () => "0123456789abcdef",
-      goodbyeMs: 0,
+      farewellMs: 0,
     });
     await until(() => swept, "the sweep");
     await town.clock.advance(120_000);

@@ -1,10 +1,9 @@
-import { broadcastNotices } from "../../corridor/notices.js";
 import type { Timings } from "../../domain/time.js";
 import * as agents from "../../kernel/host/agents.js";
-import { hostLockName } from "../../kernel/host/ids.js";
-import { type Kernel, type LoopStart, openKernel, type Platform } from "../../kernel/kernel.js";
+import { type Kernel, openKernel } from "../../kernel/kernel.js";
 import { loaded } from "../../kernel/lazy.js";
 import type { LazyParts } from "../../kernel/lazy-parts.js";
+import type { LoopStart, Platform } from "../../kernel/platform.js";
 import type { ProcessHandler } from "../../kernel/process/context.js";
 import * as headStart from "../../kernel/process/head-start.js";
 import * as runtime from "../../kernel/runtime-store.js";
@@ -54,11 +53,9 @@ export function openHost(
     locks: () => wiring.locks,
     seal: () => labelled(random.bytes),
     origin: () => "simulation",
-    notices: broadcastNotices,
     farewellNotes: () => undefined,
-    lockName: hostLockName,
     workers: () => false,
-    inlineLoop: loaded((parts: LoopStart) => createLoop({ ...parts, goodbyeMs: 0 })),
+    inlineLoop: loaded((parts: LoopStart) => createLoop({ ...parts, farewellMs: 0 })),
     workerLoop() {
       throw new Error("there are no workers here");
     },
