@@ -8,8 +8,8 @@ import type { Locks } from "../ports/locks.js";
 import type { ChannelFactory, Notices } from "../ports/notices.js";
 import type { OpenStorage } from "../ports/storage.js";
 import { TABLES } from "../stores/schema.js";
-import { channelName, gossipName, hostLockName } from "./host/ids.js";
-import { createGossip, type Gossip } from "./host/presence.js";
+import { channelName, hostLockName, presenceChannelName } from "./host/ids.js";
+import { createPresence, type Presence } from "./host/presence.js";
 
 export interface KernelGroundParts {
   readonly storage: OpenStorage;
@@ -28,7 +28,7 @@ export interface KernelGround extends KernelGroundParts {
   readonly databaseId: string;
   readonly notices: Notices;
   readonly corridor: Corridor;
-  readonly gossip: Gossip;
+  readonly presence: Presence;
   /** Waits for what is under way, but not for ever: a storage that hangs must not keep an app from ending. */
   close(): Promise<void>;
 }
@@ -41,10 +41,10 @@ export async function layGround(parts: KernelGroundParts): Promise<KernelGround>
   const { databaseId } = storage;
   const notices = await orUnavailable("channel", () => broadcastNotices(channelName(databaseId), channel));
   const corridor = createCorridor({ storage, tables: TABLES, notices, clock });
-  const gossip = createGossip({
+  const presence = createPresence({
     ...parts,
     open: channel,
-    name: gossipName(databaseId),
+    name: presenceChannelName(databaseId),
     databaseId,
     lockPrefix: hostLockName(databaseId, ""),
     ttlMs: parts.timings.livenessTtlMs,
@@ -54,9 +54,9 @@ export async function layGround(parts: KernelGroundParts): Promise<KernelGround>
     databaseId,
     notices,
     corridor,
-    gossip,
+    presence,
     async close() {
-      gossip.close();
+      presence.close();
       await soon(clock, corridor.close());
       notices.close();
     },

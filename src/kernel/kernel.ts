@@ -14,7 +14,7 @@ import { createEmitter, type Emitter, type KernelEvents } from "./emitter.js";
 import { createFacade } from "./facade.js";
 import { soon } from "./ground.js";
 import type { AgentRegistration } from "./host/agents.js";
-import { createTenures } from "./host/held-lease.js";
+import { createHeldLeases } from "./host/held-lease.js";
 import { isFree } from "./host/held-locks.js";
 import { type CurrentHost, startHost, unstartedHost } from "./host/host.js";
 import type { HostRecord } from "./host/host-list.js";
@@ -143,7 +143,7 @@ function loopPlace(options: CheckedOptions, platform: Platform, place: KernelSto
 function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
   const { options, platform, place, ids, emitter, host, loopKind, worker } = beginning;
   const { name, limits, handlers, signal } = options;
-  const { databaseId, storage, clock, channel, locks, notices, corridor, gossip } = ground;
+  const { databaseId, storage, clock, channel, locks, notices, corridor, presence } = ground;
   const isMemory = place.kind === "memory";
   const seal = platform.seal();
   const farewellNotes = channel && platform.farewellNotes(databaseId);
@@ -164,7 +164,7 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     lazyParts: platform.lazyParts,
     watch: createWatch(notices, clock, options.timings.pollMs),
     schemas: payloadSchemas(),
-    tenures: createTenures(),
+    heldLeases: createHeldLeases(),
     newProcessId: ids.processId,
     newNonce: ids.nonce,
   };
@@ -226,7 +226,7 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     },
     onFault: faultOf("host", "the host failed"),
   });
-  gossip.open();
+  presence.open();
   const stopHearing = notices.subscribe((changes) => hearChanges(changes, parts));
 
   let closing: Promise<void> | undefined;
@@ -252,7 +252,7 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     hostId: host.identity.hostId,
     processes: stores,
     ...lazily.facade,
-    liveness: gossip.store,
+    liveness: presence.store,
     async start(request) {
       const { id } = await startProcess({ ...parts, headStart: () => runs.headStart.loaded }, request);
       return processHandle({ ...parts, stores }, id);
@@ -268,7 +268,7 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
         loop: host.loop?.kind ?? loopKind,
         locks: host.identity.locked,
         channel: channel !== undefined,
-        dropped: notices.dropped + gossip.dropped,
+        dropped: notices.dropped + presence.dropped,
         secrets: isMemory || !seal ? "memory-only" : "sealed",
       };
     },

@@ -3,10 +3,10 @@ import type { Clock } from "../ports/clock.js";
 import type { ChannelFactory, FarewellNotes } from "../ports/notices.js";
 import type { Emitter } from "./emitter.js";
 import type { Agents } from "./host/agents.js";
-import type { Tenures } from "./host/held-lease.js";
+import type { HeldLeases } from "./host/held-lease.js";
 import type { CurrentHost, HostWork } from "./host/host.js";
 import type { LoopPage } from "./host/loop-contract.js";
-import type { Gossip } from "./host/presence.js";
+import type { Presence } from "./host/presence.js";
 import type { Lazy } from "./lazy.js";
 import type { ProcessRuns } from "./runs.js";
 import type { Sessions } from "./session/sessions.js";
@@ -17,11 +17,11 @@ export interface PageParts {
   readonly timings: Timings;
   readonly concurrency: number;
   readonly handlers: ReadonlyMap<string, unknown>;
-  readonly tenures: Tenures;
+  readonly heldLeases: HeldLeases;
   readonly runs: ProcessRuns;
   readonly sessions: Sessions;
   readonly agents: Lazy<Agents>;
-  readonly gossip: Gossip;
+  readonly presence: Presence;
   readonly host: Readonly<CurrentHost>;
   readonly farewellNotes: FarewellNotes | undefined;
   readonly channel: ChannelFactory | undefined;
@@ -30,18 +30,18 @@ export interface PageParts {
 
 /** As the loop sees it. */
 export function loopPage(parts: PageParts): LoopPage {
-  const { clock, timings, tenures, runs, sessions, agents, host, emitter } = parts;
+  const { clock, timings, heldLeases, runs, sessions, agents, host, emitter } = parts;
   let answeredMs = clock.monotonicMs();
   return {
     async pulse(told) {
       runs.headStart.loaded?.heard(told);
       // Silent for so long that its leases may be another's by now.
-      if (clock.monotonicMs() - answeredMs >= timings.leaseTtlMs - timings.leaseRenewMs) await tenures.recheckAll();
+      if (clock.monotonicMs() - answeredMs >= timings.leaseTtlMs - timings.leaseRenewMs) await heldLeases.recheckAll();
       answeredMs = clock.monotonicMs();
       return {
         asOfMs: answeredMs,
         host: host.identity,
-        leases: tenures.leases,
+        leases: heldLeases.leases,
         abandoned: runs.runner.abandoned,
         claiming: runs.claiming,
         free: runs.free,
@@ -60,8 +60,8 @@ export function loopPage(parts: PageParts): LoopPage {
       return [...refused, ...claims.slice(taken.length).map(({ lease }) => lease.processId)];
     },
     async renewed({ asOfMs, renewed, lost }) {
-      tenures.extend(renewed, asOfMs);
-      await tenures.recheck(lost);
+      heldLeases.extend(renewed, asOfMs);
+      await heldLeases.recheck(lost);
     },
     moved: async (moves) => agents.loaded?.learnMoves(moves),
     async swept(report) {
@@ -75,11 +75,11 @@ export function loopPage(parts: PageParts): LoopPage {
 }
 
 /** As the host sees it. */
-export function hostWork({ tenures, runs, sessions, agents, gossip }: PageParts): HostWork {
+export function hostWork({ heldLeases, runs, sessions, agents, presence }: PageParts): HostWork {
   return {
     get isHolding() {
       return (
-        !tenures.isEmpty ||
+        !heldLeases.isEmpty ||
         runs.claiming.length > 0 ||
         runs.runner.abandoned.length > 0 ||
         sessions.isAttending ||
@@ -87,8 +87,8 @@ export function hostWork({ tenures, runs, sessions, agents, gossip }: PageParts)
       );
     },
     async wake() {
-      gossip.open();
-      await Promise.all([tenures.recheckAll(), agents.loaded?.review()]);
+      presence.open();
+      await Promise.all([heldLeases.recheckAll(), agents.loaded?.review()]);
     },
     settle: async () => agents.loaded?.close(),
     endAll(reason) {

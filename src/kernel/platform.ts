@@ -8,7 +8,7 @@ import type { Durability, KernelStorage } from "../ports/storage.js";
 import type { Retention } from "../stores/host/retention.js";
 import type { Random } from "./host/ids.js";
 import type { Loop, LoopPage } from "./host/loop-contract.js";
-import type { Gossip } from "./host/presence.js";
+import type { Presence } from "./host/presence.js";
 import type { Lazy } from "./lazy.js";
 import type { LazyParts } from "./lazy-parts.js";
 
@@ -40,7 +40,7 @@ export interface LoopStart {
   readonly timings: Timings;
   readonly corridor: Corridor;
   readonly notices: Notices;
-  readonly gossip: Gossip;
+  readonly presence: Presence;
   readonly retention: Retention;
   readonly clock: Clock;
   readonly locks: Locks | undefined;

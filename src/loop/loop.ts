@@ -2,7 +2,7 @@ import type { Corridor } from "../corridor/command.js";
 import { isRuntimeId } from "../domain/runtime-id.js";
 import type { Timings } from "../domain/time.js";
 import type { Loop, LoopPage } from "../kernel/host/loop-contract.js";
-import type { Gossip } from "../kernel/host/presence.js";
+import type { Presence } from "../kernel/host/presence.js";
 import type { Clock } from "../ports/clock.js";
 import type { Locks } from "../ports/locks.js";
 import type { Change, Notices } from "../ports/notices.js";
@@ -31,7 +31,7 @@ export interface LoopParts {
   readonly locks: Locks | undefined;
   readonly timings: Timings;
   readonly databaseId: string;
-  readonly gossip: Gossip;
+  readonly presence: Presence;
   readonly retention: Retention;
   readonly page: LoopPage;
   /** How long after its lock fell free a page's farewell may still come. */

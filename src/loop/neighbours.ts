@@ -1,7 +1,7 @@
 import type { Corridor } from "../corridor/command.js";
 import type { Timings } from "../domain/time.js";
 import type { Pulse } from "../kernel/host/loop-contract.js";
-import type { Gossip } from "../kernel/host/presence.js";
+import type { Presence } from "../kernel/host/presence.js";
 import type { Clock } from "../ports/clock.js";
 import type { Locks } from "../ports/locks.js";
 import { readHoldings } from "../stores/host/beats.js";
@@ -40,7 +40,7 @@ export interface NeighboursParts {
   readonly locks: Locks | undefined;
   readonly timings: Timings;
   readonly databaseId: string;
-  readonly gossip: Gossip;
+  readonly presence: Presence;
   /** How long after its lock fell free a page's farewell may still come. */
   readonly farewellMs: number;
   onDeath(): void;
@@ -69,7 +69,7 @@ export function createNeighbours(parts: NeighboursParts): Neighbours {
     parts.onFreed(resources);
     agentsOffline.push(...agents);
     // Dead, whatever other tabs have in memory.
-    if (agents.length > 0) parts.gossip.forget(agents);
+    if (agents.length > 0) parts.presence.forget(agents);
   }
 
   return {

@@ -2,7 +2,7 @@ import type { Corridor } from "../corridor/command.js";
 import { asHoldfastError } from "../domain/errors.js";
 import type { Timings } from "../domain/time.js";
 import type { LoopPage, Pulse } from "../kernel/host/loop-contract.js";
-import type { Gossip } from "../kernel/host/presence.js";
+import type { Presence } from "../kernel/host/presence.js";
 import type { Clock } from "../ports/clock.js";
 import { renewAttachments } from "../stores/host/beats.js";
 import { renewLeases } from "../stores/process/leases.js";
@@ -29,7 +29,7 @@ export interface PageLinkParts {
   readonly corridor: Corridor;
   readonly clock: Clock;
   readonly timings: Timings;
-  readonly gossip: Gossip;
+  readonly presence: Presence;
   readonly page: LoopPage;
   readonly agenda: Agenda;
 }

@@ -1,6 +1,6 @@
 import type { Corridor } from "../corridor/command.js";
 import type { Timings } from "../domain/time.js";
-import type { Gossip } from "../kernel/host/presence.js";
+import type { Presence } from "../kernel/host/presence.js";
 import { holdIfFree } from "../kernel/host/web-lock.js";
 import type { Clock } from "../ports/clock.js";
 import type { Locks } from "../ports/locks.js";
@@ -31,7 +31,7 @@ export interface Sweeper {
 
 export interface SweeperParts {
   readonly corridor: Corridor;
-  readonly gossip: Gossip;
+  readonly presence: Presence;
   readonly clock: Clock;
   readonly locks: Locks | undefined;
   readonly timings: Timings;
@@ -55,7 +55,7 @@ export function sweeperLockName(databaseId: string): string {
 }
 
 export function createSweeper(parts: SweeperParts): Sweeper {
-  const { corridor, gossip, clock, timings } = parts;
+  const { corridor, presence, clock, timings } = parts;
   const { heartbeatMs, staleAfterMs, livenessTtlMs } = timings;
   const removals = pagesOf(corridor, parts.retention);
   /** So late cannot make a host silent that beats: its row was younger by as much. */
@@ -96,7 +96,7 @@ export function createSweeper(parts: SweeperParts): Sweeper {
         await stage(() => expireHosts(parts, silence, offline));
         await stage(() => expireAllAgents(parts, silence, offline, () => killed));
         // Only now: a beat in between would have kept them.
-        if (offline.length > 0) gossip.forget(offline);
+        if (offline.length > 0) presence.forget(offline);
       }
       await remove(asOfMs);
       // Last: what was removed just now left entries behind, too.
@@ -178,11 +178,11 @@ function isVouched(lastSeenAtMs: number, { asOfMs, staleAfterMs }: Silence, { li
 }
 
 /** Hosts that are silent, and the rows of ended ones that no agent needs. Adds the agents that go offline with them. */
-async function expireHosts({ corridor, gossip, timings }: SweeperParts, silence: Silence, offline: string[]): Promise<void> {
+async function expireHosts({ corridor, presence, timings }: SweeperParts, silence: Silence, offline: string[]): Promise<void> {
   const rows = readable("hosts", await corridor.query(["hosts"], (reader) => reader.range("hosts", {})));
   const bootIds = rows.flatMap(({ bootId, end, lastSeenAtMs }) => {
     if (end !== undefined || !(isSilent(lastSeenAtMs, silence) || isAhead(lastSeenAtMs, silence))) return [];
-    return gossip.lastBeat(bootId) !== undefined && isVouched(lastSeenAtMs, silence, timings) ? [] : [bootId];
+    return presence.lastBeat(bootId) !== undefined && isVouched(lastSeenAtMs, silence, timings) ? [] : [bootId];
   });
   // One by one: each may have thousands of agents.
   for (const bootId of bootIds) offline.push(...(await corridor.run(expireHost, { bootId, silence })));
@@ -198,7 +198,7 @@ async function expireHosts({ corridor, gossip, timings }: SweeperParts, silence:
 
 /** Agents that beat for themselves, a page after another. Adds those that go offline. */
 async function expireAllAgents(
-  { corridor, gossip, timings }: SweeperParts,
+  { corridor, presence, timings }: SweeperParts,
   silence: Silence,
   offline: string[],
   isKilled: () => boolean,
@@ -207,7 +207,7 @@ async function expireAllAgents(
   do {
     const page = { limit: AGENTS_AT_ONCE, ...(after !== undefined && { after }) };
     const { rows, last: reached } = await corridor.query(["agents"], (reader) => readDoubtfulAgents(reader, silence, page));
-    const heard = gossip.aliveOf(rows.map(({ agentId }) => agentId));
+    const heard = presence.aliveOf(rows.map(({ agentId }) => agentId));
     const agentIds = rows.flatMap(({ agentId, lastSeenAtMs }) =>
       heard?.has(agentId) && isVouched(lastSeenAtMs, silence, timings) ? [] : [agentId],
     );

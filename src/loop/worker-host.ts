@@ -40,7 +40,7 @@ export function serveLoop(): void {
         tableId: ids.uuid(),
         bootId: () => undefined,
       });
-      ground.gossip.open();
+      ground.presence.open();
       const loop = createLoop({
         ...ground,
         retention: config.retention,

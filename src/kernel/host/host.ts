@@ -6,7 +6,7 @@ import type { FarewellNotes, Notices } from "../../ports/notices.js";
 import { bidFarewell, freeHost } from "../../stores/host/hosts.js";
 import type { Host } from "../../stores/host/leases.rules.js";
 import type { Loop } from "./loop-contract.js";
-import type { Gossip } from "./presence.js";
+import type { Presence } from "./presence.js";
 
 /**
  * This tab or process as a host: its boot id, the Web Lock that tells the others that it lives, its loop, and what becomes of them
@@ -18,7 +18,7 @@ export interface HostParts {
   readonly host: CurrentHost;
   readonly corridor: Corridor;
   readonly notices: Notices;
-  readonly gossip: Pick<Gossip, "open" | "close">;
+  readonly presence: Pick<Presence, "open" | "close">;
   readonly clock: Clock;
   readonly locks: Locks | undefined;
   /** How pages that go reach those that stay. */
@@ -137,14 +137,14 @@ export function startHost(parts: HostParts): HostLife {
     // Of a page that is torn down the browser lets it go, behind all that was sent here.
     letGo();
     notices.pause();
-    parts.gossip.close();
+    parts.presence.close();
   }
 
   function comeBack(): void {
     if (over || !away) return;
     away = false;
     notices.resume();
-    parts.gossip.open();
+    parts.presence.open();
     const { bootId: old } = host.identity;
     const bootId = parts.newBootId();
     // Another boot: whoever is still freeing the old one must not take what this one claims.

@@ -32,7 +32,7 @@ function page() {
     host: current,
     corridor,
     notices: { publish() {}, subscribe: () => () => {}, pause() {}, resume() {}, close() {}, dropped: 0 },
-    gossip: { open() {}, close() {} },
+    presence: { open() {}, close() {} },
     clock: manualClock(),
     locks,
     farewellNotes: undefined,
