@@ -1,58 +1,58 @@
 import type { Timings } from "../domain/time.js";
 
 /**
- * What a turn of the loop must do, and when the next turn is. The agenda is told every time, in monotonic milliseconds, and does nothing
- * itself:
+ * Decides what a turn of the loop must do, and when the next turn is. Every time is passed in, in monotonic milliseconds:
  *
- *     begin -> whether to beat and renew        look -> at everything, at the backlog, at what is due        nextMs -> when again
+ *     begin -> whether to beat and renew      search -> everything, the backlog or what is due      nextMs -> when the next turn is
  *
- * Processes and sessions are heard of by their ids. A turn looks at those that were heard of before it asked the page, so that what the
- * page told holds for them; later ones wait for the next turn.
+ * Processes and sessions are named by their ids. A turn looks at the ids that were heard of before it asked the page, so that the page's
+ * answer holds for them. Later ids wait for the next turn.
  */
 export interface Agenda {
   /** Turns in a row that failed. */
   readonly failedTurns: number;
-  /** Until when new processes are left to other hosts, while any are. */
+  /** The time until which new processes are left to other hosts; undefined if none are left. */
   readonly leftUntilMs: number | undefined;
-  /** The next look is at everything. */
-  lookAtAll(): void;
-  /** The next turn looks at it. */
+  /** The next search covers everything. */
+  searchAll(): void;
+  /** The next turn looks at this id. */
   hear(id: string): void;
-  /** Something is there for the next turn, which is to come at once. */
+  /** Ids were heard of: the next turn must come at once. */
   readonly hasHeard: boolean;
-  /** Left to another host, which may claim it first. One time holds for all that are left. */
+  /** Leaves a process to another host, which may claim it first. One time holds for all that are left. */
   leave(id: string, untilMs: number): void;
-  /** Another host has it, or it has ended. True when no more are left, so that their time is no time for a turn. */
+  /** Another host holds the process, or it has ended. True if it was the last one left: no turn is needed for these any more. */
   drop(id: string): boolean;
   /** A turn begins: what was heard of is due. */
   begin(startedMs: number): { readonly beats: boolean; readonly renews: boolean };
-  /** This turn looks at these, too. */
+  /** This turn looks at these ids, too. */
   add(ids: Iterable<string>): void;
-  /** What is left to do once the page has told what it can run. */
-  look(startedMs: number, page: { readonly hasBacklog: boolean; readonly free: number }): Look;
-  /** What is due, once. */
+  /** What this turn searches, once the page has told what it can run. */
+  search(startedMs: number, page: { readonly hasBacklog: boolean; readonly free: number }): Search;
+  /** The ids that are due; each is given once. */
   take(): string[];
-  /** The beat was written, or sent; a failed one is tried again sooner. */
+  /** Sets the time of the next beat; a failed one is tried again sooner. */
   beaten(nowMs: number, hasFailed?: boolean): void;
+  /** Sets the time of the next renewal; a failed one is tried again sooner. */
   renewed(nowMs: number, hasFailed?: boolean): void;
   succeeded(): void;
-  /** Nothing is known of what the turn left undone. */
+  /** The next search covers everything: it is unknown what this turn left undone. */
   failed(): void;
-  /** When the next turn is, at the latest at `othersMs`. */
+  /** The time of the next turn: `othersMs` at the latest. */
   nextMs(nowMs: number, othersMs: number): number;
 }
 
 /** "backlog": a slot fell free, and processes wait for one. "due": the ids that `take` gives, and no others. */
-export type Look = "everything" | "backlog" | "due" | "nothing";
+export type Search = "everything" | "backlog" | "due" | "nothing";
 
-/** Between two turns, but for processes whose time to be left to other hosts is over. */
+/** The least time between two turns, unless processes that were left to other hosts are due. */
 const SOONEST_MS = 20;
-/** How long a new process is left to the host that registered it, and by how much hosts differ in that. */
+/** The unit of the time for which a new process is left to the host that registered it. */
 const LEAVE_MS = 40;
-/** What failed is tried again after so much of its time. */
+/** What failed is tried again after this share of its interval. */
 const RETRY = 1 / 4;
 
-/** A busy host waits longer, and `chance`, from 0 up to 1, keeps hosts from coming all at once. */
+/** A busy host waits longer; `chance`, from 0 up to 1, keeps hosts from coming all at once. */
 export function leaveMs({ free, slots }: { readonly free: number; readonly slots: number }, chance: number): number {
   return Math.ceil(LEAVE_MS * (1 - free / slots + chance));
 }
@@ -64,7 +64,7 @@ export function createAgenda(timings: Timings, nowMs: number): Agenda {
   const due = new Set<string>();
   let leftUntilMs: number | undefined;
   let everything = true;
-  // At once: the loop that was here before may have died long after its last renewal.
+  // Both are due at once: the loop before this one may have died long after its last renewal.
   let beatAtMs = nowMs;
   let renewAtMs = nowMs;
   let sweepAtMs = nowMs + sweepMs;
@@ -80,7 +80,7 @@ export function createAgenda(timings: Timings, nowMs: number): Agenda {
     get hasHeard() {
       return heard.size > 0;
     },
-    lookAtAll() {
+    searchAll() {
       everything = true;
     },
     hear: (id) => void heard.add(id),
@@ -107,7 +107,7 @@ export function createAgenda(timings: Timings, nowMs: number): Agenda {
     add(ids) {
       for (const id of ids) due.add(id);
     },
-    look(startedMs, { hasBacklog, free }) {
+    search(startedMs, { hasBacklog, free }) {
       const isSweep = startedMs >= sweepAtMs;
       if (isSweep) sweepAtMs = startedMs + sweepMs;
       if (isSweep || everything) {

@@ -18,27 +18,27 @@ export interface ClaimCandidate {
 }
 
 /**
- * Reads processes with their leases, says which of them may be claimed, and remembers of the others when to look again: when the lease of
- * another runner runs out, and how long an expired lease of a living host has been watched.
+ * Reads processes with their leases, says which of them may be claimed, and remembers when to look again at the others: when the lease of
+ * another runner runs out, and how long an expired lease of a live host has been watched.
  */
 export interface Candidates {
-  /** A turn begins that was due then; its end. */
+  /** A turn begins that was due at `dueMs`. */
   begin(dueMs: number): void;
   end(): void;
-  /** When the next of them may be free, in monotonic time. */
+  /** When the next process may be free, in monotonic time. */
   nextMs(): number;
-  /** Those whose time has come. */
+  /** The processes to look at again now. */
   ripe(): string[];
-  /** It could not be run here when it was last looked at, and never will be, whatever becomes of its lease. */
+  /** This host can never run the process, whatever becomes of its lease; known from the last look at it. */
   isForeign(processId: string): boolean;
-  /** A runner holds it from now on. */
-  isHeld(processId: string): void;
-  hasEnded(processId: string): void;
-  /** What was known of an earlier process of this id does not hold. */
-  isNew(processId: string): void;
-  /** It is not watched any longer: another look will find it. */
+  /** A runner holds the process from now on. */
+  noteHeld(processId: string): void;
+  noteEnded(processId: string): void;
+  /** A new process has this id: what was known of an earlier one does not hold. */
+  noteNew(processId: string): void;
+  /** Stops watching the process: another look will find it. */
   forget(processId: string): void;
-  /** Those that one of `runnable` could run, by process id; `last` is where the next page goes on, if there is one. */
+  /** The processes that need one of `runnable`, ordered by id. `last` is where the next page goes on; undefined if there is none. */
   page(
     runnable: ReadonlySet<string>,
     after: string | undefined,
@@ -49,22 +49,22 @@ export interface Candidates {
   isClaimable(candidate: ClaimCandidate, pulse: Pulse, runnable: ReadonlySet<string>): boolean;
 }
 
-/** Unreadable ones are told there, and do not stop the others. */
+/** Processes whose rows cannot be read, with the code of the error. They do not stop the others. */
 type Faulted = Map<string, ErrorCode>;
 
 export interface CandidatesParts {
   readonly corridor: Corridor;
   readonly clock: Clock;
   readonly timings: Timings;
-  /** Begins to watch it, too. */
+  /** Also begins to watch the host. */
   isHostAlive(lease: LeaseRow, pulse: Pulse): boolean;
 }
 
-/** Of one handler or session, however many this host has. */
+/** The fewest processes that are read for one handler or session, however many of these this host has. */
 const FEWEST = 8;
 const MOST_FOREIGN = 1_024;
 
-/** What the page has, as processes name what they need. */
+/** The page's handlers and sessions, in the form in which a process's row names what it needs. */
 export function runnableHere({ handlers, sessions }: Pulse): ReadonlySet<string> {
   const names = [
     ...handlers.map((name) => runnableBy("task", name)),
@@ -74,7 +74,7 @@ export function runnableHere({ handlers, sessions }: Pulse): ReadonlySet<string>
 }
 
 export function createCandidates({ corridor, clock, timings, isHostAlive }: CandidatesParts): Candidates {
-  /** When the leases that others hold run out, in wall time. */
+  /** When held leases run out, in wall time. */
   const expiries = new Map<string, number>();
   const patience = createPatience(clock, timings.leaseRenewMs);
   const foreign = new Set<string>();
@@ -117,20 +117,20 @@ export function createCandidates({ corridor, clock, timings, isHostAlive }: Cand
       return soonest;
     },
     ripe() {
-      const run = [...expiries].filter(([, atMs]) => atMs <= clock.now()).map(([processId]) => processId);
-      for (const processId of run) expiries.delete(processId);
-      return [...run, ...patience.watched()];
+      const expired = [...expiries].filter(([, atMs]) => atMs <= clock.now()).map(([processId]) => processId);
+      for (const processId of expired) expiries.delete(processId);
+      return [...expired, ...patience.watched()];
     },
     isForeign: (processId) => foreign.has(processId),
-    isHeld(processId) {
+    noteHeld(processId) {
       patience.forget(processId);
       if (!foreign.has(processId)) expiries.set(processId, clock.now() + timings.leaseTtlMs);
     },
-    hasEnded(processId) {
+    noteEnded(processId) {
       patience.forget(processId);
       expiries.delete(processId);
     },
-    isNew: (processId) => void foreign.delete(processId),
+    noteNew: (processId) => void foreign.delete(processId),
     forget: patience.forget,
     async page(runnable, after, size, faulted) {
       if (runnable.size === 0) return { candidates: [], last: undefined };
@@ -142,7 +142,7 @@ export function createCandidates({ corridor, clock, timings, isHostAlive }: Cand
             return reader.range("processes", { index: "runnable", prefix: [name], ...bound, limit });
           }),
         );
-        // More of the same name may lie behind a full page, and its ids come before what the others found behind that.
+        // A full page may be followed by more rows of its name, whose ids may be lower than those of other names: the result ends there.
         const ends = pages.filter((rows) => rows.length === limit).map((rows) => String(rows.at(-1)?.processId));
         const last = ends.reduce<string | undefined>((least, id) => (least === undefined || id < least ? id : least), undefined);
         const rows = pages.flat().filter(({ processId }) => last === undefined || String(processId) <= last);
@@ -160,7 +160,7 @@ export function createCandidates({ corridor, clock, timings, isHostAlive }: Cand
     isClaimable({ process, lease }, pulse, runnable) {
       const { processId } = process;
       const hasHandler = process.runnable !== undefined && runnable.has(process.runnable);
-      // Handlers are as they were when the kernel was made; sessions come and go.
+      // The handlers of a kernel never change; its sessions come and go.
       if (hasHandler) foreign.delete(processId);
       else if (process.inputType !== "session_turn") noteForeign(processId);
       const token = lease?.leaseToken;

@@ -11,19 +11,19 @@ import { type Candidates, type ClaimCandidate, createCandidates, runnableHere } 
 /**
  * Finds the processes that are free, and claims as many of them for the page as it has slots for.
  *
- * Nothing is remembered that the storage could not tell again, but how far the running ones were looked through, and how long an
- * expired lease of a living host has been watched.
+ * Only two things are remembered that the storage could not tell again: how far the running processes were looked through, and how long
+ * an expired lease of a live host has been watched.
  */
-export interface Claims extends Pick<Candidates, "begin" | "end" | "nextMs" | "ripe" | "isForeign" | "isHeld" | "hasEnded"> {
-  /** Some had to wait for a slot. */
+export interface Claims extends Pick<Candidates, "begin" | "end" | "nextMs" | "ripe" | "isForeign" | "noteHeld" | "noteEnded"> {
+  /** Processes wait for a free slot. */
   readonly hasBacklog: boolean;
-  /** It was registered, and all slots here are taken: its turn comes with the next slot that falls free. */
-  isNew(processId: string): void;
-  /** Looks through all that could be run here; `heard` are those that were heard of. */
+  /** A process was registered while all slots here are taken: it is looked at when a slot falls free. */
+  noteNew(processId: string): void;
+  /** Looks through all processes that could be run here; `heard` are the ids that are due. */
   sweep(pulse: Pulse, heard: Iterable<string>, report: ClaimReport): Promise<void>;
-  /** Adds one process of each handler and session that runs and that this host lacks, and of no more than 64 of these. */
+  /** Reports one running process for each handler or session that this host lacks; for 64 of these at most. */
   skip(pulse: Pulse, report: ClaimReport): Promise<void>;
-  /** Looks at these alone. */
+  /** Looks at these processes alone. */
   lookAt(processIds: readonly string[], pulse: Pulse, report: ClaimReport): Promise<void>;
 }
 
@@ -33,10 +33,10 @@ export interface ClaimsParts {
   readonly timings: Timings;
   readonly page: LoopPage;
   readonly stopping: AbortSignal;
-  /** Begins to watch it, too. */
+  /** Also begins to watch the host. */
   isHostAlive(lease: LeaseRow, pulse: Pulse): boolean;
   newNonce(): string;
-  /** From 0 up to 1. */
+  /** A random number from 0 up to 1. */
   chance(): number;
 }
 
@@ -50,11 +50,11 @@ export function newReport(): ClaimReport {
   return { claimed: [], skipped: [], faulted: new Map() };
 }
 
-/** Read at once: few at first, since one that fills the free slots is enough. */
+/** Processes that are read at once: few at first, since a page that fills the free slots is enough. */
 const FIRST_PAGE = 32;
 const LARGEST_PAGE = 256;
 const MOST_SKIPPED = 64;
-/** Places in line over which the tries are spread at most. */
+/** The most places in line over which the tries are spread. */
 const MOST_SPREAD = 64;
 
 export function createClaims(parts: ClaimsParts): Claims {
@@ -63,7 +63,7 @@ export function createClaims(parts: ClaimsParts): Claims {
   const claimUpTo = createTries(parts);
   let hasBacklog = false;
   let cursor: string | undefined;
-  /** Heard of since the sweep last began at the first process: their turn comes in the next round, so that new ones starve no old one. */
+  /** Heard of since the sweep last began at the first process. They wait for the next round, so that new processes starve no old one. */
   const newcomers = new Set<string>();
 
   async function sweep(pulse: Pulse, heard: Iterable<string>, report: ClaimReport): Promise<void> {
@@ -83,7 +83,7 @@ export function createClaims(parts: ClaimsParts): Claims {
       if (stopping.aborted) return;
       free -= tried.taken;
       if (tried.count < claimable.length) {
-        // The rest waits for a slot; the next sweep goes on here, so that none of them waits for ever. Those passed over are the oldest.
+        // The next sweep goes on here, so that no process waits for ever; not if the oldest were passed over.
         hasBacklog = true;
         if (!tried.passedOver) cursor = claimable[tried.count - 1]?.process.processId ?? from;
         return;
@@ -131,13 +131,13 @@ export function createClaims(parts: ClaimsParts): Claims {
       return hasBacklog;
     },
     isForeign: candidates.isForeign,
-    isHeld: candidates.isHeld,
-    hasEnded(processId) {
-      candidates.hasEnded(processId);
+    noteHeld: candidates.noteHeld,
+    noteEnded(processId) {
+      candidates.noteEnded(processId);
       newcomers.delete(processId);
     },
-    isNew(processId) {
-      candidates.isNew(processId);
+    noteNew(processId) {
+      candidates.noteNew(processId);
       newcomers.add(processId);
     },
     sweep,
@@ -148,21 +148,21 @@ export function createClaims(parts: ClaimsParts): Claims {
 
 interface Tried {
   readonly taken: number;
-  /** Of the claimable ones that it was given. */
+  /** How many of the given candidates were tried. */
   readonly count: number;
-  /** It began further on in line than with the oldest. */
+  /** The tries did not begin with the oldest. */
   readonly passedOver: boolean;
 }
 
-/** Of the claimable ones as many are claimed as fit into the free slots. */
+/** Claims as many of the claimable processes as fit into the free slots. */
 function createTries(parts: ClaimsParts) {
   const { corridor, timings, page, stopping } = parts;
-  /** How many places in line the next tries are spread over: more with each claim that another host was quicker with. */
+  /** The number of places in line over which the next tries are spread: it grows with each claim that another host made first. */
   let spread = 0;
 
   /**
-   * Where others were quicker, the next in line are tried, so that no slot stays idle; and where that happens again and again, each host
-   * begins somewhere else among the oldest.
+   * If another host was quicker, the next in line are tried, so that no slot stays idle. If that happens again and again, each host begins
+   * at another place among the oldest.
    */
   async function claimUpTo(
     free: number,
@@ -170,8 +170,8 @@ function createTries(parts: ClaimsParts) {
     pulse: Pulse,
     report: ClaimReport,
   ): Promise<Tried> {
-    const begin = Math.floor(parts.chance() * (1 + Math.min(spread, Math.max(0, claimable.length - free))));
-    const line = [...claimable.slice(begin), ...claimable.slice(0, begin)];
+    const first = Math.floor(parts.chance() * (1 + Math.min(spread, Math.max(0, claimable.length - free))));
+    const line = [...claimable.slice(first), ...claimable.slice(0, first)];
     let taken = 0;
     let count = 0;
     while (taken < free && count < line.length && !stopping.aborted) {
@@ -179,10 +179,10 @@ function createTries(parts: ClaimsParts) {
       count += batch.length;
       const outcome = await claim(batch, pulse, report);
       taken += outcome.taken;
-      // The page takes no more: what it told of its slots does not hold any longer.
+      // The page takes no more: its number of free slots has changed.
       if (outcome.refused) break;
     }
-    return { taken, count, passedOver: begin > 0 };
+    return { taken, count, passedOver: first > 0 };
   }
 
   async function claim(
@@ -213,7 +213,7 @@ function createTries(parts: ClaimsParts) {
     return { taken: taken.length, refused: unwanted.length > 0 };
   }
 
-  /** Another host was quicker, or it has ended: both are how it should be. */
+  /** Another host was quicker, or the process has ended: neither is a fault. */
   function note(processId: string, thrown: unknown, report: ClaimReport): ErrorCode {
     const { code } = asHoldfastError(thrown, "internal", "the claim failed");
     const expected: readonly ErrorCode[] = ["lease-held", "terminal", "not-found"];

@@ -7,9 +7,9 @@ import { needsWrite } from "../stores/host/hosts.rules.js";
 import { loadRow } from "../stores/schema.js";
 
 /**
- * A host says that it lives, for all its agents at once: to the others' memory at every beat, to its row only as often as the flush
- * interval asks, or where the memory cannot be had. Resolves with how many of its agents went to others, as its row counts them.
- * Rejects with the trouble of the storage; the others have heard of it then all the same.
+ * One beat of a host, for all its agents at once. Every beat goes to the presence of the other tabs. The host's row is written only when
+ * the flush interval asks for it, or when the other tabs cannot hear the beat. Resolves with how many of its agents went to other hosts,
+ * as its row counts them. Rejects with the error of the storage; the other tabs have heard the beat all the same.
  */
 export async function beat(
   parts: { corridor: Corridor; presence: Presence; clock: Clock; flushMs: number },

@@ -1,15 +1,15 @@
 import { hostLockName } from "../kernel/host/ids.js";
 import type { Locks } from "../ports/locks.js";
 
-/** Which hosts live: their Web Locks, asked for until they fall free. */
+/** Watches which hosts live: it asks for their Web Locks, which are granted when the hosts are gone. */
 export interface HostWatch {
-  /** Those whose lock fell free, until they are forgotten. */
+  /** Boots whose lock fell free, until they are forgotten. */
   readonly dead: ReadonlySet<string>;
-  /** True while the host's lock is held, as far as is known; begins to watch it. False for a dead one, and where there are no locks. */
+  /** True while the host's lock is held, as far as is known; begins to watch it. False for a dead host, and where there are no locks. */
   isAlive(bootId: string): boolean;
-  /** Watches these and no others. */
+  /** Watches these hosts and no others. */
   only(bootIds: ReadonlySet<string>): void;
-  /** Its leases are freed. */
+  /** The host's leases are freed. */
   forget(bootId: string): void;
   close(): void;
 }

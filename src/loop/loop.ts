@@ -9,20 +9,20 @@ import type { Change, Notices } from "../ports/notices.js";
 import type { Retention } from "../stores/host/retention.js";
 import { createAgenda, leaveMs } from "./agenda.rules.js";
 import { createClaims, newReport } from "./claims.js";
-import { createLooks } from "./looks.js";
 import { createNeighbours } from "./neighbours.js";
 import { createPageLink } from "./page-link.js";
 import { createScheduler } from "./scheduler.js";
+import { createSearches } from "./searches.js";
 import { createSweeper } from "./sweeper.js";
 
 /**
  * When to beat, renew, claim, sweep and give up. One turn at a time:
  *
  *     ask the page -> beat for it, renew its leases -> free what dead hosts held -> claim what is free -> hand it to the page
- *                                                           (beside it, every sweepMs: tell who is silent, clear away)
+ *                                           (beside it, every sweepMs: tell which hosts are silent, remove what may go)
  *
- * A turn looks at everything every `sweepMs` and when a host died, and in between only at the processes that a notice named, whose
- * lease runs out, or that wait for a slot that fell free. A process that another host registered is left to that host for a moment.
+ * A turn looks at everything every `sweepMs` and when a host died. Other turns look only at processes that a notice named, whose lease
+ * runs out, or that wait for a slot that fell free. A process that another host registered is left to that host for a moment.
  */
 export interface LoopParts {
   readonly corridor: Corridor;
@@ -34,18 +34,18 @@ export interface LoopParts {
   readonly presence: Presence;
   readonly retention: Retention;
   readonly page: LoopPage;
-  /** How long after its lock fell free a page's farewell may still come. */
+  /** How long a page's farewell may still come after its lock fell free. */
   readonly farewellMs: number;
   newNonce(): string;
 }
 
-/** A page's farewell takes the way over another page, and its lock none. */
+/** A farewell comes by way of another page, so it may come later than the free lock. */
 export const FAREWELL_MS = 100;
 
 export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: number } {
   const { clock } = parts;
   const stopping = new AbortController();
-  /** Of the same source as the nonces, so that a world with a seed stays the same. */
+  /** Drawn from the nonces, so that the same seed gives the same simulation. */
   const chance = () => Number.parseInt(parts.newNonce().slice(0, 8), 16) / 2 ** 32;
   const agenda = createAgenda(parts.timings, clock.monotonicMs());
   const page = createPageLink({ ...parts, agenda });
@@ -53,7 +53,7 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
   const neighbours = createNeighbours({
     ...parts,
     onDeath() {
-      agenda.lookAtAll();
+      agenda.searchAll();
       scheduler.now();
     },
     onFreed: agenda.add,
@@ -65,7 +65,7 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     onOffline: (agentIds) => page.swept(newReport(), agentIds),
     onFault: page.fault,
   });
-  const looks = createLooks({ ...parts, agenda, page, neighbours, claims, sweeper, stopping: stopping.signal });
+  const searches = createSearches({ ...parts, agenda, page, neighbours, claims, sweeper, stopping: stopping.signal });
   const unsubscribe = parts.notices.subscribe(hear);
 
   function hear(changes: readonly Change[]): void {
@@ -77,7 +77,7 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
       else if (about === "lease" && !claims.isForeign(id)) agenda.hear(id);
       else if (about === "boot") neighbours.came(id);
       else if (about === "host") {
-        agenda.lookAtAll();
+        agenda.searchAll();
         neighbours.saidFarewell(id);
       }
       isNews ||= about === "boot" || about === "host";
@@ -85,18 +85,18 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     if (isNews || agenda.hasHeard) scheduler.now();
   }
 
-  /** A runner has it, or it has ended. */
+  /** A runner holds the process, or it has ended. */
   function heardOfHolder({ id, member }: Change): void {
-    // The hosts that have a session open are watched since they told that they opened it: the holder of its lease is one of them.
+    // Hosts that have a session open are watched since they opened it, and the holder of its lease is one of them.
     if (isRuntimeId(id)) return;
     if (agenda.drop(id)) scheduler.reschedule();
-    if (member === "held") claims.isHeld(id);
-    else claims.hasEnded(id);
+    if (member === "held") claims.noteHeld(id);
+    else claims.noteEnded(id);
   }
 
   function heardOfNew(processId: string): void {
-    // All slots were taken and others wait for one: a slot that falls free brings a turn that looks through all of them.
-    if (claims.hasBacklog && page.last?.free === 0) claims.isNew(processId);
+    // All slots are taken and processes wait for one: the next free slot brings a turn that looks through them all.
+    if (claims.hasBacklog && page.last?.free === 0) claims.noteNew(processId);
     else if (neighbours.areThere) leave(processId);
     else agenda.hear(processId);
   }
@@ -136,8 +136,8 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     await neighbours.watchNew(pulse);
     await neighbours.freeDead();
     agenda.add(claims.ripe());
-    const look = agenda.look(startedMs, { hasBacklog: claims.hasBacklog, free: pulse.free });
-    if (look !== "nothing") await looks[look](pulse);
+    const search = agenda.search(startedMs, { hasBacklog: claims.hasBacklog, free: pulse.free });
+    if (search !== "nothing") await searches[search](pulse);
     claims.end();
   }
 

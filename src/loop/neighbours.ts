@@ -12,22 +12,22 @@ import { watchHosts } from "./host-watch.js";
 
 /** The other hosts: which of them live, and the leases of those that are dead. */
 export interface Neighbours {
-  /** There are others, as far as it was heard and read. */
+  /** There are other hosts, as far as notices and rows tell. */
   readonly areThere: boolean;
-  /** A host was heard to come: its lock is watched from the next turn on, not from the next sweep. */
+  /** A host has come: its lock is watched from the next turn on, not only from the next sweep. */
   came(bootId: string): void;
-  /** A host says that it goes in order. A page that goes into the back/forward cache can say so, and its farewell row comes too late. */
+  /** A host says farewell. A page that goes into the back/forward cache can say so, but its farewell row comes too late. */
   saidFarewell(bootId: string): void;
-  /** Farewells as the page heard them, with those that it told before. */
+  /** All farewells that the page has heard, also those that it told before. */
   passedOn(bootIds: readonly string[]): void;
   /** True while the lock of the lease's host is held, as far as is known; begins to watch it. */
   isAlive(lease: Pick<LeaseRow, "bootId" | "locked">, pulse: Pulse): boolean;
   watchNew(pulse: Pulse): Promise<void>;
   /** Frees what dead hosts held. */
   freeDead(): Promise<void>;
-  /** Reads who is there, and frees what those held that left a farewell. Resolves with the leases of this host. */
+  /** Reads which hosts are there, and frees what hosts held that left a farewell. Resolves with the leases of this host. */
   survey(pulse: Pulse): Promise<readonly LeaseRow[]>;
-  /** When the next of the dead is to be freed, in monotonic time. */
+  /** When the leases of the next dead host are to be freed, in monotonic time. */
   nextMs(): number;
   /** Agents that went offline with their hosts since this was last asked. */
   takeOffline(): string[];
@@ -41,7 +41,7 @@ export interface NeighboursParts {
   readonly timings: Timings;
   readonly databaseId: string;
   readonly presence: Presence;
-  /** How long after its lock fell free a page's farewell may still come. */
+  /** How long a page's farewell may still come after its lock fell free. */
   readonly farewellMs: number;
   onDeath(): void;
   /** Processes and sessions whose leases were freed. */
@@ -51,9 +51,9 @@ export interface NeighboursParts {
 
 export function createNeighbours(parts: NeighboursParts): Neighbours {
   const { corridor, clock } = parts;
-  /** When hosts said that they go. */
+  /** When hosts said farewell, by boot id. */
   const farewells = new Map<string, number>();
-  /** When the locks of hosts fell free. */
+  /** When the locks of hosts fell free, by boot id. */
   const deaths = new Map<string, number>();
   const newcomers = new Set<string>();
   const agentsOffline: string[] = [];
@@ -68,7 +68,7 @@ export function createNeighbours(parts: NeighboursParts): Neighbours {
     const { resources, agents } = await corridor.run(freeHost, { bootId, ...(inOrder && { inOrder }) });
     parts.onFreed(resources);
     agentsOffline.push(...agents);
-    // Dead, whatever other tabs have in memory.
+    // These agents are dead, whatever other tabs have in memory.
     if (agents.length > 0) parts.presence.forget(agents);
   }
 
@@ -99,7 +99,7 @@ export function createNeighbours(parts: NeighboursParts): Neighbours {
       for (const bootId of watch.dead) {
         const sinceMs = deaths.get(bootId) ?? clock.monotonicMs();
         deaths.set(bootId, sinceMs);
-        // A host that said farewell long ago and lived on did not mean it, or did not say it.
+        // An old farewell does not count: the host lived on, or another script of the origin sent it.
         const inOrder = sinceMs - (farewells.get(bootId) ?? Number.NEGATIVE_INFINITY) < parts.timings.leaseRenewMs;
         if (!inOrder && clock.monotonicMs() < sinceMs + parts.farewellMs) continue;
         deaths.delete(bootId);

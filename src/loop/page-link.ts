@@ -11,13 +11,13 @@ import type { ClaimReport } from "./claims.js";
 import { beat } from "./heartbeat.js";
 
 /**
- * The loop's page: asked for its pulse, beaten for, its leases renewed, and told what became of it all. A silent page is served as it last
- * told, until it has been silent for too long.
+ * The loop's side of its page: asks for the page's pulse, beats for it, renews its leases and tells it the results. A silent page is served
+ * by its last pulse, until it has been silent for too long.
  */
 export interface PageLink {
-  /** What the page told last, however long ago. */
+  /** The page's last pulse, however old. */
   readonly last: Pulse | undefined;
-  /** Nothing where the page does not answer in time. */
+  /** Undefined if the page does not answer in time. */
   ask(hasBacklog: boolean): Promise<Pulse | undefined>;
   beat(pulse: Pulse | undefined): Promise<void>;
   renew(pulse: Pulse | undefined): Promise<void>;

@@ -1,17 +1,17 @@
 import type { Clock } from "../ports/clock.js";
 
 /**
- * How long an expired lease of a living host has been seen with the same token, in unbroken monotonic time. A machine that just
- * woke up shows expired leases whose holders wake too: they get the time of one renewal before anybody else claims.
+ * How long an expired lease of a live host has been seen with the same token, in unbroken monotonic time. A machine that just
+ * woke up shows expired leases whose holders wake too: they get the time of one renewal before another host claims.
  */
 export interface Patience {
-  /** A turn begins. One that comes late by more than a renewal's time, or takes longer, starts every count again. */
+  /** A turn begins. A turn that is late by more than a renewal's time, or takes longer than that, starts every count again. */
   begin(dueMs: number): void;
   end(): void;
   /** True once this token has been seen expired for long enough. */
   isOver(processId: string, token: string): boolean;
   forget(processId: string): void;
-  /** What is being watched. */
+  /** The processes whose leases are watched. */
   watched(): Iterable<string>;
   /** When the first of the counts is over, in monotonic time. */
   nextMs(): number;
@@ -35,7 +35,7 @@ export function createPatience(clock: Clock, renewMs: number): Patience {
         sightings.set(processId, { token, sinceMs: clock.monotonicMs() });
         return false;
       }
-      // By the turn's begin: the machine may have slept since.
+      // Counted to the turn's begin: the machine may have slept since then.
       if (begunMs - sighting.sinceMs < renewMs) return false;
       sightings.delete(processId);
       return true;

@@ -1,22 +1,22 @@
 import type { Clock } from "../ports/clock.js";
 
-/** Turns, one at a time, and the timer between them. */
+/** Runs turns one at a time, and keeps the timer between them. */
 export interface Scheduler {
-  /** At once, or as soon as the turn under way is over. */
+  /** Runs a turn at once, or as soon as the turn under way is over. */
   now(): void;
-  /** When the next turn is may have changed. */
+  /** The time of the next turn may have changed. */
   reschedule(): void;
-  /** The next turn is no later than that. */
+  /** The next turn comes no later than `thanMs`. */
   notLater(thanMs: number): void;
-  /** No turn begins any more. Resolves when the one under way is over. */
+  /** Begins no further turn. Resolves when the turn under way is over. */
   stop(): Promise<void>;
 }
 
 export interface SchedulerParts {
   readonly clock: Clock;
-  /** A turn that was due then, in monotonic time; infinity where one followed another at once. Never rejects. */
+  /** Runs a turn that was due at `dueMs`, in monotonic time; infinity if it follows another turn at once. Never rejects. */
   turn(dueMs: number): Promise<void>;
-  /** When the next turn is. */
+  /** The time of the next turn. */
   nextMs(nowMs: number): number;
 }
 

@@ -12,18 +12,19 @@ import { SCANS } from "../stores/host/worn.js";
 import { readable } from "../stores/schema.js";
 
 /**
- * Tells who is silent for too long, once each, clears away what nobody needs, and mends the ranges that rows left. Any number may sweep one database: every write repeats
- * what it was decided by. A lock keeps them from doing it all at the same time.
+ * Tells which hosts and agents have been silent for too long, once each, removes what retention lets go, and mends the index ranges that
+ * removed rows leave behind. Any number of loops may sweep one database: every write repeats the check that led to it. A lock keeps them
+ * from sweeping at the same time.
  *
- * Late is not dead: whoever sweeps has been awake, without a gap, for long enough to hear every host that woke up with it, and judges as
- * of the moment at which that was known.
+ * Late is not dead: a sweeper judges only after it has been awake, without a gap, for long enough to hear every host that woke up with it.
+ * It judges as of the moment at which that was known.
  */
 export interface Sweeper {
-  /** A turn of the loop begins that was due then, in monotonic time. */
+  /** A turn of the loop begins that was due at `dueMs`, in monotonic time. */
   begin(dueMs: number): void;
-  /** It is over: one that took long may have slept in its middle. */
+  /** The turn is over; the machine may have slept in the middle of a long one. */
   end(): void;
-  /** Beside the turns, which must not wait for it; never twice at once. */
+  /** Sweeps beside the turns, which must not wait for it; never twice at once. */
   sweep(): void;
   /** Begins no further stage, and lets its lock go: a frozen page would keep it. */
   kill(): void;
@@ -43,9 +44,9 @@ export interface SweeperParts {
 }
 
 const AGENTS_AT_ONCE = 256;
-/** A stopped process keeps its lock: after so many refusals in a row it is done without. */
+/** A stopped process keeps its lock: after this many refusals in a row a sweep goes on without it. */
 const MOST_REFUSALS = 3;
-/** Between two pages of what is removed other work has its turn; after so many the silent ones are looked after again. */
+/** The pause after each page that is removed lets other work run. The sweep ends after this many pages, and removal resumes later. */
 const PAUSE_MS = 25;
 const MOST_PAGES = 40;
 const RESUME_MS = 500;
@@ -58,7 +59,7 @@ export function createSweeper(parts: SweeperParts): Sweeper {
   const { corridor, presence, clock, timings } = parts;
   const { heartbeatMs, staleAfterMs, livenessTtlMs } = timings;
   const removals = pagesOf(corridor, parts.retention);
-  /** So late cannot make a host silent that beats: its row was younger by as much. */
+  /** A shorter delay cannot make a beating host look silent: its row was younger by as much. */
   const slackMs = staleAfterMs - timings.heartbeatFlushMs - heartbeatMs;
   let trustedAtMs = clock.monotonicMs() + 2 * heartbeatMs;
   let last = { wallMs: clock.now(), monotonicMs: clock.monotonicMs() };
@@ -66,7 +67,7 @@ export function createSweeper(parts: SweeperParts): Sweeper {
   let release: (() => void) | undefined;
   let refusals = 0;
   let killed = false;
-  /** How far each of the worn ranges was scanned, and when that goes on: not while a page opens, nor at each death of a host. */
+  /** How far each worn range was scanned, and when scanning goes on: not while a page opens, nor at each death of a host. */
   const scanned: (Key | undefined)[] = [];
   let scanAtMs = clock.monotonicMs() + timings.sweepMs;
   let wake = () => {};
@@ -84,7 +85,7 @@ export function createSweeper(parts: SweeperParts): Sweeper {
   }
 
   async function sweep(): Promise<void> {
-    // What is read later is judged as of now: the machine may sleep in between.
+    // Rows that are read later are judged as of now: the machine may sleep in between.
     const { wallMs: asOfMs, monotonicMs } = last;
     release = await holdIfFree(parts.locks, sweeperLockName(parts.databaseId));
     if (!release && ++refusals < MOST_REFUSALS) return;
@@ -95,11 +96,11 @@ export function createSweeper(parts: SweeperParts): Sweeper {
         const silence = { asOfMs, staleAfterMs, aheadMs: heartbeatMs };
         await stage(() => expireHosts(parts, silence, offline));
         await stage(() => expireAllAgents(parts, silence, offline, () => killed));
-        // Only now: a beat in between would have kept them.
+        // Forgotten only after the write: a beat in between would have kept them.
         if (offline.length > 0) presence.forget(offline);
       }
       await remove(asOfMs);
-      // Last: what was removed just now left entries behind, too.
+      // Scanned last: rows that were just removed left entries behind, too.
       if (monotonicMs >= scanAtMs) await scanWorn(monotonicMs);
     } finally {
       release?.();
@@ -109,14 +110,14 @@ export function createSweeper(parts: SweeperParts): Sweeper {
 
   async function scanWorn(nowMs: number): Promise<void> {
     scanAtMs = nowMs + timings.sweepMs;
-    // One by one, so that no table is kept from the others for long.
+    // The scans run one by one, so that no table is kept from other work for long.
     for (const [at, scan] of SCANS.entries())
       await stage(async () => {
         scanned[at] = await corridor.run(scan, { after: scanned[at] });
       });
   }
 
-  /** Page after page as long as there is more; what is left after many is gone on with soon, not at the next sweep. */
+  /** Removes page after page. The rest after many pages is resumed soon, not at the next sweep. */
   async function remove(asOfMs: number): Promise<void> {
     let waiting = removals;
     for (let pages = 0; ; pages++) {
@@ -172,21 +173,21 @@ export function createSweeper(parts: SweeperParts): Sweeper {
   };
 }
 
-/** What other tabs have in memory keeps one alive, but not for ever: any page of the origin may speak there. */
+/** What other tabs have in memory keeps a host or an agent alive, but not for ever: any page of the origin may speak there. */
 function isVouched(lastSeenAtMs: number, { asOfMs, staleAfterMs }: Silence, { livenessTtlMs }: Timings): boolean {
   return asOfMs - lastSeenAtMs < staleAfterMs + livenessTtlMs;
 }
 
-/** Hosts that are silent, and the rows of ended ones that no agent needs. Adds the agents that go offline with them. */
+/** Ends silent hosts, and drops the rows of ended hosts that no agent needs. Adds the agents that go offline with them. */
 async function expireHosts({ corridor, presence, timings }: SweeperParts, silence: Silence, offline: string[]): Promise<void> {
   const rows = readable("hosts", await corridor.query(["hosts"], (reader) => reader.range("hosts", {})));
   const bootIds = rows.flatMap(({ bootId, end, lastSeenAtMs }) => {
     if (end !== undefined || !(isSilent(lastSeenAtMs, silence) || isAhead(lastSeenAtMs, silence))) return [];
     return presence.lastBeat(bootId) !== undefined && isVouched(lastSeenAtMs, silence, timings) ? [] : [bootId];
   });
-  // One by one: each may have thousands of agents.
+  // Hosts expire one by one: each may have thousands of agents.
   for (const bootId of bootIds) offline.push(...(await corridor.run(expireHost, { bootId, silence })));
-  // One that holds a lock goes when that falls free.
+  // The row of a silent host that holds a lock goes when that lock falls free.
   const ended = rows.filter(({ end, locked }) => end !== undefined && !(end === "silent" && locked === 1));
   if (ended.length === 0) return;
   const needed = await corridor.query(["agents"], (reader) =>
@@ -196,7 +197,7 @@ async function expireHosts({ corridor, presence, timings }: SweeperParts, silenc
   if (unneeded.length > 0) await corridor.run(dropHosts, { bootIds: unneeded });
 }
 
-/** Agents that beat for themselves, a page after another. Adds those that go offline. */
+/** Ends silent agents that beat for themselves, page by page. Adds those that go offline. */
 async function expireAllAgents(
   { corridor, presence, timings }: SweeperParts,
   silence: Silence,

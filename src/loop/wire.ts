@@ -8,7 +8,7 @@ import type { Clock } from "../ports/clock.js";
 import type { Durability } from "../ports/storage.js";
 import type { Retention } from "../stores/host/retention.js";
 
-/** What a new worker is told. All else it asks the page or the storage. */
+/** What a new worker is told. It asks the page or the storage for all else. */
 export interface WorkerConfig {
   name: string;
   databaseId: string;
@@ -21,7 +21,7 @@ export interface WorkerConfig {
 export interface WorkerLoop {
   start(config: WorkerConfig, page: LoopPage): Promise<void>;
   poke(processIds: readonly string[] | undefined): void;
-  /** How many turns in a row failed: one that answers but never gets a turn done is as dead as one that is silent. */
+  /** How many turns in a row failed: a worker that answers but never gets a turn done is as dead as a silent one. */
   ping(): { failedTurns: number };
   stop(): Promise<void>;
 }
@@ -32,7 +32,7 @@ interface WireError {
   details?: JsonValue;
 }
 
-/** The parts of Comlink that are needed, so that both sides register the same thing on their own copy. */
+/** The part of Comlink's registry that is needed: each side has its own copy of Comlink, and registers the same handler. */
 interface Registry {
   get(name: string): TransferHandler<unknown, unknown> | undefined;
   set(name: string, handler: TransferHandler<unknown, unknown>): unknown;
@@ -40,7 +40,7 @@ interface Registry {
 
 const REGISTERED = new WeakSet<object>();
 
-/** Comlink carries an error's name, message and stack; ours keeps its code and details as well. Other errors go the old way. */
+/** Comlink carries an error's name, message and stack. A HoldfastError keeps its code and details as well; others go as they did. */
 export function carryErrors(registry: Registry): void {
   const plain = registry.get("throw");
   if (!plain || REGISTERED.has(registry)) return;
@@ -60,7 +60,7 @@ export function carryErrors(registry: Registry): void {
   });
 }
 
-/** Without what they mean, which no page needs to load. One that is missing here, or too many, does not compile. */
+/** The error codes without their meanings, which no page needs to load. A code that is missing here, or one too many, does not compile. */
 const CODES = [
   "invalid",
   "not-found",
@@ -86,7 +86,7 @@ const isCode = (code: unknown): code is ErrorCode => {
   return codes.includes(code);
 };
 
-/** The other side is ours, unless the app gave another script. */
+/** The error is checked, since an app may pass another script as the worker. */
 function errorOf(wire: unknown): HoldfastError {
   const { code, message, details } = (wire ?? {}) as Partial<Record<keyof WireError, unknown>>;
   if (!isCode(code) || typeof message !== "string")
@@ -94,12 +94,12 @@ function errorOf(wire: unknown): HoldfastError {
   return new HoldfastError(code, message, details === undefined ? {} : { details: details as JsonValue });
 }
 
-/** A dead worker answers nothing, and Comlink waits for ever: every call across has an end. */
+/** A dead worker never answers, and Comlink waits for ever: so every call across has a bound. */
 export async function bounded<T>(clock: Clock, call: Promise<T>, withinMs: number, what: string): Promise<T> {
   let cancel = () => {};
   const silence = new Promise<never>((_, reject) => {
     const giveUp = () => reject(new HoldfastError("unavailable", `${what} did not answer within ${withinMs} ms`));
-    // One more turn of the event loop: after a long task the answer may be there already, behind this timer.
+    // One more turn of the event loop: the answer may already be queued behind this timer after a long task.
     cancel = clock.setTimer(() => {
       cancel = clock.setTimer(giveUp, 50);
     }, withinMs);

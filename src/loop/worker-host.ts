@@ -10,7 +10,7 @@ import { SCHEMA } from "../stores/schema.js";
 import { createLoop, FAREWELL_MS } from "./loop.js";
 import { bounded, carryErrors, type WorkerConfig, type WorkerLoop } from "./wire.js";
 
-/** Runs the loop for the page that started this worker, over a connection of its own. Anywhere else it does nothing. */
+/** Runs the loop for the page that started this worker, over a connection of its own. It does nothing outside a worker. */
 export function serveLoop(): void {
   const scope = globalThis as { WorkerGlobalScope?: abstract new () => unknown };
   if (typeof scope.WorkerGlobalScope !== "function" || !(globalThis instanceof scope.WorkerGlobalScope)) return;
@@ -64,7 +64,7 @@ export function serveLoop(): void {
   expose(workerLoop);
 }
 
-/** The page may be blocked, frozen or gone; a pulse has the loop's own bound. */
+/** Bounds every call to a page, which may be blocked, frozen or gone. The loop itself bounds a pulse. */
 function boundedPage(page: LoopPage, { timings }: WorkerConfig): LoopPage {
   const clock = systemClock();
   const within = <T>(call: Promise<T>) => bounded(clock, call, timings.leaseRenewMs / 2, "the page");

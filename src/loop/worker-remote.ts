@@ -6,26 +6,26 @@ import type { Clock } from "../ports/clock.js";
 import { bounded, carryErrors, type WorkerConfig, type WorkerLoop } from "./wire.js";
 
 /**
- * The page's side of the loop's worker. Silence is death: a worker that does not answer, or whose turns keep failing, is ended
- * and replaced, and the new one is told nothing that the page does not tell at every turn. One that never starts, or dies again
- * and again, is given up: the same loop then runs in the page.
+ * The page's side of the loop's worker. A silent worker counts as dead: a worker that does not answer, or whose turns keep failing, is
+ * ended and replaced. The new one needs only what the page tells at every turn. A worker that never starts, or dies again and again, is
+ * given up: the same loop then runs in the page.
  */
 export interface WorkerLoopParts {
   readonly config: WorkerConfig;
   readonly clock: Clock;
   readonly page: LoopPage;
   createWorker(): Worker;
-  /** What the loop in the page is made of. */
+  /** Makes the loop in the page. */
   readonly inline: Lazy<() => Loop>;
 }
 
 const WORKER_START_MS = 10_000;
-/** Well within the time that closing may take: what follows hands the leases back. */
+/** Much shorter than the time that closing may take, since the leases are handed back after it. */
 const STOP_MS = 2_000;
 const MOST_FAILED_TURNS = 5;
 const MOST_WORKER_DEATHS = 3;
 
-/** Behind the reason. */
+/** The end of the fault's message, after the reason. */
 const FALLEN =
   "The loop runs in the page now. Check the file of holdfast/worker and the page's policy (worker-src, Trusted Types), " +
   'pass a `worker`, or ask for loop: "inline"';
@@ -38,10 +38,10 @@ export function defaultWorker(): Worker {
 export function startWorkerLoop(parts: WorkerLoopParts): Loop {
   const { clock, config, page } = parts;
   const pingMs = config.timings.leaseRenewMs / 2;
-  /** Once the worker was given up. */
+  /** Set once the worker was given up. */
   let inline: Loop | "loading" | undefined;
   let cancelRetry = () => {};
-  let current: WorkerSession | undefined;
+  let current: WorkerConnection | undefined;
   let deaths = 0;
   let stopped = false;
 
@@ -49,22 +49,22 @@ export function startWorkerLoop(parts: WorkerLoopParts): Loop {
     if (stopped) return;
     try {
       carryErrors(transferHandlers);
-      current = openSession(parts.createWorker());
+      current = connect(parts.createWorker());
     } catch (error) {
       giveUp(error);
     }
   }
 
-  interface WorkerSession {
+  interface WorkerConnection {
     readonly remote: Pick<ReturnType<typeof wrap<WorkerLoop>>, "poke" | "stop">;
     end(): void;
   }
 
-  function openSession(worker: Worker): WorkerSession {
+  function connect(worker: Worker): WorkerConnection {
     let alive = true;
     let cancelPing = () => {};
-    // Comlink's finalizer runs for every proxy that is collected, and a page put aside for the back button that runs anything is
-    // thrown away: so no proxy is made twice, and each is let go by hand.
+    // Comlink's finalizer runs for every proxy that is collected, and the browser evicts a page from the back/forward cache that runs
+    // anything. So each proxy is made once, and released by hand.
     const root = wrap<WorkerLoop>(worker);
     const remote = { start: root.start, ping: root.ping, poke: root.poke, stop: root.stop };
 
@@ -92,7 +92,7 @@ export function startWorkerLoop(parts: WorkerLoopParts): Loop {
             if (!alive) return;
             const failedTurns = answer?.failedTurns;
             if (failedTurns === 0) deaths = 0;
-            // A script that is no loop of ours answers anything.
+            // A script that is not holdfast's loop may answer anything.
             if (typeof failedTurns === "number" && failedTurns < MOST_FAILED_TURNS) pingLater();
             else die(new HoldfastError("unavailable", "the loop's worker gets no turn done"), true);
           },
@@ -149,7 +149,7 @@ export function startWorkerLoop(parts: WorkerLoopParts): Loop {
       return inline ? "inline" : "worker";
     },
     poke(processIds) {
-      // One that is still to be loaded will look at everything.
+      // A loop that is still to be loaded will look at everything.
       if (inline) inHere()?.poke(processIds);
       else if (!stopped) current?.remote.poke(processIds).catch(() => undefined);
     },

@@ -13,7 +13,7 @@ function agendaAfterOneTurn() {
   agenda.begin(0);
   agenda.beaten(0);
   agenda.renewed(0);
-  agenda.look(0, IDLE);
+  agenda.search(0, IDLE);
   agenda.succeeded();
   return agenda;
 }
@@ -22,7 +22,7 @@ describe("the first turn", () => {
   it("beats, renews and looks at everything", () => {
     const agenda = createAgenda(DEFAULT_TIMINGS, 7);
     expect(agenda.begin(7)).toEqual({ beats: true, renews: true });
-    expect(agenda.look(7, NO_SLOT)).toBe("everything");
+    expect(agenda.search(7, NO_SLOT)).toBe("everything");
   });
 });
 
@@ -45,21 +45,21 @@ describe("a turn", () => {
 
   it("looks at everything each sweepMs, counted from the begin of the turn that did, and once when it is asked to", () => {
     const agenda = agendaAfterOneTurn();
-    expect(agenda.look(sweepMs - 1, IDLE)).toBe("nothing");
-    expect(agenda.look(sweepMs + 5, IDLE)).toBe("everything");
-    expect(agenda.look(2 * sweepMs + 4, IDLE)).toBe("nothing");
-    agenda.lookAtAll();
-    expect(agenda.look(2 * sweepMs + 4, IDLE)).toBe("everything");
-    expect(agenda.look(2 * sweepMs + 4, IDLE)).toBe("nothing");
-    expect(agenda.look(2 * sweepMs + 5, IDLE)).toBe("everything");
+    expect(agenda.search(sweepMs - 1, IDLE)).toBe("nothing");
+    expect(agenda.search(sweepMs + 5, IDLE)).toBe("everything");
+    expect(agenda.search(2 * sweepMs + 4, IDLE)).toBe("nothing");
+    agenda.searchAll();
+    expect(agenda.search(2 * sweepMs + 4, IDLE)).toBe("everything");
+    expect(agenda.search(2 * sweepMs + 4, IDLE)).toBe("nothing");
+    expect(agenda.search(2 * sweepMs + 5, IDLE)).toBe("everything");
   });
 
   it("looks at the backlog where a slot is free, before what is due", () => {
     const agenda = agendaAfterOneTurn();
     agenda.add(["a"]);
-    expect(agenda.look(1, { hasBacklog: true, free: 1 })).toBe("backlog");
-    expect(agenda.look(1, NO_SLOT)).toBe("due");
-    expect(agenda.look(1, IDLE)).toBe("due");
+    expect(agenda.search(1, { hasBacklog: true, free: 1 })).toBe("backlog");
+    expect(agenda.search(1, NO_SLOT)).toBe("due");
+    expect(agenda.search(1, IDLE)).toBe("due");
   });
 
   it("gives what is due once, and keeps it for the next turn where it was not taken", () => {
@@ -72,8 +72,8 @@ describe("a turn", () => {
     expect(agenda.take()).toEqual(["a", "b"]);
     expect(agenda.take()).toEqual([]);
     agenda.succeeded();
-    agenda.look(2, IDLE);
-    expect(agenda.look(2, IDLE)).toBe("nothing");
+    agenda.search(2, IDLE);
+    expect(agenda.search(2, IDLE)).toBe("nothing");
   });
 
   it("leaves to the next one what is heard of while it runs", () => {
@@ -92,7 +92,7 @@ describe("a turn", () => {
     agenda.failed();
     agenda.failed();
     expect(agenda.failedTurns).toBe(2);
-    expect(agenda.look(1, IDLE)).toBe("everything");
+    expect(agenda.search(1, IDLE)).toBe("everything");
     agenda.succeeded();
     expect(agenda.failedTurns).toBe(0);
   });

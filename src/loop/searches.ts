@@ -3,16 +3,16 @@ import { isRuntimeId } from "../domain/runtime-id.js";
 import type { Pulse } from "../kernel/host/loop-contract.js";
 import type { LeaseRow } from "../stores/host/tables.js";
 import { releaseLeases } from "../stores/process/leases.js";
-import type { Agenda, Look } from "./agenda.rules.js";
+import type { Agenda, Search } from "./agenda.rules.js";
 import { type Claims, newReport } from "./claims.js";
 import type { Neighbours } from "./neighbours.js";
 import type { PageLink } from "./page-link.js";
 import type { Sweeper } from "./sweeper.js";
 
-/** What a turn looks at for a page that has answered. */
-export type Looks = Record<Exclude<Look, "nothing">, (pulse: Pulse) => Promise<void>>;
+/** Looks for work, once the page has answered: at everything, at the backlog or at what is due. */
+export type Searches = Record<Exclude<Search, "nothing">, (pulse: Pulse) => Promise<void>>;
 
-export interface LooksParts {
+export interface SearchesParts {
   readonly corridor: Corridor;
   readonly agenda: Agenda;
   readonly page: PageLink;
@@ -22,17 +22,19 @@ export interface LooksParts {
   readonly stopping: AbortSignal;
 }
 
-export function createLooks({ corridor, agenda, page, neighbours, claims, sweeper, stopping }: LooksParts): Looks {
-  /** Orphans: leases claimed for this page by a loop that died before telling it. What the page claims itself, it knows. */
+export function createSearches(parts: SearchesParts): Searches {
+  const { corridor, agenda, page, neighbours, claims, sweeper, stopping } = parts;
+
+  /** Orphans: leases claimed for this page by a loop that died before telling it. The page knows of the leases that it claims itself. */
   async function releaseOrphans(own: readonly LeaseRow[], pulse: Pulse): Promise<void> {
     if (orphansOf(own, pulse).length === 0) return;
-    // The page may have claimed it after it was asked.
-    const now = await page.ask(claims.hasBacklog);
-    const leases = now ? orphansOf(own, now) : [];
+    // The page may have claimed a lease after it was asked.
+    const newest = await page.ask(claims.hasBacklog);
+    const leases = newest ? orphansOf(own, newest) : [];
     if (leases.length > 0) await corridor.run(releaseLeases, { leases });
   }
 
-  /** The processes that are due. The turns of sessions are claimed by pages: here only their hosts are watched. */
+  /** The processes that are due. Turns of sessions are claimed by pages: the loop only watches their hosts. */
   async function takeDue(pulse: Pulse): Promise<string[]> {
     const ids = agenda.take();
     const sessions = ids.filter(isRuntimeId);
