@@ -5,27 +5,27 @@ import type { Fault, SweepReport } from "./host/loop-contract.js";
 import type { SessionEvent } from "./session/events.js";
 
 /**
- * What a kernel tells its app. Hints like all notices: read again for the truth. `storage` and `fault` wait for their first listener, so
- * that what came while the kernel opened is heard.
+ * Events that a kernel sends to its app. They are hints, like all notices: read again for the truth. `storage` and `fault` wait for their
+ * first listener, so that events of the opening are heard.
  */
 export interface KernelEvents {
-  /** It was registered, and was not online before. */
+  /** The agent was registered, and was not online before. */
   agentOnline: { agentId: string };
-  /** Its incarnation is over: deregistered, silent for too long, or its host is gone. Once for each. */
+  /** An agent's incarnation is over: it was deregistered, it was silent for too long, or its host is gone. Sent once for each. */
   agentOffline: { agentId: string };
-  /** Any tab or worker changed something of the process. `sequence` is its newest event's, where it was an event. */
+  /** A tab or worker changed the process. `sequence` is that of its newest event, if an event was appended. */
   processChanged: { processId: string; sequence?: number };
-  /** This host owns it now. */
+  /** This host owns the process now. */
   leaseClaimed: { processId: string; fencingToken: number };
-  /** This host's handler goes on no more. */
+  /** This host has lost the process's lease: its handler goes on no more. */
   leaseLost: { processId: string };
-  /** The loop looked at everything. */
+  /** What the loop claimed and found when it looked at everything, and agents that it took offline. */
   sweep: SweepReport;
-  /** What became of a session's inputs and runs, by this kernel. */
+  /** What this kernel made of a session's inputs and runs. */
   session: SessionEvent;
-  /** What became of the database. "upgrading" and "blocked" come while the kernel opens, and "ready" only after one of the others. */
+  /** The state of the database. "upgrading" and "blocked" come while the kernel opens, and "ready" only after one of the others. */
   storage: { state: StorageState };
-  /** Trouble that no call could be told of. */
+  /** An error that no call could reject with. */
   fault: Fault;
 }
 
@@ -47,12 +47,12 @@ export interface Emitter {
   clear(): void;
 }
 
-/** Of an app that never listens, the newest. */
+/** How many events are kept for an app that never listens: the newest. */
 const MOST_WAITING = 16;
 
 export function createEmitter(): Emitter {
   const listeners = new Map<keyof KernelEvents, Set<(payload: never) => void>>();
-  /** Until the first listener of their event. */
+  /** Events that wait for their first listener. */
   const waiting = new Map<keyof KernelEvents, KernelEvents[keyof KernelEvents][]>([
     ["storage", []],
     ["fault", []],
@@ -73,17 +73,17 @@ export function createEmitter(): Emitter {
       const name = checkOneOf("event", event, EVENTS satisfies Whole<keyof KernelEvents, typeof EVENTS>);
       checkFunction("listener", listener);
       const early = waiting.get(name);
-      // After `on` has answered. What is told until then comes behind.
+      // Sent after `on` has returned. Events of the meantime come behind these.
       if (early)
         queueMicrotask(() => {
-          // It may have been taken off again at once: then all of it waits for the next one.
+          // The listener may have been removed again at once: then all events wait for the next one.
           if (!listeners.get(name)?.size) return;
           waiting.delete(name);
           for (const payload of early.splice(0)) emit(name, payload);
         });
       const known = listeners.get(name) ?? new Set();
       listeners.set(name, known);
-      // A wrapper of its own, so that one function registered twice is heard twice.
+      // Each registration has a wrapper, so that a function that is registered twice is called twice.
       const heard = (payload: never) => listener(payload);
       known.add(heard);
       return () => known.delete(heard);

@@ -17,7 +17,7 @@ import type { AuthSnapshotMethods } from "./vault/auth-snapshot.js";
 import type { OAuthFlows } from "./vault/oauth-flows.js";
 import type { Secrets } from "./vault/secrets.js";
 
-/** What an app calls of the parts whose code is loaded when it is first used. */
+/** The methods whose code is loaded when an app first calls them. */
 export interface Facade {
   readonly runtime: RuntimeStore;
   readonly lifecycle: LifecycleStore;
@@ -33,7 +33,7 @@ export interface FacadeParts extends KernelGround {
   readonly limits: Limits;
   readonly seal: Seal | undefined;
   readonly host: Readonly<CurrentHost>;
-  /** Nothing is kept beyond this kernel. */
+  /** The storage is memory: nothing outlives this kernel. */
   readonly isMemory: boolean;
   /** Equal for all kernels on one durable database. */
   readonly authorityKey: string | undefined;
@@ -45,7 +45,7 @@ export interface FacadeParts extends KernelGround {
 export interface LazyFacade {
   readonly facade: Facade;
   readonly agents: Lazy<Agents>;
-  /** What is made after this is closed at once. */
+  /** Parts that are made after this are closed at once. */
   close(): void;
 }
 

@@ -17,9 +17,9 @@ export interface KernelGroundParts {
   readonly timings: Timings;
   readonly channel: ChannelFactory | undefined;
   readonly locks: Locks | undefined;
-  /** By which its table of who was seen knows its own messages. */
+  /** The id by which the presence table knows its own messages. */
   readonly tableId: string;
-  /** Of the page; a worker has none. */
+  /** The page's boot id; a worker has none. */
   bootId(): string | undefined;
 }
 
@@ -35,7 +35,7 @@ export interface KernelGround extends KernelGroundParts {
 
 const MOST_CLOSE_MS = 5_000;
 
-/** Rejects `unavailable` where the channel cannot be opened. */
+/** Rejects `unavailable` if the channel cannot be opened. */
 export async function layGround(parts: KernelGroundParts): Promise<KernelGround> {
   const { storage, clock, channel } = parts;
   const { databaseId } = storage;
@@ -43,8 +43,7 @@ export async function layGround(parts: KernelGroundParts): Promise<KernelGround>
   const corridor = createCorridor({ storage, tables: TABLES, notices, clock });
   const presence = createPresence({
     ...parts,
-    open: channel,
-    name: presenceChannelName(databaseId),
+    channelName: presenceChannelName(databaseId),
     databaseId,
     lockPrefix: hostLockName(databaseId, ""),
     ttlMs: parts.timings.livenessTtlMs,
@@ -71,7 +70,7 @@ export async function orUnavailable<T>(what: string, open: () => T | Promise<T>)
   }
 }
 
-/** What takes longer goes on beside. */
+/** Waits for `work`, but not for ever: what takes longer goes on by itself. */
 export async function soon(clock: Clock, work: Promise<void>): Promise<void> {
   let cancel = () => {};
   const late = new Promise<void>((resolve) => {

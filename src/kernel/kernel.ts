@@ -42,43 +42,43 @@ export interface Kernel extends AsyncDisposable {
   readonly hostId: string;
   readonly processes: ProcessRegistry;
   readonly runtime: RuntimeStore;
-  /** Who should be there, and whether they were heard of lately. */
+  /** The agents that should be there, and whether they were seen lately. */
   readonly lifecycle: LifecycleStore;
-  /** Who was seen just now, from this tab's memory. The liveness id of an agent is its agent id. */
+  /** The ids that were seen just now, from this tab's memory. The liveness id of an agent is its agent id. */
   readonly liveness: LivenessStore;
   /** Logins that are under way. */
   readonly auth: OAuthFlows;
   readonly secrets: Secrets;
-  /** Registers and grants in one transaction, and looks for an owner at once. Idempotent by id. */
+  /** Registers a process and grants its handle in one transaction, and looks for an owner at once. Idempotent by id. */
   start(request: StartRequest): Promise<ProcessHandle>;
   process(processId: string): ProcessHandle;
   /** Opens or makes a session; its runtime's state is stored when this resolves. */
   session(sessionId: string, options?: SessionOptions): Promise<SessionRuntime>;
   /**
-   * Registers an agent, and this host beats for it until it is disposed of, which deregisters it. The later registration of an id is the
-   * one that counts: the earlier one's signal aborts. Rejects `invalid` for a broken id.
+   * Registers an agent. This host beats for it until the registration is disposed of, which deregisters the agent. A later registration of
+   * the same id replaces an earlier one, whose signal aborts. Rejects `invalid` for a broken id.
    */
   agent(agentId: string): Promise<AgentRegistration>;
-  /** Those of the database: to list, read, export, import and delete. */
+  /** The sessions of the database: lists, reads, exports, imports and deletes them. */
   readonly sessions: KernelSessions;
-  /** Every tab and process that is here or was not yet found to be gone; by host id. */
+  /** Every tab and program that is here, or was not yet found to be gone; ordered by host id. */
   hosts(): Promise<HostRecord[]>;
-  /** What was granted, not what was asked for. */
+  /** What the platform granted, not what the options asked for. */
   status(): Promise<KernelStatus>;
   /** Returns the unsubscribe. */
   on<E extends keyof KernelEvents>(event: E, listener: (event: KernelEvents[E]) => void): () => void;
-  /** Aborts handlers and waits with `closed`, hands leases back. Idempotent. Does not wait for handlers. */
+  /** Aborts handlers and waits with `closed`, and hands leases back. Idempotent. Does not wait for handlers. */
   close(): Promise<void>;
 }
 
 /** Where the loop runs. */
-interface LoopPlace {
+interface LoopChoice {
   readonly loopKind: KernelStatus["loop"];
   readonly worker: WorkerSource | undefined;
 }
 
 /** What is there before anything is open. */
-interface Beginning extends LoopPlace {
+interface Beginning extends LoopChoice {
   readonly options: CheckedOptions;
   readonly platform: Platform;
   readonly place: KernelStorage;
@@ -88,8 +88,8 @@ interface Beginning extends LoopPlace {
 }
 
 /**
- * Resolves when the first command can be served; the worker and the lock are not awaited. Where it rejects, nothing stays open: neither
- * where its signal aborts nor where the storage ends while it opens.
+ * Resolves when the first command can be served; the worker and the lock are not awaited. If it rejects, nothing stays open, also when
+ * its signal aborts or the storage ends while it opens.
  */
 export async function openKernel(given: KernelOptions, platform: Platform): Promise<Kernel> {
   const options = checkOptions(given);
@@ -100,9 +100,9 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
   const place = options.storage ?? platform.storage();
   const emitter = createEmitter();
   const host = unstartedHost(options.hostId ?? ids.uuid());
-  const loop = loopPlace(options, platform, place, emitter);
+  const loop = chooseLoop(options, platform, place, emitter);
   const loadingLoop = loop.loopKind === "inline" ? platform.inlineLoop.load() : undefined;
-  // Where the storage does not open, that is what is told.
+  // If the storage does not open, that error is told instead.
   loadingLoop?.catch(() => undefined);
   const ground = await openGround({
     ...options,
@@ -128,7 +128,7 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
   throw abortedBy(signal);
 }
 
-function loopPlace(options: CheckedOptions, platform: Platform, place: KernelStorage, emitter: Emitter): LoopPlace {
+function chooseLoop(options: CheckedOptions, platform: Platform, place: KernelStorage, emitter: Emitter): LoopChoice {
   // A worker has storage, clock, channel and locks of its own: it can serve only where nothing was injected.
   const isShared = place.elsewhere === true && !options.clock && options.channel === undefined && options.locks === undefined;
   const worker = options.loop !== "inline" && isShared && platform.workers() ? (options.worker ?? "default") : undefined;
@@ -139,7 +139,7 @@ function loopPlace(options: CheckedOptions, platform: Platform, place: KernelSto
   return { loopKind: options.loop === "off" ? "off" : worker ? "worker" : "inline", worker };
 }
 
-/** Everything in the order in which it is made: each part knows only those before it. At the end, in which order it is closed. */
+/** Makes all parts in order: each part knows only those before it. The order of closing stands at the end. */
 function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
   const { options, platform, place, ids, emitter, host, loopKind, worker } = beginning;
   const { name, limits, handlers, signal } = options;
@@ -221,7 +221,7 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     onBoot(isReady) {
       sessions.onBoot(isReady);
       if (isReady) void agents.loaded?.review();
-      // Without it the loops claim all the same, only later.
+      // If this fails, the loops claim all the same, only later.
       if (isReady && loopKind !== "off" && handlers.size > 0) runs.headStart.load().catch(() => undefined);
     },
     onFault: faultOf("host", "the host failed"),
@@ -280,7 +280,7 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
 
 const OF_PROCESSES: ReadonlySet<Change["about"]> = new Set(["registered", "record", "event", "lease"]);
 
-/** What tabs and workers changed, as the app hears it. */
+/** Tells the app what tabs and workers changed. */
 function hearChanges(
   changes: readonly Change[],
   { emitter, host, channel }: Pick<PageParts, "emitter" | "host" | "channel">,
@@ -289,7 +289,7 @@ function hearChanges(
     if (about === "agent" && member === "online") emitter.emit("agentOnline", { agentId: id });
     else if (about === "agent" && member === "offline") emitter.emit("agentOffline", { agentId: id });
     if (!OF_PROCESSES.has(about)) continue;
-    // A loop in a worker hears of this page's writes over the channel, if there is one.
+    // A loop in a worker hears of this page's writes over the channel; if there is none, it is poked.
     if (!channel && host.loop?.kind === "worker" && about !== "event" && member === undefined) host.loop.poke([id]);
     if (isRuntimeId(id)) continue;
     emitter.emit("processChanged", { processId: id, ...(sequence !== undefined && { sequence }) });

@@ -1,6 +1,6 @@
 import { lazy } from "./lazy.js";
 
-/** What a kernel does not need to open, as a platform loads it. */
+/** The parts that a kernel does not need to open, and how their code is loaded. */
 export const lazyParts = {
   sealed: lazy("logins and secrets", () => import("./vault/sealed.js")),
   archive: lazy("session archives", () => import("./session/archive.js")),

@@ -3,9 +3,9 @@ import { HoldfastError } from "../domain/errors.js";
 
 /** Code that is loaded when it is first used: a page that never uses it never pays for it. */
 export interface Lazy<T> {
-  /** Once it is loaded. */
+  /** The code, once it is loaded. */
   readonly loaded: T | undefined;
-  /** Where the code cannot be loaded it rejects `unavailable`, and the next call tries again. */
+  /** Rejects `unavailable` if the code cannot be loaded; the next call tries again. */
   load(): Promise<T>;
 }
 
@@ -32,12 +32,12 @@ export function lazy<T>(what: string, load: () => Promise<T>): Lazy<T> {
   };
 }
 
-/** One that is loaded already. */
+/** Code that is loaded already. */
 export function loaded<T>(code: T): Lazy<T> {
   return { loaded: code, load: async () => code };
 }
 
-/** What is made of the code that it loads, once. */
+/** The part that `make` makes of the code, once. */
 export function mapLazy<Code, T>(bare: Lazy<Code>, make: (code: Code) => T): Lazy<T> {
   let made: { it: T } | undefined;
   const of = (code: Code) => {
@@ -52,7 +52,7 @@ export function mapLazy<Code, T>(bare: Lazy<Code>, make: (code: Code) => T): Laz
   };
 }
 
-/** Its methods. What a call was given is kept as it was in the moment of the call. */
+/** The methods of a lazy part. Arguments are kept as they were in the moment of the call. */
 export function methodsOf<T extends object>(of: Lazy<T>, names: Record<keyof T, true>): T {
   const method =
     (name: string) =>

@@ -7,7 +7,7 @@ export interface OpeningParts extends Omit<KernelGroundParts, "storage" | "table
   readonly place: KernelStorage;
   readonly name: string;
   readonly durability: Durability;
-  /** What must be there before a kernel is made, too. */
+  /** Awaited, too, before a kernel is made. */
   readonly meanwhile: Promise<unknown> | undefined;
   readonly signal: AbortSignal | undefined;
   newId(): string;
@@ -19,7 +19,7 @@ export interface OpenGround extends KernelGround {
   readonly ended: AbortSignal;
 }
 
-/** Where it rejects, nothing stays open: neither where the signal aborts nor where something else fails. */
+/** If it rejects, nothing stays open, whether the signal aborted or something else failed. */
 export async function openGround(parts: OpeningParts): Promise<OpenGround> {
   const { place, name, durability, clock, signal } = parts;
   const ended = new AbortController();
@@ -30,7 +30,7 @@ export async function openGround(parts: OpeningParts): Promise<OpenGround> {
     durability,
     newDatabaseId: parts.newId(),
     onState(state: StorageState, why?: HoldfastError) {
-      // That it was ready at once is what the kernel's own promise tells.
+      // A storage that is ready at once is told by the kernel's own promise.
       isQuiet &&= state === "ready";
       if (!isQuiet) parts.onState(state);
       if (why) ended.abort(why);
@@ -47,7 +47,7 @@ export async function openGround(parts: OpeningParts): Promise<OpenGround> {
     await Promise.race([parts.meanwhile, aborted]);
     return { ...(await layGround({ ...parts, storage, tableId: parts.newId() })), ended: ended.signal };
   } catch (error) {
-    // One that comes too late goes at once. An upgrade that runs is not undone for that: the next opening finds it done.
+    // A storage that opens too late is closed at once. A running upgrade is not undone: the next opening finds it done.
     const closed = opening.then((made) => made.close()).catch(() => undefined);
     if (storage) await soon(clock, closed);
     throw error;

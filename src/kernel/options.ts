@@ -14,9 +14,9 @@ import type { ProcessHandler } from "./process/context.js";
 export interface KernelOptions {
   /** Database name and namespace: 1 to 64 of A-Z a-z 0-9 . _ - */
   name: string;
-  /** Default: IndexedDB where it exists, else memory. One that is there but cannot be opened is `unavailable`. */
+  /** Default: IndexedDB where it exists, else memory. If IndexedDB is there but cannot be opened, `createKernel` rejects `unavailable`. */
   storage?: KernelStorage;
-  /** By task name, or `tool:<toolName>`. Only processes with a handler here are claimed. */
+  /** Handlers by task name, or `tool:<toolName>`. Only processes with a handler here are claimed. */
   handlers?: Record<string, ProcessHandler>;
   /** Handlers running at once on this host. Default 8. */
   concurrency?: number;
@@ -27,7 +27,7 @@ export interface KernelOptions {
    * nothing is claimed, renewed, beaten or swept.
    */
   loop?: "worker" | "inline" | "off";
-  /** For bundlers that must build the worker themselves, and pages with Trusted Types: makes one that runs `holdfast/worker`. */
+  /** Makes a worker that runs `holdfast/worker`: for bundlers that must build it themselves, and pages with Trusted Types. */
   worker?: () => Worker;
   /** Identity of this tab or process, 16 characters shorter than an id may be; default a fresh UUID. */
   hostId?: string;
@@ -35,7 +35,7 @@ export interface KernelOptions {
   durability?: Durability;
   timings?: Partial<Timings>;
   limits?: Partial<Limits>;
-  /** What is removed by itself, and how long after its end. Default: nothing. */
+  /** What is removed automatically, and how many milliseconds after its end. Default: nothing. */
   retention?: Retention;
   clock?: Clock;
   random?: Random;
@@ -54,7 +54,7 @@ const NAME = /^[A-Za-z0-9._-]{1,64}$/;
 
 type OptionCheck = (value: unknown, field: string, limits: Limits) => unknown;
 
-/** The check of each option, in this order; one that is missing here, or too many, does not compile. */
+/** The check of each option, in this order; a check that is missing, or one too many, does not compile. */
 const OPTION_CHECKS = {
   name(value) {
     if (typeof value !== "string" || !NAME.test(value)) throw invalid("name must be 1 to 64 of A-Z a-z 0-9 . _ -");

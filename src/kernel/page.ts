@@ -28,14 +28,14 @@ export interface PageParts {
   readonly emitter: Emitter;
 }
 
-/** As the loop sees it. */
+/** The page as the loop sees it. */
 export function loopPage(parts: PageParts): LoopPage {
   const { clock, timings, heldLeases, runs, sessions, agents, host, emitter } = parts;
   let answeredMs = clock.monotonicMs();
   return {
     async pulse(told) {
       runs.headStart.loaded?.heard(told);
-      // Silent for so long that its leases may be another's by now.
+      // The page was silent for so long that other hosts may have its leases by now.
       if (clock.monotonicMs() - answeredMs >= timings.leaseTtlMs - timings.leaseRenewMs) await heldLeases.recheckAll();
       answeredMs = clock.monotonicMs();
       return {
@@ -66,7 +66,7 @@ export function loopPage(parts: PageParts): LoopPage {
     moved: async (moves) => agents.loaded?.learnMoves(moves),
     async swept(report) {
       emitter.emit("sweep", report);
-      // A loop in a worker is heard over the channel, if there is one.
+      // A loop in a worker is heard over the channel; if there is none, the page tells its app here.
       if (!parts.channel && host.loop?.kind === "worker")
         for (const agentId of report.agentsOffline) emitter.emit("agentOffline", { agentId });
     },
@@ -74,7 +74,7 @@ export function loopPage(parts: PageParts): LoopPage {
   };
 }
 
-/** As the host sees it. */
+/** The page's work as the host sees it. */
 export function hostWork({ heldLeases, runs, sessions, agents, presence }: PageParts): HostWork {
   return {
     get isHolding() {

@@ -20,12 +20,12 @@ export interface Platform {
   channel(): ChannelFactory | undefined;
   locks(): Locks | undefined;
   seal(): Seal | undefined;
-  /** Of the page or worker; nothing where there is none. */
+  /** The origin of the page or worker; undefined if there is none. */
   origin(): string | undefined;
   farewellNotes(databaseId: string): FarewellNotes | undefined;
   /** Whether loops can run in workers here. */
   workers(): boolean;
-  /** Of loops that run in this context. */
+  /** Makes a loop that runs in this context. */
   readonly inlineLoop: Lazy<(parts: LoopStart) => Loop>;
   workerLoop(parts: LoopStart, worker: WorkerSource): Loop;
   readonly lazyParts: LazyParts;

@@ -4,7 +4,7 @@ import type { LazyParts } from "./lazy-parts.js";
 import type { HeadStart } from "./process/head-start.js";
 import { createRunner, type Runner, type RunnerParts } from "./process/runner.js";
 
-/** What runs processes here: the runner, and the head start of those that are started here. Each needs the other. */
+/** Runs processes here: the runner, and the head start of processes that are started here. Each needs the other. */
 export interface ProcessRuns {
   readonly runner: Runner;
   readonly headStart: Lazy<HeadStart>;

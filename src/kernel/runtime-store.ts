@@ -6,7 +6,7 @@ import type { AuthSnapshotMethods } from "./vault/auth-snapshot.js";
 
 /** What sessions keep: snapshot, receipts, inputs, state, operations, login flows. Every record that comes out of it is a copy. */
 export interface RuntimeStore extends RuntimeMethods, OpsMethods, AuthSnapshotMethods {
-  /** Equal for all kernels on one durable database, also after a restart; nothing in memory. */
+  /** Equal for all kernels on one durable database, also after a restart; undefined in memory. */
   authAuthorityKey(): string | undefined;
 }
 

@@ -7,21 +7,21 @@ export interface KernelStatus {
   durability: Durability | "none";
   /** Whether the browser promised not to evict it; absent where it cannot tell. */
   persisted?: boolean;
-  /** Of the whole origin. */
+  /** Bytes that the whole origin uses, and may use. */
   usageBytes?: number;
   quotaBytes?: number;
   loop: "worker" | "inline" | "off";
-  /** This host holds its Web Lock: others notice at once when it dies. Waited for, at most 3 seconds, while it is being asked for. */
+  /** This host holds its Web Lock: others notice at once when it dies. `status()` waits for the answer, 3 seconds at most. */
   locks: boolean;
   /** BroadcastChannel: other tabs hear at once. */
   channel: boolean;
-  /** Messages of other tabs that were none of this database's, and were dropped. */
+  /** How many messages of other tabs were dropped: they were not of this database, or too many. */
   dropped: number;
   /** "memory-only": secrets and login flows never reach a disk, and end with the memory they are in. */
   secrets: "sealed" | "memory-only";
 }
 
-/** Missing in some engines and outside secure contexts. */
+/** Some engines, and contexts that are not secure, do not tell. */
 export async function readQuota(): Promise<Pick<KernelStatus, "persisted" | "usageBytes" | "quotaBytes">> {
   try {
     const manager = (navigator as { storage?: StorageManager }).storage;

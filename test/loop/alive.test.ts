@@ -233,8 +233,8 @@ async function loopOf(pulse: () => Promise<Pick<Pulse, "moves"> & Partial<Pulse>
   const air = tap(hub);
   const { clock } = town;
   const presence = createPresence({
-    open: air.channel,
-    name: "town:seen",
+    channel: air.channel,
+    channelName: "town:seen",
     databaseId: "town",
     clock,
     locks: undefined,

@@ -469,8 +469,8 @@ describe("claims", () => {
       retention: {},
       databaseId: "town",
       presence: createPresence({
-        open: undefined,
-        name: "town:seen",
+        channel: undefined,
+        channelName: "town:seen",
         databaseId: "town",
         clock: town.clock,
         locks: undefined,

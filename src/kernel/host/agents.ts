@@ -15,7 +15,7 @@ export { listHosts } from "./host-list.js";
 /** An agent that this host beats for, until it is disposed of. Disposing deregisters it, unless another registration replaced it. */
 export interface AgentRegistration extends AsyncDisposable {
   readonly agentId: string;
-  /** Aborts when another registration replaced this one, or somebody deregistered the agent; its reason is a HoldfastError. */
+  /** Aborts when another registration replaced this one, or the agent was deregistered; its reason is a HoldfastError. */
   readonly signal: AbortSignal;
 }
 
@@ -23,11 +23,11 @@ export interface AgentRegistration extends AsyncDisposable {
 export interface Agents {
   register(agentId: string): Promise<AgentRegistration>;
   readonly isEmpty: boolean;
-  /** How many of its agents the host is known to have lost. */
+  /** How many of its agents the host is known to have lost to others. */
   readonly moves: number;
-  /** The host's row says that some went to others, or were deregistered. */
+  /** The host's row says that agents went to others, or were deregistered. */
   learnMoves(moves: number): Promise<void>;
-  /** Another boot, or the page was away: what nobody took is registered again. */
+  /** Called for a new boot, and when the page was away: agents that no other host took are registered again. */
   review(): Promise<void>;
   readonly lifecycle: LifecycleStore;
   /** Waits for what is under way; registers nothing more. */
@@ -61,7 +61,7 @@ export function createAgents(parts: AgentsParts): Agents {
   let reviewing: Promise<void> | undefined;
   let again = false;
 
-  /** Under the boot of this moment; where that ended meanwhile, under the one after it. */
+  /** Registers the agent under the current boot; if that ends meanwhile, under the next one. */
   async function enroll(agentId: string, ticket: string, over?: string): Promise<void> {
     for (;;) {
       const host = parts.host();
@@ -101,7 +101,7 @@ export function createAgents(parts: AgentsParts): Agents {
     gone.ending.abort(new HoldfastError(code, `agent "${gone.agentId}" ${what}`));
   }
 
-  /** One at a time; what is asked for meanwhile is one more. */
+  /** Reviews run one at a time; all calls during one ask for one more. */
   function review(): Promise<void> {
     if (closed) return Promise.resolve();
     again = true;
@@ -140,9 +140,9 @@ export function createAgents(parts: AgentsParts): Agents {
         const row = rows.get(one.agentId);
         if (!row || row.ended === "deregistered") return end(one, "not-found", "was deregistered: it is not registered any more");
         if (row.ticket !== one.ticket) return end(one, "conflict", "was registered elsewhere");
-        // Nobody took it: only its host is another now, or was silent for too long.
+        // No other registration took the agent: only its host is another now, or was silent for too long.
         await enroll(one.agentId, one.ticket, one.ticket).catch((error: unknown) => {
-          // Taken in this moment: the next look finds whose it is.
+          // The agent was taken in this moment: the next look finds its new owner.
           if (!isHoldfastError(error) || error.code !== "not-found") throw error;
           again = true;
         });

@@ -17,13 +17,13 @@ export interface HeldLease {
   readonly lease: ProcessLease;
   /** Set once it is over; every later write is refused with it. */
   readonly over: HoldfastError | undefined;
-  /** A fenced write. Asks the stored row when it is refused, and tries once more if the lease is still ours. */
+  /** Makes a fenced write. If it is refused, the stored row is read, and the write is tried once more if the lease is still ours. */
   write<T>(write: (lease: ProcessLease) => Promise<T>): Promise<T>;
-  /** The loop had a renewal accepted that was sent no earlier than this. */
+  /** The loop had a renewal accepted that was sent no earlier than `asOfMs`, in the page's monotonic time. */
   extend(asOfMs: number): void;
-  /** Whether the stored row says that it is still ours. */
+  /** Reads the stored row: whether the lease is still ours. */
   recheck(): Promise<boolean>;
-  /** Ends it in this page; the stored row stays as it is. */
+  /** Ends the held lease in this page; the stored row stays as it is. */
   end(reason: HoldfastError): void;
 }
 
@@ -31,23 +31,23 @@ export interface HeldLeaseParts {
   readonly corridor: Corridor;
   readonly clock: Clock;
   readonly ttlMs: number;
-  /** Claims it again, only over exactly this grant. */
+  /** Claims the lease again, only over exactly this grant. */
   reclaim(lease: ProcessLease): Promise<ProcessLease>;
   onLost(reason: HoldfastError): void;
 }
 
 const TAKEN: ReadonlySet<ErrorCode> = new Set(["lease-lost", "lease-held", "terminal", "not-found"]);
 
-/** All that this page holds, as the loop sees it. */
+/** All leases that this page holds, as the loop sees them. */
 export interface HeldLeases {
   add(heldLease: HeldLease): void;
   remove(heldLease: HeldLease): void;
-  /** To be renewed. */
+  /** The leases that are to be renewed. */
   readonly leases: ProcessLease[];
   readonly isEmpty: boolean;
   extend(resources: readonly string[], asOfMs: number): void;
   recheck(resources: readonly string[]): Promise<void>;
-  /** After the page was frozen, asleep or in the back/forward cache. */
+  /** Called after the page was frozen, asleep or in the back/forward cache. */
   recheckAll(): Promise<void>;
 }
 
@@ -95,7 +95,7 @@ export function holdLease(parts: HeldLeaseParts, granted: ProcessLease, asOfMs: 
     if (!over) cancelTimer = clock.setTimer(() => void onTimer(), deadlineMs - clock.monotonicMs());
   }
 
-  /** Sets the next one in any case: a timer may fire a little early, and a look may learn nothing. */
+  /** Sets the next timer in any case: a timer may fire a little early, and a look may learn nothing. */
   async function onTimer(): Promise<void> {
     if (clock.monotonicMs() >= deadlineMs) await recheck();
     setTimer();
@@ -115,7 +115,7 @@ export function holdLease(parts: HeldLeaseParts, granted: ProcessLease, asOfMs: 
     return false;
   }
 
-  /** A storage that does not answer is waited for a third of a lease's life. */
+  /** Waits a third of a lease's time for a storage that does not answer. */
   async function look(): Promise<boolean> {
     let cancel = () => {};
     const silence = new Promise<boolean>((resolve) => {
@@ -146,7 +146,7 @@ export function holdLease(parts: HeldLeaseParts, granted: ProcessLease, asOfMs: 
       return true;
     } catch (error) {
       const taken = isHoldfastError(error) && TAKEN.has(error.code);
-      // Trouble with the storage says nothing of the owner, until the deadline.
+      // An error of the storage says nothing of the owner, until the deadline.
       return taken || clock.monotonicMs() >= deadlineMs ? lose() : true;
     }
   }

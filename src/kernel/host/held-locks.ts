@@ -1,6 +1,6 @@
 import type { Locks } from "../../ports/locks.js";
 
-/** The names of all that are held; nothing where there is no service, or it does not say. */
+/** The names of all locks that are held; undefined if there is no lock service, or it does not say. */
 export async function heldLocks(locks: Locks | undefined): Promise<Set<string> | undefined> {
   try {
     const known = await locks?.query();
@@ -10,7 +10,7 @@ export async function heldLocks(locks: Locks | undefined): Promise<Set<string> |
   }
 }
 
-/** Whether no tab holds it. A service that does not say so says no. */
+/** Whether no tab holds the lock; false if the lock service does not say. */
 export async function isFree(locks: Locks | undefined, name: string): Promise<boolean> {
   return (await heldLocks(locks))?.has(name) === false;
 }

@@ -6,22 +6,22 @@ import type { HostRow } from "../../stores/host/tables.js";
 import { readable } from "../../stores/schema.js";
 import type { Presence } from "./presence.js";
 
-/** A tab or process of the database. */
+/** An open kernel of the database, in a tab or a program. */
 export interface HostRecord {
   hostId: string;
   /** New at every `createKernel`, and when a page comes back from the back/forward cache. */
   bootId: string;
-  /** Epoch milliseconds: its row's, or the last beat that was heard. */
+  /** Epoch milliseconds: as its row says, or when its last beat was heard. */
   lastSeenAtMs: number;
   /** Seen less than `timings.staleAfterMs` ago, and not known to be dead by its Web Lock. */
   alive: boolean;
-  /** It is this kernel. */
+  /** The host is this kernel. */
   self: boolean;
-  /** That it beats for. */
+  /** How many agents it beats for. */
   agents: number;
-  /** Live ones that it holds. */
+  /** How many live leases it holds. */
   leases: number;
-  /** It holds its Web Lock: when it dies, the others know at once. */
+  /** The host holds its Web Lock: when it dies, the others know at once. */
   locked: boolean;
 }
 
@@ -32,7 +32,7 @@ export async function listHosts(parts: {
   timings: Timings;
   self: Host;
   lockName(bootId: string): string;
-  /** The names of all locks that are held; nothing where nobody can tell. */
+  /** The names of all locks that are held; undefined if that is unknown. */
   held(): Promise<ReadonlySet<string> | undefined>;
 }): Promise<HostRecord[]> {
   const { corridor, presence, clock, self } = parts;
@@ -41,11 +41,11 @@ export async function listHosts(parts: {
     parts.held(),
     corridor.query(["hosts", "agents", "leases"], async (reader) => {
       const known = readable("hosts", await reader.range("hosts", {}));
-      // The row of one that is gone stays only for its agents.
+      // The row of a host that is gone stays only for its agents.
       const rows: (Pick<HostRow, "bootId" | "hostId" | "end" | "locked"> & { lastSeenAtMs?: number })[] = known.filter(
         ({ end }) => end === undefined || end === "silent",
       );
-      // Its first beat is still to come, or it has no loop.
+      // This host has no row while its first beat is still to come, or if it has no loop.
       if (!rows.some(({ bootId }) => bootId === self.bootId)) rows.push({ bootId: self.bootId, hostId: self.hostId });
       return await Promise.all(
         rows.map(async (row) => {
@@ -62,7 +62,7 @@ export async function listHosts(parts: {
       const { bootId, hostId } = row;
       const isSelf = bootId === self.bootId;
       const rowSeenMs = row.lastSeenAtMs ?? nowMs;
-      // What was only heard counts as long as it does for the sweeper: anybody of the origin may have said it.
+      // A beat that was only heard counts as long as it does for the sweeper: any page of the origin may have sent it.
       const heardMs = nowMs - rowSeenMs < staleAfterMs + livenessTtlMs ? presence.lastBeat(bootId) : undefined;
       const lastSeenAtMs = Math.max(rowSeenMs, heardMs ?? 0);
       const isDead = row.locked === 1 && held !== undefined && !held.has(parts.lockName(bootId));

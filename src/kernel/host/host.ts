@@ -21,31 +21,30 @@ export interface HostParts {
   readonly presence: Pick<Presence, "open" | "close">;
   readonly clock: Clock;
   readonly locks: Locks | undefined;
-  /** How pages that go reach those that stay. */
+  /** Carries the farewells of pages that go to pages that stay. */
   readonly farewellNotes: FarewellNotes | undefined;
   newBootId(): string;
   lockName(bootId: string): string;
   startLoop(): Loop | undefined;
   /** What runs here. */
   readonly work: HostWork;
-  /** Another boot: whatever named the last one must be written again. `isReady` once its lock is held, or known to be out of reach. */
+  /** A new boot: rows that name the last one must be written again. `isReady` once its lock is held, or known to be out of reach. */
   onBoot(isReady: boolean): void;
   onFault(error: unknown): void;
 }
 
 export interface HostWork {
-  /** Leases or open sessions: somebody waits for their end. */
+  /** The page holds leases, open sessions or agents: other hosts wait for their end. */
   readonly isHolding: boolean;
-  /** The page was frozen: what it holds may be another's. */
+  /** The page was frozen: other hosts may have what it held. */
   wake(): Promise<void>;
   endAll(reason: HoldfastError): void;
-  /** Nothing more is written under this boot that outlives it. */
+  /** Ends the writes under this boot, and waits for those under way. */
   settle(): Promise<void>;
 }
 
 /**
- * Which host this is now. It is there before anything that asks for it, under no boot and without a loop, and changes once the host has
- * begun.
+ * Which host this is now. It is made before all parts that ask for it, with no boot and no loop, and changes once the host has begun.
  */
 export interface CurrentHost {
   identity: Host;
@@ -59,14 +58,14 @@ export function unstartedHost(hostId: string): CurrentHost {
 export interface HostLife {
   /** Resolves when it is known whether the lock was granted. */
   readonly booted: Promise<void>;
-  /** The database is another's now: nothing more is claimed, and nothing that runs can write. */
+  /** The database was deleted or upgraded: nothing more is claimed, and nothing that runs can write. */
   abort(reason: HoldfastError): void;
   /** Hands everything back. Does not wait for handlers. */
   close(reason: HoldfastError): Promise<void>;
 }
 
-/** Longer than any lock service needs; without an answer the host goes on without a lock. */
-const LOCK_WAIT_MS = 3_000;
+/** Longer than any lock service needs; then the host goes on without a lock. */
+const HOST_LOCK_WAIT_MS = 3_000;
 
 export function startHost(parts: HostParts): HostLife {
   const { host, corridor, notices, clock, locks, work } = parts;
@@ -77,7 +76,7 @@ export function startHost(parts: HostParts): HostLife {
   let over = false;
   let frozen = false;
 
-  /** Of a boot that is over before its turn comes, no lock may be asked for: nothing would let it go. */
+  /** A boot may be over before its turn comes. No lock may be asked for then: nothing would let it go. */
   async function boot(bootId: string): Promise<void> {
     const isOver = () => over || away || host.identity.bootId !== bootId;
     if (isOver()) return;
@@ -91,12 +90,12 @@ export function startHost(parts: HostParts): HostLife {
     parts.onBoot(true);
   }
 
-  /** Held until `letGo`. A lock that comes late is taken all the same. */
+  /** Holds the lock until `letGo`. A lock that comes late is taken all the same. */
   function holdLock(bootId: string): Promise<boolean> {
     if (!locks) return Promise.resolve(false);
     const request = new AbortController();
     return new Promise((resolve, reject) => {
-      const cancelWait = clock.setTimer(() => resolve(false), LOCK_WAIT_MS);
+      const cancelWait = clock.setTimer(() => resolve(false), HOST_LOCK_WAIT_MS);
       const held = new Promise<void>((release) => {
         letGo = () => {
           request.abort();
@@ -111,7 +110,7 @@ export function startHost(parts: HostParts): HostLife {
       };
       locks.request(parts.lockName(bootId), { mode: "exclusive", signal: request.signal }, onGranted).catch((error: unknown) => {
         cancelWait();
-        // Somebody of the origin took it: nobody must think this host dead for it.
+        // Another script of the origin took the lock: no host must think this one dead for that.
         if (host.identity.bootId === bootId) host.identity = { ...host.identity, locked: false };
         if (request.signal.aborted) resolve(false);
         else reject(error);
@@ -119,14 +118,14 @@ export function startHost(parts: HostParts): HostLife {
     });
   }
 
-  /** The page hides for good, or for the back/forward cache: nobody can tell, and nothing after this may run. */
+  /** The page hides, for good or for the back/forward cache: it cannot tell which, and nothing may run after this. */
   function leave(isKept: boolean): void {
     if (over || away) return;
     away = true;
     const { bootId } = host.identity;
     if (work.isHolding) {
       void corridor.run(bidFarewell, { hostId, bootId, atMs: clock.now() }, { atOnce: true }).catch(() => undefined);
-      // Not after the commit, which nobody may be there to hear of; who reads now waits in line behind it.
+      // Published before the commit, which this page may not live to see. A reader waits in line behind the write.
       notices.publish([{ about: "host", id: bootId }]);
       parts.farewellNotes?.say(bootId);
     }
@@ -134,7 +133,7 @@ export function startHost(parts: HostParts): HostLife {
     host.loop = undefined;
     work.endAll(new HoldfastError("lease-lost", "the page was hidden; its leases are handed back"));
     if (!isKept) return;
-    // Of a page that is torn down the browser lets it go, behind all that was sent here.
+    // The browser frees the lock of a page that is torn down, after all that was sent here.
     letGo();
     notices.pause();
     parts.presence.close();
@@ -147,7 +146,7 @@ export function startHost(parts: HostParts): HostLife {
     parts.presence.open();
     const { bootId: old } = host.identity;
     const bootId = parts.newBootId();
-    // Another boot: whoever is still freeing the old one must not take what this one claims.
+    // The boot id is new: a host that is still freeing the old one must not take what this one claims.
     host.identity = { hostId, bootId, locked: false };
     const freed = corridor.run(freeHost, { bootId: old, self: true }).catch(parts.onFault);
     booted = freed.then(() => boot(bootId)).catch(parts.onFault);
@@ -168,7 +167,7 @@ export function startHost(parts: HostParts): HostLife {
   }
 
   const unhear = parts.farewellNotes?.hear((id) => notices.publish([{ about: "host", id }]));
-  // Its timers may have been throttled: what is due is late already.
+  // The page's timers may have been throttled: what is due is late already.
   const show = () => host.loop?.poke();
   const unlisten = listenToPage({ pagehide: leave, pageshow: comeBack, freeze, resume: thaw, show });
   let booted = boot(host.identity.bootId).catch(parts.onFault);
@@ -192,7 +191,7 @@ export function startHost(parts: HostParts): HostLife {
       try {
         await corridor.run(freeHost, { bootId: host.identity.bootId, self: true });
       } catch (error) {
-        // The lock's end or the expiry frees them all the same.
+        // The leases fall free all the same, with the lock or at their expiry.
         parts.onFault(error);
       }
       letGo();
@@ -200,7 +199,7 @@ export function startHost(parts: HostParts): HostLife {
   };
 }
 
-/** Nothing where there is no page: in Node and in workers. */
+/** Does nothing where there is no page: in Node and in workers. */
 function listenToPage(on: {
   pagehide(isKept: boolean): void;
   pageshow(): void;

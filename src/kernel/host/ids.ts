@@ -3,11 +3,11 @@ import { v4, v7 } from "uuid";
 import { invalid } from "../../domain/errors.js";
 import type { Clock } from "../../ports/clock.js";
 
-/** Where ids and tokens come from: made before a transaction opens, never inside it. */
+/** Makes ids and tokens: before a transaction opens, never inside it. */
 export interface Ids {
-  /** Random. */
+  /** A random UUID. */
   uuid(): string;
-  /** In the order of their making, by the clock. */
+  /** A UUID that sorts by the time of its making. */
   processId(): string;
   /** 128 random bits as hex. */
   nonce(): string;
@@ -33,12 +33,12 @@ export function createIds(clock: Clock, random: Random): Ids {
 
 export const platformRandom: Random = (count) => crypto.getRandomValues(new Uint8Array(count));
 
-/** Notices of one database go over one channel, whatever it is called elsewhere. */
+/** The channel for the notices of one database. */
 export function channelName(databaseId: string): string {
   return `holdfast:${databaseId}`;
 }
 
-/** Who was seen just now goes over another, so that neither waits behind the other's. */
+/** The channel for presence: another one, so that neither notices nor presence wait behind the other. */
 export function presenceChannelName(databaseId: string): string {
   return `${channelName(databaseId)}:seen`;
 }

@@ -5,17 +5,17 @@ import type { Limits, Timings } from "../../domain/time.js";
 import { deregisterAgent, heartbeatAgent, listAgents, readAgent, registerAgent } from "../../stores/host/lifecycle.js";
 import type { LivenessStore } from "../../stores/host/liveness.js";
 
-/** Who should be there. Its rows are the authority; every call says the same to the liveness store, whose trouble costs nothing. */
+/** The agents that should be there. Their rows are the authority; every call also tells the liveness store, whose errors are ignored. */
 export interface LifecycleStore {
-  /** Known, and seen now: one incarnation more if it was known before. Rejects `invalid` for a broken id. */
+  /** Registers the agent, seen now: one incarnation more if it was known before. Rejects `invalid` for a broken id. */
   register(agentId: string): Promise<void>;
-  /** Seen now; never backwards. Rejects `not-found` for one that is not registered, deregistered or expired: it registers again. */
+  /** The agent is seen now; its time never goes back. Rejects `not-found` if it is unknown, deregistered or expired: it registers again. */
   heartbeat(agentId: string): Promise<void>;
-  /** Gone in order. Also of an unknown one, and twice. */
+  /** The agent ends in order. Resolves for an unknown agent, too, and the second time. */
   deregister(agentId: string): Promise<void>;
-  /** As it is at this moment: silence of `timings.staleAfterMs` is computed, not waited for. */
+  /** The agent as it is at this moment: silence of `timings.staleAfterMs` is computed, not waited for. */
   get(agentId: string): Promise<AgentRecord | undefined>;
-  /** All that were ever registered, or those of one status; by agent id. */
+  /** All agents that were ever registered, or those of one status; ordered by agent id. */
   list(filter?: { status?: "online" | "offline" }): Promise<AgentRecord[]>;
 }
 

@@ -10,14 +10,14 @@ import type { ClaimReply } from "../../stores/process/leases.js";
  */
 export interface LoopPage {
   /**
-   * That the page is awake, and all that a turn has to know. After a long silence it looks after its leases first. It is told whether
-   * processes that are there already wait for a slot: these go before what the page starts.
+   * The page answers that it is awake, and all that a turn has to know. It checks its leases first if it was silent for long. It is told
+   * whether processes that are there already wait for a slot: these go before what the page starts.
    */
   pulse(told: { hasBacklog: boolean }): Promise<Pulse>;
-  /** "Yours." Answers with the process ids that it does not take. */
+  /** Hands claims to the page. Resolves with the process ids that the page does not take. */
   run(claims: readonly ClaimReply[], asOfMs: number): Promise<string[]>;
   renewed(report: Renewed): Promise<void>;
-  /** The host's row counts so many of its agents that went to others. */
+  /** The host's row counts `moves` of its agents that went to others. */
   moved(moves: number): Promise<void>;
   swept(report: SweepReport): Promise<void>;
   fault(fault: Fault): Promise<void>;
@@ -27,22 +27,22 @@ export interface Pulse {
   /** The page's own monotonic time: what is granted after it lives at least its ttl from here. */
   asOfMs: number;
   host: Host;
-  /** To be renewed. */
+  /** The leases that are to be renewed. */
   leases: ProcessLease[];
-  /** Left to run out: neither renewed nor handed back. */
+  /** Processes whose leases are left to run out: neither renewed nor handed back. */
   abandoned: string[];
-  /** What the page claims itself just now: in storage, but not yet among its leases. */
+  /** Processes that the page itself claims just now: in storage, but not yet among its leases. */
   claiming: string[];
   free: number;
   slots: number;
   handlers: string[];
-  /** Whose turns are run here. */
+  /** Sessions whose turns are run here. */
   sessions: string[];
-  /** It has sessions open: that too is renewed. */
+  /** The page has sessions open: its attachments are renewed, too. */
   attending: boolean;
-  /** Boots that were heard to go in order: their deaths are no crashes. */
+  /** Boots that said farewell: their deaths are no crashes. */
   farewells: string[];
-  /** How many of its agents it knows to have gone to others. */
+  /** How many of its agents the page knows to have gone to others. */
   moves: number;
 }
 
@@ -53,10 +53,10 @@ export interface Renewed {
 }
 
 export interface SweepReport {
-  /** By this loop, since its last report. */
+  /** Agents that this loop took offline since its last report. */
   agentsOffline: string[];
   claimed: string[];
-  /** One process of each handler, and of each session with turns to run, that this host lacks; of 64 of these at most. */
+  /** One process of each handler, and of each session with turns to run, that this host lacks; for 64 of these at most. */
   skipped: string[];
   faulted: { processId: string; code: ErrorCode }[];
 }
@@ -71,10 +71,10 @@ export interface Fault {
 /** The lease and heartbeat loop, wherever it runs. */
 export interface Loop {
   readonly kind: "worker" | "inline";
-  /** Look now: at these processes, or at whatever had to wait. */
+  /** Looks now at these processes, or at what had to wait. */
   poke(processIds?: readonly string[]): void;
   /** Lets a turn under way finish, within a bound; nothing is claimed or renewed after it. */
   stop(): Promise<void>;
-  /** Ends it where it stands: for a page that has no time left. */
+  /** Ends the loop where it stands, for a page that has no time left. */
   kill(): void;
 }

@@ -1,4 +1,4 @@
-/** What tables of sightings say to one another. All parts are optional but the head. */
+/** What presence tables say to one another. All parts but the head are optional. */
 export interface PresenceMessage {
   readonly v: typeof VERSION;
   readonly of: string;
@@ -19,17 +19,17 @@ export interface PresenceMessage {
 export type Said = Omit<PresenceMessage, "v" | "of" | "from" | "atMs">;
 
 export const VERSION = 1;
-/** Ids in one message. */
+/** The most ids in one message. */
 const MOST_IDS = 4_096;
 export const LONGEST_ID = 1_024;
 
-/** As many messages as it takes. */
+/** Splits a list into as many messages as it takes. */
 export function chunks<T>(list: readonly T[]): (readonly T[])[] {
   const count = Math.ceil(list.length / MOST_IDS);
   return Array.from({ length: count }, (_, at) => list.slice(at * MOST_IDS, (at + 1) * MOST_IDS));
 }
 
-/** Whole or not at all. */
+/** A message is taken whole or not at all. */
 export function presenceMessageOf(data: unknown, databaseId: string): PresenceMessage | undefined {
   if (typeof data !== "object" || data === null) return undefined;
   const m = data as Record<keyof PresenceMessage, unknown>;
@@ -47,7 +47,7 @@ export const isId = (value: unknown): value is string => typeof value === "strin
 const isTime = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0;
 const isTtl = (value: unknown): boolean => typeof value === "number" && Number.isFinite(value) && value > 0;
 const isTouch = (value: unknown): boolean => Array.isArray(value) && value.length === 2 && isId(value[0]) && isTtl(value[1]);
-/** Of a copy without holes, which `every` would pass over. */
+/** Checks a copy without holes, which `every` would pass over. */
 const isListOf = (value: unknown, isOne: (item: unknown) => boolean): boolean =>
   Array.isArray(value) && value.length <= MOST_IDS && Array.from(value).every(isOne);
 

@@ -2,14 +2,14 @@ import type { Clock } from "../../ports/clock.js";
 import type { Sightings } from "../../stores/host/liveness.rules.js";
 import { chunks, isId, type Said } from "./presence-message.js";
 
-/** What a page says of itself to the other tables: each thing once, all of it when it is asked, and its agents now and then again. */
+/** Tells the other tables about this page: each change once, everything when it is asked, and its agents now and then again. */
 export interface PresenceOutbox {
   join(bootId: string, agentIds: readonly string[]): void;
   leave(agentId: string): void;
   touch(id: string, ttlMs: number): void;
-  /** Says all that this page knows; a worker, which has none, says nothing. */
+  /** Tells all that this page knows; a worker has no page and tells nothing. */
   answer(): void;
-  /** From now on its agents are said again and again, while there is a channel. */
+  /** Tells its agents again and again from now on, while there is a channel. */
   repeat(): void;
   end(): void;
 }
@@ -24,14 +24,14 @@ export interface PresenceOutboxParts {
   bootId(): string | undefined;
 }
 
-/** However many ask, one answer in this time serves them all; one of many messages in as many times that. */
+/** One answer in this time serves all tables that ask; an answer of many messages takes as many times that. */
 const ANSWER_GAP_MS = 100;
 
 export function createPresenceOutbox(parts: PresenceOutboxParts): PresenceOutbox {
   const { clock, ttlMs, sightings, hint } = parts;
-  /** This page's, whatever the others say. */
+  /** The agents of this page, whatever other tables say. */
   const members = new Set<string>();
-  /** What is said of one moment goes in one message. */
+  /** Changes of one moment go in one message. */
   let joining: string[] = [];
   let touching = new Map<string, number>();
   let isFlushing = false;
@@ -47,7 +47,7 @@ export function createPresenceOutbox(parts: PresenceOutboxParts): PresenceOutbox
     const joined = chunks(joining);
     joining = [];
     const boot = parts.bootId();
-    // A host that registers an agent lives.
+    // A host that registers an agent is alive.
     const beat = { seenAtMs: clock.now(), ttlMs };
     if (boot !== undefined) for (const some of joined) hint({ boot, beat, joined: some });
   }
@@ -65,7 +65,7 @@ export function createPresenceOutbox(parts: PresenceOutboxParts): PresenceOutbox
     for (const joined of chunks([...members].filter(isId))) hint({ boot, joined });
   }
 
-  /** Now and then all of them again: what was lost, or said by a table that was not asked, does not stay so. */
+  /** Tells all agents again now and then: what was lost, or was told falsely by another table, does not stay so. */
   function repeat(): void {
     if (cancelRepeat || !parts.isOpen() || parts.bootId() === undefined || members.size === 0) return;
     cancelRepeat = clock.setTimer(() => {

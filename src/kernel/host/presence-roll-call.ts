@@ -2,11 +2,11 @@ import type { Clock } from "../../ports/clock.js";
 import type { Locks } from "../../ports/locks.js";
 import { heldLocks } from "./held-locks.js";
 
-/** Whether a table of sightings knows all there is: the other hosts are asked, and their locks tell which of them there are. */
+/** Whether a presence table knows all there is: it asks the other hosts, and their locks tell which of them there are. */
 export interface RollCall {
-  /** All have answered, or were waited for long enough. */
+  /** All hosts have answered, or were waited for long enough. */
   readonly isComplete: boolean;
-  /** Asks, anew where it asked before. */
+  /** Asks the other hosts; a call under way begins anew. */
   begin(): Promise<void>;
   answered(bootId: string): void;
   /** There is no channel any more. */
@@ -16,7 +16,7 @@ export interface RollCall {
 export interface RollCallParts {
   readonly clock: Clock;
   readonly locks: Locks | undefined;
-  /** Every host lock's name begins so, and goes on with its boot id. */
+  /** The name of every host's lock begins so, and goes on with its boot id. */
   readonly lockPrefix: string;
   bootId(): string | undefined;
   ask(): void;
@@ -26,11 +26,11 @@ const LONGEST_CALL_MS = 250;
 
 export function createRollCall(parts: RollCallParts): RollCall {
   let isComplete = false;
-  /** The one under way. */
+  /** The call under way. */
   let call: object | undefined;
   /** Hosts that have not answered yet. */
   let awaited: Set<string> | undefined;
-  /** Answered before it was known which hosts there are. */
+  /** Hosts that answered before it was known which hosts there are. */
   const answeredEarly = new Set<string>();
   let cancelWait = () => {};
 
@@ -52,7 +52,7 @@ export function createRollCall(parts: RollCallParts): RollCall {
       cancelWait();
       cancelWait = parts.clock.setTimer(complete, LONGEST_CALL_MS);
       parts.ask();
-      // A table that is alone knows all there is. Without locks it is unknown which hosts there are: the first answer is taken for all.
+      // A table that is alone knows all there is. If there are no locks, it is unknown which hosts there are: the first answer is taken for all.
       const held = await heldLocks(parts.locks);
       if (!held || call !== own || isComplete) return;
       const hosts = [...held]

@@ -10,57 +10,56 @@ import { createPresenceOutbox } from "./presence-outbox.js";
 import { createRollCall } from "./presence-roll-call.js";
 
 /**
- * The table of sightings of this tab or worker, kept in step with the others' over a channel of its own:
+ * The presence table of this tab or worker, kept in step with those of the others over a channel of its own:
  *
  *     a new one asks -> every page answers with its own agents, its host's last beat and all it knows to be touched
  *     a host beats   -> one small message, whatever the number of its agents
  *
- * Every page of the origin can post: what is not a message of this database is dropped and counted, and what is one vouches for a bounded
- * time, in a table of bounded size, which no row is ever written from.
+ * Every page of the origin can post. What is not a message of this database is dropped and counted. A message vouches for a bounded time,
+ * in a table of bounded size, and no row is ever written from it.
  */
 export interface Presence {
   readonly store: LivenessStore;
-  /** Messages that were none, or came when the table was full. */
+  /** How many messages were invalid, or came when the table was full. */
   readonly dropped: number;
-  /** "Its host lives." Throws `unavailable` where no other tab can hear it. */
+  /** Tells the other tabs that the host is alive. Throws `unavailable` if no other tab can hear it. */
   beat(bootId: string): void;
-  /** Agents that this host beats for. */
+  /** Adds agents that this host beats for. */
   join(bootId: string, agentIds: readonly string[]): void;
   leave(bootId: string, agentId: string): void;
   forget(ids: readonly string[]): void;
-  /** When a host was last heard to beat, while that counts. */
+  /** When a host's last beat was, in epoch milliseconds, while that counts. */
   lastBeat(bootId: string): number | undefined;
-  /** Whether any of these was seen just now; nothing where that is not known. */
+  /** The ids of these that were seen just now; undefined if that is not known. */
   aliveOf(ids: readonly string[]): Set<string> | undefined;
-  /** Again, too: what was said in between is lost, so it asks anew. */
+  /** Opens the channel, also again. Messages in between are lost, so the table asks anew. */
   open(): void;
   close(): void;
 }
 
 export interface PresenceParts {
-  readonly open: ChannelFactory | undefined;
-  /** Of the channel. */
-  readonly name: string;
+  readonly channel: ChannelFactory | undefined;
+  readonly channelName: string;
   readonly databaseId: string;
   readonly clock: Clock;
   readonly locks: Locks | undefined;
-  /** Every host lock's name begins so, and goes on with its boot id. */
+  /** The name of every host's lock begins so, and goes on with its boot id. */
   readonly lockPrefix: string;
   readonly ttlMs: number;
-  /** Who this is, for its own echo. */
+  /** The id of this table, by which it knows its own messages. */
   readonly tableId: string;
-  /** Of the page that this table is in; a worker has none, and answers no table. */
+  /** The boot id of this table's page; a worker has none, and answers no table. */
   bootId(): string | undefined;
 }
 
-/** Beyond so many, what others say is not taken. */
+/** The table takes no more records than these from others. */
 const MOST_RECORDS = 100_000;
 const MOST_ASKED = 1_048_576;
 
 export function createPresence(parts: PresenceParts): Presence {
   const { clock, ttlMs, databaseId, tableId } = parts;
   const sightings = createSightings(MOST_RECORDS);
-  /** Something was said that there was no room for: until it is over by itself, this table does not know who is not alive. */
+  /** A message had no room: until its time is over, this table does not know which ids are not alive. */
   let completeAtMs = 0;
   let dropped = 0;
   let purgeAt = 1_024;
@@ -68,7 +67,7 @@ export function createPresence(parts: PresenceParts): Presence {
 
   const instant = (): Instant => ({ wallMs: clock.now(), monotonicMs: clock.monotonicMs() });
 
-  /** Each time that it has doubled, so that records of the dead take no more room than those of the living. */
+  /** Purges the table each time it has doubled, so that dead records take no more room than live ones. */
   function tidy(now: Instant): void {
     if (sightings.size < purgeAt) return;
     sightings.purge(now, parts.bootId());
@@ -84,7 +83,7 @@ export function createPresence(parts: PresenceParts): Presence {
     }
   }
 
-  /** It may be lost: the rows say the same, only later. */
+  /** Posts what may be lost: the rows say the same, only later. */
   function hint(said: Said): void {
     try {
       post(said);
@@ -114,16 +113,16 @@ export function createPresence(parts: PresenceParts): Presence {
     if (message.asks || isContradicted) outbox.answer();
   }
 
-  function open(): void {
+  function connect(): void {
     try {
-      channel = parts.open?.(parts.name);
+      channel = parts.channel?.(parts.channelName);
     } catch {
-      // Then there is none: everything works from the rows.
+      // There is no channel then: everything works from the rows.
     }
     if (!channel) return;
     channel.onmessage = ({ data }) => {
       try {
-        // Where the channel is the app's own, a message may be anything, and at the next look something else.
+        // A message on an app's own channel may be any object, even one that changes between two looks.
         hear(structuredClone(data));
       } catch {
         dropped++;
@@ -133,7 +132,7 @@ export function createPresence(parts: PresenceParts): Presence {
     outbox.answer();
   }
 
-  function close(): void {
+  function disconnect(): void {
     channel?.close();
     channel = undefined;
     rollCall.end();
@@ -200,11 +199,11 @@ export function createPresence(parts: PresenceParts): Presence {
       return new Set(ids.filter((id) => sightings.isAlive(id, now)));
     },
     open() {
-      close();
-      open();
+      disconnect();
+      connect();
       outbox.repeat();
     },
-    close,
+    close: disconnect,
   };
 }
 
@@ -220,7 +219,7 @@ function checkTouch(runtimeId: unknown, forMs: unknown): void {
     throw invalid("ttlMs must be a finite number above zero");
 }
 
-/** Takes what another table said. `own` is the boot id of the page that this table is in: which agents belong to it, it knows best itself. */
+/** Takes a message of another table. `own` is the boot id of this table's page, which knows best which agents are its own. */
 function take(
   sightings: Sightings,
   { atMs, boot, beat, touched = [], forgotten = [], left = [], joined = [] }: PresenceMessage,
@@ -230,7 +229,7 @@ function take(
 ): { fits: boolean; isContradicted: boolean } {
   let fits = true;
   let isContradicted = false;
-  /** It counts from when it was said, and a moment that is still to come is now. */
+  /** A message counts from when it was sent; a time that is still to come counts as now. */
   const until = (saidAtMs: number, forMs: number) => later(now, Math.min(forMs, ttlMs) - Math.max(0, now.wallMs - saidAtMs));
   for (const [id, forMs] of touched) fits = sightings.touch(id, until(atMs, forMs), false) && fits;
   for (const id of forgotten) {

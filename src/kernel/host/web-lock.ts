@@ -2,8 +2,8 @@ import type { Clock } from "../../ports/clock.js";
 import type { Locks } from "../../ports/locks.js";
 
 /**
- * A Web Lock around work of this context. These locks only spare the others vain work: what must not happen twice, the rows refuse.
- * So no work waits long for one, and a lock service that fails is gone without.
+ * Lets go of a Web Lock that is held around work of this context. These locks only spare other contexts vain work: the rows refuse what
+ * must not happen twice. So no work waits long for a lock, and it goes on without one if the lock service fails.
  */
 export type Release = () => void;
 
@@ -28,7 +28,7 @@ export function hold(locks: Locks | undefined, name: string, clock: Clock, mostM
   });
 }
 
-/** Nothing where another context, or this one, holds it. */
+/** Resolves with undefined if another context, or this one, holds the lock. */
 export function holdIfFree(locks: Locks | undefined, name: string): Promise<Release | undefined> {
   if (!locks) return Promise.resolve(() => {});
   return new Promise((enter) => {
@@ -40,7 +40,7 @@ export function holdIfFree(locks: Locks | undefined, name: string): Promise<Rele
   });
 }
 
-/** A service that throws at once, too, has answered. */
+/** A lock service that throws at once rejects here. */
 async function ask(request: () => Promise<unknown>): Promise<void> {
   await request();
 }

@@ -23,11 +23,11 @@ interface Table extends Presence {
 }
 
 /** A page's table, whose boot id is its name; a worker's has none. */
-function table(name: string, more: { locks?: Locks; isWorker?: boolean; open?: ChannelFactory } = {}): Table {
+function table(name: string, more: { locks?: Locks; isWorker?: boolean; channel?: ChannelFactory } = {}): Table {
   const air = tap(hub);
   const presence = createPresence({
-    open: more.open ?? air.channel,
-    name: NAME,
+    channel: more.channel ?? air.channel,
+    channelName: NAME,
     databaseId: "db",
     clock,
     locks: more.locks,
@@ -499,7 +499,7 @@ describe("an app's own channel", () => {
     ["a bigint", () => 1n],
   ])("may hand on %s: it is dropped and counted, and nothing throws", async (_, message) => {
     const { factory, hear } = ownChannel();
-    const a = await settled("a", { open: factory });
+    const a = await settled("a", { channel: factory });
     expect(() => hear(message())).not.toThrow();
     expect(a.dropped).toBe(1);
     expect(await alive(a, "x")).toEqual([]);
@@ -509,7 +509,7 @@ describe("an app's own channel", () => {
     "may hand on what changes after it was looked at %i times: only what was checked is taken",
     async (looks) => {
       const { factory, hear, posted } = ownChannel();
-      const a = await settled("a", { open: factory });
+      const a = await settled("a", { channel: factory });
       await a.store.touch("honest", TTL);
       await rounds();
       for (const [part, first, then] of [
@@ -537,7 +537,7 @@ describe("an app's own channel", () => {
 
   it("that cannot be opened is none: all is told by the rows then (V-6)", async () => {
     const a = table("a", {
-      open: () => {
+      channel: () => {
         throw new Error("no channel today");
       },
     });
@@ -609,7 +609,7 @@ describe("a page that comes back from the cache", () => {
       };
       return channel;
     };
-    const a = table("a", { open: counting });
+    const a = table("a", { channel: counting });
     for (let n = 0; n < 20; n++) {
       a.open();
       if (n % 3 === 0) a.close();
