@@ -4,9 +4,9 @@ import type { Timeline } from "./machine/timeline.js";
 
 export interface SimulationReport {
   readonly seed: number;
-  /** All that happened, a line each. */
+  /** Everything that happened, a line each. */
   readonly history: readonly string[];
-  /** The planned steps that were run, by number, and what each was. */
+  /** The planned steps that were run, with their numbers and what each did. */
   readonly steps: readonly { readonly number: number; readonly told: string }[];
   /** How often each fault struck. */
   readonly faults: Readonly<Record<FaultKind, number>>;
@@ -16,14 +16,14 @@ export interface SimulationReport {
   readonly failure?: { readonly rule: string; readonly what: string };
 }
 
-/** What is told of a run while it goes on, and its report in the end. */
+/** Records a run while it goes on, and makes its report in the end. */
 export interface Chronicle {
   /** A rule is broken: the run is over. */
   readonly isOver: boolean;
   log(who: string, what: string): void;
   /** A planned step was run. */
   step(number: number, who: string, what: string): void;
-  /** A fault struck, at one life or at all. */
+  /** A fault struck one life, or all. */
   happened(kind: FaultKind, life?: Life): void;
   committed(): void;
   complain(rule: string, what: string): void;

@@ -1,4 +1,4 @@
-/** What the world does to hosts. All of it can happen to a browser's tabs. */
+/** The faults that strike hosts. All of them can happen to the tabs of a browser. */
 export const FAULTS = [
   /** A host dies at one of its storage awaits, without a word. */
   "crash",
@@ -9,11 +9,11 @@ export const FAULTS = [
   "slowWake",
   /** The machine sleeps: all hosts freeze, and wake together. */
   "sleep",
-  /** A host's storage and timers are slow; its transactions keep everybody waiting. */
+  /** A host's storage and timers are slow; its transactions keep all hosts waiting. */
   "slow",
   "clockForward",
   "clockBack",
-  /** Messages between hosts. */
+  /** Messages between hosts are lost, doubled, delayed or overtaken. */
   "lost",
   "doubled",
   "delayed",
@@ -23,9 +23,9 @@ export const FAULTS = [
   "quota",
   /** The connection is lost before a commit is asked for. */
   "cut",
-  /** The connection is lost between a commit and its answer: whether it is stored is told to no caller. */
+  /** The connection is lost between a commit and its answer: the caller is not told whether it is stored. */
   "unheard",
-  /** The database is deleted under everybody. */
+  /** The database is deleted under all hosts. */
   "wiped",
   /** A host has no Web Locks. */
   "lockless",

@@ -14,9 +14,9 @@ export interface SimulationOptions {
   faults?: readonly FaultKind[];
   /** Default: all. */
   work?: readonly WorkKind[];
-  /** Of the planned steps only these, by their numbers: how a shorter history is run. */
+  /** Only the planned steps with these numbers are run: how a shorter history is run. */
   only?: readonly number[];
-  /** Stands between a host and its storage: for a storage that breaks a promise, which the rules must then notice. */
+  /** Wraps the storage of each host, to break a promise, which the rules must then notice. */
   sabotage?: (storage: KernelStorage, host: string) => KernelStorage;
 }
 
@@ -24,9 +24,9 @@ const KINDS_OF_WORK = Object.keys(WORK) as WorkKind[];
 const MOST_STEPS = 100_000;
 const MOST_HOSTS = 100;
 
-export type CheckedOptions = ReturnType<typeof checkedOptions>;
+export type CheckedSimulation = ReturnType<typeof checkSimulation>;
 
-export function checkedOptions(options: SimulationOptions) {
+export function checkSimulation(options: SimulationOptions) {
   const given = membersOf("options", options, ["seed", "steps", "hosts", "faults", "work", "only", "sabotage"]);
   const list = <T>(field: string, value: unknown, check: (field: string, item: unknown) => T): T[] =>
     checkList(field, value, MOST_STEPS).map((item, at) => check(`${field}[${at}]`, item));

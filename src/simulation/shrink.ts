@@ -3,8 +3,8 @@ import type { SimulationOptions } from "./options.js";
 import { simulate } from "./simulate.js";
 
 /**
- * A shorter history that breaks the same rule: planned steps are left out, many at once at first, for as long as it still breaks. Each try is
- * a run, of which there are at most `mostRuns`.
+ * Finds a shorter history that breaks the same rule: it leaves out planned steps, many at once at first, as long as the rule still breaks.
+ * Each try is a run, of which there are at most `mostRuns`.
  */
 export async function shrink(options: SimulationOptions, failed: SimulationReport, mostRuns = 200): Promise<SimulationReport> {
   const rule = failed.failure?.rule;
@@ -19,7 +19,7 @@ export async function shrink(options: SimulationOptions, failed: SimulationRepor
     return true;
   }
 
-  /** Those that were planned behind the failure were never run. */
+  /** Steps that were planned after the failure were never run. */
   const numbersOf = ({ steps }: SimulationReport) => steps.map(({ number }) => number);
   for (let size = Math.ceil(best.steps.length / 2); size >= 1 && runs < mostRuns; ) {
     const before = numbersOf(best);
@@ -28,7 +28,7 @@ export async function shrink(options: SimulationOptions, failed: SimulationRepor
       const rest = numbersOf(best).filter((number) => !left.has(number));
       if (rest.length < best.steps.length) await isEnough(rest);
     }
-    // At single steps, once more for as long as it helps.
+    // Single steps are tried again as long as that helps.
     if (size === 1 && best.steps.length === before.length) break;
     size = Math.max(1, size >> 1);
   }

@@ -5,30 +5,30 @@ import { STRIKES } from "./faults/faults.js";
 import { ROW_RULES } from "./judge/judge.js";
 import { PROMISES } from "./judge/ledger.js";
 import { unfinished } from "./judge/unfinished.rules.js";
-import { type CheckedOptions, checkedOptions, type SimulationOptions } from "./options.js";
+import { type CheckedSimulation, checkSimulation, type SimulationOptions } from "./options.js";
 import { planOf } from "./plan.rules.js";
 import { WORK } from "./works/workload.js";
 import { createWorld, TIMINGS, type World } from "./world.js";
 
 const SECOND_MS = 1_000;
-/** By then all that can finish has finished; a clock that was set back, and pauses that grew, are waited out. */
+/** Long enough for all that can finish, also after a clock was set back or pauses grew. */
 const CALM_MS = 300_000;
 
-/** All that a run checks, by name. */
+/** The names of all rules that a run checks. */
 export const SIMULATION_RULES: readonly string[] = [...new Set([...Object.keys(ROW_RULES), ...PROMISES])];
 
 /**
- * Runs one seeded world to its end, or to the first broken rule. Rejects nothing that happened in it: the report says it. Rejects with
- * `invalid` what is no number of steps or hosts, or no kind of fault or work.
+ * Runs one seeded world to its end, or to the first broken rule. The report says what happened in it, also if a rule was broken. Rejects
+ * `invalid` for an option that is no number of steps or hosts, or no kind of fault or work.
  */
 export async function simulate(options: SimulationOptions): Promise<SimulationReport> {
-  const checked = checkedOptions(options);
+  const checked = checkSimulation(options);
   const world = createWorld(checked);
   const { chronicle, machine, tabs } = world;
   try {
     await runSteps(world, checked);
     await calmDown(world);
-    await finish(world);
+    await finishWork(world);
   } catch (error) {
     chronicle.complain("the world goes on", String((error as Error)?.stack ?? error));
   } finally {
@@ -42,7 +42,7 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
 const runFor = ({ machine: { timeline }, chronicle }: World, forMs: number) =>
   timeline.run(timeline.nowMs + forMs, () => chronicle.isOver);
 
-async function runSteps(world: World, { steps, hosts, faults, work, only }: CheckedOptions): Promise<void> {
+async function runSteps(world: World, { steps, hosts, faults, work, only }: CheckedSimulation): Promise<void> {
   const { timeline } = world.machine;
   for (const tab of world.tabs) tab.boot();
   const strikes = faults.filter((kind): kind is keyof typeof STRIKES => kind !== "reordered");
@@ -56,7 +56,7 @@ async function runSteps(world: World, { steps, hosts, faults, work, only }: Chec
   await runFor(world, (planned.at(-1)?.atMs ?? 0) + 5 * SECOND_MS);
 }
 
-/** No fault strikes any more, and what had is over. */
+/** Ends all faults, and gives waits the time to hear. */
 async function calmDown(world: World): Promise<void> {
   const { chronicle, commons, network, tabs, observer } = world;
   chronicle.log("all", "is calm from now on");
@@ -70,8 +70,8 @@ async function calmDown(world: World): Promise<void> {
   observer.notes.checkWaits();
 }
 
-/** What stood still by chance goes on elsewhere: every page is loaded anew, and all that can finish has to. */
-async function finish(world: World): Promise<void> {
+/** Loads every page anew, so that work which stood still by chance goes on elsewhere. All that can finish has to. */
+async function finishWork(world: World): Promise<void> {
   const { chronicle, observer, tabs } = world;
   const { timeline } = world.machine;
   const endMs = timeline.nowMs + CALM_MS;

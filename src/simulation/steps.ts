@@ -8,10 +8,10 @@ import type { Tab } from "./tab/tab.js";
 import type { Commons } from "./works/work.js";
 import { WORK, type WorkKind } from "./works/workload.js";
 
-/** Does what is planned. */
+/** Performs the planned steps. */
 export interface Steps {
   perform(step: PlannedStep<FaultKind | WorkKind>): void;
-  /** Works whose callers wait for them, of kernels that are still open. */
+  /** Work whose callers still wait for it, in kernels that are still open. */
   readonly waiting: string[];
 }
 
@@ -24,7 +24,7 @@ export interface StepsParts {
 }
 
 const FAULT_OF: Readonly<Partial<Record<string, PlannedFault>>> = STRIKES;
-/** What was done is done with the step; the others strike later, and count when they do. */
+/** Faults that strike with their step; the others strike later, and count when they do. */
 const AT_ONCE: ReadonlySet<string> = new Set<FaultKind>(["clockForward", "clockBack", "slow"]);
 
 export function createSteps({ dice, tabs, victims, commons, chronicle }: StepsParts): Steps {
@@ -38,7 +38,7 @@ export function createSteps({ dice, tabs, victims, commons, chronicle }: StepsPa
   }
 
   function work(kind: WorkKind, number: number, drawn: Tab): void {
-    // Where that one is not there, the next one does it.
+    // If that host is not there, the next one does it.
     const there = tabs.flatMap(({ guest }) => (guest?.life.state === "up" && !guest.life.isLeaving ? [guest] : []));
     const guest = there.find(({ life }) => life.host >= drawn.name) ?? there[0];
     if (!guest) return chronicle.step(number, drawn.life?.name ?? drawn.name, `would do "${kind}", and nobody is there`);

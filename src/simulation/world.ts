@@ -9,14 +9,14 @@ import { createNetwork, type Network } from "./machine/network.js";
 import type { ObservedRows } from "./machine/rows.js";
 import { createSharedStorage } from "./machine/storage.js";
 import { createTimeline } from "./machine/timeline.js";
-import type { CheckedOptions } from "./options.js";
+import type { CheckedSimulation } from "./options.js";
 import { createSteps, type Steps } from "./steps.js";
 import { type Guest, openGuest } from "./tab/guest.js";
 import { createTab, type Tab } from "./tab/tab.js";
 import type { Commons } from "./works/work.js";
 import { startApp, workHandler } from "./works/workload.js";
 
-/** Quick ones, so that much happens in a minute. */
+/** Short times, so that much happens in a minute. */
 export const TIMINGS: Timings = {
   leaseTtlMs: 6_000,
   leaseRenewMs: 2_000,
@@ -42,7 +42,7 @@ export interface World {
   readonly chronicle: Chronicle;
 }
 
-export function createWorld({ seed, hosts, sabotage }: CheckedOptions): World {
+export function createWorld({ seed, hosts, sabotage }: CheckedSimulation): World {
   const dice = createDice(`seed ${seed}`);
   const machine = createMachine(createTimeline());
   const { timeline } = machine;

@@ -2,12 +2,12 @@ import type { FaultKind } from "../fault-kinds.js";
 import type { Dice } from "../machine/dice.js";
 import type { Tab } from "../tab/tab.js";
 
-/** What faults are done to. */
+/** What a fault strikes: the tabs, the clock, the network and the storage. */
 export interface Victims {
   readonly tabs: readonly Tab[];
   setWall(byMs: number): void;
   sleep(forMs: number): void;
-  /** Until the first of its leases is over, to the millisecond; nothing where it holds none. */
+  /** How long until the first of the tab's leases is over, to the millisecond; undefined if it holds none. */
   untilExpiryMs(tab: Tab): number | undefined;
   slow(tab: Tab, factor: number, forMs: number): void;
   troubleNetwork(share: { lost?: number; doubled?: number; delayed?: number }, forMs: number): void;
@@ -15,18 +15,18 @@ export interface Victims {
   wipe(): void;
 }
 
-/** One that is planned; some strike later, at an await, and count when they do. */
+/** A fault that is planned; some strike later, at an await, and count when they do. */
 export interface PlannedFault {
   readonly weight: number;
-  /** Instead of the one that was drawn. */
+  /** The tab to strike, instead of the one that was drawn. */
   victim?(world: Victims, drawn: Tab): Tab | undefined;
-  /** Says what is done. */
+  /** Strikes the tab. Returns what the history says of it. */
   strike(world: Victims, tab: Tab, dice: Dice): string;
 }
 
 const seconds = (ms: number) => `${ms / 1_000} s`;
 
-/** Planned kinds; "reordered" comes with "delayed". */
+/** The planned faults; "reordered" comes with "delayed". */
 export const STRIKES: Readonly<Record<Exclude<FaultKind, "reordered">, PlannedFault>> = {
   crash: {
     weight: 16,
@@ -148,7 +148,7 @@ export const STRIKES: Readonly<Record<Exclude<FaultKind, "reordered">, PlannedFa
     weight: 8,
     strike(_, tab, dice) {
       const [first, count] = [dice.between(1, 4), dice.pick([1, 1, 2, 3])];
-      // Among events are those that no key makes harmless to repeat.
+      // Some events have no key that makes it harmless to repeat them.
       const table = dice.chance(0.7) ? "events" : undefined;
       for (let at = 0; at < count; at++) tab.trap({ kind: "unheard", left: first + at, table });
       const which = `its commit no. ${first} from now${count > 1 ? ` and the next ${count - 1}` : ""}`;

@@ -8,9 +8,9 @@ export interface VictimsParts {
   readonly machine: Machine;
   readonly network: Network;
   readonly tabs: readonly Tab[];
-  /** When the leases that it holds are over, by the wall clock. */
+  /** When the leases that the life holds are over, by the wall clock. */
   expiriesOf(life: Life): readonly number[];
-  /** Messages may be lost or late until then. */
+  /** Messages may be lost or late until `untilMs`. */
   networkTrouble(untilMs: number): void;
   /** Deletes the database, and what is known of it. */
   wipe(): void;
@@ -18,7 +18,7 @@ export interface VictimsParts {
   log(who: string, what: string): void;
 }
 
-/** Tabs are loaded again one after another. */
+/** The time between two tabs that are loaded again. */
 const RELOAD_MS = 400;
 
 export function createVictims(parts: VictimsParts): Victims {
@@ -43,7 +43,7 @@ export function createVictims(parts: VictimsParts): Victims {
     },
     slow({ life }, factor, forMs) {
       if (!life) return;
-      // What it asked for last is slow to the end.
+      // The last request of the slow life is slow to its end.
       machine.trouble(forMs + LONGEST_DELAY_MS);
       life.slowness = factor;
       timeline.after(forMs, () => {

@@ -1,3 +1,4 @@
+import { STEP_EVENT } from "../../domain/process/event-type.js";
 import { isRuntimeId } from "../../domain/runtime-id.js";
 import { isTerminal } from "../../domain/session/input.js";
 import type { Row } from "../../ports/storage.js";
@@ -11,22 +12,19 @@ import type { Life } from "../machine/machine.js";
 import type { ObservedRows } from "../machine/rows.js";
 import type { Commit } from "../machine/storage.js";
 
-/**
- * The rules that hold at every commit, read from the rows themselves. Each says what is wrong, or nothing. They know the shape of the
- * rows and none of the code that writes them.
- */
+/** One commit as the rules look at it. */
 export interface Trial {
   readonly commit: Commit;
-  /** As the commit left them. */
+  /** The rows as the commit left them. */
   readonly rows: ObservedRows;
-  /** As they were before it. */
+  /** A row as it was before the commit. */
   was<R extends Row>(table: TableName, ...key: (string | number)[]): R | undefined;
   changes<R extends Row>(table: TableName): { before: R | undefined; after: R | undefined }[];
-  /** The life whose boot it is, as far as anybody knows. */
+  /** The life of a boot, as far as it is known. */
   lifeOf(bootId: string | undefined): Life | undefined;
-  /** The one that writes can tell whose Web Lock is held. */
+  /** The life that writes can tell which Web Locks are held. */
   readonly hasLocks: boolean;
-  /** It lives, is not frozen and holds its lock, and nothing was done to it, or to all, for so long. */
+  /** The life is up, holds its lock, and no fault struck it, or all, for `forMs`. */
   isWell(life: Life | undefined, forMs: number): boolean;
   /** The commit ends the process or the session that is leased: its lease goes with it. */
   isOver(resource: string): boolean;
@@ -34,30 +32,33 @@ export interface Trial {
   readonly staleAfterMs: number;
 }
 
+/**
+ * A rule that holds at every commit, read from the rows themselves. Returns what is wrong. It knows the shape of the rows and none of the
+ * code that writes them.
+ */
 type RowRule = (trial: Trial) => (string | undefined)[];
 
 const TERMINAL_STATES: ReadonlySet<unknown> = new Set(["completed", "failed", "cancelled"]);
-const STEP_EVENT = "process.step";
 const MOST_OWNER_DEATHS = 5;
 
-/** Live at some moment of the transaction: nobody can tell more from outside. */
+/** The lease was live at some moment of the transaction: no more can be told from outside. */
 const wasLive = (lease: LeaseRow | undefined, { commit }: Trial): lease is LeaseRow =>
   lease?.leaseToken !== undefined && lease.expiresAtMs > commit.sinceMs;
 
 export const ROW_RULES: Readonly<Record<string, RowRule>> = {
-  "a fencing token only grows, and with every grant": ({ changes, rows, was: stored }) =>
+  "a fencing token only grows, and with every grant": ({ changes, rows, was }) =>
     changes<LeaseRow>("leases").map(({ before, after }) => {
       const floor = rows.get<FloorRow>("floors", "leases")?.floor ?? 0;
       if (!after) {
         const isKept = floor >= (before?.fencingToken ?? 0);
         return isKept ? undefined : `the lease row of ${before?.resource} is gone, and the floor ${floor} is below its fence`;
       }
-      const was = before?.fencingToken ?? stored<FloorRow>("floors", "leases")?.floor ?? 0;
+      const fence = before?.fencingToken ?? was<FloorRow>("floors", "leases")?.floor ?? 0;
       const isGrant = after.leaseToken !== undefined && after.leaseToken !== before?.leaseToken;
-      // By more than one where another command of the same transaction had raised it, too.
-      if (isGrant && after.fencingToken <= was)
-        return `${after.resource} was granted under fence ${after.fencingToken}, after ${was}`;
-      if (after.fencingToken < was) return `the fence of ${after.resource} went from ${was} back to ${after.fencingToken}`;
+      // A token grows by more than one if another command of the same transaction raised it, too.
+      if (isGrant && after.fencingToken <= fence)
+        return `${after.resource} was granted under fence ${after.fencingToken}, after ${fence}`;
+      if (after.fencingToken < fence) return `the fence of ${after.resource} went from ${fence} back to ${after.fencingToken}`;
       return undefined;
     }),
 
@@ -71,7 +72,7 @@ export const ROW_RULES: Readonly<Record<string, RowRule>> = {
   "no live lease is taken from its holder": (trial) =>
     trial.changes<LeaseRow>("leases").map(({ before, after }) => {
       if (before?.leaseToken === undefined || after?.leaseToken === before.leaseToken) return undefined;
-      // Over by the one clock that all go by, at the end of the transaction if not at its begin.
+      // The lease is over by the one clock of all hosts, at the end of the transaction if not at its begin.
       if (before.expiresAtMs <= trial.commit.untilMs) return undefined;
       const holder = trial.lifeOf(before.bootId);
       if (!holder || holder === trial.commit.life || holder.state === "gone" || holder.isLeaving) return undefined;
@@ -122,7 +123,7 @@ export const ROW_RULES: Readonly<Record<string, RowRule>> = {
   "a live lease that its holder hands back ended in order, and counts for nothing": (trial) =>
     trial.changes<LeaseRow>("leases").map(({ before, after }) => {
       if (!before || !after) return undefined;
-      // What is counted there of a session's owners is never looked at.
+      // The count of a session's owners is never looked at.
       if (!isRuntimeId(after.resource) && before.endedInOrder && after.fruitless > before.fruitless)
         return `the owner of ${after.resource} ended in order, and was counted as one that died`;
       const isHandedBack = before.leaseToken !== undefined && after.leaseToken === undefined;
@@ -245,7 +246,7 @@ export const ROW_RULES: Readonly<Record<string, RowRule>> = {
       const died = (before.crashes ?? 0) + 1;
       const { currentState, terminalOutcome } = after.record;
       const isGivenUp = terminalOutcome?.outcomeType === "abandoned" && typeof terminalOutcome.reason === "object";
-      // Its end may have been asked for in the same transaction.
+      // The end of the input may have been asked for in the same transaction.
       const isRight = died < MOST_OWNER_DEATHS ? !isGivenUp : currentState === "abandoned";
       if (after.crashes === died && isRight) return undefined;
       return `over input ${after.inputId}, which is ${currentState}, ${died} owners died, and ${after.crashes} are counted`;
@@ -266,7 +267,7 @@ export const ROW_RULES: Readonly<Record<string, RowRule>> = {
       const ofKey = rows.all<InputRow>("inputs").filter((row) => row.runtimeId === after.runtimeId && replacingKey(row) === key);
       const waits = (row: InputRow | undefined) => row?.record.currentState === "queued";
       const waited = ofKey.filter((row) => waits(was("inputs", row.runtimeId, row.inputId)));
-      // One that was handed back in the same transaction, behind this one.
+      // Inputs that were handed back in the same transaction, behind this one.
       const returned = ofKey.filter(({ inputId }) => {
         const state = was<InputRow>("inputs", after.runtimeId, inputId)?.record.currentState;
         return state !== undefined && state !== "queued";
@@ -318,7 +319,7 @@ export const ROW_RULES: Readonly<Record<string, RowRule>> = {
         const times = receipts.filter(({ receipt }) => receipt.contributingInputIds.includes(inputId)).length;
         if (times !== 1) return `input ${inputId} has ${times} receipts`;
         const input = rows.get<InputRow>("inputs", String(after?.runtimeId), inputId);
-        // An ephemeral one is gone with its end.
+        // An ephemeral input is gone with its end.
         return !input || input.record.currentState === "consumed"
           ? undefined
           : `input ${inputId} has a receipt and is ${input.record.currentState}`;
@@ -368,14 +369,16 @@ export const ROW_RULES: Readonly<Record<string, RowRule>> = {
       return `agent ${after.agentId} went from incarnation ${before.incarnation} back to ${after.incarnation}`;
     }),
 
-  "a sealed record is changed by one who knew what it was": ({ changes, was: stored }) =>
+  "a sealed record is changed by one who knew what it was": ({ changes, was }) =>
     changes<SealedRow>("sealed").map(({ before, after }) => {
-      const was = before?.revision ?? stored<FloorRow>("floors", "sealed")?.floor ?? 0;
-      return after && after.revision !== was + 1 ? `${after.name} went from revision ${was} to ${after.revision}` : undefined;
+      const revision = before?.revision ?? was<FloorRow>("floors", "sealed")?.floor ?? 0;
+      return after && after.revision !== revision + 1
+        ? `${after.name} went from revision ${revision} to ${after.revision}`
+        : undefined;
     }),
 };
 
-/** Under which key it replaces others, where it is of a kind that does. */
+/** The key under which an input replaces others; undefined if its kind replaces none. */
 function replacingKey({ record }: InputRow): string | undefined {
   const { persistedInput, policy } = record;
   const queueMode = policy?.decision.queueMode;

@@ -1,5 +1,6 @@
 import { type ErrorCode, isHoldfastError } from "../../domain/errors.js";
 import type { JsonValue } from "../../domain/json.js";
+import { STEP_EVENT } from "../../domain/process/event-type.js";
 import { type ProcessScope, scopeId } from "../../domain/scope.js";
 import type { AgentRow } from "../../stores/host/tables.js";
 import type { EventRow, ProcessRow } from "../../stores/process/tables.js";
@@ -9,45 +10,45 @@ import type { ObservedRows } from "../machine/rows.js";
 import type { Transcripts } from "./transcripts.js";
 
 /**
- * What hosts were told, kept beside the storage: all of it must be true, and stay so, until the database is wiped. Notes of a time before
+ * What hosts were told, kept beside the storage. All of it must be true, and stay true until the database is wiped. Notes of a time before
  * that are void.
  */
 export interface Ledger {
-  /** Complains where the process is not stored. */
+  /** Complains if the process is not stored. */
   started(processId: string): void;
   /** A handler was given a step's result: all owners get the same one. */
   stepped(processId: string, key: string, result: JsonValue): void;
   appended(processId: string, key: string, sequence: number): void;
-  /** Under no key: its payload is its own. */
+  /** Appended without a key: no other event has its payload. */
   appendedOnce(processId: string, payload: string, sequence: number): void;
-  /** A handler runs; returns what is told of each lease that it runs under. */
+  /** A handler runs. The returned function is called with the token of each lease that it runs under. */
   runs(processId: string): (fencingToken: number) => void;
   revoked(scope: ProcessScope, processId: string): void;
-  /** Returns what hears the answer. */
+  /** The returned function is called with the answer. */
   askedForWakes(processId: string): (sequences: readonly number[]) => void;
   acknowledged(processId: string, sequence: number): void;
-  /** Returns what hears the answer. */
+  /** The returned function is called with the answer. */
   askedForMessages(runtimeId: string): (messages: readonly unknown[]) => void;
-  /** Waits for its end. */
+  /** Waits for the end of the process. */
   ended(processId: string, wait: () => Promise<unknown>): Promise<void>;
   /** A registration was told that it is over, and its app had asked for no other. */
   lostAgent(agentId: string): void;
-  /** What a follower saw of a process's events, in this order. */
+  /** A follower of a process's events saw `sequence` after `previous`. */
   followed(processId: string, sequence: number, previous: number): void;
   accepted(runtimeId: string, inputId: string, isDurable: boolean): void;
   turnStepped(key: string, result: JsonValue): void;
   loginBegan(state: string, expiresAtMs: number): void;
   loginTried(state: string): void;
   loginGranted(state: string): void;
-  /** Returns its end. */
+  /** The returned function ends the poll. */
   pollBegan(deviceCode: string): () => void;
-  /** "There is no such login": true only where somebody may have taken it, or its time is over. */
+  /** A call found no such login: true only if another call may have taken it, or its time is over. */
   loginMissing(state: string, latestWallMs: number): void;
-  /** A call failed: only for a reason that a caller is told of. */
+  /** A call failed: complains if its error is none that a caller is told of. */
   failed(call: string, error: unknown, more?: readonly ErrorCode[]): void;
 }
 
-/** What any call may end with while faults are done. */
+/** The errors that any call may reject with while faults strike. */
 const TOLD_CODES: ReadonlySet<ErrorCode> = new Set([
   "write-failed",
   "read-failed",
@@ -57,7 +58,7 @@ const TOLD_CODES: ReadonlySet<ErrorCode> = new Set([
   "not-ready",
 ]);
 
-/** What hosts are promised, beside the rules of the rows; a few are of both. */
+/** What hosts are promised, beside the rules of the rows; a few names are in both. */
 export const PROMISES = [
   "what was acknowledged is stored",
   "an acknowledged input is never lost",
@@ -86,12 +87,12 @@ export interface Observations {
   lifeOf(bootId: string | undefined): Life | undefined;
   hasLocks(life: Life): boolean;
   readonly nowMs: number;
-  /** How long after a process ended its waiter was told; nothing where faults were reason enough. */
+  /** How long after a process ended its waiter was told; undefined if faults were reason enough. */
   waitedMs(life: Life, processId: string, sinceMs: number): number | undefined;
-  /** For how long it has been over, and nothing kept that life from reading so. */
+  /** How long the process has been over while nothing kept that life from reading so. */
   overMs(life: Life, processId: string): number;
   readonly pollMs: number;
-  /** To whom a process was granted under that fence; absent where one commit held several grants. */
+  /** The life that a process was granted to under that fence; undefined if one commit held several grants. */
   granteeOf(processId: string, fencingToken: number): Life | undefined;
   readonly transcripts: Pick<Transcripts, "from">;
 }
@@ -127,7 +128,7 @@ export class Notes {
     return this.#inputs;
   }
 
-  /** For hosts of this generation of the database; what is noted after a wipe is void. */
+  /** The ledger of a life, for this generation of the database; what is noted after a wipe is void. */
   open(life: Life, isVoid: () => boolean): Ledger {
     const rows = this.#rows;
     const observed = this.#observed;
@@ -156,7 +157,7 @@ export class Notes {
             before === text,
             () => `step ${key} of ${processId} gave ${before}, and then ${text}`,
           );
-          const isStep = (row: EventRow) => row.eventType === "process.step" && (row.payload as { key: string }).key === key;
+          const isStep = (row: EventRow) => row.eventType === STEP_EVENT && (row.payload as { key: string }).key === key;
           const isStored = rows.all<EventRow>("events").some((row) => row.processId === processId && isStep(row));
           check("what was acknowledged is stored", isStored, () => `step ${key} of ${processId} is not`);
         }),
@@ -312,7 +313,7 @@ export class Notes {
     };
   }
 
-  /** Waits that no notice reached, and that have not read again either. */
+  /** Complains of waits that no notice reached, and that have not read again either. */
   checkWaits(): void {
     for (const { life, processId } of this.#waits) {
       const overMs = this.#observed.overMs(life, processId);
@@ -324,7 +325,7 @@ export class Notes {
     }
   }
 
-  /** When all is quiet again. */
+  /** Acknowledged inputs that are not stored, when all is quiet again. */
   unkept(): string[] {
     return [...this.#inputs].flatMap(([inputId, { runtimeId, isDurable }]) => {
       const row = this.#rows.get<InputRow>("inputs", runtimeId, inputId);

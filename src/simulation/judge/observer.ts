@@ -9,7 +9,7 @@ import { Notes, type Observations } from "./ledger.js";
 import { Transcripts } from "./transcripts.js";
 import { trialOf } from "./trial.js";
 
-/** Sees every commit and knows whose it is; looks at it by all rules, and keeps what the ledger asks for. */
+/** Sees every commit and knows its life; looks at it by all rules, and keeps what the ledger asks for. */
 export interface Observer {
   /** What hosts were told. */
   readonly notes: Notes;
@@ -17,9 +17,9 @@ export interface Observer {
   /** That life has no Web Locks. */
   lockless(life: Life): void;
   leasesOf(life: Life): LeaseRow[];
-  /** A kernel closed that was asked to at that time: it must hold nothing, where nothing was done to it, nor to all, meanwhile. */
+  /** A kernel closed that was asked to at `askedMs`: it must hold nothing, unless a fault struck it, or all, meanwhile. */
   closed(life: Life, askedMs: number, held: () => readonly string[]): void;
-  /** Messages may be lost or late until then. */
+  /** Messages may be lost or late until `untilMs`. */
   networkTrouble(untilMs: number): void;
   /** The database was deleted. */
   wiped(): void;
@@ -38,9 +38,9 @@ export function createObserver(parts: ObserverParts): Observer {
   const { timeline } = machine;
   const livesOf = new Map<string, Life>();
   const lockless = new Set<Life>();
-  /** When a process ended, and who ended it. */
+  /** When each process ended, and the life that ended it. */
   const ends = new Map<string, { atMs: number; by: Life }>();
-  /** By process and fence. */
+  /** The life of each grant, by process and fence. */
   const grantees = new Map<string, Life>();
   const transcripts = new Transcripts(rows);
   let networkTroubleUntilMs = 0;
@@ -80,7 +80,7 @@ export function createObserver(parts: ObserverParts): Observer {
 
   function note({ life, changes }: Commit): void {
     for (const { table, before, after } of changes) {
-      // Who first writes of a boot is that boot.
+      // The life that first writes of a boot is that boot.
       if (typeof after?.bootId === "string" && !livesOf.has(after.bootId)) livesOf.set(after.bootId, life);
       if (after && before && "awaitOutput" in after && !("awaitOutput" in before))
         ends.set(String(after.processId), { atMs: timeline.nowMs, by: life });

@@ -8,11 +8,10 @@ import type { Trial } from "./judge.js";
 
 export interface TrialParts extends Pick<Trial, "rows" | "lifeOf" | "leaseTtlMs" | "staleAfterMs"> {
   hasLocks(life: Life): boolean;
-  /** Nothing was done to it, nor to all, for so long. */
+  /** No fault struck the life, or all, for `forMs`. */
   isUntroubled(life: Life, forMs: number): boolean;
 }
 
-/** One commit as the rules look at it. */
 export function trialOf(commit: Commit, parts: TrialParts): Trial {
   const { rows, lifeOf, hasLocks, isUntroubled, leaseTtlMs, staleAfterMs } = parts;
   const changed = new Map(commit.changes.map((change) => [`${change.table} ${change.key}`, change]));

@@ -29,7 +29,7 @@ export function unfinished(rows: ObservedRows, beside: BesideRows): string[] {
   return open;
 }
 
-/** An agent is online where an app has it, and nowhere else. */
+/** An agent must be online while an app has it, and offline else. */
 function troubleOf(agent: AgentRow, rows: ObservedRows, { nowMs, staleAfterMs, keeperOf }: BesideRows): string[] {
   const { agentId, bootId, ended } = agent;
   const host = bootId === undefined ? undefined : rows.get<HostRow>("hosts", bootId);

@@ -7,7 +7,7 @@ export interface Dice {
   chance(share: number): boolean;
   pick<T>(list: readonly T[]): T;
   bytes(count: number): Uint8Array;
-  /** Another one that falls by itself. */
+  /** Other dice, which fall by themselves. */
   fork(name: string): Dice;
 }
 

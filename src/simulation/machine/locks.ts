@@ -11,7 +11,7 @@ interface Ask {
 /** Web Locks between hosts: exclusive and shared, first come first served or only if free, requests that a signal takes back. */
 export interface LockService {
   clientFor(life: Life): Locks;
-  /** What it holds. */
+  /** The names of the locks that the life holds. */
   heldBy(life: Life): string[];
 }
 
@@ -50,7 +50,7 @@ export function createLockService(): LockService {
         const withdraw = () => {
           isWithdrawn = true;
           remove(pending, ask);
-          // Granted already, and not heard of yet.
+          // The lock may be granted already, and its callback not yet called.
           remove(held, ask);
           reject(signal?.reason);
           grantAll();

@@ -9,7 +9,7 @@ export interface Machine {
   wallMs(): number;
   /** The latest that the wall clock ever showed. */
   readonly latestWallMs: number;
-  /** Until when something was, or will be, done that all hosts feel, in virtual time. */
+  /** The virtual time until which a fault strikes all hosts. */
   readonly troubledUntilMs: number;
   setWall(byMs: number): void;
   trouble(forMs: number): void;
@@ -42,16 +42,16 @@ export function createMachine(timeline: Timeline): Machine {
   return machine;
 }
 
-/** What strikes at the so-many-th storage await from now; "cut" counts transactions, and "unheard" commits. */
+/** A fault that strikes when `left` storage awaits have passed; "cut" counts transactions, and "unheard" commits. */
 export interface Trap {
   readonly kind: "crash" | "aborted" | "cut" | "unheard";
   left: number;
-  /** Of commits, only those that write to this table are counted. */
+  /** Only commits that write to this table are counted. */
   readonly table?: TableName | undefined;
   spring(): void;
 }
 
-/** One life of a host: from its boot until it is gone. Nothing reaches it when it is gone, and nothing until it wakes when it is frozen. */
+/** One life of a host, from its boot until it is gone. Nothing reaches a life that is gone; what reaches a frozen one waits until it wakes. */
 export interface Life {
   /** Host and boot: "h1.3". */
   readonly name: string;
@@ -59,22 +59,22 @@ export interface Life {
   readonly state: "up" | "frozen" | "gone";
   readonly dice: Dice;
   readonly clock: Clock;
-  /** Of this life's storage requests and timers; 1 is quick. */
+  /** How slow this life's storage requests and timers are; 1 is quick. */
   slowness: number;
   isFull: boolean;
   readonly traps: Trap[];
-  /** In virtual time: since when nothing is done to it; still to come while something is. */
+  /** The virtual time since which no fault strikes it; in the future while one does. */
   wellSinceMs: number;
-  /** It ends in order: what it holds may go to others. */
+  /** The life ends in order: what it holds may go to others. */
   isLeaving: boolean;
-  /** Runs it now, when it wakes, or never. */
+  /** Calls `run` now, when the life wakes, or never. */
   deliver(run: () => void): void;
   after(delayMs: number, run: () => void): () => void;
   pause(delayMs: number): Promise<void>;
   freeze(): void;
   thaw(): void;
   end(): void;
-  /** Told when it freezes or is gone; returns what takes it back. */
+  /** Calls `hear` when the life freezes or is gone. Returns the unsubscribe. */
   onInterrupted(hear: (how: "frozen" | "gone") => void): () => void;
 }
 

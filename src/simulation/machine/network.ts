@@ -5,14 +5,14 @@ import type { Life, Machine } from "./machine.js";
 
 type Channel = ReturnType<ChannelFactory>;
 
-/** What becomes of messages, in shares of all that are sent. */
+/** The shares of all messages that faults strike. */
 export interface NetworkFaults {
   lost: number;
   doubled: number;
   delayed: number;
 }
 
-/** BroadcastChannel between hosts: copies, to all but the sender, in order, unless faults are done to it. */
+/** BroadcastChannel between hosts: sends copies to all but the sender, in order, unless faults strike. */
 export interface Network {
   readonly faults: NetworkFaults;
   channelFor(life: Life): ChannelFactory;
@@ -35,7 +35,7 @@ export function createNetwork(machine: Machine, dice: Dice, happened: (kind: Fau
       const pair = `${sender.name} ${to.name}`;
       const before = last.get(pair) ?? 0;
       const isDelayed = dice.chance(faults.delayed);
-      // One that is on time overtakes those that are late.
+      // A message that is on time overtakes late ones.
       const atMs = isDelayed ? timeline.nowMs + dice.below(LONGEST_DELAY_MS) : timeline.nowMs + dice.below(3);
       if (isDelayed) happened("delayed");
       if (atMs < before && faults.delayed > 0) happened("reordered");

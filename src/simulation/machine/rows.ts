@@ -1,7 +1,7 @@
 import type { Key, Row, Write } from "../../ports/storage.js";
 import { TABLES, type TableName } from "../../stores/schema.js";
 
-/** A row before and after a commit; absent where there was or is none. */
+/** A row before and after a commit; undefined if there was or is none. */
 export interface RowChange {
   readonly table: TableName;
   readonly key: string;
@@ -21,7 +21,7 @@ export class ObservedRows {
     return [...this.#table(table).values()] as R[];
   }
 
-  /** Only what differs from before; a row that was written twice counts once. */
+  /** Applies the writes and returns the changes; a row that was written twice counts once. */
   apply(writes: readonly Write[]): RowChange[] {
     const before = new Map<string, { table: TableName; key: string; row: Row | undefined }>();
     const replace = (table: TableName, key: string, row: Row | undefined) => {
@@ -34,7 +34,7 @@ export class ObservedRows {
     for (const write of writes) {
       const table = write.table as TableName;
       if ("put" in write) replace(table, keyOfRow(table, write.put), structuredClone(write.put));
-      else if ("drop" in write) replace(table, JSON.stringify(keyTuple(write.drop)), undefined);
+      else if ("drop" in write) replace(table, JSON.stringify(partsOfKey(write.drop)), undefined);
       else {
         for (const key of [...this.#table(table).keys()]) {
           const parts = JSON.parse(key) as (string | number)[];
@@ -63,6 +63,6 @@ function keyOfRow(table: TableName, row: Row): string {
   return JSON.stringify(TABLES[table].key.map((column) => row[column]));
 }
 
-function keyTuple(key: Key): readonly (string | number)[] {
+function partsOfKey(key: Key): readonly (string | number)[] {
   return typeof key === "object" ? key : [key];
 }

@@ -17,11 +17,11 @@ export interface Commit {
 /** The one storage that all hosts share, and the rows in it as the observer sees them. */
 export interface SharedStorage {
   readonly rows: ObservedRows;
-  /** One more with each wipe. */
+  /** How often the database was wiped. */
   readonly generation: number;
-  /** Through which a life reaches it: with its delays and all that can go wrong on the way. */
+  /** The storage as a life reaches it: with delays and all faults on the way. */
   placeFor(life: Life): KernelStorage;
-  /** The database is deleted under everybody. */
+  /** Deletes the database under all hosts. */
   wipe(): void;
 }
 
@@ -29,11 +29,11 @@ export interface SharedStorageParts {
   readonly machine: Machine;
   onCommit(commit: Commit): void;
   happened(kind: FaultKind, life: Life): void;
-  /** Stands between every host and the rows: how tests make a storage that breaks its promises. */
+  /** Wraps the storage of every host: how tests make a storage that breaks its promises. */
   readonly sabotage: ((storage: KernelStorage, host: string) => KernelStorage) | undefined;
 }
 
-/** A bound beyond which nobody waits: what never comes. */
+/** The answer that a life never gets. */
 const never = <T>() => new Promise<T>(() => {});
 
 export function createSharedStorage(parts: SharedStorageParts): SharedStorage {
@@ -64,7 +64,7 @@ export function createSharedStorage(parts: SharedStorageParts): SharedStorage {
                   writes.push(...given);
                 },
               });
-              // The commit: nothing can go wrong behind it.
+              // This is the commit: nothing can go wrong after it.
               if (writes.length > 0 && bornIn === generation) {
                 const endedMs = machine.wallMs();
                 parts.onCommit({
@@ -92,7 +92,7 @@ export function createSharedStorage(parts: SharedStorageParts): SharedStorage {
       return {
         kind: "simulated",
         async open(opening) {
-          await way(life);
+          await delay(life);
           const storage = await reached.open(opening);
           let ended: HoldfastError | undefined;
           const end = () => {
@@ -116,10 +116,10 @@ export function createSharedStorage(parts: SharedStorageParts): SharedStorage {
   };
 }
 
-/** As often as not in no time at all: two things at one millisecond are met, too. */
+/** Half of the requests take no time at all, so that two things happen in one millisecond, too. */
 const QUICK_MS = [0, 0, 0, 1, 2, 3];
 
-async function way(life: Life): Promise<void> {
+async function delay(life: Life): Promise<void> {
   if (life.state === "gone") return await never();
   await life.pause(life.slowness > 1 ? life.dice.below(100 * life.slowness) : life.dice.pick(QUICK_MS));
 }
@@ -129,7 +129,7 @@ interface ShakyParts extends Pick<SharedStorageParts, "happened"> {
   ended(): HoldfastError | undefined;
 }
 
-/** A transaction of a life that may end, freeze or fail at each of its awaits. */
+/** A storage whose transactions may end, freeze or fail at each of their awaits. */
 function shaky(storage: OpenStorage, opening: StorageOpening, parts: ShakyParts): OpenStorage {
   const { life, happened } = parts;
   return {
@@ -138,19 +138,19 @@ function shaky(storage: OpenStorage, opening: StorageOpening, parts: ShakyParts)
     close: () => storage.close(),
     async transact<T>(tables: readonly string[], mode: "read" | "write", body: (tx: Transaction) => Promise<T>): Promise<T> {
       for (;;) {
-        await way(life);
+        await delay(life);
         const ended = parts.ended();
         if (ended) throw ended;
         const attempt = new ShakyAttempt(life, mode, happened);
         try {
           const result = await storage.transact(tables, mode, (tx) => attempt.run(tx, body));
           attempt.committed();
-          await way(life);
+          await delay(life);
           if (attempt.isUnheard) throw unknownOutcome();
           return result;
         } catch (failure) {
           if (attempt.isUnheard && failure instanceof HoldfastError && isUnknown(failure)) throw failure;
-          await way(life);
+          await delay(life);
           // A connection that was lost before a commit was asked for is opened again, and so is a read that a freeze cut off.
           if (attempt.undone === "cut" || (attempt.undone === "frozen" && mode === "read")) continue;
           if (attempt.undone === "frozen")
@@ -171,9 +171,9 @@ const isUnknown = ({ details }: HoldfastError) =>
   typeof details === "object" && details !== null && "outcome" in details && details.outcome === "unknown";
 
 class ShakyAttempt {
-  /** Why nothing of it was stored, where it was the world's doing. */
+  /** Why nothing of it was stored, if a fault of the world was the reason. */
   undone: "frozen" | "gone" | "cut" | undefined;
-  /** It is stored, or not, and its caller will not be told. */
+  /** The attempt is stored, or not, and its caller will not be told. */
   isUnheard = false;
   readonly #life: Life;
   readonly #mode: "read" | "write";
@@ -202,19 +202,19 @@ class ShakyAttempt {
     });
     undone.catch(() => undefined);
     if (this.#life.state !== "up") {
-      // It waited in line while its host went.
+      // The attempt waited in line while its host went.
       this.undone = this.#life.state;
       throw new Error(`the host is ${this.#life.state}`);
     }
-    return await Promise.race([undone, this.#carry(tx, body)]);
+    return await Promise.race([undone, this.#runBody(tx, body)]);
   }
 
-  async #carry<T>(tx: Transaction, body: (tx: Transaction) => Promise<T>): Promise<T> {
+  async #runBody<T>(tx: Transaction, body: (tx: Transaction) => Promise<T>): Promise<T> {
     const written = new Set<string>();
     let puts = 0;
     await this.#pass();
     const isCut = this.#take("cut") !== undefined;
-    // At its begin, or when all is done but the commit.
+    // The connection is lost at the begin, or when all is done but the commit.
     if (isCut && this.#life.dice.chance(0.5)) this.#cut();
     const result = await body({
       get: (table, key) => this.#asked(() => tx.get(table, key)),
@@ -251,7 +251,7 @@ class ShakyAttempt {
     if (this.#life.dice.chance(0.5)) throw unknownOutcome();
   }
 
-  /** Told of after the commit: the host may be gone in this very moment, and never hear of it. */
+  /** Called after the commit: the host may crash in this very moment, and never hear of it. */
   committed(): void {
     this.#isOver = true;
     this.#strike("crash");
@@ -287,7 +287,7 @@ class ShakyAttempt {
     return trap !== undefined;
   }
 
-  /** Counts the traps of its kind down by one; the one that is due goes off. */
+  /** Counts the traps of one kind down by one. Returns the trap that is due. */
   #take(kind: Trap["kind"], written?: ReadonlySet<string>): Trap | undefined {
     const { traps } = this.#life;
     const counted = traps.filter((trap) => trap.kind === kind && (trap.table === undefined || written?.has(trap.table)));

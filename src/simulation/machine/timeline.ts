@@ -1,10 +1,10 @@
 /**
- * Virtual time. What is due runs in order of its time, and in the order in which it was asked for; between two of them all promises that
- * can settle do. No real timer decides an order.
+ * Virtual time. What is due runs in order of its time, and in the order in which it was asked for. All promises that can settle do so
+ * between two entries. No real timer decides an order.
  */
 export interface Timeline {
   readonly nowMs: number;
-  /** Returns its cancel. */
+  /** Calls `run` after the delay. Returns the cancel. */
   after(delayMs: number, run: () => void): () => void;
   /** Runs until nothing is due before `endMs`, or `isOver` says so. */
   run(endMs: number, isOver: () => boolean): Promise<void>;
@@ -49,7 +49,7 @@ export function createTimeline(): Timeline {
   };
 }
 
-/** A task of its own is only begun when no promise is left to settle. */
+/** A new task only begins when no promise is left to settle. */
 function settler(): { settled(): Promise<void>; close(): void } {
   const { port1, port2 } = new MessageChannel();
   let resolve = () => {};

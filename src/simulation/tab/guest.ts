@@ -29,7 +29,7 @@ export interface GuestParts {
   complain(rule: "holdfast does not break", what: string): void;
 }
 
-/** A kernel that tells one of these is broken, whatever is done to it. */
+/** A kernel that tells one of these is broken, whatever fault struck it. */
 const BROKEN: ReadonlySet<ErrorCode> = new Set(["internal", "invalid", "version", "unsupported"]);
 
 export async function openGuest(parts: GuestParts): Promise<Guest> {

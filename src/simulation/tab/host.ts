@@ -27,7 +27,7 @@ export interface Wiring {
 
 const KERNEL = "simulated";
 
-/** How long code takes to load is decided by no seed: here it is loaded already. */
+/** No seed decides how long code takes to load, so all code is loaded already. */
 const LAZY_PARTS: LazyParts = {
   sealed: loaded(sealed),
   archive: loaded(archive),

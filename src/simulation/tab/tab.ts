@@ -6,16 +6,16 @@ import type { Guest } from "./guest.js";
 export interface Tab {
   readonly name: string;
   readonly life: Life | undefined;
-  /** Once its kernel is open. */
+  /** Set once its kernel is open. */
   readonly guest: Guest | undefined;
   boot(): void;
   trap(trap: Omit<Trap, "spring">, backMs?: number): void;
   leave(backMs: number): void;
   freeze(forMs: number, kind?: "freeze" | "slowWake"): void;
   loseLocks(backMs: number): void;
-  /** Its page is loaded again. */
+  /** Loads its page again. */
   reload(backMs: number): void;
-  /** Nothing is done to it any more; it is up, or will be. */
+  /** Ends the faults that strike the tab; it is up, or will be. */
   heal(): void;
   end(): void;
 }
@@ -24,20 +24,20 @@ export interface TabParts {
   readonly name: string;
   newLife(boot: number): Life;
   open(life: Life, hasLocks: boolean): Promise<Guest>;
-  /** What the app there does first. */
+  /** Does what the app there does first. */
   startApp(guest: Guest): void;
   after(delayMs: number, run: () => void): void;
   happened(kind: FaultKind, life: Life): void;
   log(who: string, what: string): void;
   failed(error: unknown, life: Life): void;
-  /** Its kernel closed, which it was asked for at that time. */
+  /** The life's kernel closed, which was asked for at `askedMs`. */
   closed(life: Life, askedMs: number, of: "leases" | "locks"): void;
   nowMs(): number;
 }
 
 const REOPEN_MS = 1_000;
 const LONGEST_CLOSE_MS = 10_000;
-/** By then what its app had asked for before is answered, and the locks of that are let go. */
+/** Long enough for earlier calls of its app to be answered, and for their locks to be let go. */
 const SETTLE_MS = 50;
 
 export function createTab(parts: TabParts): Tab {
@@ -67,7 +67,7 @@ export function createTab(parts: TabParts): Tab {
     );
   }
 
-  /** Gone from this moment on. */
+  /** The life is gone from this moment on. */
   function end(backMs: number, why: string): void {
     if (!life) return;
     log(life.name, why);

@@ -1,22 +1,22 @@
 import type { ProcessEventType } from "../../domain/process/event-type.js";
 import type { ProcessScope } from "../../domain/scope.js";
 import type { Ledger } from "../judge/ledger.js";
-import { told, type Work } from "./work.js";
+import { runCall, type Work } from "./work.js";
 
-/** What processes of the simulation declare. */
+/** The event types that processes of the simulation declare. */
 export const EVENT_TYPES: readonly ProcessEventType[] = [
   { name: "note" },
   { name: "call", semantics: { wake: { input: "payload" } } },
 ];
 
 const CALLED: ProcessScope = { sessionId: "called" };
-/** No process has it: what names it is refused. */
+/** An id that no process has: a call that names it is refused. */
 const NOT_THERE = "not there";
 
 type AppendRequest = Parameters<Parameters<Work["work"]>[0]["kernel"]["processes"]["appendEvent"]>[1];
 
 export const PROCESS_WORK = {
-  /** Appends that go together in one group, the ones that are refused among those that are not; then the wakes are acknowledged. */
+  /** Appends that go together in one group, refused ones among the others; then the wakes are acknowledged. */
   burst: {
     weight: 8,
     work({ kernel, ledger }, { processes }, dice, number) {
@@ -31,7 +31,7 @@ export const PROCESS_WORK = {
         const eventType = kind === "once" ? "note" : kind === "undeclared" ? "unknown" : "call";
         const request: AppendRequest = { eventType, payload, ...(kind === "call" && { wakeTarget: CALLED }) };
         const call = `append ${payload} to ${id}`;
-        await told(
+        await runCall(
           ledger,
           call,
           async () => {
@@ -45,7 +45,10 @@ export const PROCESS_WORK = {
         await Promise.all(kinds.map(append));
         if (acknowledges) await acknowledge(kernel, ledger, id);
       };
-      return { told: `appends ${kinds.join(", ")} to ${id} at once`, done: told(ledger, `burst of ${id}`, burst, ["not-found"]) };
+      return {
+        told: `appends ${kinds.join(", ")} to ${id} at once`,
+        done: runCall(ledger, `burst of ${id}`, burst, ["not-found"]),
+      };
     },
   },
   /** Grants a parcel of processes to one scope, hands them over to another, and revokes one. The parcel's name says what is in it. */
@@ -60,7 +63,7 @@ export const PROCESS_WORK = {
         for (const id of ids) await kernel.processes.grantHandle(from, id, descriptor);
         const call = `hand over ${ids.join(", ")}`;
         const handOver = () => kernel.processes.transferHandleGrants(from, to, isRefused ? [...ids, NOT_THERE] : ids);
-        await told(ledger, call, handOver, isRefused ? ["not-found"] : []);
+        await runCall(ledger, call, handOver, isRefused ? ["not-found"] : []);
         const [first] = ids;
         if (first === undefined) return;
         const loan = { sessionId: `loan ${number}` };
@@ -70,7 +73,7 @@ export const PROCESS_WORK = {
       };
       return {
         told: `grants ${ids.join(", ")} and hands them over${isRefused ? " with one that is not there" : ""}`,
-        done: told(ledger, `entrust ${ids.join(", ")}`, entrust, ["not-found"]),
+        done: runCall(ledger, `entrust ${ids.join(", ")}`, entrust, ["not-found"]),
       };
     },
   },

@@ -4,12 +4,12 @@ import type { SessionOptions } from "../../kernel/session/session.js";
 import { builtInPolicy } from "../../stores/session/inputs/policy.rules.js";
 import type { InputSubmission } from "../../stores/session/inputs/submission.js";
 import type { Guest } from "../tab/guest.js";
-import { SESSIONS, told, type Work } from "./work.js";
+import { runCall, SESSIONS, type Work } from "./work.js";
 
 /** The text of an input whose turn kills its tab. */
 export const POISON = "poison";
 
-/** Of these kinds a newer input with the same key replaces one that waits. */
+/** The kinds of which a newer input with the same key replaces one that waits. */
 const REPLACING: Partial<Record<string, PolicyDecision["queueMode"]>> = { flow_step: "supersede", peer_message: "coalesce" };
 
 export const SESSION_OPTIONS: SessionOptions = {
@@ -33,7 +33,7 @@ export async function submit(
 }
 
 export const SESSION_WORK = {
-  /** Inputs of which each replaces the one before it, where that still waits; some are known by a key. */
+  /** Inputs that each replace the one before it, if that still waits; some have an idempotency key. */
   revise: {
     weight: 6,
     work(guest, { inputs }, dice, number) {
@@ -53,7 +53,7 @@ export const SESSION_WORK = {
       };
       return {
         told: `submits ${count} drafts r${number} to ${sessionId}`,
-        done: told(guest.ledger, `submit drafts r${number}`, revise, ["not-found", "conflict"]),
+        done: runCall(guest.ledger, `submit drafts r${number}`, revise, ["not-found", "conflict"]),
       };
     },
   },
@@ -65,11 +65,14 @@ export const SESSION_WORK = {
       const given: InputSubmission = { inputType: "prompt", text: POISON, inputId: `x${number}` };
       return {
         told: `submits ${POISON} x${number} to ${sessionId}`,
-        done: told(guest.ledger, `submit x${number}`, () => submit(guest, inputs, sessionId, given), ["not-found", "conflict"]),
+        done: runCall(guest.ledger, `submit x${number}`, () => submit(guest, inputs, sessionId, given), [
+          "not-found",
+          "conflict",
+        ]),
       };
     },
   },
-  /** A transcript that is handed over whole, between two readings of it. */
+  /** Replaces a transcript as a whole, between two reads of it. */
   replace: {
     weight: 3,
     work(guest, _, dice, number) {
@@ -89,7 +92,7 @@ export const SESSION_WORK = {
       };
       return {
         told: `replaces the messages of ${sessionId}`,
-        done: told(guest.ledger, `replace ${sessionId}`, replace, ["not-found"]),
+        done: runCall(guest.ledger, `replace ${sessionId}`, replace, ["not-found"]),
       };
     },
   },
@@ -98,7 +101,7 @@ export const SESSION_WORK = {
     work(guest, _, dice) {
       const sessionId = dice.pick(SESSIONS);
       const reading = async () => void (await read(guest, sessionId));
-      return { told: `reads ${sessionId}`, done: told(guest.ledger, `read ${sessionId}`, reading, ["not-found"]) };
+      return { told: `reads ${sessionId}`, done: runCall(guest.ledger, `read ${sessionId}`, reading, ["not-found"]) };
     },
   },
 } satisfies Record<string, Work>;

@@ -3,15 +3,15 @@ import type { Dice } from "../machine/dice.js";
 import type { Life } from "../machine/machine.js";
 import type { Guest } from "../tab/guest.js";
 
-/** What all hosts' apps know together. */
+/** What the apps of all hosts know together. */
 export interface Commons {
   readonly dice: Dice;
   readonly processes: string[];
   readonly inputs: { sessionId: string; inputId: string }[];
-  /** All is to go well from now on. */
+  /** Handlers no longer fail, hang or die by chance. */
   isCalm: boolean;
   latestWallMs(): number;
-  /** Another host that is up, or the same. */
+  /** A host that is up, maybe the same. */
   anyGuest(dice: Dice): Guest | undefined;
   /** The host dies at its next storage await: what it runs kills its tab. */
   kill(life: Life): void;
@@ -25,8 +25,8 @@ export interface Work {
   work(guest: Guest, commons: Commons, dice: Dice, number: number): { told: string; done: Promise<void> };
 }
 
-/** Every failure of a call is looked at; none ends the world. */
-export async function told(
+/** Runs a call: every failure is looked at, and none ends the world. */
+export async function runCall(
   ledger: Ledger,
   call: string,
   work: () => Promise<void>,

@@ -9,9 +9,9 @@ import type { Life } from "../machine/machine.js";
 import type { Guest } from "../tab/guest.js";
 import { EVENT_TYPES, PROCESS_WORK } from "./process-work.js";
 import { POISON, SESSION_OPTIONS, SESSION_WORK, submit } from "./session-work.js";
-import { type Commons, SESSIONS, told, type Work } from "./work.js";
+import { type Commons, runCall, SESSIONS, type Work } from "./work.js";
 
-/** What an app does with its kernel: each kind of it, in the order in which they are drawn. */
+/** The kinds of work that an app does with its kernel. */
 export type WorkKind =
   | "start"
   | "cancel"
@@ -38,9 +38,9 @@ interface Shape {
   pauseMs: number;
   children: number;
   notes: boolean;
-  /** It tells each time that it runs, under no key. */
+  /** It appends an event without a key at each step. */
   tells: boolean;
-  /** It hears its signal. */
+  /** It stops when its signal aborts. */
   heeds: boolean;
   fails: boolean;
   [member: string]: number | boolean;
@@ -94,7 +94,7 @@ export function workHandler(life: Life, ledger: Ledger): ProcessHandler {
   };
 }
 
-/** Runs turns of a session; how one goes is the life's own chance, so that a later attempt goes another way. */
+/** Runs turns of a session. The dice of the life decide how a turn goes, so that a later attempt goes another way. */
 function turnHandler({ life, ledger }: Guest, commons: Commons) {
   return async (turn: Turn): Promise<void> => {
     const { dice } = life;
@@ -121,7 +121,7 @@ function turnHandler({ life, ledger }: Guest, commons: Commons) {
   };
 }
 
-/** What an app does first, after every boot. */
+/** Does what an app does first, after every boot. */
 export async function startApp(guest: Guest, commons: Commons): Promise<void> {
   const { kernel, life, ledger } = guest;
   if (commons.isCalm) await register(guest, `a of ${life.host}`);
@@ -146,7 +146,7 @@ export const WORK: Readonly<Record<WorkKind, Work>> = {
       const isAgain = processes.length > 0 && dice.chance(0.15);
       const id = isAgain ? dice.pick(processes) : `p${number}`;
       if (!isAgain) processes.push(id);
-      // Of the id alone: the same process again.
+      // Drawn from the id alone: the same process again.
       const shape = drawShape(commons.dice.fork(id), 1);
       const done = async () => {
         const handle = await kernel.start({ id, ...requestOf(shape) });
@@ -160,14 +160,14 @@ export const WORK: Readonly<Record<WorkKind, Work>> = {
         };
         await Promise.all([ledger.ended(id, () => handle.result()), follow()]);
       };
-      return { told: `starts ${id} ${JSON.stringify(shape)}`, done: told(ledger, `start ${id}`, done) };
+      return { told: `starts ${id} ${JSON.stringify(shape)}`, done: runCall(ledger, `start ${id}`, done) };
     },
   },
   cancel: {
     weight: 4,
     work({ kernel, ledger }, { processes }, dice) {
       const id = processes.length > 0 ? dice.pick(processes) : "p";
-      return { told: `cancels ${id}`, done: told(ledger, `cancel ${id}`, () => kernel.process(id).cancel(), ["not-found"]) };
+      return { told: `cancels ${id}`, done: runCall(ledger, `cancel ${id}`, () => kernel.process(id).cancel(), ["not-found"]) };
     },
   },
   append: {
@@ -179,7 +179,7 @@ export const WORK: Readonly<Record<WorkKind, Work>> = {
         const { event } = await kernel.processes.appendEvent(id, { eventType: "note", payload: key, replayKey: key });
         ledger.appended(id, key, event.sequence);
       };
-      return { told: `appends ${key} to ${id}`, done: told(ledger, `append to ${id}`, append, ["not-found"]) };
+      return { told: `appends ${key} to ${id}`, done: runCall(ledger, `append to ${id}`, append, ["not-found"]) };
     },
   },
   submit: {
@@ -200,7 +200,7 @@ export const WORK: Readonly<Record<WorkKind, Work>> = {
       };
       return {
         told: `submits ${JSON.stringify(submission)} to ${sessionId}`,
-        done: told(guest.ledger, `submit ${inputId}`, () => submit(guest, inputs, sessionId, submission), [
+        done: runCall(guest.ledger, `submit ${inputId}`, () => submit(guest, inputs, sessionId, submission), [
           "not-found",
           "conflict",
         ]),
@@ -212,7 +212,7 @@ export const WORK: Readonly<Record<WorkKind, Work>> = {
     work({ sessions, ledger }, { inputs }, dice) {
       const { sessionId, inputId } = inputs.length > 0 ? dice.pick(inputs) : { sessionId: "s0", inputId: "i" };
       const cancel = async () => await sessions.get(sessionId)?.cancel(inputId);
-      return { told: `cancels input ${inputId}`, done: told(ledger, `cancel ${inputId}`, cancel, ["not-found"]) };
+      return { told: `cancels input ${inputId}`, done: runCall(ledger, `cancel ${inputId}`, cancel, ["not-found"]) };
     },
   },
   change: {
@@ -221,14 +221,17 @@ export const WORK: Readonly<Record<WorkKind, Work>> = {
       const sessionId = dice.pick(SESSIONS);
       const how = dice.pick(["retire", "recycle", "recycle", "recycle", "reset"] as const);
       const change = async () => void (await sessions.get(sessionId)?.[how]());
-      return { told: `${how}s ${sessionId}`, done: told(ledger, `${how} ${sessionId}`, change, ["not-found"]) };
+      return { told: `${how}s ${sessionId}`, done: runCall(ledger, `${how} ${sessionId}`, change, ["not-found"]) };
     },
   },
   agent: {
     weight: 8,
     work(guest, _, dice) {
       const agentId = dice.pick(AGENTS);
-      return { told: `registers agent ${agentId}`, done: told(guest.ledger, `agent ${agentId}`, () => register(guest, agentId)) };
+      return {
+        told: `registers agent ${agentId}`,
+        done: runCall(guest.ledger, `agent ${agentId}`, () => register(guest, agentId)),
+      };
     },
   },
   dismiss: {
@@ -238,7 +241,7 @@ export const WORK: Readonly<Record<WorkKind, Work>> = {
       const registration = agents.get(agentId);
       agents.delete(agentId);
       const dismiss = async () => await registration?.[Symbol.asyncDispose]();
-      return { told: `dismisses agent ${agentId}`, done: told(ledger, `dismiss ${agentId}`, dismiss) };
+      return { told: `dismisses agent ${agentId}`, done: runCall(ledger, `dismiss ${agentId}`, dismiss) };
     },
   },
   login: {
@@ -251,11 +254,11 @@ export const WORK: Readonly<Record<WorkKind, Work>> = {
         ledger.loginBegan(state, expiresAtMs);
         await life.pause(waitMs);
         const flow = { ...FLOW, state };
-        await asked(ledger, "verify", state, commons, () => kernel.auth.verifyBrowser(flow));
+        await askAboutLogin(ledger, "verify", state, commons, () => kernel.auth.verifyBrowser(flow));
         const others = Array.from({ length: attempts }, () => commons.anyGuest(dice));
         await Promise.all(others.map((guest) => guest && consume(guest, flow, commons)));
       };
-      return { told: `logs in, ${attempts} consume it`, done: told(ledger, "login", login, ["conflict"]) };
+      return { told: `logs in, ${attempts} consume it`, done: runCall(ledger, "login", login, ["conflict"]) };
     },
   },
   device: {
@@ -270,7 +273,7 @@ export const WORK: Readonly<Record<WorkKind, Work>> = {
         const others = waits.map((waitMs) => ({ guest: commons.anyGuest(dice), waitMs }));
         await Promise.all(others.map(({ guest, waitMs }) => guest && poll(guest, flow, waitMs, commons)));
       };
-      return { told: `logs a device in, ${waits.length} poll`, done: told(ledger, "log a device in", login, ["conflict"]) };
+      return { told: `logs a device in, ${waits.length} poll`, done: runCall(ledger, "log a device in", login, ["conflict"]) };
     },
   },
   ...PROCESS_WORK,
@@ -294,7 +297,7 @@ async function register({ kernel, agents, enrolling, ledger }: Guest, agentId: s
 
 async function consume({ kernel, ledger }: Guest, flow: typeof FLOW & { state: string }, commons: Commons): Promise<void> {
   ledger.loginTried(flow.state);
-  await asked(ledger, "consume", flow.state, commons, async () => {
+  await askAboutLogin(ledger, "consume", flow.state, commons, async () => {
     await kernel.auth.consumeBrowser(flow);
     ledger.loginGranted(flow.state);
   });
@@ -307,7 +310,7 @@ async function poll(
   commons: Commons,
 ): Promise<void> {
   const { deviceCode } = flow;
-  await asked(ledger, "poll", deviceCode, commons, async () => {
+  await askAboutLogin(ledger, "poll", deviceCode, commons, async () => {
     const polled = await kernel.auth.pollDevice(flow);
     const end = ledger.pollBegan(deviceCode);
     try {
@@ -322,8 +325,14 @@ async function poll(
   });
 }
 
-/** Of a login that somebody else may have taken. */
-async function asked(ledger: Ledger, call: string, login: string, commons: Commons, ask: () => Promise<void>): Promise<void> {
+/** Makes a call about a login that another call may have taken. */
+async function askAboutLogin(
+  ledger: Ledger,
+  call: string,
+  login: string,
+  commons: Commons,
+  ask: () => Promise<void>,
+): Promise<void> {
   try {
     await ask();
   } catch (error) {
