@@ -71,7 +71,7 @@ export interface Kernel extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-/** Where the loop runs. */
+/** The place where the loop runs. */
 interface LoopChoice {
   readonly loopKind: KernelStatus["loop"];
   readonly worker: WorkerSource | undefined;

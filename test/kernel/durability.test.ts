@@ -62,7 +62,7 @@ describe("a commit", () => {
     const relaxed = probed.seen.filter(({ mode, durability }) => mode === "write" && durability).flatMap(({ writes }) => writes);
     const putsInto = (table: string) => relaxed.flatMap((write) => ("put" in write && write.table === table ? [write.put] : []));
     const tables = new Set(relaxed.map(({ table }) => table));
-    // Where a renewal of leases goes along, that of the tab's sessions is flushed with it.
+    // A renewal of the tab's sessions is flushed with a renewal of leases in the same group.
     tables.delete("attachments");
     expect([...tables].sort()).toEqual(["agents", "hosts", "processes"]);
     expect(putsInto("processes")).toMatchObject([{ processId: "p", progress: { done: 1 }, state: "running" }]);
@@ -70,8 +70,8 @@ describe("a commit", () => {
   });
 });
 
-describe("a commit of which nobody knows", () => {
-  /** The next one is stored, and its caller's connection is lost. */
+describe("a commit whose outcome is unknown", () => {
+  /** The next commit is stored, and its caller's connection is lost. */
   const hideNext = (probed: Probe) => {
     probed.hooks.done = ({ mode }) => {
       if (mode !== "write") return;

@@ -44,7 +44,6 @@ export async function bench(
   return { kernel, probed, clock, faults, sweeps };
 }
 
-/** For afterEach. */
 export async function closeBenches(): Promise<void> {
   await Promise.all(opened.splice(0).map((kernel) => kernel.close()));
 }
@@ -53,7 +52,7 @@ export const task = (name: string, args?: string | number) => ({
   input: { type: "task" as const, name, ...(args !== undefined && { args }) },
 });
 
-/** How it ended, when that needs no clock; undefined while it runs. */
+/** How a promise ended, when that needs no clock; undefined while it is pending. */
 export async function ending(handle: ProcessHandle): Promise<ProcessAwaitOutput | undefined> {
   await rounds();
   const record = await handle.record();

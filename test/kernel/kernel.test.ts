@@ -13,7 +13,7 @@ import { gate, rounds, until } from "./rounds.js";
 
 afterEach(closeBenches);
 
-/** A place that counts its connections. */
+/** A storage that counts its connections. */
 function counted(): { storage: KernelStorage; open: () => number } {
   const inner = memoryStorage();
   let connections = 0;

@@ -31,7 +31,7 @@ const codes: { [K in keyof LazyParts]: NonNullable<LazyParts[K]["loaded"]> } = {
   headStart,
 };
 
-/** Code that is not to be had, until it is put there. */
+/** Code that cannot be loaded until a test puts it there. */
 function shelf<T>(what: string, code: T) {
   const missing = new Error("the chunk is gone");
   const state = { isThere: false, asked: 0 };
@@ -44,7 +44,7 @@ function shelf<T>(what: string, code: T) {
 }
 
 describe("lazy code", () => {
-  it("is loaded once for all who ask while it is loaded and after", async () => {
+  it("is loaded once for all callers, while it is loaded and after", async () => {
     const arriving = gate<string>();
     let asked = 0;
     const code = lazy("things", () => {
@@ -83,7 +83,7 @@ describe("methods of lazy code", () => {
   const signal = new AbortController().signal;
   const run = () => 1;
 
-  /** What was handed over, as the method finds it when its code is there. */
+  /** The arguments of a call, as the method finds them when its code is there. */
   async function handedOver(given: unknown[], afterwards: () => void): Promise<unknown[]> {
     const arriving = gate<{ take(...args: unknown[]): Promise<unknown[]> }>();
     const { take } = methodsOf<{ take(...args: unknown[]): Promise<unknown[]> }>(
@@ -319,7 +319,7 @@ describe("a worker that is given up", () => {
     return { told, create };
   }
 
-  /** One whose script fails as soon as it is loaded. */
+  /** A worker whose script fails as soon as it is loaded. */
   function brokenWorker(): Worker {
     const worker = Object.assign(new EventTarget(), { postMessage() {}, terminate() {} });
     setTimeout(() => worker.dispatchEvent(Object.assign(new Event("error"), { message: "no such file" })));

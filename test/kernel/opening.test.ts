@@ -21,7 +21,7 @@ import { gate, rounds } from "./rounds.js";
 const NEWER = new HoldfastError("version", "a newer holdfast upgraded it");
 const NOTHING = { connections: 0, channels: 0, locks: 0 };
 
-/** None of them is entered while a kernel opens. */
+/** The lazy parts: none of them is loaded while a kernel opens. */
 const LAZY_PARTS = Object.fromEntries(
   ["sealed", "archive", "runtime", "ops", "turns", "agents", "headStart"].map((name) => [
     name,
@@ -100,7 +100,7 @@ function ground() {
       kernels.push(kernel);
       return kernel;
     },
-    /** After all that goes on by itself. */
+    /** Waits for all that goes on by itself. */
     async left() {
       await rounds();
       const { held = [], pending = [] } = await locks.query();

@@ -1,4 +1,4 @@
-/** Rounds of the task queue: whatever needs no clock to go on has gone on then. */
+/** Waits for rounds of the task queue: all that needs no clock to go on has gone on then. */
 export async function rounds(count = 12): Promise<void> {
   for (let round = 0; round < count; round++) await new Promise((resolve) => setTimeout(resolve, 0));
 }

@@ -175,7 +175,7 @@ describe("a notice", () => {
       about("a"),
       about("b"),
       { about: "runtime", id: "r" },
-      // From here on there is a runtime whose writes are counted.
+      // A runtime is there from here on, and its writes are counted.
       { ...about("a"), sequence: 1 },
       { ...about("b"), sequence: 1 },
       { about: "messages", id: "r" },

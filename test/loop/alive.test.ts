@@ -30,7 +30,7 @@ afterEach(() => town.close());
 
 type Options = Parameters<Town["host"]>[1];
 
-/** A host whose words are overheard. */
+/** A host whose messages are overheard. */
 async function tapped(name: string, options: Options = {}): Promise<TownHost & { air: Tap }> {
   const air = tap(hub);
   return Object.assign(await town.host(name, { channel: air.channel, ...options }), { air });
@@ -50,7 +50,7 @@ function told({ kernel }: TownHost): string[] {
   return log;
 }
 
-/** None of its beats is stored; all else is. */
+/** The host's beats are not stored; all else is. */
 function loseBeats({ probed }: TownHost): void {
   probed.hooks.open = (seen) => {
     if (isBeat(seen)) throw new HoldfastError("unavailable", "no beat is stored");
@@ -65,7 +65,7 @@ describe("a beat", () => {
     await town.clock.advance(3 * heartbeatMs);
     expect(beatsOf(a.air) - before.touches).toBe(3);
     expect(hostWrites(a)).toBe(1);
-    // What the sweeper mends meanwhile is not the beat's.
+    // The sweeper's writes meanwhile are not the beat's.
     const writes = a.probed.seen.slice(before.transactions).filter(({ mode }) => mode === "write");
     expect(writes.filter(({ tables }) => tables.includes("hosts"))).toEqual([]);
   });
@@ -90,7 +90,7 @@ describe("a beat", () => {
     expect(a.faults).toEqual([]);
   });
 
-  it("that cannot touch writes instead, and is told nobody as a fault (V-20, V-25)", async () => {
+  it("that cannot touch writes instead, and is no fault (V-20, V-25)", async () => {
     const a = await tapped("a");
     await rounds();
     a.air.onPost = (name) => {
@@ -119,7 +119,7 @@ describe("a beat", () => {
       if (writes.length > 0) order.push("write");
     };
     await town.clock.advance(heartbeatFlushMs);
-    // The sweeps look, too.
+    // Sweeps read, too.
     expect(order.filter((what, at) => what !== "look" || order[at + 1] === "touch")).toEqual([
       ...["look", "touch"],
       ...["look", "touch"],
@@ -343,7 +343,7 @@ describe("what the row says of agents that went to others", () => {
 
 describe("a beat behind a farewell", () => {
   it.each([
-    ["that nobody has read yet", (bootId: string) => town.put("farewells", { v: 1, bootId, hostId: "a", endedAtMs: 1 })],
+    ["that no loop has read yet", (bootId: string) => town.put("farewells", { v: 1, bootId, hostId: "a", endedAtMs: 1 })],
     [
       "that was acted on",
       async () => town.put("hosts", { ...(await rowOf("a")), end: "left", endedAtMs: 1, locked: undefined } as Row),
@@ -402,7 +402,7 @@ describe("a host that was given up", () => {
       expect(await kernel.liveness.isAliveBatch(["x"])).toEqual({ ok: true, alive: new Map([["x", true]]) });
   });
 
-  it("brings back nobody who was deregistered or taken meanwhile (V-55)", async () => {
+  it("brings back no agent that was deregistered or taken meanwhile (V-55)", async () => {
     const a = await tapped("a");
     const b = await tapped("b");
     const [gone, taken, own] = await Promise.all([a.kernel.agent("gone"), a.kernel.agent("taken"), a.kernel.agent("own")]);
@@ -462,7 +462,7 @@ describe("an agent that is deregistered", () => {
   });
 });
 
-describe("an agent that somebody else", () => {
+describe("an agent that another caller", () => {
   const takings: [string, (b: TownHost) => Promise<unknown>, string][] = [
     ["registers as its own", (b) => b.kernel.agent("x"), "conflict"],
     ["registers without a host", (b) => b.kernel.lifecycle.register("x"), "conflict"],
@@ -511,7 +511,7 @@ describe("an agent that somebody else", () => {
   });
 });
 
-describe("a farewell that nobody said", () => {
+describe("a farewell that the host did not say", () => {
   it("takes nothing from a host that lives, and does not make its later crash an end in order", async () => {
     const a = await tapped("a");
     const b = await tapped("b");

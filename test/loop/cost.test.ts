@@ -1,4 +1,4 @@
-// What a sweep reads, and who claims what is started.
+// What a sweep reads, and which host claims what is started.
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { DEFAULT_TIMINGS } from "../../src/domain/time.js";
 import type { ProcessContext } from "../../src/kernel/process/context.js";
@@ -31,7 +31,7 @@ async function others(count: number): Promise<void> {
   }
 }
 
-/** Rows that the loop of a host reads in one sweep, but for those of the sweeper. */
+/** The rows that the loop of a host reads in one sweep, without those of the sweeper. */
 async function rowsOfSweep(count: number): Promise<number> {
   await others(count);
   const a = await town.host("a", { handlers: { job: () => null } });

@@ -17,7 +17,7 @@ function watcher(locks: Locks | undefined) {
 }
 
 describe("the watch over hosts", () => {
-  it("knows of nobody's life or death where there are no Web Locks", async () => {
+  it("knows of no host's life or death where there are no Web Locks", async () => {
     const { watch, deaths } = watcher(undefined);
     expect(watch.isAlive("a")).toBe(false);
     watch.only(new Set(["a", "b"]));

@@ -27,7 +27,7 @@ it("of any number of processes that ran and were removed nothing is kept, in no 
   };
   const retention = { terminalProcessesMs: 1 };
   const a = await open("a", { handlers: { job }, concurrency: 16, retention });
-  // Sees them held, and has no handler for them.
+  // This host sees them held, and has no handler for them.
   await open("b", { retention });
 
   async function runMany(count: number): Promise<void> {
@@ -47,7 +47,7 @@ it("of any number of processes that ran and were removed nothing is kept, in no 
   const before = counts();
   await runMany(300);
   const more = counts().map((count, at) => count - (before[at] as number));
-  // Less than one for two processes, of each kind: what is compiled or cached meanwhile is not theirs.
+  // The bound is one object of a kind for two processes: what is compiled or cached meanwhile is not theirs.
   for (const [at, count] of more.entries()) expect([kinds[at]?.name, count < 150, count]).toEqual([kinds[at]?.name, true, count]);
 
   const rows = await storage.open({ name: "n", schema: SCHEMA, durability: "strict", newDatabaseId: "none", onState: () => {} });

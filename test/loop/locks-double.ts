@@ -7,7 +7,7 @@ interface Ask {
   grant(): void;
 }
 
-/** One client of the lock service, as a tab is one. */
+/** A client of the lock service, as each tab is one. */
 export interface LockClient extends Locks {
   /** The tab is gone: what it held is free, what it asked for is forgotten, and it hears of neither. */
   die(): void;

@@ -21,7 +21,7 @@ afterEach(() => town.close());
 
 const task = (name: string) => ({ input: { type: "task" as const, name } });
 
-/** A handler that works until it is told, and a log of who ran it. */
+/** A handler that works until it is told, and a log of the hosts that ran it. */
 function work() {
   const done = gate();
   const log: string[] = [];
@@ -224,7 +224,7 @@ describe("an expired lease", () => {
     expect(log).toEqual(["a 1", "b 2"]);
   });
 
-  it("is not made of a live one by a host without locks, which can tell nobody's death", async () => {
+  it("is not made of a live one by a host without locks, which can tell no host's death", async () => {
     const { handlersOf, log, done, signals } = work();
     const a = await town.host("a", { handlers: handlersOf("a") });
     await a.kernel.start({ id: "p", ...task("job") });
@@ -363,7 +363,7 @@ describe("claims", () => {
     expect(runs).toEqual(["p2"]);
   });
 
-  it("look through everything, however much of it nobody here can run", async () => {
+  it("look through everything, however much of it this host cannot run", async () => {
     const off = await town.host("off", { loop: "off" });
     await Promise.all(Array.from({ length: 600 }, (_, n) => off.kernel.start({ id: `m${1_000 + n}`, ...task("unknown") })));
     await off.kernel.start({ id: "a", ...task("job") });
@@ -657,7 +657,7 @@ describe("an error in every turn", () => {
     a.probed.hooks.open = (seen) => {
       if (refused(seen)) throw new HoldfastError("quota-exceeded", "full");
     };
-    // What a host left behind that is dead: to free it is what fails.
+    // A dead host left this behind: freeing it is what fails.
     const left = { ownerId: "x", leaseToken: "x", hostId: "x", bootId: "dead", locked: 1, fruitless: 0 };
     const expiresAtMs = town.clock.now() + 3_600_000;
     await town.put("leases", { v: 1, resource: "z", fencingToken: 1, claimedAtMs: 1, expiresAtMs, ...left });

@@ -25,7 +25,7 @@ afterEach(() => town.close());
 type Options = Parameters<Town["host"]>[1];
 type Heard = TownHost & { air: Tap; log: string[] };
 
-/** A host whose words are overheard, with what it hears of agents, in order. */
+/** A host whose messages are overheard, with what it hears of agents, in order. */
 async function tapped(name: string, options: Options = {}): Promise<Heard> {
   const air = tap(hub);
   const host = await town.host(name, { channel: air.channel, ...options });
@@ -40,7 +40,7 @@ const isWrite = (...tables: string[]) => {
   const wanted = tables.toSorted().join();
   return (seen: Seen) => seen.mode === "write" && seen.tables.toSorted().join() === wanted;
 };
-/** What the two stages that judge write. */
+/** The writes of the two stages that judge. */
 const isHostsEnd = isWrite("hosts", "agents");
 const isAgentsEnd = isWrite("agents");
 const isBeat = isWrite("hosts", "farewells", "agents");
@@ -48,7 +48,7 @@ const isBeat = isWrite("hosts", "farewells", "agents");
 const agentRow = async (agentId: string) => (await town.rows("agents")).find((row) => row.agentId === agentId) as Row;
 const hostRow = async (name: string) => (await town.rows("hosts")).find(({ hostId }) => hostId === name) as Row;
 
-/** Gone without a word, and without a lock that could tell. */
+/** The host is gone without a farewell, and without a lock that could tell. */
 function vanish(host: Heard): void {
   host.die();
   host.air.onPost = () => false;
@@ -96,7 +96,7 @@ describe("silence", () => {
     expect(a.log).toEqual(["just offline", "not yet offline"]);
   });
 
-  it("counts from the registration of who never beat (V-70)", async () => {
+  it("counts from the registration of an agent that never beat (V-70)", async () => {
     const a = await tapped("a");
     await town.clock.advance(sweepMs);
     const off = await tapped("off", { loop: "off" });
@@ -168,7 +168,7 @@ describe("silence", () => {
   });
 });
 
-describe("who was heard lately", () => {
+describe("a host or agent that was heard lately", () => {
   it("is left out, but not for longer than one liveness time beyond the threshold (V-71, V-42)", async () => {
     const a = await tapped("a");
     const off = await tapped("off", { loop: "off" });
@@ -290,7 +290,7 @@ describe("two sweepers on one database", () => {
     expect(told.toSorted()).toEqual(off.log.map((entry) => entry.replace(" offline", "")).toSorted());
   });
 
-  it("take turns where there are locks: who finds the lock taken looks at nothing", async () => {
+  it("take turns where there are locks: a sweeper that finds the lock taken looks at nothing", async () => {
     const a = await tapped("a");
     const b = await tapped("b");
     await town.clock.advance(sweepMs);
@@ -399,13 +399,13 @@ describe("a slow sweep", () => {
 describe("the sweepers' lock", () => {
   it("that is never let go is done without at the third time", async () => {
     const service = lockService();
-    // Gives the database its id.
+    // This read gives the database its id.
     await town.rows("hosts");
     void service.client("stranger").request(sweeperLockName("town"), () => new Promise<void>(() => {}));
     const a = await tapped("a", { locks: service.client("a") });
     await rounds();
     await lone("x", town.clock.now() - staleAfterMs);
-    // The first was at once, without trust in itself.
+    // The first sweep was at once, and does not judge yet.
     await town.clock.advance(2 * sweepMs - 1);
     expect(a.log).toEqual([]);
     await town.clock.advance(1);
@@ -484,7 +484,7 @@ describe("a host whose lock falls free", () => {
 });
 
 describe("late is not dead:", () => {
-  /** Two hosts of agents each, that were awake for a while. */
+  /** Two hosts with an agent each, which were awake for a while. */
   async function awake(options: Options = {}) {
     const a = await tapped("a", options);
     const b = await tapped("b", options);
@@ -584,7 +584,7 @@ describe("late is not dead:", () => {
     await rounds();
     for (const { log } of [a, b]) log.length = 0;
     set(-3_600_000);
-    // What was heard of it is let pass first.
+    // The time for which the heard beats count passes first.
     await town.clock.advance(livenessTtlMs + sweepMs);
     await calm();
     for (const { lastSeenAtMs } of await town.rows("hosts")) expect(lastSeenAtMs).toBeLessThanOrEqual(clock.now());
@@ -621,14 +621,14 @@ describe("retention", () => {
   const job = (name = "job") => ({ input: { type: "task" as const, name } });
   const idsOf = async () => (await town.rows("processes")).map(({ processId }) => String(processId)).sort();
 
-  /** Ended by itself that long ago. */
+  /** An agent that expired `agoMs` ago. */
   function overAgent(agentId: string, agoMs: number): Promise<void> {
     const endedAtMs = town.clock.now() - agoMs;
     const row = { v: 1, agentId, incarnation: 3, registeredAtMs: 1, lastSeenAtMs: 1, ticket: "t" };
     return town.put("agents", { ...row, ended: "expired", endedAtMs });
   }
 
-  /** Ended that long ago, with an event. */
+  /** A process that ended `agoMs` ago, with an event. */
   async function ended(off: Heard, id: string, agoMs: number): Promise<void> {
     await off.kernel.start({ id, ...job() });
     await off.kernel.processes.completeProcess(id, { type: "success", value: 1 });
@@ -681,7 +681,7 @@ describe("retention", () => {
     expect(b.log.filter((entry) => entry.endsWith("offline"))).toHaveLength(150);
   });
 
-  /** Of so many at once: each with what belongs to it, as a runner leaves it. */
+  /** Many processes that ended, each with what belongs to it, as a runner leaves it. */
   async function endedMany(count: number, agoMs: number, name: (n: number) => string): Promise<void> {
     const endedAtMs = town.clock.now() - agoMs;
     const common = { v: 1, registrationHash: "h", provenance: { ownerScope: root, hostProfileId: "default" } };
@@ -730,7 +730,7 @@ describe("retention", () => {
       expect(sizes.length).toBeGreaterThan(2);
       expect(Math.max(...sizes)).toBeLessThanOrEqual(25);
     }
-    // Asked for while a page was removed, and done before the next one.
+    // Each call was made while a page was removed, and done before the next one.
     const writes = a.probed.seen.filter(({ writes }) => writes.length > 0);
     const order = writes.map((seen) => (dropped(seen, "processes") > 0 ? "page" : seen.tables.includes("sealed") ? "other" : ""));
     expect(order.filter((kind) => kind !== "")).toEqual(asked.flatMap(() => ["page", "other"]));
@@ -748,7 +748,7 @@ describe("retention", () => {
     await town.clock.advance(sweepMs + 10_000);
     expect((await idsOf()).filter((id) => !id.startsWith("kept"))).toEqual([]);
     expect(await idsOf()).toHaveLength(400);
-    // Those that are granted no longer are found again, too.
+    // Processes that are granted no longer are found again, too.
     await off.kernel.processes.deleteSessionProcessState("root");
     await town.clock.advance(2 * sweepMs);
     expect(await idsOf()).toEqual([]);
@@ -766,7 +766,7 @@ describe("retention", () => {
       if (mode === "write" && tables.includes("registrations")) pages++;
     };
     await town.clock.advance(4 * sweepMs);
-    // Each twenty-five of them, four times in a sweep.
+    // A page is twenty-five processes, and there are four in a sweep.
     expect(pages).toBeLessThanOrEqual(16);
   });
 
@@ -957,7 +957,7 @@ describe("retention", () => {
     expect(attempts).toEqual([1, 1]);
   });
 
-  it("looks once more in the write: who is granted, woken or registered again meanwhile stays (V-72, V-81)", async () => {
+  it("looks once more in the write: what is granted, woken or registered again meanwhile stays (V-72, V-81)", async () => {
     const off = await tapped("off", { loop: "off" });
     const a = await tapped("a", { retention: { offlineAgentsMs: 1, terminalProcessesMs: 1 } });
     await rounds();

@@ -1,13 +1,13 @@
 import type { ChannelFactory } from "../../src/ports/notices.js";
 
-/** One host's way onto a channel, which a test listens in on and cuts. */
+/** The channels of one host, which a test listens in on and cuts. */
 export interface Tap {
   readonly channel: ChannelFactory;
   /** What was said by this host, and over which channel. */
   readonly said: { readonly name: string; readonly message: Record<string, unknown> }[];
-  /** Throws: it cannot be said. False: it is said, and nobody hears it. */
+  /** Throws: the message cannot be posted. False: it is posted, and no host hears it. */
   onPost: (name: string, message: Record<string, unknown>) => boolean;
-  /** False: this host does not hear it. */
+  /** False: this host does not hear the message. */
   onHear: (name: string) => boolean;
 }
 

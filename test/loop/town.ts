@@ -1,4 +1,4 @@
-// Loaded here: loading takes time that no clock of a town knows of.
+// All code is loaded here: loading takes time that no clock of a town knows of.
 import "../../src/kernel/session/executor.js";
 import "../../src/kernel/process/head-start.js";
 import { memoryStorage } from "../../src/adapters/storage-memory.js";
@@ -33,10 +33,10 @@ export interface TownHost {
   readonly faults: KernelEvents["fault"][];
   readonly sweeps: KernelEvents["sweep"][];
   readonly lost: string[];
-  /** No call to its storage succeeds any more; its Web Lock stays. */
+  /** No call to the host's storage succeeds any more; its Web Lock stays. */
   cutOff(): void;
   mend(): void;
-  /** The tab is gone, without a word: it reaches no storage and its Web Lock is free. */
+  /** The tab is gone without a farewell: it reaches no storage, and its Web Lock is free. */
   die(): void;
 }
 

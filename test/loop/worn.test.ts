@@ -1,4 +1,4 @@
-// What rows leave behind in the ranges of an index, and that the sweeper takes it away.
+// Rows leave entries behind in the ranges of an index, and the sweeper removes these.
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { LASTING_INDEXES, WORN_RANGES } from "../../src/stores/host/worn.js";
 import { SCHEMA } from "../../src/stores/schema.js";
@@ -67,7 +67,7 @@ describe("a sweep", () => {
     const ended = scansOf(a).filter(({ range }) => range.startsWith('processes {"index":"ended"'));
     const queries = ended.map(({ range }) => JSON.parse(range.slice("processes ".length)) as { limit: number; after?: unknown });
     const parts = queries.filter(({ limit }) => limit > 1);
-    // One round over all that is kept, and the beginning beside each part that is none.
+    // The parts make one round over all that is kept; the beginning is read beside each of them.
     expect(parts.slice(0, 4).map(({ after }) => after === undefined)).toEqual([true, false, false, true]);
     const beginnings = queries.filter(({ after }) => after === undefined);
     expect(beginnings.length).toBe(parts.length);

@@ -1,13 +1,13 @@
 import type { KernelStorage, Row, Write } from "../../src/ports/storage.js";
 
-/** What stands between hosts and their rows, and changes what they read or write. */
+/** Stands between hosts and their rows, and changes what they read or write. */
 export interface Meddling {
   row?(table: string, row: Row | undefined, mode: "read" | "write"): Row | undefined;
   rows?(table: string, rows: Row[], mode: "read" | "write"): Row[];
   writes?(writes: readonly Write[]): readonly Write[];
 }
 
-/** One for each host, so that it may remember what that host did. */
+/** Each host has its own, which may remember what that host did. */
 export function meddle(make: (host: string) => Meddling) {
   return (storage: KernelStorage, host: string): KernelStorage => {
     const { row, rows, writes } = make(host);
@@ -42,7 +42,7 @@ export function meddle(make: (host: string) => Meddling) {
   };
 }
 
-/** Changes what is put into one table; nothing is put where nothing comes back. */
+/** Changes the rows that are put into one table; a row is not put if nothing is returned for it. */
 export function puts(table: string, change: (row: Row) => Row | undefined): Meddling["writes"] {
   return (writes) =>
     writes.flatMap((write) => {

@@ -11,18 +11,18 @@ import type { InputRow } from "../../src/stores/session/inputs/tables.js";
 import type { ReceiptRow } from "../../src/stores/session/tables.js";
 import { type Meddling, meddle, puts } from "./meddle.js";
 
-/** A storage that breaks one promise, and the faults and the work in which that shows. */
+/** A storage that breaks one promise, with the faults and the work in which that shows. */
 interface Breach {
   readonly faults: readonly FaultKind[];
   readonly work: readonly WorkKind[];
-  /** The fewer, the sooner a world is at its end. */
+  /** Fewer steps bring a world to its end sooner. */
   readonly steps?: number;
   readonly make: (host: string) => Meddling;
 }
 
 const LATER_MS = 1_000_000;
 
-/** Its host has lived for longer than the rules ask. */
+/** The agent's host has lived for longer than the rules ask. */
 const isOld = ({ registeredAtMs, lastSeenAtMs }: AgentRow) => lastSeenAtMs - registeredAtMs > 35_000;
 
 /** A payload that is accepted, as one that is refused. */
@@ -70,7 +70,7 @@ const BREACHES: Readonly<Record<string, Breach>> = {
     faults: ["freeze", "clockForward"],
     work: ["start"],
     make() {
-      // Each host is shown its own lease, whoever has it now.
+      // Each host is shown its own lease, whichever host has it now.
       const own = new Map<unknown, NonNullable<ReturnType<NonNullable<Meddling["row"]>>>>();
       return {
         row(table, row, mode) {
@@ -319,7 +319,7 @@ const BREACHES: Readonly<Record<string, Breach>> = {
   },
 };
 
-/** Sees nothing. */
+/** An observer that sees nothing. */
 const OBSERVATIONS: Observations = {
   nowMs: 0,
   pollMs: 0,
@@ -331,7 +331,7 @@ const OBSERVATIONS: Observations = {
   transcripts: { from: () => () => true },
 };
 
-/** Not each world comes to what shows it. */
+/** Some worlds do not come to what shows the breach. */
 const MOST_SEEDS = 30;
 
 describe("each rule of the simulation", () => {

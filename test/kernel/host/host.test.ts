@@ -56,7 +56,7 @@ function page() {
   return {
     host,
     faults,
-    /** Of the boots whose loops run. */
+    /** The ids of the boots whose loops run. */
     loops,
     locks: async () => {
       const { held = [], pending = [] } = await locks.query();

@@ -40,14 +40,14 @@ function table(name: string, more: { locks?: Locks; isWorker?: boolean; channel?
   return Object.assign(presence, { air });
 }
 
-/** One that has waited for the others in vain, and so knows all there is. */
+/** A table that has waited for the others in vain, and so knows all there is. */
 async function settled(name: string, more: Parameters<typeof table>[1] = {}): Promise<Table> {
   const made = table(name, more);
   await clock.advance(250);
   return made;
 }
 
-/** Anybody of the origin. */
+/** Any other page of the origin. */
 function stranger() {
   const channel = hub(NAME);
   const head = () => ({ v: 1, of: "db", from: "a stranger", atMs: clock.now() });
@@ -136,7 +136,7 @@ describe("a newcomer", () => {
     expect(await a.store.isAliveBatch([])).toEqual({ ok: true, alive: new Map() });
   });
 
-  it("is told members, beat and touches of the first that answers, where nobody knows who is there", async () => {
+  it("is told members, beat and touches of the first that answers, where it is unknown which hosts there are", async () => {
     const a = await settled("a");
     a.join("a", ["member"]);
     a.beat("a");
@@ -166,7 +166,7 @@ describe("a newcomer", () => {
     expect(await alive(b)).toEqual([]);
   });
 
-  it("that is alone by the locks waits for nobody", async () => {
+  it("that is alone by the locks waits for no host", async () => {
     const service = lockService();
     const locks = service.client("a");
     void locks.request("host:a", () => new Promise<void>(() => {}));
@@ -228,7 +228,7 @@ describe("a message that is none", () => {
     ...[null, 1, "beat", {}, { seenAtMs: 1 }, { ttlMs: 1 }, { seenAtMs: -1, ttlMs: 1 }, { seenAtMs: 1, ttlMs: 0 }].map(
       (beat): [string, () => unknown] => [`has the beat ${JSON.stringify(beat)}`, () => ({ ...head(), boot: "h", beat })],
     ),
-    ["has a beat of nobody", () => ({ ...head(), beat: { seenAtMs: clock.now(), ttlMs: 1 } })],
+    ["has a beat without a boot", () => ({ ...head(), beat: { seenAtMs: clock.now(), ttlMs: 1 } })],
     ["has a beat for ever", () => ({ ...head(), boot: "h", beat: { seenAtMs: 1, ttlMs: Number.POSITIVE_INFINITY } })],
     ...["joined", "left", "forgotten"].flatMap((part) =>
       [null, "x", { length: 1, 0: "x" }, ["x", 1], ["x", ""], ["x", null], ["x", long], tooMany, holes].map(
@@ -433,7 +433,7 @@ describe("forged words of one's own members", () => {
 });
 
 describe("an app's own channel", () => {
-  /** It hands on whatever it is given, uncloned. */
+  /** A channel that hands messages on as they are, uncloned. */
   function ownChannel() {
     const open: { onmessage: ((event: { data: unknown }) => void) | null }[] = [];
     const posted: Record<string, unknown>[] = [];

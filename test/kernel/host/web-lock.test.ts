@@ -6,7 +6,7 @@ import type { Locks } from "../../../src/ports/locks.js";
 import { lockService } from "../../loop/locks-double.js";
 import { rounds } from "../rounds.js";
 
-it("does not keep a lock that is granted when nobody waits for it any more", async () => {
+it("does not keep a lock that is granted when no caller waits for it any more", async () => {
   const clock = manualClock();
   let grant = (): unknown => undefined;
   const late = {
@@ -41,7 +41,7 @@ it("keeps a lock until it is let go", async () => {
   expect(isFree).toBe(true);
 });
 
-/** A service that fails: at once, or a moment later. */
+/** A lock service that fails, at once or a moment later. */
 const FAILING = {
   "at once": () => {
     throw new Error("the service is down");
