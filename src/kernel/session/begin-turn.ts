@@ -17,7 +17,7 @@ import {
 import type { Tenure } from "../host/held-lease.js";
 
 /** What a look found. A turn that it found has begun. */
-export type LookResult =
+type LookResult =
   | BeganTurn
   /** There is a turn to begin, and other tabs go first. */
   | { readonly kind: "later" }

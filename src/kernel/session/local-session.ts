@@ -70,7 +70,7 @@ export interface SessionKernel {
   fault(fault: Fault): void;
 }
 
-export interface LocalSessionParts extends SessionKernel {
+interface LocalSessionParts extends SessionKernel {
   readonly ref: SessionRef;
   readonly sessionId: string;
   readonly ops: OpsOptions;

@@ -12,7 +12,7 @@ import type { SessionRef } from "../../stores/session/draft.js";
 export type SessionChange = { type: "messages" | "state" } | { type: "input"; inputId: string };
 
 /** Tells this tab's listeners what changes in a session. */
-export interface SessionChanges {
+interface SessionChanges {
   listen(listener: (change: SessionChange) => void): () => void;
   /** The session was deleted: its listeners are told this, and nothing after it. */
   vanish(): void;
@@ -20,7 +20,7 @@ export interface SessionChanges {
   end(): void;
 }
 
-export interface SessionChangesParts {
+interface SessionChangesParts {
   readonly ref: SessionRef;
   readonly sessionId: string;
   readonly corridor: Corridor;

@@ -74,7 +74,7 @@ export interface SessionRuntime extends AsyncDisposable {
   destroy(): Promise<{ abandoned: number }>;
 }
 
-export interface SessionParts {
+interface SessionParts {
   readonly corridor: Corridor;
   readonly limits: Limits;
   readonly session: LocalSession;

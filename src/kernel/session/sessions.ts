@@ -24,7 +24,7 @@ export interface Sessions {
   onBoot(isReady: boolean): void;
 }
 
-export interface SessionsParts extends SessionKernel {
+interface SessionsParts extends SessionKernel {
   readonly hostId: string;
   /** The Web Lock of that boot is free. */
   isDead(bootId: string): Promise<boolean>;

@@ -7,7 +7,7 @@ import type { Executor, ExecutorParts } from "./executor.js";
 import type { TurnHandler } from "./turn.js";
 
 /** The turn handlers of a session in this tab, and the executor that runs turns with the last of them. Without a handler there is no executor. */
-export interface TurnHandlers {
+interface TurnHandlers {
   readonly isEmpty: boolean;
   /** Returns what takes the handler off; that resolves when a running turn of it is handed back. */
   add(handler: TurnHandler): () => Promise<unknown>;
@@ -22,7 +22,7 @@ export interface TurnHandlers {
   end(reason: HoldfastError): void;
 }
 
-export interface TurnHandlersParts {
+interface TurnHandlersParts {
   readonly lazyParts: { readonly turns: Lazy<{ createExecutor(parts: ExecutorParts): Executor }> };
   readonly clock: Clock;
   readonly timings: Pick<Timings, "pollMs">;

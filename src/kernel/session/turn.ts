@@ -41,7 +41,7 @@ export interface Turn {
 
 export type TurnHandler = (turn: Turn) => Promise<void>;
 
-export interface TurnParts {
+interface TurnParts {
   readonly corridor: Corridor;
   readonly limits: Limits;
   readonly transcript: Transcript;
