@@ -1,7 +1,7 @@
 import { tellEach } from "../ports/listeners.js";
 import { ABOUT, type Change, type ChannelFactory, type Notices } from "../ports/notices.js";
 
-const VERSION = 1;
+const NOTICE_VERSION = 1;
 const KNOWN: ReadonlySet<unknown> = new Set(ABOUT);
 const MOST_CHANGES = 4096;
 
@@ -25,7 +25,7 @@ export function broadcastNotices(name: string, open: ChannelFactory | undefined)
     const opened = open?.(name);
     if (opened) {
       opened.onmessage = ({ data }) => {
-        const changes = changesOf(data);
+        const changes = changesIn(data);
         if (changes) tellEach(listeners, changes);
         else dropped++;
       };
@@ -43,7 +43,7 @@ export function broadcastNotices(name: string, open: ChannelFactory | undefined)
       if (changes.length === 0) return;
       try {
         for (let at = 0; at < changes.length; at += MOST_CHANGES) {
-          channel?.postMessage({ v: VERSION, changes: changes.slice(at, at + MOST_CHANGES) });
+          channel?.postMessage({ v: NOTICE_VERSION, changes: changes.slice(at, at + MOST_CHANGES) });
         }
       } catch {
         // A closed channel loses the hint for the others; their slow poll finds the change.
@@ -69,7 +69,7 @@ export function broadcastNotices(name: string, open: ChannelFactory | undefined)
 }
 
 /** Anybody of the origin can post: what is not a notice is dropped, and a notice is only a hint to read again. */
-function changesOf(message: unknown): Change[] | undefined {
+function changesIn(message: unknown): Change[] | undefined {
   try {
     return readChanges(message);
   } catch {
@@ -81,13 +81,13 @@ function changesOf(message: unknown): Change[] | undefined {
 function readChanges(message: unknown): Change[] | undefined {
   if (typeof message !== "object" || message === null) return undefined;
   const { v, changes } = message as { v?: unknown; changes?: unknown };
-  if (v !== VERSION || !Array.isArray(changes) || changes.length > MOST_CHANGES) return undefined;
+  if (v !== NOTICE_VERSION || !Array.isArray(changes) || changes.length > MOST_CHANGES) return undefined;
   // Copies, and by number: what was looked at is what is told, and a hole is none of them.
-  const read = Array.from({ length: changes.length }, (_, at) => changeOf(changes[at]));
+  const read = Array.from({ length: changes.length }, (_, at) => changeIn(changes[at]));
   return read.every((change) => change !== undefined) ? read : undefined;
 }
 
-function changeOf(value: unknown): Change | undefined {
+function changeIn(value: unknown): Change | undefined {
   if (typeof value !== "object" || value === null) return undefined;
   const { about, id, sequence, member } = value as Record<string, unknown>;
   if (!KNOWN.has(about) || typeof id !== "string") return undefined;

@@ -11,7 +11,7 @@ import type { ProcessRunner } from "./runner.js";
  * The tab that starts a process and could run it at once claims it in the same write: other tabs neither look nor claim in vain.
  * Correctness does not depend on it. If there is no head start, or its claim is lost, the loops find the process.
  */
-interface HeadStart {
+export interface HeadStart {
   /** Free slots, less one for each claim under way. */
   readonly free: number;
   /** Ids of processes whose claim is under way. */

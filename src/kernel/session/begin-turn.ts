@@ -14,7 +14,7 @@ import {
   holderOf,
   loadHolder,
 } from "../../stores/session/turns.js";
-import type { Tenure } from "../host/held-lease.js";
+import type { HeldLease } from "../host/held-lease.js";
 
 /** What a look found. A turn that it found has begun. */
 type LookResult =
@@ -38,7 +38,7 @@ export interface BeginParts {
 
 export interface Look {
   /** The lease of the last turn, still held: the next turn begins under it without a look. */
-  readonly held: Tenure | undefined;
+  readonly held: HeldLease | undefined;
   /** The token of an expired lease whose owner was given time enough to come back. */
   readonly waitedFor: string | undefined;
   /** Tabs that stand before this one in the order go first. */

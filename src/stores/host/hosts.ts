@@ -46,7 +46,7 @@ export interface Freed {
 
 /**
  * Frees what a host that is gone still holds. Its owner's token dies with it, so whatever still runs there is refused; its agents are
- * offline. Only for a boot whose Web Lock is free, that said goodbye, or that is the caller itself.
+ * offline. Only for a boot whose Web Lock is free, that said farewell, or that is the caller itself.
  */
 export const freeHost: Command<
   { bootId: string; self?: boolean; inOrder?: boolean },

@@ -59,7 +59,7 @@ export interface Claim {
 export interface Estate {
   /** The fence under which the newest event of a lease holder was stored. */
   progressFence?: number;
-  /** Its host said goodbye. */
+  /** Its host said farewell. */
   farewell: boolean;
   /** The highest fence of removed rows; asked for only where there is no row. */
   floor?: number;

@@ -12,7 +12,7 @@ import {
   CANCEL_REQUESTED,
   CORE_EVENT_TYPES,
   type ProcessEventType,
-  STEP,
+  STEP_EVENT,
   type TerminalSpec,
   type TerminalState,
   type WakeSpec,
@@ -174,7 +174,7 @@ function isOwnWriteAgain({ lease: row, replayed }: AppendState, request: Append,
 /** Steps are holdfast's to write, and so is all under its keys, but for what ends a process or asks it to cancel under the key made for that. */
 function isReserved({ processId, eventType, replayKey = "" }: Append, { semantics }: ProcessEventType): boolean {
   const rest = restOfOwnKey(processId, replayKey);
-  if (rest === undefined) return eventType === STEP;
+  if (rest === undefined) return eventType === STEP_EVENT;
   return semantics?.terminal
     ? rest !== `terminal:${eventType}`
     : eventType !== CANCEL_REQUESTED || !rest.startsWith("cancel_requested:");
@@ -182,7 +182,7 @@ function isReserved({ processId, eventType, replayKey = "" }: Append, { semantic
 
 /** Whether a stored event is what holdfast itself would write there. In an older database an app's own may stand under its key. */
 export function isOwn(row: EventRow, { eventType, payload }: Pick<Append, "eventType" | "payload">): boolean {
-  return row.eventType === eventType && (eventType !== STEP || memberOf(row.payload, "key") === memberOf(payload, "key"));
+  return row.eventType === eventType && (eventType !== STEP_EVENT || memberOf(row.payload, "key") === memberOf(payload, "key"));
 }
 
 function memberOf(payload: JsonValue, name: string): JsonValue | undefined {

@@ -40,7 +40,7 @@ export function deletedSession({ runtimeId }: SessionRef): HoldfastError {
 export interface Surroundings {
   readonly runtime: RuntimeRow | undefined;
   readonly lease: LeaseRow | undefined;
-  /** The lease's host said goodbye. */
+  /** The lease's host said farewell. */
   readonly farewell: boolean;
   /** In the order of their admission; without those that cannot be read, which are told when the session is opened. */
   readonly live: readonly InputRow[];
