@@ -110,10 +110,10 @@ async function work(parts: ProcessRunParts, run: ProcessRun, claim: ClaimReply, 
   if (record?.status.state !== "running") return await handBack(parts, run);
   if (claim.fruitless >= parts.attemptBudget) {
     const message = `${claim.fruitless} attempts in a row ended without a result`;
-    return await finish(parts, run, { type: "failure", class: "execution", code: "process_recovery_failed", message });
+    return await storeOutput(parts, run, { type: "failure", class: "execution", code: "process_recovery_failed", message });
   }
   const reason = claim.process.cancelRequested;
-  if (reason !== undefined && claim.attempt === 1) return await finish(parts, run, { type: "cancelled", message: reason });
+  if (reason !== undefined && claim.attempt === 1) return await storeOutput(parts, run, { type: "cancelled", message: reason });
   await followProcess(parts, run, processId);
   if (run.heldLease.over) return;
   await handle(parts, run, claim, record, slot);
@@ -198,7 +198,7 @@ async function handle(
   if (run.heldLease.over) return;
   calls.end();
   await flushProgress();
-  await finish(parts, run, output);
+  await storeOutput(parts, run, output);
 }
 
 /** Aborts the handler's signal on a cancel request, also an earlier one. Ends the run when the process ends in another way. */
@@ -235,7 +235,7 @@ async function followProcess(parts: ProcessRunParts, run: ProcessRun, processId:
 }
 
 /** Stores the output, and tries again while the lease lives: finished work must not be done again because of a short fault. */
-async function finish(parts: ProcessRunParts, run: ProcessRun, wanted: ProcessAwaitOutput): Promise<void> {
+async function storeOutput(parts: ProcessRunParts, run: ProcessRun, wanted: ProcessAwaitOutput): Promise<void> {
   const { processId } = run.heldLease.lease;
   let output = wanted;
   for (;;) {

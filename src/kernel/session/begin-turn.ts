@@ -36,7 +36,7 @@ export interface BeginParts {
   newNonce(): string;
 }
 
-export interface Look {
+export interface TurnLook {
   /** The lease of the last turn, still held: the next turn begins under it without a look. */
   readonly held: HeldLease | undefined;
   /** The token of an expired lease whose owner was given time enough to come back. */
@@ -50,7 +50,7 @@ export interface Look {
 }
 
 /** Looks in a read transaction first, so that only a begin that writes is run. `sentMs`: when the begin was sent, in monotonic time. */
-export async function beginNext(parts: BeginParts, look: Look): Promise<{ found: LookResult; sentMs: number }> {
+export async function beginNext(parts: BeginParts, look: TurnLook): Promise<{ found: LookResult; sentMs: number }> {
   const { corridor, clock } = parts;
   const { held, waitedFor } = look;
   const input: BeginTurn = {
@@ -82,7 +82,7 @@ export async function beginNext(parts: BeginParts, look: Look): Promise<{ found:
 }
 
 /** `undefined` where there is a turn to begin, and this tab may begin it. */
-async function lookFirst(corridor: Corridor, input: BeginTurn, look: Look): Promise<LookResult | undefined> {
+async function lookFirst(corridor: Corridor, input: BeginTurn, look: TurnLook): Promise<LookResult | undefined> {
   if (look.mayBeHeld) {
     const holder = await corridor.query(HOLDER_TABLES, async (reader, now) =>
       holderOf(await loadHolder(reader, input), input, now()),

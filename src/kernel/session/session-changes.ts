@@ -137,7 +137,7 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
     }
   }
 
-  const looks = createLooks(clock, look, (tookMs) =>
+  const reads = createPacedReads(clock, look, (tookMs) =>
     Math.min(tookMs * (listeners.size > 0 ? REST_LISTENED : REST_UNHEARD), timings.pollMs),
   );
 
@@ -148,7 +148,7 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
 
   async function poll(): Promise<void> {
     isPollDue = true;
-    await looks.next();
+    await reads.next();
     schedulePoll();
   }
 
@@ -164,7 +164,7 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
         tellInput(member);
       }
     }
-    if (news.size > 0) void looks.next();
+    if (news.size > 0) void reads.next();
     parts.hear(ours);
   });
 
@@ -172,7 +172,7 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
     isOver = true;
     stopListening();
     cancelPoll();
-    looks.endRest();
+    reads.endRest();
     listeners.clear();
   }
 
@@ -185,8 +185,8 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
         revisions.clear();
         told.clear();
         // The rest under way is that of a tab without listeners, which is longer.
-        looks.endRest();
-        void looks.next().then(schedulePoll);
+        reads.endRest();
+        void reads.next().then(schedulePoll);
       }
       return () => {
         listeners.delete(own);
@@ -201,17 +201,17 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
   };
 }
 
-interface Looks {
-  /** Resolves after a look that began no earlier than this call. */
+interface PacedReads {
+  /** Resolves after a read that began no earlier than this call. */
   next(): Promise<void>;
   endRest(): void;
 }
 
-/** Looks one at a time, with a rest after each. All calls that come meanwhile share one more look: the one under way may have read too early. */
-function createLooks(clock: Clock, look: () => Promise<void>, restOf: (tookMs: number) => number): Looks {
+/** Reads one at a time, with a rest after each. Calls that come meanwhile share one more read: the one under way may have read too early. */
+function createPacedReads(clock: Clock, look: () => Promise<void>, restOf: (tookMs: number) => number): PacedReads {
   let looking: Promise<void> | undefined;
   let waiting: Promise<void> | undefined;
-  /** When the rest after the last look is over. */
+  /** When the rest after the last read is over. */
   let restedMs = clock.monotonicMs();
   let wake = () => {};
 

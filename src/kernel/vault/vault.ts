@@ -52,7 +52,7 @@ export interface VaultParts {
 
 const MOST_RETRIES = 16;
 const RECORD_LOCK_WAIT_MS = 2_000;
-const LONGEST_PAUSE_MS = 64;
+const LONGEST_RETRY_PAUSE_MS = 64;
 
 export function createVault(parts: VaultParts): Vault {
   const { databaseId, locks, clock } = parts;
@@ -96,7 +96,7 @@ export function createVault(parts: VaultParts): Vault {
           details,
         });
       }
-      if (retries > 0) await pause(Math.min(2 ** retries, LONGEST_PAUSE_MS));
+      if (retries > 0) await pause(Math.min(2 ** retries, LONGEST_RETRY_PAUSE_MS));
     }
   }
 
