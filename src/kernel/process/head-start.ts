@@ -28,7 +28,10 @@ interface HeadStartParts {
   readonly ttlMs: number;
   readonly handlers: ReadonlyMap<string, unknown>;
   readonly runner: Pick<ProcessRunner, "free" | "run">;
-  /** This host while its loop is on and its lock is held; else `undefined`. Without the loop no lease is renewed; without the lock other tabs could not see that the owner lives. */
+  /**
+   * This host while its loop is on and its lock is held; else `undefined`. Without the loop no lease is renewed. Without the lock other
+   * tabs could not see that the owner lives.
+   */
   host(): Host | undefined;
   newNonce(): string;
 }

@@ -18,7 +18,7 @@ import { archiveLines, portable, readArchive } from "../../stores/session/archiv
 
 /** All sessions of the database, whether a tab has them open or not. No method attaches to one. */
 export interface KernelSessions {
-  /** By session id. */
+  /** All sessions, in the order of their ids. */
   list(): Promise<SessionSummary[]>;
   /** The stored messages; the first `after` are left out (default 0). Rejects `not-found` for an unknown session. */
   messages(sessionId: string, options?: { after?: number }): Promise<Message[]>;

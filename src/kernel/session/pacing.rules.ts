@@ -112,7 +112,7 @@ export function heardOf(before: Pacing, nowMs: number, changes: readonly Change[
   return known.dueMs - nowMs <= waitMs ? { pacing: known } : lookIn(known, waitMs, nowMs);
 }
 
-/** The time of the next look has come. */
+/** The timer of the next look fired. */
 export function woke(pacing: Pacing, nowMs: number): PacingStep {
   // The timer came late: this tab slept, and the tab that it waits for may have slept too.
   const hasSlept = nowMs - pacing.dueMs > pacing.timings.leaseRenewMs / 2;

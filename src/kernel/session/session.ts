@@ -23,7 +23,10 @@ import type { TurnHandler } from "./turn.js";
 export interface SessionOptions {
   /** Inputs that cannot be read or continued are set aside instead of failing the call; `quarantined` lists them. */
   quarantine?: boolean;
-  /** Decides for each input before the built-in table does; `undefined` leaves it to the table. Synchronous and without effects: it is called for idle and for busy. */
+  /**
+   * Decides for each input before the built-in table does; `undefined` leaves it to the table. Synchronous and without effects: it is
+   * called for idle and for busy.
+   */
   policy?: (input: { kind: InputKind; idle: boolean }) => PolicyDecision | undefined;
   /** Peer requests with these intents are queued and start no run. */
   silentIntents?: readonly string[];
@@ -54,7 +57,10 @@ export interface SessionRuntime extends AsyncDisposable {
    * wait again. An input that has ended, or is unknown, changes nothing.
    */
   cancel(inputId: string): Promise<void>;
-  /** Attaches a handler: this tab runs turns from now on while no other tab does. The last of several handlers runs them. Returns a function that takes the handler off. */
+  /**
+   * Attaches a handler: this tab runs turns from now on while no other tab does. The last of several handlers runs them. Returns a
+   * function that takes the handler off.
+   */
   onTurn(handler: TurnHandler): () => void;
   /** The stored messages; the first `after` are left out (default 0). */
   messages(options?: { after?: number }): Promise<Message[]>;

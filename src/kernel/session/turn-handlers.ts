@@ -6,7 +6,7 @@ import type { Lazy } from "../lazy.js";
 import type { Executor, ExecutorParts } from "./executor.js";
 import type { TurnHandler } from "./turn.js";
 
-/** The turn handlers of a session in this tab, and the executor that runs turns with the last of them. Without a handler there is no executor. */
+/** The turn handlers of a session in this tab, and while there is one, the executor that runs turns with the last of them. */
 interface TurnHandlers {
   readonly isEmpty: boolean;
   /** Returns what takes the handler off; that resolves when a running turn of it is handed back. */

@@ -120,7 +120,7 @@ export function createVault(parts: VaultParts): Vault {
   };
 }
 
-/** Where records are kept. */
+/** The place in which records are kept. */
 interface RecordStore {
   /** Other kernels may change its records at any time. */
   readonly isShared: boolean;
