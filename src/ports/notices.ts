@@ -1,4 +1,4 @@
-/** The topics of notices. The adapters check against this list. */
+/** The topics of notices. `corridor/notices.ts` checks what it receives against this list. */
 export const ABOUT = [
   "registered",
   "record",
