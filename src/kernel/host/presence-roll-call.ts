@@ -52,7 +52,7 @@ export function createRollCall(parts: RollCallParts): RollCall {
       cancelWait();
       cancelWait = parts.clock.setTimer(complete, LONGEST_CALL_MS);
       parts.ask();
-      // A table that is alone knows all there is. If there are no locks, it is unknown which hosts there are: the first answer is taken for all.
+      // A table that is alone knows all there is. If there are no locks, the first answer is taken for all.
       const held = await heldLocks(parts.locks);
       if (!held || call !== own || isComplete) return;
       const hosts = [...held]

@@ -51,7 +51,7 @@ export interface Trap {
   spring(): void;
 }
 
-/** One life of a host, from its boot until it is gone. Nothing reaches a life that is gone; what reaches a frozen one waits until it wakes. */
+/** One life of a host, from its boot until it is gone. Nothing reaches a life that is gone; a frozen one gets all when it wakes. */
 export interface Life {
   /** Host and boot: "h1.3". */
   readonly name: string;
