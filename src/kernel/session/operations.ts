@@ -21,9 +21,9 @@ import { collectOperations, endOperations, type OpsOwner, queryOps } from "../..
 import {
   type Ended,
   type EndedOperation,
-  endOf,
   invalidTransition,
   keptOf,
+  knownOutcome,
   OPS_TRANSITIONS,
   type Ops,
   type OpsAction,
@@ -170,7 +170,7 @@ export function createOpsRegistry(parts: OpsRegistryParts): OpsRegistry & { clos
     const here = [...live.values()];
     const { ops, broken } = await queryOps(corridor, owner);
     tell(broken);
-    if (ops) for (const op of here) settle(op, endOf(ops, op.id, op.since));
+    if (ops) for (const op of here) settle(op, knownOutcome(ops, op.id, op.since));
     return ops;
   }
 

@@ -24,7 +24,7 @@ import type { Write } from "../../ports/storage.js";
 import { fence } from "../host/leases.rules.js";
 import type { LeaseRow } from "../host/tables.js";
 import { ROW_VERSION } from "../table.js";
-import { hashOf, unknownProcess } from "./processes.rules.js";
+import { hashOfJson, unknownProcess } from "./processes.rules.js";
 import { isTruthy, select } from "./selectors.rules.js";
 import type { EventRow, ProcessRow } from "./tables.js";
 
@@ -39,7 +39,7 @@ export interface AppendState {
 }
 
 /** A checked request. */
-export interface Append {
+export interface AppendInput {
   processId: string;
   eventType: string;
   payload: JsonValue;
@@ -53,7 +53,7 @@ export interface Append {
 }
 
 /** What a type's schema says of the payload, by the registration that was read before the transaction. */
-export interface Verdict {
+export interface PayloadVerdict {
   registrationHash: string;
   misfit: string | undefined;
 }
@@ -75,7 +75,12 @@ export interface Appended {
  * The order of the checks is the contract; the first that fails refuses, and nothing is stored:
  * known process, lease, replay, declared type, what is an app's to write, replay key, schema, selectors, not yet terminal, wake target.
  */
-export function append(state: AppendState, request: Append, verdict: Verdict | undefined, nowMs: number): Appended | Unjudged {
+export function append(
+  state: AppendState,
+  request: AppendInput,
+  verdict: PayloadVerdict | undefined,
+  nowMs: number,
+): Appended | Unjudged {
   const { process, eventTypes, replayed } = state;
   const { processId, eventType, payload, replayKey, lease } = request;
   if (!process) throw unknownProcess(processId);
@@ -136,7 +141,10 @@ export function append(state: AppendState, request: Append, verdict: Verdict | u
     ...(ownLease && { fencingToken: ownLease.fencingToken }),
     ...(semantics.wake &&
       request.wakeTarget && {
-        wake: { wakeId: `wake:${hashOf([scopeId(request.wakeTarget), semantics.wake.dedupeKey])}`, target: request.wakeTarget },
+        wake: {
+          wakeId: `wake:${hashOfJson([scopeId(request.wakeTarget), semantics.wake.dedupeKey])}`,
+          target: request.wakeTarget,
+        },
         pendingWake: sequence,
       }),
   };
@@ -161,7 +169,7 @@ export function append(state: AppendState, request: Append, verdict: Verdict | u
  * A write whose first commit nobody heard of comes again after it released its own lease. When its very event is stored under
  * its fence, and nobody has claimed since, it is not a stale owner's.
  */
-function isOwnWriteAgain({ lease: row, replayed }: AppendState, request: Append, lease: ProcessLease): boolean {
+function isOwnWriteAgain({ lease: row, replayed }: AppendState, request: AppendInput, lease: ProcessLease): boolean {
   return (
     replayed !== undefined &&
     replayed.fencingToken === lease.fencingToken &&
@@ -172,7 +180,7 @@ function isOwnWriteAgain({ lease: row, replayed }: AppendState, request: Append,
 }
 
 /** Steps are holdfast's to write, and so is all under its keys, but for what ends a process or asks it to cancel under the key made for that. */
-function isReserved({ processId, eventType, replayKey = "" }: Append, { semantics }: ProcessEventType): boolean {
+function isReserved({ processId, eventType, replayKey = "" }: AppendInput, { semantics }: ProcessEventType): boolean {
   const rest = restOfOwnKey(processId, replayKey);
   if (rest === undefined) return eventType === STEP;
   return semantics?.terminal
@@ -181,11 +189,13 @@ function isReserved({ processId, eventType, replayKey = "" }: Append, { semantic
 }
 
 /** Whether a stored event is what holdfast itself would write there. In an older database an app's own may stand under its key. */
-export function isOwn(row: EventRow, { eventType, payload }: Pick<Append, "eventType" | "payload">): boolean {
-  return row.eventType === eventType && (eventType !== STEP || memberOf(row.payload, "key") === memberOf(payload, "key"));
+export function isOwn(row: EventRow, { eventType, payload }: Pick<AppendInput, "eventType" | "payload">): boolean {
+  return (
+    row.eventType === eventType && (eventType !== STEP || payloadMember(row.payload, "key") === payloadMember(payload, "key"))
+  );
 }
 
-function memberOf(payload: JsonValue, name: string): JsonValue | undefined {
+function payloadMember(payload: JsonValue, name: string): JsonValue | undefined {
   return typeof payload === "object" && payload !== null && !Array.isArray(payload) ? payload[name] : undefined;
 }
 
@@ -196,7 +206,7 @@ function typeOf(name: string, declared: readonly ProcessEventType[] | undefined)
 const DEFAULT_CANCEL_REASON = "cancel requested";
 
 function cancelReason(payload: JsonValue): string {
-  const reason = memberOf(payload, "reason");
+  const reason = payloadMember(payload, "reason");
   return typeof reason === "string" && reason !== "" ? reason : DEFAULT_CANCEL_REASON;
 }
 
@@ -304,7 +314,7 @@ function resultOf(process: ProcessRow, row: EventRow): ProcessEventAppendResult 
 }
 
 /** What a replay must agree in. */
-function isSame(stored: EventRow, { eventType, payload }: Append): boolean {
+function isSame(stored: EventRow, { eventType, payload }: AppendInput): boolean {
   return stored.eventType === eventType && canonicalText(stored.payload) === canonicalText(payload);
 }
 

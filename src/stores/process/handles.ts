@@ -11,7 +11,7 @@ import { checkScope, type ProcessScope, scopeId } from "../../domain/scope.js";
 import type { Limits } from "../../domain/time.js";
 import { loadRow, loadRows } from "../schema.js";
 import { loadProcess } from "./processes.js";
-import { grantWrite, recordOf, unknownProcess } from "./processes.rules.js";
+import { grantWrite, processRecordOf, unknownProcess } from "./processes.rules.js";
 import { checkDescriptor } from "./registration.js";
 import type { GrantRow, ProcessRow } from "./tables.js";
 
@@ -139,7 +139,7 @@ export function handleMethods(corridor: Corridor, limits: Limits): HandleMethods
       const stored = await Promise.all(grants.map(({ processId }) => loadProcess(reader, processId)));
       return grants.flatMap((grant, at): ProcessHandleGrantEntry[] => {
         const process = stored[at];
-        return process ? [{ grant: grantOf(grant), record: recordOf(process.process, process.registration) }] : [];
+        return process ? [{ grant: grantOf(grant), record: processRecordOf(process.process, process.registration) }] : [];
       });
     });
 

@@ -31,13 +31,13 @@ interface Misfit {
 }
 
 /** The members and items of one value that were looked at by keywords that fit: what `unevaluated*` leaves out. */
-type Seen = Set<string | number> | undefined;
-type Check = (value: JsonValue, seen: Seen) => Misfit | undefined;
-type Evaluate = (value: JsonValue, schema: JsonSchema, seen?: Seen) => Misfit | undefined;
+type Evaluated = Set<string | number> | undefined;
+type KeywordCheck = (value: JsonValue, seen: Evaluated) => Misfit | undefined;
+type Evaluate = (value: JsonValue, schema: JsonSchema, seen?: Evaluated) => Misfit | undefined;
 
 /** Why the value does not fit, with its place. Throws TooCostly after `most` steps. */
 export function evaluator(compiled: CompiledSchema): (value: JsonValue, most: number) => string | undefined {
-  const known = new Map<SchemaObject, { checks: Check[]; looksBack: boolean }>();
+  const known = new Map<SchemaObject, { checks: KeywordCheck[]; looksBack: boolean }>();
   let left = 0;
 
   const spend = (steps: number) => {
@@ -75,7 +75,7 @@ export function evaluator(compiled: CompiledSchema): (value: JsonValue, most: nu
     return undefined;
   };
 
-  const inside = (value: JsonValue, name: string | number, schema: JsonSchema, seen: Seen): Misfit | undefined => {
+  const inside = (value: JsonValue, name: string | number, schema: JsonSchema, seen: Evaluated): Misfit | undefined => {
     const found = evaluate(value, schema);
     if (!found) seen?.add(name);
     else found.at = `/${String(name).replaceAll("~", "~0").replaceAll("/", "~1")}${found.at}`;
@@ -112,17 +112,17 @@ export function evaluator(compiled: CompiledSchema): (value: JsonValue, most: nu
   };
 
   const ofMaps =
-    (check: (value: { [name: string]: JsonValue }, seen: Seen) => Misfit | undefined): Check =>
+    (check: (value: { [name: string]: JsonValue }, seen: Evaluated) => Misfit | undefined): KeywordCheck =>
     (value, seen) =>
       isMap(value) ? check(value, seen) : undefined;
   const ofLists =
-    (check: (value: JsonValue[], seen: Seen) => Misfit | undefined): Check =>
+    (check: (value: JsonValue[], seen: Evaluated) => Misfit | undefined): KeywordCheck =>
     (value, seen) =>
       Array.isArray(value) ? check(value, seen) : undefined;
-  const ofNumbers = (isFit: (value: number) => boolean, why: string): Check => {
+  const ofNumbers = (isFit: (value: number) => boolean, why: string): KeywordCheck => {
     return (value) => (typeof value === "number" && !isFit(value) ? misfit(why) : undefined);
   };
-  const ofTexts = (isFit: (value: string) => boolean, why: string): Check => {
+  const ofTexts = (isFit: (value: string) => boolean, why: string): KeywordCheck => {
     return (value) => (typeof value === "string" && !isFit(value) ? misfit(why) : undefined);
   };
 
@@ -134,8 +134,8 @@ export function evaluator(compiled: CompiledSchema): (value: JsonValue, most: nu
     });
 
   /** Each for those that have that member. */
-  const dependent = (given: JsonValue): Check => {
-    const checks = Object.entries(given as { [name: string]: JsonValue }).map(([name, needs]): [string, Check] => [
+  const dependent = (given: JsonValue): KeywordCheck => {
+    const checks = Object.entries(given as { [name: string]: JsonValue }).map(([name, needs]): [string, KeywordCheck] => [
       name,
       Array.isArray(needs) ? required(needs as string[]) : (value, seen) => beside(value, needs as JsonSchema, seen),
     ]);
@@ -146,7 +146,7 @@ export function evaluator(compiled: CompiledSchema): (value: JsonValue, most: nu
   };
 
   /** By keyword. What is no keyword here says nothing of values. */
-  const keywords: Record<string, (given: JsonValue, schema: SchemaObject) => Check> = {
+  const keywords: Record<string, (given: JsonValue, schema: SchemaObject) => KeywordCheck> = {
     $ref(given, schema) {
       const target = compiled.target(schema);
       if (target === undefined) throw new Error(`"${given}" leads nowhere`);
@@ -325,13 +325,13 @@ export function evaluator(compiled: CompiledSchema): (value: JsonValue, most: nu
     return count;
   };
 
-  function checksOf(schema: SchemaObject): Check[] {
+  function checksOf(schema: SchemaObject): KeywordCheck[] {
     const names = Object.keys(schema).filter((name) => Object.hasOwn(keywords, name));
     // They look at what the others have seen.
     const last = (name: string) => (name.startsWith("unevaluated") ? 1 : 0);
     return names
       .sort((one, other) => last(one) - last(other))
-      .map((name) => keywords[name]?.(schema[name] as JsonValue, schema) as Check);
+      .map((name) => keywords[name]?.(schema[name] as JsonValue, schema) as KeywordCheck);
   }
 
   return (value, most) => {

@@ -2,7 +2,7 @@ import { dereference, ignoredKeyword, schemaArrayKeyword, schemaMapKeyword } fro
 import { invalid } from "../../domain/errors.js";
 import type { JsonValue } from "../../domain/json.js";
 import type { JsonSchema, ProcessEventType } from "../../domain/process/event-type.js";
-import type { Verdict } from "./events.rules.js";
+import type { PayloadVerdict } from "./events.rules.js";
 import { evaluator, isMap, TooCostly } from "./json-schema-evaluation.js";
 
 export interface SchemaEngine {
@@ -11,7 +11,7 @@ export interface SchemaEngine {
   /** Why the payload does not fit, if it does not. `name` is the schema's own: one name never stands for two schemas. */
   misfit(name: string, schema: JsonSchema, payload: JsonValue): string | undefined;
   /** The same, by the schema of an event type of a registration, if it has one. */
-  judge(registrationHash: string, type: ProcessEventType, payload: JsonValue): Verdict;
+  judge(registrationHash: string, type: ProcessEventType, payload: JsonValue): PayloadVerdict;
 }
 
 const MOST_COMPILED = 256;
@@ -102,7 +102,7 @@ function walksOver(schema: unknown, isRoot = true): number {
   return isRoot || !($id || id) ? below : 2 * below;
 }
 
-type Rule = "schema" | "schemas" | "schemaMap" | "regexMap" | "dependencies" | keyof typeof PLAIN_RULES;
+type KeywordRule = "schema" | "schemas" | "schemaMap" | "regexMap" | "dependencies" | keyof typeof PLAIN_RULES;
 
 /** Keywords that hold no schema: what their value must be. */
 const PLAIN_RULES = {
@@ -122,7 +122,7 @@ const PLAIN_RULES = {
   list: ["a list", (value) => Array.isArray(value)],
 } as const satisfies Record<string, readonly [what: string, fits: (value: JsonValue) => boolean]>;
 
-const KEYWORDS: Readonly<Record<string, Rule>> = {
+const KEYWORDS: Readonly<Record<string, KeywordRule>> = {
   additionalProperties: "schema",
   unevaluatedProperties: "schema",
   propertyNames: "schema",
@@ -184,11 +184,11 @@ function checkSchema(field: string, schema: JsonValue): void {
   for (const [keyword, value] of Object.entries(schema)) {
     const at = `${field}/${keyword}`;
     if (UNSUPPORTED.includes(keyword)) throw invalid(`${at} is not supported`);
-    if (Object.hasOwn(KEYWORDS, keyword)) checkKeyword(at, KEYWORDS[keyword] as Rule, value);
+    if (Object.hasOwn(KEYWORDS, keyword)) checkKeyword(at, KEYWORDS[keyword] as KeywordRule, value);
   }
 }
 
-function checkKeyword(at: string, rule: Rule, value: JsonValue): void {
+function checkKeyword(at: string, rule: KeywordRule, value: JsonValue): void {
   const must = (what: string) => invalid(`${at} must be ${what} in a JSON Schema`);
   if (rule === "schema") {
     checkSchema(at, value);

@@ -20,7 +20,7 @@ import type { GrantRow, ProcessRow, RegistrationRow } from "./tables.js";
 /** A registration with its defaults filled in, checked, and hashed over exactly that; `size` in characters. */
 export type PreparedRegistration = Required<ProcessRegistration> & { registrationHash: string; size: number };
 
-export function hashOf(value: JsonValue): string {
+export function hashOfJson(value: JsonValue): string {
   return hashOfText(canonicalText(value));
 }
 
@@ -67,7 +67,7 @@ export function sameRegistration(stored: ProcessRow, registration: PreparedRegis
   });
 }
 
-export function recordOf(process: ProcessRow, registration: RegistrationRow): ProcessRecord {
+export function processRecordOf(process: ProcessRow, registration: RegistrationRow): ProcessRecord {
   const { state, awaitOutput } = process;
   return {
     id: process.processId,

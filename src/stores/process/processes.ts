@@ -21,7 +21,7 @@ import {
   grantWrite,
   newProcess,
   type PreparedRegistration,
-  recordOf,
+  processRecordOf,
   sameRegistration,
   unknownProcess,
   withExternalRef,
@@ -81,11 +81,11 @@ export const registerProcess: Command<
     const grants = grant ? [grantWrite(grant.scope, registration.id, grant.descriptor)] : [];
     if (stored) {
       const same = sameRegistration(stored.process, registration);
-      return same === true ? accept(recordOf(stored.process, stored.registration), grants) : refuse(same);
+      return same === true ? accept(processRecordOf(stored.process, stored.registration), grants) : refuse(same);
     }
     const made = newProcess(registration, nowMs);
     return accept(
-      recordOf(made.process, made.registration),
+      processRecordOf(made.process, made.registration),
       [{ table: "processes", put: made.process }, { table: "registrations", put: made.registration }, ...grants],
       [{ about: "registered", id: registration.id }],
     );
@@ -104,7 +104,7 @@ export const setExternalRef: Command<
     if (!stored) return refuse(unknownProcess(processId));
     const process = withExternalRef(stored.process, externalRef, nowMs);
     return accept(
-      recordOf(process, stored.registration),
+      processRecordOf(process, stored.registration),
       [{ table: "processes", put: process }],
       [{ about: "record", id: processId }],
     );
@@ -215,7 +215,7 @@ export function processMethods(corridor: Corridor, limits: Limits, schemas: Payl
       const page = await corridor.query(["processes", "registrations"], (reader) =>
         readPage(reader, { ...filter, ...(after !== undefined && { after }) }, isFiltered ? PAGE : Math.min(PAGE, limit)),
       );
-      records.push(...page.found.map(({ process, registration }) => recordOf(process, registration)));
+      records.push(...page.found.map(({ process, registration }) => processRecordOf(process, registration)));
       if (page.last === undefined) break;
       after = page.last;
     }
@@ -242,7 +242,7 @@ export function processMethods(corridor: Corridor, limits: Limits, schemas: Payl
     async getProcess(processId) {
       const known = id("processId", processId);
       const stored = await corridor.query(["processes", "registrations"], (reader) => loadProcess(reader, known));
-      return stored && recordOf(stored.process, stored.registration);
+      return stored && processRecordOf(stored.process, stored.registration);
     },
     async list(filter = {}) {
       const { state, sessionId, after, limit } = membersOf("filter", filter, ["state", "sessionId", "after", "limit"]);

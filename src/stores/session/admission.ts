@@ -15,7 +15,7 @@ import { checkRuntime, draftOf, type InputHappening, loadReplaceable, type Sessi
 import { loadInput, loadInputKeys } from "./inputs/input-rows.js";
 import { abandoned, admitted, coalesced, isIdle, superseded } from "./inputs/inputs.rules.js";
 import { semanticsOf } from "./inputs/policy.rules.js";
-import type { Blob, Rejection } from "./inputs/submission.js";
+import type { InputBlob, Rejection } from "./inputs/submission.js";
 import type { InputKeyRow, InputRow } from "./inputs/tables.js";
 import { acceptsInput, notReady } from "./runtime-state.rules.js";
 import type { RuntimeRow } from "./tables.js";
@@ -39,7 +39,7 @@ export interface AcceptInput extends SessionRef {
   readonly idempotencyKey?: string;
   readonly supersessionKey?: string;
   readonly rejection?: Rejection;
-  readonly blobs: readonly Blob[];
+  readonly blobs: readonly InputBlob[];
   /** Asked of the session's policy before, for both moments: which of them it is, is known here. */
   readonly policy: { readonly idle: PolicyDecision; readonly busy: PolicyDecision };
   /** It begins a run by itself. */

@@ -148,7 +148,7 @@ function base64Of(bytes: Uint8Array): string {
   return btoa(binary);
 }
 
-function bytesOf(field: string, base64: unknown): Uint8Array {
+function decodeBase64(field: string, base64: unknown): Uint8Array {
   const text = checkText(field, base64, PART_BYTES * 2);
   try {
     return Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
@@ -209,7 +209,7 @@ export interface ArchiveReader {
 /** As it was parsed: nothing of it is known but that it has members. */
 type Line = Readonly<Record<string, unknown>>;
 
-interface Parts<T> {
+interface UnfinishedParts<T> {
   readonly name: string;
   readonly of: number;
   readonly parts: T[];
@@ -238,7 +238,7 @@ export function readArchive(given: Limits): ArchiveReader {
   let header: Header | undefined;
   let snapshot: Uint8Array | undefined;
   let ops: PersistedOpsSnapshot | undefined;
-  let unfinished: Parts<string | Uint8Array> | undefined;
+  let unfinished: UnfinishedParts<string | Uint8Array> | undefined;
   let lines = 0;
   let isOver = false;
 
@@ -268,7 +268,7 @@ export function readArchive(given: Limits): ArchiveReader {
       snapshot = admitSnapshot("text", joined(parts.map((part) => new TextEncoder().encode(part))), NO_BOUND).bytes;
     },
     input(line) {
-      const input = checkInput(line, limits);
+      const input = checkArchivedInput(line, limits);
       const { inputId, idempotencyKey } = input.record;
       once("record.inputId", inputs, inputId, input);
       if (!input.holdsKey) return;
@@ -290,7 +290,7 @@ export function readArchive(given: Limits): ArchiveReader {
     },
     blob(line) {
       const hash = id("hash", line.hash);
-      const parts = collect(`blob "${hash}"`, line, () => bytesOf("base64", line.base64));
+      const parts = collect(`blob "${hash}"`, line, () => decodeBase64("base64", line.base64));
       if (!parts) return;
       const bytes = joined(parts);
       if (bytesToHex(sha256(bytes)) !== hash) throw invalid("hash must be the SHA-256 of the bytes, as lower-case hex");
@@ -413,7 +413,7 @@ function checkHead(value: unknown, limits: Limits): Head {
   return head as unknown as Head;
 }
 
-function checkInput(m: Line, limits: Limits): ArchivedInput {
+function checkArchivedInput(m: Line, limits: Limits): ArchivedInput {
   const record = checkInputState("record", m.record, limits);
   if (record.durability === "ephemeral")
     throw invalid("record.durability must not be ephemeral: such an input ends with its tab");

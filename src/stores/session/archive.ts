@@ -163,11 +163,11 @@ export function readSession(corridor: Corridor, sessionId: string): Promise<{ ar
         return recovered(row, { hasReceipt, inOrder }, atMs) ?? row;
       });
     const holders = new Set(keys.map(({ inputId }) => inputId));
-    const works = worksOf(inputs);
+    const works = retriedWorks(inputs);
     const whole = snapshot && storedBytes(snapshot);
     const archive: SessionArchive = {
       sessionId,
-      state: stateOf(runtime),
+      state: archivedState(runtime),
       ...(!whole && runtime?.head && { head: runtime.head }),
       messages: messages.map(({ message }) => message),
       ...(whole && { snapshot: whole }),
@@ -183,7 +183,7 @@ export function readSession(corridor: Corridor, sessionId: string): Promise<{ ar
 }
 
 /** What is tried again with exactly the inputs that it was tried with: other steps are nobody's. */
-function worksOf(inputs: readonly InputRow[]): ReadonlySet<string | undefined> {
+function retriedWorks(inputs: readonly InputRow[]): ReadonlySet<string | undefined> {
   const live = inputs.filter(({ record }) => !isTerminal(record.currentState));
   const sizeOf = (workId: string | undefined) => live.filter((row) => row.workId === workId).length;
   return new Set(live.filter(({ workId, workSize }) => sizeOf(workId) === workSize).map(({ workId }) => workId));
@@ -195,7 +195,7 @@ async function loadExecutorLease(reader: Reader, runtimeId: string): Promise<Lea
 }
 
 /** The state that a run goes back to; without a run nothing is under way. */
-function stateOf(runtime: RuntimeRow | undefined): ArchivedState {
+function archivedState(runtime: RuntimeRow | undefined): ArchivedState {
   const { state = "idle", run } = runtime ?? {};
   if (state !== "running" && state !== "attached") return state;
   const before = run?.before ?? "idle";
@@ -233,7 +233,7 @@ export function prepareImport(archive: SessionArchive): ImportSession {
   const runtimeId = runtimeIdOf(sessionId);
   const base = { v: ROW_VERSION, runtimeId };
   const inputs = inputWrites(
-    archive.inputs.map((input) => changeOf(input, runtimeId)),
+    archive.inputs.map((input) => importedChange(input, runtimeId)),
     [],
   );
   const ranks = archive.inputs.map(({ rank = 0 }) => rank);
@@ -270,12 +270,12 @@ export function prepareImport(archive: SessionArchive): ImportSession {
   };
 }
 
-function changeOf({ holdsKey, record, ...columns }: ArchivedInput, runtimeId: string): InputChange {
+function importedChange({ holdsKey, record, ...columns }: ArchivedInput, runtimeId: string): InputChange {
   const after: InputRow = { v: ROW_VERSION, runtimeId, inputId: record.inputId, record, ...columns };
   return { after, keyless: holdsKey === undefined };
 }
 
-interface Site {
+interface ImportState {
   readonly runtime: RuntimeRow | undefined;
   readonly isTaken: boolean;
 }
@@ -295,7 +295,7 @@ const ARCHIVED = [
 ] as const satisfies readonly TableName[];
 
 /** All of it, where nothing of that session is stored. A deleted one begins as a new incarnation: who held the old one stays refused. */
-export const importSession: Command<ImportSession, Site, { sessionId: string }> = {
+export const importSession: Command<ImportSession, ImportState, { sessionId: string }> = {
   tables: ARCHIVED,
   async load(reader, { sessionId, runtime: { runtimeId } }) {
     const one = { prefix: [runtimeId], limit: 1 };
@@ -325,12 +325,12 @@ export const importSession: Command<ImportSession, Site, { sessionId: string }> 
         { table: "runtimes", put: row },
         { table: "sessions", put: { v: ROW_VERSION, sessionId, runtimeId, messageCount, updatedAtMs: nowMs } },
       ],
-      changesOf(runtimeId),
+      sessionChanges(runtimeId),
     );
   },
 };
 
-function changesOf(runtimeId: string): Change[] {
+function sessionChanges(runtimeId: string): Change[] {
   return [
     { about: "runtime", id: runtimeId },
     { about: "messages", id: runtimeId },
@@ -404,7 +404,7 @@ export const deleteSession: Command<{ sessionId: string }, DeleteState, ProcessS
       if (runtime) writes.push({ table: "runtimes", put: tombstoneOf(runtime, nowMs) });
       if (lease) writes.push({ table: "leases", drop: runtimeId });
       if (lease) fences.push(lease.fencingToken);
-      changes.push(...changesOf(runtimeId), leaseChange(runtimeId));
+      changes.push(...sessionChanges(runtimeId), leaseChange(runtimeId));
     }
     writes.push(...raiseFloor("leases", floor, fences));
     return accept(grants.reply, writes, changes);

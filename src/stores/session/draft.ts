@@ -37,7 +37,7 @@ export function deletedSession({ runtimeId }: SessionRef): HoldfastError {
 }
 
 /** What lies around a session's inputs: enough to tell who may go on with it, and what a dead owner left. */
-export interface Surroundings {
+export interface SessionState {
   readonly runtime: RuntimeRow | undefined;
   readonly lease: LeaseRow | undefined;
   /** The lease's host said goodbye. */
@@ -51,7 +51,7 @@ export interface Surroundings {
   readonly attachments: readonly AttachmentRow[];
 }
 
-export const SURROUNDINGS = [
+export const SESSION_STATE_TABLES = [
   "runtimes",
   "leases",
   "farewells",
@@ -63,11 +63,11 @@ export const SURROUNDINGS = [
 ] as const;
 
 /** `known` are the live rows, or those of them that matter, where they are read already. */
-export async function loadSurroundings(
+export async function loadSessionState(
   reader: Reader,
   runtimeId: string,
   known?: readonly InputRow[] | Promise<readonly InputRow[]>,
-): Promise<Surroundings> {
+): Promise<SessionState> {
   const [runtime, lease, live, attachments] = await Promise.all([
     loadRow(reader, "runtimes", runtimeId),
     loadRow(reader, "leases", runtimeId),
@@ -297,7 +297,7 @@ export interface RecoveryReport {
  */
 export function recover(
   draft: Draft,
-  { lease, farewell, received, attachments }: Surroundings,
+  { lease, farewell, received, attachments }: SessionState,
   self: Pick<Attendance, "host" | "hasLocks">,
   nowMs: number,
 ): RecoveryReport {
@@ -340,7 +340,7 @@ export function fencedOff(lease: LeaseRow): LeaseRow {
  * Somebody is at work, or may come back to it: a lease that lives, or one that ran out while its host slept. This host's own executor
  * takes care of what is its own; of another's, executors know when it was waited for long enough.
  */
-export function isOwned({ lease, farewell }: Pick<Surroundings, "lease" | "farewell">, self: Attendance, nowMs: number): boolean {
+export function isOwned({ lease, farewell }: Pick<SessionState, "lease" | "farewell">, self: Attendance, nowMs: number): boolean {
   if (lease?.leaseToken === undefined || farewell) return false;
   if (isLive(lease, nowMs)) return true;
   return lease.bootId === self.host.bootId ? self.handler : self.hasLocks && lease.locked === 1;

@@ -124,7 +124,7 @@ export function freshOps(epochId: string, { maxCompleted, maxConcurrent }: OpsSe
  * What is left of a stored snapshot when nobody of then is here any more: an operation that had not ended is unknown, nobody
  * waits. The feed stays whole, also of operations that were forgotten, and goes on behind its last sequence.
  */
-export function recovered(stored: PersistedOpsSnapshot): Ops {
+export function recoveredOps(stored: PersistedOpsSnapshot): Ops {
   const { authorityState: authority, operationSpecs, completionEntries: entries } = stored;
   const ended = new Map(
     Object.entries(authority.operations).flatMap(([id, operation]) =>
@@ -177,7 +177,7 @@ export interface Ending {
 }
 
 /** How an operation stands ended, whether or not it is kept. */
-export function endOf(ops: Ops, id: string, since: number): OperationOutcome | undefined {
+export function knownOutcome(ops: Ops, id: string, since: number): OperationOutcome | undefined {
   const kept = keptOf(ops, id);
   if (kept) return kept.terminalOutcome;
   return ops.completionEntries.findLast(({ operationId, seq }) => operationId === id && seq > since)?.terminalOutcome;
@@ -195,7 +195,7 @@ export interface Ended {
 }
 
 /** Ends operations, in their order. One that stands ended in just this way already is that end: the call was repeated. */
-export function ended(
+export function endedOps(
   before: Ops,
   endings: readonly Ending[],
   settings: OpsSettings,
@@ -212,8 +212,8 @@ export function ended(
   const ends = endings.map((ending): Ended => {
     const { spec, outcome } = ending;
     const { id, kind, displayName } = spec;
-    const stands = endOf(before, id, ending.since);
-    if (stands) return { id, outcome: stands, late: textOf(stands) !== textOf(outcome) };
+    const stands = knownOutcome(before, id, ending.since);
+    if (stands) return { id, outcome: stands, late: canonicalOutcome(stands) !== canonicalOutcome(outcome) };
     operations.set(id, operationOf(ending));
     specs.set(id, spec);
     order.push(id);
@@ -244,7 +244,7 @@ export function ended(
 }
 
 /** Takes every ended operation out, oldest first; their lines in the feed stay. */
-export function collected(before: Ops): { ops: Ops; taken: { id: string; outcome: OperationOutcome }[] } {
+export function collectedOps(before: Ops): { ops: Ops; taken: { id: string; outcome: OperationOutcome }[] } {
   const { operations, completedOrder } = before.authorityState;
   return {
     ops: {
@@ -268,6 +268,6 @@ function operationOf({ spec, outcome, peerReady, progressCount, watcherCount }: 
   };
 }
 
-function textOf(outcome: OperationOutcome): string {
+function canonicalOutcome(outcome: OperationOutcome): string {
   return canonicalText({ ...outcome });
 }

@@ -11,14 +11,14 @@ import type { LeaseRow } from "../host/tables.js";
 import { loadRow, readRow } from "../schema.js";
 import { ROW_VERSION } from "../table.js";
 import {
-  collected,
+  collectedOps,
   type Ended,
   type Ending,
-  ended,
+  endedOps,
   freshOps,
   type Ops,
   type OpsSettings,
-  recovered,
+  recoveredOps,
   watermarkOf,
 } from "./ops.rules.js";
 import type { RuntimeRow } from "./tables.js";
@@ -107,7 +107,7 @@ export const endOperations: Command<EndOperations, OpsState & Owned, OpsReply<En
     const { runtimeId, endings, settings, epochId } = input;
     const gone = refusalOfOwner(runtime, input);
     if (gone) return refuse(gone);
-    const { ops, ends } = ended(before ?? freshOps(epochId, settings), endings, settings, nowMs);
+    const { ops, ends } = endedOps(before ?? freshOps(epochId, settings), endings, settings, nowMs);
     return accept({ done: ends, ...(broken && { broken }) }, [opsWrite(runtimeId, ops)], [opsChange(runtimeId, ops)]);
   },
   // An end that stands already is found by the registration that it belongs to.
@@ -122,7 +122,7 @@ export const collectOperations: Command<OpsOwner, OpsState & Owned, OpsReply<{ i
     const gone = refusalOfOwner(runtime, owner);
     if (gone) return refuse(gone);
     if (!before) return accept({ done: [], ...(broken && { broken }) });
-    const { ops, taken } = collected(before);
+    const { ops, taken } = collectedOps(before);
     if (taken.length === 0) return accept({ done: [] });
     return accept({ done: taken }, [opsWrite(owner.runtimeId, ops)], [opsChange(owner.runtimeId, ops)]);
   },
@@ -136,7 +136,7 @@ async function loadOps(reader: Reader, { runtimeId }: OpsOwner): Promise<OpsStat
   const [row, runtime] = await Promise.all([reader.get("ops", runtimeId), loadRow(reader, "runtimes", runtimeId)]);
   if (row === undefined) return { ops: undefined, runtime };
   try {
-    return { ops: recovered(decoded(row)), runtime };
+    return { ops: recoveredOps(decoded(row)), runtime };
   } catch (error) {
     const broken = asHoldfastError(error, "read-failed", "the stored operations could not be read");
     // What a newer version wrote is left to it.

@@ -27,13 +27,13 @@ const TABLE: Readonly<Record<RuntimeCommand, Partial<Record<RuntimeState, Runtim
 };
 
 /** What is stored: nobody is "attached" in a row. */
-export function storedState(state: RuntimeState): RuntimeState {
+export function withoutAttached(state: RuntimeState): RuntimeState {
   return state === "attached" ? "idle" : state;
 }
 
 /** The state after the command, or why it is refused. */
 export function after(command: RuntimeCommand, state: RuntimeState): RuntimeState | HoldfastError {
-  return TABLE[command][storedState(state)] ?? notReady(state, command);
+  return TABLE[command][withoutAttached(state)] ?? notReady(state, command);
 }
 
 export function mayRun(state: RuntimeState): boolean {

@@ -16,15 +16,15 @@ import {
   isAttached,
   isOwned,
   type LiveRuntimeRow,
-  loadSurroundings,
+  loadSessionState,
   type RecoveryReport,
   readLive,
   recover,
+  SESSION_STATE_TABLES,
   type SessionRef,
-  SURROUNDINGS,
-  type Surroundings,
+  type SessionState,
 } from "./draft.js";
-import { placeWrites, readInput } from "./inputs/input-rows.rules.js";
+import { rankWrites, readInput } from "./inputs/input-rows.rules.js";
 import type { InputKeyRow } from "./inputs/tables.js";
 import { after, notReady, type RuntimeCommand } from "./runtime-state.rules.js";
 import type { AttachmentRow, RuntimeRow, SessionRow } from "./tables.js";
@@ -47,7 +47,7 @@ export interface OpenedSession {
 }
 
 interface OpenState {
-  readonly around: Surroundings;
+  readonly sessionState: SessionState;
   readonly session: SessionRow | undefined;
   readonly bad: readonly BadInput[];
   /** The idempotency keys that stand for these. */
@@ -59,24 +59,24 @@ interface OpenState {
  * what a dead owner left is recovered in the same write, all or nothing.
  */
 export const openSession: Command<OpenSession, OpenState, OpenedSession> = {
-  tables: [...SURROUNDINGS, "sessions", "quarantine"],
+  tables: [...SESSION_STATE_TABLES, "sessions", "quarantine"],
   async load(reader, { runtimeId, sessionId, quarantine }) {
     const { live, bad } = await readLive(reader, runtimeId);
     if (quarantine) bad.push(...(await readBrokenEnded(reader, runtimeId)));
     const badIds = new Set(bad.map(({ inputId }) => inputId));
     const keys = badIds.size === 0 ? [] : await loadRows(reader, "inputKeys", { prefix: [runtimeId] });
     const badKeys = keys.filter(({ inputId }) => badIds.has(inputId));
-    const [around, session] = await Promise.all([
-      loadSurroundings(reader, runtimeId, live),
+    const [sessionState, session] = await Promise.all([
+      loadSessionState(reader, runtimeId, live),
       loadRow(reader, "sessions", sessionId),
     ]);
-    return { around, session, bad, badKeys };
+    return { sessionState, session, bad, badKeys };
   },
   decide(state, input, nowMs) {
     const { runtimeId, sessionId, attendance } = input;
-    const { around, bad } = state;
+    const { sessionState, bad } = state;
     if (bad[0] && !input.quarantine) return refuse(bad[0].error);
-    const stored: RuntimeRow = around.runtime ?? {
+    const stored: RuntimeRow = sessionState.runtime ?? {
       v: ROW_VERSION,
       runtimeId,
       incarnation: 0,
@@ -89,24 +89,24 @@ export const openSession: Command<OpenSession, OpenState, OpenedSession> = {
     };
     const runtimeState = stored.state ?? "idle";
     const runtime: LiveRuntimeRow = { ...stored, sessionId, state: runtimeState };
-    if ((runtimeState === "stopped" || runtimeState === "destroyed") && around.live.length > 0) {
-      const message = `store corruption: the stored state ${runtimeState} conflicts with ${around.live.length} active inputs`;
+    if ((runtimeState === "stopped" || runtimeState === "destroyed") && sessionState.live.length > 0) {
+      const message = `store corruption: the stored state ${runtimeState} conflicts with ${sessionState.live.length} active inputs`;
       return refuse(new HoldfastError("read-failed", message, { details: { runtimeId } }));
     }
-    const draft = draftOf(runtime, around.live, around.keys, nowMs);
+    const draft = draftOf(runtime, sessionState.live, sessionState.keys, nowMs);
     for (const { inputId, row, error } of bad) {
       draft.write({ table: "quarantine", put: { v: ROW_VERSION, runtimeId, inputId, reason: error.message, atMs: nowMs, row } });
       draft.write({ table: "inputs", drop: [runtimeId, inputId] });
     }
-    draft.write(...placeWrites(around.live));
+    draft.write(...rankWrites(sessionState.live));
     // A key answers with an input that is there.
     for (const { idempotencyKey } of state.badKeys) draft.write({ table: "inputKeys", drop: [runtimeId, idempotencyKey] });
     const ended = state.badKeys.filter(({ endedRank }) => endedRank !== undefined).length;
     if (ended > 0) draft.update({ endedKeys: draft.runtime.endedKeys - ended });
-    for (const row of around.attachments)
+    for (const row of sessionState.attachments)
       if (!isAttached(row, attendance.hasLocks, nowMs)) draft.write({ table: "attachments", drop: [runtimeId, row.bootId] });
     draft.write(attachmentWrite(runtimeId, attendance, nowMs));
-    const recovery = isOwned(around, attendance, nowMs) ? undefined : recover(draft, around, attendance, nowMs);
+    const recovery = isOwned(sessionState, attendance, nowMs) ? undefined : recover(draft, sessionState, attendance, nowMs);
     if (draft.runtime.state === "initializing") draft.update({ state: "idle" });
     // Made here, or found without what only a session has.
     if (stored.state === undefined || stored.sessionId === undefined) draft.update({});
@@ -190,9 +190,9 @@ export interface RuntimeChange {
 }
 
 /** Retire, reset, stop, destroy, recycle: each is one write; what it ends is ended in it. */
-export const changeRuntime: Command<ChangeRuntime, Surroundings, RuntimeChange> = {
-  tables: SURROUNDINGS,
-  load: (reader, { runtimeId }) => loadSurroundings(reader, runtimeId),
+export const changeRuntime: Command<ChangeRuntime, SessionState, RuntimeChange> = {
+  tables: SESSION_STATE_TABLES,
+  load: (reader, { runtimeId }) => loadSessionState(reader, runtimeId),
   decide(state, input, nowMs) {
     const { command, runtimeId, attendance } = input;
     const draft = draftOf(checkRuntime(state.runtime, input), state.live, state.keys, nowMs);

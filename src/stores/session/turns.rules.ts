@@ -1,4 +1,4 @@
-import { abandoned, type Candidate, candidateOf, doesStart, isSameExecution, moved } from "./inputs/inputs.rules.js";
+import { abandoned, doesStart, isSameExecution, type QueuedInput, queuedInputOf, transition } from "./inputs/inputs.rules.js";
 import { type HandlingMode, laneOf } from "./inputs/policy.rules.js";
 import type { InputRow } from "./inputs/tables.js";
 
@@ -10,7 +10,7 @@ export const MOST_FAILURES = 3;
  * its steps are of exactly these inputs.
  */
 export function chooseBatch(rows: readonly InputRow[], isDraining: boolean): InputRow[] {
-  const queued = rows.map(candidateOf).filter((candidate) => candidate !== undefined);
+  const queued = rows.map(queuedInputOf).filter((candidate) => candidate !== undefined);
   if (!isDraining && !queued.some(doesStart)) return [];
   const steer = queued.filter(({ decision }) => laneOf(decision) === "steer");
   const lane = steer.length > 0 ? steer : queued;
@@ -25,12 +25,12 @@ export function chooseBatch(rows: readonly InputRow[], isDraining: boolean): Inp
 }
 
 /** Both of one lane. */
-function runsWith({ row, decision, semantics }: Candidate, first: Candidate): boolean {
+function runsWith({ row, decision, semantics }: QueuedInput, first: QueuedInput): boolean {
   const isSameBoundary = laneOf(decision) === "queue" || semantics.boundary === first.semantics.boundary;
   return isSameBoundary && isSameExecution(semantics, first.semantics) && row.workId === first.row.workId;
 }
 
-function isLast({ kind, decision }: Candidate): boolean {
+function isLast({ kind, decision }: QueuedInput): boolean {
   return kind === "prompt" && laneOf(decision) === "queue";
 }
 
@@ -39,7 +39,7 @@ function isLast({ kind, decision }: Candidate): boolean {
  * further than they do. Only of rows that stay as they are until it is chosen.
  */
 export function endsBatch(rows: readonly InputRow[], lane: HandlingMode): boolean {
-  const waiting = rows.map(candidateOf).filter((candidate) => candidate !== undefined && laneOf(candidate.decision) === lane);
+  const waiting = rows.map(queuedInputOf).filter((candidate) => candidate !== undefined && laneOf(candidate.decision) === lane);
   const [first] = waiting;
   return waiting.some((candidate) => candidate && first && (isLast(candidate) || !runsWith(candidate, first)));
 }
@@ -55,7 +55,7 @@ export function staged(
   run: { runId: string; workId: string; inputIds: readonly string[] },
   nowMs: number,
 ): InputRow {
-  const next = moved(row, "stage", nowMs, "run started", {
+  const next = transition(row, "stage", nowMs, "run started", {
     attemptCount: row.record.attemptCount + 1,
     lastRunId: run.runId,
   });
@@ -64,9 +64,9 @@ export function staged(
 
 /** Applied, pending and consumed in one write: the receipt, the messages and this stand or fall together. */
 export function consumed(row: InputRow, sequence: number, nowMs: number): InputRow {
-  const applied = moved(row, "apply", nowMs, "boundary applied", { lastBoundarySequence: sequence });
-  const pending = moved(applied, "pend", nowMs, "waits for the run to complete");
-  return moved(pending, "complete", nowMs, "run completed", { terminalOutcome: { outcomeType: "consumed" } });
+  const applied = transition(row, "apply", nowMs, "boundary applied", { lastBoundarySequence: sequence });
+  const pending = transition(applied, "pend", nowMs, "waits for the run to complete");
+  return transition(pending, "complete", nowMs, "run completed", { terminalOutcome: { outcomeType: "consumed" } });
 }
 
 /** Its run failed. */
@@ -76,5 +76,5 @@ export function rolledBack(row: InputRow, cause: string, nowMs: number): InputRo
     return abandoned(row, { max_attempts_exhausted: { attempts: attemptCount } }, nowMs, cause);
   const { lastRunId: _, ...record } = row.record;
   const { crashes: __, ...rest } = row;
-  return moved({ ...rest, record }, "rollback", nowMs, cause);
+  return transition({ ...rest, record }, "rollback", nowMs, cause);
 }

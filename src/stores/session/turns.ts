@@ -29,11 +29,11 @@ import {
   draftOf,
   type InputHappening,
   type LiveRuntimeRow,
-  loadSurroundings,
+  loadSessionState,
   recover,
+  SESSION_STATE_TABLES,
   type SessionRef,
-  SURROUNDINGS,
-  type Surroundings,
+  type SessionState,
 } from "./draft.js";
 import { loadInput, loadInputKeys } from "./inputs/input-rows.js";
 import { abandoned, interrupted } from "./inputs/inputs.rules.js";
@@ -80,22 +80,22 @@ export type BeganTurn =
   /** Another executor has it; or had it, and its host lives: then it gets a moment to claim it again. */
   | { readonly kind: "held"; readonly token: string; readonly expiresAtMs: number; readonly expired: boolean };
 
-interface BeginState extends Surroundings {
+interface BeginState extends SessionState {
   readonly snapshot: SnapshotRow | undefined;
   readonly floor: number;
 }
 
-export const BEGIN_TABLES = [...SURROUNDINGS, "snapshots", "messages", "floors"] as const;
+export const BEGIN_TABLES = [...SESSION_STATE_TABLES, "snapshots", "messages", "floors"] as const;
 
 export const beginTurn: Command<BeginTurn, BeginState, BeganTurn> = {
   tables: BEGIN_TABLES,
   async load(reader, { runtimeId, held }) {
     const next = loadNext(reader, runtimeId, held !== undefined);
-    const [around, snapshot] = await Promise.all([
-      loadSurroundings(reader, runtimeId, next),
+    const [sessionState, snapshot] = await Promise.all([
+      loadSessionState(reader, runtimeId, next),
       loadRow(reader, "snapshots", runtimeId),
     ]);
-    return { ...around, snapshot, floor: around.lease ? 0 : await loadFloor(reader, "leases") };
+    return { ...sessionState, snapshot, floor: sessionState.lease ? 0 : await loadFloor(reader, "leases") };
   },
   decide(state, input, nowMs) {
     const stored = checkRuntime(state.runtime, input);
@@ -162,7 +162,7 @@ function idleChange({ runtime, inputRevision }: Draft): Change {
   return { ...leaseChange(runtime.runtimeId), member: "idle", sequence: inputRevision };
 }
 
-type Holder = Pick<Surroundings, "lease" | "farewell">;
+type Holder = Pick<SessionState, "lease" | "farewell">;
 
 export const HOLDER_TABLES = ["runtimes", "leases", "farewells"] as const;
 
@@ -278,13 +278,13 @@ function checkRun({ runtime, lease, contributors }: RunState, input: RunRef, now
 }
 
 /** Messages behind the stored ones. Their digest is chained outside, over the one that is stored. */
-export interface Appended {
+export interface AppendedMessages {
   readonly base: { readonly messageCount: number; readonly digest: string };
   readonly messages: readonly Message[];
   readonly digest: string;
 }
 
-function appendTo(draft: Draft, isReplaced: boolean, { base, messages, digest }: Appended, nowMs: number): Change[] {
+function appendTo(draft: Draft, isReplaced: boolean, { base, messages, digest }: AppendedMessages, nowMs: number): Change[] {
   const { runtime } = draft;
   if (isReplaced || runtime.messageCount !== base.messageCount || runtime.digest !== base.digest) {
     throw new HoldfastError("conflict", `the transcript of runtime "${runtime.runtimeId}" was replaced under its run`, {
@@ -301,7 +301,7 @@ function appendTo(draft: Draft, isReplaced: boolean, { base, messages, digest }:
 }
 
 /** What was appended so far is stored; no receipt, no change of an input's phase. */
-export const checkpointTurn: Command<RunRef & Appended, RunState, void> = {
+export const checkpointTurn: Command<RunRef & AppendedMessages, RunState, void> = {
   tables: ["runtimes", "leases", "inputs", "inputKeys", "messages", "sessions", "snapshots", "turnSteps"],
   load: loadRun,
   decide(state, input, nowMs) {
@@ -335,7 +335,7 @@ interface CommitState extends RunState {
  * The one write that a turn comes to: messages, receipt, consumed inputs, state. Only rows that changed are written. The lease is
  * handed back in it when nothing waits; answers whether it was.
  */
-export const commitTurn: Command<RunRef & Appended, CommitState, CommittedTurn> = {
+export const commitTurn: Command<RunRef & AppendedMessages, CommitState, CommittedTurn> = {
   tables: ["runtimes", "leases", "inputs", "inputKeys", "receipts", "turnSteps", "messages", "sessions", "snapshots"],
   async load(reader, input) {
     const [state, next, row] = await Promise.all([
@@ -398,7 +398,7 @@ export const endTurn: Command<RunRef & TurnEnd & { release: boolean }, RunState,
   decide(state, input, nowMs) {
     const { runtime, lease } = checkRun(state, input, nowMs);
     const draft = draftOf(runtime, state.contributors, state.keys, nowMs);
-    for (const row of state.contributors) draft.put(ended(row, input, nowMs));
+    for (const row of state.contributors) draft.put(rowAfterEnd(row, input, nowMs));
     draft.endRun();
     if (!input.release) return draft.done(draft.happened);
     draft.write({ table: "leases", put: released(lease, true) });
@@ -406,7 +406,7 @@ export const endTurn: Command<RunRef & TurnEnd & { release: boolean }, RunState,
   },
 };
 
-function ended(row: InputRow, end: TurnEnd, nowMs: number): InputRow {
+function rowAfterEnd(row: InputRow, end: TurnEnd, nowMs: number): InputRow {
   if (row.cancelRequested) return abandoned(row, "cancelled", nowMs);
   return end.how === "failed" ? rolledBack(row, end.cause, nowMs) : interrupted(row, nowMs);
 }

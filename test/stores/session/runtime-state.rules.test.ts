@@ -7,7 +7,7 @@ import {
   afterRun,
   mayRun,
   type RuntimeCommand,
-  storedState,
+  withoutAttached,
 } from "../../../src/stores/session/runtime-state.rules.js";
 
 /** What a command leads to from each state; absent: it is refused. */
@@ -65,7 +65,7 @@ describe("a runtime's state", () => {
   });
 
   it("is never stored as attached (R-102)", () => {
-    expect(RUNTIME_STATES.map(storedState)).toEqual([
+    expect(RUNTIME_STATES.map(withoutAttached)).toEqual([
       "initializing",
       "idle",
       "idle",

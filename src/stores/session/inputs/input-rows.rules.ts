@@ -4,7 +4,7 @@ import { checkInputState } from "../../../domain/session/input-record.js";
 import type { Limits } from "../../../domain/time.js";
 import type { Row, Write } from "../../../ports/storage.js";
 import { ROW_VERSION } from "../../table.js";
-import { candidateOf, doesStart, replaceKeyIn } from "./inputs.rules.js";
+import { doesStart, queuedInputOf, replaceKeyIn } from "./inputs.rules.js";
 import { laneOf } from "./policy.rules.js";
 import { type InputKeyRow, type InputRow, inputs } from "./tables.js";
 
@@ -37,10 +37,11 @@ export function inputWrites(changes: readonly InputChange[], stored: readonly In
   for (const { before: was, after } of changes) {
     if (!was) continue;
     const key = was.record.idempotencyKey;
-    if (key !== undefined && keys.get(key)?.inputId === was.inputId && (!after || keyOf(after) !== key)) keys.delete(key);
+    if (key !== undefined && keys.get(key)?.inputId === was.inputId && (!after || idempotencyKeyOf(after) !== key))
+      keys.delete(key);
   }
   for (const { after, keyless } of changes) {
-    const key = after && keyOf(after);
+    const key = after && idempotencyKeyOf(after);
     if (!after || key === undefined || keyless) continue;
     const holder = keys.get(key);
     if (!holder || holder.inputId === after.inputId) keys.set(key, keyRow(after, key));
@@ -51,7 +52,7 @@ export function inputWrites(changes: readonly InputChange[], stored: readonly In
   };
 }
 
-function keyOf({ record }: InputRow): string | undefined {
+function idempotencyKeyOf({ record }: InputRow): string | undefined {
   return record.durability === "ephemeral" && isTerminal(record.currentState) ? undefined : record.idempotencyKey;
 }
 
@@ -67,32 +68,32 @@ function keyRow({ runtimeId, inputId, record }: InputRow, idempotencyKey: string
 
 function rowWrite({ before, after }: InputChange): Write[] {
   if (after) {
-    return [{ table: "inputs", put: placed(after) }];
+    return [{ table: "inputs", put: ranked(after) }];
   }
   return before ? [{ table: "inputs", drop: [before.runtimeId, before.inputId] }] : [];
 }
 
 /** The row with what its indexes find it by: each of these columns is there only as long as what it says holds. */
-export function placed(row: InputRow): InputRow {
-  const rest = Object.fromEntries(Object.entries(row).filter(([column]) => !PLACES.has(column))) as InputRow;
-  return { ...rest, ...placeOf(row), v: ROW_VERSION };
+export function ranked(row: InputRow): InputRow {
+  const rest = Object.fromEntries(Object.entries(row).filter(([column]) => !RANK_COLUMNS.has(column))) as InputRow;
+  return { ...rest, ...ranksOf(row), v: ROW_VERSION };
 }
 
-const PLACES: ReadonlySet<string> = new Set([
+const RANK_COLUMNS: ReadonlySet<string> = new Set([
   "liveRank",
   "steerRank",
   "starterRank",
   "unsettledRank",
   "replaceKey",
-] satisfies (keyof Place)[]);
+] satisfies (keyof Ranks)[]);
 
-type Place = Pick<InputRow, "liveRank" | "steerRank" | "starterRank" | "unsettledRank" | "replaceKey">;
+type Ranks = Pick<InputRow, "liveRank" | "steerRank" | "starterRank" | "unsettledRank" | "replaceKey">;
 
-function placeOf(row: InputRow): Place {
+function ranksOf(row: InputRow): Ranks {
   const { currentState, durability } = row.record;
   if (isTerminal(currentState)) return {};
   const liveRank = row.rank ?? LAST_RANK;
-  const waiting = candidateOf(row);
+  const waiting = queuedInputOf(row);
   const replaceKey = replaceKeyIn(row);
   return {
     liveRank,
@@ -104,11 +105,11 @@ function placeOf(row: InputRow): Place {
 }
 
 /** Rows of an older holdfast, which has not all of these indexes. */
-export function placeWrites(rows: readonly InputRow[]): Write[] {
+export function rankWrites(rows: readonly InputRow[]): Write[] {
   return rows.flatMap((row): Write[] => {
-    const next: Place = placeOf(row);
-    const isPlaced = [...PLACES].every((column) => row[column] === (next as Record<string, unknown>)[column]);
-    return isPlaced ? [] : [{ table: "inputs", put: placed(row) }];
+    const next: Ranks = ranksOf(row);
+    const isPlaced = [...RANK_COLUMNS].every((column) => row[column] === (next as Record<string, unknown>)[column]);
+    return isPlaced ? [] : [{ table: "inputs", put: ranked(row) }];
   });
 }
 

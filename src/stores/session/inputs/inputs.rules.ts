@@ -44,7 +44,7 @@ export const MOST_CRASHES = 5;
 
 type Changes = Partial<StoredInputState>;
 
-export function moved(row: InputRow, event: InputEvent, nowMs: number, reason: string, changes: Changes = {}): InputRow {
+export function transition(row: InputRow, event: InputEvent, nowMs: number, reason: string, changes: Changes = {}): InputRow {
   const { record } = row;
   const from = record.currentState;
   const to = TABLE[event][from];
@@ -61,18 +61,18 @@ export function moved(row: InputRow, event: InputEvent, nowMs: number, reason: s
 export function admitted(row: InputRow, nowMs: number): InputRow {
   const decision = row.record.policy?.decision;
   return decision && isConsumedOnAccept(decision)
-    ? moved(row, "complete", nowMs, "consumed on accept", { terminalOutcome: { outcomeType: "consumed" } })
-    : moved(row, "admit", nowMs, "admitted");
+    ? transition(row, "complete", nowMs, "consumed on accept", { terminalOutcome: { outcomeType: "consumed" } })
+    : transition(row, "admit", nowMs, "admitted");
 }
 
 export function superseded(row: InputRow, by: string, nowMs: number): InputRow {
-  return moved(row, "supersede", nowMs, `superseded by ${by}`, {
+  return transition(row, "supersede", nowMs, `superseded by ${by}`, {
     terminalOutcome: { outcomeType: "superseded", supersededBy: by },
   });
 }
 
 export function coalesced(row: InputRow, into: string, nowMs: number): InputRow {
-  return moved(row, "coalesce", nowMs, `coalesced into ${into}`, {
+  return transition(row, "coalesce", nowMs, `coalesced into ${into}`, {
     terminalOutcome: { outcomeType: "coalesced", aggregateId: into },
   });
 }
@@ -80,7 +80,7 @@ export function coalesced(row: InputRow, into: string, nowMs: number): InputRow 
 /** `cause` is what the last straw was. */
 export function abandoned(row: InputRow, reason: AbandonReason, nowMs: number, cause?: string): InputRow {
   const text = typeof reason === "string" ? reason : "max_attempts_exhausted";
-  return moved(row, "abandon", nowMs, cause === undefined ? text : `${text}: ${cause}`, {
+  return transition(row, "abandon", nowMs, cause === undefined ? text : `${text}: ${cause}`, {
     terminalOutcome: { outcomeType: "abandoned", reason },
   });
 }
@@ -88,7 +88,7 @@ export function abandoned(row: InputRow, reason: AbandonReason, nowMs: number, c
 /** Its run ended in order before its time: no failure and no crash, and the end of a row of crashes. */
 export function interrupted(row: InputRow, nowMs: number): InputRow {
   const { crashes: _, ...rest } = row;
-  return { ...moved(rest, "rollback", nowMs, "interrupted"), interruptions: (row.interruptions ?? 0) + 1 };
+  return { ...transition(rest, "rollback", nowMs, "interrupted"), interruptions: (row.interruptions ?? 0) + 1 };
 }
 
 /** Its owner died. */
@@ -98,10 +98,10 @@ function crashed(row: InputRow, nowMs: number): InputRow {
   const counted = { ...row, crashes, record: { ...row.record, recoveryCount } };
   return crashes >= MOST_CRASHES
     ? abandoned(counted, { max_attempts_exhausted: { attempts: row.record.attemptCount } }, nowMs, "its owners died")
-    : moved(counted, "rollback", nowMs, "recovered from a crash");
+    : transition(counted, "rollback", nowMs, "recovered from a crash");
 }
 
-export interface Found {
+export interface RecoveryFacts {
   /** The receipt of its last run and boundary is stored. */
   hasReceipt: boolean;
   /** Its last owner ended in order. */
@@ -109,7 +109,7 @@ export interface Found {
 }
 
 /** What an input without an owner becomes; `undefined` where it is what it should be. */
-export function recovered(row: InputRow, found: Found, nowMs: number): InputRow | undefined {
+export function recovered(row: InputRow, found: RecoveryFacts, nowMs: number): InputRow | undefined {
   switch (row.record.currentState) {
     case "accepted":
       return admitted(row, nowMs);
@@ -119,10 +119,10 @@ export function recovered(row: InputRow, found: Found, nowMs: number): InputRow 
     case "applied":
     case "applied_pending_consumption": {
       if (found.hasReceipt)
-        return moved(row, "complete", nowMs, "its receipt is stored", { terminalOutcome: { outcomeType: "consumed" } });
+        return transition(row, "complete", nowMs, "its receipt is stored", { terminalOutcome: { outcomeType: "consumed" } });
       const { terminalOutcome: _, ...record } = row.record;
       const uncounted = { ...row, record, interruptions: (row.interruptions ?? 0) + 1 };
-      return moved(uncounted, "rollback", nowMs, "its receipt is missing");
+      return transition(uncounted, "rollback", nowMs, "its receipt is missing");
     }
     default:
       return undefined;
@@ -152,14 +152,14 @@ export function isSameExecution(a: RuntimeSemantics, b: RuntimeSemantics): boole
 }
 
 /** A queued row that passed `corruption`, with what choosing needs. */
-export interface Candidate {
+export interface QueuedInput {
   readonly row: InputRow;
   readonly kind: InputKind;
   readonly decision: PolicyDecision;
   readonly semantics: RuntimeSemantics;
 }
 
-export function candidateOf(row: InputRow): Candidate | undefined {
+export function queuedInputOf(row: InputRow): QueuedInput | undefined {
   const { currentState, persistedInput, policy, runtimeSemantics } = row.record;
   const kind = persistedInput && kindOf(persistedInput);
   if (currentState !== "queued" || !kind || !policy || !runtimeSemantics) return undefined;
@@ -167,7 +167,7 @@ export function candidateOf(row: InputRow): Candidate | undefined {
 }
 
 /** A row that a caller handed over says only how it was treated then: a busy moment's "none" is not "never". */
-export function doesStart({ row, kind, decision }: Candidate): boolean {
+export function doesStart({ row, kind, decision }: QueuedInput): boolean {
   if (row.starts !== undefined) return row.starts === 1;
   return startsRun(decision) || startsRun(builtInPolicy({ kind, idle: true }));
 }
@@ -181,7 +181,7 @@ export function replaceKeyOf(lane: HandlingMode, kind: InputKind, supersessionKe
 }
 
 export function replaceKeyIn(row: InputRow): string | undefined {
-  const waiting = candidateOf(row);
+  const waiting = queuedInputOf(row);
   const key = row.record.persistedInput?.supersessionKey;
   return waiting && typeof key === "string" ? replaceKeyOf(laneOf(waiting.decision), waiting.kind, key) : undefined;
 }

@@ -10,7 +10,7 @@ const VERSION = 1;
 
 type Wake = PolicyDecision["wakeMode"];
 
-interface Rule {
+interface PolicyRule {
   readonly apply: PolicyDecision["applyMode"];
   readonly wake: { readonly idle: Wake; readonly busy: Wake };
   readonly queue: PolicyDecision["queueMode"];
@@ -18,7 +18,7 @@ interface Rule {
   readonly transcript: boolean;
 }
 
-const RUN_START: Rule = {
+const RUN_START: PolicyRule = {
   apply: "stage_run_start",
   wake: { idle: "wake_if_idle", busy: "none" },
   queue: "fifo",
@@ -26,9 +26,9 @@ const RUN_START: Rule = {
   transcript: true,
 };
 
-const PEER: Rule = { ...RUN_START, wake: { idle: "wake_if_idle", busy: "wake_if_idle" } };
+const PEER: PolicyRule = { ...RUN_START, wake: { idle: "wake_if_idle", busy: "wake_if_idle" } };
 
-const RULES: Readonly<Record<InputKind, Rule>> = {
+const POLICY_RULES: Readonly<Record<InputKind, PolicyRule>> = {
   prompt: RUN_START,
   flow_step: RUN_START,
   external_event: RUN_START,
@@ -81,8 +81,8 @@ export function builtInPolicy({ kind, idle, handlingMode, silent }: PolicyQuesti
   };
 }
 
-function overridden(kind: InputKind, mode: HandlingMode | undefined): Rule {
-  const rule = RULES[kind];
+function overridden(kind: InputKind, mode: HandlingMode | undefined): PolicyRule {
+  const rule = POLICY_RULES[kind];
   if (mode === undefined || kind === "peer_response_progress" || kind === "operation") return rule;
   if (mode === "queue") {
     const busy = kind === "peer_response_terminal" ? "wake_if_idle" : "none";

@@ -57,12 +57,12 @@ export interface PreparedInput {
   readonly handlingMode?: HandlingMode;
   /** Of a peer's request. */
   readonly intent?: string;
-  readonly blobs: readonly Blob[];
+  readonly blobs: readonly InputBlob[];
   /** Why it is no input that a session takes, though it is well formed. */
   readonly rejection?: Rejection;
 }
 
-export interface Blob {
+export interface InputBlob {
   readonly hash: string;
   readonly bytes: Uint8Array;
 }
@@ -167,15 +167,15 @@ function conventionOf({ convention }: PersistedInput): { [field: string]: JsonVa
 }
 
 /** Images out of the blocks: large bytes are no JSON, and the same picture is stored once. */
-function takeImages(value: unknown, limits: Limits): { blocks?: unknown[]; blobs: Blob[] } {
+function takeImages(value: unknown, limits: Limits): { blocks?: unknown[]; blobs: InputBlob[] } {
   if (value === undefined) return { blobs: [] };
-  const blobs: Blob[] = [];
+  const blobs: InputBlob[] = [];
   const blocks = checkList("input.blocks", value, MOST_BLOCKS).map((block, at) => {
     const field = `input.blocks/${at}`;
     checkObject(field, block);
     const { data, ...rest } = membersOf(field, block, [...new Set([...guarded(field, () => Object.keys(block)), "type"])]);
     if (rest.type !== "image" || data === undefined) return data === undefined ? rest : { ...rest, data };
-    const bytes = bytesOf(`${field}/data`, data, limits.snapshotBytes);
+    const bytes = imageBytes(`${field}/data`, data, limits.snapshotBytes);
     const hash = bytesToHex(sha256(bytes));
     blobs.push({ hash, bytes });
     return { ...rest, blob: hash };
@@ -183,7 +183,7 @@ function takeImages(value: unknown, limits: Limits): { blocks?: unknown[]; blobs
   return { blocks, blobs };
 }
 
-function bytesOf(field: string, data: unknown, most: number): Uint8Array {
+function imageBytes(field: string, data: unknown, most: number): Uint8Array {
   if (typeof data !== "string") return checkBytes(field, data, most);
   const rule = `${field} must be base64 text or a Uint8Array of at most ${most} bytes`;
   // Checked before it is decoded: a text twice as long is too long whatever it says.

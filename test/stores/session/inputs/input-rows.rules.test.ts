@@ -4,7 +4,7 @@ import {
   type InputChange,
   inputWrites,
   keysOf,
-  placeWrites,
+  rankWrites,
   readInput,
 } from "../../../../src/stores/session/inputs/input-rows.rules.js";
 import { builtInPolicy, semanticsOf } from "../../../../src/stores/session/inputs/policy.rules.js";
@@ -112,7 +112,7 @@ describe("an input row", () => {
   it("of an older holdfast is written where its columns are not those of its state, and nowhere else", () => {
     const [write] = inputsOf([{ after: row("a", WAITS, { rank: 3 }) }]);
     const { put } = write as unknown as { put: InputRow };
-    expect(placeWrites([put, row("a", WAITS, { rank: 3, liveRank: 3 })])).toEqual([{ table: "inputs", put }]);
+    expect(rankWrites([put, row("a", WAITS, { rank: 3, liveRank: 3 })])).toEqual([{ table: "inputs", put }]);
   });
 
   it.each(["consumed", "superseded", "coalesced", "abandoned"] as const)("is not live once %s", (phase) => {

@@ -3,8 +3,6 @@ import { INPUT_PHASES, type InputPhase, isTerminal, type StoredInputState } from
 import {
   abandoned,
   admitted,
-  type Candidate,
-  candidateOf,
   coalesced,
   corruption,
   doesStart,
@@ -12,11 +10,13 @@ import {
   interrupted,
   isIdle,
   MOST_CRASHES,
-  moved,
+  type QueuedInput,
+  queuedInputOf,
   recovered,
   replaceKeyIn,
   replaceKeyOf,
   superseded,
+  transition,
 } from "../../../../src/stores/session/inputs/inputs.rules.js";
 import { builtInPolicy } from "../../../../src/stores/session/inputs/policy.rules.js";
 import type { InputRow } from "../../../../src/stores/session/inputs/tables.js";
@@ -25,23 +25,23 @@ import { type Made, NOW, phase, row } from "../input-row.js";
 describe("the life of an input", () => {
   /** Each event by the function that stands for it, and from where it is allowed. */
   const EVENTS: { event: InputEvent; of: (input: InputRow) => InputRow; from: InputPhase[]; to: InputPhase }[] = [
-    { event: "stage", of: (input) => moved(input, "stage", NOW, "why"), from: ["queued"], to: "staged" },
+    { event: "stage", of: (input) => transition(input, "stage", NOW, "why"), from: ["queued"], to: "staged" },
     {
       event: "rollback",
       of: (input) => interrupted(input, NOW),
       from: ["staged", "applied", "applied_pending_consumption"],
       to: "queued",
     },
-    { event: "apply", of: (input) => moved(input, "apply", NOW, "why"), from: ["staged"], to: "applied" },
+    { event: "apply", of: (input) => transition(input, "apply", NOW, "why"), from: ["staged"], to: "applied" },
     {
       event: "pend",
-      of: (input) => moved(input, "pend", NOW, "why"),
+      of: (input) => transition(input, "pend", NOW, "why"),
       from: ["applied"],
       to: "applied_pending_consumption",
     },
     {
       event: "complete",
-      of: (input) => moved(input, "complete", NOW, "why"),
+      of: (input) => transition(input, "complete", NOW, "why"),
       from: ["accepted", "applied", "applied_pending_consumption"],
       to: "consumed",
     },
@@ -120,7 +120,7 @@ describe("the life of an input", () => {
 describe("the crashes of an input's owners", () => {
   /** Staged once more. */
   const again = (input: InputRow) =>
-    moved(input, "stage", NOW, "run started", { attemptCount: input.record.attemptCount + 1, lastRunId: "run" });
+    transition(input, "stage", NOW, "run started", { attemptCount: input.record.attemptCount + 1, lastRunId: "run" });
 
   it("give it up after five in a row (R-94)", () => {
     let input = row("a");
@@ -242,7 +242,7 @@ describe("what may be chosen", () => {
   it("is queued, of a known kind, and has its policy and its semantics", () => {
     const made = row("a");
     const { policy, runtimeSemantics } = made.record;
-    expect(candidateOf(made)).toEqual({ row: made, kind: "prompt", decision: policy?.decision, semantics: runtimeSemantics });
+    expect(queuedInputOf(made)).toEqual({ row: made, kind: "prompt", decision: policy?.decision, semantics: runtimeSemantics });
     const missing: Record<string, unknown>[] = [
       { currentState: "staged" },
       { persistedInput: undefined },
@@ -250,7 +250,7 @@ describe("what may be chosen", () => {
       { policy: undefined },
       { runtimeSemantics: undefined },
     ];
-    for (const record of missing) expect(candidateOf(row("a", { record: record as never }))).toBeUndefined();
+    for (const record of missing) expect(queuedInputOf(row("a", { record: record as never }))).toBeUndefined();
   });
 
   it("is idle time for a runtime that initializes, is attached or idle, and for no other", () => {
@@ -262,7 +262,7 @@ describe("what may be chosen", () => {
 describe("what begins a run by itself", () => {
   const starts = (made: Made, given?: 0 | 1) => {
     const { starts: _, ...handed } = row("a", made);
-    return doesStart(candidateOf({ ...handed, ...(given !== undefined && { starts: given }) }) as Candidate);
+    return doesStart(queuedInputOf({ ...handed, ...(given !== undefined && { starts: given }) }) as QueuedInput);
   };
   const progress = { kind: "peer_response_progress" } as const;
 
