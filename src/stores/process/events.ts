@@ -43,7 +43,7 @@ async function loadAppend(reader: Reader, request: AppendInput, declared?: Decla
   return { process, eventTypes, lease: leaseRow, replayed };
 }
 
-/** The event that a request's replay key stands for, if one is stored under it. */
+/** The event that is stored under the input's replay key, if there is one. */
 export async function loadReplay(reader: Reader, request: AppendInput): Promise<EventRow | undefined> {
   const { processId, replayKey, formerKey, own } = request;
   const found = [replayKey, formerKey === replayKey ? undefined : formerKey].map((key) =>
@@ -52,7 +52,7 @@ export async function loadReplay(reader: Reader, request: AppendInput): Promise<
   return (await Promise.all(found)).flat().find((row) => !own || isOwn(row, request));
 }
 
-/** With what the kernel remembers of earlier ones, and what is found out about its payload while it waits. */
+/** The input with the declared types that are cached, and the verdict on its payload. */
 type Appending = AppendInput & { schemas: PayloadSchemas; declared: DeclaredTypes; judged: { verdict?: PayloadVerdict } };
 
 export const appendEvent: Command<Appending, AppendState, ProcessEventAppendResult> = {
@@ -75,12 +75,12 @@ function acceptEvent<Reply>({ writes, result }: Appended, reply: Reply): Decisio
   return accept(reply, writes, writes.length > 0 ? [eventChange(result.event)] : []);
 }
 
-/** For what holdfast writes itself: core types have no schema. */
+/** Appends an event of holdfast's own. It is always judged, because core types have no schema. */
 function appendOwn(state: AppendState, request: AppendInput, nowMs: number): Appended {
   return append(state, request, undefined, nowMs) as Appended;
 }
 
-/** Of a process's own handler, under its lease. The same step again gets what is stored. */
+/** Stores a step of the process's handler, under its lease. The same step again gets the stored result. */
 export const storeStep: Command<AppendInput, AppendState, JsonValue> = {
   tables: APPEND_TABLES,
   load: loadAppend,
@@ -99,7 +99,7 @@ export function resultOfStep({ payload }: { payload: JsonValue }): JsonValue {
   return (payload as { result?: JsonValue }).result ?? null;
 }
 
-/** The terminal event; under a lease it hands the lease back in the same transaction. */
+/** Appends the terminal event. Under a lease, the same transaction releases the lease. */
 export const completeProcess: Command<
   AppendInput,
   { append: AppendState; registration: RegistrationRow | undefined },
@@ -121,13 +121,13 @@ export const completeProcess: Command<
       writes.push({ table: "leases", put: released(state.lease, true) });
       changes.push({ ...leaseChange(input.processId), member: "ended" });
     }
-    // Where there is a process there is its registration; a broken database's is refused by what reads it.
+    // A process always has its registration. If a broken database lacks it, `processRecordOf` throws.
     return accept(processRecordOf(appended.process, registration as RegistrationRow), writes, changes);
   },
   repeatable: () => true,
 };
 
-/** Asks a process to cancel: once per reason. Under a lease, which is another process's, only while its owner may still write. */
+/** Asks a process to cancel, once per reason. A given lease is the one of another process: the request is refused if that lease is lost. */
 export const requestCancel: Command<{ processId: string; reason?: string; lease?: ProcessLease }, AppendState, void> = {
   tables: APPEND_TABLES,
   load: (reader, input) => loadAppend(reader, cancelAppend(input)),
@@ -143,7 +143,7 @@ function cancelAppend({ processId, reason, lease }: { processId: string; reason?
   return { processId, eventType: CANCEL_REQUESTED, payload, own: true, ...key, ...(lease && { lease }) };
 }
 
-/** Takes a wake off the list of those that wait; the event stays as it is. A sequence that is no wake is left alone. */
+/** Takes a wake off the list of pending wakes. Nothing else of the event changes. A sequence that is no pending wake changes nothing. */
 export const ackWake: Command<
   { processId: string; sequence: number },
   { process: ProcessRow | undefined; event: EventRow | undefined },
@@ -166,7 +166,7 @@ export const ackWake: Command<
   repeatable: () => true,
 };
 
-/** Events behind a sequence, with the process's row of the same moment. */
+/** Events behind a sequence, and the process's row at the same moment. */
 export interface EventPage {
   process: ProcessRow;
   events: ProcessEvent[];
@@ -193,7 +193,7 @@ export function eventMethods(corridor: Corridor, limits: Limits, schemas: Payloa
   const id = (field: string, value: unknown) => checkId(field, value, limits.idLength);
   const declared = declaredTypes();
 
-  /** By the types that the process had when it was last read, if they and all that judges by them are here. */
+  /** The verdict by the event types that are cached for the process; absent if they or the schema engine are not loaded. */
   function judgedAhead(processId: string, eventType: string, payload: JsonValue): { verdict?: PayloadVerdict } {
     const { registrationHash = "", eventTypes } = declared.known(processId) ?? {};
     const type = eventTypes?.find(({ name }) => name === eventType);
@@ -265,21 +265,21 @@ export function eventMethods(corridor: Corridor, limits: Limits, schemas: Payloa
   };
 }
 
-/** The part that names the process itself, as holdfast's own keys do, is not counted. */
+/** The limit does not count the prefix with the process id that holdfast's own keys have. */
 function checkReplayKey(processId: string, value: unknown, limits: Limits): string {
   const rest = typeof value === "string" ? restOfOwnKey(processId, value) : undefined;
   const uncounted = rest === undefined ? 0 : (value as string).length - rest.length + "terminal:".length;
   return checkId("request.replayKey", value, limits.idLength + uncounted);
 }
 
-/** A lease fences its own process only. */
+/** A lease fences only its own process. */
 function leaseFor(processId: string, field: string, value: unknown, limits: Limits): ProcessLease {
   const lease = checkLease(field, value, limits.idLength);
   if (lease.processId !== processId) throw invalid(`${field}.processId must be the process that is written to`);
   return lease;
 }
 
-/** Near enough to bound a group. */
+/** Characters, near enough to bound a group. */
 function payloadSize(payload: JsonValue): number {
   return JSON.stringify(payload).length;
 }

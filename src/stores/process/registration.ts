@@ -16,7 +16,7 @@ import type { Limits } from "../../domain/time.js";
 import type { PayloadSchemas } from "./payload-schema.js";
 import { type PreparedRegistration, prepared } from "./processes.rules.js";
 
-/** What a caller registers: read once, checked member by member, copied, defaults filled in. All throw `invalid` naming the member. */
+/** The caller's registration, read once: each member is checked and copied, defaults are filled in. Throws `invalid`, which names the member. */
 export async function prepareRegistration(
   field: string,
   value: unknown,
@@ -37,7 +37,7 @@ export async function prepareRegistration(
   return prepared(registration);
 }
 
-/** A session's executor holds a lease under its runtime's id. */
+/** An id that looks like a runtime id is refused: a session's executor holds its lease under the runtime's id. */
 function checkProcessId(field: string, value: unknown, limits: Limits): string {
   const id = checkId(field, value, limits.idLength);
   if (isRuntimeId(id)) throw invalid(`${field} must not begin like the id of a session's runtime`);

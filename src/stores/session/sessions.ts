@@ -32,7 +32,7 @@ import type { AttachmentRow, RuntimeRow, SessionRow } from "./tables.js";
 export interface OpenSession {
   readonly runtimeId: string;
   readonly sessionId: string;
-  /** Sets rows aside that nobody can go on with, instead of failing on them. */
+  /** Puts unusable input rows into quarantine instead of failing on them. */
   readonly quarantine: boolean;
   readonly attendance: Attendance;
 }
@@ -40,7 +40,7 @@ export interface OpenSession {
 export interface OpenedSession {
   readonly incarnation: number;
   readonly state: RuntimeState;
-  /** Absent where another tab's executor is at work: what is under way is its own. */
+  /** Absent if another tab's executor owns the session: then nothing is recovered. */
   readonly recovery?: RecoveryReport;
   readonly quarantined: readonly { inputId: string; reason: string }[];
   readonly happened: readonly InputHappening[];
@@ -50,13 +50,13 @@ interface OpenState {
   readonly sessionState: SessionState;
   readonly session: SessionRow | undefined;
   readonly bad: readonly BadInput[];
-  /** The idempotency keys that stand for these. */
+  /** The rows of the idempotency keys that stand for them. */
   readonly badKeys: readonly InputKeyRow[];
 }
 
 /**
- * Makes a session's runtime, or takes up the stored one: retired, stopped and destroyed survive a restart. Where nobody is at work,
- * what a dead owner left is recovered in the same write, all or nothing.
+ * Makes a session's runtime, or continues the stored one: the states retired, stopped and destroyed survive a restart. If no executor
+ * owns the session, the inputs that a dead owner left are recovered in the same write, all or none.
  */
 export const openSession: Command<OpenSession, OpenState, OpenedSession> = {
   tables: [...SESSION_STATE_TABLES, "sessions", "quarantine"],
@@ -99,7 +99,7 @@ export const openSession: Command<OpenSession, OpenState, OpenedSession> = {
       draft.write({ table: "inputs", drop: [runtimeId, inputId] });
     }
     draft.write(...rankWrites(sessionState.live));
-    // A key answers with an input that is there.
+    // An idempotency key must stand for an input that is stored.
     for (const { idempotencyKey } of state.badKeys) draft.write({ table: "inputKeys", drop: [runtimeId, idempotencyKey] });
     const ended = state.badKeys.filter(({ endedRank }) => endedRank !== undefined).length;
     if (ended > 0) draft.update({ endedKeys: draft.runtime.endedKeys - ended });
@@ -108,7 +108,7 @@ export const openSession: Command<OpenSession, OpenState, OpenedSession> = {
     draft.write(attachmentWrite(runtimeId, attendance, nowMs));
     const recovery = isOwned(sessionState, attendance, nowMs) ? undefined : recover(draft, sessionState, attendance, nowMs);
     if (draft.runtime.state === "initializing") draft.update({ state: "idle" });
-    // Made here, or found without what only a session has.
+    // The runtime is new, or its row lacks what only a session's runtime has: then the row is written.
     if (stored.state === undefined || stored.sessionId === undefined) draft.update({});
     if (!state.session) {
       const { messageCount } = draft.runtime;
@@ -126,7 +126,7 @@ export const openSession: Command<OpenSession, OpenState, OpenedSession> = {
   repeatable: () => true,
 };
 
-/** Ended rows that do not decode stop nobody, until somebody asks to have such rows set aside. */
+/** Ended rows that do not decode. They are looked for only if the caller wants unusable rows in quarantine: they block no turn. */
 async function readBrokenEnded(reader: Reader, runtimeId: string): Promise<BadInput[]> {
   const rows = await reader.range("inputs", { prefix: [runtimeId] });
   return rows.flatMap((row) => {
@@ -158,7 +158,7 @@ function attachmentWrite(runtimeId: string, attendance: Attendance, nowMs: numbe
   return { table: "attachments", put: attachmentOf(runtimeId, attendance, nowMs) };
 }
 
-/** A tab opened the session anew after its host did, or got or lost its turn handler. */
+/** Stores the tab's attachment again: its host has a new boot, or the tab got or lost its turn handler. */
 export const attendSession: Command<SessionRef & { attendance: Attendance }, RuntimeRow | undefined, void> = {
   tables: ["runtimes", "attachments"],
   load: (reader, { runtimeId }) => loadRow(reader, "runtimes", runtimeId),
@@ -184,12 +184,12 @@ export interface ChangeRuntime extends SessionRef {
 export interface RuntimeChange {
   readonly state: RuntimeState;
   readonly abandoned: number;
-  /** Those that still wait or run. */
+  /** Inputs that still wait or run. */
   readonly pending: number;
   readonly happened: readonly InputHappening[];
 }
 
-/** Retire, reset, stop, destroy, recycle: each is one write; what it ends is ended in it. */
+/** Retire, reset, stop, destroy, recycle: each is one write, which also abandons the inputs that it ends. */
 export const changeRuntime: Command<ChangeRuntime, SessionState, RuntimeChange> = {
   tables: SESSION_STATE_TABLES,
   load: (reader, { runtimeId }) => loadSessionState(reader, runtimeId),
@@ -214,7 +214,7 @@ export const changeRuntime: Command<ChangeRuntime, SessionState, RuntimeChange> 
       abandoned = abandonAll(draft, REASON[command], nowMs);
     }
     if (command === "stop" || command === "destroy") {
-      // The executor goes with it: whatever it still does is refused.
+      // The executor loses its lease: its later writes are refused.
       draft.dropRun();
       if (isBusy && lease) draft.write({ table: "leases", put: fencedOff(lease) });
     }

@@ -8,32 +8,32 @@ import { doesStart, queuedInputOf, replaceKeyIn } from "./inputs.rules.js";
 import { laneOf } from "./policy.rules.js";
 import { type InputKeyRow, type InputRow, inputs } from "./tables.js";
 
-/** Behind every number of an admission: inputs that nobody admitted come last. */
+/** The rank of inputs that have none: they come last. */
 const LAST_RANK = Number.MAX_SAFE_INTEGER;
 
-/** One input row's way from `before` (absent: there is none) to `after` (absent: it is dropped). At most one change per input. */
+/** The change of one input row. `before` is absent if there is no row yet, `after` if the row is dropped. At most one change per input. */
 export interface InputChange {
   readonly before?: InputRow | undefined;
   readonly after?: InputRow | undefined;
-  /** Its idempotency key does not stand for it any more: retention let go of it. */
+  /** Its idempotency key no longer stands for it: the key was dropped. */
   readonly keyless?: boolean;
 }
 
 export interface InputWrites {
   readonly writes: Write[];
-  /** To be added to the runtime row's `endedKeys`. */
+  /** The difference to add to the runtime row's `endedKeys`. */
   readonly endedKeys: number;
 }
 
 /**
- * The one way in which input rows are written: they and the rows of their idempotency keys stay in step. `stored` are the key rows of
- * all keys that the records before and after have. A key that stands for another input is left to that one; an ephemeral input has
- * one only while it lives.
+ * Makes the writes of input rows and of their key rows, which stay in step. Every change of an input goes through this. `stored` are the key
+ * rows of all keys of the records before and after. A key that stands for another input is left alone. An ephemeral input has a key row
+ * only while it is live.
  */
 export function inputWrites(changes: readonly InputChange[], stored: readonly InputKeyRow[]): InputWrites {
   const before = new Map(stored.map((row) => [row.idempotencyKey, row]));
   const keys = new Map(before);
-  // First all that is given up, so that two inputs may change keys in one write.
+  // Keys are released first, so that two inputs may exchange keys in one write.
   for (const { before: was, after } of changes) {
     if (!was) continue;
     const key = was.record.idempotencyKey;
@@ -73,7 +73,7 @@ function rowWrite({ before, after }: InputChange): Write[] {
   return before ? [{ table: "inputs", drop: [before.runtimeId, before.inputId] }] : [];
 }
 
-/** The row with what its indexes find it by: each of these columns is there only as long as what it says holds. */
+/** The row with its ranks: the columns that exist only while their condition holds, so that the indexes stay small. */
 export function ranked(row: InputRow): InputRow {
   const rest = Object.fromEntries(Object.entries(row).filter(([column]) => !RANK_COLUMNS.has(column))) as InputRow;
   return { ...rest, ...ranksOf(row), v: ROW_VERSION };
@@ -104,7 +104,7 @@ function ranksOf(row: InputRow): Ranks {
   };
 }
 
-/** Rows of an older holdfast, which has not all of these indexes. */
+/** Writes the ranks of rows that an older holdfast stored, which did not have all of them. */
 export function rankWrites(rows: readonly InputRow[]): Write[] {
   return rows.flatMap((row): Write[] => {
     const next: Ranks = ranksOf(row);
@@ -130,12 +130,12 @@ function countEnded(keys: ReadonlyMap<string, InputKeyRow>): number {
   return [...keys.values()].filter(({ endedRank }) => endedRank !== undefined).length;
 }
 
-/** The keys whose rows `inputWrites` must know, each once. */
+/** The keys whose rows `inputWrites` needs, each once. */
 export function keysOf(records: readonly (StoredInputState | undefined)[]): string[] {
   return [...new Set(records.flatMap((record) => (record?.idempotencyKey === undefined ? [] : [record.idempotencyKey])))];
 }
 
-/** What was stored under other limits is read all the same. */
+/** For stored records: they may have been stored under other limits. */
 export const NO_LIMITS: Limits = {
   idLength: Number.MAX_SAFE_INTEGER,
   payloadBytes: Number.MAX_SAFE_INTEGER,
@@ -145,7 +145,7 @@ export const NO_LIMITS: Limits = {
   depth: Number.MAX_SAFE_INTEGER,
 };
 
-/** Throws `read-failed` naming the row where it is broken or its record does not decode, `version` where it is a newer one. */
+/** Throws `read-failed`, which names the row, if the row is broken or its record does not decode, and `version` if the row is newer. */
 export function readInput(row: Row): InputRow {
   const { inputId } = row;
   try {
