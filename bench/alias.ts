@@ -1,5 +1,5 @@
-// What the bench's imports mean: the package as it ships, and one copy of what it shares with its peers, since two Dexies refuse to
-// be in one page.
+// Aliases of the bench's imports: holdfast as it ships, and one copy of each package that it shares with a peer. Two copies of
+// Dexie refuse to run in one page.
 import { fileURLToPath } from "node:url";
 
 const file = (path: string) => fileURLToPath(new URL(path, import.meta.url));

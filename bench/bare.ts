@@ -1,4 +1,4 @@
-// IndexedDB with nothing around it, as fast as it goes: the floor.
+// IndexedDB used directly, as fast as it can be: the floor of the comparisons.
 
 export const STRICT: IDBTransactionOptions = { durability: "strict" };
 
@@ -16,7 +16,7 @@ export function committed(transaction: IDBTransaction): Promise<void> {
   });
 }
 
-/** Without tables: as it is. */
+/** The database is opened as it is where `tables` is missing. */
 export function openBare(
   name: string,
   tables?: Record<string, { key: string | string[]; indexes?: string[][] }>,
@@ -35,7 +35,7 @@ export async function deleteBare(name: string): Promise<void> {
   await answered(indexedDB.deleteDatabase(name));
 }
 
-/** Puts so many rows, in transactions so big that their number costs nothing; while one is stored, the next is made. */
+/** Puts `count` rows, in transactions large enough that their number costs nothing. The next one is made while one is stored. */
 export async function fill(database: IDBDatabase, table: string, count: number, rowAt: (at: number) => unknown): Promise<void> {
   const AT_ONCE = 10_000;
   let before: Promise<void> | undefined;

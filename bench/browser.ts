@@ -1,4 +1,4 @@
-// Runs works in one Chromium: in one page, and in the tabs that they open beside it.
+// Runs works in one Chromium: each in one page, and in the tabs that it opens.
 import { type Chromium, launchChromium, type Target } from "../test/tabs/chromium.js";
 import { type Profile, profiled } from "./profile.js";
 import { serveSite } from "./site.js";
@@ -6,7 +6,7 @@ import type { Measured } from "./work.js";
 
 export interface Browser {
   readonly version: string;
-  /** A page of its own for each work, so that what it leaves behind is nobody's else. */
+  /** Each work has its own page, so that no work pays for what another left behind. */
   run(work: string, how: { quick: boolean; variant: string }): Promise<Measured>;
   profile(work: string, how: { quick: boolean; variant: string }): Promise<{ measured: Measured; profile: Profile }>;
   close(): Promise<void>;
@@ -22,7 +22,7 @@ export async function openBrowser({ missing }: { missing: readonly string[] }): 
     if (what === "open") {
       const id = ++lastId;
       tabs.set(id, await newPage(`/?${args.query}`));
-      // A tab that is hidden has slow timers.
+      // A hidden tab has slow timers.
       await main?.activate();
       return id;
     }

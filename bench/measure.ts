@@ -2,7 +2,7 @@ import type { Bench, Measured, MeasuredRow, Variant, Work } from "./work.js";
 
 const ROUNDS = 9;
 
-/** What a bench is everywhere. */
+/** The parts of a `Bench` that are the same in page and Node. */
 export function scaled({ quick, peers }: { quick: boolean; peers: boolean }): Pick<Bench, "quick" | "size" | "peers"> {
   return {
     quick,
@@ -14,7 +14,7 @@ export function scaled({ quick, peers }: { quick: boolean; peers: boolean }): Pi
   };
 }
 
-/** All variants in every round, each time in another order: whoever comes after a heavy one pays for it. */
+/** Runs all variants in every round, each round in another order: a variant pays for a heavy one before it. */
 export async function measure(work: Work, bench: Bench, only = ""): Promise<Measured> {
   const startedMs = performance.now();
   const stage = await work.open(bench);
@@ -25,7 +25,7 @@ export async function measure(work: Work, bench: Bench, only = ""): Promise<Meas
     for (let round = bench.quick ? 0 : -1; round < rounds; round++) {
       for (const at of shuffled([...variants.keys()], round)) {
         const figure = await runOnce(variants[at] as Variant);
-        // The first round is for the engine to get warm.
+        // The first round only warms the engine up.
         if (round >= 0) figures[at]?.push(figure);
       }
     }
@@ -39,14 +39,14 @@ export async function measure(work: Work, bench: Bench, only = ""): Promise<Meas
 
 async function runOnce(variant: Variant): Promise<number | readonly number[]> {
   await variant.prepare?.();
-  // What the one before left to be done in the background is not this one's.
+  // Time for the background work of the variant before.
   await new Promise((resolve) => setTimeout(resolve, 20));
   const startedMs = performance.now();
   const own = await variant.run();
   return own ?? (performance.now() - startedMs) / (variant.per ?? 1);
 }
 
-/** The same in every run: each round has its own order, and no two variants are always neighbours. */
+/** The same orders in every run. Each round has its own order, and no two variants are always neighbours. */
 function shuffled<T>(list: readonly T[], round: number): T[] {
   const order = [...list];
   let seed = (round + 2) * 1_000_003;

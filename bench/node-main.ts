@@ -1,4 +1,4 @@
-// The process that Node's works run in, one after another.
+// The process that runs Node's works, one after another.
 import { measure, scaled } from "./measure.js";
 import type { NodeOrders } from "./node.js";
 import type { Bench } from "./work.js";

@@ -20,7 +20,7 @@ export async function* runInNode(
   { quick, peers, packages }: { quick: boolean; peers: boolean; packages: readonly string[] },
 ): AsyncGenerator<{ work: Work; measured: Measured }> {
   if (works.length === 0) return;
-  // Where the packages that it imports are found from.
+  // The folder from which Node finds the packages that it imports.
   const folder = file("./node_modules/.holdfast");
   await mkdir(folder, { recursive: true });
   try {

@@ -1,4 +1,4 @@
-// Curves on a log-log plot, as an SVG that needs nothing.
+// Draws curves on a log-log plot, as an SVG without any dependency.
 
 export interface Curve {
   readonly name: string;

@@ -1,10 +1,10 @@
-// Where the time of a page goes.
+// Profiles a page: the time of its functions.
 import type { Target } from "../test/tabs/chromium.js";
 
 export interface Profile {
-  /** As the developer tools open it. */
+  /** The profile in the format of the developer tools. */
   readonly raw: unknown;
-  /** The functions in which most time was spent, without what they called. */
+  /** The functions with the most time of their own, without that of the functions they called. */
   readonly top: readonly { readonly name: string; readonly ms: number }[];
 }
 

@@ -1,31 +1,34 @@
-// BENCHMARKS.md: what was measured, and nothing else.
+// Writes BENCHMARKS.md: the measured figures and nothing else.
 import { quantile } from "./measure.js";
 import { type Curve, plot } from "./plot.js";
 import { type Verdict, verdict } from "./verdict.js";
 import type { Measured, MeasuredRow, Work } from "./work.js";
 
-/** What figures of one report have in common. */
+/** The surroundings that all figures of one report share. */
 export interface Surroundings {
   readonly machine: string;
   readonly browser: string;
   readonly node: string;
   readonly versions: Readonly<Record<string, string>>;
-  /** Peers that were not measured for want of an installation. */
+  /** Peers that were not measured, because they were not installed. */
   readonly missing: readonly string[];
   readonly quick: boolean;
 }
 
 export interface Result {
-  /** Where it was measured, if not where the others were: an earlier run of another machine, browser or package. */
+  /**
+   * The surroundings of an earlier run, where this work was measured on another machine, in another browser or with another
+   * package.
+   */
   readonly around?: Surroundings;
   readonly place: string;
   readonly when: string;
-  /** Of the machine when the run began. */
+  /** The machine's load when the run began. */
   readonly load: string;
   readonly measured: Measured;
 }
 
-/** As it lies in bench/results.json. */
+/** The content of bench/results.json. */
 export interface Results {
   readonly around: Surroundings;
   readonly results: readonly Result[];
@@ -35,7 +38,7 @@ const packagesOf = ({ versions }: Surroundings) =>
   Object.entries(versions)
     .map(([name, version]) => `${name} ${version}`)
     .join(", ");
-/** With the packages only where they are others than here. */
+/** Names the packages only where their versions differ from those of this run. */
 const placeOf = (there: Surroundings, here: Surroundings) =>
   [
     there.machine,
@@ -44,7 +47,7 @@ const placeOf = (there: Surroundings, here: Surroundings) =>
     ...(packagesOf(there) === packagesOf(here) ? [] : [packagesOf(there)]),
   ].join(", ");
 
-/** In the order of `works`. */
+/** Works stand in the order of `works`. */
 export function report({ around, results }: Results, works: readonly Work[]): { markdown: string; plots: Map<string, string> } {
   const plots = new Map<string, string>();
   const told = works.flatMap((work) => {
@@ -166,7 +169,7 @@ function verdictCells({ what, values, unit, goal, reached }: Verdict, quick: boo
 
 const spread = (values: readonly number[]) => `${figure(Math.min(...values))} .. ${figure(Math.max(...values))}`;
 
-/** Three digits that count. */
+/** Three significant digits. */
 export function figure(value: number): string {
   if (Math.abs(value) >= 100) return Math.round(value).toLocaleString("en");
   return String(Number(value.toPrecision(3)));
@@ -177,7 +180,7 @@ function table(heads: readonly string[], rows: readonly (readonly string[])[]): 
   return [line(heads), line(heads.map(() => "---")), ...rows.map(line)];
 }
 
-/** As GitHub makes one of a heading. */
+/** GitHub's anchor of a heading. */
 const anchor = (title: string) =>
   title
     .toLowerCase()

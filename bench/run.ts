@@ -13,19 +13,19 @@ import { nodeWorks } from "./works/node.js";
 
 export interface Orders {
   quick: boolean;
-  /** Names of works, or parts of them; all where there are none. */
+  /** Names of works or parts of them; all works where the list is empty. */
   only: readonly string[];
-  /** Where BENCHMARKS.md goes, and bench/plots and bench/results.json beside it. */
+  /** The folder for BENCHMARKS.md, bench/plots and bench/results.json. */
   out: string;
-  /** Whether the packages of bench/package.json are there. */
+  /** Whether the packages of bench/package.json are installed. */
   peers: boolean;
-  /** Only variants whose name begins so, and where their time goes. */
+  /** The beginning of the names of variants to profile. */
   profile: string | undefined;
 }
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
-/** Packages that every installation of the house has. */
+/** Packages that every checkout of the project has. */
 const HOUSE = ["dexie", "idb"];
 
 export async function bench(orders: Orders): Promise<void> {
@@ -85,7 +85,10 @@ export async function bench(orders: Orders): Promise<void> {
   console.log(`\nwritten: ${join(out, "BENCHMARKS.md")}`);
 }
 
-/** What an earlier run measured and this one did not, with where that was if it was not here. A quick run measures nothing. */
+/**
+ * Figures of an earlier run that this one did not measure, with that run's surroundings where they differ. A quick run measures
+ * nothing.
+ */
 async function earlier(folder: string, around: Surroundings, fresh: readonly Result[]): Promise<Result[]> {
   const found = await readFile(join(folder, "results.json"), "utf8").catch(() => undefined);
   if (found === undefined) return [];

@@ -1,4 +1,4 @@
-// The page of the bench, built as an app's would be, and its answers to what a page cannot do by itself.
+// Builds the bench's page as an app would be built, and answers what the page cannot do itself.
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -16,7 +16,7 @@ export interface Site {
   close(): Promise<void>;
 }
 
-/** `answer` is asked for everything that is posted to /ask/<what>. */
+/** `answer` gets every message that is posted to /ask/<what>. */
 export async function serveSite(
   { peers }: { peers: readonly string[] },
   answer: (what: string, args: Record<string, unknown>) => Promise<unknown>,
@@ -30,11 +30,11 @@ export async function serveSite(
     build: {
       outDir: folder,
       target: "es2022",
-      // A profile shows names.
+      // A profile must show names.
       minify: false,
-      // A large library is what some peers are.
+      // Some peers are large libraries.
       chunkSizeWarningLimit: 10_000,
-      // Not installed, and then never imported.
+      // Missing packages are never imported.
       rolldownOptions: { external: peers.map((name) => new RegExp(`^${name}($|/)`)) },
     },
   });

@@ -1,17 +1,17 @@
-// Counts what the page really asks of IndexedDB, whoever asks.
+// Counts the requests of this page to IndexedDB, of any code.
 
 export interface SeenTransaction {
   readonly mode: IDBTransactionMode;
   readonly tables: readonly string[];
-  /** Rows put, by table. */
+  /** Count of rows put, by table. */
   readonly puts: Record<string, number>;
-  /** Rows that it was given, of any table. */
+  /** Count of rows read, of all tables. */
   reads: number;
-  /** From its opening to its end; known when it has ended. */
+  /** Time from the opening to the end, in milliseconds; absent until the end. */
   ms?: number;
 }
 
-/** From now on; `seen` grows with every transaction, and `stop` ends it. */
+/** Counts from this call on. `seen` grows with every transaction; `stop` ends it. */
 export function tally(): { seen: SeenTransaction[]; stop(): void } {
   const seen: SeenTransaction[] = [];
   const known = new WeakMap<IDBTransaction, SeenTransaction>();

@@ -1,4 +1,4 @@
-/** Looks again and again; a second at most between two looks costs a work nothing that it measures. */
+/** Looks until there is a result, at most a second apart: such a delay does not change what the works measure. */
 export async function until<T>(
   what: string,
   read: () => T | undefined | false | Promise<T | undefined | false>,

@@ -1,18 +1,18 @@
-// A goal beside what was measured: the ratio of each round, and the median of those.
+// Compares a goal with the figures: the ratio of each round, and their median.
 import { quantile } from "./measure.js";
 import type { Goal, Measured } from "./work.js";
 
 export interface Verdict {
   readonly what: string;
-  /** Of the ratios of the rounds, or the one value of a fact. */
+  /** The ratios of the rounds, or the one value of a fact. */
   readonly values: readonly number[];
   readonly unit: string;
   readonly goal: string;
-  /** Absent where nothing is asked. */
+  /** Absent where the goal has no bound. */
   readonly reached?: boolean;
 }
 
-/** Nothing where one of the two was not measured. */
+/** `undefined` where one of the two variants was not measured. */
 export function verdict(goal: Goal, { rows, facts }: Measured): Verdict | undefined {
   if ("fact" in goal) {
     const fact = facts.find(({ name }) => name === goal.fact);

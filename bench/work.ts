@@ -1,28 +1,28 @@
-// What a work is: one thing that an app does, in several ways that are measured side by side.
+// A work: one thing that an app does, in several variants that are measured side by side.
 
 export interface Work {
-  /** For `--only`. */
+  /** The name for `--only`. */
   readonly name: string;
   readonly title: string;
-  /** What is done, and what the floor is. */
+  /** The measured action, and its floor. */
   readonly about: string;
-  /** Of a figure, such as "ms per append"; less is better. */
+  /** The unit of a figure, such as "ms per append"; less is better. */
   readonly unit: string;
   readonly goals: readonly Goal[];
-  /** Where cost is shown against a size: what the sizes are. Draws a plot. */
+  /** The sizes on the axis, where cost is plotted against a size. */
   readonly axis?: string;
-  /** Fewer than the usual rounds are no option; more where each is short. */
+  /** More rounds than usual, for a work with short ones. Fewer are not allowed. */
   readonly rounds?: number;
-  /** Peers that are not here, and why. */
+  /** Peers that this work leaves out, and the reasons. */
   readonly leftOut?: Readonly<Record<string, string>>;
   open(bench: Bench): Promise<Stage>;
-  /** What runs in another tab of this work, by name. */
+  /** Code that runs in another tab of this work, by name. */
   readonly tabs?: Readonly<Record<string, (args: Record<string, string>) => Promise<void>>>;
 }
 
 export interface Stage {
   readonly variants: readonly Variant[];
-  /** What is counted, not timed; after the last round. */
+  /** Counted, not timed, after the last round. */
   facts?(): Promise<Fact[]>;
   close(): Promise<void>;
 }
@@ -31,15 +31,17 @@ export interface Variant {
   readonly name: string;
   /** The size, on the axis. */
   readonly at?: number;
-  /** How many units one run makes. */
+  /** Units per run. */
   readonly per?: number;
-  /** Before each run, not measured. */
+  /** Runs before each run, not measured. */
   prepare?(): Promise<void>;
-  /** Timed as a whole, unless it gives what it measured itself, in ms per unit: of many, their median and their 95th percentile count. */
+  /**
+   * Timed as a whole, unless it returns its own measurement, in ms per unit. A list counts by its median and 95th percentile.
+   */
   run(): Promise<number | readonly number[] | void>;
 }
 
-/** A ratio of two variants, of the same round each; `speed` is how many times as fast, `time` how many times as long; `at` that size. */
+/** A ratio of two variants of the same round. `speed`: how many times as fast; `time`: how many times as long; `at`: the size. */
 export type Goal =
   | { readonly of: string; readonly over: string; readonly speed: number | "printed" }
   | { readonly of: string; readonly over: string; readonly time: number | "printed"; readonly at?: number }
@@ -52,16 +54,16 @@ export interface Fact {
   readonly unit: string;
 }
 
-/** What the place that a work runs in has for it. */
+/** The services that a page or Node has for a work. */
 export interface Bench {
-  /** The second where the run is a quick one, which shows only that everything works. */
+  /** `quick` in a quick run, which only shows that everything works. */
   size(full: number, quick: number): number;
   readonly quick: boolean;
-  /** Ways of other packages, where they are installed. */
+  /** Variants of other packages, where they are installed. */
   peers<T>(of: Readonly<Record<string, () => Promise<T>>>): Promise<Record<string, T>>;
-  /** Bytes of this page's JavaScript heap; `collected`: without what nobody can reach. */
+  /** Bytes of this page's JavaScript heap. `collected`: after a garbage collection. */
   heap(collected: boolean): Promise<number>;
-  /** Another tab, running what the work has under that name; resolves when it is loaded. */
+  /** Opens another tab with the code of that name in the work's `tabs`. Resolves when the tab is loaded. */
   openTab(name: string, args: Record<string, string>): Promise<Tab>;
 }
 
@@ -70,7 +72,7 @@ export interface Tab {
   close(): Promise<void>;
 }
 
-/** A work's figures, as they go to the report. */
+/** A work's figures for the report. */
 export interface Measured {
   readonly work: string;
   readonly rows: readonly MeasuredRow[];

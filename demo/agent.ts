@@ -1,5 +1,5 @@
-// The turn: answers one question in parts, each stored before the next is begun. Whoever takes it over finds the passages that were
-// chosen (a step) and the parts that were stored (messages), and goes on behind them.
+// The turn. It answers one question in parts, and stores each before it begins the next. A tab that takes the turn over finds the
+// chosen passages (a step) and the stored parts (messages), and goes on behind them.
 import type { TurnHandler } from "holdfast";
 import { answerOf, builtIn, exchangesOf, failureMessage, partMessage, type Source } from "./conversation.js";
 import { complete, type Endpoint, EndpointError } from "./endpoint.js";
@@ -7,19 +7,19 @@ import type { Library } from "./library.js";
 import { passagesFor, promptOf, sourcesIn } from "./model-agent.js";
 import { plan } from "./offline-agent.js";
 
-/** Between two sentences of the built-in agent, so that there is a middle of an answer to crash in. */
+/** Pause between two sentences of the built-in agent: time to crash a tab in the middle of an answer. */
 const paceMs = 900;
-/** A model's words are stored so often. */
+/** Interval between two stored parts of a model's answer. */
 const storeEveryMs = 400;
-/** Before another try at an endpoint that failed, times the tries so far. */
+/** Wait before another try at an endpoint that failed, times the number of tries so far. */
 const retryMs = 1_500;
 
 export interface AgentParts {
   readonly tab: string;
   readonly library: Library;
-  /** Everything that is stored by now is in the library when it resolves. */
+  /** Resolves when the library has every passage that was stored before the call. */
   caughtUp(): Promise<void>;
-  /** Asked at every attempt: another tab may have changed it. */
+  /** Read at every attempt: another tab may have changed it. */
   endpoint(): Promise<Endpoint | undefined>;
   pause(ms: number, signal: AbortSignal): Promise<void>;
 }
@@ -44,7 +44,7 @@ export function agent({ tab, library, caughtUp, endpoint, pause }: AgentParts): 
           sources: sources.map((source) => ({ ...source })),
         }));
       });
-      // What a model began before it was taken away is no part of the plan.
+      // The plan does not contain parts that a model wrote before the endpoint was removed.
       for (const { text, sources } of parts.slice(kept.filter(({ agent: by }) => by === builtIn).length)) {
         await pause(paceMs, turn.signal);
         append(text, sources);
@@ -68,19 +68,19 @@ export function agent({ tab, library, caughtUp, endpoint, pause }: AgentParts): 
     try {
       for await (const piece of complete(model, prompt, turn.signal)) {
         unstored += piece;
-        // A number in brackets is not cut in two: it is looked up in one part.
+        // A number in brackets must not be cut in two: it is looked up within one part.
         if (performance.now() - storedAt < storeEveryMs || /\[\d{0,2}$/.test(unstored)) continue;
         put();
         await turn.checkpoint();
         storedAt = performance.now();
         await pause(0, turn.signal);
       }
-      // Stored with the turn's end: a whole answer is never taken for one that broke off.
+      // Stored with the turn's end: a partial answer must never look like a whole one.
       put();
     } catch (error) {
       if (!(error instanceof EndpointError)) throw error;
       put();
-      // Told in the conversation, where every tab sees it.
+      // Shown in the conversation, where every tab sees it.
       turn.append(failureMessage(error.message, mark));
       await turn.checkpoint();
       throw error;

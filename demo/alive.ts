@@ -1,4 +1,4 @@
-// Who is alive: the hosts and the agents that the kernel knows of, read again and again, and the agents of this tab.
+// Liveness: the hosts and the agents that the kernel knows, read again and again, and the agents of this tab.
 import { type AgentRecord, type AgentRegistration, type HostRecord, isHoldfastError, type Kernel } from "holdfast";
 import type { Tab } from "./identity.js";
 import { oneAtATime } from "./one-at-a-time.js";
@@ -6,12 +6,12 @@ import { isStill, whenMoving } from "./stillness.js";
 
 export interface Alive {
   readonly hosts: readonly HostRecord[];
-  /** Of all tabs, by id. */
+  /** Agents of all tabs, by id. */
   readonly agents: readonly AgentRecord[];
-  /** How many are this tab's. */
+  /** Count of this tab's agents. */
   readonly own: number;
   add(count: number): Promise<void>;
-  /** Registers again what this tab had before it was reloaded. */
+  /** Registers the agents that this tab had before it was reloaded. */
   restore(): Promise<void>;
   /** Disposes of all of this tab's agents. */
   letGo(): Promise<void>;
@@ -27,9 +27,9 @@ export interface AliveParts {
 
 const keptKey = "holdfast-playground:agents";
 const hostsEveryMs = 2_000;
-/** Events tell of every agent; this is for those of which nobody told. */
+/** A slow read, for changes of agents that no event reported. */
 const agentsEveryMs = 10_000;
-/** A thousand events are one read. */
+/** A thousand events lead to one read. */
 const gatherMs = 200;
 const atOnce = 50;
 
@@ -98,13 +98,13 @@ export function followAlive({ kernel, tab, changed, failed, signal }: AliveParts
         await Promise.all(all.slice(at, at + atOnce).map(run));
       }
     } finally {
-      // What ended with the kernel comes back with it.
+      // The stored list stays after a close: these agents come back with the kernel.
       if (!signal.aborted) keep();
       gather();
     }
   }
 
-  /** Kept first: a reload in the middle registers all of them. */
+  /** The list is stored first: after a reload in the middle, all of them are registered. */
   function register(ids: readonly string[]): Promise<void> {
     keep(ids);
     return inTurn(ids, async (id) => void own.set(id, await kernel.agent(id)));
@@ -132,7 +132,7 @@ export function followAlive({ kernel, tab, changed, failed, signal }: AliveParts
     },
     restore() {
       const kept: string[] = JSON.parse(sessionStorage.getItem(keptKey) ?? "[]");
-      // A copied tab has the list of the one that it was copied from.
+      // A copied tab has a copy of the other tab's list.
       return register(kept.filter((id) => id.startsWith(`${tab.hostId}/`)));
     },
     letGo() {

@@ -1,4 +1,4 @@
-// Answers a question with passages, word for word. Nothing here writes a sentence of its own about what the files say.
+// Answers a question with quotes of passages. The answer contains no sentence of its own about the files.
 import type { Found } from "./library.js";
 import { indexable, sentences, words } from "./words.js";
 
@@ -16,9 +16,9 @@ export interface Quote {
 
 export interface Answer {
   readonly question: string;
-  /** The words that were looked for. */
+  /** Words of the question that were searched. */
   readonly asked: string[];
-  /** Those of them that no passage has. */
+  /** Searched words that no passage has. */
   readonly missing: string[];
   readonly quotes: Quote[];
 }
@@ -26,7 +26,7 @@ export interface Answer {
 const mostQuotes = 4;
 const longestQuote = 420;
 
-/** No quote is much longer than `longest` signs. */
+/** No quote is much longer than `longest` characters. */
 export function answer(question: string, find: (question: string) => Found[], longest = longestQuote): Answer {
   const asked = [...new Set(words(question).flatMap(({ text }) => indexable(text) ?? []))];
   const found = asked.length === 0 ? [] : find(question);
@@ -53,7 +53,7 @@ function quote({ fileName, passage, terms }: Found, longest: number): Quote {
   };
 }
 
-/** The neighbouring sentences that hold most of the hits, as many as fit. */
+/** The neighbouring sentences with the most hits, as many as fit. */
 function excerpt(text: string, hits: ReadonlySet<string>, longest: number): string {
   if (text.length <= longest) return text;
   const parts = sentences(text);

@@ -1,22 +1,22 @@
-// A conversation as the page shows it, folded from the session's messages and inputs. An answer is stored in parts, so that whoever
-// goes on with it knows where it stood.
+// A conversation as the page shows it, folded from the session's messages and inputs. An answer is stored in parts, so that
+// another tab can go on behind the last one.
 import type { Message, StoredInputState } from "holdfast";
 
 export interface Source {
-  /** The number that stands for it in the answer. */
+  /** The number of the source in the answer. */
   readonly n: number;
   readonly fileName: string;
   readonly lines: string;
   readonly title: string;
 }
 
-/** One part of an answer, or one attempt that failed, beside `role` and `content` of its message. */
+/** Further members of a message, beside `role` and `content`: a part of an answer, or an attempt that failed. */
 export interface Mark {
   /** The input id of the question. */
   readonly answers: string;
   readonly attempt: number;
   readonly tab: string;
-  /** Who wrote it: the built-in agent, or a model. */
+  /** The writer: the built-in agent, or a model. */
   readonly agent: string;
 }
 
@@ -29,7 +29,7 @@ export interface Failure extends Mark {
   readonly reason: string;
 }
 
-/** Parts in a row that one tab stored in one attempt. */
+/** Consecutive parts that one tab stored in one attempt. */
 export interface Stretch {
   readonly tab: string;
   readonly attempt: number;
@@ -40,13 +40,13 @@ export interface Stretch {
 export type Phase = "stored" | "running" | "between" | "answered" | "stopped" | "given-up";
 
 export interface Exchange {
-  /** Of its input, or made of its place where it came without one. */
+  /** The input's id, or an id made of the position where there is none. */
   readonly id: string;
   readonly question: string;
   readonly parts: Part[];
   readonly failures: Failure[];
   phase: Phase;
-  /** 0 as long as nobody has tried. */
+  /** 0 before the first attempt. */
   attempt: number;
 }
 
@@ -60,7 +60,7 @@ export function failureMessage(reason: string, mark: Mark): Message {
   return { role: "system", content: reason, ...mark };
 }
 
-/** Messages first, then the inputs that have no message yet, in the order in which they came. */
+/** Messages first, then the inputs that have no message yet, in the order of their arrival. */
 export function exchangesOf(messages: readonly Message[], inputs: readonly StoredInputState[]): Exchange[] {
   const exchanges: Exchange[] = [];
   const byId = new Map<string, Exchange>();
@@ -121,7 +121,7 @@ export function stretchesOf(parts: readonly Part[]): Stretch[] {
   return stretches;
 }
 
-/** Every source of an answer once. */
+/** Every source of an answer, once. */
 export function sourcesOf(parts: readonly Part[]): Source[] {
   const byNumber = new Map(parts.flatMap(({ sources }) => sources).map((source) => [source.n, source]));
   return [...byNumber.values()].sort((a, b) => a.n - b.n);
@@ -131,14 +131,14 @@ export function answerOf(parts: readonly Part[]): string {
   return parts.map(({ text }) => text).join("");
 }
 
-/** What was asked first, short enough for a list. */
+/** The first question, short enough for a list. */
 export function titleOf(exchanges: readonly Exchange[]): string {
   const first = exchanges[0]?.question.trim() ?? "";
   if (first === "") return "New conversation";
   return first.length <= 48 ? first : `${first.slice(0, 47).replace(/\s+\S*$/, "")} …`;
 }
 
-/** A conversation may come from a file: nothing is taken for granted. */
+/** A conversation may come from a file, so every member is checked. */
 function sourcesIn(value: unknown): Source[] {
   if (!Array.isArray(value)) return [];
   return value.map((one) => ({

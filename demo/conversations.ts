@@ -1,4 +1,4 @@
-// Follows the conversations: each is a session, open in every tab, and every tab is ready to run its turns.
+// Follows the conversations. Each is a session that is open in every tab, and every tab can run its turns.
 import { type AcceptOutcome, isHoldfastError, type Kernel, type SessionRuntime, type TurnHandler } from "holdfast";
 import { type Exchange, exchangesOf, titleOf } from "./conversation.js";
 import { tabOf } from "./identity.js";
@@ -16,7 +16,7 @@ export interface Conversation {
 }
 
 export interface Conversations {
-  /** The one on show, in every tab the same. */
+  /** The conversation on show, the same in every tab. */
   readonly current: Conversation | undefined;
   /** Newest first. */
   readonly all: readonly Conversation[];
@@ -24,9 +24,9 @@ export interface Conversations {
   readonly answering: ReadonlySet<string>;
   show(id: string): Promise<void>;
   begin(): Promise<void>;
-  /** The same key again stores nothing again. */
+  /** A second call with the same key stores nothing. */
   say(text: string, key: string): Promise<AcceptOutcome>;
-  /** Takes a question back; what was answered of it stays. */
+  /** Takes a question back. The stored parts of its answer stay. */
   stop(inputId: string): Promise<void>;
   remove(id: string): Promise<void>;
   export(id: string): Promise<string>;
@@ -52,9 +52,9 @@ interface Place extends Conversation {
   refresh(): void;
 }
 
-/** Which one is on show. Other tabs hear of a change of it. */
+/** Key of the id on show. Other tabs hear of a change. */
 const shownKey = "holdfast-playground:conversation";
-/** The same in tabs that open at the same moment. */
+/** A fixed id: tabs that open at the same moment make the same conversation. */
 const firstId = "conversation-1";
 const listEveryMs = 5_000;
 const lookEveryMs = 1_000;
@@ -117,7 +117,7 @@ export async function followConversations(parts: ConversationsParts): Promise<Co
     parts.changed();
   }
 
-  /** Deleted in another tab, or not readable any more. */
+  /** The session was deleted in another tab, or cannot be read any more. */
   function gone(place: Place, error: unknown): void {
     if (!(isHoldfastError(error) && error.code === "not-found")) return failed(error);
     drop(place);
@@ -144,7 +144,7 @@ export async function followConversations(parts: ConversationsParts): Promise<Co
     await settle();
   }
 
-  /** There is always one on show. */
+  /** Makes sure that one conversation is on show. */
   async function settle(): Promise<void> {
     const id = localStorage.getItem(shownKey);
     if (id !== null && places.has(id)) return;
@@ -171,7 +171,7 @@ export async function followConversations(parts: ConversationsParts): Promise<Co
   addEventListener("storage", onStorage);
   const timers = [
     setInterval(relist, listEveryMs),
-    // A lease tells nobody that it has changed hands.
+    // The session emits no event when its lease changes hands.
     setInterval(() => {
       for (const place of places.values())
         if (place.exchanges.some(({ phase }) => phase !== "answered" && phase !== "given-up")) place.refresh();

@@ -1,12 +1,12 @@
-// A chat endpoint that speaks OpenAI's protocol. Its key goes into one request header and nowhere else: what the endpoint says is
-// searched for it before anybody sees it.
+// A chat endpoint with OpenAI's protocol. Its key goes into one request header and nowhere else: the key is removed from the
+// endpoint's answers before they are used.
 import { eventStream } from "./sse.js";
 
 export interface Endpoint {
-  /** Without a slash at the end. */
+  /** No slash at the end. */
   readonly url: string;
   readonly model: string;
-  /** Empty for an endpoint that asks for none. */
+  /** Empty for an endpoint without a key. */
   readonly key: string;
 }
 
@@ -15,14 +15,14 @@ export interface ChatMessage {
   readonly content: string;
 }
 
-/** Why an attempt failed, in words that hold no secret. */
+/** The reason why an attempt failed, in words without a secret. */
 export class EndpointError extends Error {}
 
-/** Silence for so long ends an attempt. */
+/** An attempt ends after a silence of this length. */
 const patienceMs = 60_000;
 const longestReason = 300;
 
-/** The endpoint as it is used, or what is wrong with it. */
+/** The endpoint in its normal form, or a text that says what is wrong with it. */
 export function checkEndpoint(given: Endpoint): Endpoint | string {
   const model = given.model.trim();
   const key = given.key.trim();
@@ -56,7 +56,7 @@ export function requestOf({ url, model, key }: Endpoint, messages: readonly Chat
         ...(key !== "" && { authorization: `Bearer ${key}` }),
       },
       body: JSON.stringify({ model, stream: true, messages }),
-      // Nothing of the browser's goes along, and the key goes to nobody but whom it was entered for.
+      // The request carries no cookies, and the key reaches only the endpoint that it was entered for.
       credentials: "omit",
       referrerPolicy: "no-referrer",
       redirect: "error",
@@ -65,7 +65,7 @@ export function requestOf({ url, model, key }: Endpoint, messages: readonly Chat
   ];
 }
 
-/** The answer, piece by piece. Throws an EndpointError, or what `signal` was aborted with. */
+/** The answer, piece by piece. Throws an EndpointError, or the reason of `signal`. */
 export async function* complete(
   endpoint: Endpoint,
   messages: readonly ChatMessage[],
@@ -109,18 +109,18 @@ export async function* complete(
   } catch (error) {
     if (signal.aborted) throw signal.reason;
     const thrown = abort.signal.aborted ? abort.signal.reason : error;
-    // A browser says no more than "failed to fetch", whatever the reason.
+    // A browser's error says only "failed to fetch", for any reason.
     const said = thrown instanceof EndpointError ? thrown.message : "it cannot be reached, or does not let this page in (CORS)";
     throw new EndpointError(`${hostOf(endpoint)}: ${hidden(said, endpoint.key)}`);
   } finally {
     clearTimeout(timer);
     signal.removeEventListener("abort", stop);
-    // Whoever stops listening ends the request.
+    // A caller that stops reading ends the request.
     abort.abort();
   }
 }
 
-/** What one event adds to the answer, and whether it ends it. */
+/** The text that one event adds to the answer, and whether the answer ends with it. */
 export function deltaOf(data: string): { readonly text: string; readonly last: boolean } {
   if (data.trim() === "[DONE]") return { text: "", last: true };
   let event: Partial<Record<"error" | "choices", unknown>>;
@@ -141,23 +141,23 @@ function reasonIn(body: string): string {
     const { error, message } = JSON.parse(body);
     said = error?.message ?? error ?? message ?? body;
   } catch {
-    // Then it is text.
+    // The data is no JSON, so it is text.
   }
   const text = (typeof said === "string" ? said : body).replace(/\s+/g, " ").trim();
   return text === "" ? "" : `: ${text}`;
 }
 
-/** Below this it is no secret but a word, such as a local server's "none". */
+/** A shorter key is no secret but a word, such as a local server's "none". */
 const shortestKey = 8;
 const mask = "[key]";
 
-/** A reason without the key in it, not too long, and fit to be stored. */
+/** The text of an error without the key, shortened to be stored. */
 export function hidden(text: string, key: string): string {
   const clean = key.length < shortestKey ? text : text.replaceAll(key, mask);
   return wellFormed(clean.slice(0, longestReason));
 }
 
-/** The same for a text that comes in pieces: what may be the beginning of the key is held back until it is known. */
+/** Removes the key from a text that comes in pieces. A piece that may begin the key is held back until more is known. */
 export function hider(key: string): { push(piece: string): string; rest(): string } {
   let held = "";
   return {

@@ -9,7 +9,7 @@ export interface LeaseView {
   readonly ownerId: string;
   readonly fencingToken: number;
   readonly expiresAtMs: number;
-  /** When this tab saw the expiry move, or the lease appear. */
+  /** The time at which this tab saw the lease appear or its expiry change. */
   readonly seenAtMs: number;
   readonly renewals: number;
 }
@@ -35,7 +35,7 @@ export interface Files {
   readonly entries: ReadonlyMap<string, FileEntry>;
   add(args: IndexFileArgs): Promise<void>;
   cancel(id: string, reason: string): Promise<void>;
-  /** Every passage that is stored by now is in the library when it resolves. */
+  /** Resolves when the library has every passage that was stored before the call. */
   caughtUp(): Promise<void>;
 }
 

@@ -1,8 +1,8 @@
-// Who this tab is. The name and its colour stay with the tab over reloads; a copy of the tab gets its own.
+// The identity of this tab. Its name and colour stay over reloads; a copy of the tab gets its own.
 export interface Tab {
   readonly name: string;
   readonly hue: number;
-  /** The kernel's host id. Other tabs read the name out of it. */
+  /** The kernel's host id. Other tabs read the name from it. */
   readonly hostId: string;
 }
 
@@ -31,7 +31,7 @@ const counter = "holdfast-playground:tabs";
 const lockPrefix = "holdfast-playground:tab:";
 const namingLock = "holdfast-playground:naming";
 
-/** A host id is `<name>-<four signs>`; what the kernel puts behind it to name an owner does not matter here. */
+/** A host id is `<name>-<four characters>`. The kernel appends more to name an owner; that part is ignored here. */
 export function tabOf(hostOrOwnerId: string): Tab | undefined {
   const [hostId, low] = /^([a-z]+)-[a-z0-9]{4}/.exec(hostOrOwnerId) ?? [];
   const at = names.findIndex((name) => name.toLowerCase() === low);
@@ -43,10 +43,10 @@ export function hueOf(name: string): number {
   return Math.max(0, names.indexOf(name)) % hues;
 }
 
-/** Settles the name and holds it, in a lock that every other tab can see and that is free the moment the tab is gone. */
+/** Chooses the name and holds it in a lock. Every other tab can see the lock, and it is free the moment the tab is gone. */
 export function becomeTab(): Promise<Tab> {
   const { locks } = navigator;
-  // One tab at a time looks which names are free.
+  // Only one tab at a time chooses a name.
   return locks ? locks.request(namingLock, settle) : settle();
 }
 
@@ -55,7 +55,7 @@ async function settle(): Promise<Tab> {
   const before = sessionStorage.getItem(kept);
   const again = before ? tabOf(before) : undefined;
   const isFree = (name: string) => !open.some((tab) => tab.name === name && tab.hostId !== again?.hostId);
-  // Right after a reload the page before this one may still hold the name, so it is waited for. A copied tab never gets it.
+  // Right after a reload, the previous page may still hold the name, so this page waits for it. A copied tab never gets it.
   if (again && isFree(again.name) && (await hold(again.hostId, 600))) return again;
   const turn = Number(localStorage.getItem(counter) ?? 0);
   const at = Math.max(
@@ -82,7 +82,7 @@ function hold(hostId: string, waitMs: number): Promise<boolean> {
   });
 }
 
-/** The names of all tabs that are open now, or undefined where the browser cannot tell. */
+/** The names of all open tabs; undefined where the browser cannot list locks. */
 export async function openTabs(): Promise<Tab[] | undefined> {
   if (!navigator.locks) return undefined;
   const { held = [] } = await navigator.locks.query();

@@ -1,4 +1,5 @@
-// The process: reads one file passage by passage. Every passage is a durable step, so a later tab goes on where this one stopped.
+// The process. It reads one file passage by passage. Every passage is a durable step, so that another tab can go on behind the
+// last one.
 import type { JsonValue, ProcessHandler } from "holdfast";
 import { type Kind, type Passage, split } from "./passages.js";
 import { keyTerms, words } from "./words.js";
@@ -14,7 +15,7 @@ export interface IndexFileArgs {
   readonly paceMs: number;
 }
 
-/** What a step leaves behind: the passage as the index needs it, and who read it. */
+/** The result of a step: the passage for the index, and the tab that read it. */
 export interface ReadPassage {
   readonly n: number;
   readonly title: string;
@@ -26,7 +27,7 @@ export interface ReadPassage {
   readonly fence: number;
 }
 
-/** At full speed so many passages are stored in one go. */
+/** Passages stored together at full speed. */
 const together = 32;
 
 export function indexFile(tab: string, pause: (ms: number, signal: AbortSignal) => Promise<void>): ProcessHandler {
@@ -65,7 +66,7 @@ function read({ title, text, from, to }: Passage, n: number) {
   };
 }
 
-/** The arguments as this demo wrote them; the store gives back plain JSON. */
+/** The arguments, typed as this demo wrote them: the store returns plain JSON. */
 export function argsOf(args: JsonValue | undefined): IndexFileArgs {
   return args as unknown as IndexFileArgs;
 }

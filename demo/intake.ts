@@ -1,7 +1,7 @@
-// Decides whether a file can be taken, and as what.
+// Decides whether a file can be taken, and as which kind.
 import { type Kind, split } from "./passages.js";
 
-/** A process carries its file as an argument, and an argument may be 1 MiB of JSON. */
+/** A process has its file as an argument, and an argument may have 1 MiB of JSON. */
 export const largestBytes = 1_048_576 - 4_096;
 
 export type Intake =

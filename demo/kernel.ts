@@ -7,7 +7,7 @@ import { pause } from "./pace.js";
 
 const name = "holdfast-playground";
 
-/** Much shorter than the defaults, so that a take-over after a hang can be watched, and how its agents are given up. */
+/** Much shorter than the defaults, so that a person can watch a take-over after a hang, and agents go offline. */
 export const timings = {
   leaseTtlMs: 6_000,
   leaseRenewMs: 2_000,
@@ -21,7 +21,7 @@ export const timings = {
 
 export const retention = { offlineAgentsMs: 120_000 };
 
-/** Files that one tab works on at once: few enough that another tab gets some, and has room to take over more. */
+/** Files that one tab works on at once: few, so that other tabs get some and have room to take over more. */
 const filesAtOnce = 4;
 
 export function openKernel(tab: Tab): Promise<Kernel> {
@@ -35,7 +35,7 @@ export function openKernel(tab: Tab): Promise<Kernel> {
   });
 }
 
-/** Closes the kernel and deletes everything that it stored. Other tabs are told by the browser. */
+/** Closes the kernel and deletes the whole database. The browser tells the other tabs. */
 export async function startOver(kernel: Kernel | undefined): Promise<void> {
   await kernel?.close();
   const found = await indexedDB.databases?.();

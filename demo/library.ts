@@ -1,4 +1,4 @@
-// The search index. It lives in memory and is made from the stored steps, in every tab alike: what is stored is the index.
+// The search index. It lives in memory; every tab builds it from the stored steps.
 import MiniSearch from "minisearch";
 import type { ReadPassage } from "./index-file.js";
 import { indexable, words } from "./words.js";
@@ -7,9 +7,9 @@ export interface Found {
   readonly fileName: string;
   readonly passage: ReadPassage;
   readonly score: number;
-  /** The words of the passage that matched, as the index knows them. */
+  /** The words of the passage that matched, as the index has them. */
   readonly terms: readonly string[];
-  /** The words of the question that they answer. */
+  /** The words of the question that they match. */
   readonly asked: readonly string[];
 }
 

@@ -53,7 +53,7 @@ async function run(tab: Tab, kernel: Kernel): Promise<void> {
   const answerNews = newsOfAnswers();
 
   const draw = () => {
-    // The first events may come in before the lists are complete.
+    // The first events may come before the lists are complete.
     if (!files || !conversations) return;
     const { cancel, entries } = files;
     cards.draw((id) => cancel(id, `cancelled in ${tab.name}`));
@@ -121,7 +121,7 @@ async function run(tab: Tab, kernel: Kernel): Promise<void> {
     await kernel.close();
     showBanner(
       "This tab's kernel is closed.",
-      "It said goodbye: its agents are offline, its leases are free for the other tabs.",
+      "It said farewell: its agents are offline, its leases are free for the other tabs.",
     );
   });
   watchStorage(kernel, retire);
@@ -153,7 +153,7 @@ async function run(tab: Tab, kernel: Kernel): Promise<void> {
     panel.tick(Date.now());
   }, 100);
 
-  // What was granted may change: a worker that dies too often gives way to the page.
+  // The loop's place may change: after too many deaths of the worker, the page runs it.
   const grant = async () => {
     const status = await kernel.status();
     showGranted(status, tab.name);
@@ -176,7 +176,7 @@ function drawTotals({ name }: Tab, entries: readonly FileEntry[]): void {
   set(part("start-over"), "hidden", entries.length === 0);
 }
 
-/** The tab's colour is the page's accent, and its icon in the browser's own row of tabs has it too. */
+/** The page's accent and its icon have the tab's colour. */
 function wear({ name }: Tab): void {
   set(document.documentElement, "data-hue", hueOf(name));
   document.title = `${name} · holdfast playground`;
@@ -213,7 +213,7 @@ function tellEvent(tell: Story["tell"], { args: { fileName }, model }: FileEntry
   }
 }
 
-/** Who began an answer and who went on with it, as far as this tab sees it happen. */
+/** Reports which tab began an answer and which went on with it, as far as this tab sees it. */
 function newsOfAnswers(): (conversations: Conversations) => [name: string, text: string][] {
   const attempts = new Map<string, number>();
   let isFirst = true;
@@ -225,7 +225,7 @@ function newsOfAnswers(): (conversations: Conversations) => [name: string, text:
         return [[runner, attempt === 1 ? "began an answer" : `went on with an answer after ${plural(parts.length, "part")}`]];
       }),
     );
-    // What was under way when this tab came, it has not seen begin.
+    // Answers that were already running when this tab opened: it did not see them begin.
     const seen = isFirst ? [] : news;
     isFirst = false;
     return seen;

@@ -1,4 +1,4 @@
-// What a model is asked: the question, the passages that may answer it, and what was said before.
+// The prompt of a model: the question, passages that may answer it, and the earlier conversation.
 import { type Answer, answer } from "./ask.js";
 import { answerOf, type Exchange, type Source } from "./conversation.js";
 import type { ChatMessage } from "./endpoint.js";
@@ -22,7 +22,7 @@ export function passagesFor(question: string, find: (question: string) => Found[
   });
 }
 
-/** `kept` is what earlier attempts at this answer have stored. */
+/** `kept`: the stored parts of earlier attempts at this answer. */
 export function promptOf(
   question: string,
   passages: readonly Passage[],
@@ -47,7 +47,7 @@ export function promptOf(
   ];
 }
 
-/** The passages that a piece of an answer names by number. */
+/** The passages that a text names by number. */
 export function sourcesIn(text: string, passages: readonly Passage[]): Source[] {
   const named = new Set(Array.from(text.matchAll(/\[(\d{1,2})\]/g), ([, n]) => Number(n)));
   return passages.filter(({ n }) => named.has(n)).map(({ n, fileName, lines, title }) => ({ n, fileName, lines, title }));

@@ -1,4 +1,4 @@
-// One file as the page knows it, folded from its process's events. Every tab folds the same events and sees the same thing.
+// One file as the page knows it, folded from its process's events. Every tab folds the same events and gets the same model.
 import type { JsonValue, ProcessAwaitOutput, ProcessEvent } from "holdfast";
 import { pickedUp, planned, type ReadPassage } from "./index-file.js";
 
@@ -10,7 +10,7 @@ export interface Step {
   readonly fence: number;
 }
 
-/** A run of passages that one tab read under one fence. */
+/** Consecutive passages that one tab read under one fencing token. */
 export interface Stretch {
   readonly tab: string;
   readonly fence: number;
@@ -33,7 +33,7 @@ export interface FileModel {
   state: "running" | "completed" | "failed" | "cancelled";
   outcome: ProcessAwaitOutput | undefined;
   cancelAsked: boolean;
-  /** In the order in which they were stored. */
+  /** Steps in the order in which they were stored. */
   readonly steps: Step[];
   readonly stretches: Stretch[];
   readonly events: EventLine[];
@@ -54,7 +54,7 @@ export function newModel(id: string): FileModel {
   };
 }
 
-/** Folds one event in. Returns the passage that it brought, if it brought one. */
+/** Folds one event in. Returns the passage of the event, if it has one. */
 export function apply(model: FileModel, event: ProcessEvent): ReadPassage | undefined {
   const line = (tab: string | undefined, note: string) => {
     model.events.push({ sequence: event.sequence, type: event.eventType, atMs: event.occurredAtMs, tab, note });

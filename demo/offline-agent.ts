@@ -1,5 +1,5 @@
-// The agent that needs no network: the best passages of the stored index, sentence by sentence, with their places. It says nothing
-// of its own about what the files say.
+// The agent without a network. It answers with the best passages of the stored index, sentence by sentence, with their sources.
+// It adds no sentence of its own about the files.
 import { type Answer, answer } from "./ask.js";
 import type { Source } from "./conversation.js";
 import type { Found } from "./library.js";
@@ -13,7 +13,7 @@ export interface Planned {
 const mostQuotes = 3;
 const longestQuote = 260;
 
-/** The whole answer in the parts in which it is stored. */
+/** The whole answer, in the parts in which it is stored. */
 export function plan(question: string, find: (question: string) => Found[], librarySize: number): Planned[] {
   const found = answer(question, find, longestQuote);
   const quotes = found.quotes.slice(0, mostQuotes);

@@ -1,4 +1,4 @@
-/** While it runs, being asked again any number of times means once more. */
+/** Calls while `run` is running lead to one more run, however many they are. */
 export function oneAtATime(run: () => Promise<void>): () => void {
   let running = false;
   let again = false;

@@ -1,7 +1,9 @@
-/** Two files that came within this time came together. */
+/** Files that came within this time form one group. */
 const togetherMs = 2_000;
 
-/** The newest lot of files first, and within a lot in the order in which they came: the order in which they are worked on. */
+/**
+ * The newest group of files first. Within a group, files stand in the order of their arrival, which is also the order of work.
+ */
 export function inOrder<T extends { readonly createdAtMs: number; readonly id: string }>(files: Iterable<T>): T[] {
   const byAge = [...files].sort((a, b) => a.createdAtMs - b.createdAtMs || (a.id < b.id ? -1 : 1));
   const lots: T[][] = [];

@@ -1,4 +1,4 @@
-// Waits between two passages. The clock is a worker's: a hidden tab's own timers are slowed down to one a second or less.
+// Waits between two passages, on a worker's timer: a hidden tab's timers run once a second or less.
 import { isStill, whenMoving } from "./stillness.js";
 
 type Wait = { readonly id: number; readonly ms: number };

@@ -1,4 +1,4 @@
-// Cuts a file into passages that can be quoted on their own, each with the lines that it came from.
+// Cuts a file into passages that can be quoted alone, each with its lines.
 import { sentences } from "./words.js";
 
 export type Kind = "markdown" | "text" | "csv" | "json";
@@ -25,7 +25,7 @@ interface Block {
   readonly from: number;
 }
 
-/** Runs of lines between blank ones. Inside a fence blank lines do not end a block. */
+/** Groups of lines between blank ones. A blank line inside a code fence does not end a block. */
 function blocks(lines: readonly string[]): Block[] {
   const found: Block[] = [];
   let open: string[] = [];
@@ -64,7 +64,7 @@ function markdown(text: string): Passage[] {
   return passages;
 }
 
-/** The words of a line of Markdown, without its marks. */
+/** The words of a line of Markdown, without its markup. */
 function unmarked(line: string): string {
   return line
     .replace(/!?\[([^\]]*)\]\([^)]*\)/g, "$1")
@@ -83,7 +83,7 @@ function plain(text: string): Passage[] {
   return passages;
 }
 
-/** A title for a text that has none: its first sentence, or as much of it as fits. */
+/** A title for a text without one: its first sentence, shortened. */
 function opening(text: string): string {
   const first = (sentences(text)[0] ?? text).trim().replace(/[.:;,]$/, "");
   return first.length <= 56 ? first : `${first.slice(0, 55).replace(/\s+\S*$/, "")} …`;
@@ -165,7 +165,7 @@ interface Entry {
   readonly end: number;
 }
 
-/** Throws a SyntaxError for what is no JSON. */
+/** Throws a SyntaxError for a text that is no JSON. */
 function json(text: string): Passage[] {
   JSON.parse(text);
   const breaks = Array.from(text.matchAll(/\n/g), (match) => match.index);
@@ -190,7 +190,7 @@ function json(text: string): Passage[] {
   });
 }
 
-/** What is quoted: the items of the outer arrays, else the members of the outer object. */
+/** The quotable entries: the items of the outer arrays, else the members of the outer object. */
 function entries(text: string, at: number, path: string[]): Entry[] {
   const start = skip(text, at);
   const open = text[start];
@@ -222,7 +222,7 @@ function skip(text: string, at: number): number {
   return at;
 }
 
-/** Where the JSON value that starts here ends. The text is known to be JSON. */
+/** The end of the JSON value that starts here. The text is valid JSON. */
 function valueEnd(text: string, start: number): number {
   let depth = 0;
   for (let at = start; at < text.length; at++) {
@@ -245,7 +245,7 @@ function label(value: unknown): string {
   return named && ["string", "number"].includes(typeof named[1]) ? String(named[1]).slice(0, 56) : "";
 }
 
-/** A JSON value as one would read it out. */
+/** A JSON value as a text to read aloud. */
 function tell(value: unknown): string {
   if (Array.isArray(value)) return value.map(tell).join(", ");
   if (typeof value !== "object" || value === null) return String(value);
@@ -259,7 +259,7 @@ function spaced(key: string): string {
   return apart.charAt(0).toUpperCase() + apart.slice(1);
 }
 
-/** A passage too long to quote becomes several, cut between sentences or, without any, between words. */
+/** Splits a passage that is too long to quote, between sentences or, without any, between words. */
 function shorten(passage: Passage): Passage[] {
   if (passage.text.length <= longest) return [passage];
   const pieces = sentences(passage.text).flatMap((piece) =>

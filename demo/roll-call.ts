@@ -1,10 +1,10 @@
-// Which tabs are open, and which of them answer. A tab that hangs is still open, so every visible tab asks the others now and then.
+// The open tabs, and those of them that answer. A hanging tab is still open, so every visible tab asks the others now and then.
 import { openTabs, type Tab } from "./identity.js";
 
 export interface Present {
   readonly tab: Tab;
   readonly self: boolean;
-  /** For how long it has not answered; 0 for one that does. */
+  /** The time without an answer, in milliseconds; 0 for a tab that answers. */
   readonly silentMs: number;
 }
 
@@ -15,7 +15,7 @@ type Message = { readonly ask: string } | { readonly here: string; readonly to: 
 
 export function rollCall(self: Tab, changed: (present: Present[]) => void): void {
   const channel = new BroadcastChannel("holdfast-playground:roll-call");
-  /** When a tab was first asked without having answered since. */
+  /** The time of the first unanswered question to a tab. */
   const askedAt = new Map<string, number>();
 
   channel.onmessage = ({ data }: MessageEvent<Message>) => {
@@ -26,7 +26,7 @@ export function rollCall(self: Tab, changed: (present: Present[]) => void): void
   let lastRun = performance.now();
   const call = async () => {
     const now = performance.now();
-    // After a pause of its own this tab has heard nobody, and that says nothing about the others.
+    // This tab itself was paused and received nothing. That says nothing about the other tabs.
     if (now - lastRun > everyMs * 2) askedAt.clear();
     lastRun = now;
     const open = (await openTabs()) ?? [self];

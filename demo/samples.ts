@@ -4,7 +4,7 @@ import handbook from "./samples/keepers-handbook.md?raw";
 import lights from "./samples/lights-of-the-sound.csv?raw";
 import log from "./samples/watch-log.txt?raw";
 
-/** The archive of a lighthouse that never was: one file of each kind, and one more. */
+/** The archive of an invented lighthouse: one file of each kind, and one more. */
 export const samples: readonly { readonly fileName: string; readonly text: string }[] = [
   { fileName: "keepers-handbook.md", text: handbook },
   { fileName: "watch-log.txt", text: log },
@@ -20,5 +20,5 @@ export const questions: readonly string[] = [
   "Where do the storm petrels live?",
 ];
 
-/** For a conversation: questions that more than one passage answers. */
+/** First questions for a conversation. More than one passage answers each. */
 export const starters: readonly string[] = ["When was the lens turned by hand?", "When was Keeper Moen ill?"];

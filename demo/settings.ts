@@ -1,4 +1,4 @@
-// Which endpoint answers, if one does. URL, model and key are one secret, so that no key is ever sent to another URL than its own.
+// The endpoint, if one is set. URL, model and key are one secret, so that a key is never sent to another URL.
 import type { Kernel } from "holdfast";
 import type { Endpoint } from "./endpoint.js";
 

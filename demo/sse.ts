@@ -1,12 +1,12 @@
-// Server-sent events, as far as a chat endpoint uses them: the data of each event.
+// Server-sent events, as far as chat endpoints use them: the data of each event.
 
-/** Takes a stream's text piece by piece, cut anywhere, and answers with the data of the events that are complete. */
+/** Takes a stream's text in pieces of any length. Returns the data of the events that are complete. */
 export function eventStream(): (piece: string) => string[] {
   let rest = "";
   let data: string[] = [];
   return (piece) => {
     const complete: string[] = [];
-    // A carriage return at the end may be the first half of a line's end.
+    // A carriage return at the end may be the first half of a line break.
     const lines = (rest + piece).split(/\r\n|\n|\r(?!$)/);
     rest = lines.pop() ?? "";
     for (const line of lines) {

@@ -1,8 +1,8 @@
-// Lets this tab come to rest before it hangs. A page that stops in the middle of a transaction keeps the database from every
-// other tab until it goes on or is closed, and what is to be seen here is how a lease runs out.
+// Lets this tab finish its transactions before it hangs. A page that stops inside a transaction blocks the database for every
+// other tab, and this demo is to show how a lease expires.
 let held: { readonly released: Promise<void>; release(): void } | undefined;
 
-/** Longer than anything that is under way takes to be stored, a coalesced progress write included. */
+/** Longer than any write that is under way, also a coalesced one of progress. */
 const settleMs = 1_300;
 
 export function isStill(): boolean {
@@ -13,7 +13,7 @@ export function whenMoving(): Promise<void> {
   return held?.released ?? Promise.resolve();
 }
 
-/** Runs `hang` once nothing of this tab is under way. */
+/** Runs `hang` when no work of this tab is under way. */
 export async function holdStill(hang: () => void): Promise<void> {
   if (held) return;
   let release = () => {};

@@ -1,28 +1,28 @@
-// What a person can do to this tab. Nothing here is staged: the tab really goes, really stops, really dies.
+// Ways to harm this tab. None of them is staged: the tab really closes, hangs or crashes.
 
 export const hangMs = 20_000;
 
-/** Only an engine that is known to die of this is asked to. */
+/** Only engines that are known to crash by this. */
 export const canCrash = "chrome" in globalThis || /Chrom(e|ium)\//.test(navigator.userAgent);
 
 export function openAnother(): void {
-  // Without an opener the new tab gets a process of its own, so what happens to this one does not happen to it.
+  // A tab without an opener gets its own process, so a crash of this tab does not reach it.
   window.open(location.pathname, "_blank", "noopener");
 }
 
 export function closeTab(): void {
-  // A page may close its tab only when there is nothing to go back to. Leaving it ends everything in it just the same.
+  // A page may close its tab only when its history is empty. Leaving the page ends everything in it as well.
   if (history.length === 1) window.close();
   setTimeout(() => location.replace("?closed"), 300);
 }
 
-/** Keeps this tab's only thread busy, so that nothing here can answer, renew or paint. */
+/** Blocks this tab's only thread: nothing can answer, renew or paint. */
 export function hang(): void {
   const end = Date.now() + hangMs;
   while (Date.now() < end);
 }
 
-/** Asks for an array longer than the engine can hold, at which Chromium gives the tab up. */
+/** Asks for an array longer than the engine can hold. Chromium then ends the tab. */
 export function crash(): void {
   "x".repeat(2 ** 27 + 9).split("");
 }

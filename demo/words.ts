@@ -1,4 +1,4 @@
-// Words and sentences: what the handler, the index and the answers must agree on.
+// Words and sentences: the handler, the index and the answers must split texts alike.
 
 const stopWords = new Set(
   `a about above after again all also am an and any are as at be because been before being between both but by can could did do
@@ -8,12 +8,12 @@ const stopWords = new Set(
   where which while who whom whose why will with would you your yours`.split(/\s+/),
 );
 
-/** One word as the index knows it: lower case, without accents. */
+/** One word as the index has it: lower case, without accents. */
 export function normalise(word: string): string {
   return word.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
 }
 
-/** The word for the index, or undefined for one that says nothing. */
+/** The word for the index; undefined for a word without meaning of its own. */
 export function indexable(word: string): string | undefined {
   const plain = normalise(word).replace(/['’]s?$/, "");
   return plain === "" || stopWords.has(plain) ? undefined : plain;
@@ -26,12 +26,12 @@ export interface Word {
   readonly at: number;
 }
 
-/** Every word of a text with its place. "4,200", "21.10" and "keeper's" are one word each. */
+/** Every word of a text with its position. "4,200", "21.10" and "keeper's" are one word each. */
 export function words(text: string): Word[] {
   return Array.from(text.matchAll(word), (match) => ({ text: match[0], at: match.index }));
 }
 
-/** The words that say most about a text: the frequent ones, then the long ones. */
+/** The words that characterise a text: the frequent ones, then the long ones. */
 export function keyTerms(text: string, most = 6): string[] {
   const counts = new Map<string, number>();
   for (const { text: found } of words(text)) {

@@ -1,34 +1,35 @@
 import { systemClock } from "./adapters/clock-system.js";
-import { storageGoodbyes } from "./adapters/goodbye-storage.js";
+import { farewellNotes } from "./adapters/farewell-notes.js";
 import { platformLocks } from "./adapters/locks-web.js";
 import { platformSeal } from "./adapters/seal-webcrypto.js";
 import { indexedDbStorage } from "./adapters/storage-indexeddb.js";
-import { broadcastNotices, platformChannel } from "./corridor/notices.js";
-import { hostLockName, platformRandom } from "./kernel/host/ids.js";
-import { type Kernel, type LoopStart, openKernel, type Platform } from "./kernel/kernel.js";
+import { platformChannel } from "./corridor/notices.js";
+import { platformRandom } from "./kernel/host/ids.js";
+import { type Kernel, openKernel } from "./kernel/kernel.js";
 import { lazy, mapLazy } from "./kernel/lazy.js";
 import { lazyParts } from "./kernel/lazy-parts.js";
 import type { KernelOptions } from "./kernel/options.js";
+import type { LoopStart, Platform } from "./kernel/platform.js";
 import { defaultWorker, startWorkerLoop } from "./loop/worker-remote.js";
 import type { KernelStorage } from "./ports/storage.js";
 
 const memory = lazy("the memory storage", () => import("./adapters/storage-memory.js"));
 
-/** Where there is IndexedDB nobody needs its code. */
+/** Loaded on demand: a platform with IndexedDB does not need this code. */
 const memoryOnOpen: KernelStorage = {
   kind: "memory",
   open: async (opening) => (await memory.load()).memoryStorage().open(opening),
 };
 
-/** Where a worker runs the loop, the page needs none of its code. */
+/** Loaded on demand: where a worker runs the loop, the page does not need this code. */
 const loop = lazy("the loop", () => import("./loop/loop.js"));
-const inlineLoop = mapLazy(loop, ({ createLoop, GOODBYE_MS }) => (parts: LoopStart) => {
-  return createLoop({ ...parts, goodbyeMs: typeof window === "undefined" ? 0 : GOODBYE_MS });
+const inlineLoop = mapLazy(loop, ({ createLoop, FAREWELL_MS }) => (parts: LoopStart) => {
+  return createLoop({ ...parts, farewellMs: typeof window === "undefined" ? 0 : FAREWELL_MS });
 });
 
 /**
- * The kernel wired for wherever it runs. What a platform has is looked up when a kernel opens, never when the module loads,
- * so one entry serves browser and Node.
+ * The kernel's parts on this platform. Each is looked up when a kernel opens, not when the module loads: so one entry file serves
+ * browser and Node.
  */
 const platform: Platform = {
   clock: systemClock,
@@ -38,9 +39,7 @@ const platform: Platform = {
   locks: platformLocks,
   seal: platformSeal,
   origin: () => (typeof location === "undefined" ? undefined : location.origin),
-  notices: broadcastNotices,
-  goodbyes: storageGoodbyes,
-  lockName: hostLockName,
+  farewellNotes,
   workers: () => typeof Worker !== "undefined",
   inlineLoop,
   workerLoop(parts, worker) {
@@ -54,15 +53,15 @@ const platform: Platform = {
 };
 
 /**
- * Opens a kernel: one host of the named database. Several may be open at once, in one tab or in many.
- * Rejects `invalid` for a broken option, `unavailable` where the storage cannot be opened, `version` where it is newer than this code,
- * `aborted` where the signal aborts before it is open. Nothing stays open then.
+ * Opens a kernel: one host of the named database. One tab or many may open several at once. Rejects `invalid` for a broken
+ * option, `unavailable` where the storage cannot be opened, `version` where the database is newer than this code, `aborted` where
+ * the signal aborts first. Nothing stays open after a rejection.
  */
 export function createKernel(options: KernelOptions): Promise<Kernel> {
   return openKernel(options, platform);
 }
 
-/** In a sandboxed frame the look alone throws: it is there and cannot be opened, which its storage then says. */
+/** Reading the global throws in a sandboxed frame. There is an IndexedDB then, and opening it gives the error. */
 function hasIndexedDb(): boolean {
   try {
     return typeof indexedDB !== "undefined";

@@ -1,5 +1,7 @@
 export { manualClock } from "./adapters/clock-manual.js";
+export type { SimulationReport } from "./simulation/chronicle.js";
 export type { FaultKind } from "./simulation/fault-kinds.js";
+export type { SimulationOptions } from "./simulation/options.js";
 export { shrink } from "./simulation/shrink.js";
-export type { WorkKind } from "./simulation/workload.js";
-export { SIMULATION_RULES, type SimulationOptions, type SimulationReport, simulate } from "./simulation/world.js";
+export { SIMULATION_RULES, simulate } from "./simulation/simulate.js";
+export type { WorkKind } from "./simulation/works/workload.js";

@@ -1,4 +1,4 @@
 import { serveLoop } from "./loop/worker-host.js";
 
-/** The module that the loop's Web Worker runs. In a package it is one file with everything in it. */
+/** The module of the loop's Web Worker. The package ships it as one file with all its code. */
 serveLoop();

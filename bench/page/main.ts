@@ -1,5 +1,5 @@
-// The page that the browser's works run in. The command reaches it as `window.bench`; what only the browser's owner can do (open a
-// tab, crash one, measure the heap) it asks the command for.
+// The page that runs the browser's works. The command calls it as `window.bench`. The page asks the command to open a tab, to
+// crash one, or to measure the heap, which no page can do itself.
 import { measure, scaled } from "../measure.js";
 import type { Bench, Measured, Tab } from "../work.js";
 import { browserWorks } from "../works/browser.js";

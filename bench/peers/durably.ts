@@ -4,7 +4,7 @@ import { SqliteDialect } from "kysely";
 import { z } from "zod";
 import { PAYLOAD } from "../ways/log.js";
 
-/** Gives what a step took, in milliseconds. */
+/** Resolves with the time of one step, in milliseconds. */
 export function durably(count: number): () => Promise<number> {
   return async () => {
     let ms = 0;

@@ -1,7 +1,7 @@
 import { emptyCheckpoint, MemorySaver } from "@langchain/langgraph-checkpoint";
 import { PAYLOAD } from "../ways/log.js";
 
-/** A checkpoint with the payload in its one channel, under an id of its own each time. */
+/** Puts a checkpoint with the payload in its only channel, each time under a new id. */
 export function memorySaver(): () => Promise<unknown> {
   const saver = new MemorySaver();
   let count = 0;

@@ -1,4 +1,4 @@
-// What the bench installs for itself is not there when the house's types are checked.
+// Packages that the bench installs for itself are missing when the project's types are checked.
 declare module "@coji/durably";
 declare module "@electric-sql/pglite";
 declare module "@langchain/langgraph-checkpoint";

@@ -6,7 +6,7 @@ interface Queries {
   query(text: string, values: unknown[]): Promise<{ rows: { state: string; last_sequence: number }[] }>;
 }
 
-/** Postgres over IndexedDB; a commit resolves when its pages are stored, with the durability that the browser gives by itself. */
+/** Postgres over IndexedDB. A commit resolves when its pages are stored, with the browser's default durability. */
 export async function pgliteLog(name: string, processIds: readonly string[]): Promise<Log> {
   const database = await PGlite.create(`idb://${name}`);
   await database.exec(`

@@ -18,7 +18,7 @@ const SCHEMA = {
   indexes: [["processId", "sequence"]],
 };
 
-/** Its collections have no transaction in common, so it keeps the events alone. */
+/** RxDB's collections share no transaction, so this log keeps the events alone. */
 export async function rxdbLog(name: string, processId: string, count: number) {
   const database = await createRxDatabase({ name, storage: getRxStorageDexie(), multiInstance: false });
   const { events } = await database.addCollections({ events: { schema: SCHEMA } });

@@ -7,13 +7,13 @@ export interface Snapshots {
   close(): Promise<void>;
 }
 
-/** It does not ask for strict durability, and cannot be made to. */
+/** idb-keyval does not ask for strict durability, and has no option for it. */
 export function idbKeyval(name: string): Snapshots {
   const store = createStore(name, "snapshots");
   return { put: (id, value) => set(id, value, store), close: async () => {} };
 }
 
-/** It does not ask for strict durability, and cannot be made to. */
+/** localForage does not ask for strict durability, and has no option for it. */
 export function localForage(name: string): Snapshots {
   const store = localforage.createInstance({ name, driver: localforage.INDEXEDDB });
   return {

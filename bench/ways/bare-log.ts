@@ -1,7 +1,7 @@
 import { answered, committed, deleteBare, fill, openBare, STRICT } from "../bare.js";
 import { decide, eventRow, type Log, type ProcessRow, processRow } from "./log.js";
 
-/** `indexed`: with the indexes that the kernel's table of processes has. */
+/** `indexed`: with the indexes of the kernel's table of processes. */
 export async function bareLog(name: string, processIds: readonly string[], { indexed = false } = {}): Promise<Log> {
   const indexes = indexed
     ? [

@@ -1,27 +1,30 @@
-// Tabs with a kernel each on one database, which do what the bench's own tab tells them.
+// A crew: tabs with one kernel each on one database. The bench's tab gives them orders.
 import { expose, type Remote, wrap } from "comlink";
 import { createKernel, type SessionRuntime } from "holdfast";
 import type { Bench, Tab } from "../work.js";
 import { steadyTimer } from "./steady-timer.js";
 
-/** What one tab does. Each has a channel with the bench's tab for itself: the others would wake for what is not theirs. */
+/** The orders that a tab takes. Each tab has its own channel with the bench's tab: a shared one would wake all of them. */
 export interface Member {
-  /** Starts processes at that pace. When all have ended: how long each took from the call of `start` to its result, in ms. */
+  /**
+   * Starts processes at that pace. Resolves when all have ended, with the milliseconds of each from the call of `start` to its
+   * result.
+   */
   start(pace: Pace): Promise<number[]>;
-  /** How many processes ran here since this was last asked. */
+  /** Count of processes that ran in this tab since the last call. */
   ran(): number;
   /** Opens the session, and runs turns of it from now on. */
   join(sessionId: string): Promise<void>;
   /** Submits inputs at that pace; resolves when all are stored. */
   submit(pace: Pace): Promise<void>;
-  /** How many inputs of the session were consumed by turns of this tab. */
+  /** Count of the session's inputs that turns of this tab consumed. */
   consumed(): number;
-  /** Ends the session for every tab, with all that still waits. */
+  /** Ends the session for every tab, with its waiting inputs. */
   destroy(): Promise<void>;
   leave(): Promise<void>;
 }
 
-/** So many, one each `everyMs`, the first after `afterMs`. */
+/** `count` calls, one each `everyMs`, the first after `afterMs`. */
 export interface Pace {
   readonly count: number;
   readonly everyMs: number;
@@ -33,10 +36,10 @@ export interface Crew {
   close(): Promise<void>;
 }
 
-/** What a handler takes, of a process and of a turn. */
+/** Duration of a handler, of a process and of a turn. */
 const HANDLER_MS = 10;
 
-/** `part`: the name under which the work has `member`. */
+/** `part`: the name of `member` in the work's `tabs`. */
 export async function openCrew(bench: Bench, part: string, database: string, size: number): Promise<Crew> {
   const names = Array.from({ length: size }, (_, at) => `${database}:${at}`);
   const channels = names.map((name) => new BroadcastChannel(name));

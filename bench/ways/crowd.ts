@@ -3,17 +3,21 @@ import { fill, openBare } from "../bare.js";
 import { EVENT_TYPE, PAYLOAD } from "./log.js";
 import { storedRows } from "./stored-rows.js";
 
-/** What is read to find out what runs. Of a process that runs its registration, too, which is read to show it. */
+/** Tables that are read to find running processes. A running one is shown with its registration, so that is read too. */
 const TABLES = { ended: ["processes", "leases"], live: ["processes", "leases", "registrations"] };
 const DIGITS = 7;
 
-/** What all of them need; those that run are held by an owner that is no host, so that a host which has it reads them and takes none. */
+/**
+ * The handler that all processes need. The owner of the running ones is no host: a host that has the handler reads them and
+ * claims none.
+ */
 export const CROWD_HANDLER = "crowd";
 const DAY_MS = 86_400_000;
 
 /**
- * A kernel's database with so many running and so many ended processes. One of each is made by the kernel itself; the others are its rows
- * again under ids of their own, in the tables that matter here. Kept until the browser's profile goes, for every work that asks for it.
+ * A kernel's database with `live` running and `terminal` ended processes. The kernel itself makes one of each. The others are
+ * copies of its rows under other ids, in the tables that matter here. All works share it; it stays until the browser's profile is
+ * deleted.
  */
 export async function crowd(live: number, terminal: number): Promise<string> {
   const name = `bench-crowd-${live}-${terminal}`;

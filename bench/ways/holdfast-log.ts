@@ -3,7 +3,7 @@ import { deleteBare, fill, openBare } from "../bare.js";
 import { EVENT_TYPE, type Log, PAYLOAD } from "./log.js";
 import { storedRows } from "./stored-rows.js";
 
-/** A kernel as an app opens it, with processes that nobody runs. */
+/** A kernel as an app opens it, with processes that no handler runs. */
 export async function holdfastLog(
   name: string,
   processIds: readonly string[],
@@ -17,7 +17,7 @@ export async function holdfastLog(
     request,
     append: (processId) => kernel.processes.appendEvent(processId, request),
     after: (processId, sequence, limit) => kernel.processes.eventsAfter(processId, sequence, { limit }),
-    /** The first event is stored by the kernel; the others are its row again, under their own numbers. */
+    /** The kernel stores the first event. The others are copies of its row, under their own numbers. */
     async fill(processId, count) {
       await kernel.processes.appendEvent(processId, request);
       const { processes, events } = await storedRows(name, processId, ["processes", "events"]);

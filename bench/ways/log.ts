@@ -1,20 +1,20 @@
-// A log of events per process, as every library here can keep one.
+// A log of events per process: every library of the bench can keep one.
 
 export interface Log {
   /** One transaction: reads the process's row, decides, puts that row and the event. */
   append(processId: string): Promise<unknown>;
-  /** At most so many events behind a sequence. */
+  /** Reads at most `limit` events behind a sequence. */
   after(processId: string, sequence: number, limit: number): Promise<{ readonly length: number }>;
-  /** Puts so many events there, however. */
+  /** Puts `count` events, in any way. */
   fill(processId: string, count: number): Promise<void>;
-  /** Removes what it stored, too. */
+  /** Also removes the stored rows. */
   close(): Promise<void>;
 }
 
 export const EVENT_TYPE = "note";
 export const PAYLOAD = { role: "assistant", text: "The quick brown fox jumps over the lazy dog. ".repeat(4), tokens: 41 };
 
-/** As large as the kernel's own rows. */
+/** A row as large as the kernel's own. */
 export function processRow(processId: string) {
   return {
     processId,
@@ -35,7 +35,7 @@ export function eventRow(processId: string, sequence: number) {
   return { v: 1, processId, sequence, eventType: EVENT_TYPE, payload: PAYLOAD, occurredAtMs: Date.now() };
 }
 
-/** What every way decides: the next row and the event, or that there is nothing to be appended to. */
+/** The decision that all ways share: the next row and the event of a running process. Throws for any other process. */
 export function decide(row: ProcessRow | undefined) {
   if (row?.state !== "running") throw new Error("the process is unknown or has ended");
   const sequence = row.lastSequence + 1;

@@ -8,10 +8,10 @@ const ADDED: Message[] = [
   { role: "assistant", content: "Yes." },
 ];
 
-/** A session with so many messages, about 390 characters of JSON each. */
+/** A session with many messages, each of about 390 characters of JSON. */
 export interface LongSession {
   readonly messages: readonly Message[];
-  /** A prompt is submitted, answered with one line, and both are stored. */
+  /** Submits a prompt; the turn answers with one line, and both are stored. */
   turn(): Promise<void>;
   close(): Promise<void>;
 }
@@ -40,7 +40,7 @@ export async function longSession(name: string, count: number): Promise<LongSess
   };
 }
 
-/** Until the run that it brings about has ended. */
+/** Resolves when the run of the submission has ended. */
 async function turnOf(kernel: Kernel, submit: () => Promise<unknown>): Promise<void> {
   const ended = new Promise<void>((resolve, reject) => {
     const stop = kernel.on("session", ({ code, error }) => {
@@ -54,10 +54,10 @@ async function turnOf(kernel: Kernel, submit: () => Promise<unknown>): Promise<v
   await ended;
 }
 
-/** Knows nothing of turns: it has all messages in memory, adds two, and writes the whole snapshot. */
+/** A snapshot without turns: it has all messages in memory, adds two, and writes the whole snapshot. */
 export interface BareSnapshots {
   rewrite(messages: readonly Message[], body: (all: readonly Message[]) => object): Promise<void>;
-  /** One row of a few bytes, in a transaction of its own. */
+  /** Puts one row of a few bytes, in its own transaction. */
   putSmall(): Promise<void>;
   close(): Promise<void>;
 }

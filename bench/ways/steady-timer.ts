@@ -1,6 +1,6 @@
 const SOURCE = "onmessage = ({ data: { id, ms } }) => setTimeout(() => postMessage(id), ms);";
 
-/** The timers of a hidden tab are slow; those of its workers are not. */
+/** A worker's timers. Those of a hidden tab are slow. */
 export function steadyTimer(): (ms: number) => Promise<void> {
   const worker = new Worker(URL.createObjectURL(new Blob([SOURCE], { type: "text/javascript" })));
   const waiting = new Map<number, () => void>();

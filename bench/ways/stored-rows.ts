@@ -2,7 +2,7 @@ import { answered, openBare } from "../bare.js";
 
 export type StoredRows = Record<string, Record<string, unknown>[]>;
 
-/** What a kernel stored of one process, read as any program reads it. */
+/** The rows that a kernel stored of one process, read as any program reads them. */
 export async function storedRows(name: string, processId: string, tables: readonly string[]): Promise<StoredRows> {
   const database = await openBare(name);
   const transaction = database.transaction([...tables]);

@@ -43,7 +43,7 @@ export const append: Work = {
     };
     return {
       variants: Object.entries(logs).map(([name, log]) => {
-        // An append takes PGlite a hundred times as long as the others.
+        // An append of PGlite takes a hundred times as long as the others.
         const per = name === "PGlite" ? bench.size(5, 1) : bench.size(100, 3);
         return {
           name,

@@ -5,7 +5,7 @@ import { type SeenTransaction, tally } from "../tally.js";
 import { until } from "../until.js";
 import type { Work } from "../work.js";
 
-/** So short that every beat is due to be written. */
+/** Short intervals, so that every beat is written. */
 const TIMINGS = { heartbeatMs: 200, heartbeatFlushMs: 1, livenessTtlMs: 60_000, staleAfterMs: 120_000, sweepMs: 60_000 };
 
 export const beats: Work = {
@@ -34,7 +34,7 @@ export const beats: Work = {
     const rows = () => ids.map((agentId) => ({ agentId, lastSeenAtMs: Date.now(), incarnation: 1 }));
     const beatsPerRound = bench.size(10, 1);
     const isBeat = ({ puts, ms }: SeenTransaction) => (puts.hosts ?? 0) > 0 && ms !== undefined;
-    // A sweep reads the hosts, too, with all that they hold.
+    // A sweep also reads the hosts, with the leases that they hold.
     const ofBeats = ({ tables }: SeenTransaction) => tables.includes("hosts") && !tables.includes("leases");
     const peers = await bench.peers({
       "RxDB bulkUpsert": async () => (await import("../peers/rxdb-rows.js")).rxdbRows("bench-beats-rxdb"),

@@ -17,7 +17,7 @@ import { tabs } from "./tabs.js";
 import { takeover } from "./takeover.js";
 import { waits } from "./waits.js";
 
-/** In the order of the report. */
+/** Works in the order of the report. */
 export const browserWorks: readonly Work[] = [
   append,
   burst,

@@ -39,7 +39,7 @@ export const events: Work = {
       ),
       ...Object.fromEntries(Object.entries(alone).map(([name, log]) => [name, (after: number) => log.after(after, limit)])),
     };
-    // Never the same question twice: RxDB keeps the answers.
+    // Each query differs from the last one: RxDB caches the answers.
     let begins = 0;
     return {
       variants: Object.entries(reads).map(([name, read]) => ({

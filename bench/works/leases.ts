@@ -115,7 +115,7 @@ function change(database: IDBDatabase, leaseToken: string, next: (row: LeaseRow)
   return committed(transaction);
 }
 
-/** A kernel of its own, whose handlers hold their leases until it closes. */
+/** Counts the renewals of a separate kernel whose handlers hold their leases until it closes. */
 async function renewals(count: number): Promise<Fact[]> {
   const name = "bench-renewals";
   const kernel = await createKernel({

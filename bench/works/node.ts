@@ -3,5 +3,5 @@ import { memory } from "./memory.js";
 import { size } from "./size.js";
 import { step } from "./step.js";
 
-/** In the order of the report. */
+/** Works in the order of the report. */
 export const nodeWorks: readonly Work[] = [size, memory, step];

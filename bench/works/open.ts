@@ -39,7 +39,7 @@ export const open: Work = {
       RxDB: async () => (await import("../peers/rxdb-open.js")).rxdbOpen("bench-open-rxdb"),
     });
 
-    /** From nothing to a read; `once` gives what closes it. */
+    /** Times the way from no connection to the first read. `once` returns the function that closes it. */
     const opened = (name: string, once: () => Promise<() => unknown>): Variant => ({
       name,
       async run() {
@@ -81,7 +81,7 @@ export const open: Work = {
   },
 };
 
-/** The tables of a database, as Dexie wants to be told of them. */
+/** The tables of a database, in Dexie's notation. */
 async function schemaOf(name: string): Promise<Record<string, string>> {
   const database = await openBare(name);
   const transaction = database.transaction([...database.objectStoreNames]);

@@ -7,7 +7,7 @@ const WORN = "bench-rot-worn";
 const HANDLER = "held";
 const RUNNING = 10;
 const DAY_MS = 86_400_000;
-/** Of those that run and end, at once. */
+/** Processes that run and end at the same time. */
 const BATCH = 250;
 
 export const rot: Work = {
@@ -21,7 +21,7 @@ export const rot: Work = {
     "of the ten, which another owner holds. Beforehand a host has swept the database five times; what the first read took before that is counted.",
   unit: "ms",
   goals: [
-    // What a scan has removed is still passed, faster, until the browser compacts its files.
+    // Reads still pass removed entries, faster than at first, until the browser compacts its files.
     { of: "listNonTerminal, after 10,000", over: "listNonTerminal, fresh", time: 4 },
     { of: "sweep, after 10,000", over: "sweep, fresh", time: 2 },
   ],
@@ -78,7 +78,7 @@ export const rot: Work = {
   },
 };
 
-/** Ten that run, each held by an owner that is no host. */
+/** Makes ten running processes. Their owner is no host. */
 async function hold(name: string): Promise<void> {
   const { processes, close } = await createKernel({ name, loop: "off" });
   for (let at = 0; at < RUNNING; at++) {
@@ -90,7 +90,7 @@ async function hold(name: string): Promise<void> {
 }
 
 async function runMany(name: string, count: number): Promise<void> {
-  // Its loop sweeps when it begins, and then not before it is closed, unless it lasts for longer.
+  // The loop sweeps at its start. The next sweep comes after the kernel closes, unless this takes very long.
   const kernel = await createKernel({
     name,
     loop: "inline",
@@ -101,7 +101,7 @@ async function runMany(name: string, count: number): Promise<void> {
   });
   for (let from = 0; from < count; from += BATCH) {
     const batch = Array.from({ length: Math.min(BATCH, count - from) }, async (_, at) => {
-      // Ids in the middle of the ten's, as time gives them.
+      // Ids that sort among the ten's, as ids made over time would.
       const process = await kernel.start({ id: `running-5-${from + at}`, input: { type: "task", name: "quick" } });
       await process.result();
     });
@@ -110,7 +110,7 @@ async function runMany(name: string, count: number): Promise<void> {
   await kernel.close();
 }
 
-/** As often as a host sweeps in two and a half minutes, in less time. */
+/** Makes as many sweeps as a host in two and a half minutes, in less time. */
 async function sweepOften(name: string): Promise<void> {
   const kernel = await createKernel({ name, loop: "inline", timings: { sweepMs: 500 }, handlers: { [HANDLER]: () => {} } });
   for (let time = 0; time < 5; time++) await new Promise((resolve) => kernel.on("sweep", resolve));

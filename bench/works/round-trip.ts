@@ -67,7 +67,7 @@ export const roundTrip: Work = {
         const samples: number[] = [];
         for (let at = 0; at < times; at++) {
           samples.push(await once());
-          // B waits again before it is asked again.
+          // Time for B to wait again before the next question.
           await new Promise((resolve) => setTimeout(resolve, 10));
         }
         return samples;

@@ -16,7 +16,7 @@ export const size: Work = {
   goals: [{ fact: "holdfast, at start, without Dexie", atMost: 40 }],
   async open(bench) {
     const dist = resolve("dist");
-    // As each build counts it.
+    // The build counts its sizes with the same function.
     const own = await loadsOf(`${dist}/index.js`);
     const turns = own.later.filter(({ name }) => name === "executor" || name === "turns");
     const peers = await bench.peers({
@@ -46,7 +46,7 @@ export const size: Work = {
   },
 };
 
-/** With all that it ever loads. */
+/** The size with every file that is ever loaded. */
 async function bundled(source: string): Promise<number> {
   const ENTRY = resolve("bench/entry.js");
   const bundle = await rolldown({
@@ -66,6 +66,6 @@ async function bundled(source: string): Promise<number> {
   return packed(output.filter((file) => file.type === "chunk"));
 }
 
-/** Of files that are loaded one by one. */
+/** The size of files that are loaded one by one. */
 const packed = (files: readonly { readonly code: string }[]) =>
   files.reduce((bytes, { code }) => bytes + brotliCompressSync(code).length, 0) / 1_000;

@@ -67,7 +67,7 @@ export const sweep: Work = {
   },
 };
 
-/** From the call of `createKernel` to the first `sweep` event, by a host that has no handler for any of them. */
+/** Rows read from the call of `createKernel` to the first `sweep` event, by a host without a handler for any of the processes. */
 async function rowsRead(live: number): Promise<number> {
   const name = await crowd(live, 0);
   const { seen, stop } = tally();

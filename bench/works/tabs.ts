@@ -6,13 +6,13 @@ import type { Fact, Work } from "../work.js";
 
 const MANY = "bench-tabs";
 const ONE = "bench-tabs-one";
-/** Of processes started, or inputs submitted, by all tabs together. */
+/** Processes started, or inputs submitted, by all tabs together. */
 const PER_SECOND = 40;
 const LOOK_MS = 250;
-/** Twice what is asked: how far it is from that is to be seen. */
+/** Twice the goal: a slower result must still be measured. */
 const PATIENCE_MS = 60_000;
 
-/** What one round tells beside the times. */
+/** Figures of one round beside the times. */
 interface Processes {
   readonly perSecond: number;
   readonly least: number;
@@ -131,7 +131,7 @@ function factsOfProcesses(rounds: readonly Processes[]): Fact[] {
     { name: "processes: most that one tab ran", value: median(rounds, ({ most }) => most), unit: "" },
     {
       name: "processes: most that one tab ran, to the least, in the worst of all rounds",
-      // One that ran none is told as if it had run one.
+      // A tab without any process counts as if it had run one.
       value: worst(rounds, ({ least, most }) => most / Math.max(1, least)),
       unit: "x",
     },

@@ -6,9 +6,9 @@ const NAME = "bench-takeover";
 const forEver = new Promise<never>(() => {});
 
 interface Crash {
-  /** From the order to crash the other tab until this one has the lock that it held. */
+  /** Time from the order to crash the other tab until this tab has its lock. */
   readonly lockMs: number;
-  /** The same, until the first step of its process runs here. */
+  /** Time from the same order until the first step of its process runs here. */
   readonly stepMs: number;
 }
 
@@ -59,7 +59,7 @@ export const takeover: Work = {
         return null;
       };
       const kernel = await createKernel({ name: NAME, handlers: { work } });
-      // It has looked around, and so knows whose lock to wait for.
+      // The kernel knows after a sweep whose lock to wait for.
       await new Promise((resolve) => kernel.on("sweep", resolve));
       const locked = navigator.locks.request(NAME, () => performance.now());
       const startedMs = performance.now();
@@ -71,7 +71,7 @@ export const takeover: Work = {
       return { lockMs: lockMs - startedMs, stepMs: stepMs - startedMs };
     }
 
-    /** Both variants of a round tell of the same crashes. */
+    /** Both variants of a round report the same crashes. */
     let crashes: Promise<Crash[]> | undefined;
     async function crashesOfRound(): Promise<Crash[]> {
       if (crashes) {

@@ -44,7 +44,7 @@ export const waits: Work = {
         let ms = 0;
         for (let time = 0; time < times; time++) {
           const woken = Array.from({ length: isForAll ? at : 1 }, () => wait("p", sequence, ending.signal));
-          // Until all have looked and found nothing.
+          // Time for all waits to look once and find nothing.
           await new Promise((resolve) => setTimeout(resolve, bench.size(50, 10) + at / 4));
           const startedMs = performance.now();
           await Promise.all([log.append("p"), ...woken]);
@@ -87,13 +87,13 @@ export const waits: Work = {
   },
 };
 
-/** A kernel of its own, that does nothing but wait. */
+/** Counts the reads of a separate kernel that only waits. */
 async function idleReads(name: string, processIds: readonly string[], forMs: number): Promise<Fact> {
   const log = await holdfastLog("bench-waits-idle", [...new Set(processIds)], { loop: "off", timings: { pollMs: POLL_MS } });
   const ending = new AbortController();
   const { signal } = ending;
   const waits = processIds.map((id) => log.kernel.processes.waitEventAfter(id, EVENT_TYPE, 0, { signal }).catch(() => undefined));
-  // All have looked once, whatever the opening left to be done.
+  // Time for all waits to look once, even with work left over from the opening.
   await new Promise((resolve) => setTimeout(resolve, 5 * POLL_MS));
   const { seen, stop } = tally();
   const startedMs = performance.now();

@@ -1,4 +1,4 @@
-// Who is alive: a row for every host, a cell for every agent. Only rows and cells of which something changed are touched.
+// The list of the living: a row for every host, a cell for every agent. Only changed rows and cells are updated.
 import type { AgentRecord, HostRecord } from "holdfast";
 import type { Alive } from "../alive.js";
 import { hueOf, tabOf } from "../identity.js";
@@ -11,13 +11,13 @@ import { tabName } from "./tab-name.js";
 
 export interface AlivePanel {
   draw(): void;
-  /** The times run on this tab's clock; called a few times a second. */
+  /** Shows the times by this tab's clock; called a few times a second. */
   tick(now: number): void;
-  /** The kernel is closed: nothing more is heard of anybody. */
+  /** The kernel is closed: no more news of hosts and agents will come. */
   close(): void;
 }
 
-/** Cells that are drawn. Agents beyond this are only counted. */
+/** Maximum of drawn cells. Further agents are only counted. */
 const mostCells = 3_000;
 
 const stateNames = { registered: "online", deregistered: "deregistered", expired: "expired" };

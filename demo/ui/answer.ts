@@ -1,4 +1,4 @@
-// Shows an answer as quotes, with what was looked for and not found said first.
+// Shows an answer as quotes. The words that were not found stand first.
 import type { Answer } from "../ask.js";
 import { plural } from "../words.js";
 import { h } from "./dom.js";

@@ -4,7 +4,7 @@ import { showAnswer } from "./answer.js";
 import { h, part, set } from "./dom.js";
 
 export interface AskBox {
-  /** The library has grown: an answer on show may have become better. */
+  /** The library has grown: there may be a better answer to the question on show. */
   grown(): void;
   examples(questions: readonly string[]): void;
 }

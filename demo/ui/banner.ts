@@ -1,6 +1,6 @@
 import { h, part } from "./dom.js";
 
-/** Something is wrong with this whole tab, and this is the way out of it. The first trouble stays: the rest follows from it. */
+/** Shows what is wrong with this whole tab, and the way out. Only the first trouble is shown: later ones follow from it. */
 export function showBanner(title: string, text: string, lasting = true): void {
   const banner = part("banner");
   if (!banner.hidden && banner.hasAttribute("data-lasting")) return;
@@ -16,7 +16,7 @@ export function hideBanner(): void {
   if (!banner.hasAttribute("data-lasting")) banner.hidden = true;
 }
 
-/** Takes the place of the page when there is nothing else to show. */
+/** Replaces the page when it has nothing else to show. */
 export function showGate(title: string, text: string, action: string, run: () => void): void {
   const button = h("button", { type: "button", class: "primary" }, action);
   button.addEventListener("click", run);

@@ -1,4 +1,4 @@
-// One file: what state it is in, who works on it, who did what.
+// The card of one file: its state, the tab that works on it, and what each tab did.
 import type { FileEntry } from "../files.js";
 import { hueOf } from "../identity.js";
 import type { FileModel } from "../model.js";

@@ -4,12 +4,12 @@ import type { FileModel, Step } from "../model.js";
 import { set } from "./dom.js";
 import { cell, grid } from "./grid.js";
 
-/** Beyond this a cell stands for several passages. */
+/** Above this number a cell stands for several passages. */
 const mostCells = 1_200;
 
 export interface Cells {
   readonly element: HTMLElement;
-  /** `summary` stands under the cells as long as none is looked at. */
+  /** `summary` stands under the cells while none is selected. */
   update(model: FileModel, summary: string): void;
 }
 

@@ -1,4 +1,4 @@
-// The conversation on show: what was said, what is being said, and the line to say more.
+// The conversation on show: its messages, the running answer, and the field for the next question.
 import type { Conversations } from "../conversations.js";
 import { starters } from "../samples.js";
 import { h, part, say, set } from "./dom.js";
@@ -7,11 +7,11 @@ import { messageOf } from "./explain.js";
 
 export interface Chat {
   draw(hasSamples: boolean): void;
-  /** Nothing can be said any more. */
+  /** The kernel is closed: no more messages can be sent. */
   close(): void;
 }
 
-/** A message that may not be stored yet. Said again, after a double click, an error or a reload, it has the same key. */
+/** A message that may not be stored yet. A second try has the same key: after a double click, an error or a reload. */
 interface Draft {
   readonly text: string;
   readonly key: string;
@@ -36,10 +36,10 @@ export function chat(conversations: Conversations): Chat {
   let draft = readDraft();
   if (draft) field.value = draft.text;
 
-  // It scrolls, so it must be reachable without a pointer.
+  // The transcript scrolls, so the keyboard must reach it.
   set(transcript, "tabindex", 0);
 
-  // Whoever has scrolled back is left where they are.
+  // A reader who has scrolled back keeps the position.
   transcript.addEventListener("scroll", () => {
     isAtEnd = transcript.scrollHeight - transcript.scrollTop - transcript.clientHeight < 40;
   });
@@ -82,7 +82,7 @@ export function chat(conversations: Conversations): Chat {
     ...starters.map((question) => {
       const button = h("button", { type: "button" }, question);
       button.addEventListener("click", () => {
-        // It goes with the first question, and the focus must not go with it.
+        // The button disappears with the first question, so the focus moves to the field.
         field.focus();
         void send(question);
       });

@@ -13,7 +13,7 @@ export function h<K extends keyof HTMLElementTagNameMap>(
   return element;
 }
 
-/** Sets or removes an attribute, and leaves it alone when it is the same: so nothing is announced or styled again. */
+/** Sets or removes an attribute. An unchanged one is not touched, so that nothing is announced or styled again. */
 export function set(element: Element, name: string, value: string | number | boolean | undefined): void {
   if (value === undefined || value === false) {
     if (element.hasAttribute(name)) element.removeAttribute(name);
@@ -37,7 +37,7 @@ export function part<T extends HTMLElement = HTMLElement>(id: string): T {
 const pending = new Set<() => void>();
 let frame = 0;
 
-/** Runs once before the next paint, however often it was asked for. In a hidden tab there is no paint, so a slow timer stands in. */
+/** Runs once before the next paint, however often it is called. A hidden tab does not paint, so a slow timer runs it there. */
 export function soon(run: () => void): void {
   pending.add(run);
   frame ||= document.visibilityState === "visible" ? requestAnimationFrame(flush) : window.setTimeout(flush, 250);
@@ -50,7 +50,7 @@ function flush(): void {
   for (const run of runs) run();
 }
 
-// A frame that was asked for before the tab was hidden comes only when it is shown again.
+// A frame that was requested before the tab was hidden comes only when the tab is shown again.
 document.addEventListener("visibilitychange", () => {
   if (frame) flush();
 });

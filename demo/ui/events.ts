@@ -1,4 +1,4 @@
-// The stored events of one file, newest first. Only what is open and near the top is in the page.
+// The stored events of one file, newest first. Only open lists and their top are in the page.
 import type { EventLine, FileModel } from "../model.js";
 import { h, say, set, timeOf } from "./dom.js";
 import { tabName } from "./tab-name.js";

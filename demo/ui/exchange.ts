@@ -1,4 +1,4 @@
-// One question with its answer: how far it is, who wrote which part of it, and where that stands.
+// One question with its answer: its progress, the writer of each part, and the sources.
 import { builtIn, type Exchange, sourcesOf, stretchesOf } from "../conversation.js";
 import { hueOf } from "../identity.js";
 import { plural } from "../words.js";
@@ -22,7 +22,7 @@ export function exchangeView(onStop: (id: string) => void): ExchangeView {
   const reply = h("div", { class: "reply", hidden: true }, said, failures, sources, by);
   const element = h("li", { class: "exchange" }, question, status, reply);
   const filling = [
-    // Only ever added to, so that what is new is what is read out.
+    // Elements are only added, so that a screen reader reads only the new ones.
     adding(
       said,
       ({ parts }) => parts,
@@ -83,7 +83,7 @@ export function exchangeView(onStop: (id: string) => void): ExchangeView {
   };
 }
 
-/** Behind "running in <tab>" for one that runs, else the whole of it. */
+/** The text after "running in <tab>" for a running exchange, else the whole status. */
 function statusOf({ phase, attempt, parts, failures }: Exchange, runner: string | undefined, isWaiting: boolean): string {
   const before = parts.filter((part) => part.attempt < attempt).length;
   const kept = attempt > 1 ? `, ${before === 0 ? "nothing" : plural(before, "part")} kept` : "";

@@ -6,7 +6,7 @@ export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** Says in the page what went wrong: instead of it when it has not come up yet, else above it. */
+/** Shows an error in the page: in place of the page before it has loaded, else above it. */
 export function explain(error: unknown): void {
   console.info("holdfast playground:", error);
   const code = isHoldfastError(error) ? error.code : undefined;

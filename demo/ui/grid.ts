@@ -1,13 +1,13 @@
-// Small cells in rows. One of them can be looked at, with the keyboard as with the pointer, and is told of in a line below.
+// Small cells in rows. The pointer or the keyboard selects one, and a line below describes it.
 import { h, say, set } from "./dom.js";
 
 export interface Grid {
   readonly element: HTMLElement;
-  /** Where the cells are, and nothing else is. */
+  /** The parent of the cells, and of nothing else. */
   readonly cells: HTMLElement;
-  /** What is told as long as no cell is looked at. */
+  /** The text below while no cell is selected. */
   summarise(text: string): void;
-  /** The one that is looked at may have changed, or be gone. */
+  /** The selected cell may have changed or gone. */
   changed(): void;
 }
 

@@ -1,4 +1,4 @@
-// Where files come in: dropped anywhere, chosen, or the samples. What is refused is said beside its name.
+// Takes files: dropped anywhere, chosen, or the samples. A refused file is listed with its reason.
 import { accepted, type Intake, takeIn } from "../intake.js";
 import { samples } from "../samples.js";
 import { h, part, say } from "./dom.js";
@@ -16,11 +16,11 @@ export interface Refusal {
 
 const saidForMs = 1_500;
 
-/** What became of a readable file. */
+/** The result for a readable file. */
 export type Taken = { readonly how: "taken" | "known" } | { readonly how: "refused"; readonly reason: string };
 
 export interface IntakeArea {
-  /** Nothing is taken any more. */
+  /** The kernel is closed: no more files are taken. */
   close(): void;
 }
 
@@ -92,7 +92,7 @@ export function intakeArea(take: (file: Extract<Intake, { ok: true }>, paceMs: n
       else if (taken.how === "refused") refuse({ fileName, reason: taken.reason });
     }
     if (known === samples.length) {
-      // On the button itself, so that nothing moves.
+      // Written on the button itself, so that nothing moves.
       say(note, "The sample files are already here.");
       say(trySamples, "Already here");
       await new Promise((resolve) => setTimeout(resolve, saidForMs));

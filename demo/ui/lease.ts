@@ -1,4 +1,4 @@
-// Who owns the file, under which fence, and how long the lease still holds.
+// The owner of the file, its fencing token, and the time until the lease expires.
 
 import type { FileEntry } from "../files.js";
 import { tabOf } from "../identity.js";
@@ -9,7 +9,7 @@ import { tabName } from "./tab-name.js";
 export interface LeasePanel {
   readonly element: HTMLElement;
   update(entry: FileEntry): void;
-  /** The countdown runs on this tab's clock; called a few times a second. */
+  /** Shows the countdown by this tab's clock; called a few times a second. */
   tick(now: number): void;
 }
 

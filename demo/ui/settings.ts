@@ -1,4 +1,4 @@
-// Who answers: the built-in agent, or an endpoint whose key goes into the vault and never comes back into the page.
+// The choice of the agent: the built-in one, or an endpoint. Its key goes into the vault and never comes back into the page.
 import type { KernelStatus } from "holdfast";
 import { checkEndpoint, type Endpoint, hostOf } from "../endpoint.js";
 import type { Settings } from "../settings.js";
@@ -6,7 +6,7 @@ import { part, say } from "./dom.js";
 import { messageOf } from "./explain.js";
 
 export interface SettingsDialog {
-  /** Says who answers now: another tab may have changed it. */
+  /** Shows the current agent: another tab may have changed it. */
   refresh(secrets: KernelStatus["secrets"]): Promise<void>;
 }
 
@@ -55,7 +55,7 @@ export function settingsDialog(settings: Settings): SettingsDialog {
     event.preventDefault();
     const checked = checkEndpoint({ url: url.value, model: model.value, key: key.value });
     if (typeof checked === "string") return say(wrong, checked);
-    // Never another URL's key.
+    // A stored key must not be used for another URL.
     const keepsKey = checked.key === "" && stored?.url === checked.url;
     void save(keepsKey ? { ...checked, key: stored?.key ?? "" } : checked);
   });

@@ -1,4 +1,4 @@
-// The cards. Only those of files that changed are touched, and a card stays where it is.
+// The cards. Only those of changed files are updated, and a card keeps its place.
 import type { FileEntry } from "../files.js";
 import { inOrder } from "../order.js";
 import { type Card, card } from "./card.js";

@@ -1,4 +1,4 @@
-// A few lines in words about what the tabs did, newest first, from the stored events and from what this tab saw.
+// A few lines of text about the tabs, newest first, from the stored events and from what this tab saw.
 import { h, part, timeOf } from "./dom.js";
 import { tabName } from "./tab-name.js";
 
@@ -13,7 +13,7 @@ export function story(): Story {
   const times: number[] = [];
   return {
     tell(atMs, tab, text) {
-      // Stored events of several files arrive file by file after a reload; they are told in the order in which they happened.
+      // Stored events arrive file by file after a reload; they are sorted by the time when they happened.
       const found = times.findIndex((time) => time <= atMs);
       const at = found < 0 ? times.length : found;
       if (at >= most) return;

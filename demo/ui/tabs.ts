@@ -1,4 +1,4 @@
-// The tabs that are open, and what can be done to this one.
+// The open tabs, and the buttons that harm this one.
 import type { KernelStatus } from "holdfast";
 import type { FileEntry } from "../files.js";
 import { type Tab, tabOf } from "../identity.js";
@@ -52,7 +52,7 @@ export function showGranted(status: KernelStatus, name: string): void {
   say(part("granted"), `${name} was granted: ${storage}; ${loop}; ${extra.join("; ")}; ${secrets}.`);
 }
 
-/** The buttons say exactly what they do, because they do it. */
+/** Each button does exactly what its label says. */
 export function troubleButtons(tell: (text: string) => void): void {
   const place = part("trouble");
   const button = (label: string, title: string, run: () => void) => {

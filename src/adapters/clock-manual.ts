@@ -5,7 +5,10 @@ interface Timer {
   run: () => void;
 }
 
-/** A clock that stands still until it is told: what waits runs in order of its time, and work it starts is let settle in between. */
+/**
+ * A clock that stands still until `advance` is called. Timers run in the order of their times, and the work that one starts
+ * settles before the next one runs.
+ */
 export function manualClock(startMs = 1_700_000_000_000): Clock & { advance(ms: number): Promise<void> } {
   let elapsedMs = 0;
   const timers = new Set<Timer>();
@@ -19,22 +22,22 @@ export function manualClock(startMs = 1_700_000_000_000): Clock & { advance(ms: 
     },
     async advance(ms) {
       const end = elapsedMs + ms;
-      await settle();
+      await drainTasks();
       for (;;) {
         const due = [...timers].filter((timer) => timer.atMs <= end).sort((a, b) => a.atMs - b.atMs)[0];
         if (!due) break;
         timers.delete(due);
         elapsedMs = Math.max(elapsedMs, due.atMs);
         due.run();
-        await settle();
+        await drainTasks();
       }
       elapsedMs = end;
-      await settle();
+      await drainTasks();
     },
   };
 }
 
-/** Rounds of the task queue, so that storages that answer in a later task are waited for too. */
-async function settle(): Promise<void> {
+/** Several rounds of the task queue: a storage may answer in a later task. */
+async function drainTasks(): Promise<void> {
   for (let round = 0; round < 8; round++) await new Promise((resolve) => setTimeout(resolve, 0));
 }

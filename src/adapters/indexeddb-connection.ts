@@ -2,8 +2,11 @@ import type { Dexie } from "dexie";
 import { asHoldfastError, HoldfastError } from "../domain/errors.js";
 import type { StorageOpening, StorageSchema } from "../ports/storage.js";
 
-/** Making, upgrading and watching the database, in Dexie's hands; and the guard that keeps this holdfast out of what is not its own. */
-export interface Place {
+/**
+ * What a connection is made with. Dexie makes, upgrades and watches the database. A guard keeps this code out of databases that
+ * are not its own.
+ */
+export interface ConnectOptions {
   readonly opening: StorageOpening;
   readonly openTimeoutMs: number;
   readonly factory: IDBFactory;
@@ -13,19 +16,19 @@ export interface Place {
 export interface Connection {
   readonly database: IDBDatabase;
   readonly databaseId: string;
-  /** Transactions that run are allowed to end. */
+  /** Running transactions end first. */
   close(): void;
 }
 
 interface Signals {
   lost(connection: Connection): void;
-  /** Another connection deletes or upgrades the database; this one is closed already. */
-  outdated(why: Refusal): void;
+  /** Another connection deletes or upgrades the database. This connection is already closed. */
+  outdated(why: UnusableDatabase): void;
 }
 
-/** With the id of a database that was open before: that one and no other, neither made nor upgraded. */
-export async function connect(place: Place, knownId: string, signals: Signals): Promise<Connection> {
-  const { name, schema, newDatabaseId, onState } = place.opening;
+/** `knownId` is the id of a database that was open before: only that one is opened, and it is neither made nor upgraded. */
+export async function connect(options: ConnectOptions, knownId: string, signals: Signals): Promise<Connection> {
+  const { name, schema, newDatabaseId, onState } = options.opening;
   let over = false;
   let dexie: Dexie | undefined;
   const close = () => {
@@ -38,10 +41,10 @@ export async function connect(place: Place, knownId: string, signals: Signals): 
     if (!isUpgradeTold) onState("upgrading");
     isUpgradeTold = true;
   };
-  const patience = startPatience(place, tellUpgrade);
-  const gate = gateTo(place, knownId, {
+  const patience = startPatience(options, tellUpgrade);
+  const gate = gateTo(options, knownId, {
     isOver: () => over,
-    // Cut off it would be undone, and the next opening would come no further.
+    // An upgrade that is cut off is undone, and the next opening would get no further. So it has no deadline.
     onUpgrade(oldVersion) {
       patience.end();
       if (oldVersion === 0) return;
@@ -53,16 +56,16 @@ export async function connect(place: Place, knownId: string, signals: Signals): 
 
   async function open(): Promise<Connection> {
     const library = await import("dexie");
-    dexie = new library.Dexie(name, { indexedDB: gate, IDBKeyRange: place.ranges, addons: [], autoOpen: false });
+    dexie = new library.Dexie(name, { indexedDB: gate, IDBKeyRange: options.ranges, addons: [], autoOpen: false });
     const version = dexie.version(schema.version).stores(dexieTables(schema));
     version.upgrade(async (tx) => {
       const guards = tx.table(GUARD_TABLE);
-      const guard = checkGuard(await guards.get(GUARD_KEY), place.opening, knownId);
+      const guard = checkGuard(await guards.get(GUARD_KEY), options.opening, knownId);
       for (const { below, table, index, prefix, lift } of schema.lifts ?? []) {
         if (guard.schemaVersion >= below) continue;
         const rows = tx.table(table);
         const columns = schema.tables[table]?.indexes?.[index] ?? [];
-        // An array is after every string and number.
+        // An array sorts after every string and number.
         const found = rows.where(keyPathOf(columns)).between(prefix, [...prefix, []]);
         await rows.bulkPut((await found.toArray()).map(lift));
       }
@@ -72,18 +75,18 @@ export async function connect(place: Place, knownId: string, signals: Signals): 
       const guard: Guard = { key: GUARD_KEY, v: GUARD_VERSION, schemaVersion: schema.version, databaseId: newDatabaseId };
       return tx.table(GUARD_TABLE).add(guard);
     });
-    // A listener that returns false keeps Dexie from its own ways: to warn on the console and to open again by itself.
+    // A listener that returns false turns off Dexie's defaults: a warning on the console, and a new opening by Dexie itself.
     dexie.on("blocked", () => {
       onState("blocked");
       return false;
     });
     dexie.on("versionchange", ({ newVersion }) => {
       close();
-      signals.outdated(refusal(name, newVersion ? "newer" : "deleted"));
+      signals.outdated(unusable(name, newVersion ? "newer" : "deleted"));
       return false;
     });
     await dexie.open();
-    const { databaseId } = checkGuard(await gate.guard, place.opening, knownId);
+    const { databaseId } = checkGuard(await gate.guard, options.opening, knownId);
     const connection = { database: dexie.backendDB(), databaseId, close };
     dexie.on("close", () => {
       if (!over) signals.lost(connection);
@@ -95,24 +98,24 @@ export async function connect(place: Place, knownId: string, signals: Signals): 
     return await Promise.race([open(), patience.over]);
   } catch (failure) {
     close();
-    // Dexie wraps the browser's error and repeats its message, and throws null where the browser gives no reason.
+    // Dexie wraps the browser's error and repeats its message. It throws null where the browser gives no reason.
     const cause = (failure as { inner?: unknown } | null)?.inner ?? failure ?? new DOMException("it was aborted", "AbortError");
-    throw gate.refusal ?? asHoldfastError(cause, "unavailable", `the database ${name} cannot be opened`);
+    throw gate.unusable ?? asHoldfastError(cause, "unavailable", `the database ${name} cannot be opened`);
   } finally {
     patience.end();
     endUpgrade();
   }
 }
 
-/** Few openings need it. */
+/** Loaded on demand: few openings need it. */
 const upgradeLock = () => import("./upgrade-lock.js");
 
-/** Within this the code is there, and the lock service has said what is held. */
-const ANSWER_MS = 1_000;
+/** Time to load the code and to query the lock service. */
+const LOCK_QUERY_MS = 1_000;
 
-/** How long an opening waits. Another tab's upgrade, which the browser lets run first and says nothing of, is waited for to its end. */
+/** The deadline of an opening, extended while another tab upgrades: the browser runs that first, and does not report it. */
 function startPatience(
-  { opening: { name }, openTimeoutMs }: Place,
+  { opening: { name }, openTimeoutMs }: ConnectOptions,
   tellUpgrade: () => void,
 ): { over: Promise<never>; end(): void } {
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -127,7 +130,7 @@ function startPatience(
   };
 
   async function look(): Promise<void> {
-    timer = setTimeout(giveUp, ANSWER_MS);
+    timer = setTimeout(giveUp, LOCK_QUERY_MS);
     const isUpgraded = await upgradeLock()
       .then(({ isUpgradedElsewhere }) => isUpgradedElsewhere(name))
       .catch(() => false);
@@ -153,25 +156,25 @@ function startPatience(
 }
 
 /**
- * The factory as Dexie gets it. Dexie opens what it finds: a newer database without naming a version, one with other tables by
- * raising its version, one that another program made by upgrading it. Here it gets this version or nothing.
+ * The factory that Dexie gets. Dexie opens whatever it finds: a newer database without naming a version, one with other tables by
+ * raising its version, one of another program by upgrading it. This factory opens this version or fails.
  */
 function gateTo(
-  { factory, opening: { name, schema } }: Place,
+  { factory, opening: { name, schema } }: ConnectOptions,
   knownId: string,
   { isOver, onUpgrade }: { isOver(): boolean; onUpgrade(oldVersion: number): void },
 ) {
   const native = schema.version * 10;
   const gate = {
-    refusal: undefined as Refusal | undefined,
+    unusable: undefined as UnusableDatabase | undefined,
     guard: undefined as Promise<unknown> | undefined,
     open(_name: string, version?: number): IDBOpenDBRequest {
-      if (version !== native) throw refusal(name, version === undefined ? "newer" : "foreign");
+      if (version !== native) throw unusable(name, version === undefined ? "newer" : "foreign");
       const request = factory.open(name, native);
-      // Added before Dexie's own listeners, so that they can be kept from the event.
+      // Added before Dexie's own listeners, so that it can stop the event before they see it.
       request.addEventListener("upgradeneeded", (event) => {
-        if (event.oldVersion === 0 && knownId) gate.refusal = refusal(name, "deleted");
-        if (!gate.refusal && !isOver()) return onUpgrade(event.oldVersion);
+        if (event.oldVersion === 0 && knownId) gate.unusable = unusable(name, "deleted");
+        if (!gate.unusable && !isOver()) return onUpgrade(event.oldVersion);
         event.stopImmediatePropagation();
         request.transaction?.abort();
       });
@@ -180,13 +183,13 @@ function gateTo(
           event.stopImmediatePropagation();
           request.result.close();
         } else {
-          // While Dexie compares the tables.
+          // Read while Dexie compares the tables.
           gate.guard = readGuard(request.result);
         }
       });
       return request;
     },
-    // Without it Dexie keeps a list of databases, in a database of its own.
+    // Dexie keeps a list of databases in a database of its own where this method is missing.
     databases: async (): Promise<IDBDatabaseInfo[]> => [],
   };
   return gate;
@@ -196,7 +199,7 @@ export const GUARD_TABLE = "meta";
 const GUARD_KEY = "guard";
 const GUARD_VERSION = 1;
 
-/** The one row of its table, made and raised in the transactions that make and upgrade the tables. */
+/** The only row of its table. The transactions that make and upgrade the tables also write this row. */
 interface Guard {
   readonly key: typeof GUARD_KEY;
   readonly v: number;
@@ -209,33 +212,37 @@ function readGuard(database: IDBDatabase): Promise<unknown> {
     if (!database.objectStoreNames.contains(GUARD_TABLE)) return resolve(undefined);
     answered(database.transaction(GUARD_TABLE).objectStore(GUARD_TABLE).get(GUARD_KEY), resolve, reject);
   });
-  // Dexie may fail first, and then nobody asks for it.
+  // Dexie may fail first. Then the promise is not awaited, and its rejection must not be reported as unhandled.
   guard.catch(() => undefined);
   return guard;
 }
 
 function checkGuard(row: unknown, { name, schema }: StorageOpening, knownId: string): Guard {
   const guard = (row ?? {}) as Guard;
-  if (typeof guard.schemaVersion !== "number" || typeof guard.databaseId !== "string") throw refusal(name, "foreign");
-  if (guard.v > GUARD_VERSION || guard.schemaVersion > schema.version) throw refusal(name, "newer");
-  if (knownId && guard.databaseId !== knownId) throw refusal(name, "replaced");
+  if (typeof guard.schemaVersion !== "number" || typeof guard.databaseId !== "string") throw unusable(name, "foreign");
+  if (guard.v > GUARD_VERSION || guard.schemaVersion > schema.version) throw unusable(name, "newer");
+  if (knownId && guard.databaseId !== knownId) throw unusable(name, "replaced");
   return guard;
 }
 
-/** Of a database that is not to be touched, now or by a later call. */
-export class Refusal extends HoldfastError {}
+/** The database must not be touched, by this call or a later one. */
+export class UnusableDatabase extends HoldfastError {}
 
-const REFUSALS = {
+const UNUSABLE_REASONS = {
   newer: "was written by a newer holdfast",
   deleted: "was deleted",
   replaced: "was deleted and made again: it is another one now",
   foreign: "was made by another program, or its tables are not those of its version",
 };
 
-function refusal(name: string, reason: keyof typeof REFUSALS): Refusal {
-  return new Refusal(reason === "newer" ? "version" : "unavailable", `the database ${name} ${REFUSALS[reason]}`, {
-    details: { reason },
-  });
+function unusable(name: string, reason: keyof typeof UNUSABLE_REASONS): UnusableDatabase {
+  return new UnusableDatabase(
+    reason === "newer" ? "version" : "unavailable",
+    `the database ${name} ${UNUSABLE_REASONS[reason]}`,
+    {
+      details: { reason },
+    },
+  );
 }
 
 function dexieTables({ tables }: StorageSchema): Record<string, string> {
@@ -246,12 +253,12 @@ function dexieTables({ tables }: StorageSchema): Record<string, string> {
   return described;
 }
 
-/** Dexie's word for columns, which it also gives their index for a name. */
+/** Dexie's notation for columns. Dexie also names their index so. */
 export function keyPathOf(columns: readonly string[]): string {
   return columns.length === 1 ? (columns[0] as string) : `[${columns.join("+")}]`;
 }
 
-/** Again for every step of a cursor. */
+/** `resolve` runs again for every step of a cursor. */
 export function answered<T>(request: IDBRequest<T>, resolve: (value: T) => void, reject: (error: unknown) => void): void {
   request.onsuccess = () => resolve(request.result);
   request.onerror = () => reject(request.error);

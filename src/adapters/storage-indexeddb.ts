@@ -11,29 +11,37 @@ import type {
   Transaction,
   Write,
 } from "../ports/storage.js";
-import { answered, type Connection, connect, GUARD_TABLE, keyPathOf, type Place, Refusal } from "./indexeddb-connection.js";
+import {
+  answered,
+  type Connection,
+  type ConnectOptions,
+  connect,
+  GUARD_TABLE,
+  keyPathOf,
+  UnusableDatabase,
+} from "./indexeddb-connection.js";
 
 export interface IndexedDbOptions {
-  /** Default: the platform's own, looked up at every open. */
+  /** Default: the platform's own, read at every open. */
   indexedDB?: IDBFactory;
   IDBKeyRange?: typeof IDBKeyRange;
   /**
-   * How long opening may wait for the browser and for other tabs to let go. Default 10 000. An upgrade that runs is not bounded: neither
-   * in this tab nor, where there are Web Locks, in another one that this opening waits for.
+   * How long an opening waits for the browser and for other tabs that block it, in milliseconds. Default 10 000; then it rejects
+   * `unavailable`. A running upgrade has no deadline: neither in this tab nor, where there are Web Locks, in another tab.
    */
   openTimeoutMs?: number;
 }
 
 /**
- * Rows in IndexedDB, one database per kernel name, readable by any other program. Dexie makes the database, upgrades it and
- * watches the connection; transactions go straight to the browser, where they cost half of what they cost through Dexie.
+ * A storage in IndexedDB: one database per kernel name, with rows that any other program can read. Dexie makes, upgrades and
+ * watches the database. Transactions use the browser's API directly: they cost half as much as through Dexie.
  */
 export function indexedDbStorage(options: IndexedDbOptions = {}): KernelStorage {
   return {
     kind: "indexeddb",
     elsewhere: options.indexedDB === undefined && options.IDBKeyRange === undefined,
     async open(opening) {
-      const storage = new IndexedDbStorage(placeOf(options, opening));
+      const storage = new IndexedDbStorage(connectOptions(options, opening));
       try {
         await storage.connected();
         return storage;
@@ -45,14 +53,14 @@ export function indexedDbStorage(options: IndexedDbOptions = {}): KernelStorage 
   };
 }
 
-function placeOf({ openTimeoutMs = 10_000, ...given }: IndexedDbOptions, opening: StorageOpening): Place {
+function connectOptions({ openTimeoutMs = 10_000, ...given }: IndexedDbOptions, opening: StorageOpening): ConnectOptions {
   let cause: unknown;
   try {
     const factory = given.indexedDB ?? globalThis.indexedDB;
     const ranges = given.IDBKeyRange ?? globalThis.IDBKeyRange;
     if (factory && ranges) return { opening, openTimeoutMs, factory, ranges };
   } catch (refused) {
-    // In a sandboxed frame the look alone throws.
+    // Reading the global throws in a sandboxed frame.
     cause = refused;
   }
   throw new HoldfastError("unavailable", "this platform has no IndexedDB", { cause });
@@ -61,18 +69,18 @@ function placeOf({ openTimeoutMs = 10_000, ...given }: IndexedDbOptions, opening
 class IndexedDbStorage implements OpenStorage {
   databaseId: string;
   readonly durability: Durability;
-  readonly #place: Place;
-  readonly #attempts = new Set<Attempt>();
+  readonly #options: ConnectOptions;
+  readonly #running = new Set<IndexedDbTransaction>();
   #connection: Connection | undefined;
   #connecting: Promise<Connection> | undefined;
-  /** Why there is no connection any more and will be none. */
+  /** Set when the connection ended for good: every later call rejects with it. */
   #ended: HoldfastError | undefined;
   #frozen: { over: Promise<void>; end(): void } | undefined;
 
-  constructor(place: Place) {
-    this.#place = place;
-    this.databaseId = place.opening.databaseId ?? "";
-    this.durability = place.opening.durability;
+  constructor(options: ConnectOptions) {
+    this.#options = options;
+    this.databaseId = options.opening.databaseId ?? "";
+    this.durability = options.opening.durability;
     pageOf()?.addEventListener("freeze", this.#freeze);
     pageOf()?.addEventListener("resume", this.#thaw);
   }
@@ -87,10 +95,10 @@ class IndexedDbStorage implements OpenStorage {
       if (this.#frozen) await this.#frozen.over;
       const connection = this.#connection ?? (await this.connected());
       try {
-        const attempt = new Attempt(this.#place, begin(connection.database, tables, mode, durability));
-        this.#attempts.add(attempt);
-        void attempt.ended.then(() => this.#attempts.delete(attempt));
-        return await attempt.run(body);
+        const transaction = new IndexedDbTransaction(this.#options, begin(connection.database, tables, mode, durability));
+        this.#running.add(transaction);
+        void transaction.ended.then(() => this.#running.delete(transaction));
+        return await transaction.run(body);
       } catch (failure) {
         if (!(failure instanceof Interruption)) throw failure;
         if (!failure.lost) continue;
@@ -105,13 +113,13 @@ class IndexedDbStorage implements OpenStorage {
     this.#ended = new HoldfastError("closed", "the storage is closed");
     this.#connection?.close();
     this.#connection = undefined;
-    await Promise.all([...this.#attempts].map(({ ended }) => ended));
+    await Promise.all([...this.#running].map(({ ended }) => ended));
     pageOf()?.removeEventListener("freeze", this.#freeze);
     pageOf()?.removeEventListener("resume", this.#thaw);
     this.#thaw();
   }
 
-  /** For whoever finds no connection; all wait for the same one. */
+  /** Callers that find no connection all wait for the same one. */
   async connected(): Promise<Connection> {
     if (this.#ended) throw this.#ended;
     this.#connecting ??= this.#connect().finally(() => {
@@ -122,7 +130,7 @@ class IndexedDbStorage implements OpenStorage {
 
   async #connect(): Promise<Connection> {
     try {
-      const connection = await connect(this.#place, this.databaseId, {
+      const connection = await connect(this.#options, this.databaseId, {
         lost: (gone) => this.#drop(gone),
         outdated: (why) => this.#end(why),
       });
@@ -132,37 +140,40 @@ class IndexedDbStorage implements OpenStorage {
       }
       this.databaseId = connection.databaseId;
       this.#connection = connection;
-      this.#place.opening.onState("ready");
+      this.#options.opening.onState("ready");
       return connection;
     } catch (failure) {
-      if (failure instanceof Refusal) this.#end(failure);
+      if (failure instanceof UnusableDatabase) this.#end(failure);
       throw this.#ended ?? failure;
     }
   }
 
-  /** The next call connects again: a page on its way into the back-forward cache must not. */
+  /**
+   * The next call connects again. Connecting at once would be wrong: a page that enters the back/forward cache must have no
+   * connection.
+   */
   #drop(connection: Connection): void {
     if (this.#connection !== connection) return;
     this.#connection = undefined;
     connection.close();
-    this.#place.opening.onState("lost");
+    this.#options.opening.onState("lost");
   }
 
-  #end(why: Refusal): void {
+  #end(why: UnusableDatabase): void {
     if (this.#ended) return;
     this.#ended = why;
-    this.#place.opening.onState(why.code === "version" ? "upgrade-required" : "lost", why);
+    this.#options.opening.onState(why.code === "version" ? "upgrade-required" : "lost", why);
     this.#connection = undefined;
   }
 
-  /** What is open is undone, and nothing new begins until the page wakes: a frozen tab must not keep the others waiting. */
+  /** Running transactions are aborted, and new ones wait until the page wakes: a frozen tab must not block the other tabs. */
   readonly #freeze = () => {
     let end = () => {};
     const over = new Promise<void>((resolve) => {
       end = resolve;
     });
     this.#frozen ??= { over, end };
-    for (const attempt of this.#attempts) attempt.freeze();
+    for (const transaction of this.#running) transaction.freeze();
   };
 
   readonly #thaw = () => {
@@ -172,18 +183,20 @@ class IndexedDbStorage implements OpenStorage {
 }
 
 /** One run of a body in one transaction of the browser. */
-class Attempt implements Transaction {
-  /** Nothing when it is committed, else why it was aborted; never rejects, since not every path waits for it. */
+class IndexedDbTransaction implements Transaction {
+  /**
+   * Resolves with undefined after the commit, else with the reason of the abort. Never rejects, because not every path awaits it.
+   */
   readonly ended: Promise<unknown>;
-  readonly #place: Place;
+  readonly #options: ConnectOptions;
   readonly #native: IDBTransaction;
   readonly #reads: boolean;
   #requestFailed = false;
   #commitAsked = false;
   #frozen = false;
 
-  constructor(place: Place, native: IDBTransaction) {
-    this.#place = place;
+  constructor(options: ConnectOptions, native: IDBTransaction) {
+    this.#options = options;
     this.#native = native;
     this.#reads = native.mode === "readonly";
     this.ended = new Promise((resolve) => {
@@ -197,22 +210,22 @@ class Attempt implements Transaction {
     try {
       result = await body(this);
     } catch (thrown) {
-      // After a failed request the browser aborts by itself and keeps the reason, which an abort from here would hide.
-      if (!this.#requestFailed && attempted(() => this.#native.abort())) throw thrown;
+      // The browser aborts by itself after a failed request, and keeps the reason. An abort from here would hide that reason.
+      if (!this.#requestFailed && succeeds(() => this.#native.abort())) throw thrown;
       await this.#committed();
       if (this.#reads) throw thrown;
       throw new HoldfastError("internal", "a transaction awaited something else and was committed early", { cause: thrown });
     }
     if (this.#reads) return result;
     this.#commitAsked = true;
-    attempted(() => this.#native.commit());
+    succeeds(() => this.#native.commit());
     await this.#committed();
     return result;
   }
 
-  /** A frozen page would keep its tables from every other tab for a minute. */
+  /** A frozen page would block its tables for every other tab for a minute. */
   freeze(): void {
-    this.#frozen ||= attempted(() => this.#native.abort());
+    this.#frozen ||= succeeds(() => this.#native.abort());
   }
 
   get(table: string, key: Key): Promise<Row | undefined> {
@@ -224,7 +237,7 @@ class Attempt implements Transaction {
     return this.#ask<Row[]>(table, (store) => {
       const columns = this.#columns(table, index);
       const source = index === undefined ? store : store.index(keyPathOf(columns));
-      const range = limit === 0 ? "none" : keyRange(this.#place, columns.length, query);
+      const range = limit === 0 ? "none" : keyRange(this.#options, columns.length, query);
       if (range === "none") return Promise.resolve([]);
       if (!reverse) return promised<Row[]>(source.getAll(range, limit));
       if (limit === undefined) return promised<Row[]>(source.getAll(range)).then((rows) => rows.reverse());
@@ -246,13 +259,13 @@ class Attempt implements Transaction {
   }
 
   #dropPrefix(store: IDBObjectStore, prefix: readonly (string | number)[]): void {
-    const range = keyRange(this.#place, this.#columns(store.name).length, { prefix });
+    const range = keyRange(this.#options, this.#columns(store.name).length, { prefix });
     if (range === undefined) store.clear();
     else if (range !== "none") store.delete(range);
   }
 
   #columns(table: string, index?: string): readonly string[] {
-    const schema = this.#place.opening.schema.tables[table];
+    const schema = this.#options.opening.schema.tables[table];
     const columns = index === undefined ? schema?.key : schema?.indexes?.[index];
     if (!columns) throw new HoldfastError("internal", `table ${table} has no index ${index}`);
     return columns;
@@ -267,7 +280,7 @@ class Attempt implements Transaction {
       });
     } catch (thrown) {
       answer = Promise.reject(notAsked(table, thrown));
-      // A body that fails leaves its other reads behind, and nobody is there to hear of them.
+      // A body that fails leaves its other reads behind, without a listener for their rejections.
       answer.catch(() => undefined);
     }
     return answer;
@@ -278,7 +291,8 @@ class Attempt implements Transaction {
     if (reason === undefined) return;
     if (this.#frozen && this.#reads) throw new Interruption(reason, { lost: false, commitAsked: false });
     if (this.#frozen) throw new HoldfastError("write-failed", "the page was frozen", { details: { reason: "frozen" } });
-    if (nameOf(reason) === "QuotaExceededError") throw new HoldfastError("quota-exceeded", "no space is left", { cause: reason });
+    if (errorNameOf(reason) === "QuotaExceededError")
+      throw new HoldfastError("quota-exceeded", "no space is left", { cause: reason });
     if (isLoss(reason, this.#native.db)) throw new Interruption(reason, { lost: true, commitAsked: this.#commitAsked });
     throw asHoldfastError(reason, this.#reads ? "read-failed" : "write-failed", "the browser aborted the transaction");
   }
@@ -288,12 +302,12 @@ function begin(database: IDBDatabase, tables: readonly string[], mode: "read" | 
   try {
     return database.transaction([...tables], mode === "read" ? "readonly" : "readwrite", { durability });
   } catch (thrown) {
-    if (nameOf(thrown) === "InvalidStateError") throw new Interruption(thrown, { lost: true, commitAsked: false });
+    if (errorNameOf(thrown) === "InvalidStateError") throw new Interruption(thrown, { lost: true, commitAsked: false });
     throw new HoldfastError("internal", `there is no transaction over: ${tables.join(", ")}`, { cause: thrown });
   }
 }
 
-/** The body may run again, unless its commit was asked for. Never leaves this file. */
+/** The body may run again, unless its commit was asked for. Not thrown out of this file. */
 class Interruption extends Error {
   readonly lost: boolean;
   readonly commitAsked: boolean;
@@ -315,9 +329,9 @@ interface Bound {
 }
 
 /** Undefined for all rows; "none" where the bounds cross, which IDBKeyRange would refuse. */
-function keyRange({ factory, ranges }: Place, width: number, query: Query): IDBKeyRange | undefined | "none" {
+function keyRange({ factory, ranges }: ConnectOptions, width: number, query: Query): IDBKeyRange | undefined | "none" {
   const { prefix = [], from, after, upTo } = query;
-  // An array is after every string and number, so the second tuple is behind all that begin with the prefix.
+  // An array sorts after every string and number: the upper bound sorts after all keys that begin with the prefix.
   const within = prefix.length === 0 ? [] : width === 1 ? [prefix[0], prefix[0]] : [prefix, [...prefix, []]];
   const narrower = (direction: 1 | -1) => (best: Bound | undefined, next: Bound | undefined) => {
     if (!best || !next) return best ?? next;
@@ -336,13 +350,16 @@ function bound(key: unknown, open = false): Bound | undefined {
   return key === undefined ? undefined : { key: key as IDBValidKey, open };
 }
 
-/** idb's promise around a request. It knows the platform's own classes only: what a factory that was passed in makes is wrapped by hand. */
+/**
+ * idb's promise around a request. idb knows only the platform's own classes; a request of a factory from the options is wrapped
+ * here.
+ */
 function promised<T>(request: IDBRequest<T>): Promise<T> {
   if (typeof IDBRequest === "function" && request instanceof IDBRequest) return wrap(request);
   return new Promise((resolve, reject) => answered(request, resolve, reject));
 }
 
-/** The rows of a cursor that goes backwards; the only read that `getAll` cannot do. */
+/** The rows of a cursor that goes backwards, the only read that `getAll` cannot do. */
 function lastOf(request: IDBRequest<IDBCursorWithValue | null>, limit: number): Promise<Row[]> {
   const rows: Row[] = [];
   return new Promise((resolve, reject) => {
@@ -355,9 +372,9 @@ function lastOf(request: IDBRequest<IDBCursorWithValue | null>, limit: number): 
   });
 }
 
-/** A request that the browser did not even take. */
+/** The error of a request that the browser refused at the call. */
 function notAsked(table: string, thrown: unknown): HoldfastError {
-  const name = nameOf(thrown);
+  const name = errorNameOf(thrown);
   if (name === "DataError") return invalid(`a key of table ${table} holds something that is neither a string nor a number`);
   if (name === "DataCloneError") return invalid(`a row of table ${table} holds something that cannot be stored`);
   if (name === "QuotaExceededError") return new HoldfastError("quota-exceeded", "no space is left", { cause: thrown });
@@ -366,18 +383,21 @@ function notAsked(table: string, thrown: unknown): HoldfastError {
   return asHoldfastError(thrown, "internal", `table ${table} cannot be used in this transaction`);
 }
 
-/** A connection that is closed by force aborts its transactions first and says so later; to a new one it says so at once. */
+/**
+ * A connection that the browser closes by force first aborts its transactions, and reports the close later. A new transaction
+ * fails at once.
+ */
 function isLoss(reason: unknown, database: IDBDatabase): boolean {
-  const name = nameOf(reason);
+  const name = errorNameOf(reason);
   if (name === "UnknownError" || name === "InvalidStateError") return true;
-  return name === "AbortError" && !attempted(() => database.transaction(GUARD_TABLE));
+  return name === "AbortError" && !succeeds(() => database.transaction(GUARD_TABLE));
 }
 
-function nameOf(thrown: unknown): unknown {
+function errorNameOf(thrown: unknown): unknown {
   return (thrown as { name?: unknown } | null | undefined)?.name;
 }
 
-function attempted(action: () => unknown): boolean {
+function succeeds(action: () => unknown): boolean {
   try {
     action();
     return true;

@@ -14,8 +14,8 @@ import type {
 } from "../ports/storage.js";
 
 /**
- * The reference storage: all or nothing, copies at the border, one transaction at a time.
- * Holds its data as long as the object lives, under as many names as are opened.
+ * The reference storage, in memory: a transaction is all or nothing, rows are copied in and out, and one transaction runs at a
+ * time. Its data lives as long as this object, one database per name.
  */
 export function memoryStorage(): KernelStorage {
   const databases = new Map<string, Database>();
@@ -30,12 +30,12 @@ export function memoryStorage(): KernelStorage {
       database.upgrade(opening.schema);
       databases.set(name, database);
       opening.onState("ready");
-      return connect(database, opening);
+      return openDatabase(database, opening);
     },
   };
 }
 
-function connect(database: Database, opening: StorageOpening): OpenStorage {
+function openDatabase(database: Database, opening: StorageOpening): OpenStorage {
   let closed = false;
   const running = new Set<Promise<unknown>>();
   const current = () => {
@@ -73,7 +73,7 @@ function connect(database: Database, opening: StorageOpening): OpenStorage {
 }
 
 class Database {
-  readonly tables = new Map<string, Table>();
+  readonly tables = new Map<string, MemoryTable>();
   version = 0;
   #last: Promise<unknown> = Promise.resolve();
 
@@ -88,7 +88,7 @@ class Database {
     this.version = schema.version;
     for (const name of this.tables.keys()) if (!schema.tables[name]) this.tables.delete(name);
     for (const [name, table] of Object.entries(schema.tables)) {
-      const lifted = new Table(table);
+      const lifted = new MemoryTable(table);
       for (const row of this.tables.get(name)?.range({}) ?? []) lifted.replace(undefined, row);
       this.tables.set(name, lifted);
     }
@@ -105,7 +105,7 @@ class Database {
   }
 }
 
-/** Alone while it runs: writes are made in place and taken back, newest first, when the body rejects. */
+/** The only transaction while it runs. Writes are made in place; when the body rejects, they are undone, newest first. */
 class MemoryTransaction implements Transaction {
   readonly #database: Database;
   readonly #tables: ReadonlySet<string>;
@@ -140,20 +140,20 @@ class MemoryTransaction implements Transaction {
     for (const undo of this.#undo.reverse()) undo();
   }
 
-  #replace(table: Table, key: Key, row: Row | undefined): void {
+  #replace(table: MemoryTable, key: Key, row: Row | undefined): void {
     const before = table.get(key);
     table.replace(before, row);
     this.#undo.push(() => table.replace(row, before));
   }
 
-  #table(name: string): Table {
+  #table(name: string): MemoryTable {
     const table = this.#database.tables.get(name);
     if (!table || !this.#tables.has(name)) throw new HoldfastError("internal", `table ${name} is not part of the transaction`);
     return table;
   }
 }
 
-class Table {
+class MemoryTable {
   readonly #primary: OrderedRows;
   readonly #indexes: ReadonlyMap<string, OrderedRows>;
 
@@ -169,7 +169,7 @@ class Table {
   }
 
   get(key: Key): Row | undefined {
-    return this.#primary.get(tuple(key));
+    return this.#primary.get(keyTuple(key));
   }
 
   range(query: Query): Row[] {
@@ -186,13 +186,13 @@ class Table {
 
 const BLOCK = 256;
 
-/** Rows in the order of some columns, in blocks, so that an insertion in the middle of a million moves few of them. */
+/** Rows sorted by some columns, in blocks: an insertion into a million rows moves few of them. */
 class OrderedRows {
   readonly #width: number;
   readonly #columns: readonly string[];
   #blocks: Row[][] = [[]];
 
-  /** `tieBreak` keeps the rows of one index key apart; queries do not see it. */
+  /** `tieBreak` orders rows with the same index key. Queries ignore it. */
   constructor(columns: readonly string[], tieBreak: readonly string[]) {
     this.#width = columns.length;
     this.#columns = [...columns, ...tieBreak];
@@ -232,7 +232,9 @@ class OrderedRows {
 
   range(query: Query): Row[] {
     const { prefix, limit = Number.POSITIVE_INFINITY } = query;
-    const [from, after, upTo] = [query.from, query.after, query.upTo].map((key) => (key === undefined ? undefined : tuple(key)));
+    const [from, after, upTo] = [query.from, query.after, query.upTo].map((key) =>
+      key === undefined ? undefined : keyTuple(key),
+    );
     const below = (row: Row) =>
       (prefix !== undefined && this.#compare(row, prefix, prefix.length) < 0) ||
       (from !== undefined && this.#compare(row, from) < 0) ||
@@ -276,7 +278,7 @@ class OrderedRows {
     return this.#find((other) => this.#compareRows(other, row) < 0);
   }
 
-  /** The first place whose row is not `before` any more; `before` holds for a leading part of the rows only. */
+  /** The first position whose row is not `before`. `before` must hold for a leading part of the rows only. */
   #find(before: (row: Row) => boolean): { block: number; index: number } {
     const block = Math.min(
       countLeading(this.#blocks.length, (at) => {
@@ -321,7 +323,7 @@ function countLeading(length: number, holds: (at: number) => boolean): number {
   return low;
 }
 
-function tuple(key: Key): readonly (string | number)[] {
+function keyTuple(key: Key): readonly (string | number)[] {
   return typeof key === "object" ? key : [key];
 }
 

@@ -1,9 +1,14 @@
 import { platformLocks } from "./locks-web.js";
 
-/** A tab that upgrades a database holds this lock, for the tabs that wait: the browser tells them nothing. */
+/**
+ * A tab holds this lock while it upgrades a database. Waiting tabs look for it, because the browser does not report an upgrade.
+ */
 const lockName = (name: string) => `holdfast:upgrade:${name}`;
 
-/** Until what it returns is called, or the tab is gone. Without a lock service the others wait as long as for any other tab. */
+/**
+ * The lock is held until the returned function is called, or the tab is gone. The other tabs keep their usual deadline where there
+ * is no lock service.
+ */
 export function holdUpgrade(name: string): () => void {
   let release = () => {};
   const held = new Promise<void>((resolve) => {

@@ -121,23 +121,23 @@ function describeAreas(areas: Areas, open: OpenFixture, runner: Runner): void {
 }
 
 /**
- * The storage port alone: places, rows, transactions, queries, upgrades, over tables of the kit's own. No kernel is opened. It is what
- * to begin with when a storage is written: `describeStorage("my storage", open, { describe, it, expect })`.
+ * Describes the cases of the storage port: opening, rows, transactions, queries, upgrades, over tables of the kit's own. No
+ * kernel is opened. Begin with it when you write a storage: `describeStorage("my storage", open, { describe, it, expect })`.
  */
 export function describeStorage(name: string, open: OpenFixture, runner: Runner): void {
   runner.describe(`${name} keeps the contract of a storage`, () => describeAreas(STORAGE_AREAS, open, runner));
 }
 
 /**
- * All that a kernel promises, on a storage that keeps `describeStorage`: processes, leases, agents, sessions, secrets, logins.
- * `describeKernel("my storage", open, { describe, it, expect })`. Numbers like P-45 in a case's name are the statements of the contract
- * (docs/contract.md) that it checks.
+ * Describes the cases of a kernel on a storage that passes `describeStorage`: processes, leases, agents, sessions, secrets,
+ * logins. `describeKernel("my storage", open, { describe, it, expect })`. A number like P-45 in a case's name is the statement of
+ * the contract (docs/contract.md) that the case checks.
  */
 export function describeKernel(name: string, open: OpenFixture, runner: Runner): void {
   runner.describe(`a kernel on ${name} keeps the contract`, () => describeAreas(KERNEL_AREAS, open, runner));
 }
 
-/** Both, for any storage and any test runner: `describeConformance("my storage", open, { describe, it, expect })`. */
+/** Describes both, for any storage and any test runner: `describeConformance("my storage", open, { describe, it, expect })`. */
 export function describeConformance(name: string, open: OpenFixture, runner: Runner): void {
   runner.describe(`${name} keeps the contract`, () => describeAreas({ ...STORAGE_AREAS, ...KERNEL_AREAS }, open, runner));
 }

@@ -1,7 +1,7 @@
 import { tellEach } from "../ports/listeners.js";
 import { ABOUT, type Change, type ChannelFactory, type Notices } from "../ports/notices.js";
 
-const VERSION = 1;
+const NOTICE_VERSION = 1;
 const KNOWN: ReadonlySet<unknown> = new Set(ABOUT);
 const MOST_CHANGES = 4096;
 
@@ -43,7 +43,7 @@ export function broadcastNotices(name: string, open: ChannelFactory | undefined)
       if (changes.length === 0) return;
       try {
         for (let at = 0; at < changes.length; at += MOST_CHANGES) {
-          channel?.postMessage({ v: VERSION, changes: changes.slice(at, at + MOST_CHANGES) });
+          channel?.postMessage({ v: NOTICE_VERSION, changes: changes.slice(at, at + MOST_CHANGES) });
         }
       } catch {
         // A closed channel loses the hint for other tabs. Their slow poll finds the change.
@@ -81,7 +81,7 @@ function changesIn(message: unknown): Change[] | undefined {
 function readChanges(message: unknown): Change[] | undefined {
   if (typeof message !== "object" || message === null) return undefined;
   const { v, changes } = message as { v?: unknown; changes?: unknown };
-  if (v !== VERSION || !Array.isArray(changes) || changes.length > MOST_CHANGES) return undefined;
+  if (v !== NOTICE_VERSION || !Array.isArray(changes) || changes.length > MOST_CHANGES) return undefined;
   // Copies, read by index: listeners get exactly what was checked, and a hole in the list is refused.
   const read = Array.from({ length: changes.length }, (_, at) => readChange(changes[at]));
   return read.every((change) => change !== undefined) ? read : undefined;

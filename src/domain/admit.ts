@@ -4,13 +4,13 @@ import { isWellFormed, type JsonValue, jsonBytes } from "./json.js";
 export interface JsonLimits {
   /** UTF-8 bytes of the canonical text. */
   maxBytes: number;
-  /** Arrays and objects inside one another. */
+  /** Levels of nesting of arrays and objects. */
   maxDepth: number;
 }
 
 /**
- * A private copy of `value` if it is JSON within the limits, else `invalid` naming `field` and the path below it.
- * Every member is read once, so what was checked is what is stored, also when a getter or Proxy stands behind it.
+ * A private copy of `value` if it is JSON within the limits, else `invalid` that names `field` and the path below it. Every
+ * member is read once: the checked value is the stored one, also behind a getter or a Proxy.
  */
 export function admitJson(value: unknown, field: string, limits: JsonLimits): JsonValue {
   let least = 0; // A lower bound of the size: it stops shared references from multiplying before the exact count below.
@@ -43,7 +43,7 @@ export function admitJson(value: unknown, field: string, limits: JsonLimits): Js
     }
     if (depth >= limits.maxDepth) throw notJson(path, `is nested deeper than ${limits.maxDepth} levels, or in itself`);
     spend(2, path);
-    // The kind comes first: to list the names of fifty megabytes of bytes takes a minute.
+    // The kind is checked first: listing the names of fifty megabytes of bytes takes a minute.
     const isList = Array.isArray(from);
     if (!isPlain(Object.getPrototypeOf(from), isList ? 1 : 0)) throw notJson(path, "is an instance of a class");
     return isList ? copyList(from, path, depth) : copyMembers(from, path, depth);
@@ -64,7 +64,7 @@ export function admitJson(value: unknown, field: string, limits: JsonLimits): Js
 
   const copyMembers = (from: object, path: string, depth: number): { [key: string]: JsonValue } => {
     const members: { [key: string]: JsonValue } = {};
-    // No list of all names: a Proxy is asked of each only while those before it are within the limit.
+    // The names are not listed beforehand: so a Proxy is asked for a name only while the earlier ones are within the limit.
     for (const name in from) {
       if (!Object.hasOwn(from, name)) continue;
       const below = `${path}/${name}`;
@@ -86,7 +86,7 @@ function checkBare(from: object, path: string): void {
   if (Object.getOwnPropertySymbols(from).length > 0) throw notJson(path, "has a symbol as a key");
 }
 
-/** Runs code that touches a caller's object: whatever its getters or traps throw becomes `invalid` with the field's name. */
+/** Runs code that touches a caller's object. An error that a getter or trap throws becomes `invalid` with the field's name. */
 export function guarded<T>(field: string, read: () => T): T {
   try {
     return read();
@@ -96,7 +96,10 @@ export function guarded<T>(field: string, read: () => T): T {
   }
 }
 
-/** A plain object's prototype chain ends after Object.prototype (0 links above), an array's one link later, in any realm. */
+/**
+ * The prototype chain of a plain object ends after Object.prototype (0 links above), that of an array one link later, in any
+ * realm.
+ */
 export function isPlain(prototype: unknown, links: number): boolean {
   let at: unknown = prototype;
   for (let step = 0; step < links; step++) {

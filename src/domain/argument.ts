@@ -2,8 +2,8 @@ import { isPlain } from "./admit.js";
 import { isBytes } from "./check.js";
 
 /**
- * What a call keeps of an argument that is looked at later: its caller may change his own as soon as the call is made. Plain data and
- * bytes are copied; functions, signals and instances pass as they are. So does an argument that cannot be read: whoever takes it says so.
+ * A copy of an argument that is read later: the caller may change its object as soon as the call is made. Plain data and bytes
+ * are copied. Functions, signals, instances and unreadable values pass as they are; the code that reads them refuses them.
  */
 export function argumentOf(given: unknown): unknown {
   try {
@@ -17,9 +17,9 @@ function kept(from: unknown, known: Map<object, unknown>): unknown {
   if (typeof from !== "object" || from === null) return from;
   if (isBytes(from)) return new Uint8Array(from);
   const isList = Array.isArray(from);
-  // The kind comes first: to list the names of what is long may take a minute.
+  // The kind is checked first: listing the names of a long value may take a minute.
   if (!isPlain(Object.getPrototypeOf(from), isList ? 1 : 0)) return from;
-  // What has hidden members is refused by some rules and read by others.
+  // An object with hidden members passes as it is: some rules refuse it, others read it.
   const isBare = Reflect.ownKeys(from).length === Object.keys(from).length + (isList ? 1 : 0);
   if (!isBare) return from;
   if (known.has(from)) return known.get(from);
@@ -27,7 +27,7 @@ function kept(from: unknown, known: Map<object, unknown>): unknown {
   known.set(from, copy);
   for (const name of Object.keys(from)) {
     const value = kept((from as Record<string, unknown>)[name], known);
-    // Not assigned: "__proto__" may be a name like any other.
+    // An assignment would not do: "__proto__" may be a name like any other.
     Object.defineProperty(copy, name, { value, writable: true, enumerable: true, configurable: true });
   }
   return copy;

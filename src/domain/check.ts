@@ -2,16 +2,16 @@ import { guarded } from "./admit.js";
 import { invalid } from "./errors.js";
 import { isWellFormed } from "./json.js";
 
-/** What callers hand over, checked by name before anything is opened or written. All throw `invalid`. */
+/** Checks of what callers pass, by the field's name, before anything is opened or written. All throw `invalid`. */
 
 export function checkId(field: string, value: unknown, maxLength: number): string {
-  // One that is too long is not looked through.
+  // A text that is too long is not searched.
   const isBlank = typeof value !== "string" || (value.length <= maxLength && value.trim() === "");
   if (isBlank) throw invalid(`${field} must be a non-empty string`);
   return checkText(field, value, maxLength);
 }
 
-/** Text for people: may be empty. */
+/** Text for people; may be empty. */
 export function checkText(field: string, value: unknown, maxLength: number): string {
   if (typeof value !== "string") throw invalid(`${field} must be a string`);
   if (value.length > maxLength) throw invalid(`${field} must be at most ${maxLength} characters long`);
@@ -31,7 +31,10 @@ export function checkOneOf<T extends string>(field: string, value: unknown, allo
   return value as T;
 }
 
-/** A list that names all of a union's members: `never`, which nothing satisfies, where one is left out or too many. */
+/**
+ * The type of a list that names every member of a union exactly. It is `never`, which no list satisfies, where the list lacks a
+ * member or has one too many.
+ */
 export type Whole<Member, List extends readonly unknown[]> = [Member, List[number]] extends [List[number], Member] ? List : never;
 
 export function checkFlag(field: string, value: unknown): boolean {
@@ -39,15 +42,15 @@ export function checkFlag(field: string, value: unknown): boolean {
   return value;
 }
 
-/** It comes from the value itself: neither a Proxy nor a renamed view passes. */
+/** The getter reads the value's own kind: a Proxy or a view with another tag does not pass. */
 export function isBytes(value: unknown): value is Uint8Array {
   return viewName?.call(value) === "Uint8Array";
 }
 
-/** A private copy. */
+/** A private copy. Throws `invalid` for anything but a Uint8Array of at most `most` bytes. */
 export function checkBytes(field: string, value: unknown, most: number): Uint8Array {
   if (!isBytes(value)) throw invalid(`${field} must be a Uint8Array`);
-  // One whose memory was handed to a worker cannot be copied.
+  // Bytes whose buffer was transferred to a worker cannot be copied.
   if (viewLength?.call(value) > most) throw invalid(`${field} must be at most ${most} bytes long`);
   return guarded(field, () => new Uint8Array(value));
 }
@@ -76,7 +79,7 @@ export function checkSignal(field: string, value: unknown): AbortSignal | undefi
   return signal;
 }
 
-/** What only looks like one may do anything when it is listened to, and the platform does not join it with others. */
+/** An object that only looks like a signal may do anything when a listener is added, and `AbortSignal.any` does not take it. */
 function isSignal(value: object): boolean {
   try {
     Object.getOwnPropertyDescriptor(AbortSignal.prototype, "aborted")?.get?.call(value);
@@ -103,7 +106,7 @@ export function checkList(field: string, value: unknown, most: number): unknown[
   return list;
 }
 
-/** By number, and as many as it says at the first look: an iterator of its own might never end. */
+/** Read by index, up to the length of the first look: an iterator of the list's own might never end. */
 function itemsOf(list: readonly unknown[], most: number): unknown[] | undefined {
   const { length } = list;
   return length <= most ? Array.from({ length }, (_, at) => list[at]) : undefined;

@@ -1,6 +1,6 @@
 /**
- * A copy as `structuredClone` makes it, for plain objects and arrays several times as fast; all else goes its way. Takes no data that
- * holds itself.
+ * A copy as `structuredClone` makes it, several times as fast for plain objects and arrays; other values are left to
+ * `structuredClone`. Data that contains itself is not supported.
  */
 export function copyOf<T>(value: T): T {
   if (typeof value === "function" || typeof value === "symbol") return structuredClone(value);

@@ -1,6 +1,6 @@
 /**
  * The whole vocabulary of errors. `retriable` says whether the same call may succeed later without a change by the caller.
- * docs/errors.md has a heading per code; a test holds the two together.
+ * docs/errors.md has a heading per code; a test compares the two.
  */
 export const ERROR_CODES = {
   invalid: {

@@ -1,16 +1,17 @@
 import type { ERROR_CODES } from "./error-codes.js";
 import type { JsonValue } from "./json.js";
 
+/** The stable codes of errors. docs/errors.md says what each means and what to do. */
 export type ErrorCode = keyof typeof ERROR_CODES;
 
-/** An id of the default length fits, with what is said of it. */
-const MOST_CHARACTERS = 800;
+/** Room for an id of the default length and the words around it. */
+const MAX_MESSAGE_LENGTH = 800;
 const KEPT_AT_EACH_END = 300;
 
 const BRAND = Symbol.for("holdfast.error");
 const MADE_HERE = new WeakSet<object>();
 
-/** The one error type. `code` is stable; `message` is for people and names the field and the rule. */
+/** The only error type. `code` is stable, for programs. `message` is for people and names the field and the rule. */
 export class HoldfastError extends Error {
   override readonly name = "HoldfastError";
   readonly code: ErrorCode;
@@ -25,17 +26,17 @@ export class HoldfastError extends Error {
   }
 }
 
-/** True for a HoldfastError of any realm or copy of the package, which `instanceof` is not. */
+/** True for a HoldfastError of any realm or copy of the package, where `instanceof` would be false. */
 export function isHoldfastError(value: unknown): value is HoldfastError {
   try {
     return typeof value === "object" && value !== null && (value as Record<symbol, unknown>)[BRAND] === true;
   } catch {
-    // A Proxy may throw at any look.
+    // A Proxy may throw at any access.
     return false;
   }
 }
 
-/** An error of this very copy of the package: the brand alone can be put on anything. */
+/** True for an error of this copy of the package. The brand alone proves nothing: any object can carry it. */
 export function isMadeHere(value: unknown): boolean {
   return MADE_HERE.has(value as object);
 }
@@ -44,19 +45,19 @@ export function invalid(message: string, details?: JsonValue): HoldfastError {
   return new HoldfastError("invalid", message, details === undefined ? {} : { details });
 }
 
-/** Anything thrown, as a HoldfastError; what is one already passes unchanged. */
+/** A thrown value as a HoldfastError; a HoldfastError passes unchanged. */
 export function asHoldfastError(thrown: unknown, code: ErrorCode, message: string): HoldfastError {
-  return isHoldfastError(thrown) ? thrown : new HoldfastError(code, `${message}: ${textOf(thrown)}`, { cause: thrown });
+  return isHoldfastError(thrown) ? thrown : new HoldfastError(code, `${message}: ${textOfThrown(thrown)}`, { cause: thrown });
 }
 
-/** A path or an id that a caller gave may be a megabyte long. What is cut out is the middle: the field and the rule stand at the ends. */
+/** A caller's path or id may be a megabyte long. The middle is cut out: the field and the rule stand at the ends. */
 export function shortened(text: string): string {
-  if (text.length <= MOST_CHARACTERS) return text;
-  // What is cut through is no half of a character.
+  if (text.length <= MAX_MESSAGE_LENGTH) return text;
+  // The cut must not leave half a character.
   return `${text.slice(0, KEPT_AT_EACH_END)} ... ${text.slice(-KEPT_AT_EACH_END)}`.replace(/\p{Surrogate}/gu, "\uFFFD");
 }
 
-function textOf(thrown: unknown): string {
+function textOfThrown(thrown: unknown): string {
   try {
     return thrown instanceof Error ? thrown.message : String(thrown);
   } catch {

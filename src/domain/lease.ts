@@ -2,25 +2,27 @@ import { checkId, checkWhole, membersOf } from "./check.js";
 import { invalid } from "./errors.js";
 import { checkRuntimeId } from "./runtime-id.js";
 
-/** A single owner's right to write, as its holder has it. `fencingToken` grows by one with every grant. */
+/**
+ * One owner's right to write, as its holder has it. `fencingToken` grows by one with every claim. Times in epoch milliseconds.
+ */
 export interface ProcessLease {
   schemaVersion: 1;
   processId: string;
   ownerId: string;
-  /** Known to the holder alone: not in reads, notices or logs. */
+  /** Known to the holder alone: reads, notices and logs do not have it. */
   leaseToken: string;
   fencingToken: number;
   claimedAtMs: number;
   expiresAtMs: number;
 }
 
-/** What hands a lease back. */
+/** Gives a lease back: the part of a lease that `completeProcessLease` takes. */
 export interface ProcessLeaseCompletion {
   processId: string;
   leaseToken: string;
 }
 
-/** Owner ids and tokens are made here too, whatever limit an app sets for its own. */
+/** The kernel makes owner ids and tokens of up to 64 characters, whatever limit an app sets for its own. */
 export function madeLength(maxLength: number): number {
   return Math.max(maxLength, 64);
 }
@@ -48,7 +50,7 @@ export function checkLease(field: string, value: unknown, maxLength: number): Pr
   };
 }
 
-/** The lease in the options of a write that is refused without it. */
+/** The lease in the options of a write. The write is refused when that lease is not the live one. */
 export function checkFence(field: string, value: unknown, maxLength: number): ProcessLease | undefined {
   if (value === undefined) return undefined;
   const { lease } = membersOf(field, value, ["lease"]);

@@ -1,7 +1,7 @@
 import { checkId, membersOf } from "./check.js";
 import { invalid } from "./errors.js";
 
-/** Who sees a process: a session, or one agent frame of it. */
+/** The scope that sees a process: a session, or one agent frame of it. */
 export interface ProcessScope {
   sessionId: string;
   agentFrameId?: string;

@@ -2,23 +2,23 @@ import { guarded } from "./admit.js";
 import { checkWhole, membersOf } from "./check.js";
 import { invalid } from "./errors.js";
 
-/** All in milliseconds. */
+/** The kernel's intervals, all in milliseconds. `invalid` where they break one of the rules of docs/contract.md. */
 export interface Timings {
-  /** How long a lease lives after its last accepted renewal. */
+  /** A lease lives so long after its last accepted renewal. Default 30 000. */
   leaseTtlMs: number;
-  /** How often the loop renews. */
+  /** The loop renews leases so often. Default 10 000. */
   leaseRenewMs: number;
-  /** How often a host says that it is alive. */
+  /** A host beats so often. Default 15 000. */
   heartbeatMs: number;
-  /** How long a "seen just now" record vouches. */
+  /** A beat in the presence table counts so long. Default 90 000. */
   livenessTtlMs: number;
-  /** How old a durable "last seen" may get while the fast record vouches. */
+  /** A stored "last seen" may get so old while the presence table knows better. Default 60 000. */
   heartbeatFlushMs: number;
-  /** From when on a silent one counts as gone. */
+  /** A host or agent that is silent for so long counts as gone. Default 150 000. */
   staleAfterMs: number;
-  /** How often the loop looks at everything, noticed or not. */
+  /** The loop sweeps so often, with or without notices. Default 30 000. */
   sweepMs: number;
-  /** How often a wait reads again when no notice came. */
+  /** A wait reads again after so long without a notice. Default 5 000. */
   pollMs: number;
 }
 
@@ -33,18 +33,19 @@ export const DEFAULT_TIMINGS: Readonly<Timings> = {
   pollMs: 5_000,
 };
 
+/** Upper bounds of what callers pass. A larger value is `invalid`. */
 export interface Limits {
-  /** Characters of any id, key or name. */
+  /** Characters of any id, key or name. Default 512. */
   idLength: number;
-  /** Bytes of one JSON value: an input, a payload, a result. */
+  /** Bytes of one JSON value: an input, a payload, a result. Default 1 048 576 (1 MiB). */
   payloadBytes: number;
-  /** Bytes of one session snapshot, or of one image in an input. */
+  /** Bytes of one session snapshot, or of one image in an input. Default 67 108 864 (64 MiB). */
   snapshotBytes: number;
-  /** Event types that one registration declares, the core ones not counted. */
+  /** Event types that one registration declares, without the core types. Default 64. */
   eventTypes: number;
-  /** Bytes of one payload schema. */
+  /** Bytes of one payload schema. Default 65 536 (64 KiB). */
   schemaBytes: number;
-  /** Arrays and objects inside one another. */
+  /** Levels of nesting of arrays and objects. Default 64. */
   depth: number;
 }
 
@@ -57,7 +58,7 @@ export const DEFAULT_LIMITS: Readonly<Limits> = {
   depth: 64,
 };
 
-/** The inequalities that keep a live holder's work: each by the name that an error gives. */
+/** Inequalities that keep a live holder's leases. An error names the broken rule. */
 const TIMING_RULES: readonly (readonly [rule: string, field: keyof Timings, holds: (timings: Timings) => boolean])[] = [
   ["2 * heartbeatMs <= livenessTtlMs", "heartbeatMs", (t) => 2 * t.heartbeatMs <= t.livenessTtlMs],
   ["livenessTtlMs < staleAfterMs", "livenessTtlMs", (t) => t.livenessTtlMs < t.staleAfterMs],

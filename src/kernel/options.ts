@@ -52,65 +52,74 @@ const OWNER_SUFFIX = 16;
 
 const NAME = /^[A-Za-z0-9._-]{1,64}$/;
 
+type OptionCheck = (value: unknown, field: string, limits: Limits) => unknown;
+
+/** The check of each option, in this order; one that is missing here, or too many, does not compile. */
+const OPTION_CHECKS = {
+  name(value) {
+    if (typeof value !== "string" || !NAME.test(value)) throw invalid("name must be 1 to 64 of A-Z a-z 0-9 . _ -");
+    return value;
+  },
+  limits: checkLimits,
+  timings: checkTimings,
+  retention: checkRetention,
+  handlers: (value, _, limits) => checkHandlers(value, limits),
+  concurrency: (value = 8, field) => checkWhole(field, value, 1),
+  attemptBudget: (value = 5, field) => checkWhole(field, value, 1),
+  loop: optional((value, field) => checkOneOf<NonNullable<KernelOptions["loop"]>>(field, value, ["worker", "inline", "off"])),
+  durability: (value = "strict", field) => checkOneOf<Durability>(field, value, ["strict", "relaxed"]),
+  storage: optional(withMethods<KernelStorage>("open")),
+  worker: optional(callable<() => Worker>),
+  hostId: optional((value, field, limits) => checkId(field, value, madeLength(limits.idLength) - OWNER_SUFFIX)),
+  clock: optional(withMethods<Clock>("now", "monotonicMs", "setTimer")),
+  random: optional(callable<Random>),
+  channel: optional(orFalse(callable<ChannelFactory>)),
+  locks: optional(orFalse(withMethods<Locks>("request", "query"))),
+  signal: (value, field) => checkSignal(field, value),
+} as const satisfies Record<keyof KernelOptions, OptionCheck>;
+
+export type CheckedOptions = { readonly [Name in keyof typeof OPTION_CHECKS]: ReturnType<(typeof OPTION_CHECKS)[Name]> };
+
 /** Defaults filled in; throws `invalid` naming the option and its rule. */
-export function checkOptions(given: unknown) {
-  // One that is missing here, or too many, does not compile.
-  const m: Record<keyof KernelOptions, unknown> = membersOf("options", given, [
-    "name",
-    "storage",
-    "handlers",
-    "concurrency",
-    "attemptBudget",
-    "loop",
-    "worker",
-    "hostId",
-    "durability",
-    "timings",
-    "limits",
-    "retention",
-    "clock",
-    "random",
-    "channel",
-    "locks",
-    "signal",
-  ] satisfies (keyof KernelOptions)[]);
-  if (typeof m.name !== "string" || !NAME.test(m.name)) throw invalid("name must be 1 to 64 of A-Z a-z 0-9 . _ -");
-  const limits = checkLimits(m.limits);
-  const withMethods = <T>(field: string, value: unknown, methods: readonly (keyof T & string)[]): T => {
+export function checkOptions(given: unknown): CheckedOptions {
+  const names = Object.keys(OPTION_CHECKS) as (keyof KernelOptions)[];
+  const members = membersOf("options", given, names);
+  const checked: Partial<Record<keyof KernelOptions, unknown>> = {};
+  for (const name of names) {
+    const check: OptionCheck = OPTION_CHECKS[name];
+    checked[name] = check(members[name], name, checked.limits as Limits);
+  }
+  return checked as CheckedOptions;
+}
+
+function optional<T>(check: (value: unknown, field: string, limits: Limits) => T) {
+  return (value: unknown, field: string, limits: Limits): T | undefined =>
+    value === undefined ? undefined : check(value, field, limits);
+}
+
+function orFalse<T>(check: (value: unknown, field: string) => T) {
+  return (value: unknown, field: string): T | false => (value === false ? false : check(value, field));
+}
+
+function callable<T>(value: unknown, field: string): T {
+  return checkFunction(field, value as T);
+}
+
+function withMethods<T>(...methods: (keyof T & string)[]) {
+  return (value: unknown, field: string): T => {
     const found = membersOf(field, value, methods);
     for (const method of methods) checkFunction(`${field}.${method}`, found[method]);
     return value as T;
   };
-  return {
-    name: m.name,
-    limits,
-    timings: checkTimings(m.timings),
-    retention: checkRetention(m.retention),
-    handlers: checkHandlers(m.handlers, limits),
-    concurrency: m.concurrency === undefined ? 8 : checkWhole("concurrency", m.concurrency, 1),
-    attemptBudget: m.attemptBudget === undefined ? 5 : checkWhole("attemptBudget", m.attemptBudget, 1),
-    loop: m.loop === undefined ? undefined : checkOneOf("loop", m.loop, ["worker", "inline", "off"]),
-    durability: m.durability === undefined ? "strict" : checkOneOf("durability", m.durability, ["strict", "relaxed"]),
-    storage: m.storage === undefined ? undefined : withMethods<KernelStorage>("storage", m.storage, ["open"]),
-    worker: m.worker === undefined ? undefined : checkFunction("worker", m.worker as () => Worker),
-    hostId: m.hostId === undefined ? undefined : checkId("hostId", m.hostId, madeLength(limits.idLength) - OWNER_SUFFIX),
-    clock: m.clock === undefined ? undefined : withMethods<Clock>("clock", m.clock, ["now", "monotonicMs", "setTimer"]),
-    random: m.random === undefined ? undefined : checkFunction("random", m.random as Random),
-    channel: m.channel === undefined || m.channel === false ? m.channel : checkFunction("channel", m.channel as ChannelFactory),
-    locks: m.locks === undefined || m.locks === false ? m.locks : withMethods<Locks>("locks", m.locks, ["request", "query"]),
-    signal: checkSignal("signal", m.signal),
-  } as const;
 }
 
-function checkRetention(given: unknown): Retention {
-  if (given === undefined) return {};
-  const { offlineAgentsMs, terminalProcessesMs }: Record<keyof Retention, unknown> = membersOf("retention", given, [
-    "offlineAgentsMs",
-    "terminalProcessesMs",
-  ]);
-  const after = (field: string, value: unknown) =>
-    value === undefined ? {} : { [field]: checkWhole(`retention.${field}`, value, 1) };
-  return { ...after("offlineAgentsMs", offlineAgentsMs), ...after("terminalProcessesMs", terminalProcessesMs) };
+const RETENTION: Record<keyof Retention, true> = { offlineAgentsMs: true, terminalProcessesMs: true };
+
+function checkRetention(given: unknown = {}): Retention {
+  const names = Object.keys(RETENTION) as (keyof Retention)[];
+  const members = membersOf("retention", given, names);
+  const wanted = names.filter((name) => members[name] !== undefined);
+  return Object.fromEntries(wanted.map((name) => [name, checkWhole(`retention.${name}`, members[name], 1)]));
 }
 
 function checkHandlers(given: unknown, limits: Limits): ReadonlyMap<string, ProcessHandler> {

@@ -1,4 +1,4 @@
-import type { Durability, OpenStorage } from "../ports/storage.js";
+import type { Durability } from "../ports/storage.js";
 
 export interface KernelStatus {
   /** The storage's own kind: "indexeddb", "memory", or what another one calls itself. */
@@ -21,30 +21,8 @@ export interface KernelStatus {
   secrets: "sealed" | "memory-only";
 }
 
-export async function readStatus(parts: {
-  kind: string;
-  storage: OpenStorage;
-  loop: KernelStatus["loop"];
-  locks: boolean;
-  channel: boolean;
-  dropped: number;
-  secrets: KernelStatus["secrets"];
-}): Promise<KernelStatus> {
-  const { kind, storage, loop } = parts;
-  return {
-    storage: kind,
-    durability: storage.durability,
-    ...(kind === "memory" ? {} : await readQuota()),
-    loop,
-    locks: parts.locks,
-    channel: parts.channel,
-    dropped: parts.dropped,
-    secrets: parts.secrets,
-  };
-}
-
 /** Missing in some engines and outside secure contexts. */
-async function readQuota(): Promise<Pick<KernelStatus, "persisted" | "usageBytes" | "quotaBytes">> {
+export async function readQuota(): Promise<Pick<KernelStatus, "persisted" | "usageBytes" | "quotaBytes">> {
   try {
     const manager = (navigator as { storage?: StorageManager }).storage;
     const [persisted, { usage, quota } = {}] = await Promise.all([manager?.persisted?.(), manager?.estimate?.()]);

@@ -1,17 +1,12 @@
 import type { Corridor } from "../corridor/command.js";
-import { asHoldfastError, type ErrorCode, isHoldfastError } from "../domain/errors.js";
-import { runnableBy } from "../domain/process/process.js";
+import { asHoldfastError, type ErrorCode } from "../domain/errors.js";
 import type { Timings } from "../domain/time.js";
 import type { LoopPage, Pulse } from "../kernel/host/loop-contract.js";
 import type { Clock } from "../ports/clock.js";
-import type { Reader, Row } from "../ports/storage.js";
 import { firstOfEach } from "../stores/host/first-of-each.js";
-import { isLive } from "../stores/host/leases.rules.js";
 import type { LeaseRow } from "../stores/host/tables.js";
 import { type ClaimReply, claimProcessLease, releaseLeases } from "../stores/process/leases.js";
-import type { ProcessRow } from "../stores/process/tables.js";
-import { loadRow, readRow } from "../stores/schema.js";
-import { createPatience } from "./patience.js";
+import { type Candidates, type ClaimCandidate, createCandidates, runnableHere } from "./candidates.js";
 
 /**
  * Finds the processes that are free, and claims as many of them for the page as it has slots for.
@@ -19,21 +14,9 @@ import { createPatience } from "./patience.js";
  * Nothing is remembered that the storage could not tell again, but how far the running ones were looked through, and how long an
  * expired lease of a living host has been watched.
  */
-export interface Claims {
-  /** A turn begins that was due then; its end. */
-  begin(dueMs: number): void;
-  end(): void;
-  /** When the next of them may be free, in monotonic time. */
-  nextMs(): number;
-  /** Those whose time has come. */
-  ripe(): string[];
+export interface Claims extends Pick<Candidates, "begin" | "end" | "nextMs" | "ripe" | "isForeign" | "isHeld" | "hasEnded"> {
   /** Some had to wait for a slot. */
   readonly hasBacklog: boolean;
-  /** It could not be run here when it was last looked at, and never will be, whatever becomes of its lease. */
-  isForeign(processId: string): boolean;
-  /** A runner holds it from now on, or it has ended: neither needs a look before its lease may run out. */
-  isHeld(processId: string): void;
-  hasEnded(processId: string): void;
   /** It was registered, and all slots here are taken: its turn comes with the next slot that falls free. */
   isNew(processId: string): void;
   /** Looks through all that could be run here; `heard` are those that were heard of. */
@@ -63,56 +46,25 @@ export interface ClaimReport {
   readonly faulted: Map<string, ErrorCode>;
 }
 
-/** What the page has, as processes name what they need. */
-function runnableHere({ handlers, sessions }: Pulse): ReadonlySet<string> {
-  const names = [
-    ...handlers.map((name) => runnableBy("task", name)),
-    ...sessions.map((sessionId) => runnableBy("session_turn", sessionId)),
-  ];
-  return new Set(names.filter((name) => name !== undefined));
-}
-
-/** A process that a turn looks at, with its lease. */
-interface Candidate {
-  readonly process: ProcessRow;
-  readonly lease: LeaseRow | undefined;
+export function newReport(): ClaimReport {
+  return { claimed: [], skipped: [], faulted: new Map() };
 }
 
 /** Read at once: few at first, since one that fills the free slots is enough. */
 const FIRST_PAGE = 32;
-const PAGE = 256;
-/** Of one handler or session, however many this host has. */
-const FEWEST = 8;
-const MOST_FOREIGN = 1_024;
+const LARGEST_PAGE = 256;
 const MOST_SKIPPED = 64;
 /** Places in line over which the tries are spread at most. */
 const MOST_SPREAD = 64;
 
 export function createClaims(parts: ClaimsParts): Claims {
-  const { corridor, clock, timings, page, stopping, isHostAlive } = parts;
-  /** When the leases that others hold run out, in wall time. */
-  const expiries = new Map<string, number>();
-  const patience = createPatience(clock, timings.leaseRenewMs);
+  const { corridor, stopping, isHostAlive } = parts;
+  const candidates = createCandidates(parts);
+  const claimUpTo = createTries(parts);
   let hasBacklog = false;
   let cursor: string | undefined;
   /** Heard of since the sweep last began at the first process: their turn comes in the next round, so that new ones starve no old one. */
   const newcomers = new Set<string>();
-  const foreign = new Set<string>();
-  /** How many places in line the next tries are spread over: more with each claim that another host was quicker with. */
-  let spread = 0;
-
-  function nextMs(): number {
-    const nowMs = clock.monotonicMs();
-    let soonest = patience.nextMs();
-    for (const expiresAtMs of expiries.values()) soonest = Math.min(soonest, nowMs + expiresAtMs - clock.now());
-    return soonest;
-  }
-
-  function ripe(): string[] {
-    const run = [...expiries].filter(([, atMs]) => atMs <= clock.now()).map(([processId]) => processId);
-    for (const processId of run) expiries.delete(processId);
-    return [...run, ...patience.watched()];
-  }
 
   async function sweep(pulse: Pulse, heard: Iterable<string>, report: ClaimReport): Promise<void> {
     hasBacklog = false;
@@ -120,12 +72,12 @@ export function createClaims(parts: ClaimsParts): Claims {
     let isWhole = cursor === undefined;
     let free = pulse.free;
     const runnable = runnableHere(pulse);
-    for (let size = FIRST_PAGE; ; size = Math.min(2 * size, PAGE)) {
+    for (let size = FIRST_PAGE; ; size = Math.min(2 * size, LARGEST_PAGE)) {
       const from = cursor;
       if (from === undefined) newcomers.clear();
-      const { candidates, last } = await readRunnable(runnable, from, size, report);
-      const claimable = candidates.filter(
-        (candidate) => isClaimable(candidate, pulse, runnable) && !newcomers.has(candidate.process.processId),
+      const { candidates: found, last } = await candidates.page(runnable, from, size, report.faulted);
+      const claimable = found.filter(
+        (candidate) => candidates.isClaimable(candidate, pulse, runnable) && !newcomers.has(candidate.process.processId),
       );
       const tried = await claimUpTo(free, claimable, pulse, report);
       if (stopping.aborted) return;
@@ -147,47 +99,18 @@ export function createClaims(parts: ClaimsParts): Claims {
     if (pulse.free === 0) {
       // The sweep that the next free slot asks for finds them again.
       for (const processId of processIds) {
-        patience.forget(processId);
+        candidates.forget(processId);
         newcomers.add(processId);
       }
       hasBacklog = true;
       return;
     }
-    const candidates = await corridor.query(["processes", "leases"], async (reader) => {
-      const found = await Promise.all(processIds.map((processId) => readCandidate(reader, processId, undefined, report)));
-      return found.filter((candidate) => candidate !== undefined);
-    });
+    const found = await candidates.named(processIds, report.faulted);
     const runnable = runnableHere(pulse);
-    const claimable = candidates.filter((candidate) => isClaimable(candidate, pulse, runnable));
+    const claimable = found.filter((candidate) => candidates.isClaimable(candidate, pulse, runnable));
     const tried = await claimUpTo(pulse.free, claimable, pulse, report);
     if (tried.count < claimable.length) hasBacklog = true;
-    for (const { lease } of candidates) if (lease) isHostAlive(lease, pulse);
-  }
-
-  /** By process id, whatever each of them needs of its host. */
-  async function readRunnable(
-    runnable: ReadonlySet<string>,
-    after: string | undefined,
-    size: number,
-    report: ClaimReport,
-  ): Promise<{ candidates: Candidate[]; last: string | undefined }> {
-    if (runnable.size === 0) return { candidates: [], last: undefined };
-    const limit = Math.max(FEWEST, Math.ceil(size / runnable.size));
-    return await corridor.query(["processes", "leases"], async (reader) => {
-      const pages = await Promise.all(
-        [...runnable].map((name) => {
-          const bound = after === undefined ? {} : { after: [name, after] };
-          return reader.range("processes", { index: "runnable", prefix: [name], ...bound, limit });
-        }),
-      );
-      // More of the same name may lie behind a full page, and its ids come before what the others found behind that.
-      const ends = pages.filter((rows) => rows.length === limit).map((rows) => String(rows.at(-1)?.processId));
-      const last = ends.reduce<string | undefined>((least, id) => (least === undefined || id < least ? id : least), undefined);
-      const rows = pages.flat().filter(({ processId }) => last === undefined || String(processId) <= last);
-      rows.sort((a, b) => (String(a.processId) < String(b.processId) ? -1 : 1));
-      const found = await Promise.all(rows.map((row) => readCandidate(reader, String(row.processId), row, report)));
-      return { candidates: found.filter((candidate) => candidate !== undefined), last };
-    });
+    for (const { lease } of found) if (lease) isHostAlive(lease, pulse);
   }
 
   async function skip(pulse: Pulse, report: ClaimReport): Promise<void> {
@@ -199,52 +122,43 @@ export function createClaims(parts: ClaimsParts): Claims {
     report.skipped.push(...lacking.map(({ processId }) => String(processId)));
   }
 
-  /** One unreadable row is reported and does not stop the others. */
-  async function readCandidate(
-    reader: Reader,
-    processId: string,
-    row: Row | undefined,
-    report: ClaimReport,
-  ): Promise<Candidate | undefined> {
-    try {
-      const process = row ? readRow("processes", row) : await loadRow(reader, "processes", processId);
-      if (process?.runnable === undefined) {
-        if (process?.inputType === "external") noteForeign(processId);
-        patience.forget(processId);
-        return undefined;
-      }
-      return { process, lease: await loadRow(reader, "leases", processId) };
-    } catch (error) {
-      if (!isHoldfastError(error) || (error.code !== "version" && error.code !== "read-failed")) throw error;
-      patience.forget(processId);
-      report.faulted.set(processId, error.code);
-      return undefined;
-    }
-  }
+  return {
+    begin: candidates.begin,
+    end: candidates.end,
+    nextMs: candidates.nextMs,
+    ripe: candidates.ripe,
+    get hasBacklog() {
+      return hasBacklog;
+    },
+    isForeign: candidates.isForeign,
+    isHeld: candidates.isHeld,
+    hasEnded(processId) {
+      candidates.hasEnded(processId);
+      newcomers.delete(processId);
+    },
+    isNew(processId) {
+      candidates.isNew(processId);
+      newcomers.add(processId);
+    },
+    sweep,
+    skip,
+    lookAt,
+  };
+}
 
-  function noteForeign(processId: string): void {
-    foreign.delete(processId);
-    foreign.add(processId);
-    if (foreign.size > MOST_FOREIGN) foreign.delete(foreign.values().next().value as string);
-  }
+interface Tried {
+  readonly taken: number;
+  /** Of the claimable ones that it was given. */
+  readonly count: number;
+  /** It began further on in line than with the oldest. */
+  readonly passedOver: boolean;
+}
 
-  function isClaimable({ process, lease }: Candidate, pulse: Pulse, runnable: ReadonlySet<string>): boolean {
-    const { processId } = process;
-    const hasHandler = process.runnable !== undefined && runnable.has(process.runnable);
-    // Handlers are as they were when the kernel was made; sessions come and go.
-    if (hasHandler) foreign.delete(processId);
-    else if (process.inputType !== "session_turn") noteForeign(processId);
-    const token = lease?.leaseToken;
-    const isOurs = pulse.leases.some((ours) => ours.leaseToken === token);
-    if (hasHandler && lease && token !== undefined && !isOurs && !isLive(lease, clock.now()) && isHostAlive(lease, pulse)) {
-      return patience.isOver(processId, token);
-    }
-    patience.forget(processId);
-    if (!hasHandler || isOurs) return false;
-    if (!isLive(lease, clock.now())) return true;
-    expiries.set(processId, lease.expiresAtMs);
-    return false;
-  }
+/** Of the claimable ones as many are claimed as fit into the free slots. */
+function createTries(parts: ClaimsParts) {
+  const { corridor, timings, page, stopping } = parts;
+  /** How many places in line the next tries are spread over: more with each claim that another host was quicker with. */
+  let spread = 0;
 
   /**
    * Where others were quicker, the next in line are tried, so that no slot stays idle; and where that happens again and again, each host
@@ -252,10 +166,10 @@ export function createClaims(parts: ClaimsParts): Claims {
    */
   async function claimUpTo(
     free: number,
-    claimable: readonly Candidate[],
+    claimable: readonly ClaimCandidate[],
     pulse: Pulse,
     report: ClaimReport,
-  ): Promise<{ taken: number; count: number; passedOver: boolean }> {
+  ): Promise<Tried> {
     const begin = Math.floor(parts.chance() * (1 + Math.min(spread, Math.max(0, claimable.length - free))));
     const line = [...claimable.slice(begin), ...claimable.slice(0, begin)];
     let taken = 0;
@@ -272,7 +186,7 @@ export function createClaims(parts: ClaimsParts): Claims {
   }
 
   async function claim(
-    candidates: readonly Candidate[],
+    candidates: readonly ClaimCandidate[],
     pulse: Pulse,
     report: ClaimReport,
   ): Promise<{ taken: number; refused: boolean }> {
@@ -307,30 +221,5 @@ export function createClaims(parts: ClaimsParts): Claims {
     return code;
   }
 
-  return {
-    begin: patience.begin,
-    end: patience.end,
-    nextMs,
-    ripe,
-    get hasBacklog() {
-      return hasBacklog;
-    },
-    isForeign: (processId) => foreign.has(processId),
-    isHeld(processId) {
-      patience.forget(processId);
-      if (!foreign.has(processId)) expiries.set(processId, clock.now() + timings.leaseTtlMs);
-    },
-    hasEnded(processId) {
-      patience.forget(processId);
-      expiries.delete(processId);
-      newcomers.delete(processId);
-    },
-    isNew(processId) {
-      foreign.delete(processId);
-      newcomers.add(processId);
-    },
-    sweep,
-    skip,
-    lookAt,
-  };
+  return claimUpTo;
 }

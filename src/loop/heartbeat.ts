@@ -1,6 +1,6 @@
 import type { Corridor } from "../corridor/command.js";
 import type { Pulse } from "../kernel/host/loop-contract.js";
-import type { Gossip } from "../kernel/host/presence.js";
+import type { Presence } from "../kernel/host/presence.js";
 import type { Clock } from "../ports/clock.js";
 import { beatHost } from "../stores/host/beats.js";
 import { needsWrite } from "../stores/host/hosts.rules.js";
@@ -12,13 +12,13 @@ import { loadRow } from "../stores/schema.js";
  * Rejects with the trouble of the storage; the others have heard of it then all the same.
  */
 export async function beat(
-  parts: { corridor: Corridor; gossip: Gossip; clock: Clock; flushMs: number },
+  parts: { corridor: Corridor; presence: Presence; clock: Clock; flushMs: number },
   { host }: Pick<Pulse, "host">,
 ): Promise<number> {
-  const { corridor, gossip, clock, flushMs } = parts;
+  const { corridor, presence, clock, flushMs } = parts;
   const touch = () => {
     try {
-      gossip.beat(host.bootId);
+      presence.beat(host.bootId);
       return true;
     } catch {
       return false;
@@ -30,7 +30,7 @@ export async function beat(
       touch();
       throw error;
     });
-  const isDue = needsWrite(row, host, { nowMs: clock.now(), flushMs, fast: gossip.store.available() });
+  const isDue = needsWrite(row, host, { nowMs: clock.now(), flushMs, fast: presence.store.available() });
   if (touch() && !isDue) return row?.moves ?? 0;
   return (await corridor.run(beatHost, { host })).moves;
 }

@@ -1,6 +1,6 @@
 import type { Corridor } from "../corridor/command.js";
 import type { Timings } from "../domain/time.js";
-import type { Gossip } from "../kernel/host/presence.js";
+import type { Presence } from "../kernel/host/presence.js";
 import { holdIfFree } from "../kernel/host/web-lock.js";
 import type { Clock } from "../ports/clock.js";
 import type { Locks } from "../ports/locks.js";
@@ -31,7 +31,7 @@ export interface Sweeper {
 
 export interface SweeperParts {
   readonly corridor: Corridor;
-  readonly gossip: Gossip;
+  readonly presence: Presence;
   readonly clock: Clock;
   readonly locks: Locks | undefined;
   readonly timings: Timings;
@@ -42,7 +42,7 @@ export interface SweeperParts {
   onFault(error: unknown): void;
 }
 
-const PAGE = 256;
+const AGENTS_AT_ONCE = 256;
 /** A stopped process keeps its lock: after so many refusals in a row it is done without. */
 const MOST_REFUSALS = 3;
 /** Between two pages of what is removed other work has its turn; after so many the silent ones are looked after again. */
@@ -55,7 +55,7 @@ export function sweeperLockName(databaseId: string): string {
 }
 
 export function createSweeper(parts: SweeperParts): Sweeper {
-  const { corridor, gossip, clock, timings } = parts;
+  const { corridor, presence, clock, timings } = parts;
   const { heartbeatMs, staleAfterMs, livenessTtlMs } = timings;
   const removals = pagesOf(corridor, parts.retention);
   /** So late cannot make a host silent that beats: its row was younger by as much. */
@@ -93,10 +93,10 @@ export function createSweeper(parts: SweeperParts): Sweeper {
     try {
       if (monotonicMs >= trustedAtMs) {
         const silence = { asOfMs, staleAfterMs, aheadMs: heartbeatMs };
-        await stage(() => silentHosts(silence, offline));
-        await stage(() => silentAgents(silence, offline));
+        await stage(() => expireHosts(parts, silence, offline));
+        await stage(() => expireAllAgents(parts, silence, offline, () => killed));
         // Only now: a beat in between would have kept them.
-        if (offline.length > 0) gossip.forget(offline);
+        if (offline.length > 0) presence.forget(offline);
       }
       await remove(asOfMs);
       // Last: what was removed just now left entries behind, too.
@@ -151,41 +151,6 @@ export function createSweeper(parts: SweeperParts): Sweeper {
     }
   }
 
-  /** What the others' memory vouches for is let live, but not for ever: anybody of the origin may speak there. */
-  const isVouched = (lastSeenAtMs: number, { asOfMs }: Silence) => asOfMs - lastSeenAtMs < staleAfterMs + livenessTtlMs;
-
-  async function silentHosts(silence: Silence, offline: string[]): Promise<void> {
-    const rows = readable("hosts", await corridor.query(["hosts"], (reader) => reader.range("hosts", {})));
-    const bootIds = rows.flatMap(({ bootId, end, lastSeenAtMs }) => {
-      if (end !== undefined || !(isSilent(lastSeenAtMs, silence) || isAhead(lastSeenAtMs, silence))) return [];
-      return gossip.lastBeat(bootId) !== undefined && isVouched(lastSeenAtMs, silence) ? [] : [bootId];
-    });
-    // One by one: each may have thousands of agents.
-    for (const bootId of bootIds) offline.push(...(await corridor.run(expireHost, { bootId, silence })));
-    // One that holds a lock goes when that falls free.
-    const ended = rows.filter(({ end, locked }) => end !== undefined && !(end === "silent" && locked === 1));
-    if (ended.length === 0) return;
-    const needed = await corridor.query(["agents"], (reader) =>
-      Promise.all(ended.map(({ bootId }) => reader.range("agents", { index: "byBoot", prefix: [bootId], limit: 1 }))),
-    );
-    const unneeded = ended.filter((_, at) => needed[at]?.length === 0).map(({ bootId }) => bootId);
-    if (unneeded.length > 0) await corridor.run(dropHosts, { bootIds: unneeded });
-  }
-
-  async function silentAgents(silence: Silence, offline: string[]): Promise<void> {
-    let after: Key | undefined;
-    do {
-      const page = { limit: PAGE, ...(after !== undefined && { after }) };
-      const { rows, last: reached } = await corridor.query(["agents"], (reader) => readDoubtfulAgents(reader, silence, page));
-      const heard = gossip.aliveOf(rows.map(({ agentId }) => agentId));
-      const agentIds = rows.flatMap(({ agentId, lastSeenAtMs }) =>
-        heard?.has(agentId) && isVouched(lastSeenAtMs, silence) ? [] : [agentId],
-      );
-      if (agentIds.length > 0) offline.push(...(await corridor.run(expireAgents, { agentIds, silence })));
-      after = reached;
-    } while (after !== undefined && !killed);
-  }
-
   function start(): void {
     if (killed || isSweeping) return;
     isSweeping = true;
@@ -205,4 +170,48 @@ export function createSweeper(parts: SweeperParts): Sweeper {
       release?.();
     },
   };
+}
+
+/** What other tabs have in memory keeps one alive, but not for ever: any page of the origin may speak there. */
+function isVouched(lastSeenAtMs: number, { asOfMs, staleAfterMs }: Silence, { livenessTtlMs }: Timings): boolean {
+  return asOfMs - lastSeenAtMs < staleAfterMs + livenessTtlMs;
+}
+
+/** Hosts that are silent, and the rows of ended ones that no agent needs. Adds the agents that go offline with them. */
+async function expireHosts({ corridor, presence, timings }: SweeperParts, silence: Silence, offline: string[]): Promise<void> {
+  const rows = readable("hosts", await corridor.query(["hosts"], (reader) => reader.range("hosts", {})));
+  const bootIds = rows.flatMap(({ bootId, end, lastSeenAtMs }) => {
+    if (end !== undefined || !(isSilent(lastSeenAtMs, silence) || isAhead(lastSeenAtMs, silence))) return [];
+    return presence.lastBeat(bootId) !== undefined && isVouched(lastSeenAtMs, silence, timings) ? [] : [bootId];
+  });
+  // One by one: each may have thousands of agents.
+  for (const bootId of bootIds) offline.push(...(await corridor.run(expireHost, { bootId, silence })));
+  // One that holds a lock goes when that falls free.
+  const ended = rows.filter(({ end, locked }) => end !== undefined && !(end === "silent" && locked === 1));
+  if (ended.length === 0) return;
+  const needed = await corridor.query(["agents"], (reader) =>
+    Promise.all(ended.map(({ bootId }) => reader.range("agents", { index: "byBoot", prefix: [bootId], limit: 1 }))),
+  );
+  const unneeded = ended.filter((_, at) => needed[at]?.length === 0).map(({ bootId }) => bootId);
+  if (unneeded.length > 0) await corridor.run(dropHosts, { bootIds: unneeded });
+}
+
+/** Agents that beat for themselves, a page after another. Adds those that go offline. */
+async function expireAllAgents(
+  { corridor, presence, timings }: SweeperParts,
+  silence: Silence,
+  offline: string[],
+  isKilled: () => boolean,
+): Promise<void> {
+  let after: Key | undefined;
+  do {
+    const page = { limit: AGENTS_AT_ONCE, ...(after !== undefined && { after }) };
+    const { rows, last: reached } = await corridor.query(["agents"], (reader) => readDoubtfulAgents(reader, silence, page));
+    const heard = presence.aliveOf(rows.map(({ agentId }) => agentId));
+    const agentIds = rows.flatMap(({ agentId, lastSeenAtMs }) =>
+      heard?.has(agentId) && isVouched(lastSeenAtMs, silence, timings) ? [] : [agentId],
+    );
+    if (agentIds.length > 0) offline.push(...(await corridor.run(expireAgents, { agentIds, silence })));
+    after = reached;
+  } while (after !== undefined && !isKilled());
 }

@@ -1,4 +1,5 @@
 import type { TransferHandler } from "comlink";
+import type { Whole } from "../domain/check.js";
 import { type ErrorCode, HoldfastError, isHoldfastError } from "../domain/errors.js";
 import type { JsonValue } from "../domain/json.js";
 import type { Timings } from "../domain/time.js";
@@ -59,33 +60,38 @@ export function carryErrors(registry: Registry): void {
   });
 }
 
-/** Without what they mean, which no page needs to load; the type keeps the list whole. */
-const CODES: Record<ErrorCode, true> = {
-  invalid: true,
-  "not-found": true,
-  conflict: true,
-  terminal: true,
-  "lease-held": true,
-  "lease-lost": true,
-  "write-failed": true,
-  "read-failed": true,
-  "session-key-mismatch": true,
-  unsupported: true,
-  internal: true,
-  "quota-exceeded": true,
-  unavailable: true,
-  version: true,
-  "not-ready": true,
-  aborted: true,
-  closed: true,
+/** Without what they mean, which no page needs to load. One that is missing here, or too many, does not compile. */
+const CODES = [
+  "invalid",
+  "not-found",
+  "conflict",
+  "terminal",
+  "lease-held",
+  "lease-lost",
+  "write-failed",
+  "read-failed",
+  "session-key-mismatch",
+  "unsupported",
+  "internal",
+  "quota-exceeded",
+  "unavailable",
+  "version",
+  "not-ready",
+  "aborted",
+  "closed",
+] as const;
+
+const isCode = (code: unknown): code is ErrorCode => {
+  const codes: readonly unknown[] = CODES satisfies Whole<ErrorCode, typeof CODES>;
+  return codes.includes(code);
 };
 
 /** The other side is ours, unless the app gave another script. */
 function errorOf(wire: unknown): HoldfastError {
   const { code, message, details } = (wire ?? {}) as Partial<Record<keyof WireError, unknown>>;
-  if (typeof code !== "string" || !Object.hasOwn(CODES, code) || typeof message !== "string")
+  if (!isCode(code) || typeof message !== "string")
     return new HoldfastError("internal", "the other side failed, and its error cannot be read");
-  return new HoldfastError(code as ErrorCode, message, details === undefined ? {} : { details: details as JsonValue });
+  return new HoldfastError(code, message, details === undefined ? {} : { details: details as JsonValue });
 }
 
 /** A dead worker answers nothing, and Comlink waits for ever: every call across has an end. */

@@ -2,13 +2,12 @@ import { expose, transferHandlers } from "comlink";
 import { systemClock } from "../adapters/clock-system.js";
 import { platformLocks } from "../adapters/locks-web.js";
 import { indexedDbStorage } from "../adapters/storage-indexeddb.js";
-import { broadcastNotices, platformChannel } from "../corridor/notices.js";
-import { createCorridor } from "../corridor/run.js";
-import { channelName, createIds, gossipName, hostLockName, platformRandom } from "../kernel/host/ids.js";
+import { platformChannel } from "../corridor/notices.js";
+import { layGround } from "../kernel/ground.js";
+import { createIds, platformRandom } from "../kernel/host/ids.js";
 import type { LoopPage } from "../kernel/host/loop-contract.js";
-import { createGossip } from "../kernel/host/presence.js";
-import { SCHEMA, TABLES } from "../stores/schema.js";
-import { createLoop, GOODBYE_MS } from "./loop.js";
+import { SCHEMA } from "../stores/schema.js";
+import { createLoop, FAREWELL_MS } from "./loop.js";
 import { bounded, carryErrors, type WorkerConfig, type WorkerLoop } from "./wire.js";
 
 /** Runs the loop for the page that started this worker, over a connection of its own. Anywhere else it does nothing. */
@@ -32,40 +31,28 @@ export function serveLoop(): void {
         databaseId: config.databaseId,
         onState: () => {},
       });
-      const notices = broadcastNotices(channelName(config.databaseId), platformChannel());
-      const corridor = createCorridor({ storage, tables: TABLES, notices, clock });
-      const gossip = createGossip({
-        open: platformChannel(),
-        name: gossipName(config.databaseId),
-        databaseId: config.databaseId,
+      const ground = await layGround({
+        storage,
         clock,
+        timings: config.timings,
+        channel: platformChannel(),
         locks: platformLocks(),
-        lockPrefix: hostLockName(config.databaseId, ""),
-        ttlMs: config.timings.livenessTtlMs,
         tableId: ids.uuid(),
         bootId: () => undefined,
       });
-      gossip.open();
+      ground.presence.open();
       const loop = createLoop({
-        corridor,
-        notices,
-        clock,
-        locks: platformLocks(),
-        timings: config.timings,
+        ...ground,
         retention: config.retention,
-        databaseId: config.databaseId,
-        gossip,
         page: boundedPage(page, config),
-        goodbyeMs: GOODBYE_MS,
+        farewellMs: FAREWELL_MS,
         newNonce: ids.nonce,
       });
       poke = loop.poke;
       failedTurns = () => loop.failedTurns;
       stopLoop = async () => {
         await loop.stop();
-        notices.close();
-        gossip.close();
-        await corridor.close();
+        await ground.close();
       };
     },
     poke: (processIds) => poke(processIds),

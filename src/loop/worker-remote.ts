@@ -19,11 +19,11 @@ export interface WorkerLoopParts {
   readonly inline: Lazy<() => Loop>;
 }
 
-const START_MS = 10_000;
+const WORKER_START_MS = 10_000;
 /** Well within the time that closing may take: what follows hands the leases back. */
 const STOP_MS = 2_000;
 const MOST_FAILED_TURNS = 5;
-const MOST_DEATHS = 3;
+const MOST_WORKER_DEATHS = 3;
 
 /** Behind the reason. */
 const FALLEN =
@@ -80,7 +80,7 @@ export function startWorkerLoop(parts: WorkerLoopParts): Loop {
       if (!alive || stopped) return;
       end();
       deaths++;
-      if (!started || deaths > MOST_DEATHS) return giveUp(error);
+      if (!started || deaths > MOST_WORKER_DEATHS) return giveUp(error);
       tell(error);
       begin();
     }
@@ -108,7 +108,7 @@ export function startWorkerLoop(parts: WorkerLoopParts): Loop {
     worker.addEventListener("messageerror", () =>
       die(new HoldfastError("internal", "the loop's worker sent what cannot be read"), started),
     );
-    bounded(clock, remote.start(config, proxy(pageOf(() => alive))), START_MS, "the loop's worker").then(
+    bounded(clock, remote.start(config, proxy(whileAlive(page, () => alive))), WORKER_START_MS, "the loop's worker").then(
       () => {
         started = true;
         if (alive) pingLater();
@@ -116,19 +116,6 @@ export function startWorkerLoop(parts: WorkerLoopParts): Loop {
       (error: unknown) => die(error, false),
     );
     return { remote, end };
-  }
-
-  /** A worker that was replaced may still speak for a moment: what it claims is refused, and what it says is not heard. */
-  function pageOf(isAlive: () => boolean): LoopPage {
-    const gone = () => Promise.reject(new HoldfastError("closed", "the worker was replaced"));
-    return {
-      pulse: (told) => (isAlive() ? page.pulse(told) : gone()),
-      run: async (claims, asOfMs) => (isAlive() ? await page.run(claims, asOfMs) : claims.map(({ lease }) => lease.processId)),
-      renewed: (report) => (isAlive() ? page.renewed(report) : gone()),
-      moved: (moves) => (isAlive() ? page.moved(moves) : gone()),
-      swept: (report) => (isAlive() ? page.swept(report) : gone()),
-      fault: (fault) => (isAlive() ? page.fault(fault) : gone()),
-    };
   }
 
   function giveUp(error: unknown): void {
@@ -145,7 +132,7 @@ export function startWorkerLoop(parts: WorkerLoopParts): Loop {
     } catch (error) {
       if (stopped) return;
       tell(error);
-      cancelRetry = clock.setTimer(() => void runHere(), START_MS);
+      cancelRetry = clock.setTimer(() => void runHere(), WORKER_START_MS);
     }
   }
 
@@ -184,5 +171,21 @@ export function startWorkerLoop(parts: WorkerLoopParts): Loop {
       inHere()?.kill();
       current?.end();
     },
+  };
+}
+
+/** A worker that was replaced may still speak for a moment: what it claims is refused, and what it says is not heard. */
+function whileAlive(page: LoopPage, isAlive: () => boolean): LoopPage {
+  const heard =
+    <Args extends unknown[], T>(call: (...args: Args) => Promise<T>) =>
+    (...args: Args): Promise<T> =>
+      isAlive() ? call(...args) : Promise.reject(new HoldfastError("closed", "the worker was replaced"));
+  return {
+    pulse: heard(page.pulse),
+    run: async (claims, asOfMs) => (isAlive() ? await page.run(claims, asOfMs) : claims.map(({ lease }) => lease.processId)),
+    renewed: heard(page.renewed),
+    moved: heard(page.moved),
+    swept: heard(page.swept),
+    fault: heard(page.fault),
   };
 }

@@ -1,7 +1,7 @@
-/** Time as a value. `now` is the wall clock in epoch milliseconds, `monotonicMs` never goes back and has any origin. */
+/** Time as a value. `now` is the wall clock in epoch milliseconds. `monotonicMs` never goes back; its origin is arbitrary. */
 export interface Clock {
   now(): number;
   monotonicMs(): number;
-  /** Calls `run` once, not before `delayMs`; returns its cancel. Never keeps a program alive. */
+  /** Calls `run` once, not before `delayMs` have passed. Returns a function that cancels it. Never keeps a program alive. */
   setTimer(run: () => void, delayMs: number): () => void;
 }

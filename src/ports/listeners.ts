@@ -1,4 +1,4 @@
-/** Tells each of them. What one throws is its own error: it goes where uncaught errors go, and keeps nothing from the others. */
+/** Calls every listener. An error that one throws is reported as uncaught, and the other listeners are still called. */
 export function tellEach<T>(listeners: Iterable<(told: T) => void>, told: T): void {
   for (const listener of [...listeners]) {
     try {

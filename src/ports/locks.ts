@@ -1,2 +1,2 @@
-/** The part of the Web Locks API that a host's life is told by. */
+/** The part of the Web Locks API that shows whether a host lives. */
 export type Locks = Pick<LockManager, "request" | "query">;

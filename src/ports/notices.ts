@@ -1,4 +1,4 @@
-/** What a notice can be about: the one list, which the adapters check against too. */
+/** The topics of notices. `corridor/notices.ts` checks what it receives against this list. */
 export const ABOUT = [
   "registered",
   "record",
@@ -15,30 +15,42 @@ export const ABOUT = [
   "sealed",
 ] as const;
 
-/** A hint that something changed, sent after its commit: read again. Never the truth, may be lost, doubled or late. */
+/** A hint that something changed, sent after its commit: read again. A notice may be lost, doubled or late. */
 export interface Change {
   readonly about: (typeof ABOUT)[number];
-  /** A process id; for "host" (it goes) and "boot" (it came) a boot id; for "agent" an agent id; for "runtime", "messages", "input" and "ops" a runtime id; for "sealed" a name. */
+  /**
+   * A process id; for "host" (it went) and "boot" (it came) a boot id; for "agent" an agent id; for "runtime", "messages",
+   * "input" and "ops" a runtime id; for "sealed" a name.
+   */
   readonly id: string;
-  /** Which of them, for "input"; for "agent" what became of it: "online", "offline" or "moved"; for "lease" "held", "ended" (with its process) or "idle" (given back, and none of its session's inputs can be run), absent where it may be free. */
+  /**
+   * The input id of an "input". The new state of an "agent": "online", "offline" or "moved". The new state of a "lease": "held",
+   * "ended" (with its process) or "idle" (given back, and no input of its session can run); absent where it may be free.
+   */
   readonly member?: string;
-  /** Of the newest event, for "event"; of the newest entry of the feed, for "ops"; of the write that changed it, for "input"; of the last such write that its holder knew of, for a "lease" that is "idle". */
+  /**
+   * The number of the newest "event". The newest entry of the feed of "ops". The number of the write that changed an "input". The
+   * last such write that the holder of an "idle" lease knew.
+   */
   readonly sequence?: number;
 }
 
+/** The channel of notices between the tabs and workers of one database. */
 export interface Notices {
-  /** Tells the other tabs and workers and, in this one, every listener. Never throws: what a listener throws is told where uncaught errors go. */
+  /**
+   * Tells the other tabs and workers, and every listener in this one. Never throws: a listener's error is reported as uncaught.
+   */
   publish(changes: readonly Change[]): void;
   subscribe(listener: (changes: readonly Change[]) => void): () => void;
-  /** Messages that were no notices. */
+  /** Count of received messages that were no notices. */
   readonly dropped: number;
-  /** Hears nothing from outside until `resume`: a message would throw the page out of the back/forward cache. */
+  /** Receives nothing from outside until `resume`: a message would throw the page out of the back/forward cache. */
   pause(): void;
   resume(): void;
   close(): void;
 }
 
-/** BroadcastChannel's shape. `false` instead of a factory means that there is none. */
+/** Opens a channel with BroadcastChannel's shape. `false` instead of a factory means that there is no channel. */
 export type ChannelFactory = (name: string) => {
   postMessage(message: unknown): void;
   onmessage: ((event: { data: unknown }) => void) | null;
@@ -46,13 +58,13 @@ export type ChannelFactory = (name: string) => {
 };
 
 /**
- * A word that reaches other pages when a page goes. What a page sends over its channel in that moment is lost every other time, and so is
- * what it asks of IndexedDB when another tab is in the way; a change of localStorage, which is made at once, was heard each time.
- * Only pages hear it: they pass it on.
+ * Notes of farewell that a closing page leaves for other pages. A message on the channel is lost every other time when its page
+ * closes. A request to IndexedDB is lost when another tab blocks it. A change of localStorage is made at once and was heard each
+ * time. Only pages hear it; they pass it on.
  */
-export interface Goodbyes {
+export interface FarewellNotes {
   say(bootId: string): void;
-  /** The last few that were said. */
+  /** Boot ids of the last few farewells. */
   said(): string[];
   hear(listener: (bootId: string) => void): () => void;
 }

@@ -1,4 +1,4 @@
-/** Whatever the adapter makes of it; the storage keeps it by structured clone, and nobody can read what it is made of. */
+/** A key as the adapter makes it. The storage keeps it by structured clone. Its bytes cannot be read. */
 export type SealingKey = unknown;
 
 export interface SealedBytes {
@@ -6,10 +6,10 @@ export interface SealedBytes {
   readonly sealed: Uint8Array;
 }
 
-/** Authenticated encryption of plain bytes. `context` is not stored: what was sealed under one opens under no other. */
+/** Authenticated encryption of bytes. `context` is not stored: bytes that are sealed under one context open under no other. */
 export interface Seal {
   newKey(): Promise<SealingKey>;
   seal(key: SealingKey, plain: Uint8Array, context: string): Promise<SealedBytes>;
-  /** Rejects where the key, the context or any of the bytes is another. */
+  /** Rejects where the key, the context or any of the bytes differs. */
   open(key: SealingKey, sealed: SealedBytes, context: string): Promise<Uint8Array>;
 }

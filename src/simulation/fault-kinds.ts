@@ -5,6 +5,8 @@ export const FAULTS = [
   /** A kernel closes, and opens again. */
   "leave",
   "freeze",
+  /** A host that holds a lease wakes about when it ends, and is slow for a while. */
+  "slowWake",
   /** The machine sleeps: all hosts freeze, and wake together. */
   "sleep",
   /** A host's storage and timers are slow; its transactions keep everybody waiting. */
@@ -19,8 +21,10 @@ export const FAULTS = [
   /** A transaction fails at one of its requests, or at its commit. */
   "aborted",
   "quota",
-  /** The connection is lost; under a commit, nobody knows what became of it. */
+  /** The connection is lost before a commit is asked for. */
   "cut",
+  /** The connection is lost between a commit and its answer: whether it is stored is told to no caller. */
+  "unheard",
   /** The database is deleted under everybody. */
   "wiped",
   /** A host has no Web Locks. */

@@ -1,4 +1,6 @@
-import { type SimulationOptions, type SimulationReport, simulate } from "./world.js";
+import type { SimulationReport } from "./chronicle.js";
+import type { SimulationOptions } from "./options.js";
+import { simulate } from "./simulate.js";
 
 /**
  * A shorter history that breaks the same rule: planned steps are left out, many at once at first, for as long as it still breaks. Each try is

@@ -25,7 +25,7 @@ export interface Page {
   load(url: string): Promise<void>;
   /** The text that the expression comes to, awaited in the page. */
   evaluate(expression: string): Promise<string>;
-  /** Ends the process that runs this page, and no other page's: the page gets no chance to say goodbye. */
+  /** Ends the process that runs this page, and no other page's: the page gets no chance to say farewell. */
   kill(): Promise<void>;
   /** The process that runs this page, and no other page. */
   process(): Promise<number>;

@@ -76,7 +76,14 @@ function isAllowed({ from, to }: Import): boolean {
 const WINGS: Record<string, readonly string[]> = { host: [], process: ["host"], session: ["process", "host"], vault: ["host"] };
 /** The conformance kit has two more: `kit` is what all its wings share, `storage` the cases of the port alone. */
 const KIT_WINGS: typeof WINGS = { ...WINGS, kit: [], storage: [] };
-const wingsOf = (floor: string) => (floor === "conformance" ? KIT_WINGS : WINGS);
+const SIMULATION_WINGS: typeof WINGS = {
+  machine: [],
+  judge: ["machine"],
+  tab: ["machine", "judge"],
+  faults: ["machine", "tab"],
+  works: ["machine", "judge", "tab"],
+};
+const wingsOf = (floor: string) => (floor === "conformance" ? KIT_WINGS : floor === "simulation" ? SIMULATION_WINGS : WINGS);
 const wingOf = (file: string) => file.split("/").slice(1, -1)[0] ?? "";
 
 /** Each wing declares its tables, and this file lists them. */

@@ -1,15 +1,15 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { manualClock } from "../../src/adapters/clock-manual.js";
 import { memoryStorage } from "../../src/adapters/storage-memory.js";
-import { broadcastNotices } from "../../src/corridor/notices.js";
 import { HoldfastError } from "../../src/domain/errors.js";
 import type { KernelEvents } from "../../src/kernel/emitter.js";
 import * as agents from "../../src/kernel/host/agents.js";
-import { hostLockName, platformRandom } from "../../src/kernel/host/ids.js";
+import { platformRandom } from "../../src/kernel/host/ids.js";
 import type { Loop, LoopPage } from "../../src/kernel/host/loop-contract.js";
-import { type Kernel, type LoopStart, openKernel, type Platform } from "../../src/kernel/kernel.js";
+import { type Kernel, openKernel } from "../../src/kernel/kernel.js";
 import { type Lazy, lazy, loaded, mapLazy, methodsOf } from "../../src/kernel/lazy.js";
 import type { LazyParts } from "../../src/kernel/lazy-parts.js";
+import type { LoopStart, Platform } from "../../src/kernel/platform.js";
 import * as headStart from "../../src/kernel/process/head-start.js";
 import * as runtime from "../../src/kernel/runtime-store.js";
 import * as archive from "../../src/kernel/session/archive.js";
@@ -140,7 +140,7 @@ describe("a kernel whose code does not all arrive", () => {
     await Promise.all(kernels.splice(0).map((kernel) => kernel.close()));
   });
 
-  const inHere = (parts: LoopStart): Loop => createLoop({ ...parts, goodbyeMs: 0 });
+  const inHere = (parts: LoopStart): Loop => createLoop({ ...parts, farewellMs: 0 });
 
   async function open(
     lazyParts: Partial<LazyParts>,
@@ -155,9 +155,7 @@ describe("a kernel whose code does not all arrive", () => {
       locks: () => undefined,
       seal: () => undefined,
       origin: () => undefined,
-      notices: broadcastNotices,
-      goodbyes: () => undefined,
-      lockName: hostLockName,
+      farewellNotes: () => undefined,
       workers: () => false,
       inlineLoop: more.inlineLoop ?? loaded(inHere),
       workerLoop() {

@@ -3,15 +3,15 @@ import { afterEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../src/adapters/clock-system.js";
 import { memoryStorage } from "../../src/adapters/storage-memory.js";
 import { channelHub } from "../../src/conformance/kit/channel.fixture.js";
-import { broadcastNotices } from "../../src/corridor/notices.js";
 import { HoldfastError } from "../../src/domain/errors.js";
 import type { KernelEvents } from "../../src/kernel/emitter.js";
-import { hostLockName, platformRandom } from "../../src/kernel/host/ids.js";
+import { platformRandom } from "../../src/kernel/host/ids.js";
 import type { Loop } from "../../src/kernel/host/loop-contract.js";
-import { type Kernel, type LoopStart, openKernel, type Platform } from "../../src/kernel/kernel.js";
+import { type Kernel, openKernel } from "../../src/kernel/kernel.js";
 import { lazy } from "../../src/kernel/lazy.js";
 import type { LazyParts } from "../../src/kernel/lazy-parts.js";
 import type { KernelOptions } from "../../src/kernel/options.js";
+import type { LoopStart, Platform } from "../../src/kernel/platform.js";
 import { createLoop } from "../../src/loop/loop.js";
 import type { ChannelFactory } from "../../src/ports/notices.js";
 import type { KernelStorage, StorageOpening } from "../../src/ports/storage.js";
@@ -67,7 +67,7 @@ function ground() {
     };
     return made;
   };
-  const inHere = (parts: LoopStart): Loop => createLoop({ ...parts, goodbyeMs: 0 });
+  const inHere = (parts: LoopStart): Loop => createLoop({ ...parts, farewellMs: 0 });
   const platform: Platform = {
     clock: systemClock,
     random: platformRandom,
@@ -76,9 +76,7 @@ function ground() {
     locks: () => locks,
     seal: () => undefined,
     origin: () => undefined,
-    notices: broadcastNotices,
-    goodbyes: () => undefined,
-    lockName: hostLockName,
+    farewellNotes: () => undefined,
     workers: () => false,
     inlineLoop: {
       loaded: inHere,

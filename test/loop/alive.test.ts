@@ -6,14 +6,14 @@ import { createCorridor } from "../../src/corridor/run.js";
 import { HoldfastError } from "../../src/domain/errors.js";
 import { DEFAULT_TIMINGS } from "../../src/domain/time.js";
 import type { LoopPage, Pulse } from "../../src/kernel/host/loop-contract.js";
-import { createGossip } from "../../src/kernel/host/presence.js";
+import { createPresence } from "../../src/kernel/host/presence.js";
 import { createLoop } from "../../src/loop/loop.js";
 import type { ChannelFactory } from "../../src/ports/notices.js";
 import type { KernelStorage, Row } from "../../src/ports/storage.js";
 import { SCHEMA, TABLES } from "../../src/stores/schema.js";
 import { gate, rounds, until } from "../kernel/rounds.js";
 import type { Seen } from "../stores/probe-storage.js";
-import { isGossip, type Tap, tap } from "./tapped-channel.js";
+import { isPresence, type Tap, tap } from "./tapped-channel.js";
 import { buildTown, type Town, type TownHost } from "./town.js";
 
 const { heartbeatMs, heartbeatFlushMs, staleAfterMs, livenessTtlMs, sweepMs, leaseTtlMs, leaseRenewMs } = DEFAULT_TIMINGS;
@@ -36,7 +36,7 @@ async function tapped(name: string, options: Options = {}): Promise<TownHost & {
   return Object.assign(await town.host(name, { channel: air.channel, ...options }), { air });
 }
 
-const beatsOf = ({ said }: Tap) => said.filter(({ name, message }) => isGossip(name) && message.beat !== undefined).length;
+const beatsOf = ({ said }: Tap) => said.filter(({ name, message }) => isPresence(name) && message.beat !== undefined).length;
 const hostWrites = ({ probed }: TownHost) => probed.puts("hosts").length;
 const isBeat = ({ mode, tables }: Seen) => mode === "write" && tables.length === 3 && tables.includes("farewells");
 const rowOf = async (name: string) => (await town.rows("hosts")).find(({ hostId }) => hostId === name);
@@ -94,7 +94,7 @@ describe("a beat", () => {
     const a = await tapped("a");
     await rounds();
     a.air.onPost = (name) => {
-      if (isGossip(name)) throw new Error("the channel is broken");
+      if (isPresence(name)) throw new Error("the channel is broken");
       return true;
     };
     await town.clock.advance(2 * heartbeatMs);
@@ -111,7 +111,7 @@ describe("a beat", () => {
     await rounds();
     const order: string[] = [];
     a.air.onPost = (name, { beat }) => {
-      if (isGossip(name) && beat) order.push("touch");
+      if (isPresence(name) && beat) order.push("touch");
       return true;
     };
     a.probed.hooks.done = ({ mode, tables, writes }) => {
@@ -232,7 +232,7 @@ async function loopOf(pulse: () => Promise<Pick<Pulse, "moves"> & Partial<Pulse>
   const notices = broadcastNotices("town", undefined);
   const air = tap(hub);
   const { clock } = town;
-  const gossip = createGossip({
+  const presence = createPresence({
     open: air.channel,
     name: "town:seen",
     databaseId: "town",
@@ -243,7 +243,7 @@ async function loopOf(pulse: () => Promise<Pick<Pulse, "moves"> & Partial<Pulse>
     tableId: "a",
     bootId: () => undefined,
   });
-  gossip.open();
+  presence.open();
   const moved: number[] = [];
   const page: LoopPage = {
     pulse: async () => ({
@@ -257,7 +257,7 @@ async function loopOf(pulse: () => Promise<Pick<Pulse, "moves"> & Partial<Pulse>
       handlers: [],
       sessions: [],
       attending: false,
-      goodbyes: [],
+      farewells: [],
       ...(await pulse()),
     }),
     run: async () => [],
@@ -274,10 +274,10 @@ async function loopOf(pulse: () => Promise<Pick<Pulse, "moves"> & Partial<Pulse>
     timings: DEFAULT_TIMINGS,
     retention: {},
     databaseId: "town",
-    gossip,
+    presence,
     page,
     newNonce: () => "0123456789abcdef",
-    goodbyeMs: 0,
+    farewellMs: 0,
   });
   return { loop, air, moved };
 }
@@ -408,7 +408,7 @@ describe("a host that was given up", () => {
     const [gone, taken, own] = await Promise.all([a.kernel.agent("gone"), a.kernel.agent("taken"), a.kernel.agent("own")]);
     await rounds();
     loseBeats(a);
-    a.air.onHear = isGossip;
+    a.air.onHear = isPresence;
     await town.clock.advance(staleAfterMs + livenessTtlMs + sweepMs);
     await b.kernel.lifecycle.deregister("gone");
     await b.kernel.agent("taken");
@@ -483,7 +483,7 @@ describe("an agent that somebody else", () => {
   ])("%s", (_, options) => {
     it.each(takings)("%s aborts its signal at the next beat at the latest, and no other's", async (__, take, code) => {
       const a = await tapped("a", options);
-      a.air.onHear = isGossip;
+      a.air.onHear = isPresence;
       const b = await tapped("b");
       const [x, y] = await Promise.all([a.kernel.agent("x"), a.kernel.agent("y")]);
       await rounds();
@@ -511,14 +511,14 @@ describe("an agent that somebody else", () => {
   });
 });
 
-describe("a goodbye that nobody said", () => {
+describe("a farewell that nobody said", () => {
   it("takes nothing from a host that lives, and does not make its later crash an end in order", async () => {
     const a = await tapped("a");
     const b = await tapped("b");
     await a.kernel.agent("x");
     await rounds();
     const bootId = (await rowOf("a"))?.bootId as string;
-    const seen = a.air.said.find(({ name }) => isGossip(name))?.name as string;
+    const seen = a.air.said.find(({ name }) => isPresence(name))?.name as string;
     broadcastNotices(seen.slice(0, -":seen".length), hub).publish([{ about: "host", id: bootId }]);
     await town.clock.advance(DEFAULT_TIMINGS.leaseRenewMs);
     expect(await recordOf(b, "x")).toMatchObject({ registration: "registered", incarnation: 1 });

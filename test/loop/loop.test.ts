@@ -4,7 +4,7 @@ import { createCorridor } from "../../src/corridor/run.js";
 import { HoldfastError } from "../../src/domain/errors.js";
 import { DEFAULT_TIMINGS } from "../../src/domain/time.js";
 import type { LoopPage } from "../../src/kernel/host/loop-contract.js";
-import { createGossip } from "../../src/kernel/host/presence.js";
+import { createPresence } from "../../src/kernel/host/presence.js";
 import type { ProcessContext } from "../../src/kernel/process/context.js";
 import { createLoop } from "../../src/loop/loop.js";
 import type { Row } from "../../src/ports/storage.js";
@@ -446,7 +446,7 @@ describe("claims", () => {
         handlers: ["job"],
         sessions: [],
         attending: false,
-        goodbyes: [],
+        farewells: [],
         moves: 0,
       }),
       async run(claims) {
@@ -468,7 +468,7 @@ describe("claims", () => {
       timings: DEFAULT_TIMINGS,
       retention: {},
       databaseId: "town",
-      gossip: createGossip({
+      presence: createPresence({
         open: undefined,
         name: "town:seen",
         databaseId: "town",
@@ -481,7 +481,7 @@ describe("claims", () => {
       }),
       page,
       newNonce: () => "0123456789abcdef",
-      goodbyeMs: 0,
+      farewellMs: 0,
     });
     await until(() => swept, "the sweep");
     await town.clock.advance(120_000);

@@ -9,7 +9,7 @@ import type { Row } from "../../src/ports/storage.js";
 import { gate, rounds } from "../kernel/rounds.js";
 import type { Seen } from "../stores/probe-storage.js";
 import { lockService } from "./locks-double.js";
-import { isGossip, type Tap, tap } from "./tapped-channel.js";
+import { isPresence, type Tap, tap } from "./tapped-channel.js";
 import { buildTown, type Town, type TownHost } from "./town.js";
 
 const { heartbeatMs, heartbeatFlushMs, staleAfterMs, livenessTtlMs, sweepMs } = DEFAULT_TIMINGS;
@@ -153,7 +153,7 @@ describe("silence", () => {
     const started = await a.kernel.start({ input: { type: "task", name: "job" } });
     await rounds();
     const lease = await a.kernel.processes.getLease(started.id);
-    a.air.onPost = (name) => !isGossip(name);
+    a.air.onPost = (name) => !isPresence(name);
     a.probed.hooks.open = (seen) => {
       if (isBeat(seen)) throw new HoldfastError("unavailable", "no beat is stored");
     };
@@ -324,7 +324,7 @@ describe("what others remember", () => {
       for (const write of writes) if ("put" in write && (write.put.end || write.put.ended)) order.push("written");
     };
     b.air.onPost = (name, { forgotten }) => {
-      if (isGossip(name) && forgotten) order.push(`forgotten ${(forgotten as string[]).toSorted().join(", ")}`);
+      if (isPresence(name) && forgotten) order.push(`forgotten ${(forgotten as string[]).toSorted().join(", ")}`);
       return true;
     };
     await town.clock.advance(staleAfterMs);

@@ -11,7 +11,7 @@ export interface Tap {
   onHear: (name: string) => boolean;
 }
 
-export const isGossip = (name: string) => name.endsWith(":seen");
+export const isPresence = (name: string) => name.endsWith(":seen");
 
 export function tap(hub: ChannelFactory): Tap {
   const made: Tap = {

@@ -1,17 +1,17 @@
 import { describe, expect, it } from "vitest";
 import { HoldfastError } from "../../src/domain/errors.js";
-import { createDice } from "../../src/simulation/dice.js";
-import { type Eye, Notes } from "../../src/simulation/ledger.js";
-import { createLife, createMachine, type Life } from "../../src/simulation/machine.js";
-import { Rows } from "../../src/simulation/rows.js";
-import { createTimeline } from "../../src/simulation/timeline.js";
+import { Notes, type Observations } from "../../src/simulation/judge/ledger.js";
+import { createDice } from "../../src/simulation/machine/dice.js";
+import { createLife, createMachine, type Life } from "../../src/simulation/machine/machine.js";
+import { ObservedRows } from "../../src/simulation/machine/rows.js";
+import { createTimeline } from "../../src/simulation/machine/timeline.js";
 import { type FaultKind, SIMULATION_RULES, simulate, type WorkKind } from "../../src/simulation.js";
 import type { AgentRow } from "../../src/stores/host/tables.js";
 import type { InputRow } from "../../src/stores/session/inputs/tables.js";
 import type { ReceiptRow } from "../../src/stores/session/tables.js";
 import { type Meddling, meddle, puts } from "./meddle.js";
 
-/** A storage that breaks one promise, and the weather and the work in which that shows. */
+/** A storage that breaks one promise, and the faults and the work in which that shows. */
 interface Breach {
   readonly faults: readonly FaultKind[];
   readonly work: readonly WorkKind[];
@@ -43,7 +43,7 @@ const BREACHES: Readonly<Record<string, Breach>> = {
     make: () => ({ writes: puts("leases", (row) => ({ ...row, fencingToken: 1 })) }),
   },
   "a lease that ran out is not renewed": {
-    faults: ["freeze"],
+    faults: ["clockForward"],
     work: ["start"],
     make: () => ({
       row: (table, row) =>
@@ -320,7 +320,7 @@ const BREACHES: Readonly<Record<string, Breach>> = {
 };
 
 /** Sees nothing. */
-const EYE: Eye = {
+const OBSERVATIONS: Observations = {
   nowMs: 0,
   pollMs: 0,
   lifeOf: () => undefined,
@@ -349,8 +349,8 @@ describe("each rule of the simulation", () => {
     const machine = createMachine(createTimeline());
     const lives = ["h1.1", "h2.1", "h3.1", "h4.1"].map((name) => createLife(machine, name, createDice(name)));
     const [one, lockless, gone, other] = lives as [Life, Life, Life, Life];
-    const eye: Eye = { ...EYE, hasLocks: (life) => life !== lockless };
-    const notes = new Notes(new Rows(), eye, (rule) => complaints.push(rule));
+    const observed: Observations = { ...OBSERVATIONS, hasLocks: (life) => life !== lockless };
+    const notes = new Notes(new ObservedRows(), observed, (rule) => complaints.push(rule));
     const poll = (life: Life) => notes.open(life, () => false).pollBegan("d");
     poll(one)();
     poll(lockless);
@@ -368,8 +368,8 @@ describe("each rule of the simulation", () => {
     const machine = createMachine(createTimeline());
     const [one, other] = ["h1.1", "h2.1"].map((name) => createLife(machine, name, createDice(name))) as [Life, Life];
     const grantees = new Map([one, one, other, one].map((life, at) => [`p ${at + 1}`, life]));
-    const eye: Eye = { ...EYE, granteeOf: (processId, fence) => grantees.get(`${processId} ${fence}`) };
-    const notes = new Notes(new Rows(), eye, (rule) => complaints.push(rule));
+    const observed: Observations = { ...OBSERVATIONS, granteeOf: (processId, fence) => grantees.get(`${processId} ${fence}`) };
+    const notes = new Notes(new ObservedRows(), observed, (rule) => complaints.push(rule));
     const ranUnder = notes.open(one, () => false).runs("p");
     ranUnder(1);
     ranUnder(2);

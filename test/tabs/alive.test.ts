@@ -361,11 +361,11 @@ it("believes no stranger of the origin: the dead stay dead, the living keep agen
 /** Posts whatever harm a page without a kernel can think of, again and again until it is closed. */
 function rage(_: Fixture, { databaseId, live, dead }: { databaseId: string; live: string; dead: string }): void {
   const notices = new BroadcastChannel(`holdfast:${databaseId}`);
-  const gossip = new BroadcastChannel(`holdfast:${databaseId}:seen`);
+  const presence = new BroadcastChannel(`holdfast:${databaseId}:seen`);
   const scope = Object.assign(window, { posted: 0 });
   let round = 0;
   const say = (said: object) =>
-    gossip.postMessage({ v: 1, of: databaseId, from: `stranger-${round}`, atMs: Date.now(), ...said });
+    presence.postMessage({ v: 1, of: databaseId, from: `stranger-${round}`, atMs: Date.now(), ...said });
   const tell = (...changes: object[]) => notices.postMessage({ v: 1, changes });
   const holes: unknown[] = [];
   holes.length = 9;
@@ -418,7 +418,7 @@ function rage(_: Fixture, { databaseId, live, dead }: { databaseId: string; live
   ];
   setInterval(() => {
     round++;
-    for (const message of garbage) for (const channel of [notices, gossip]) channel.postMessage(message);
+    for (const message of garbage) for (const channel of [notices, presence]) channel.postMessage(message);
     for (const said of [...broken, ...forged]) say(said);
     tell({ about: "host", id: live }, { about: "host", id: dead }, { about: "host", id: "nobody" });
     tell({ about: "boot", id: live }, { about: "boot", id: dead }, { about: "boot", id: `nobody-${round}` });

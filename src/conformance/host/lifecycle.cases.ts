@@ -1,12 +1,12 @@
 import { manualClock } from "../../adapters/clock-manual.js";
 import type { Kernel } from "../../kernel/kernel.js";
 import { channelHub } from "../kit/channel.fixture.js";
-import { casesOn, count, mismatch, type OpenFixture, outcomes, type Runner, refused } from "../kit/fixture.js";
+import { casesOn, count, type OpenFixture, outcomes, type Runner, refusalMismatch, refused } from "../kit/fixture.js";
 import { noId, noObject } from "../kit/hostile.js";
 
 const STALE_MS = 150_000;
 
-/** Who should be there, and who is. */
+/** Agents: registered ones, and those that are online. */
 export function lifecycleCases(open: OpenFixture, runner: Runner): void {
   const { expect } = runner;
   const { promise } = casesOn(open, runner);
@@ -197,16 +197,16 @@ export function lifecycleCases(open: OpenFixture, runner: Runner): void {
     const wrong: string[] = [];
     for (const [what, id] of Object.entries({ ...noId(), "an empty text": "" }))
       for (const method of ["register", "heartbeat", "deregister", "get"] as const) {
-        const problem = await mismatch(kernel.lifecycle[method](id as never), "invalid", "agentId");
+        const problem = await refusalMismatch(kernel.lifecycle[method](id as never), "invalid", "agentId");
         if (problem !== undefined) wrong.push(`${method} ${what}: ${problem}`);
       }
     for (const [what, id] of Object.entries(noId())) {
-      const problem = await mismatch(kernel.agent(id as never), "invalid", "agentId");
+      const problem = await refusalMismatch(kernel.agent(id as never), "invalid", "agentId");
       if (problem !== undefined) wrong.push(`agent ${what}: ${problem}`);
     }
     for (const [what, filter] of Object.entries({ ...noObject(), "another status": { status: "asleep" } })) {
       if (filter === undefined) continue;
-      const problem = await mismatch(kernel.lifecycle.list(filter as never), "invalid", "filter");
+      const problem = await refusalMismatch(kernel.lifecycle.list(filter as never), "invalid", "filter");
       if (problem !== undefined) wrong.push(`list ${what}: ${problem}`);
     }
     expect(wrong).toEqual([]);
@@ -367,7 +367,7 @@ export function lifecycleCases(open: OpenFixture, runner: Runner): void {
     await lifecycle.register("a");
     await clock.advance(STALE_MS);
     expect(told.splice(0)).toEqual(["a online"]);
-    // Nobody had said that it was silent.
+    // The agent's silence was not told before.
     await lifecycle.register("a");
     expect(told.splice(0)).toEqual(["a offline", "a online"]);
   });

@@ -1,6 +1,6 @@
 import type { ChannelFactory } from "../../ports/notices.js";
 
-/** BroadcastChannel within one program: copies, delivered in a later task, to all but the sender. */
+/** BroadcastChannel within one program: copies of a message reach all channels but the sender, in a later task. */
 export function channelHub(): ChannelFactory {
   type Channel = ReturnType<ChannelFactory>;
   const open = new Map<string, Set<Channel>>();

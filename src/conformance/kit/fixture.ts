@@ -9,35 +9,35 @@ import type { ProcessRegistry } from "../../kernel/process/registry.js";
 import { createKernel } from "../../platform.js";
 import type { KernelStorage } from "../../ports/storage.js";
 
-/** What the suites need of a test runner; vitest, Jest and `node:test` with an `expect` have it. */
+/** The part of a test runner that the suites need. vitest, Jest, and `node:test` with an `expect` have it. */
 export interface Runner {
   describe(name: string, body: () => void): void;
   it(name: string, body: () => Promise<void> | void): void;
   expect: (value: unknown) => { toBe(expected: unknown): void; toEqual(expected: unknown): void };
 }
 
-/** A fresh, empty place. `reopen` is the same place as a later start of the program finds it; `dispose` leaves nothing behind. */
+/** Opens a fresh, empty storage. `reopen` opens the same data, as a later start of the program would; `dispose` deletes it. */
 export type OpenFixture = () => Promise<{ storage: KernelStorage; reopen(): Promise<KernelStorage>; dispose(): Promise<void> }>;
 
-/** What a case stands on: a place of its own, one kernel open on it, and a clock that stands still. */
-export interface Ground {
+/** A case's setup: its own storage, one open kernel on it, and a clock that stands still. */
+export interface Setup {
   readonly storage: KernelStorage;
   readonly name: string;
   readonly clock: ReturnType<typeof manualClock>;
   readonly kernel: Kernel;
-  /** Of `kernel`. */
+  /** The processes of `kernel`. */
   readonly processes: ProcessRegistry;
-  /** One more kernel of the same name in the same place. */
+  /** Opens one more kernel of the same name on the same storage. */
   open(more?: Partial<KernelOptions>): Promise<Kernel>;
-  /** Ends every kernel and opens the place as a later start of the program finds it. */
+  /** Closes every kernel, and opens one on the reopened storage. */
   reopen(): Promise<Kernel>;
-  /** The same, for who wants its processes alone. */
+  /** Like `reopen`, but resolves with the kernel's processes. */
   restart(): Promise<ProcessRegistry>;
 }
 
 export interface Cases {
-  promise(name: string, body: (ground: Ground) => Promise<void>): void;
-  /** Nothing that can be read is another after `work`. */
+  promise(name: string, body: (setup: Setup) => Promise<void>): void;
+  /** Fails when any read shows another value after `work`. */
   changesNothing(processes: ProcessRegistry, work: () => Promise<void>): Promise<void>;
 }
 
@@ -91,7 +91,7 @@ export function uniqueName(): string {
   return `kit-${++names}-${Math.random().toString(36).slice(2)}`;
 }
 
-/** The scopes that cases grant to; `readAll` looks at each. */
+/** The scopes that cases grant to; `readAll` reads each. */
 export const SCOPES = {
   root: { sessionId: "root" },
   one: { sessionId: "one" },
@@ -99,7 +99,7 @@ export const SCOPES = {
   two: { sessionId: "two" },
 } as const satisfies Record<string, ProcessScope>;
 
-/** Everything that the public reads show. */
+/** Every value that the public reads show. */
 export async function readAll(processes: ProcessRegistry): Promise<unknown> {
   const records = await processes.list();
   const details = await Promise.all(
@@ -128,12 +128,16 @@ export async function refusal(promise: Promise<unknown>): Promise<unknown> {
 
 /** Fails unless the promise rejects with a HoldfastError of that code whose message has every fragment. */
 export async function refused(promise: Promise<unknown>, code: ErrorCode, ...fragments: string[]): Promise<void> {
-  const wrong = await mismatch(promise, code, ...fragments);
+  const wrong = await refusalMismatch(promise, code, ...fragments);
   if (wrong !== undefined) throw new Error(wrong);
 }
 
-/** Why `refused` would fail, if it would. */
-export async function mismatch(promise: Promise<unknown>, code: ErrorCode, ...fragments: string[]): Promise<string | undefined> {
+/** The message that `refused` would fail with, if it would. */
+export async function refusalMismatch(
+  promise: Promise<unknown>,
+  code: ErrorCode,
+  ...fragments: string[]
+): Promise<string | undefined> {
   const wanted = `expected ${code} with ${JSON.stringify(fragments)}`;
   try {
     await promise;
@@ -161,7 +165,7 @@ export function cancelled(message: string): ProcessAwaitOutput {
   return { type: "cancelled", message };
 }
 
-/** What each of the calls came to: its value, or the code of its refusal. */
+/** The values of the calls that resolved, and the codes of those that were refused. */
 export async function outcomes<T>(calls: readonly Promise<T>[]): Promise<{ values: T[]; codes: unknown[] }> {
   const settled = await Promise.allSettled(calls);
   return {

@@ -1,4 +1,4 @@
-/** Values that no argument may be, by what they are. */
+/** Values that an argument must not have, by their description. */
 export type Values = Record<string, unknown>;
 
 class Money {
@@ -20,7 +20,7 @@ export function hostileObjects(): Values {
   };
 }
 
-/** For arguments that may be left out. */
+/** The values for an optional argument: undefined is allowed. */
 export const given = (values: () => Values) => (): Values =>
   Object.fromEntries(Object.entries(values()).filter(([, value]) => value !== undefined));
 
@@ -131,7 +131,7 @@ export function noJson(): Values {
   return { ...bare, ...Object.fromEntries(inside) };
 }
 
-/** Of a few words. */
+/** Values for an argument that must be one of a few words. */
 export const noWord = (): Values => ({
   ...noId(),
   "a word that nobody knows": "whatever",

@@ -20,12 +20,12 @@ const TYPES: ProcessEventType[] = [
   { name: "wake", semantics: { wake: { input: "payload", dedupeKey: { const: "k" } } } },
 ];
 
-/** What close and reopen leave, and what a refused call leaves. */
+/** The state after close and reopen, and after a refused call. */
 export function durabilityCases(open: OpenFixture, runner: Runner): void {
   const { expect } = runner;
   const { promise, changesNothing } = casesOn(open, runner);
 
-  /** One of everything, left in `p`, which goes on, and in processes that ended. */
+  /** One of everything: in `p`, which runs on, and in processes that ended. */
   async function fill(processes: ProcessRegistry) {
     const provenance = { ownerScope: SCOPES.frame, hostProfileId: "h", causedBy: { type: "turn" as const, id: "t" } };
     await processes.registerProcess({

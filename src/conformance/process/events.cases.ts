@@ -6,7 +6,7 @@ import { casesOn, count, type OpenFixture, outcomes, type Runner, refused, succe
 
 const NOTE: ProcessEventType = { name: "note" };
 
-/** Every rule at once: a schema, a selector that a fitting payload may lack, an end and a wake. */
+/** A type with every rule: a schema, a selector that a valid payload may lack, an end and a wake. */
 const STRICT: ProcessEventType = {
   name: "strict",
   payloadSchema: { type: "object", required: ["n"] },
@@ -16,7 +16,7 @@ const STRICT: ProcessEventType = {
   },
 };
 
-/** Appending and reading events. */
+/** Events: appending and reading. */
 export function eventCases(open: OpenFixture, runner: Runner): void {
   const { expect } = runner;
   const { promise, changesNothing } = casesOn(open, runner);

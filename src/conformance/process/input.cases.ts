@@ -1,9 +1,9 @@
 import type { JsonValue } from "../../domain/json.js";
 import type { ProcessRegistry } from "../../kernel/process/registry.js";
-import { casesOn, mismatch, type OpenFixture, type Runner, refused, SCOPES, success, task } from "../kit/fixture.js";
+import { casesOn, type OpenFixture, type Runner, refusalMismatch, refused, SCOPES, success, task } from "../kit/fixture.js";
 import { FIELDS, type Field } from "./input.fields.js";
 
-/** Bad input: refused by the name of its field, and nothing is stored. */
+/** Bad input is refused by the name of its field, and nothing is stored. */
 export function inputCases(open: OpenFixture, runner: Runner): void {
   const { expect } = runner;
   const { promise, changesNothing } = casesOn(open, runner);
@@ -21,7 +21,7 @@ export function inputCases(open: OpenFixture, runner: Runner): void {
         const wrong: string[] = [];
         await changesNothing(processes, async () => {
           for (const [name, value] of Object.entries(values())) {
-            const problem = await mismatch(call(processes, value as never), "invalid", field);
+            const problem = await refusalMismatch(call(processes, value as never), "invalid", field);
             if (problem !== undefined) wrong.push(`${name}: ${problem}`);
           }
           expect(wrong).toEqual([]);

@@ -2,7 +2,7 @@ import type { ProcessRegistry } from "../../kernel/process/registry.js";
 import { SCOPES, success, task } from "../kit/fixture.js";
 import { given, hostileObjects, noCount, noId, noJson, noObject, noSignal, noText, type Values } from "../kit/hostile.js";
 
-/** What is wrong for an argument, and a call that is right but for it. */
+/** Wrong values for an argument, and a call whose other arguments are right. */
 export type Field = [field: string, values: () => Values, call: (processes: ProcessRegistry, value: never) => Promise<unknown>];
 
 const eventType = (more: object) => task("new", { eventTypes: [{ name: "x", ...more }] } as never);
@@ -26,7 +26,7 @@ const idsIfGiven = given(noId);
 const texts = given(() => ({ ...noText(), "a lone surrogate": "\ud800", "one too long": "x".repeat(513) }));
 const json = () => ({ undefined: undefined, ...noJson() });
 
-/** Every method, and every argument of it. */
+/** Every argument of every method. */
 export const FIELDS = {
   registerProcess: [
     ["registration", noObject, (p, v) => p.registerProcess(v)],

@@ -16,7 +16,7 @@ import {
 
 const TTL = 1000;
 
-/** Leases: at most one live owner, and whoever is not it writes nothing. */
+/** Leases: at most one live owner, and no other owner can write. */
 export function leaseCases(open: OpenFixture, runner: Runner): void {
   const { expect } = runner;
   const { promise, changesNothing } = casesOn(open, runner);
@@ -29,7 +29,7 @@ export function leaseCases(open: OpenFixture, runner: Runner): void {
     ["complete", (processes, lease) => processes.completeProcess(lease.processId, success("stale"), { lease })],
     ["renew", (processes, lease) => processes.renewProcessLease(lease, TTL)],
   ];
-  /** A lease that is not the live one: nothing is written with it. */
+  /** Fails unless the lease is dead: no write with it is accepted. */
   const isDead = (processes: ProcessRegistry, lease: ProcessLease) =>
     changesNothing(processes, async () => {
       for (const [, write] of writes) await refused(write(processes, lease), "lease-lost", "missing or expired");

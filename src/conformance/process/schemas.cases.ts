@@ -1,7 +1,7 @@
 import type { JsonValue } from "../../domain/json.js";
 import type { JsonSchema } from "../../domain/process/event-type.js";
 import type { ProcessRegistry } from "../../kernel/process/registry.js";
-import { casesOn, count, mismatch, type OpenFixture, type Runner, refused, task } from "../kit/fixture.js";
+import { casesOn, count, type OpenFixture, type Runner, refusalMismatch, refused, task } from "../kit/fixture.js";
 
 const TREE: JsonSchema = {
   $defs: {
@@ -165,7 +165,7 @@ const BROKEN: [place: string, schema: unknown][] = [
   ["$recursiveRef", { $recursiveRef: "#" }],
 ];
 
-/** Payload schemas. */
+/** Payload schemas: valid and invalid payloads. */
 export function schemaCases(open: OpenFixture, runner: Runner): void {
   const { expect } = runner;
   const { promise, changesNothing } = casesOn(open, runner);
@@ -186,7 +186,7 @@ export function schemaCases(open: OpenFixture, runner: Runner): void {
         );
       }
       for (const payload of misfits) {
-        const problem = await mismatch(append(processes, name, payload), "invalid", 'invalid for event type "typed"');
+        const problem = await refusalMismatch(append(processes, name, payload), "invalid", 'invalid for event type "typed"');
         if (problem !== undefined) wrong.push(`${name}: ${JSON.stringify(payload)} should not fit: ${problem}`);
       }
       const stored = await processes.eventsAfter(name, 0);
@@ -222,7 +222,7 @@ export function schemaCases(open: OpenFixture, runner: Runner): void {
   promise("a schema that is none is refused at registration, by its place, and stores nothing (P-44)", async ({ processes }) => {
     const wrong: string[] = [];
     for (const [place, schema] of BROKEN) {
-      const problem = await mismatch(register(processes, "p", schema), "invalid", place, "payloadSchema");
+      const problem = await refusalMismatch(register(processes, "p", schema), "invalid", place, "payloadSchema");
       if (problem !== undefined) wrong.push(`${JSON.stringify(schema)}: ${problem}`);
     }
     expect(wrong).toEqual([]);

@@ -1,11 +1,11 @@
 import type { JsonValue } from "../../domain/json.js";
 import type { ValueSelector } from "../../domain/process/event-type.js";
 import type { ProcessRegistry } from "../../kernel/process/registry.js";
-import { casesOn, mismatch, type OpenFixture, type Runner, SCOPES, task } from "../kit/fixture.js";
+import { casesOn, type OpenFixture, type Runner, refusalMismatch, SCOPES, task } from "../kit/fixture.js";
 
 const NO_MATCH = Symbol("did not match");
 
-/** RFC 6901, and what it leaves open. */
+/** The document of RFC 6901, with cases that it leaves open. */
 const DOCUMENT: JsonValue = {
   "": "empty name",
   "a/b": "slash",
@@ -137,25 +137,25 @@ const TRUTH: [value: JsonValue, wakes: boolean][] = [
   [{ a: false }, true],
 ];
 
-/** Taking values out of payloads. */
+/** Selectors: values taken out of payloads. */
 export function selectorCases(open: OpenFixture, runner: Runner): void {
   const { expect } = runner;
   const { promise } = casesOn(open, runner);
   let rows = 0;
 
-  /** What an own completed type selects. */
+  /** The output that a completed type of the process's own selects. */
   async function selected(processes: ProcessRegistry, selector: ValueSelector, payload: JsonValue): Promise<unknown> {
     const id = `select ${++rows}`;
     const end = { name: "end", semantics: { terminal: { state: "completed" as const, awaitOutput: selector } } };
     await processes.registerProcess(task(id, { eventTypes: [end] }));
     const appending = processes.appendEvent(id, { eventType: "end", payload, replayKey: "k" });
-    const wrong = await mismatch(appending, "invalid", "did not match");
+    const wrong = await refusalMismatch(appending, "invalid", "did not match");
     if (wrong === undefined) return (await processes.eventsAfter(id, 0)).length === 0 ? NO_MATCH : "refused, but stored";
     const output = (await appending).event.semantics.terminal?.awaitOutput;
     return output?.type === "success" ? output.value : output;
   }
 
-  /** The input of an own wake, as text. */
+  /** The text of the wake that a type of the process's own selects. */
   async function woken(
     processes: ProcessRegistry,
     input: ValueSelector,
@@ -206,7 +206,7 @@ export function selectorCases(open: OpenFixture, runner: Runner): void {
   });
 
   promise("a `when` that leads nowhere is refused, not false; `present` asks (P-74)", async ({ processes }) => {
-    const wrong = await mismatch(woken(processes, { const: "up" }, {}, { pointer: "/on" }), "invalid", "did not match");
+    const wrong = await refusalMismatch(woken(processes, { const: "up" }, {}, { pointer: "/on" }), "invalid", "did not match");
     expect(wrong).toBe(undefined);
     expect(await woken(processes, { const: "up" }, {}, { present: "/on" })).toBe(undefined);
     expect(await woken(processes, { const: "up" }, { on: null }, { present: "/on" })).toBe("up");

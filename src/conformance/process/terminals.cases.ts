@@ -23,7 +23,7 @@ const OUTPUTS: [state: TerminalState, output: ProcessAwaitOutput][] = [
   ["cancelled", { type: "cancelled", message: "", raw: { why: 1 }, control: false }],
 ];
 
-/** How a process ends, once. */
+/** Ends of processes: each process has one. */
 export function terminalCases(open: OpenFixture, runner: Runner): void {
   const { expect } = runner;
   const { promise, changesNothing } = casesOn(open, runner);

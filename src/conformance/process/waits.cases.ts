@@ -2,7 +2,7 @@ import type { ProcessRegistry } from "../../kernel/process/registry.js";
 import type { Clock } from "../../ports/clock.js";
 import { casesOn, count, failure, type OpenFixture, type Runner, refusal, refused, success, task } from "../kit/fixture.js";
 
-/** Unlike the default one it keeps a runner alive that ends when no timer is left. */
+/** Its timers keep Node alive, unlike those of the default clock: a test runner may exit when no timer is left. */
 function runningClock(): Clock {
   return {
     now: () => Date.now(),
@@ -14,7 +14,7 @@ function runningClock(): Clock {
   };
 }
 
-/** Waiting for an event or an end. A wait that misses its event shows as a case that never ends. */
+/** Waits for an event or an end. A wait that misses its event shows as a case that does not end. */
 export function waitCases(open: OpenFixture, runner: Runner): void {
   const { expect } = runner;
   const { promise } = casesOn(open, runner);
@@ -22,7 +22,7 @@ export function waitCases(open: OpenFixture, runner: Runner): void {
     processes.registerProcess(task("p", { eventTypes: [{ name: "a" }, { name: "b" }] }));
   const append = (processes: ProcessRegistry, eventType: string, payload: number | null = null) =>
     processes.appendEvent("p", { eventType, payload });
-  /** Hears nothing of the others: what it waits for it finds by its poll alone. */
+  /** Options of a second kernel. It has no channel: its waits find changes by their poll alone. */
   const deaf = { clock: runningClock(), timings: { pollMs: 2 } };
 
   promise("a wait returns the first stored match behind the sequence (P-53)", async ({ processes }) => {

@@ -17,7 +17,7 @@ const TYPES: ProcessEventType[] = [
   { name: "end", semantics: { terminal: { state: "completed" }, wake: { input: TEXT } } },
 ];
 
-/** Wakes: events that call for somebody. */
+/** Wakes: events that call a session. */
 export function wakeCases(open: OpenFixture, runner: Runner): void {
   const { expect } = runner;
   const { promise, changesNothing } = casesOn(open, runner);

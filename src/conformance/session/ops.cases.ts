@@ -2,13 +2,13 @@ import type { JsonValue } from "../../domain/json.js";
 import type { ProcessLease } from "../../domain/lease.js";
 import type { PersistedOpsSnapshot } from "../../domain/session/ops.js";
 import type { Kernel } from "../../kernel/kernel.js";
-import { casesOn, mismatch, type OpenFixture, type Runner, refused, task } from "../kit/fixture.js";
+import { casesOn, type OpenFixture, type Runner, refusalMismatch, refused, task } from "../kit/fixture.js";
 import { hostileObjects, noCount, noId, noJson, noObject, noText, type Values } from "../kit/hostile.js";
 
 const RUNTIME = "rt:session:one";
 const TTL = 1000;
 
-/** One of everything: an operation that goes on, and one of every end. */
+/** A snapshot with one running operation, and one of every end. */
 function snapshot(epochId = "0190a000-0000-7000-8000-000000000001"): PersistedOpsSnapshot {
   const result = { id: "call", content: "text", isError: false, durationMs: 5, tokensUsed: 7 };
   const outcomes: PersistedOpsSnapshot["completionEntries"][number]["terminalOutcome"][] = [
@@ -79,7 +79,7 @@ function snapshot(epochId = "0190a000-0000-7000-8000-000000000001"): PersistedOp
   };
 }
 
-/** A snapshot that is right but for one member, which `change` gets hold of. */
+/** A snapshot that is right but for the member that `change` sets. */
 function damaged(change: (made: PersistedOpsSnapshot) => void): PersistedOpsSnapshot {
   const made = snapshot();
   change(made);
@@ -258,9 +258,9 @@ export function opsCases(open: OpenFixture, runner: Runner): void {
       const wrong: string[] = [];
       for (const [name, value] of Object.entries(values())) {
         const given = make(value) as PersistedOpsSnapshot;
-        // What cannot even be looked at is not looked for.
+        // A value that throws at every access is refused as a whole.
         const named = name in hostileObjects() ? "snapshot" : field;
-        const problem = await mismatch(runtime.persistOpsLifecycle(RUNTIME, given), "invalid", "snapshot", named);
+        const problem = await refusalMismatch(runtime.persistOpsLifecycle(RUNTIME, given), "invalid", "snapshot", named);
         if (problem !== undefined) wrong.push(`${name}: ${problem}`);
       }
       expect(wrong).toEqual([]);
@@ -271,10 +271,10 @@ export function opsCases(open: OpenFixture, runner: Runner): void {
   promise("refuses a result that is no JSON, and stores nothing", async ({ kernel: { runtime } }) => {
     const wrong: string[] = [];
     for (const [name, result] of Object.entries(noJson()) as [string, JsonValue][]) {
-      // Large ones have a limit of their own: the snapshot's.
+      // Large values have another limit, the snapshot's.
       if (name.includes("too large")) continue;
       const given = put(runs, "terminalOutcome")({ outcomeType: "completed", result });
-      const problem = await mismatch(runtime.persistOpsLifecycle(RUNTIME, given), "invalid", "snapshot");
+      const problem = await refusalMismatch(runtime.persistOpsLifecycle(RUNTIME, given), "invalid", "snapshot");
       if (problem !== undefined) wrong.push(`${name}: ${problem}`);
     }
     expect(wrong).toEqual([]);
@@ -286,15 +286,21 @@ export function opsCases(open: OpenFixture, runner: Runner): void {
     const note = (name: string, problem: string | undefined) => problem !== undefined && wrong.push(`${name}: ${problem}`);
     const ids = { ...noId(), "one too long": "x".repeat(524) };
     for (const [name, id] of Object.entries(ids) as [string, never][]) {
-      note(name, await mismatch(runtime.persistOpsLifecycle(id, snapshot()), "invalid", "runtimeId"));
-      note(name, await mismatch(runtime.loadOpsLifecycle(id), "invalid", "runtimeId"));
+      note(name, await refusalMismatch(runtime.persistOpsLifecycle(id, snapshot()), "invalid", "runtimeId"));
+      note(name, await refusalMismatch(runtime.loadOpsLifecycle(id), "invalid", "runtimeId"));
     }
     for (const [name, fence] of Object.entries(noObject()) as [string, never][]) {
-      note(name, await mismatch(runtime.persistOpsLifecycle(RUNTIME, snapshot(), fence), "invalid", "fence"));
-      note(name, await mismatch(runtime.persistOpsLifecycle(RUNTIME, snapshot(), { lease: fence }), "invalid", "fence.lease"));
+      note(name, await refusalMismatch(runtime.persistOpsLifecycle(RUNTIME, snapshot(), fence), "invalid", "fence"));
+      note(
+        name,
+        await refusalMismatch(runtime.persistOpsLifecycle(RUNTIME, snapshot(), { lease: fence }), "invalid", "fence.lease"),
+      );
     }
     for (const fence of [hostileObjects, noObject].flatMap((values) => Object.values(values())) as never[])
-      note("a lease", await mismatch(runtime.persistOpsLifecycle(RUNTIME, snapshot(), { lease: fence }), "invalid", "fence"));
+      note(
+        "a lease",
+        await refusalMismatch(runtime.persistOpsLifecycle(RUNTIME, snapshot(), { lease: fence }), "invalid", "fence"),
+      );
     expect(wrong).toEqual([]);
     expect(await runtime.loadOpsLifecycle(RUNTIME)).toBe(undefined);
   });

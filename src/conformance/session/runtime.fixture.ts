@@ -24,7 +24,7 @@ export const PROMPT: PersistedInput = {
   visibility: { transcriptEligible: true, operatorEligible: true },
 };
 
-/** What an input cannot do without. */
+/** An input with the required members only. */
 export function input(inputId: string, more: Partial<StoredInputState> = {}): StoredInputState {
   return {
     inputId,
@@ -38,7 +38,7 @@ export function input(inputId: string, more: Partial<StoredInputState> = {}): St
   };
 }
 
-/** One with every member. */
+/** An input with every member. */
 export function fullInput(inputId: string, more: Partial<StoredInputState> = {}): StoredInputState {
   return input(inputId, {
     currentState: "consumed",
@@ -73,7 +73,7 @@ export function snapshot(value: JsonValue): SessionDelta {
   return { sessionSnapshot: bytesOf(JSON.stringify(value)) };
 }
 
-/** Everything that the public reads show of some runtimes. */
+/** Every value that the public reads show of these runtimes. */
 export async function readRuntimes(runtime: RuntimeStore, runtimeIds: readonly string[] = [RUNTIME]): Promise<unknown> {
   return await Promise.all(
     runtimeIds.map(async (runtimeId) => ({

@@ -5,16 +5,16 @@ import type { SessionRuntime } from "../../kernel/session/session.js";
 import { SCHEMA } from "../../stores/schema.js";
 import { builtInPolicy, semanticsOf } from "../../stores/session/inputs/policy.rules.js";
 import type { InputSubmission } from "../../stores/session/inputs/submission.js";
-import { casesOn, type Ground, type OpenFixture, type Runner } from "../kit/fixture.js";
+import { casesOn, type OpenFixture, type Runner, type Setup } from "../kit/fixture.js";
 import { onRows } from "../kit/rows.fixture.js";
 import { DECISION, input, PROMPT, RUNTIME } from "./runtime.fixture.js";
 import { complaints } from "./session.invariants.js";
 
 export interface SessionCases {
-  /** After each case all rows fit together, whatever it did. */
-  promise(name: string, body: (ground: Ground) => Promise<void>): void;
-  /** No row is another after `work`. */
-  changesNoRow(ground: Ground, work: () => Promise<void>): Promise<void>;
+  /** The invariants of the stored rows must hold after each case. */
+  promise(name: string, body: (setup: Setup) => Promise<void>): void;
+  /** Fails when any row is another after `work`. */
+  changesNoRow(setup: Setup, work: () => Promise<void>): Promise<void>;
 }
 
 export function sessionCasesOn(open: OpenFixture, runner: Runner): SessionCases {
@@ -22,45 +22,45 @@ export function sessionCasesOn(open: OpenFixture, runner: Runner): SessionCases 
   const cases = casesOn(open, runner);
   return {
     promise(name, body) {
-      cases.promise(name, async (ground) => {
-        await body(ground);
-        expect(await complaints(ground)).toEqual([]);
+      cases.promise(name, async (setup) => {
+        await body(setup);
+        expect(await complaints(setup)).toEqual([]);
       });
     },
-    async changesNoRow(ground, work) {
-      const before = await everything(ground);
+    async changesNoRow(setup, work) {
+      const before = await everything(setup);
       await work();
-      expect(await everything(ground)).toEqual(before);
+      expect(await everything(setup)).toEqual(before);
     },
   };
 }
 
-/** A session and its kernel, with what that tells. */
+/** An open session with its kernel and its events. */
 export interface OpenedSession {
   readonly kernel: Kernel;
   readonly session: SessionRuntime;
   readonly told: SessionEvent[];
 }
 
-/** Of a kernel that runs no turns. */
-export async function withoutTurns({ kernel }: Ground): Promise<OpenedSession> {
+/** Opens a session in a kernel that runs no turns. */
+export async function withoutTurns({ kernel }: Setup): Promise<OpenedSession> {
   const session = await kernel.session("s");
   return { kernel, session, told: events(kernel) };
 }
 
-/** Of a kernel that runs turns, once the session has a handler. */
-export async function withTurns(ground: Ground): Promise<OpenedSession> {
-  const kernel = await ground.open({ loop: "inline" });
+/** Opens a session in a kernel that runs turns, once the session has a handler. */
+export async function withTurns(setup: Setup): Promise<OpenedSession> {
+  const kernel = await setup.open({ loop: "inline" });
   const session = await kernel.session("s");
   return { kernel, session, told: events(kernel) };
 }
 
-/** Its text is its id. */
+/** A prompt whose text is its id. */
 export function prompt(inputId: string, more: object = {}): InputSubmission {
   return { inputType: "prompt", text: inputId, inputId, ...more };
 }
 
-/** Of each kind one that is accepted. */
+/** One acceptable submission of each kind. */
 export const SUBMISSIONS: Readonly<Record<InputKind, InputSubmission>> = {
   prompt: { inputType: "prompt", text: "hello" },
   peer_message: { inputType: "peer", body: "hello", source: { type: "peer", peerId: "p" } },
@@ -73,7 +73,7 @@ export const SUBMISSIONS: Readonly<Record<InputKind, InputSubmission>> = {
   operation: { inputType: "operation", name: "noted" },
 };
 
-/** A stored input that a session can go on with. */
+/** A stored input that a session can run. */
 export function waiting(inputId: string, more: Partial<StoredInputState> = {}): StoredInputState {
   return input(inputId, {
     durability: "durable",
@@ -84,7 +84,7 @@ export function waiting(inputId: string, more: Partial<StoredInputState> = {}): 
   });
 }
 
-/** What a stored operation carries: it is consumed where it is accepted. */
+/** A stored operation: consumed at its admission. */
 export function operation(inputId: string, more: Partial<StoredInputState> = {}): StoredInputState {
   const decision = builtInPolicy({ kind: "operation", idle: true });
   return waiting(inputId, {
@@ -119,7 +119,7 @@ export async function said(session: SessionRuntime): Promise<unknown[]> {
   return (await session.messages()).map(({ content }) => content);
 }
 
-/** Waits for what needs no clock, and fails when it does not come. */
+/** Waits for a condition that needs no timer, and fails when it does not become true. */
 export async function comes(holds: () => boolean | Promise<boolean>, what: string): Promise<void> {
   for (let round = 0; round < 1_000; round++) {
     if (await holds()) return;
@@ -128,12 +128,12 @@ export async function comes(holds: () => boolean | Promise<boolean>, what: strin
   throw new Error(`never came: ${what}`);
 }
 
-/** Whatever needs no clock to go on has gone on. */
+/** Waits until all work that needs no timer is done. */
 export async function quiet(): Promise<void> {
   for (let round = 0; round < 24; round++) await new Promise((resolve) => setTimeout(resolve, 0));
 }
 
-/** Waits until nothing of the session lives any more. */
+/** Waits until every input of the session has ended. */
 export async function drained(kernel: Kernel): Promise<void> {
   const ended = ["consumed", "superseded", "coalesced", "abandoned"];
   await comes(
@@ -142,14 +142,14 @@ export async function drained(kernel: Kernel): Promise<void> {
   );
 }
 
-/** What the kernel tells of its sessions, from now on. */
+/** The kernel's session events, from this call on. */
 export function events(kernel: Kernel): SessionEvent[] {
   const told: SessionEvent[] = [];
   kernel.on("session", (event) => void told.push(event));
   return told;
 }
 
-/** A promise that a case settles by hand. */
+/** A promise that a case settles itself. */
 export function gate<T = void>(): { promise: Promise<T>; open(value: T): void } {
   let open: (value: T) => void = () => {};
   const promise = new Promise<T>((resolve) => {
@@ -158,15 +158,15 @@ export function gate<T = void>(): { promise: Promise<T>; open(value: T): void } 
   return { promise, open };
 }
 
-/** Every row of the database but those that tell who has it open. */
-export function everything(ground: Ground): Promise<unknown> {
+/** Every row of the database, without the rows of hosts that have it open. */
+export function everything(setup: Setup): Promise<unknown> {
   const tables = Object.keys(SCHEMA.tables).filter((table) => table !== "attachments" && table !== "hosts");
-  return onRows(ground, (rows) =>
+  return onRows(setup, (rows) =>
     rows.transact(tables, "read", async (tx) => await Promise.all(tables.map((table) => tx.range(table, {})))),
   );
 }
 
-/** The ids of every run's inputs, run after run. */
+/** The ids of the inputs of each run, in the order of the runs. */
 export function runsOf(session: SessionRuntime): string[][] {
   const runs: string[][] = [];
   session.onTurn(async ({ inputs }) => void runs.push(inputs.map(({ inputId }) => inputId)));

@@ -5,25 +5,25 @@ import { rankWrites } from "../../stores/session/inputs/input-rows.rules.js";
 import type { InputKeyRow, InputRow } from "../../stores/session/inputs/tables.js";
 import type { MessageRow, RuntimeRow, TurnStepRow } from "../../stores/session/tables.js";
 import { chainDigest } from "../../stores/session/transcript.rules.js";
-import type { Ground } from "../kit/fixture.js";
+import type { Setup } from "../kit/fixture.js";
 import { onRows } from "../kit/rows.fixture.js";
 
-const TABLES = ["runtimes", "inputs", "inputKeys", "messages", "snapshots", "turnSteps", "blobs"] as const;
+const SESSION_TABLES = ["runtimes", "inputs", "inputKeys", "messages", "snapshots", "turnSteps", "blobs"] as const;
 
-type Tables = Record<(typeof TABLES)[number], Row[]>;
+type SessionTables = Record<(typeof SESSION_TABLES)[number], Row[]>;
 
-/** What does not fit together in the stored rows of sessions; nothing, at any moment. */
-export async function complaints(ground: Ground): Promise<string[]> {
-  return await onRows(ground, complaintsAbout);
+/** Broken invariants of the stored rows of sessions. The list is empty at any moment. */
+export async function complaints(setup: Setup): Promise<string[]> {
+  return await onRows(setup, complaintsAbout);
 }
 
 export async function complaintsAbout(storage: Pick<OpenStorage, "transact">): Promise<string[]> {
-  const tables = await storage.transact(TABLES, "read", async (tx) => {
-    const found = await Promise.all(TABLES.map((table) => tx.range(table, {})));
-    return Object.fromEntries(TABLES.map((table, at) => [table, found[at]])) as Tables;
+  const tables = await storage.transact(SESSION_TABLES, "read", async (tx) => {
+    const found = await Promise.all(SESSION_TABLES.map((table) => tx.range(table, {})));
+    return Object.fromEntries(SESSION_TABLES.map((table, at) => [table, found[at]])) as SessionTables;
   });
   return (tables.runtimes as RuntimeRow[]).flatMap((runtime) => {
-    const of = <T extends Row>(table: keyof Tables) =>
+    const of = <T extends Row>(table: keyof SessionTables) =>
       tables[table].filter(({ runtimeId }) => runtimeId === runtime.runtimeId) as T[];
     return [
       ...ofTranscript(runtime, of<MessageRow>("messages"), of("snapshots").length > 0),

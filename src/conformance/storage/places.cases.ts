@@ -3,7 +3,7 @@ import { type OpenFixture, type Runner, uniqueName } from "../kit/fixture.js";
 import { OPENING } from "../kit/rows.fixture.js";
 import { FIRST, put, range, write } from "./storage.fixture.js";
 
-/** What every other case stands on: the places that `open` gives. */
+/** The storages that `open` gives: every other case relies on them. */
 export function placeCases(open: OpenFixture, { it, expect }: Runner): void {
   it("each opened place is empty, also under a name that was used before, and reopens with what it held", async () => {
     const name = uniqueName();

@@ -2,14 +2,14 @@ import type { Key, Query, Row } from "../../ports/storage.js";
 import type { OpenFixture, Runner } from "../kit/fixture.js";
 import { ALL, casesOver, put, range, write } from "./storage.fixture.js";
 
-/** What `get` and `range` find, and in which order. */
+/** Results of `get` and `range`, and their order. */
 export function queryCases(open: OpenFixture, { describe, it, expect }: Runner): void {
   const promise = casesOver(open, it);
 
   describe("order and queries", () => {
     promise("numbers come before strings, strings go by UTF-16 unit, tuples member by member", async ({ connect }) => {
       const storage = await connect();
-      // By code point the emoji would be last, by a dictionary "B" would stand behind "a" and "é" before "z".
+      // Order of code units: by code point the emoji would be last; in a dictionary "B" would follow "a", and "é" precede "z".
       const ordered = [-10, -0.5, 0, 2, 10, "", "10", "9", "B", "a", "aa", "b", "z", "é", "\u{1f600}", "\uff5e"];
       const pairs = ordered.flatMap((stream) => ordered.map((at) => ({ v: 1, stream, at })));
       await write(storage, [
@@ -109,7 +109,7 @@ export function queryCases(open: OpenFixture, { describe, it, expect }: Runner):
   });
 }
 
-/** The same disorder every time. */
+/** The same order in every run. */
 function shuffled<T>(items: readonly T[]): T[] {
   const places = items.map((item, at) => ({ item, place: (at * 7919) % 1009 }));
   return places.sort((a, b) => a.place - b.place).map(({ item }) => item);
@@ -119,7 +119,7 @@ function present(query: { [Field in keyof Query]: Query[Field] | undefined }): Q
   return Object.fromEntries(Object.entries(query).filter(([, value]) => value !== undefined));
 }
 
-/** What a query means, said as plainly as it can be. `rows` are in key order. */
+/** A query as a plain filter: the expected result. `rows` are in key order. */
 function queried(rows: readonly Row[], columns: readonly string[], query: Query): Row[] {
   const keyOf = (row: Row) => columns.map((column) => row[column] as string | number);
   const fits = (row: Row) => {

@@ -170,7 +170,7 @@ export function storageCases(open: OpenFixture, { describe, it, expect }: Runner
         async (tx) => {
           await tx.range("events", {});
           change(tx);
-          // Left behind on purpose: nobody awaits it when the body fails.
+          // Deliberately not awaited: the body fails before.
           void tx.get("notes", "kept");
           throw mine;
         },

@@ -44,7 +44,7 @@ export function range(storage: OpenStorage, table: string, query: Query = {}): P
   return storage.transact([table], "read", (tx) => tx.range(table, query));
 }
 
-/** Cases over one empty place each; what they open is closed, and the place disposed of. */
+/** Cases over one empty storage each. Open connections are closed afterwards, and the storage is disposed of. */
 export function casesOver(open: OpenFixture, it: Runner["it"]): (name: string, body: (place: Place) => Promise<void>) => void {
   return (name, body) => {
     it(name, async () => {

@@ -2,7 +2,7 @@ import { casesOn, count, type OpenFixture, outcomes, type Runner } from "../kit/
 import { claimOf, device, login, other, pair, refusedFor, stored, TEN_MINUTES } from "./logins.fixture.js";
 import { isInPlace } from "./vault.fixture.js";
 
-/** Logins that a browser comes back from. */
+/** Logins that end with a redirect of the browser. */
 export function browserLoginCases(open: OpenFixture, runner: Runner): void {
   const { expect } = runner;
   const { promise } = casesOn(open, runner);

@@ -1,5 +1,5 @@
 import type { DevicePoll } from "../../kernel/vault/oauth-flows.js";
-import { casesOn, mismatch, type OpenFixture, outcomes, type Runner } from "../kit/fixture.js";
+import { casesOn, type OpenFixture, outcomes, type Runner, refusalMismatch } from "../kit/fixture.js";
 import { noCount } from "../kit/hostile.js";
 import { device, other, pair, refusedFor, stored, target } from "./logins.fixture.js";
 
@@ -25,7 +25,7 @@ export function deviceLoginCases(open: OpenFixture, runner: Runner): void {
   promise("an expiry that cannot be told is refused (R-167)", async ({ kernel }) => {
     const wrong: string[] = [];
     for (const [what, expiresInMs] of Object.entries({ ...noCount(), "beyond what a time can be": Number.MAX_SAFE_INTEGER })) {
-      const problem = await mismatch(
+      const problem = await refusalMismatch(
         kernel.auth.admitDevice({ ...device, expiresInMs: expiresInMs as never }),
         "invalid",
         "expiresInMs",

@@ -4,12 +4,12 @@ import type { RuntimeStore } from "../../kernel/runtime-store.js";
 import {
   casesOn,
   count,
-  mismatch,
   type OpenFixture,
   outcomes,
   type Runner,
   readAll,
   refusal,
+  refusalMismatch,
   refused,
   task,
 } from "../kit/fixture.js";
@@ -17,7 +17,7 @@ import { noText, type Values } from "../kit/hostile.js";
 import { claimOf, device, jsonBytes, login, pair, target } from "./logins.fixture.js";
 import { isInPlace } from "./vault.fixture.js";
 
-/** The record that login flows are kept in. */
+/** The stored record of login flows. */
 export function flowRecordCases(open: OpenFixture, runner: Runner): void {
   const { expect } = runner;
   const { promise } = casesOn(open, runner);
@@ -146,7 +146,7 @@ export function flowRecordCases(open: OpenFixture, runner: Runner): void {
       await refused(runtime.updateAuthOAuthFlowSnapshot(failing as never), "invalid", "update");
       const wrong: string[] = [];
       for (const [what, result] of Object.entries(results)) {
-        const problem = await mismatch(
+        const problem = await refusalMismatch(
           runtime.updateAuthOAuthFlowSnapshot(() => result as never),
           "invalid",
           "update",
@@ -157,8 +157,8 @@ export function flowRecordCases(open: OpenFixture, runner: Runner): void {
         const problems = [
           what === "a function"
             ? undefined
-            : await mismatch(runtime.updateAuthOAuthFlowSnapshot(value as never), "invalid", "update"),
-          await mismatch(runtime.persistAuthOAuthFlowSnapshot(value as never), "invalid", "snapshot"),
+            : await refusalMismatch(runtime.updateAuthOAuthFlowSnapshot(value as never), "invalid", "update"),
+          await refusalMismatch(runtime.persistAuthOAuthFlowSnapshot(value as never), "invalid", "snapshot"),
         ];
         for (const problem of problems) if (problem !== undefined) wrong.push(`${what}: ${problem}`);
       }

@@ -3,7 +3,7 @@ import { casesOn, count, type OpenFixture, type Runner, refusal, refused } from 
 import { claimOf, device, jsonBytes, login, other, refusedFor, stored, TEN_MINUTES, target } from "./logins.fixture.js";
 import { errorText } from "./vault.fixture.js";
 
-/** Login flows together: expired, counted, released. */
+/** Several login flows: expired, counted, released. */
 export function loginFlowCases(open: OpenFixture, runner: Runner): void {
   const { expect } = runner;
   const { promise } = casesOn(open, runner);

@@ -1,9 +1,9 @@
 import type { OAuthFlows } from "../../kernel/vault/oauth-flows.js";
-import { casesOn, mismatch, type OpenFixture, type Runner } from "../kit/fixture.js";
+import { casesOn, type OpenFixture, type Runner, refusalMismatch } from "../kit/fixture.js";
 import { hostileObjects, noId, noObject, type Values } from "../kit/hostile.js";
 import { claimOf, device, login, target } from "./logins.fixture.js";
 
-/** What no argument of a login may be. */
+/** Wrong arguments of logins. */
 export function loginArgumentCases(open: OpenFixture, runner: Runner): void {
   const { expect } = runner;
   const { promise } = casesOn(open, runner);
@@ -41,7 +41,7 @@ export function loginArgumentCases(open: OpenFixture, runner: Runner): void {
       const wrong: string[] = [];
       for (const [field, values, call] of fields) {
         for (const [what, value] of Object.entries(values())) {
-          const problem = await mismatch(call(kernel.auth, value as never), "invalid", field);
+          const problem = await refusalMismatch(call(kernel.auth, value as never), "invalid", field);
           if (problem !== undefined) wrong.push(`${field} ${what}: ${problem}`);
         }
       }

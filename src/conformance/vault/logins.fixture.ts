@@ -10,12 +10,12 @@ export const login = { target, provider: "google", redirectUri: "https://app/bac
 export const device = { target, provider: "github", deviceCode: "code-of-the-device", expiresInMs: 60_000 };
 export const claimOf = (state: string) => ({ state, target, provider: login.provider, redirectUri: login.redirectUri });
 
-/** Two kernels that hold the same flows; one kernel twice where flows are in one kernel's memory. */
+/** Two kernels with the same flows. Where flows live in one kernel's memory, that kernel twice. */
 export async function pair(first: Kernel, openMore: () => Promise<Kernel>): Promise<[Kernel, Kernel]> {
   return [first, (await isInPlace(first)) ? await openMore() : first];
 }
 
-/** Fails unless the call is refused with that code, and for that reason. */
+/** Fails unless the call is refused with that code and that reason. */
 export async function refusedFor(call: Promise<unknown>, reason: string, code: string): Promise<void> {
   const error = await refusal(call);
   if (!isHoldfastError(error)) throw error;

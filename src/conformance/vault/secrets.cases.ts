@@ -1,10 +1,10 @@
 import { isHoldfastError } from "../../domain/errors.js";
-import { casesOn, mismatch, type OpenFixture, type Runner, refusal, refused } from "../kit/fixture.js";
+import { casesOn, type OpenFixture, type Runner, refusal, refusalMismatch, refused } from "../kit/fixture.js";
 import { noId, noText } from "../kit/hostile.js";
 import { readRows } from "../kit/rows.fixture.js";
 import { errorText, isInPlace } from "./vault.fixture.js";
 
-/** Texts that no disk holds in the clear. */
+/** Secrets: texts that no disk has in the clear. */
 export function secretCases(open: OpenFixture, runner: Runner): void {
   const { expect } = runner;
   const { promise } = casesOn(open, runner);
@@ -46,7 +46,7 @@ export function secretCases(open: OpenFixture, runner: Runner): void {
     await secrets.put("a", "kept");
     const wrong: string[] = [];
     const look = async (what: string, field: string, call: Promise<unknown>) => {
-      const problem = await mismatch(call, "invalid", field);
+      const problem = await refusalMismatch(call, "invalid", field);
       if (problem !== undefined) wrong.push(`${what}: ${problem}`);
     };
     for (const [what, name] of Object.entries(noId())) {
@@ -85,20 +85,20 @@ export function secretCases(open: OpenFixture, runner: Runner): void {
       expect([await secrets.get("a"), await secrets.get("b")]).toEqual(["mine", "yours"]);
   });
 
-  promise("no revision of a secret comes a second time, also after it was deleted", async (ground) => {
-    const { kernel } = ground;
+  promise("no revision of a secret comes a second time, also after it was deleted", async (setup) => {
+    const { kernel } = setup;
     if (!(await isInPlace(kernel))) return;
     const seen: unknown[] = [];
     for (const value of ["one", "two", "three", "four"]) {
       await kernel.secrets.put("a", value);
       if (value === "two") await kernel.secrets.put("a", value);
-      seen.push((await readRows(ground, "sealed")).map(({ revision }) => revision));
+      seen.push((await readRows(setup, "sealed")).map(({ revision }) => revision));
       await kernel.secrets.delete("a");
       await kernel.secrets.delete("a");
       expect(await kernel.secrets.get("a")).toBe(undefined);
     }
     expect(seen).toEqual([[1], [4], [6], [8]]);
-    expect(await readRows(ground, "sealed")).toEqual([]);
+    expect(await readRows(setup, "sealed")).toEqual([]);
   });
 
   promise("no secret is called as the login flows are, and these are no secret", async ({ kernel }) => {

@@ -1,12 +1,15 @@
 import type { Kernel } from "../../kernel/kernel.js";
 
-/** Else secrets are in the memory of one kernel: a durable place, and nothing to seal with. */
+/**
+ * True where secrets are stored. False where they are in one kernel's memory: the storage is durable, and the platform has no
+ * sealing.
+ */
 export async function isInPlace(kernel: Kernel): Promise<boolean> {
   const { storage, secrets } = await kernel.status();
   return storage === "memory" || secrets === "sealed";
 }
 
-/** All that an error tells, its causes too. */
+/** The whole text of an error, with its causes. */
 export function errorText(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const { details } = error as { details?: unknown };

@@ -1,15 +1,15 @@
-/** An agent as everybody sees it. All times in epoch milliseconds. */
+/** A stored agent, the same for every host of the database. All times in epoch milliseconds. */
 export interface AgentRecord {
   agentId: string;
   /** Online: registered, and seen less than `timings.staleAfterMs` ago. */
   status: "online" | "offline";
-  /** "deregistered" was said, "expired" is silence or the death of its host. */
+  /** "deregistered" by a call; "expired" after silence or the death of its host. */
   registration: "registered" | "deregistered" | "expired";
-  /** 1 at the first registration, one more at every later one. */
+  /** 1 at the first registration; every later registration adds one. */
   incarnation: number;
-  /** Of the first registration. */
+  /** Time of the first registration. */
   registeredAtMs: number;
-  /** The later of what it said itself and what its host said. */
+  /** The later of the agent's own beat and its host's beat. */
   lastSeenAtMs: number;
   /** Only of agents that a host beats for: those of `kernel.agent()`. */
   hostId?: string;

@@ -13,20 +13,23 @@ export type ValueSelector =
   | { template: string; fields: Record<string, ValueSelector> }
   | { present: string };
 
+/** An event of this type ends its process in `state`. `awaitOutput` selects the output. */
 export interface TerminalSpec {
   state: TerminalState;
-  /** Needed for failed and cancelled. */
+  /** Required for failed and cancelled. */
   awaitOutput?: ValueSelector;
 }
 
+/** An event of this type wakes its `wakeTarget`. `input` selects the text of the wake. */
 export interface WakeSpec {
-  /** No wake when the value is false, null, "" or empty; every number counts as true. */
+  /** The event wakes nothing when this value is false, null, "" or empty. Every number counts as true. */
   when?: ValueSelector;
   input: ValueSelector;
   /** Equal keys towards one scope give one wake id. Default "event_identity": `<process>:<sequence>`. */
   dedupeKey?: "event_identity" | { selector: ValueSelector } | { const: string };
 }
 
+/** A declared type of events. Payloads must match `payloadSchema`. */
 export interface ProcessEventType {
   name: string;
   payloadSchema?: JsonSchema;
@@ -34,14 +37,17 @@ export interface ProcessEventType {
 }
 
 export const CANCEL_REQUESTED = "process.cancel_requested";
-export const STEP = "process.step";
+export const STEP_EVENT = "process.step";
 export const TERMINAL_EVENT = {
   completed: "process.completed",
   failed: "process.failed",
   cancelled: "process.cancelled",
 } as const satisfies Record<TerminalState, string>;
 
-/** Every process has them; none of them can be declared anew. Made anew at each call: a record is its caller's, who may change it. */
+/**
+ * The types that every process has; a registration cannot declare them. A new list at each call: a caller may change the record
+ * that it gets.
+ */
 export function coreEventTypes(): ProcessEventType[] {
   return [
     { name: CANCEL_REQUESTED },
@@ -49,7 +55,7 @@ export function coreEventTypes(): ProcessEventType[] {
       name: TERMINAL_EVENT[state],
       semantics: { terminal: { state, awaitOutput: { pointer: "/awaitOutput" } } },
     })),
-    { name: STEP },
+    { name: STEP_EVENT },
   ];
 }
 

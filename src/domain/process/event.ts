@@ -4,17 +4,19 @@ import type { ProcessScope } from "../scope.js";
 import type { TerminalState } from "./event-type.js";
 import type { CausalRef, ProcessAwaitOutput } from "./process.js";
 
+/** The arguments of an append. */
 export interface ProcessEventAppendRequest {
   eventType: string;
   payload: JsonValue;
-  /** The same key and content again gives the stored event; another content is `conflict`. */
+  /** The same key with the same content returns the stored event; with other content it is `conflict`. */
   replayKey?: string;
-  /** Whom a wake goes to; ignored on events that wake nobody. */
+  /** The scope that a wake goes to. Ignored on events that wake nothing. */
   wakeTarget?: ProcessScope;
-  /** Refuses the append with `lease-lost` unless it is the live lease at the moment of the write. */
+  /** Refuses the append with `lease-lost` unless this lease is the live one at the moment of the write. */
   lease?: ProcessLease;
 }
 
+/** The identity of an event, for programs that receive it outside of its process. */
 export interface ProcessEventInvocation {
   scope: { sessionId: string };
   subject: { type: "process_event"; processId: string; sequence: number; eventType: string };
@@ -27,9 +29,10 @@ export interface ProcessEventSemantics {
   wake?: { input: string; dedupeKey: string };
 }
 
+/** A stored event. Time in epoch milliseconds. */
 export interface ProcessEvent {
   processId: string;
-  /** From 1, without gaps. */
+  /** Starts at 1, without gaps. */
   sequence: number;
   eventType: string;
   payload: JsonValue;
@@ -38,6 +41,10 @@ export interface ProcessEvent {
   occurredAtMs: number;
 }
 
+/**
+ * A wake for a session: `input` is the text that the app reads. The kernel itself makes no turn of it. Time in epoch
+ * milliseconds.
+ */
 export interface ProcessWakeDelivery {
   wakeId: string;
   targetSessionId: string;
@@ -52,6 +59,7 @@ export interface ProcessWakeDelivery {
   createdAtMs: number;
 }
 
+/** The stored event, and its wake if it wakes a scope. */
 export interface ProcessEventAppendResult {
   event: ProcessEvent;
   wakeDelivery?: ProcessWakeDelivery;

@@ -1,6 +1,6 @@
 /**
- * The replay keys that are holdfast's own: `process:<id>:<kind>:<rest>`, the id encoded, so that no two processes share one. A service
- * outside sees those of steps, from all processes. The former key is the one of an older database, where ids were not encoded.
+ * The replay keys that are holdfast's own: `process:<id>:<kind>:<rest>`. The id is encoded, so that no two processes share a key:
+ * a service outside sees the step keys of all processes. The former key is that of an older database, where ids were not encoded.
  */
 export function ownKey(
   processId: string,
@@ -11,18 +11,21 @@ export function ownKey(
   return { replayKey, formerKey };
 }
 
-/** What stands behind the prefix in a key that is not an app's to use. */
+/** The rest of a key that begins with holdfast's own prefix; `undefined` for an app's own key. */
 export function restOfOwnKey(processId: string, key: string): string | undefined {
   const prefix = prefixesOf(processId).find((one) => key.startsWith(one));
   return prefix && key.slice(prefix.length);
 }
 
-/** An id as a part of a key: what parts it from the next is in none. One without `%` and `:` stays as it is. */
+/** An id as a part of a key, without the separator `:`. An id without `%` and `:` stays as it is. */
 export function keyPart(id: string): string {
   return id.replaceAll("%", "%25").replaceAll(":", "%3A");
 }
 
-/** A child's id, where it is given none: no other parent and no other key gives it. The former id is the one of an older database. */
+/**
+ * The id of a child that is started without one. No other parent and no other key gives the same id. The former id is that of an
+ * older database.
+ */
 export function childId(parentId: string, key: string): { id: string; formerId: string } {
   const part = key.replaceAll("%", "%25").replaceAll("/", "%2F");
   return { id: `${parentId}/${part}`, formerId: `${parentId}/${key}` };

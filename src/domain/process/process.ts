@@ -2,38 +2,41 @@ import type { JsonValue } from "../json.js";
 import type { ProcessScope } from "../scope.js";
 import type { ProcessEventType, TerminalState } from "./event-type.js";
 
-/** What a process is to do. */
+/** What a process does, and what runs it. */
 export type ProcessInput =
-  /** Run by the handler of that name. */
+  /** The handler of that name runs it. */
   | { type: "task"; name: string; args?: JsonValue }
-  /** Run by the handler `tool:<toolName>`. */
+  /** The handler `tool:<toolName>` runs it. */
   | { type: "tool_call"; call: { callId: string; toolName: string; args: JsonValue } }
-  /** Run by a host that has that session attached. */
+  /** A host that has this session open with a turn handler runs it. */
   | { type: "session_turn"; sessionId: string; input: JsonValue }
-  /** Run by nobody here: something outside does it and completes it. */
+  /** No host runs it: a program outside does the work and completes the process. */
   | { type: "external"; metadata: JsonValue };
 
+/** A reference to the cause of a process. The type is checked; further members are kept as JSON. */
 export type CausalRef = {
   type: "turn" | "effect" | "tool_call" | "process" | "process_event" | "host_event" | "session_node";
   [field: string]: JsonValue;
 };
 
+/** The origin of a process. */
 export interface ProcessProvenance {
   ownerScope: ProcessScope;
   hostProfileId: string;
   causedBy?: CausalRef;
 }
 
+/** The arguments of a registration. The same id with other content is `conflict`. */
 export interface ProcessRegistration {
   id: string;
   input: ProcessInput;
-  /** The core types are added to these. */
+  /** The types of the process's own events. The core types are added. */
   eventTypes?: ProcessEventType[];
   /** Default: session "root", profile "default". */
   provenance?: ProcessProvenance;
 }
 
-/** The state follows from it: success is completed, failure failed, cancelled cancelled. */
+/** The end of a process. Its type gives the state: success is completed, failure is failed, cancelled is cancelled. */
 export type ProcessAwaitOutput =
   | { type: "success"; value: JsonValue; control?: JsonValue }
   | { type: "failure"; class: string; code: string; message: string; raw?: JsonValue; control?: JsonValue }
@@ -41,14 +44,17 @@ export type ProcessAwaitOutput =
 
 export type ProcessState = "running" | TerminalState;
 
+/** The state of a process, with its output once it has ended. */
 export type ProcessStatus = { state: "running" } | { state: TerminalState; awaitOutput: ProcessAwaitOutput };
 
+/** A reference to the same work in another system. It replaces the one before it. */
 export interface ProcessExternalRef {
   backend: string;
   id: string;
   metadata?: JsonValue;
 }
 
+/** The last progress that the handler reported. Time in epoch milliseconds. */
 export interface ProcessProgress {
   done: number;
   total?: number;
@@ -56,12 +62,13 @@ export interface ProcessProgress {
   atMs: number;
 }
 
+/** A stored process, without its events. Times in epoch milliseconds. */
 export interface ProcessRecord {
   id: string;
-  /** SHA-256 hex of the canonical registration, defaults filled in, without the core event types. */
+  /** SHA-256 hex of the canonical registration, with defaults filled in and without the core event types. */
   registrationHash: string;
   input: ProcessInput;
-  /** The declared types and the core ones. */
+  /** The declared types and the core types. */
   eventTypes: ProcessEventType[];
   provenance: ProcessProvenance;
   createdAtMs: number;
@@ -71,32 +78,35 @@ export interface ProcessRecord {
   progress?: ProcessProgress;
 }
 
+/** A description of the process for the scope that it is granted to. */
 export interface ProcessHandleDescriptor {
   kind?: string;
   label?: string;
 }
 
-/** A process made visible to a scope. */
+/** A process made visible to a session. */
 export interface ProcessHandleGrant {
   sessionId: string;
   processId: string;
   descriptor: ProcessHandleDescriptor;
 }
 
+/** A grant with the process that it is for. */
 export interface ProcessHandleGrantEntry {
   grant: ProcessHandleGrant;
   record: ProcessRecord;
 }
 
+/** The effects of a session's deletion on processes. */
 export interface ProcessSessionDeleteReport {
   sessionId: string;
-  /** Grants removed, of the session and of all its frames. */
+  /** Removed grants of the session and of all its frames. */
   revokedHandleCount: number;
   /** Always 0: wakes are events, and events stay. */
   deletedWakeCount: number;
-  /** Running, and granted to nobody any more: the caller asks these to cancel. Sorted. */
+  /** Ids of running processes without any grant left: the caller asks these to cancel. Sorted. */
   cancelProcessIds: string[];
-  /** Running, and still granted elsewhere. Sorted. */
+  /** Ids of running processes that are still granted elsewhere. Sorted. */
   preservedProcessIds: string[];
 }
 
@@ -105,13 +115,16 @@ export const STATE_OF_OUTPUT = { success: "completed", failure: "failed", cancel
   TerminalState
 >;
 
-/** What a host must have to run it: a handler or a session, kept apart, so that no name stands for both. None for what no host runs. */
+/**
+ * What a host must have to run the process: a handler or a session. The two have separate prefixes, so that no name stands for
+ * both. None for what no host runs.
+ */
 export function runnableBy(type: ProcessInput["type"], handler: string | undefined): string | undefined {
   if (handler === undefined || type === "external") return undefined;
   return `${type === "session_turn" ? "session" : "handler"}:${handler}`;
 }
 
-/** The name of the handler that runs it, of a turn its session's id; none for what no host runs. */
+/** The name of the handler that runs it; of a session turn, the session's id; none for what no host runs. */
 export function handlerOf(input: ProcessInput): string | undefined {
   switch (input.type) {
     case "task":

@@ -25,7 +25,7 @@ import {
 
 const MOST_ITEMS = 65_536;
 
-/** What older programs called two of the types. */
+/** Names that older programs used for two of the types. */
 const OLD_TYPES: Readonly<Record<string, string>> = { system_generated: "continuation", projected: "operation" };
 
 const MEMBERS = [
@@ -47,7 +47,10 @@ const MEMBERS = [
   "updatedAtMs",
 ] as const;
 
-/** Read once, checked member by member, copied, defaults filled in; what is absent stays absent. Throws `invalid` naming the member. */
+/**
+ * A checked copy with the defaults filled in. Each member is read once; an absent member stays absent. Throws `invalid` naming
+ * the member.
+ */
 export function checkInputState(field: string, value: unknown, limits: Limits): StoredInputState {
   const m = membersOf(field, value, MEMBERS);
   const id = (name: string, given: unknown) => checkId(`${field}.${name}`, given, limits.idLength);
@@ -57,7 +60,7 @@ export function checkInputState(field: string, value: unknown, limits: Limits): 
     currentState: checkOneOf(`${field}.currentState`, m.currentState, INPUT_PHASES),
     ...(m.policy !== undefined && { policy: checkPolicy(`${field}.policy`, m.policy) }),
     ...(m.runtimeSemantics !== undefined && {
-      runtimeSemantics: checkSemantics(`${field}.runtimeSemantics`, m.runtimeSemantics),
+      runtimeSemantics: checkRuntimeSemantics(`${field}.runtimeSemantics`, m.runtimeSemantics),
     }),
     ...(m.terminalOutcome !== undefined && {
       terminalOutcome: checkOutcome(`${field}.terminalOutcome`, m.terminalOutcome, limits),
@@ -87,7 +90,7 @@ export function checkInputState(field: string, value: unknown, limits: Limits): 
   };
 }
 
-/** At most so many ids, each checked. */
+/** A list of at most `MOST_ITEMS` ids, each checked. */
 export function checkIds(field: string, value: unknown, limits: Limits): string[] {
   return checkList(field, value, MOST_ITEMS).map((id, at) => checkId(`${field}/${at}`, id, limits.idLength));
 }
@@ -97,7 +100,7 @@ function checkPolicy(field: string, value: unknown): NonNullable<StoredInputStat
   return { version: checkWhole(`${field}.version`, version, 0), decision: checkPolicyDecision(`${field}.decision`, decision) };
 }
 
-/** Also what a session's own policy answers with. */
+/** Also checks the answer of a session's own policy. */
 export function checkPolicyDecision(field: string, value: unknown): PolicyDecision {
   const m = membersOf(field, value, [
     "applyMode",
@@ -129,7 +132,7 @@ export function checkPolicyDecision(field: string, value: unknown): PolicyDecisi
   };
 }
 
-function checkSemantics(field: string, value: unknown): RuntimeSemantics {
+function checkRuntimeSemantics(field: string, value: unknown): RuntimeSemantics {
   const m = membersOf(field, value, ["boundary", "executionKind", "peerResponseTerminalApplyIntent"]);
   const intent = m.peerResponseTerminalApplyIntent ?? undefined;
   return {
@@ -187,7 +190,7 @@ function checkSource(field: string, value: unknown, limits: Limits): NonNullable
   };
 }
 
-/** Any JSON object with a type that is known. */
+/** Any JSON object with a known type. */
 function checkPersistedInput(field: string, value: unknown, limits: Limits): PersistedInput {
   const admitted = admitJson(value, field, { maxBytes: limits.payloadBytes, maxDepth: limits.depth });
   if (typeof admitted !== "object" || admitted === null || Array.isArray(admitted)) throw invalid(`${field} must be an object`);

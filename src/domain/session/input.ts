@@ -1,30 +1,30 @@
 import type { JsonValue } from "../json.js";
 
-/** One input of a session, from its acceptance to its end, as it is stored and shown. */
+/** One input of a session, from its admission to its end, as it is stored and shown. Times in epoch milliseconds. */
 export interface StoredInputState {
   inputId: string;
   currentState: InputPhase;
-  /** How it was decided to treat it, when it was admitted. */
+  /** The policy's decision at the admission. */
   policy?: { version: number; decision: PolicyDecision };
   runtimeSemantics?: RuntimeSemantics;
   /** Only in a terminal state. */
   terminalOutcome?: InputOutcome;
   durability?: InputDurability;
   idempotencyKey?: string;
-  /** How often it was staged for a run. */
+  /** How often the input was staged for a run. */
   attemptCount: number;
-  /** How often it was found staged after an owner that did not end in order. */
+  /** How often a recovery found the input staged by an owner that did not end in order. */
   recoveryCount: number;
   /** Append-only. */
   history: InputTransition[];
   reconstructionSource?:
     | { sourceType: "projection"; ruleId: string; sourceEventId: string }
     | { sourceType: "coalescing"; sourceInputIds: string[] };
-  /** The submission with its header fields beside it; images are references to blobs. */
+  /** The submission with its header fields beside it. Images are references to blobs. */
   persistedInput?: PersistedInput;
-  /** Of the last run that it was staged for. */
+  /** The last run that the input was staged for. */
   lastRunId?: string;
-  /** Of the receipt that it was applied with. */
+  /** The sequence of the receipt that the input was applied with. */
   lastBoundarySequence?: number;
   createdAtMs: number;
   updatedAtMs: number;
@@ -41,19 +41,23 @@ export const INPUT_PHASES = [
   "coalesced",
   "abandoned",
 ] as const;
+/** The state of an input, as `currentState` shows it. The last four are terminal. */
 export type InputPhase = (typeof INPUT_PHASES)[number];
 
 export type TerminalPhase = "consumed" | "superseded" | "coalesced" | "abandoned";
 
 export const ABANDON_REASONS = ["retired", "reset", "stopped", "destroyed", "cancelled"] as const;
+/** The reason why an input ended without being consumed: a command on its session or on itself, or too many attempts. */
 export type AbandonReason = (typeof ABANDON_REASONS)[number] | { max_attempts_exhausted: { attempts: number } };
 
+/** The end of an input; its phase then has the same name. `supersededBy` is an input id. */
 export type InputOutcome =
   | { outcomeType: "consumed" }
   | { outcomeType: "superseded"; supersededBy: string }
   | { outcomeType: "coalesced"; aggregateId: string }
   | { outcomeType: "abandoned"; reason: AbandonReason };
 
+/** One change of an input's phase. Time in epoch milliseconds. */
 export interface InputTransition {
   timestampMs: number;
   from: InputPhase;
@@ -62,11 +66,17 @@ export interface InputTransition {
 }
 
 export const INPUT_DURABILITIES = ["durable", "ephemeral", "derived"] as const;
+/**
+ * A "durable" input stays stored after its end. An "ephemeral" one is dropped at its end, or when the tab that submitted it is
+ * gone. A "derived" one is made by the system or a flow.
+ */
 export type InputDurability = (typeof INPUT_DURABILITIES)[number];
 
 export const INPUT_TYPES = ["prompt", "peer", "flow_step", "external_event", "continuation", "operation"] as const;
+/** The type of an input as it is stored. */
 export type InputType = (typeof INPUT_TYPES)[number];
 
+/** A submission as it is stored: its type, and any other members as JSON. */
 export interface PersistedInput {
   inputType: InputType;
   [field: string]: JsonValue;
@@ -83,6 +93,7 @@ export const INPUT_KINDS = [
   "continuation",
   "operation",
 ] as const;
+/** The kind of an input that a policy decides by. The type "peer" has four kinds. */
 export type InputKind = (typeof INPUT_KINDS)[number];
 
 export const APPLY_MODES = ["stage_run_start", "stage_run_boundary", "inject_now", "ignore"] as const;
@@ -92,7 +103,10 @@ export const CONSUME_POINTS = ["on_accept", "on_apply", "on_run_start", "on_run_
 export const DRAIN_POLICIES = ["queue_next_turn", "steer_batch", "immediate", "ignore"] as const;
 export const ROUTING_DISPOSITIONS = ["queue", "steer", "immediate", "drop"] as const;
 
-/** What becomes of an input. The built-in table is stores/session/inputs/policy.rules.ts; a session may be given a function of its own. */
+/**
+ * How a session treats an input. The built-in table is stores/session/inputs/policy.rules.ts; `SessionOptions` may name a
+ * function instead.
+ */
 export interface PolicyDecision {
   applyMode: (typeof APPLY_MODES)[number];
   wakeMode: (typeof WAKE_MODES)[number];
@@ -106,8 +120,10 @@ export interface PolicyDecision {
 }
 
 export const BOUNDARIES = ["immediate", "run_start", "run_checkpoint"] as const;
+/** The moment of a run at which inputs are applied. */
 export type Boundary = (typeof BOUNDARIES)[number];
 
+/** The way in which an input is executed. Inputs of one run have the same way. */
 export interface RuntimeSemantics {
   boundary: Boundary;
   executionKind: "content_turn" | "resume_pending";

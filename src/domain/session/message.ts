@@ -5,14 +5,14 @@ import type { Message } from "./session.js";
 
 const ROLES = ["user", "assistant", "system", "tool"] as const;
 
-/** A private copy of what a transcript takes. Throws `invalid` naming the member. */
+/** A private copy of a message for a transcript. Throws `invalid` naming the member. */
 export function checkMessage(field: string, value: unknown, limits: JsonLimits): Message {
   const { role, content } = membersOf(field, value, ["role", "content"]);
   checkOneOf(`${field}.role`, role, ROLES);
   if (content === undefined) throw invalid(`${field}.content must be a JSON value`);
   const present = guarded(field, () => Object.entries(value as object).filter(([, member]) => member !== undefined));
   const message = admitJson(Object.fromEntries(present), field, limits) as unknown as Message;
-  // Read twice: what is stored is what is checked.
+  // Checked a second time: a getter may have given another value to the copy.
   checkOneOf(`${field}.role`, message.role, ROLES);
   if (message.content === undefined) throw invalid(`${field}.content must be a JSON value`);
   return message;

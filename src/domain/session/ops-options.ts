@@ -1,10 +1,10 @@
 import { checkWhole, membersOf } from "../check.js";
 
-/** How much a registry takes. */
+/** Limits of a session's operations. */
 export interface OpsOptions {
-  /** Operations that have not ended, in this tab. Default: as many as come. */
+  /** Operations of this tab that have not ended. Default: no limit. */
   maxConcurrent?: number;
-  /** Ended operations that are kept; the oldest are forgotten. Default 256. */
+  /** Ended operations that are kept; then the oldest are removed. Default 256. */
   maxCompleted?: number;
 }
 

@@ -4,16 +4,16 @@ import { invalid } from "../errors.js";
 import type { JsonValue } from "../json.js";
 import type { Limits } from "../time.js";
 
-/** A session's background operations, as they are stored: whole, one per runtime. */
+/** A session's background operations as they are stored: one snapshot per runtime, written whole. */
 export interface PersistedOpsSnapshot {
-  /** Another one means that the feed began anew: sequences of an earlier one say nothing. */
+  /** A new id means that the feed began anew: sequences of an earlier feed are void. */
   epochId: string;
   authorityState: {
     operations: { [id: string]: PersistedOperation };
-    /** Ended ones, oldest first. */
+    /** Ids of ended operations, oldest first. */
     completedOrder: string[];
     maxCompleted: number;
-    /** null: as many as come. */
+    /** null: no limit. */
     maxConcurrent: number | null;
     activeCount: number;
     waitRequestId: string | null;
@@ -36,11 +36,14 @@ export const OPERATION_STATUSES = [
   "retired",
   "terminated",
 ] as const;
+/** The status of an operation. The last six are ends. */
 export type OperationStatus = (typeof OPERATION_STATUSES)[number];
 
 export const OPERATION_KINDS = ["mob_member_child", "background_tool_op"] as const;
+/** The kind of an operation: a session's child of its own, or a tool that runs in the background. */
 export type OperationKind = (typeof OPERATION_KINDS)[number];
 
+/** An operation's state in a snapshot. */
 export interface PersistedOperation {
   status: OperationStatus;
   kind: OperationKind;
@@ -51,25 +54,26 @@ export interface PersistedOperation {
   terminalBuffered: boolean;
 }
 
-/** What an operation is registered with. */
+/** The arguments of a registration of an operation. */
 export interface OperationSpec {
   id: string;
   kind: OperationKind;
-  /** For people. */
+  /** A name for people. */
   displayName: string;
   /** Default: the session's own id. */
   ownerSessionId?: string;
-  /** Where it came from, for people. Default "". */
+  /** Origin of the operation, for people. Default "". */
   sourceLabel?: string;
-  /** The session that it runs in, where it has one of its own. */
+  /** The session that the operation runs in, if it has its own. Default null. */
   childSessionId?: string | null;
   /** Default false. */
   expectPeerChannel?: boolean;
 }
 
+/** A registration with its defaults filled in. */
 export type StoredOperationSpec = Required<OperationSpec>;
 
-/** How an operation ended; its status is then called the same. */
+/** The end of an operation. Its status then has the same name. */
 export type OperationOutcome =
   | { outcomeType: "completed"; result: JsonValue }
   | { outcomeType: "failed"; error: string }
@@ -78,7 +82,7 @@ export type OperationOutcome =
   | { outcomeType: "retired" }
   | { outcomeType: "terminated"; reason: string };
 
-/** What a tool's operation usually completes with. */
+/** The usual result of a tool's operation. */
 export interface OperationResult {
   id: string;
   content: JsonValue;
@@ -87,12 +91,12 @@ export interface OperationResult {
   tokensUsed: number;
 }
 
-/** A snapshot that was handed over may have the members of the result beside the tag. */
+/** Imported snapshots may have the members of the result beside the tag. */
 export type PersistedOutcome = OperationOutcome | ({ outcomeType: "completed" } & OperationResult);
 
 /** One line of the completion feed. */
 export interface CompletionEntry {
-  /** From 1, rising by one. */
+  /** Starts at 1; every line adds one. */
   seq: number;
   operationId: string;
   kind: OperationKind;
@@ -101,7 +105,7 @@ export interface CompletionEntry {
   completedAtMs: number | null;
 }
 
-/** Operations are members of a stored object by their ids. */
+/** Throws `invalid` for "__proto__" too: a snapshot stores operations as members of an object, by id. */
 export function checkOperationId(field: string, value: unknown, maxLength: number): string {
   const id = checkId(field, value, maxLength);
   if (id === "__proto__") throw invalid(`${field} must not be "__proto__"`);
@@ -135,10 +139,10 @@ export function checkOperationSpec(
   };
 }
 
-/** Levels of a snapshot above an operation's result, which may itself be as deep as any value. */
+/** Levels of a snapshot above an operation's result. The result itself may be as deep as any value. */
 const LEVELS_ABOVE_RESULT = 5;
 
-/** A private copy of a snapshot that a caller hands over. */
+/** A private copy of a caller's snapshot. Throws `invalid` naming the member. */
 export function checkOpsSnapshot(field: string, value: unknown, limits: Limits): PersistedOpsSnapshot {
   const bounds = { maxBytes: limits.snapshotBytes, maxDepth: limits.depth + LEVELS_ABOVE_RESULT };
   const json = admitJson(value, field, bounds);
@@ -146,44 +150,44 @@ export function checkOpsSnapshot(field: string, value: unknown, limits: Limits):
   return json as unknown as PersistedOpsSnapshot;
 }
 
-/** What was stored, if it still is a snapshot; else `invalid`. Limits may have been larger when it was written. */
+/** A stored snapshot, else `invalid`. Lengths are not checked: the limits may have been larger when it was written. */
 export function asOpsSnapshot(field: string, stored: unknown): PersistedOpsSnapshot {
   snapshotOf(Number.MAX_SAFE_INTEGER)(field, stored);
   return stored as PersistedOpsSnapshot;
 }
 
-/** Throws `invalid` naming the field; what it returns is the value. */
-type Check<T = unknown> = (field: string, value: unknown) => T;
+/** A check throws `invalid` naming the field, or returns the value. */
+type FieldCheck<T = unknown> = (field: string, value: unknown) => T;
 
-const count: Check<number> = (field, value) => checkWhole(field, value, 0);
-const text: Check<string> = (field, value) => checkText(field, value, Number.MAX_SAFE_INTEGER);
-const present: Check = (field, value) => {
+const wholeNumber: FieldCheck<number> = (field, value) => checkWhole(field, value, 0);
+const anyText: FieldCheck<string> = (field, value) => checkText(field, value, Number.MAX_SAFE_INTEGER);
+const present: FieldCheck = (field, value) => {
   if (value === undefined) throw invalid(`${field} is missing`);
   return value;
 };
 const idOf =
-  (maxLength: number): Check<string> =>
+  (maxLength: number): FieldCheck<string> =>
   (field, value) =>
     checkId(field, value, maxLength);
 const oneOf =
-  <T extends string>(allowed: readonly T[]): Check<T> =>
+  <T extends string>(allowed: readonly T[]): FieldCheck<T> =>
   (field, value) =>
     checkOneOf(field, value, allowed);
 const orNull =
-  <T>(check: Check<T>): Check<T | null> =>
+  <T>(check: FieldCheck<T>): FieldCheck<T | null> =>
   (field, value) =>
     value === null ? null : check(field, value);
 const orAbsent =
-  <T>(check: Check<T>): Check<T | undefined> =>
+  <T>(check: FieldCheck<T>): FieldCheck<T | undefined> =>
   (field, value) =>
     value === undefined ? undefined : check(field, value);
-const listOf =
-  (item: Check): Check<void> =>
+const arrayOf =
+  (item: FieldCheck): FieldCheck<void> =>
   (field, value) => {
     for (const [at, member] of checkList(field, value, Number.MAX_SAFE_INTEGER).entries()) item(`${field}/${at}`, member);
   };
-const recordOf =
-  (id: Check<string>, member: Check): Check<void> =>
+const mapOf =
+  (id: FieldCheck<string>, member: FieldCheck): FieldCheck<void> =>
   (field, value) => {
     checkObject(field, value);
     for (const name of Object.keys(value)) {
@@ -192,79 +196,79 @@ const recordOf =
     }
   };
 const shape =
-  (members: Readonly<Record<string, Check>>): Check<void> =>
+  (members: Readonly<Record<string, FieldCheck>>): FieldCheck<void> =>
   (field, value) => {
     checkObject(field, value);
     for (const [name, check] of Object.entries(members)) check(`${field}.${name}`, value[name]);
   };
 
-const flatResult = shape({ id: text, content: present, isError: checkFlag, durationMs: count, tokensUsed: count });
-const OUTCOMES: Readonly<Record<OperationOutcome["outcomeType"], Check>> = {
+const flatResult = shape({ id: anyText, content: present, isError: checkFlag, durationMs: wholeNumber, tokensUsed: wholeNumber });
+const OUTCOMES: Readonly<Record<OperationOutcome["outcomeType"], FieldCheck>> = {
   completed(field, value) {
     checkObject(field, value);
     if (value.result !== undefined) return;
     present(`${field}.result`, value.id);
     flatResult(field, value);
   },
-  failed: shape({ error: text }),
-  aborted: shape({ reason: orAbsent(text) }),
-  cancelled: shape({ reason: orAbsent(text) }),
+  failed: shape({ error: anyText }),
+  aborted: shape({ reason: orAbsent(anyText) }),
+  cancelled: shape({ reason: orAbsent(anyText) }),
   retired: shape({}),
-  terminated: shape({ reason: text }),
+  terminated: shape({ reason: anyText }),
 };
-const outcome: Check = (field, value) => {
+const outcome: FieldCheck = (field, value) => {
   checkObject(field, value);
   const type = checkOneOf(`${field}.outcomeType`, value.outcomeType, Object.keys(OUTCOMES) as OperationOutcome["outcomeType"][]);
   OUTCOMES[type](field, value);
 };
 
-const kind = oneOf(OPERATION_KINDS);
+const operationKind = oneOf(OPERATION_KINDS);
 const operation = shape({
   status: oneOf(OPERATION_STATUSES),
-  kind,
+  kind: operationKind,
   peerReady: checkFlag,
-  progressCount: count,
-  watcherCount: count,
+  progressCount: wholeNumber,
+  watcherCount: wholeNumber,
   terminalOutcome: orNull(outcome),
   terminalBuffered: checkFlag,
 });
 
-function snapshotOf(maxLength: number): Check<void> {
+function snapshotOf(maxLength: number): FieldCheck<void> {
   const id = idOf(maxLength);
   return shape({
     epochId: id,
     authorityState: shape({
-      operations: recordOf(id, operation),
-      completedOrder: listOf(id),
-      maxCompleted: count,
-      maxConcurrent: orNull(count),
-      activeCount: count,
+      operations: mapOf(id, operation),
+      completedOrder: arrayOf(id),
+      maxCompleted: wholeNumber,
+      maxConcurrent: orNull(wholeNumber),
+      activeCount: wholeNumber,
       waitRequestId: orNull(id),
-      waitOperationIds: listOf(id),
-      nextCompletionSeq: count,
+      waitOperationIds: arrayOf(id),
+      nextCompletionSeq: wholeNumber,
     }),
-    operationSpecs: recordOf(
+    operationSpecs: mapOf(
       id,
       shape({
         id,
-        kind,
+        kind: operationKind,
         ownerSessionId: id,
-        displayName: text,
-        sourceLabel: text,
+        displayName: anyText,
+        sourceLabel: anyText,
         childSessionId: orNull(id),
         expectPeerChannel: checkFlag,
       }),
     ),
-    completionEntries: listOf(
+    completionEntries: arrayOf(
       shape({
         seq: (field, value) => checkWhole(field, value, 1),
         operationId: id,
-        kind,
-        displayName: text,
+        kind: operationKind,
+        displayName: anyText,
         terminalOutcome: outcome,
-        completedAtMs: orNull(count),
+        completedAtMs: orNull(wholeNumber),
       }),
     ),
-    cursors: shape({ agentAppliedCursor: count, runtimeObservedSeq: count, runtimeLastInjectedSeq: count }),
+    cursors: shape({ agentAppliedCursor: wholeNumber, runtimeObservedSeq: wholeNumber, runtimeLastInjectedSeq: wholeNumber }),
   });
 }

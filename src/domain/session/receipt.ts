@@ -5,7 +5,7 @@ import { BOUNDARIES } from "./input.js";
 import { checkIds } from "./input-record.js";
 import type { RunBoundaryReceipt } from "./session.js";
 
-/** A private copy. Throws `invalid` naming the member, `write-failed` for a sequence that is no whole number from 0 up. */
+/** A private copy. Throws `invalid` naming the member, or `write-failed` for a sequence that is no whole number from 0 up. */
 export function checkReceipt(field: string, value: unknown, limits: Limits): RunBoundaryReceipt {
   const m = membersOf(field, value, [
     "runId",

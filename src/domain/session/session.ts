@@ -4,29 +4,31 @@ import type { JsonValue } from "../json.js";
 import type { Boundary } from "./input.js";
 
 export const RUNTIME_STATES = ["initializing", "idle", "attached", "running", "retired", "stopped", "destroyed"] as const;
-/** "attached" is idle with a turn handler in this tab; it is shown and never stored. */
+/** The state of a session's runtime. "attached" is idle with a turn handler in this tab; it is shown and never stored. */
 export type RuntimeState = (typeof RUNTIME_STATES)[number];
 
+/** One message of a transcript. Further members are kept as JSON. */
 export interface Message {
   role: "user" | "assistant" | "system" | "tool";
   content: JsonValue;
   [field: string]: JsonValue | undefined;
 }
 
-/** What one run made of its inputs, written once with its messages and its inputs' new states. */
+/** The result of one run, written once with its messages and the new states of its inputs. */
 export interface RunBoundaryReceipt {
   runId: string;
   boundary: Boundary;
-  /** In the order of their admission. */
+  /** Ids in the order of admission. */
   contributingInputIds: string[];
-  /** SHA-256 hex; of a session runtime chained over all messages. */
+  /** SHA-256 hex. Receipts of a session runtime have a digest that is chained over all messages. */
   conversationDigest?: string;
-  /** Of the whole transcript. */
+  /** Messages in the whole transcript. */
   messageCount: number;
-  /** The first of a run is 0. */
+  /** Counts the receipts of a run; the first has 0. */
   sequence: number;
 }
 
+/** A session snapshot, written whole. */
 export interface SessionDelta {
   /** UTF-8 JSON of an object with a non-empty string `id`. */
   sessionSnapshot: Uint8Array;

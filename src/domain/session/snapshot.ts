@@ -3,19 +3,19 @@ import { HoldfastError } from "../errors.js";
 import type { JsonValue } from "../json.js";
 import type { Limits } from "../time.js";
 
-/** A session snapshot as a caller hands it over. */
+/** A session snapshot that a caller passed, checked. */
 export interface AdmittedSnapshot {
   /** A private copy. */
   readonly bytes: Uint8Array;
-  /** Of the session, as the snapshot has it. */
+  /** The session's id in the snapshot. */
   readonly id: string;
-  /** The length of its `messages`, 0 without such a list. */
+  /** The length of the snapshot's `messages`, 0 without such a list. */
   readonly messageCount: number;
 }
 
 export type Snapshot = { readonly id: string; readonly [member: string]: JsonValue };
 
-/** Throws `invalid` for what is no Uint8Array or too large, `write-failed` for bytes that are no session snapshot. */
+/** Throws `invalid` for a value that is no Uint8Array or too large, `write-failed` for bytes that are no session snapshot. */
 export function admitSnapshot(field: string, value: unknown, limits: Pick<Limits, "snapshotBytes">): AdmittedSnapshot {
   const bytes = checkBytes(field, value, limits.snapshotBytes);
   const snapshot = parseSnapshot(bytes);

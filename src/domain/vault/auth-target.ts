@@ -1,6 +1,6 @@
 import { checkId, membersOf } from "../check.js";
 
-/** Which credential a login is for. */
+/** The credential that a login is for. */
 export interface AuthTarget {
   realm: string;
   binding: string;

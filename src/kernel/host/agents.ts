@@ -8,7 +8,7 @@ import type { Host } from "../../stores/host/leases.rules.js";
 import { deregisterAgent, registerAgent } from "../../stores/host/lifecycle.js";
 import { readable } from "../../stores/schema.js";
 import { type LifecycleStore, lifecycleMethods } from "./lifecycle.js";
-import type { Gossip } from "./presence.js";
+import type { Presence } from "./presence.js";
 
 export { listHosts } from "./host-list.js";
 
@@ -36,7 +36,7 @@ export interface Agents {
 
 export interface AgentsParts {
   readonly corridor: Corridor;
-  readonly gossip: Gossip;
+  readonly presence: Presence;
   readonly notices: Notices;
   readonly limits: Limits;
   readonly timings: Timings;
@@ -52,7 +52,7 @@ interface Own {
 }
 
 export function createAgents(parts: AgentsParts): Agents {
-  const { corridor, gossip, limits } = parts;
+  const { corridor, presence, limits } = parts;
   const { staleAfterMs } = parts.timings;
   const own = new Map<string, Own>();
   const underway = new Set<Promise<unknown>>();
@@ -68,7 +68,7 @@ export function createAgents(parts: AgentsParts): Agents {
       const isCurrent = () => parts.host().bootId === host.bootId;
       try {
         await corridor.run(registerAgent, { agentId, ticket, host, staleAfterMs, ...(over !== undefined && { over }) });
-        if (isCurrent()) return gossip.join(host.bootId, [agentId]);
+        if (isCurrent()) return presence.join(host.bootId, [agentId]);
       } catch (error) {
         if (isCurrent()) throw error;
       }
@@ -87,7 +87,7 @@ export function createAgents(parts: AgentsParts): Agents {
     const dispose = async () => {
       if (own.get(id) !== made) return;
       own.delete(id);
-      gossip.leave(parts.host().bootId, id);
+      presence.leave(parts.host().bootId, id);
       if (!closed) await track(corridor.run(deregisterAgent, { agentId: id, ticket: made.ticket, staleAfterMs }));
     };
     return { agentId: id, signal: made.ending.signal, [Symbol.asyncDispose]: dispose };
@@ -96,7 +96,7 @@ export function createAgents(parts: AgentsParts): Agents {
   function end(gone: Own, code: ErrorCode, what: string): void {
     if (own.get(gone.agentId) === gone) {
       own.delete(gone.agentId);
-      gossip.leave(parts.host().bootId, gone.agentId);
+      presence.leave(parts.host().bootId, gone.agentId);
     }
     gone.ending.abort(new HoldfastError(code, `agent "${gone.agentId}" ${what}`));
   }
@@ -162,7 +162,7 @@ export function createAgents(parts: AgentsParts): Agents {
 
   return {
     register,
-    lifecycle: lifecycleMethods({ ...parts, liveness: gossip.store }),
+    lifecycle: lifecycleMethods({ ...parts, liveness: presence.store }),
     get isEmpty() {
       return own.size === 0;
     },

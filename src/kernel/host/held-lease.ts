@@ -13,7 +13,7 @@ import { loadRow } from "../../stores/schema.js";
  *     still ours, run out, untaken    -> claimed again by the same owner: sleep and a frozen tab cost no attempt
  *     taken, freed or unreadable      -> lost
  */
-export interface Tenure {
+export interface HeldLease {
   readonly lease: ProcessLease;
   /** Set once it is over; every later write is refused with it. */
   readonly over: HoldfastError | undefined;
@@ -27,7 +27,7 @@ export interface Tenure {
   end(reason: HoldfastError): void;
 }
 
-export interface TenureParts {
+export interface HeldLeaseParts {
   readonly corridor: Corridor;
   readonly clock: Clock;
   readonly ttlMs: number;
@@ -39,9 +39,9 @@ export interface TenureParts {
 const TAKEN: ReadonlySet<ErrorCode> = new Set(["lease-lost", "lease-held", "terminal", "not-found"]);
 
 /** All that this page holds, as the loop sees it. */
-export interface Tenures {
-  add(tenure: Tenure): void;
-  remove(tenure: Tenure): void;
+export interface HeldLeases {
+  add(heldLease: HeldLease): void;
+  remove(heldLease: HeldLease): void;
   /** To be renewed. */
   readonly leases: ProcessLease[];
   readonly isEmpty: boolean;
@@ -51,16 +51,16 @@ export interface Tenures {
   recheckAll(): Promise<void>;
 }
 
-export function createTenures(): Tenures {
-  const held = new Map<string, Tenure>();
-  const recheck = async (tenures: readonly (Tenure | undefined)[]) => {
-    await Promise.all(tenures.map((tenure) => tenure?.recheck()));
+export function createHeldLeases(): HeldLeases {
+  const held = new Map<string, HeldLease>();
+  const recheck = async (heldLeases: readonly (HeldLease | undefined)[]) => {
+    await Promise.all(heldLeases.map((heldLease) => heldLease?.recheck()));
   };
   return {
-    add: (tenure) => void held.set(tenure.lease.processId, tenure),
-    remove(tenure) {
-      const { processId } = tenure.lease;
-      if (held.get(processId) === tenure) held.delete(processId);
+    add: (heldLease) => void held.set(heldLease.lease.processId, heldLease),
+    remove(heldLease) {
+      const { processId } = heldLease.lease;
+      if (held.get(processId) === heldLease) held.delete(processId);
     },
     get leases() {
       return [...held.values()].filter(({ over }) => !over).map(({ lease }) => lease);
@@ -76,7 +76,7 @@ export function createTenures(): Tenures {
   };
 }
 
-export function holdTenure(parts: TenureParts, granted: ProcessLease, asOfMs: number): Tenure {
+export function holdLease(parts: HeldLeaseParts, granted: ProcessLease, asOfMs: number): HeldLease {
   const { corridor, clock, ttlMs } = parts;
   const { processId } = granted;
   let lease = granted;

@@ -4,7 +4,7 @@ import type { Clock } from "../../ports/clock.js";
 import { type Host, isLive } from "../../stores/host/leases.rules.js";
 import type { HostRow } from "../../stores/host/tables.js";
 import { readable } from "../../stores/schema.js";
-import type { Gossip } from "./presence.js";
+import type { Presence } from "./presence.js";
 
 /** A tab or process of the database. */
 export interface HostRecord {
@@ -27,7 +27,7 @@ export interface HostRecord {
 
 export async function listHosts(parts: {
   corridor: Corridor;
-  gossip: Gossip;
+  presence: Presence;
   clock: Clock;
   timings: Timings;
   self: Host;
@@ -35,7 +35,7 @@ export async function listHosts(parts: {
   /** The names of all locks that are held; nothing where nobody can tell. */
   held(): Promise<ReadonlySet<string> | undefined>;
 }): Promise<HostRecord[]> {
-  const { corridor, gossip, clock, self } = parts;
+  const { corridor, presence, clock, self } = parts;
   const { staleAfterMs, livenessTtlMs } = parts.timings;
   const [held, stored] = await Promise.all([
     parts.held(),
@@ -63,7 +63,7 @@ export async function listHosts(parts: {
       const isSelf = bootId === self.bootId;
       const rowSeenMs = row.lastSeenAtMs ?? nowMs;
       // What was only heard counts as long as it does for the sweeper: anybody of the origin may have said it.
-      const heardMs = nowMs - rowSeenMs < staleAfterMs + livenessTtlMs ? gossip.lastBeat(bootId) : undefined;
+      const heardMs = nowMs - rowSeenMs < staleAfterMs + livenessTtlMs ? presence.lastBeat(bootId) : undefined;
       const lastSeenAtMs = Math.max(rowSeenMs, heardMs ?? 0);
       const isDead = row.locked === 1 && held !== undefined && !held.has(parts.lockName(bootId));
       return {

@@ -2,11 +2,11 @@ import type { Corridor } from "../../corridor/command.js";
 import { HoldfastError } from "../../domain/errors.js";
 import type { Clock } from "../../ports/clock.js";
 import type { Locks } from "../../ports/locks.js";
-import type { Goodbyes, Notices } from "../../ports/notices.js";
+import type { FarewellNotes, Notices } from "../../ports/notices.js";
 import { bidFarewell, freeHost } from "../../stores/host/hosts.js";
 import type { Host } from "../../stores/host/leases.rules.js";
 import type { Loop } from "./loop-contract.js";
-import type { Gossip } from "./presence.js";
+import type { Presence } from "./presence.js";
 
 /**
  * This tab or process as a host: its boot id, the Web Lock that tells the others that it lives, its loop, and what becomes of them
@@ -15,19 +15,19 @@ import type { Gossip } from "./presence.js";
  *     boot -> lock -> loop        pagehide: handlers and loop end, farewell, lock let go        pageshow from the cache: boot anew
  */
 export interface HostParts {
-  readonly hostId: string;
+  readonly host: CurrentHost;
   readonly corridor: Corridor;
   readonly notices: Notices;
-  readonly gossip: Pick<Gossip, "open" | "close">;
+  readonly presence: Pick<Presence, "open" | "close">;
   readonly clock: Clock;
   readonly locks: Locks | undefined;
   /** How pages that go reach those that stay. */
-  readonly goodbyes: Goodbyes | undefined;
+  readonly farewellNotes: FarewellNotes | undefined;
   newBootId(): string;
   lockName(bootId: string): string;
   startLoop(): Loop | undefined;
   /** What runs here. */
-  work(): HostWork;
+  readonly work: HostWork;
   /** Another boot: whatever named the last one must be written again. `isReady` once its lock is held, or known to be out of reach. */
   onBoot(isReady: boolean): void;
   onFault(error: unknown): void;
@@ -43,11 +43,22 @@ export interface HostWork {
   settle(): Promise<void>;
 }
 
+/**
+ * Which host this is now. It is there before anything that asks for it, under no boot and without a loop, and changes once the host has
+ * begun.
+ */
+export interface CurrentHost {
+  identity: Host;
+  loop: Loop | undefined;
+}
+
+export function unstartedHost(hostId: string): CurrentHost {
+  return { identity: { hostId, bootId: "", locked: false }, loop: undefined };
+}
+
 export interface HostLife {
-  readonly identity: Host;
   /** Resolves when it is known whether the lock was granted. */
   readonly booted: Promise<void>;
-  readonly loop: Loop | undefined;
   /** The database is another's now: nothing more is claimed, and nothing that runs can write. */
   abort(reason: HoldfastError): void;
   /** Hands everything back. Does not wait for handlers. */
@@ -58,9 +69,9 @@ export interface HostLife {
 const LOCK_WAIT_MS = 3_000;
 
 export function startHost(parts: HostParts): HostLife {
-  const { hostId, corridor, notices, clock, locks } = parts;
-  let identity: Host = { hostId, bootId: parts.newBootId(), locked: false };
-  let loop: Loop | undefined;
+  const { host, corridor, notices, clock, locks, work } = parts;
+  const { hostId } = host.identity;
+  host.identity = { hostId, bootId: parts.newBootId(), locked: false };
   let letGo = () => {};
   let away = false;
   let over = false;
@@ -68,15 +79,15 @@ export function startHost(parts: HostParts): HostLife {
 
   /** Of a boot that is over before its turn comes, no lock may be asked for: nothing would let it go. */
   async function boot(bootId: string): Promise<void> {
-    const isOver = () => over || away || identity.bootId !== bootId;
+    const isOver = () => over || away || host.identity.bootId !== bootId;
     if (isOver()) return;
     const locked = await holdLock(bootId).catch((error: unknown) => {
       parts.onFault(error);
       return false;
     });
     if (isOver()) return;
-    identity = { ...identity, locked: identity.locked || locked };
-    loop = parts.startLoop();
+    host.identity = { ...host.identity, locked: host.identity.locked || locked };
+    host.loop = parts.startLoop();
     parts.onBoot(true);
   }
 
@@ -95,13 +106,13 @@ export function startHost(parts: HostParts): HostLife {
       const onGranted = () => {
         cancelWait();
         resolve(true);
-        if (identity.bootId === bootId) identity = { ...identity, locked: true };
+        if (host.identity.bootId === bootId) host.identity = { ...host.identity, locked: true };
         return held;
       };
       locks.request(parts.lockName(bootId), { mode: "exclusive", signal: request.signal }, onGranted).catch((error: unknown) => {
         cancelWait();
         // Somebody of the origin took it: nobody must think this host dead for it.
-        if (identity.bootId === bootId) identity = { ...identity, locked: false };
+        if (host.identity.bootId === bootId) host.identity = { ...host.identity, locked: false };
         if (request.signal.aborted) resolve(false);
         else reject(error);
       });
@@ -112,33 +123,32 @@ export function startHost(parts: HostParts): HostLife {
   function leave(isKept: boolean): void {
     if (over || away) return;
     away = true;
-    const work = parts.work();
-    const { bootId } = identity;
+    const { bootId } = host.identity;
     if (work.isHolding) {
       void corridor.run(bidFarewell, { hostId, bootId, atMs: clock.now() }, { atOnce: true }).catch(() => undefined);
       // Not after the commit, which nobody may be there to hear of; who reads now waits in line behind it.
       notices.publish([{ about: "host", id: bootId }]);
-      parts.goodbyes?.say(bootId);
+      parts.farewellNotes?.say(bootId);
     }
-    loop?.kill();
-    loop = undefined;
+    host.loop?.kill();
+    host.loop = undefined;
     work.endAll(new HoldfastError("lease-lost", "the page was hidden; its leases are handed back"));
     if (!isKept) return;
     // Of a page that is torn down the browser lets it go, behind all that was sent here.
     letGo();
     notices.pause();
-    parts.gossip.close();
+    parts.presence.close();
   }
 
   function comeBack(): void {
     if (over || !away) return;
     away = false;
     notices.resume();
-    parts.gossip.open();
-    const { bootId: old } = identity;
+    parts.presence.open();
+    const { bootId: old } = host.identity;
     const bootId = parts.newBootId();
     // Another boot: whoever is still freeing the old one must not take what this one claims.
-    identity = { hostId, bootId, locked: false };
+    host.identity = { hostId, bootId, locked: false };
     const freed = corridor.run(freeHost, { bootId: old, self: true }).catch(parts.onFault);
     booted = freed.then(() => boot(bootId)).catch(parts.onFault);
     parts.onBoot(false);
@@ -146,47 +156,41 @@ export function startHost(parts: HostParts): HostLife {
 
   /** A worker that is frozen in a transaction would keep its tables from every other tab for a minute. */
   function freeze(): void {
-    frozen = loop !== undefined;
-    loop?.kill();
-    loop = undefined;
+    frozen = host.loop !== undefined;
+    host.loop?.kill();
+    host.loop = undefined;
   }
 
   function thaw(): void {
-    void parts.work().wake();
-    if (frozen && !over && !away) loop = parts.startLoop();
+    void work.wake();
+    if (frozen && !over && !away) host.loop = parts.startLoop();
     frozen = false;
   }
 
-  const unhear = parts.goodbyes?.hear((id) => notices.publish([{ about: "host", id }]));
+  const unhear = parts.farewellNotes?.hear((id) => notices.publish([{ about: "host", id }]));
   // Its timers may have been throttled: what is due is late already.
-  const show = () => loop?.poke();
+  const show = () => host.loop?.poke();
   const unlisten = listenToPage({ pagehide: leave, pageshow: comeBack, freeze, resume: thaw, show });
-  let booted = boot(identity.bootId).catch(parts.onFault);
+  let booted = boot(host.identity.bootId).catch(parts.onFault);
 
   return {
     get booted() {
       return booted;
     },
-    get identity() {
-      return identity;
-    },
-    get loop() {
-      return loop;
-    },
     abort(reason) {
       over = true;
-      parts.work().endAll(reason);
-      loop?.kill();
+      work.endAll(reason);
+      host.loop?.kill();
       letGo();
     },
     async close(reason) {
       over = true;
       unlisten();
       unhear?.();
-      parts.work().endAll(reason);
-      await Promise.all([loop?.stop(), parts.work().settle()]);
+      work.endAll(reason);
+      await Promise.all([host.loop?.stop(), work.settle()]);
       try {
-        await corridor.run(freeHost, { bootId: identity.bootId, self: true });
+        await corridor.run(freeHost, { bootId: host.identity.bootId, self: true });
       } catch (error) {
         // The lock's end or the expiry frees them all the same.
         parts.onFault(error);

@@ -39,7 +39,7 @@ export function channelName(databaseId: string): string {
 }
 
 /** Who was seen just now goes over another, so that neither waits behind the other's. */
-export function gossipName(databaseId: string): string {
+export function presenceChannelName(databaseId: string): string {
   return `${channelName(databaseId)}:seen`;
 }
 

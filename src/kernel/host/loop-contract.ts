@@ -41,7 +41,7 @@ export interface Pulse {
   /** It has sessions open: that too is renewed. */
   attending: boolean;
   /** Boots that were heard to go in order: their deaths are no crashes. */
-  goodbyes: string[];
+  farewells: string[];
   /** How many of its agents it knows to have gone to others. */
   moves: number;
 }

@@ -18,7 +18,7 @@ import { createRollCall } from "./presence-roll-call.js";
  * Every page of the origin can post: what is not a message of this database is dropped and counted, and what is one vouches for a bounded
  * time, in a table of bounded size, which no row is ever written from.
  */
-export interface Gossip {
+export interface Presence {
   readonly store: LivenessStore;
   /** Messages that were none, or came when the table was full. */
   readonly dropped: number;
@@ -37,7 +37,7 @@ export interface Gossip {
   close(): void;
 }
 
-export interface GossipParts {
+export interface PresenceParts {
   readonly open: ChannelFactory | undefined;
   /** Of the channel. */
   readonly name: string;
@@ -57,7 +57,7 @@ export interface GossipParts {
 const MOST_RECORDS = 100_000;
 const MOST_ASKED = 1_048_576;
 
-export function createGossip(parts: GossipParts): Gossip {
+export function createPresence(parts: PresenceParts): Presence {
   const { clock, ttlMs, databaseId, tableId } = parts;
   const sightings = createSightings(MOST_RECORDS);
   /** Something was said that there was no room for: until it is over by itself, this table does not know who is not alive. */

@@ -11,7 +11,7 @@ import type { Clock } from "../../ports/clock.js";
 import { type EventMethods, loadReplay, resultOfStep, stepOf, storeStep } from "../../stores/process/events.js";
 import { isUnmarkedChild, setProgress } from "../../stores/process/processes.js";
 import { admitPayload } from "../../stores/process/registration.js";
-import type { Tenure } from "../host/held-lease.js";
+import type { HeldLease } from "../host/held-lease.js";
 import type { ProcessHandle } from "./handle.js";
 import type { RunningSteps } from "./running-steps.js";
 import type { StartRequest } from "./start.js";
@@ -58,7 +58,7 @@ export interface ContextParts {
   readonly attempt: number;
   /** Nothing was stored before this claim: there is no step to look up. */
   readonly fresh: boolean;
-  readonly tenure: Tenure;
+  readonly heldLease: HeldLease;
   readonly signal: AbortSignal;
   /** `key` is told of a child whose id does not say it by the letter. */
   startChild(request: StartRequest, child: { id: string; key?: string }): Promise<ProcessHandle>;
@@ -71,14 +71,14 @@ export interface ContextParts {
 const PROGRESS_MS = 1_000;
 
 export function createContext(parts: ContextParts): { context: ProcessContext; flushProgress(): Promise<void> } {
-  const { corridor, clock, limits, record, attempt, tenure, signal } = parts;
+  const { corridor, clock, limits, record, attempt, heldLease, signal } = parts;
   const processId = record.id;
   const stored = new Set<string>();
 
   /** Whatever fails in here is the context's doing, not the handler's. */
   async function own<T>(work: () => Promise<T>): Promise<T> {
     try {
-      if (tenure.over) throw tenure.over;
+      if (heldLease.over) throw heldLease.over;
       return await work();
     } catch (error) {
       parts.raised(error);
@@ -87,7 +87,7 @@ export function createContext(parts: ContextParts): { context: ProcessContext; f
   }
 
   const append: EventMethods["appendEvent"] = (id, request) =>
-    own(() => tenure.write((lease) => parts.appendEvent(id, { ...request, lease })));
+    own(() => heldLease.write((lease) => parts.appendEvent(id, { ...request, lease })));
 
   async function runStep(key: string, run: (step: StepRun) => unknown): Promise<JsonValue> {
     if (!parts.fresh || stored.has(key)) {
@@ -95,13 +95,13 @@ export function createContext(parts: ContextParts): { context: ProcessContext; f
       if (event) return resultOfStep(event);
     }
     await own(async () => {});
-    const { fencingToken } = tenure.lease;
+    const { fencingToken } = heldLease.lease;
     const idempotencyKey = ownKey(processId, "step", key).replayKey;
     const value = await parts.steps.begin(key, () => run({ idempotencyKey, fencingToken, attempt, signal }));
     const result = admitPayload(value ?? null, `the result of step "${key}"`, limits);
     const step = stepOf(processId, key, result);
     const size = JSON.stringify(result).length;
-    const kept = await own(() => tenure.write((lease) => corridor.run(storeStep, { ...step, lease }, { size })));
+    const kept = await own(() => heldLease.write((lease) => corridor.run(storeStep, { ...step, lease }, { size })));
     stored.add(key);
     return kept;
   }
@@ -116,7 +116,7 @@ export function createContext(parts: ContextParts): { context: ProcessContext; f
     latest = undefined;
     const write = async () => {
       try {
-        await tenure.write((lease) => corridor.run(setProgress, { progress, lease }));
+        await heldLease.write((lease) => corridor.run(setProgress, { progress, lease }));
       } catch {
         // Progress is for people to see; what matters fails at the next step.
       }
@@ -150,9 +150,9 @@ export function createContext(parts: ContextParts): { context: ProcessContext; f
       return (await append(processId, request)).event;
     },
     progress(done, total, note) {
-      if (tenure.over) {
-        parts.raised(tenure.over);
-        throw tenure.over;
+      if (heldLease.over) {
+        parts.raised(heldLease.over);
+        throw heldLease.over;
       }
       latest = checkProgress(done, total, note, limits);
       if (cancelPause) return;

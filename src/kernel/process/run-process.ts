@@ -11,7 +11,7 @@ import { type ClaimReply, claimProcessLease, releaseLeases } from "../../stores/
 import { loadProcess } from "../../stores/process/processes.js";
 import { processRecordOf } from "../../stores/process/processes.rules.js";
 import type { ProcessRow } from "../../stores/process/tables.js";
-import { holdTenure, type Tenure } from "../host/held-lease.js";
+import { type HeldLease, holdLease } from "../host/held-lease.js";
 import type { Fault } from "../host/loop-contract.js";
 import { createCalls } from "./calls.js";
 import { type ContextParts, createContext, type ProcessContext, type ProcessHandler } from "./context.js";
@@ -27,7 +27,7 @@ import { type StartParts, type StartRequest, startProcess } from "./start.js";
  *     slot -> handler -> terminal write, fenced -> lease handed back in the same transaction
  */
 export interface ProcessRun {
-  readonly tenure: Tenure;
+  readonly heldLease: HeldLease;
   /** What the handler sees. */
   readonly abort: AbortController;
   /** The lease is lost, the process has ended or the kernel closes: nothing is left to wait for, not even a slot. */
@@ -67,10 +67,10 @@ export function createRun(parts: ProcessRunParts, { lease }: ClaimReply, asOfMs:
   const { leaseTtlMs: ttlMs } = timings;
   const abort = new AbortController();
   const stopped = new AbortController();
-  const tenureParts = {
+  const heldLeaseParts = {
     ...parts,
     ttlMs,
-    async reclaim({ processId, ownerId, leaseToken }: Tenure["lease"]) {
+    async reclaim({ processId, ownerId, leaseToken }: HeldLease["lease"]) {
       const claim = { processId, ownerId, ttlMs, nonce: parts.newNonce(), host: parts.host(), over: leaseToken };
       return (await corridor.run(claimProcessLease, claim)).lease;
     },
@@ -80,12 +80,12 @@ export function createRun(parts: ProcessRunParts, { lease }: ClaimReply, asOfMs:
       parts.onLost(lease.processId);
     },
   };
-  return { tenure: holdTenure(tenureParts, lease, asOfMs), abort, stopped, ended: new AbortController(), cancelled: false };
+  return { heldLease: holdLease(heldLeaseParts, lease, asOfMs), abort, stopped, ended: new AbortController(), cancelled: false };
 }
 
 /** At once, whether the handler hears of it or not. */
 export function endRun(run: ProcessRun, reason: HoldfastError): void {
-  run.tenure.end(reason);
+  run.heldLease.end(reason);
   run.stopped.abort(reason);
   run.abort.abort(reason);
 }
@@ -95,13 +95,13 @@ export async function execute(parts: ProcessRunParts, slots: Slots, run: Process
   const slot = await takeSlot(slots, run.stopped.signal, run.ended.signal);
   if (!slot) return;
   try {
-    // What is left of its work when the run is over is refused by the tenure, and what it throws is not heard.
+    // What is left of its work when the run is over is refused by the held lease, and what it throws is not heard.
     await Promise.race([work(parts, run, claim, slot), abortOf(run.stopped.signal)]);
   } finally {
     run.ended.abort();
     await slot.leave();
   }
-  if (run.tenure.over?.code === "terminal") await handBack(parts, run);
+  if (run.heldLease.over?.code === "terminal") await handBack(parts, run);
 }
 
 async function work(parts: ProcessRunParts, run: ProcessRun, claim: ClaimReply, slot: Slot): Promise<void> {
@@ -115,7 +115,7 @@ async function work(parts: ProcessRunParts, run: ProcessRun, claim: ClaimReply, 
   const reason = claim.process.cancelRequested;
   if (reason !== undefined && claim.attempt === 1) return await finish(parts, run, { type: "cancelled", message: reason });
   await followProcess(parts, run, processId);
-  if (run.tenure.over) return;
+  if (run.heldLease.over) return;
   await handle(parts, run, claim, record, slot);
 }
 
@@ -136,7 +136,7 @@ async function handle(
       return await work();
     } catch (thrown) {
       // What ended the run ends its waits, whatever they say themselves.
-      const error = run.tenure.over ?? thrown;
+      const error = run.heldLease.over ?? thrown;
       raise(error);
       throw error;
     }
@@ -144,7 +144,7 @@ async function handle(
   const bounds: HandleBounds = {
     waiting: (wait) => noted(() => slot.waiting(wait)),
     signal: run.stopped.signal,
-    fenced: (write) => noted(() => run.tenure.write(write)),
+    fenced: (write) => noted(() => run.heldLease.write(write)),
   };
   const { process } = claim;
   const isTurn = process.inputType === "session_turn";
@@ -167,7 +167,7 @@ async function handle(
     record,
     attempt: claim.attempt,
     fresh: process.lastSequence === 0,
-    tenure: run.tenure,
+    heldLease: run.heldLease,
     signal: run.abort.signal,
     processHandle: handleOf,
     raised: raise,
@@ -177,7 +177,7 @@ async function handle(
       tell: (message) => parts.fault({ area: "steps", code: "invalid", message, processId: record.id }),
     }),
     async startChild(request: StartRequest, named) {
-      const child = await run.tenure.write((lease) =>
+      const child = await run.heldLease.write((lease) =>
         startProcess(parts, request, { ...named, ownerScope, hostProfileId, parentId: record.id, lease }),
       );
       return handleOf(child.id);
@@ -195,7 +195,7 @@ async function handle(
   } finally {
     run.ended.abort();
   }
-  if (run.tenure.over) return;
+  if (run.heldLease.over) return;
   calls.end();
   await flushProgress();
   await finish(parts, run, output);
@@ -205,7 +205,7 @@ async function handle(
 async function followProcess(parts: ProcessRunParts, run: ProcessRun, processId: string): Promise<void> {
   const { corridor, watch, timings } = parts;
   // A handler that has ended by itself has its own end.
-  const isOver = () => run.ended.signal.aborted || run.tenure.over;
+  const isOver = () => run.ended.signal.aborted || run.heldLease.over;
   const obey = (row: ProcessRow | undefined): void => {
     if (!row || isOver()) return;
     if (row.state !== "running")
@@ -236,15 +236,15 @@ async function followProcess(parts: ProcessRunParts, run: ProcessRun, processId:
 
 /** Retried while the lease lives: finished work must not be done again because of a hiccup. */
 async function finish(parts: ProcessRunParts, run: ProcessRun, wanted: ProcessAwaitOutput): Promise<void> {
-  const { processId } = run.tenure.lease;
+  const { processId } = run.heldLease.lease;
   let output = wanted;
   for (;;) {
     try {
-      await run.tenure.write((lease) => parts.stores.completeProcess(processId, output, { lease }));
+      await run.heldLease.write((lease) => parts.stores.completeProcess(processId, output, { lease }));
       return;
     } catch (thrown) {
       const error = asHoldfastError(thrown, "internal", "the terminal write failed");
-      if (run.tenure.over) return;
+      if (run.heldLease.over) return;
       if (error.code === "terminal" || error.code === "conflict") return await handBack(parts, run);
       const smaller = error.code === "invalid" ? storableOutput(output, error) : undefined;
       if (smaller) {
@@ -252,7 +252,7 @@ async function finish(parts: ProcessRunParts, run: ProcessRun, wanted: ProcessAw
         continue;
       }
       if (!isTrouble(error)) throw error;
-      if (!(await run.tenure.recheck())) return;
+      if (!(await run.heldLease.recheck())) return;
       tellRunFault(parts, error, processId);
       await sleep(parts, parts.timings.leaseRenewMs / 4);
     }
@@ -260,7 +260,7 @@ async function finish(parts: ProcessRunParts, run: ProcessRun, wanted: ProcessAw
 }
 
 async function handBack({ corridor }: ProcessRunParts, run: ProcessRun): Promise<void> {
-  await corridor.run(releaseLeases, { leases: [run.tenure.lease] });
+  await corridor.run(releaseLeases, { leases: [run.heldLease.lease] });
 }
 
 async function readRecord({ corridor }: ProcessRunParts, processId: string): Promise<ProcessRecord | undefined> {

@@ -1,6 +1,6 @@
 import { HoldfastError } from "../../domain/errors.js";
 import type { ClaimReply } from "../../stores/process/leases.js";
-import type { Tenures } from "../host/held-lease.js";
+import type { HeldLeases } from "../host/held-lease.js";
 import type { LoopPage } from "../host/loop-contract.js";
 import { createRun, endRun, execute, type ProcessRun, type ProcessRunParts, tellRunFault } from "./run-process.js";
 import { createSlots } from "./slots.js";
@@ -25,7 +25,7 @@ export interface Runner extends Pick<LoopPage, "run"> {
 }
 
 export interface RunnerParts extends ProcessRunParts {
-  readonly tenures: Tenures;
+  readonly heldLeases: HeldLeases;
   readonly concurrency: number;
   /** A slot fell free. */
   onFree(): void;
@@ -33,7 +33,7 @@ export interface RunnerParts extends ProcessRunParts {
 }
 
 export function createRunner(parts: RunnerParts): Runner {
-  const { clock, timings, tenures } = parts;
+  const { clock, timings, heldLeases } = parts;
   const runs = new Map<string, ProcessRun>();
   /** Leases left to run out, by when that is. */
   const abandoned = new Map<string, number>();
@@ -41,7 +41,7 @@ export function createRunner(parts: RunnerParts): Runner {
   let closing: HoldfastError | undefined;
 
   function abandon(run: ProcessRun, processId: string, error: unknown): void {
-    if (run.tenure.over) return;
+    if (run.heldLease.over) return;
     abandoned.set(processId, clock.monotonicMs() + 2 * timings.leaseTtlMs);
     tellRunFault(parts, error, processId);
   }
@@ -50,15 +50,15 @@ export function createRunner(parts: RunnerParts): Runner {
     const { processId, fencingToken } = claim.lease;
     const run = createRun(parts, claim, asOfMs);
     runs.set(processId, run);
-    tenures.add(run.tenure);
+    heldLeases.add(run.heldLease);
     abandoned.delete(processId);
     parts.onClaimed(processId, fencingToken);
     void execute(parts, slots, run, claim)
       .catch((error: unknown) => abandon(run, processId, error))
       .finally(() => {
         run.ended.abort();
-        run.tenure.end(new HoldfastError("lease-lost", `the run of process "${processId}" is over`));
-        tenures.remove(run.tenure);
+        run.heldLease.end(new HoldfastError("lease-lost", `the run of process "${processId}" is over`));
+        heldLeases.remove(run.heldLease);
         if (runs.get(processId) === run) runs.delete(processId);
       });
   }

@@ -14,7 +14,7 @@ import {
   holderOf,
   loadHolder,
 } from "../../stores/session/turns.js";
-import type { Tenure } from "../host/held-lease.js";
+import type { HeldLease } from "../host/held-lease.js";
 
 /** What a look found; a turn that it found is begun. */
 export type LookResult =
@@ -38,7 +38,7 @@ export interface BeginParts {
 
 export interface Look {
   /** The lease that the last turn left in hand: the next one is begun under it without a look before. */
-  readonly held: Tenure | undefined;
+  readonly held: HeldLease | undefined;
   /** The token of an expired lease that was waited for long enough. */
   readonly waitedFor: string | undefined;
   /** Tabs that stand before this one go first. */

@@ -3,7 +3,7 @@ import type { RuntimeState } from "../../domain/session/session.js";
 import type { Change } from "../../ports/notices.js";
 import { releaseLeases } from "../../stores/process/leases.js";
 import { reclaimTurn } from "../../stores/session/turns.js";
-import { holdTenure, type Tenure, type Tenures } from "../host/held-lease.js";
+import { type HeldLease, type HeldLeases, holdLease } from "../host/held-lease.js";
 import { type BeginParts, beginNext } from "./begin-turn.js";
 import { emitInputs, type SessionEvent } from "./events.js";
 import {
@@ -51,7 +51,7 @@ export interface ExecutorParts
   extends BeginParts,
     Omit<TurnRunParts, "stopping" | "onTrouble" | "onStored" | "happened" | "tell"> {
   readonly sessionId: string;
-  readonly tenures: Tenures;
+  readonly heldLeases: HeldLeases;
   handler(): TurnHandler | undefined;
   /** What a look read of the session's state, which no notice may have told. */
   learn(state: RuntimeState): void;
@@ -61,7 +61,7 @@ export interface ExecutorParts
 }
 
 export function createExecutor(parts: ExecutorParts): Executor {
-  const { sessionId, corridor, clock, timings, tenures } = parts;
+  const { sessionId, corridor, clock, timings, heldLeases } = parts;
   const stopping = new AbortController();
   let pacing = startPacing(timings);
   let cancelTimer = () => {};
@@ -97,24 +97,24 @@ export function createExecutor(parts: ExecutorParts): Executor {
   };
 
   /** From now on the loop renews it. */
-  function hold({ lease: granted }: Began, sentMs: number): Tenure {
+  function hold({ lease: granted }: Began, sentMs: number): HeldLease {
     const { leaseTtlMs: ttlMs } = timings;
-    const reclaim = (lease: Tenure["lease"]) =>
+    const reclaim = (lease: HeldLease["lease"]) =>
       corridor.run(reclaimTurn, { lease, runId, ttlMs, nonce: parts.newNonce(), host: parts.host() });
     const onLost = (reason: HoldfastError) => run?.end(reason);
-    const tenure = holdTenure({ corridor, clock, ttlMs, reclaim, onLost }, granted, sentMs);
-    tenures.add(tenure);
-    return tenure;
+    const heldLease = holdLease({ corridor, clock, ttlMs, reclaim, onLost }, granted, sentMs);
+    heldLeases.add(heldLease);
+    return heldLease;
   }
 
-  function drop(tenure: Tenure): void {
-    tenures.remove(tenure);
-    tenure.end(new HoldfastError("lease-lost", "the executor handed its lease back"));
+  function drop(heldLease: HeldLease): void {
+    heldLeases.remove(heldLease);
+    heldLease.end(new HoldfastError("lease-lost", "the executor handed its lease back"));
   }
 
   /** Runs whatever is to be run. */
   async function look(): Promise<LookEnd> {
-    let held: Tenure | undefined;
+    let held: HeldLease | undefined;
     try {
       for (;;) {
         const handler = parts.handler();

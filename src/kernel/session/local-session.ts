@@ -9,7 +9,7 @@ import type { Notices } from "../../ports/notices.js";
 import type { Host } from "../../stores/host/leases.rules.js";
 import { type Attendance, deletedSession, type SessionRef } from "../../stores/session/draft.js";
 import { attendSession } from "../../stores/session/sessions.js";
-import type { Tenures } from "../host/held-lease.js";
+import type { HeldLeases } from "../host/held-lease.js";
 import type { Fault } from "../host/loop-contract.js";
 import { type Lazy, mapLazy, methodsOf } from "../lazy.js";
 import type { SessionEvent } from "./events.js";
@@ -55,7 +55,7 @@ export interface SessionKernel {
   readonly clock: Clock;
   readonly timings: Timings;
   readonly limits: Limits;
-  readonly tenures: Tenures;
+  readonly heldLeases: HeldLeases;
   /** Where the loop is off, this kernel runs no turns. */
   readonly runsTurns: boolean;
   readonly hasLocks: boolean;

@@ -7,7 +7,7 @@ import { releaseLeases } from "../../stores/process/leases.js";
 import { loadRow } from "../../stores/schema.js";
 import type { InputHappening, SessionRef } from "../../stores/session/draft.js";
 import { type AppendedMessages, commitTurn, endTurn, type RunRef, type TurnEnd } from "../../stores/session/turns.js";
-import type { Tenure } from "../host/held-lease.js";
+import type { HeldLease } from "../host/held-lease.js";
 import type { Fault } from "../host/loop-contract.js";
 import { abortOf, isTrouble } from "../process/ending.js";
 import { createRunningSteps } from "../process/running-steps.js";
@@ -59,7 +59,7 @@ export interface TurnRunParts {
 /** These end a run here, whatever the storage's health: another tab goes on, or none needs to. */
 const SETTLED: ReadonlySet<ErrorCode> = new Set(["lease-lost", "not-found", "conflict", "internal", "closed", "version"]);
 
-export function createTurnRun(parts: TurnRunParts, handler: TurnHandler, began: Began, tenure: Tenure): TurnRun {
+export function createTurnRun(parts: TurnRunParts, handler: TurnHandler, began: Began, heldLease: HeldLease): TurnRun {
   const { ref, corridor, timings, transcript, stopping } = parts;
   const { runId } = began.run;
   const named = { ...ref, runId };
@@ -80,7 +80,7 @@ export function createTurnRun(parts: TurnRunParts, handler: TurnHandler, began: 
   function openHere(): Promise<OpenTurn> {
     const turnParts = {
       ...parts,
-      tenure,
+      heldLease,
       signal: abort.signal,
       raised(error: unknown) {
         if (typeof error === "object" && error !== null) raised.add(error);
@@ -123,7 +123,7 @@ export function createTurnRun(parts: TurnRunParts, handler: TurnHandler, began: 
 
   async function finish(how: TurnEnd): Promise<boolean> {
     const release = how.how === "interrupted";
-    const done = await persist(parts, tenure, (lease) => corridor.run(endTurn, { ...named, ...how, lease, release }));
+    const done = await persist(parts, heldLease, (lease) => corridor.run(endTurn, { ...named, ...how, lease, release }));
     if (!done) return false;
     if (how.how === "failed") parts.happened("run.failed", runId, { inputs: done, error: how.cause });
     if (how.how === "cancelled") parts.happened("run.cancelled", runId, { inputs: done });
@@ -137,7 +137,7 @@ export function createTurnRun(parts: TurnRunParts, handler: TurnHandler, began: 
       refusal = error;
     };
     const write = (lease: RunRef["lease"]) => corridor.run(commitTurn, { ...named, ...pending, lease }, { size });
-    const done = await persist(parts, tenure, write, { onRefused, isOff: () => end !== undefined });
+    const done = await persist(parts, heldLease, write, { onRefused, isOff: () => end !== undefined });
     // Something else wrote into this run. It counts as a failure: who does so each time must not go on for ever.
     if (refusal) return await finish({ how: "failed", cause: refusal.message });
     if (!done) return false;
@@ -172,13 +172,13 @@ export function createTurnRun(parts: TurnRunParts, handler: TurnHandler, began: 
           open.close();
           hasReturned = true;
         }
-        if (tenure.over) return false;
+        if (heldLease.over) return false;
         if (end) return await finish(end);
         if (failure) return await finish({ how: "failed", ...failure });
         if (abort.signal.aborted) {
           // Stopped, destroyed or deleted under it.
           parts.happened("run.cancelled", runId);
-          await releaseQuietly(corridor, tenure);
+          await releaseQuietly(corridor, heldLease);
           return false;
         }
         const isStored = await commit(await open.pending());
@@ -197,7 +197,7 @@ export function createTurnRun(parts: TurnRunParts, handler: TurnHandler, began: 
     },
     end(reason) {
       if (ended.signal.aborted) return;
-      tenure.end(reason);
+      heldLease.end(reason);
       abort.abort(reason);
     },
   };
@@ -212,17 +212,17 @@ interface Persisting {
 /** Tried again while the lease lives; `undefined` where another tab has the last word. */
 async function persist<T>(
   parts: TurnRunParts,
-  tenure: Tenure,
+  heldLease: HeldLease,
   write: (lease: RunRef["lease"]) => Promise<T>,
   { onRefused, isOff }: Persisting = {},
 ): Promise<T | undefined> {
   const { corridor, timings, stopping } = parts;
   for (;;) {
     try {
-      return await tenure.write(write);
+      return await heldLease.write(write);
     } catch (thrown) {
       const error = asHoldfastError(thrown, "internal", "a turn could not be stored");
-      if (tenure.over) return undefined;
+      if (heldLease.over) return undefined;
       if (SETTLED.has(error.code)) {
         if (error.code !== "lease-lost" && error.code !== "not-found") parts.tell(error);
         const isRefused = error.code === "conflict" || error.code === "internal";
@@ -231,15 +231,15 @@ async function persist<T>(
           return undefined;
         }
         if (isRefused) parts.onTrouble();
-        await releaseQuietly(corridor, tenure);
+        await releaseQuietly(corridor, heldLease);
         return undefined;
       }
       parts.tell(error);
       if (stopping.aborted) {
-        await releaseQuietly(corridor, tenure);
+        await releaseQuietly(corridor, heldLease);
         return undefined;
       }
-      if (!(await tenure.recheck())) return undefined;
+      if (!(await heldLease.recheck())) return undefined;
       await pause(parts, timings.leaseRenewMs / 4);
       if (isOff?.()) return undefined;
     }
@@ -257,7 +257,7 @@ function readRun({ corridor, ref: { runtimeId } }: TurnRunParts) {
 }
 
 /** The run is another tab's affair; the lease, if it is still there, must not stand in the way until it runs out. */
-export async function releaseQuietly(corridor: Corridor, { lease }: Tenure): Promise<void> {
+export async function releaseQuietly(corridor: Corridor, { lease }: HeldLease): Promise<void> {
   try {
     await corridor.run(releaseLeases, { leases: [lease] });
   } catch {

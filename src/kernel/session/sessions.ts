@@ -28,7 +28,7 @@ export interface SessionsParts extends SessionKernel {
   readonly hostId: string;
   /** Its host's Web Lock is free. */
   isDead(bootId: string): Promise<boolean>;
-  saidGoodbye(bootId: string): boolean;
+  saidFarewell(bootId: string): boolean;
 }
 
 interface Opened {
@@ -62,7 +62,7 @@ export function createSessions(parts: SessionsParts): Sessions {
     const locked = rows.flatMap(({ bootId, locked }) => (locked === 1 && bootId !== undefined ? [bootId] : []));
     for (const bootId of new Set(locked)) {
       if (bootId === parts.host().bootId || !(await parts.isDead(bootId))) continue;
-      await corridor.run(freeHost, { bootId, inOrder: parts.saidGoodbye(bootId) });
+      await corridor.run(freeHost, { bootId, inOrder: parts.saidFarewell(bootId) });
     }
   }
 

@@ -14,7 +14,7 @@ import { loadRow } from "../../stores/schema.js";
 import { isTranscriptEligible, messageOf } from "../../stores/session/inputs/submission.js";
 import { chainDigest } from "../../stores/session/transcript.rules.js";
 import { type AppendedMessages, type BeganTurn, checkpointTurn, type RunRef, storeTurnStep } from "../../stores/session/turns.js";
-import type { Tenure } from "../host/held-lease.js";
+import type { HeldLease } from "../host/held-lease.js";
 import { createCalls } from "../process/calls.js";
 import type { ProcessContext, StepRun } from "../process/context.js";
 import type { RunningSteps } from "../process/running-steps.js";
@@ -45,7 +45,7 @@ export interface TurnParts {
   readonly corridor: Corridor;
   readonly limits: Limits;
   readonly transcript: Transcript;
-  readonly tenure: Tenure;
+  readonly heldLease: HeldLease;
   readonly signal: AbortSignal;
   /** What happened to this turn, thrown to its handler: not the handler's own failure. */
   raised(error: unknown): void;
@@ -65,7 +65,7 @@ export interface OpenTurn {
 export type Began = Extract<BeganTurn, { kind: "turn" }>;
 
 export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef, "lease">): Promise<OpenTurn> {
-  const { corridor, limits, tenure, transcript, signal } = parts;
+  const { corridor, limits, heldLease, transcript, signal } = parts;
   const { run, inputs } = began;
   const stored = await transcript.read();
   let base = { messageCount: began.messageCount, digest: began.digest };
@@ -89,14 +89,14 @@ export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef,
     try {
       return await work();
     } catch (thrown) {
-      const error = tenure.over ?? thrown;
+      const error = heldLease.over ?? thrown;
       parts.raised(error);
       throw error;
     }
   };
 
   const fenced = <T>(write: (named: RunRef) => Promise<T>): Promise<T> =>
-    own(() => tenure.write((lease: ProcessLease) => write({ ...ref, lease })));
+    own(() => heldLease.write((lease: ProcessLease) => write({ ...ref, lease })));
 
   function pendingNow(count = appended.length): AppendedMessages {
     const messages = appended.slice(0, count);
@@ -132,7 +132,7 @@ export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef,
       corridor.query(["turnSteps"], (reader) => loadRow(reader, "turnSteps", [ref.runtimeId, workId, key])),
     );
     if (known) return known.result;
-    const { fencingToken } = tenure.lease;
+    const { fencingToken } = heldLease.lease;
     const idempotencyKey = turnStepKey(ref.runtimeId, workId, key);
     const value = await parts.steps.begin(key, () => run({ idempotencyKey, fencingToken, attempt, signal }));
     const result = admitPayload(value ?? null, `the result of step "${key}"`, limits);
@@ -142,7 +142,8 @@ export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef,
   }
 
   const overError = () =>
-    tenure.over ?? new HoldfastError("lease-lost", `the turn of run "${run.runId}" is over`, { details: { runId: run.runId } });
+    heldLease.over ??
+    new HoldfastError("lease-lost", `the turn of run "${run.runId}" is over`, { details: { runId: run.runId } });
   const attempt = Math.max(...inputs.map(({ attemptCount }) => attemptCount));
   const turn: Turn = {
     runId: run.runId,
@@ -157,7 +158,7 @@ export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef,
       return structuredClone(await parts.steps.share(name, () => runStep(name, run))) as T;
     },
     append(message) {
-      if (!isOpen || tenure.over) throw overError();
+      if (!isOpen || heldLease.over) throw overError();
       appended.push(deepFreeze(checkMessage("message", message, { maxBytes: limits.payloadBytes, maxDepth: limits.depth })));
     },
     checkpoint,

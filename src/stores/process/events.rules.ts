@@ -12,7 +12,7 @@ import {
   CANCEL_REQUESTED,
   CORE_EVENT_TYPES,
   type ProcessEventType,
-  STEP,
+  STEP_EVENT,
   type TerminalSpec,
   type TerminalState,
   type WakeSpec,
@@ -185,7 +185,7 @@ function isOwnWriteAgain({ lease: row, replayed }: AppendState, request: AppendI
  */
 function isReserved({ processId, eventType, replayKey = "" }: AppendInput, { semantics }: ProcessEventType): boolean {
   const rest = restOfOwnKey(processId, replayKey);
-  if (rest === undefined) return eventType === STEP;
+  if (rest === undefined) return eventType === STEP_EVENT;
   return semantics?.terminal
     ? rest !== `terminal:${eventType}`
     : eventType !== CANCEL_REQUESTED || !rest.startsWith("cancel_requested:");
@@ -194,7 +194,8 @@ function isReserved({ processId, eventType, replayKey = "" }: AppendInput, { sem
 /** Whether a stored event is the one that holdfast itself would write. In an older database an app's event may be stored under holdfast's key. */
 export function isOwn(row: EventRow, { eventType, payload }: Pick<AppendInput, "eventType" | "payload">): boolean {
   return (
-    row.eventType === eventType && (eventType !== STEP || payloadMember(row.payload, "key") === payloadMember(payload, "key"))
+    row.eventType === eventType &&
+    (eventType !== STEP_EVENT || payloadMember(row.payload, "key") === payloadMember(payload, "key"))
   );
 }
 

@@ -4,7 +4,7 @@ import { invalid } from "../../domain/errors.js";
 import type { JsonValue } from "../../domain/json.js";
 import { checkLease, type ProcessLease } from "../../domain/lease.js";
 import type { ProcessEvent, ProcessEventAppendRequest, ProcessEventAppendResult } from "../../domain/process/event.js";
-import { CANCEL_REQUESTED, isCoreEventType, STEP, TERMINAL_EVENT } from "../../domain/process/event-type.js";
+import { CANCEL_REQUESTED, isCoreEventType, STEP_EVENT, TERMINAL_EVENT } from "../../domain/process/event-type.js";
 import { ownKey, restOfOwnKey } from "../../domain/process/own-key.js";
 import { type ProcessAwaitOutput, type ProcessRecord, STATE_OF_OUTPUT } from "../../domain/process/process.js";
 import { checkScope } from "../../domain/scope.js";
@@ -92,7 +92,7 @@ export const storeStep: Command<AppendInput, AppendState, JsonValue> = {
 };
 
 export function stepOf(processId: string, key: string, result: JsonValue): AppendInput {
-  return { processId, eventType: STEP, payload: { key, result }, own: true, ...ownKey(processId, "step", key) };
+  return { processId, eventType: STEP_EVENT, payload: { key, result }, own: true, ...ownKey(processId, "step", key) };
 }
 
 export function resultOfStep({ payload }: { payload: JsonValue }): JsonValue {

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { manualClock } from "../../../src/adapters/clock-manual.js";
 import type { Corridor } from "../../../src/corridor/command.js";
 import { HoldfastError } from "../../../src/domain/errors.js";
-import { type HostLife, startHost } from "../../../src/kernel/host/host.js";
+import { startHost, unstartedHost } from "../../../src/kernel/host/host.js";
 import { lockService } from "../../loop/locks-double.js";
 import { gate, rounds } from "../rounds.js";
 
@@ -27,18 +27,19 @@ function page() {
       return write.promise;
     },
   } as unknown as Corridor;
-  const host: HostLife = startHost({
-    hostId: "host",
+  const current = unstartedHost("host");
+  const host = startHost({
+    host: current,
     corridor,
     notices: { publish() {}, subscribe: () => () => {}, pause() {}, resume() {}, close() {}, dropped: 0 },
-    gossip: { open() {}, close() {} },
+    presence: { open() {}, close() {} },
     clock: manualClock(),
     locks,
-    goodbyes: undefined,
+    farewellNotes: undefined,
     newBootId: () => `boot-${++boots}`,
     lockName: (bootId) => bootId,
     startLoop() {
-      const { bootId } = host.identity;
+      const { bootId } = current.identity;
       loops.push(bootId);
       return {
         kind: "inline",
@@ -47,7 +48,7 @@ function page() {
         kill: () => void loops.pop(),
       };
     },
-    work: () => ({ isHolding: false, wake: async () => {}, endAll() {}, settle: async () => {} }),
+    work: { isHolding: false, wake: async () => {}, endAll() {}, settle: async () => {} },
     onBoot() {},
     onFault: (error) => faults.push(error),
   });

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { manualClock } from "../../../src/adapters/clock-manual.js";
 import { channelHub } from "../../../src/conformance/kit/channel.fixture.js";
-import { createGossip, type Gossip } from "../../../src/kernel/host/presence.js";
+import { createPresence, type Presence } from "../../../src/kernel/host/presence.js";
 import type { Locks } from "../../../src/ports/locks.js";
 import type { ChannelFactory } from "../../../src/ports/notices.js";
 import { lockService } from "../../loop/locks-double.js";
@@ -18,14 +18,14 @@ beforeEach(() => {
   hub = channelHub();
 });
 
-interface Table extends Gossip {
+interface Table extends Presence {
   readonly air: Tap;
 }
 
 /** A page's table, whose boot id is its name; a worker's has none. */
 function table(name: string, more: { locks?: Locks; isWorker?: boolean; open?: ChannelFactory } = {}): Table {
   const air = tap(hub);
-  const gossip = createGossip({
+  const presence = createPresence({
     open: more.open ?? air.channel,
     name: NAME,
     databaseId: "db",
@@ -36,8 +36,8 @@ function table(name: string, more: { locks?: Locks; isWorker?: boolean; open?: C
     tableId: `table of ${name}`,
     bootId: () => (more.isWorker ? undefined : name),
   });
-  gossip.open();
-  return Object.assign(gossip, { air });
+  presence.open();
+  return Object.assign(presence, { air });
 }
 
 /** One that has waited for the others in vain, and so knows all there is. */
@@ -63,7 +63,7 @@ function stranger() {
   };
 }
 
-const alive = async ({ store }: Gossip, ...ids: string[]) => {
+const alive = async ({ store }: Presence, ...ids: string[]) => {
   const answer = await store.isAliveBatch(ids);
   return answer.ok ? ids.filter((id) => answer.alive.get(id)) : "unknown";
 };

@@ -4,7 +4,7 @@ import { broadcastNotices } from "../../../src/corridor/notices.js";
 import { createWatch } from "../../../src/corridor/watch.js";
 import { HoldfastError } from "../../../src/domain/errors.js";
 import { DEFAULT_LIMITS, DEFAULT_TIMINGS } from "../../../src/domain/time.js";
-import { createTenures } from "../../../src/kernel/host/held-lease.js";
+import { createHeldLeases } from "../../../src/kernel/host/held-lease.js";
 import type { ProcessContext, ProcessHandler } from "../../../src/kernel/process/context.js";
 import type { ProcessHandle } from "../../../src/kernel/process/handle.js";
 import { createRunner, type RunnerParts } from "../../../src/kernel/process/runner.js";
@@ -1567,7 +1567,7 @@ describe("what a runner keeps of its claims", () => {
       limits: DEFAULT_LIMITS,
       timings: DEFAULT_TIMINGS,
       schemas: payloadSchemas(),
-      tenures: createTenures(),
+      heldLeases: createHeldLeases(),
       watch: createWatch(broadcastNotices("runner", undefined), clock, DEFAULT_TIMINGS.pollMs),
       stores: {} as RunnerParts["stores"],
       handlers: new Map(),

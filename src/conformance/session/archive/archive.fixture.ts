@@ -4,7 +4,7 @@ import type { KernelSessions } from "../../../kernel/session/archive.js";
 import { SCHEMA } from "../../../stores/schema.js";
 import { liftSnapshot } from "../../../stores/session/transcript.rules.js";
 import { messageWrites } from "../../../stores/session/turns.js";
-import { type Ground, uniqueName } from "../../kit/fixture.js";
+import { type Setup, uniqueName } from "../../kit/fixture.js";
 import { onRows, readRows, writeRows } from "../../kit/rows.fixture.js";
 import { fullInput, RUNTIME, receipt, snapshot } from "../runtime.fixture.js";
 
@@ -47,12 +47,12 @@ export const OPS: PersistedOpsSnapshot = {
   cursors: { agentAppliedCursor: 0, runtimeObservedSeq: 0, runtimeLastInjectedSeq: 0 },
 };
 
-export const elsewhere = (ground: Ground) => ground.open({ name: uniqueName() });
+export const elsewhere = (setup: Setup) => setup.open({ name: uniqueName() });
 
-/** A session with something of everything. */
-export async function furnish(ground: Ground): Promise<void> {
-  const { runtime } = ground.kernel;
-  const session = await ground.kernel.session("s");
+/** Fills a session with one of everything that an archive can have. */
+export async function furnish(setup: Setup): Promise<void> {
+  const { runtime } = setup.kernel;
+  const session = await setup.kernel.session("s");
   await session.submit({ inputType: "prompt", text: "look", inputId: "seen", idempotencyKey: "k", blocks: [IMAGE] });
   await session.submit({ inputType: "continuation", inputId: "steer", handlingMode: "steer" });
   await session.submit({ inputType: "operation", inputId: "first" });
@@ -60,20 +60,20 @@ export async function furnish(ground: Ground): Promise<void> {
   await session[Symbol.asyncDispose]();
   await runtime.atomicApply(RUNTIME, undefined, receipt(), [fullInput("done")]);
   await runtime.persistOpsLifecycle(RUNTIME, OPS);
-  // As the first turn leaves a snapshot that was handed over whole.
+  // The rows that the first turn makes of an imported snapshot.
   const { head, messages, digest } = liftSnapshot(TRANSCRIPT.sessionSnapshot);
-  const [stored] = await readRows(ground, "runtimes");
-  const counted = { v: 1, messageCount: messages.length, updatedAtMs: ground.clock.now() };
-  const rows = new Map((await readRows(ground, "inputs")).map((row) => [row.inputId, row]));
+  const [stored] = await readRows(setup, "runtimes");
+  const counted = { v: 1, messageCount: messages.length, updatedAtMs: setup.clock.now() };
+  const rows = new Map((await readRows(setup, "inputs")).map((row) => [row.inputId, row]));
   await writeRows(
-    ground,
+    setup,
     ...messageWrites(RUNTIME, 0, messages),
     { table: "runtimes", put: { ...stored, ...counted, head, digest } },
     { table: "sessions", put: { ...counted, sessionId: "s", runtimeId: RUNTIME } },
     { table: "inputs", put: { ...rows.get("seen"), v: 1, workId: "work", workSize: 1, crashes: 1, interruptions: 2 } },
     { table: "turnSteps", put: { v: 1, runtimeId: RUNTIME, workId: "work", stepKey: "call", result: { ok: true } } },
     { table: "turnSteps", put: { v: 1, runtimeId: RUNTIME, workId: "nobody's", stepKey: "call", result: 1 } },
-    // Of two inputs, the other of which was ephemeral.
+    // An input of a batch of two. The other one was ephemeral.
     { table: "inputs", put: { ...rows.get("steer"), v: 1, workId: "half", workSize: 2 } },
     { table: "turnSteps", put: { v: 1, runtimeId: RUNTIME, workId: "half", stepKey: "call", result: 1 } },
     {
@@ -83,10 +83,10 @@ export async function furnish(ground: Ground): Promise<void> {
   );
 }
 
-/** Every row of the database that names the session's runtime or the session. */
-export async function rowsOf(ground: Ground, runtimeId = RUNTIME, sessionId = "s"): Promise<string[]> {
+/** Every row of the database that names the runtime or the session. */
+export async function rowsOf(setup: Setup, runtimeId = RUNTIME, sessionId = "s"): Promise<string[]> {
   const tables = Object.keys(SCHEMA.tables);
-  const rows = await onRows(ground, (storage) =>
+  const rows = await onRows(setup, (storage) =>
     storage.transact(tables, "read", async (tx) => {
       const found = await Promise.all(tables.map(async (table) => ({ table, rows: await tx.range(table, {}) })));
       return found.flatMap(({ table, rows }) => rows.map((row) => ({ table, row })));

@@ -1,10 +1,10 @@
 import { mintLifecycleCommit } from "../../../domain/session/lifecycle-commit.js";
-import { casesOn, count, mismatch, type OpenFixture, type Runner, refused, task } from "../../kit/fixture.js";
+import { casesOn, count, type OpenFixture, type Runner, refusalMismatch, refused, task } from "../../kit/fixture.js";
 import { readRows, writeRows } from "../../kit/rows.fixture.js";
 import { RUNTIME, snapshot, textOf } from "../runtime.fixture.js";
 import { furnish, linesOf, rowsOf, TRANSCRIPT } from "./archive.fixture.js";
 
-/** What a deletion takes along, and what it leaves. */
+/** Deletions: the rows that go, and the rows that stay. */
 export function deletionCases(open: OpenFixture, runner: Runner): void {
   const { expect } = runner;
   const { promise } = casesOn(open, runner);
@@ -18,8 +18,8 @@ export function deletionCases(open: OpenFixture, runner: Runner): void {
     expect((await processes.renewProcessLease(lease, 1_000)).fencingToken).toBe(lease.fencingToken);
   });
 
-  promise("a deletion leaves a runtime id alone that has become another session's", async (ground) => {
-    const { kernel } = ground;
+  promise("a deletion leaves a runtime id alone that has become another session's", async (setup) => {
+    const { kernel } = setup;
     await kernel.runtime.commitSessionSnapshot("shared", snapshot({ id: "s" }));
     await kernel.runtime.commitSessionSnapshot("shared", snapshot({ id: "t" }));
     await kernel.runtime.commitSessionSnapshot("rt:session:t", snapshot({ id: "u" }));
@@ -30,16 +30,16 @@ export function deletionCases(open: OpenFixture, runner: Runner): void {
     expect((await kernel.sessions.list()).map(({ sessionId }) => sessionId)).toEqual(["t"]);
   });
 
-  promise("a deletion leaves nothing of a session but its incarnation, and every other one whole (R-1)", async (ground) => {
-    const { kernel } = ground;
-    await furnish(ground);
+  promise("a deletion leaves nothing of a session but its incarnation, and every other one whole (R-1)", async (setup) => {
+    const { kernel } = setup;
+    await furnish(setup);
     await kernel.session("s");
     await kernel.sessions.import(
       (await linesOf(kernel.sessions, "s")).map((line, at) => (at > 0 ? line : line.replace('"s"', '"s2"'))),
     );
-    const other = await rowsOf(ground, "rt:session:s2", "s2");
+    const other = await rowsOf(setup, "rt:session:s2", "s2");
     const lines = await linesOf(kernel.sessions, "s2");
-    expect((await rowsOf(ground)).includes("attachments")).toBe(true);
+    expect((await rowsOf(setup)).includes("attachments")).toBe(true);
     expect(await kernel.sessions.delete("s")).toEqual({
       sessionId: "s",
       revokedHandleCount: 0,
@@ -47,8 +47,8 @@ export function deletionCases(open: OpenFixture, runner: Runner): void {
       cancelProcessIds: [],
       preservedProcessIds: [],
     });
-    expect(await rowsOf(ground)).toEqual(["runtimes"]);
-    const [tombstone] = (await readRows(ground, "runtimes")).filter(({ runtimeId }) => runtimeId === RUNTIME);
+    expect(await rowsOf(setup)).toEqual(["runtimes"]);
+    const [tombstone] = (await readRows(setup, "runtimes")).filter(({ runtimeId }) => runtimeId === RUNTIME);
     expect(tombstone).toEqual({
       v: 1,
       runtimeId: RUNTIME,
@@ -58,9 +58,9 @@ export function deletionCases(open: OpenFixture, runner: Runner): void {
       endedKeys: 0,
       messageCount: 0,
       digest: "",
-      updatedAtMs: ground.clock.now(),
+      updatedAtMs: setup.clock.now(),
     });
-    expect(await rowsOf(ground, "rt:session:s2", "s2")).toEqual(other);
+    expect(await rowsOf(setup, "rt:session:s2", "s2")).toEqual(other);
     expect(await linesOf(kernel.sessions, "s2")).toEqual(lines);
     expect((await kernel.sessions.list()).map(({ sessionId }) => sessionId)).toEqual(["s2"]);
     await refused(kernel.sessions.messages("s"), "not-found");
@@ -69,19 +69,19 @@ export function deletionCases(open: OpenFixture, runner: Runner): void {
     expect(await kernel.runtime.loadSessionSnapshot(RUNTIME)).toBe(undefined);
   });
 
-  promise("a deletion is seen after a restart, and opening the session again begins a new one", async (ground) => {
-    await furnish(ground);
-    await ground.kernel.sessions.delete("s");
-    const kernel = await ground.reopen();
+  promise("a deletion is seen after a restart, and opening the session again begins a new one", async (setup) => {
+    await furnish(setup);
+    await setup.kernel.sessions.delete("s");
+    const kernel = await setup.reopen();
     await refused(kernel.sessions.messages("s"), "not-found");
     const session = await kernel.session("s");
     expect([session.state, await session.messages(), await kernel.runtime.loadInputStates(RUNTIME)]).toEqual(["idle", [], []]);
     expect((await session.submit({ inputType: "prompt", text: "x", idempotencyKey: "k" })).outcome).toBe("accepted");
   });
 
-  promise("whoever has a deleted session open is refused with its next call, whatever it is", async (ground) => {
-    const { kernel } = ground;
-    const there = await ground.open();
+  promise("whoever has a deleted session open is refused with its next call, whatever it is", async (setup) => {
+    const { kernel } = setup;
+    const there = await setup.open();
     const handles = [await kernel.session("s"), await there.session("s")];
     for (const handle of handles) await handle.submit({ inputType: "prompt", text: "before" });
     await kernel.sessions.delete("s");
@@ -101,19 +101,19 @@ export function deletionCases(open: OpenFixture, runner: Runner): void {
         () => handle.ops.register({ id: "op", kind: "background_tool_op", displayName: "op" }),
         () => handle.ops.collectCompleted(),
       ];
-      for (const call of calls) wrong.push(await mismatch(call(), "not-found"));
+      for (const call of calls) wrong.push(await refusalMismatch(call(), "not-found"));
       await handle[Symbol.asyncDispose]();
     }
     expect(wrong.filter((why) => why !== undefined)).toEqual([]);
-    // What they left does not touch who opened it anew.
-    expect((await readRows(ground, "attachments")).length).toBe(1);
+    // The old handles must not change the session that was opened anew.
+    expect((await readRows(setup, "attachments")).length).toBe(1);
     expect((await again.submit({ inputType: "prompt", text: "new" })).outcome).toBe("accepted");
   });
 
   promise(
     "a deletion takes all grants of the session and asks those to cancel that nobody else was granted (P-33)",
-    async (ground) => {
-      const { kernel, processes } = ground;
+    async (setup) => {
+      const { kernel, processes } = setup;
       for (const id of ["alone", "frame", "shared", "ended", "others"]) await processes.registerProcess(task(id));
       const scope = { sessionId: "s" };
       for (const id of ["alone", "shared", "ended"]) await processes.grantHandle(scope, id, {});
@@ -128,7 +128,7 @@ export function deletionCases(open: OpenFixture, runner: Runner): void {
         cancelProcessIds: ["alone", "frame"],
         preservedProcessIds: ["shared"],
       });
-      expect(await rowsOf(ground)).toEqual(["runtimes"]);
+      expect(await rowsOf(setup)).toEqual(["runtimes"]);
       const asked = async (id: string) =>
         (await processes.eventsAfter(id, 0))
           .filter(({ eventType }) => eventType === "process.cancel_requested")
@@ -146,38 +146,38 @@ export function deletionCases(open: OpenFixture, runner: Runner): void {
     },
   );
 
-  promise("of a session that has nothing but grants these are revoked, and of one unknown nothing is made", async (ground) => {
-    const { kernel, processes } = ground;
+  promise("of a session that has nothing but grants these are revoked, and of one unknown nothing is made", async (setup) => {
+    const { kernel, processes } = setup;
     await processes.registerProcess(task("p"));
     await processes.grantHandle({ sessionId: "s" }, "p", {});
     expect((await kernel.sessions.delete("s")).cancelProcessIds).toEqual(["p"]);
     expect((await kernel.sessions.delete("unknown")).revokedHandleCount).toBe(0);
-    expect(await readRows(ground, "runtimes")).toEqual([]);
+    expect(await readRows(setup, "runtimes")).toEqual([]);
   });
 
-  promise("what is granted after a deletion has a higher fencing token than all before, whatever it is of", async (ground) => {
-    const { kernel, processes } = ground;
+  promise("what is granted after a deletion has a higher fencing token than all before, whatever it is of", async (setup) => {
+    const { kernel, processes } = setup;
     await kernel.session("s");
     const left = { v: 1, claimedAtMs: 0, expiresAtMs: 0, fruitless: 0 };
-    await writeRows(ground, { table: "leases", put: { ...left, resource: RUNTIME, fencingToken: 7, attempts: 7 } });
+    await writeRows(setup, { table: "leases", put: { ...left, resource: RUNTIME, fencingToken: 7, attempts: 7 } });
     await kernel.sessions.delete("s");
-    expect(await readRows(ground, "leases")).toEqual([]);
+    expect(await readRows(setup, "leases")).toEqual([]);
     await processes.registerProcess(task("p"));
     expect((await processes.claimProcessLease("p", "a", 1_000)).fencingToken).toBe(8);
-    // A second deletion of a lower one lets it not go back.
+    // A second deletion, with a lower token, must not set the floor back.
     await kernel.session("s");
-    await writeRows(ground, { table: "leases", put: { ...left, resource: RUNTIME, fencingToken: 2, attempts: 1 } });
+    await writeRows(setup, { table: "leases", put: { ...left, resource: RUNTIME, fencingToken: 2, attempts: 1 } });
     await kernel.sessions.delete("s");
     await processes.registerProcess(task("q"));
     expect((await processes.claimProcessLease("q", "a", 1_000)).fencingToken).toBe(8);
   });
 
-  promise("many sessions deleted at once by two kernels are deleted once each", async (ground) => {
-    const there = await ground.open();
+  promise("many sessions deleted at once by two kernels are deleted once each", async (setup) => {
+    const there = await setup.open();
     const ids = count(10).map((at) => `s${at}`);
-    for (const id of ids) await ground.kernel.session(id);
-    await Promise.all(ids.flatMap((id) => [ground.kernel.sessions.delete(id), there.sessions.delete(id)]));
-    expect(await ground.kernel.sessions.list()).toEqual([]);
-    expect((await readRows(ground, "runtimes")).map(({ incarnation }) => incarnation)).toEqual(ids.map(() => 1));
+    for (const id of ids) await setup.kernel.session(id);
+    await Promise.all(ids.flatMap((id) => [setup.kernel.sessions.delete(id), there.sessions.delete(id)]));
+    expect(await setup.kernel.sessions.list()).toEqual([]);
+    expect((await readRows(setup, "runtimes")).map(({ incarnation }) => incarnation)).toEqual(ids.map(() => 1));
   });
 }

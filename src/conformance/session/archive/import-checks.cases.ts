@@ -1,17 +1,17 @@
 import type { JsonValue } from "../../../domain/json.js";
 import type { Kernel } from "../../../kernel/kernel.js";
-import { casesOn, mismatch, type OpenFixture, type Runner, refused } from "../../kit/fixture.js";
+import { casesOn, type OpenFixture, type Runner, refusalMismatch, refused } from "../../kit/fixture.js";
 import { hostileObjects } from "../../kit/hostile.js";
 import { input, RUNTIME, readRuntimes, receipt } from "../runtime.fixture.js";
 import { elsewhere, furnish, type Line, linesOf, OPS, TRANSCRIPT } from "./archive.fixture.js";
 
-/** Lines that no import takes. */
+/** Lines that an import refuses. */
 export function importCheckCases(open: OpenFixture, runner: Runner): void {
   const { expect } = runner;
   const { promise } = casesOn(open, runner);
 
-  promise("an existing session is not imported over, whatever there is of it", async (ground) => {
-    const { kernel } = ground;
+  promise("an existing session is not imported over, whatever there is of it", async (setup) => {
+    const { kernel } = setup;
     await kernel.runtime.commitSessionSnapshot(RUNTIME, TRANSCRIPT);
     const lines = await linesOf(kernel.sessions, "s");
     const makes: Record<string, (there: Kernel) => Promise<unknown>> = {
@@ -23,7 +23,7 @@ export function importCheckCases(open: OpenFixture, runner: Runner): void {
       operations: (there) => there.runtime.persistOpsLifecycle(RUNTIME, OPS),
     };
     for (const make of Object.values(makes)) {
-      const there = await elsewhere(ground);
+      const there = await elsewhere(setup);
       await make(there);
       const before = await readRuntimes(there.runtime);
       await refused(there.sessions.import(lines), "conflict", '"s"');
@@ -31,10 +31,10 @@ export function importCheckCases(open: OpenFixture, runner: Runner): void {
     }
   });
 
-  promise("an import that cannot be read to its end writes nothing, and passes the reader's own error on", async (ground) => {
-    await furnish(ground);
-    const there = await elsewhere(ground);
-    const lines = await linesOf(ground.kernel.sessions, "s");
+  promise("an import that cannot be read to its end writes nothing, and passes the reader's own error on", async (setup) => {
+    await furnish(setup);
+    const there = await elsewhere(setup);
+    const lines = await linesOf(setup.kernel.sessions, "s");
     const own = new Error("the file is gone");
     async function* broken(): AsyncGenerator<string> {
       yield* lines.slice(0, 3);
@@ -45,13 +45,13 @@ export function importCheckCases(open: OpenFixture, runner: Runner): void {
     expect(await there.sessions.list()).toEqual([]);
   });
 
-  promise("a truncated, mixed up or altered export is refused whole, naming the line", async (ground) => {
-    await furnish(ground);
-    const there = await elsewhere(ground);
-    const lines = await linesOf(ground.kernel.sessions, "s");
+  promise("a truncated, mixed up or altered export is refused whole, naming the line", async (setup) => {
+    await furnish(setup);
+    const there = await elsewhere(setup);
+    const lines = await linesOf(setup.kernel.sessions, "s");
     const wrong: string[] = [];
     const check = async (name: string, given: readonly unknown[], ...fragments: string[]) => {
-      const why = await mismatch(there.sessions.import(given as string[]), "invalid", ...fragments);
+      const why = await refusalMismatch(there.sessions.import(given as string[]), "invalid", ...fragments);
       if (why !== undefined) wrong.push(`${name}: ${why}`);
     };
     for (const length of lines.keys()) await check(`${length} lines`, lines.slice(0, length), `line ${length + 1}`);
@@ -76,20 +76,20 @@ export function importCheckCases(open: OpenFixture, runner: Runner): void {
     }
     expect(wrong).toEqual([]);
     expect(await there.sessions.list()).toEqual([]);
-    expect(await readRuntimes(there.runtime)).toEqual(await readRuntimes((await elsewhere(ground)).runtime));
+    expect(await readRuntimes(there.runtime)).toEqual(await readRuntimes((await elsewhere(setup)).runtime));
   });
 
-  promise("no member of a line may be anything else than it is", async (ground) => {
-    await furnish(ground);
-    const there = await elsewhere(ground);
-    const lines = await linesOf(ground.kernel.sessions, "s");
+  promise("no member of a line may be anything else than it is", async (setup) => {
+    await furnish(setup);
+    const there = await elsewhere(setup);
+    const lines = await linesOf(setup.kernel.sessions, "s");
     const wrong: string[] = [];
     for (const { type, member, field = member, values } of MEMBERS) {
       const at = lines.findIndex((line) => ((JSON.parse(line) as Line).type ?? "header") === type);
       const line = JSON.parse(lines[at] as string) as Line;
       for (const value of values) {
         const bad = JSON.stringify(withMember(line, member.split("."), value));
-        const why = await mismatch(there.sessions.import(lines.toSpliced(at, 1, bad)), "invalid", `line ${at + 1}`, field);
+        const why = await refusalMismatch(there.sessions.import(lines.toSpliced(at, 1, bad)), "invalid", `line ${at + 1}`, field);
         if (why !== undefined) wrong.push(`${type} ${member} ${JSON.stringify(value)?.slice(0, 40)}: ${why}`);
       }
     }
@@ -97,10 +97,10 @@ export function importCheckCases(open: OpenFixture, runner: Runner): void {
     expect(await there.sessions.list()).toEqual([]);
   });
 
-  promise("lines that contradict one another are refused", async (ground) => {
-    await furnish(ground);
-    const lines = (await linesOf(ground.kernel.sessions, "s")).map((line) => JSON.parse(line) as Line);
-    const there = await elsewhere(ground);
+  promise("lines that contradict one another are refused", async (setup) => {
+    await furnish(setup);
+    const lines = (await linesOf(setup.kernel.sessions, "s")).map((line) => JSON.parse(line) as Line);
+    const there = await elsewhere(setup);
     const imported = (changed: Line[]) => there.sessions.import(changed.map((line) => JSON.stringify(line)));
     const keyed = lines.map((line) => {
       const record = line.record as Line | undefined;
@@ -121,7 +121,7 @@ export function importCheckCases(open: OpenFixture, runner: Runner): void {
   });
 }
 
-/** A copy with another value at a path; `undefined` takes the member out. */
+/** A copy with another value at a path; `undefined` removes the member. */
 function withMember(line: Line, [name = "", ...rest]: string[], value: unknown): Line {
   const inner = rest.length === 0 ? value : withMember((line[name] ?? {}) as Line, rest, value);
   return { ...line, [name]: inner as JsonValue };
@@ -135,7 +135,7 @@ const NO_OBJECT = [undefined, null, 1, "x", true, []];
 const deep = (levels: number): JsonValue => (levels === 0 ? 1 : [deep(levels - 1)]);
 const NO_JSON = [undefined, "\ud800", deep(80), JSON.parse('{"__proto__":1}') as JsonValue];
 
-/** What each member of a line may not be; `field` is how the refusal names it, where not by its path. */
+/** Wrong values for each member of a line. `field` is the member's name in the error, where that is not its path. */
 const MEMBERS: { type: string; member: string; field?: string; values: unknown[] }[] = [
   { type: "header", member: "holdfast", values: [undefined, null, "process", 1] },
   { type: "header", member: "version", values: [...NO_COUNT, 0] },

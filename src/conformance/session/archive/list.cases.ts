@@ -1,17 +1,17 @@
 import { mintLifecycleCommit } from "../../../domain/session/lifecycle-commit.js";
-import { casesOn, mismatch, type OpenFixture, type Runner, refused } from "../../kit/fixture.js";
+import { casesOn, type OpenFixture, type Runner, refusalMismatch, refused } from "../../kit/fixture.js";
 import { hostileObjects, noCount, noId } from "../../kit/hostile.js";
 import { writeRows } from "../../kit/rows.fixture.js";
 import { RUNTIME, readRuntimes, snapshot } from "../runtime.fixture.js";
 import { furnish, linesOf, rowsOf, TRANSCRIPT } from "./archive.fixture.js";
 
-/** Sessions of the database, seen from outside: listed and read. */
+/** Lists and reads of sessions that are not open. */
 export function sessionListCases(open: OpenFixture, runner: Runner): void {
   const { expect } = runner;
   const { promise } = casesOn(open, runner);
 
-  promise("the list is by session id and tells state and messages, also of what a host stored itself", async (ground) => {
-    const { kernel, clock } = ground;
+  promise("the list is by session id and tells state and messages, also of what a host stored itself", async (setup) => {
+    const { kernel, clock } = setup;
     expect(await kernel.sessions.list()).toEqual([]);
     await kernel.session("b");
     await clock.advance(1_000);
@@ -33,38 +33,38 @@ export function sessionListCases(open: OpenFixture, runner: Runner): void {
     expect((await kernel.sessions.list()).map(({ updatedAtMs }) => updatedAtMs)).toEqual([clock.now()]);
   });
 
-  promise("a list row that cannot be read hides no other session", async (ground) => {
-    await ground.kernel.session("good");
-    await ground.kernel.session("worse");
+  promise("a list row that cannot be read hides no other session", async (setup) => {
+    await setup.kernel.session("good");
+    await setup.kernel.session("worse");
     await writeRows(
-      ground,
+      setup,
       { table: "sessions", put: { v: 1, sessionId: "bad" } },
       { table: "runtimes", put: { v: 1, runtimeId: "rt:session:worse" } },
     );
-    expect((await ground.kernel.sessions.list()).map(({ sessionId }) => sessionId)).toEqual(["good"]);
+    expect((await setup.kernel.sessions.list()).map(({ sessionId }) => sessionId)).toEqual(["good"]);
   });
 
-  promise("messages are read without attaching, and nothing is made by it", async (ground) => {
-    const { sessions, runtime } = ground.kernel;
+  promise("messages are read without attaching, and nothing is made by it", async (setup) => {
+    const { sessions, runtime } = setup.kernel;
     await refused(sessions.messages("s"), "not-found", '"s"');
-    expect(await rowsOf(ground)).toEqual([]);
+    expect(await rowsOf(setup)).toEqual([]);
     await runtime.commitSessionSnapshot(RUNTIME, TRANSCRIPT);
     const whole = await sessions.messages("s");
-    expect(await rowsOf(ground)).toEqual(["sessions", "snapshots"]);
-    await (await ground.kernel.session("s"))[Symbol.asyncDispose]();
+    expect(await rowsOf(setup)).toEqual(["sessions", "snapshots"]);
+    await (await setup.kernel.session("s"))[Symbol.asyncDispose]();
     expect(await sessions.messages("s")).toEqual(whole);
     expect(whole.map(({ content }) => content)).toEqual(["hello", "ü\u{1f600}"]);
     for (const after of [0, 1, 2, 3]) expect(await sessions.messages("s", { after })).toEqual(whole.slice(after));
     await refused(sessions.messages("s/"), "not-found");
   });
 
-  promise("no argument may be anything else than it is, and nothing is changed", async (ground) => {
-    await furnish(ground);
-    const { sessions } = ground.kernel;
-    const before = await readRuntimes(ground.kernel.runtime);
+  promise("no argument may be anything else than it is, and nothing is changed", async (setup) => {
+    await furnish(setup);
+    const { sessions } = setup.kernel;
+    const before = await readRuntimes(setup.kernel.runtime);
     const wrong: string[] = [];
     const check = async (name: string, call: () => Promise<unknown>, field: string) => {
-      const why = await mismatch((async () => await call())(), "invalid", field);
+      const why = await refusalMismatch((async () => await call())(), "invalid", field);
       if (why !== undefined) wrong.push(`${name}: ${why}`);
     };
     for (const [name, value] of Object.entries({ ...noId(), "a frame": "s/frame:f" })) {
@@ -80,11 +80,11 @@ export function sessionListCases(open: OpenFixture, runner: Runner): void {
     for (const [name, lines] of Object.entries(lists))
       await check(`import of ${name}`, () => sessions.import(lines as string[]), "lines");
     expect(wrong).toEqual([]);
-    expect(await readRuntimes(ground.kernel.runtime)).toEqual(before);
+    expect(await readRuntimes(setup.kernel.runtime)).toEqual(before);
   });
 
-  promise("a closed kernel refuses all of it", async (ground) => {
-    const { kernel } = ground;
+  promise("a closed kernel refuses all of it", async (setup) => {
+    const { kernel } = setup;
     await kernel.runtime.commitSessionSnapshot(RUNTIME, TRANSCRIPT);
     const lines = await linesOf(kernel.sessions, "s");
     await kernel.close();

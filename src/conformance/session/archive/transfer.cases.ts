@@ -5,22 +5,22 @@ import { onRows, readRows, writeRows } from "../../kit/rows.fixture.js";
 import { bytesOf, DECISION, fullInput, input, PROMPT, RUNTIME, readRuntimes, receipt, textOf } from "../runtime.fixture.js";
 import { elsewhere, furnish, IMAGE, type Line, linesOf, rowsOf, TRANSCRIPT } from "./archive.fixture.js";
 
-/** Sessions that are exported, and imported elsewhere. */
+/** Sessions exported from one database and imported into another. */
 export function transferCases(open: OpenFixture, runner: Runner): void {
   const { expect } = runner;
   const { promise } = casesOn(open, runner);
 
-  promise("an export is lines of JSON, and an import of it exports the same lines again", async (ground) => {
-    await furnish(ground);
-    const there = await elsewhere(ground);
-    const lines = await linesOf(ground.kernel.sessions, "s");
+  promise("an export is lines of JSON, and an import of it exports the same lines again", async (setup) => {
+    await furnish(setup);
+    const there = await elsewhere(setup);
+    const lines = await linesOf(setup.kernel.sessions, "s");
     expect(lines.every((line) => !line.includes("\n"))).toBe(true);
     const kinds = lines.map((line) => (JSON.parse(line) as Line).type ?? "header");
     expect(kinds).toEqual([
       ...["header", "message", "message", "input", "input", "input", "input", "receipt", "step", "ops", "blob"],
       ...["quarantined", "end"],
     ]);
-    await ground.clock.advance(7);
+    await setup.clock.advance(7);
     expect(await there.sessions.import(lines)).toEqual({ sessionId: "s" });
     const again = await linesOf(there.sessions, "s");
     const { exportedAtMs, ...header } = JSON.parse(lines[0] as string) as Line;
@@ -28,10 +28,10 @@ export function transferCases(open: OpenFixture, runner: Runner): void {
     expect(again.slice(1)).toEqual(lines.slice(1));
   });
 
-  promise("an imported session is what the exported one was, but for who is at work", async (ground) => {
-    await furnish(ground);
-    const { kernel } = ground;
-    const there = await elsewhere(ground);
+  promise("an imported session is what the exported one was, but for who is at work", async (setup) => {
+    await furnish(setup);
+    const { kernel } = setup;
+    const there = await elsewhere(setup);
     await there.sessions.import(await linesOf(kernel.sessions, "s"));
     const without = (states: { inputId: string }[]) => states.filter(({ inputId }) => inputId !== "short");
     const [was] = (await readRuntimes(kernel.runtime)) as { inputs: { inputId: string }[] }[];
@@ -48,15 +48,15 @@ export function transferCases(open: OpenFixture, runner: Runner): void {
     );
   });
 
-  promise("idempotency keys stand for the same inputs after an import; one that was let go of stays so", async (ground) => {
-    const { kernel } = ground;
+  promise("idempotency keys stand for the same inputs after an import; one that was let go of stays so", async (setup) => {
+    const { kernel } = setup;
     const session = await kernel.session("s");
     await session.submit({ inputType: "operation", inputId: "1", idempotencyKey: "k" });
-    await ground.clock.advance(25 * 60 * 60 * 1_000);
+    await setup.clock.advance(25 * 60 * 60 * 1_000);
     await session.submit({ inputType: "prompt", text: "new", inputId: "2", idempotencyKey: "k" });
-    await ground.clock.advance(25 * 60 * 60 * 1_000);
+    await setup.clock.advance(25 * 60 * 60 * 1_000);
     await session.submit({ inputType: "operation", inputId: "0", idempotencyKey: "other" });
-    const there = await elsewhere(ground);
+    const there = await elsewhere(setup);
     const lines = await linesOf(kernel.sessions, "s");
     await there.sessions.import(lines);
     expect((await linesOf(there.sessions, "s")).slice(1)).toEqual(lines.slice(1));
@@ -65,23 +65,23 @@ export function transferCases(open: OpenFixture, runner: Runner): void {
     expect(await other.submit(again)).toEqual({ outcome: "deduplicated", inputId: "again", existingId: "2" });
   });
 
-  promise("inputs that come after an import are admitted behind those that it brought", async (ground) => {
-    await furnish(ground);
-    const there = await elsewhere(ground);
-    await there.sessions.import(await linesOf(ground.kernel.sessions, "s"));
+  promise("inputs that come after an import are admitted behind those that it brought", async (setup) => {
+    await furnish(setup);
+    const there = await elsewhere(setup);
+    await there.sessions.import(await linesOf(setup.kernel.sessions, "s"));
     const session = await there.session("s");
     await session.submit({ inputType: "prompt", text: "later", inputId: "a later one" });
     await session.submit({ inputType: "operation", inputId: "the first of all" });
-    const ranks = await onRows({ ...ground, name: there.name }, (rows) =>
+    const ranks = await onRows({ ...setup, name: there.name }, (rows) =>
       rows.transact(["inputs"], "read", (tx) => tx.range("inputs", {})),
     );
     const ranked = ranks.filter(({ rank }) => rank !== undefined).sort((a, b) => Number(a.rank) - Number(b.rank));
     expect(ranked.map(({ inputId }) => inputId)).toEqual(["the first of all", "first", "seen", "steer", "a later one"]);
   });
 
-  promise("a snapshot that was handed over whole travels as its bytes, whatever they are", async (ground) => {
-    const { kernel } = ground;
-    const there = await elsewhere(ground);
+  promise("a snapshot that was handed over whole travels as its bytes, whatever they are", async (setup) => {
+    const { kernel } = setup;
+    const there = await elsewhere(setup);
     const texts = [
       '\ufeff { "id": "s", "messages": 5 }',
       `{"id":"s","messages":[{"content":"-${"\u{1f600}".repeat(200_000)}x"}]}`,
@@ -97,24 +97,21 @@ export function transferCases(open: OpenFixture, runner: Runner): void {
     }
   });
 
-  promise(
-    "a session that a host stored under an id of its own is read, exported and deleted by its session's",
-    async (ground) => {
-      const { kernel } = ground;
-      await kernel.runtime.commitSessionSnapshot("their own", TRANSCRIPT);
-      await kernel.runtime.persistInputState("their own", fullInput("done"));
-      expect((await kernel.sessions.messages("s")).length).toBe(2);
-      const there = await elsewhere(ground);
-      await there.sessions.import(await linesOf(kernel.sessions, "s"));
-      expect((await there.runtime.loadInputStates(RUNTIME)).map(({ inputId }) => inputId)).toEqual(["done"]);
-      await kernel.sessions.delete("s");
-      expect(await rowsOf(ground, "their own")).toEqual(["runtimes"]);
-      expect(await kernel.sessions.list()).toEqual([]);
-    },
-  );
+  promise("a session that a host stored under an id of its own is read, exported and deleted by its session's", async (setup) => {
+    const { kernel } = setup;
+    await kernel.runtime.commitSessionSnapshot("their own", TRANSCRIPT);
+    await kernel.runtime.persistInputState("their own", fullInput("done"));
+    expect((await kernel.sessions.messages("s")).length).toBe(2);
+    const there = await elsewhere(setup);
+    await there.sessions.import(await linesOf(kernel.sessions, "s"));
+    expect((await there.runtime.loadInputStates(RUNTIME)).map(({ inputId }) => inputId)).toEqual(["done"]);
+    await kernel.sessions.delete("s");
+    expect(await rowsOf(setup, "their own")).toEqual(["runtimes"]);
+    expect(await kernel.sessions.list()).toEqual([]);
+  });
 
-  promise("what is under way is exported as a recovery leaves it, and nothing is changed by that", async (ground) => {
-    const { kernel } = ground;
+  promise("what is under way is exported as a recovery leaves it, and nothing is changed by that", async (setup) => {
+    const { kernel } = setup;
     await kernel.session("s");
     const record = (inputId: string, currentState: "staged" | "applied", lastBoundarySequence?: number) =>
       input(inputId, {
@@ -131,9 +128,9 @@ export function transferCases(open: OpenFixture, runner: Runner): void {
       record("with", "applied", 0),
       record("without", "applied", 1),
     ]);
-    const [runtime] = await readRows(ground, "runtimes");
+    const [runtime] = await readRows(setup, "runtimes");
     const run = { runId: "run", before: "retired", inputIds: ["staged"], workId: "run" };
-    await writeRows(ground, { table: "runtimes", put: { ...runtime, v: 1, state: "running", run } });
+    await writeRows(setup, { table: "runtimes", put: { ...runtime, v: 1, state: "running", run } });
     const before = await readRuntimes(kernel.runtime);
     const lines = (await linesOf(kernel.sessions, "s")).map((line) => JSON.parse(line) as Line);
     expect(lines[0]?.state).toBe("retired");
@@ -142,9 +139,9 @@ export function transferCases(open: OpenFixture, runner: Runner): void {
     expect(await readRuntimes(kernel.runtime)).toEqual(before);
   });
 
-  promise("secrets and logins are in no export, and survive the deletion of every session (R-174, R-5)", async (ground) => {
-    const { kernel } = ground;
-    await furnish(ground);
+  promise("secrets and logins are in no export, and survive the deletion of every session (R-174, R-5)", async (setup) => {
+    const { kernel } = setup;
+    await furnish(setup);
     await kernel.secrets.put("key", "hush-secret");
     const target = { realm: "r", binding: "hush-binding" };
     const flow = { target, provider: "p", redirectUri: "https://a.example/cb", pkceVerifier: "hush-verifier" };
@@ -169,9 +166,9 @@ export function transferCases(open: OpenFixture, runner: Runner): void {
     expect(outcome).toBe("accepted");
   });
 
-  promise("lines may come in time or at once, with line ends, and with empty ones behind the end", async (ground) => {
-    await furnish(ground);
-    const lines = await linesOf(ground.kernel.sessions, "s");
+  promise("lines may come in time or at once, with line ends, and with empty ones behind the end", async (setup) => {
+    await furnish(setup);
+    const lines = await linesOf(setup.kernel.sessions, "s");
     async function* later(): AsyncGenerator<string> {
       for (const line of lines) yield line;
     }
@@ -184,50 +181,50 @@ export function transferCases(open: OpenFixture, runner: Runner): void {
       `${lines.join("\n")}\n`.split("\n"),
     ];
     for (const form of forms) {
-      const there = await elsewhere(ground);
+      const there = await elsewhere(setup);
       await there.sessions.import(form);
       expect((await linesOf(there.sessions, "s")).slice(1)).toEqual(lines.slice(1));
     }
   });
 
-  promise("what was exported is imported whole, however long it is", async (ground) => {
-    await furnish(ground);
+  promise("what was exported is imported whole, however long it is", async (setup) => {
+    await furnish(setup);
     const limits = { snapshotBytes: 1_000, payloadBytes: 1_000, idLength: 40, depth: 8 };
-    const from = await ground.open({ limits });
+    const from = await setup.open({ limits });
     const session = await from.session("s");
     const input = { inputType: "prompt" as const, inputId: "large" };
     const bare = JSON.stringify({ inputType: "prompt", text: "" }).length;
     await session.submit({ ...input, text: "x".repeat(limits.payloadBytes - bare) });
     const rows = count(300).map((at) => ({ role: "assistant" as const, content: `${at} `.padEnd(900, "x") }));
-    await writeRows(ground, ...messageWrites(RUNTIME, 2, rows));
+    await writeRows(setup, ...messageWrites(RUNTIME, 2, rows));
     const lines = await linesOf(from.sessions, "s");
     expect(lines.join("").length > 100 * limits.snapshotBytes).toBe(true);
-    const there = await ground.open({ name: uniqueName(), limits });
+    const there = await setup.open({ name: uniqueName(), limits });
     expect(await there.sessions.import(lines)).toEqual({ sessionId: "s" });
     expect(await linesOf(there.sessions, "s")).toEqual(lines);
     expect(await there.sessions.messages("s")).toEqual(await from.sessions.messages("s"));
     await refused(there.sessions.import(lines), "conflict", '"s"');
   });
 
-  promise("messages that came with a snapshot travel with it, whatever they are", async (ground) => {
+  promise("messages that came with a snapshot travel with it, whatever they are", async (setup) => {
     const odd = [
       '{"id":"s","messages":[5,null,{"content":1},{"role":"robot","content":"x"},{"role":"user","content":"x"}]}',
       `{"id":"s","more":1,"messages":[{"role":"user","content":${"[".repeat(90)}${"]".repeat(90)}}]}`,
     ];
     for (const text of odd) {
-      const here = { ...ground, name: uniqueName() };
-      const from = await ground.open({ name: here.name });
+      const here = { ...setup, name: uniqueName() };
+      const from = await setup.open({ name: here.name });
       await from.runtime.commitSessionSnapshot(RUNTIME, { sessionSnapshot: bytesOf(text) });
       await (await from.session("s"))[Symbol.asyncDispose]();
       const whole = await from.runtime.loadSessionSnapshot(RUNTIME);
-      // As its first turn leaves it.
+      // The rows that the session's first turn makes of the snapshot.
       const { head, messages, digest } = liftSnapshot(bytesOf(text));
       const [stored] = await readRows(here, "runtimes");
       await writeRows(here, { table: "snapshots", drop: RUNTIME }, ...messageWrites(RUNTIME, 0, messages), {
         table: "runtimes",
         put: { ...stored, v: 1, head, digest, messageCount: messages.length },
       });
-      const there = await elsewhere(ground);
+      const there = await elsewhere(setup);
       await there.sessions.import(await linesOf(from.sessions, "s"));
       expect(await there.sessions.messages("s")).toEqual(messages);
       expect(textOf(await there.runtime.loadSessionSnapshot(RUNTIME))).toBe(textOf(whole));
@@ -239,12 +236,12 @@ export function transferCases(open: OpenFixture, runner: Runner): void {
     await refused(linesOf(kernel.sessions, "nobody"), "not-found", '"nobody"');
   });
 
-  promise("a row that does not decode stops an export, and no deletion", async (ground) => {
-    await furnish(ground);
-    const { sessions } = ground.kernel;
-    await writeRows(ground, { table: "inputs", put: { v: 1, runtimeId: RUNTIME, inputId: "done", record: "broken" } });
+  promise("a row that does not decode stops an export, and no deletion", async (setup) => {
+    await furnish(setup);
+    const { sessions } = setup.kernel;
+    await writeRows(setup, { table: "inputs", put: { v: 1, runtimeId: RUNTIME, inputId: "done", record: "broken" } });
     await refused(linesOf(sessions, "s"), "read-failed", '"done"');
     await sessions.delete("s");
-    expect(await rowsOf(ground)).toEqual(["runtimes"]);
+    expect(await rowsOf(setup)).toEqual(["runtimes"]);
   });
 }

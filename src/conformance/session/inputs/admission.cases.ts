@@ -1,7 +1,7 @@
 import { INPUT_KINDS, type InputKind } from "../../../domain/session/input.js";
 import { builtInPolicy, semanticsOf } from "../../../stores/session/inputs/policy.rules.js";
 import type { InputSubmission } from "../../../stores/session/inputs/submission.js";
-import { mismatch, type OpenFixture, type Runner } from "../../kit/fixture.js";
+import { type OpenFixture, type Runner, refusalMismatch } from "../../kit/fixture.js";
 import { readRows } from "../../kit/rows.fixture.js";
 import {
   CONSUMED,
@@ -17,19 +17,19 @@ import {
   withTurns,
 } from "../session.fixture.js";
 
-/** Inputs that are accepted: what is stored of them, and what is told. */
+/** Accepted inputs: their stored rows and their events. */
 export function admissionCases(open: OpenFixture, runner: Runner): void {
   const { expect } = runner;
   const { promise } = sessionCasesOn(open, runner);
 
-  promise("an accepted input can be read with all its stamps, in any tab, when the call resolves (R-81)", async (ground) => {
-    const { session } = await withoutTurns(ground);
-    const other = await ground.open();
+  promise("an accepted input can be read with all its stamps, in any tab, when the call resolves (R-81)", async (setup) => {
+    const { session } = await withoutTurns(setup);
+    const other = await setup.open();
     const given = prompt("a", { idempotencyKey: "k", correlationId: "c", extra: { deep: [1, "ü"] } });
     expect(await session.submit(given)).toEqual({ outcome: "accepted", inputId: "a" });
     const decision = builtInPolicy({ kind: "prompt", idle: true });
     const { history, ...stored } = await stateOf(other, "a");
-    const now = ground.clock.now();
+    const now = setup.clock.now();
     expect(stored).toEqual({
       inputId: "a",
       currentState: "queued",
@@ -51,25 +51,25 @@ export function admissionCases(open: OpenFixture, runner: Runner): void {
       updatedAtMs: now,
     });
     expect(history.map(({ from, to }) => [from, to])).toEqual([["accepted", "queued"]]);
-    const again = await ground.reopen();
+    const again = await setup.reopen();
     expect(await stateOf(again, "a")).toEqual({ ...stored, history });
   });
 
-  promise("an input is queued the moment it is admitted, of whatever kind; its history says so (R-60, R-66)", async (ground) => {
-    const { kernel, session } = await withoutTurns(ground);
+  promise("an input is queued the moment it is admitted, of whatever kind; its history says so (R-60, R-66)", async (setup) => {
+    const { kernel, session } = await withoutTurns(setup);
     for (const kind of INPUT_KINDS) await session.submit({ ...SUBMISSIONS[kind], inputId: kind } as InputSubmission);
     for (const kind of INPUT_KINDS) {
       const { currentState, history } = await stateOf(kernel, kind);
       expect(currentState).toBe(kind === "operation" ? "consumed" : "queued");
       expect(history.map(({ from, to, timestampMs }) => [from, to, timestampMs])).toEqual([
-        ["accepted", currentState, ground.clock.now()],
+        ["accepted", currentState, setup.clock.now()],
       ]);
       expect(history.every(({ reason = "" }) => reason.length > 0)).toBe(true);
     }
   });
 
-  promise("the policy of the built-in table is stamped, by kind and by whether it is idle (R-87)", async (ground) => {
-    const { kernel, session } = await withTurns(ground);
+  promise("the policy of the built-in table is stamped, by kind and by whether it is idle (R-87)", async (setup) => {
+    const { kernel, session } = await withTurns(setup);
     const stamped = async (kind: InputKind, idle: boolean) => {
       const inputId = `${kind} ${idle ? "idle" : "busy"}`;
       await session.submit({ ...SUBMISSIONS[kind], inputId } as InputSubmission);
@@ -93,8 +93,8 @@ export function admissionCases(open: OpenFixture, runner: Runner): void {
     off();
   });
 
-  promise("a submission chooses its lane itself, but never that of a progress response (R-72, R-87)", async (ground) => {
-    const { kernel, session } = await withoutTurns(ground);
+  promise("a submission chooses its lane itself, but never that of a progress response (R-72, R-87)", async (setup) => {
+    const { kernel, session } = await withoutTurns(setup);
     for (const kind of INPUT_KINDS) {
       for (const handlingMode of ["queue", "steer"] as const) {
         const inputId = `${kind} ${handlingMode}`;
@@ -108,8 +108,8 @@ export function admissionCases(open: OpenFixture, runner: Runner): void {
     }
   });
 
-  promise("an operation is consumed where it is accepted: outcome and phase are stored, nothing runs (R-65)", async (ground) => {
-    const { kernel, session, told } = await withTurns(ground);
+  promise("an operation is consumed where it is accepted: outcome and phase are stored, nothing runs (R-65)", async (setup) => {
+    const { kernel, session, told } = await withTurns(setup);
     const runs = runsOf(session);
     await session.submit({ inputType: "operation", inputId: "o", idempotencyKey: "k" });
     await quiet();
@@ -124,8 +124,8 @@ export function admissionCases(open: OpenFixture, runner: Runner): void {
     expect(await said(session)).toEqual([]);
   });
 
-  promise("images are stored as blobs, once, and no inline byte of them in the input (R-83)", async (ground) => {
-    const { kernel, session } = await withoutTurns(ground);
+  promise("images are stored as blobs, once, and no inline byte of them in the input (R-83)", async (setup) => {
+    const { kernel, session } = await withoutTurns(setup);
     const data = new Uint8Array(600).map((_, at) => (at * 7) % 251);
     const base64 = btoa(String.fromCharCode(...data));
     await session.submit(prompt("a", { blocks: [{ type: "image", mediaType: "image/png", data }] }));
@@ -144,14 +144,14 @@ export function admissionCases(open: OpenFixture, runner: Runner): void {
       { type: "image", blob: a[0]?.blob },
       { type: "text", text: "and" },
     ]);
-    expect((await readRows(ground, "blobs")).length).toBe(1);
-    const inputs = JSON.stringify(await readRows(ground, "inputs"));
+    expect((await readRows(setup, "blobs")).length).toBe(1);
+    const inputs = JSON.stringify(await readRows(setup, "inputs"));
     expect(inputs.includes(base64.slice(0, 40)) || inputs.includes(String([...data.slice(0, 20)]))).toBe(false);
     data.fill(0);
-    const again = await (await ground.reopen()).session("s");
+    const again = await (await setup.reopen()).session("s");
     expect([...((await again.blob(a[0]?.blob ?? "")) ?? [])].slice(0, 3)).toEqual([0, 7, 14]);
     for (const bad of ["not base64!", 5, {}, new Uint16Array(2)]) {
-      const found = await mismatch(
+      const found = await refusalMismatch(
         again.submit(prompt("x", { blocks: [{ type: "image", data: bad }] })),
         "invalid",
         "input.blocks/0",
@@ -160,8 +160,8 @@ export function admissionCases(open: OpenFixture, runner: Runner): void {
     }
   });
 
-  promise("what is submitted is copied: a caller that changes it later changes nothing", async (ground) => {
-    const { kernel, session } = await withoutTurns(ground);
+  promise("what is submitted is copied: a caller that changes it later changes nothing", async (setup) => {
+    const { kernel, session } = await withoutTurns(setup);
     const list = [1];
     const call = session.submit({ inputType: "flow_step", inputId: "a", body: { list } });
     list.push(2);
@@ -169,8 +169,8 @@ export function admissionCases(open: OpenFixture, runner: Runner): void {
     expect((await stateOf(kernel, "a")).persistedInput?.body).toEqual({ list: [1] });
   });
 
-  promise("accepted is told before queued, and each with the input's id (R-85)", async (ground) => {
-    const { session, told } = await withoutTurns(ground);
+  promise("accepted is told before queued, and each with the input's id (R-85)", async (setup) => {
+    const { session, told } = await withoutTurns(setup);
     await session.submit(prompt("a", { idempotencyKey: "k" }));
     await session.submit(prompt("b", { idempotencyKey: "k" }));
     await session.submit({ inputType: "operation", inputId: "o" });

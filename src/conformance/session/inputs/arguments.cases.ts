@@ -1,20 +1,20 @@
-import { mismatch, type OpenFixture, outcomes, type Runner, refused } from "../../kit/fixture.js";
+import { type OpenFixture, outcomes, type Runner, refusalMismatch, refused } from "../../kit/fixture.js";
 import { prompt, sessionCasesOn, withoutTurns } from "../session.fixture.js";
 import { SESSION_FIELDS } from "./session.fields.js";
 
-/** What no argument of a session may be. */
+/** Wrong arguments of a session's methods. */
 export function sessionArgumentCases(open: OpenFixture, runner: Runner): void {
   const { expect } = runner;
   const { promise, changesNoRow } = sessionCasesOn(open, runner);
 
   for (const [at, [field, values, call]] of SESSION_FIELDS.entries()) {
-    promise(`what cannot be ${field} is refused by that name, and stores nothing (${at + 1})`, async (ground) => {
-      const { kernel, session } = await withoutTurns(ground);
+    promise(`what cannot be ${field} is refused by that name, and stores nothing (${at + 1})`, async (setup) => {
+      const { kernel, session } = await withoutTurns(setup);
       await session.submit(prompt("a", { idempotencyKey: "k" }));
-      await changesNoRow(ground, async () => {
+      await changesNoRow(setup, async () => {
         const wrong: string[] = [];
         for (const [name, value] of Object.entries(values())) {
-          const problem = await mismatch((async () => call(session, value as never, kernel))(), "invalid", field);
+          const problem = await refusalMismatch((async () => call(session, value as never, kernel))(), "invalid", field);
           if (problem !== undefined) wrong.push(`${name}: ${problem}`);
         }
         expect(wrong).toEqual([]);
@@ -23,8 +23,8 @@ export function sessionArgumentCases(open: OpenFixture, runner: Runner): void {
     });
   }
 
-  promise("an object that was left takes nothing more", async (ground) => {
-    const { session } = await withoutTurns(ground);
+  promise("an object that was left takes nothing more", async (setup) => {
+    const { session } = await withoutTurns(setup);
     await session[Symbol.asyncDispose]();
     await session[Symbol.asyncDispose]();
     const calls: Promise<unknown>[] = [

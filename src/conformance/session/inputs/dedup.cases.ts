@@ -5,26 +5,26 @@ import { phases, prompt, sessionCasesOn, stateOf, waiting, withoutTurns } from "
 
 const DAY = 24 * 60 * 60 * 1_000;
 
-/** Idempotency keys: which input one stands for, and how long. */
+/** Idempotency keys: the input that a key stands for, and how long. */
 export function dedupCases(open: OpenFixture, runner: Runner): void {
   const { expect } = runner;
   const { promise } = sessionCasesOn(open, runner);
-  /** Forged rows do not fit together. */
+  /** Cases with forged rows, for which the invariants do not hold. */
   const bare = casesOn(open, runner);
 
-  promise("the same key again is the same input, whatever it carries and whoever submits (R-73)", async (ground) => {
-    const { kernel, session } = await withoutTurns(ground);
+  promise("the same key again is the same input, whatever it carries and whoever submits (R-73)", async (setup) => {
+    const { kernel, session } = await withoutTurns(setup);
     await session.submit(prompt("a", { idempotencyKey: "k" }));
-    const other = await (await ground.open()).session("s");
+    const other = await (await setup.open()).session("s");
     const again = { outcome: "deduplicated", inputId: "b", existingId: "a" };
     expect(await other.submit(prompt("b", { idempotencyKey: "k" }))).toEqual(again);
     expect(await session.submit({ inputType: "operation", inputId: "b", idempotencyKey: "k" })).toEqual(again);
     expect(await phases(kernel)).toEqual(["a queued"]);
   });
 
-  promise("of a hundred submissions of one key at once, one is stored and the others name it (R-73)", async (ground) => {
-    const { kernel, session } = await withoutTurns(ground);
-    const other = await (await ground.open()).session("s");
+  promise("of a hundred submissions of one key at once, one is stored and the others name it (R-73)", async (setup) => {
+    const { kernel, session } = await withoutTurns(setup);
+    const other = await (await setup.open()).session("s");
     const calls = count(100).map((n) => (n % 2 ? session : other).submit(prompt(`i${n}`, { idempotencyKey: "k" })));
     const found = await Promise.all(calls);
     const [stored] = await kernel.runtime.loadInputStates(RUNTIME);
@@ -44,25 +44,25 @@ export function dedupCases(open: OpenFixture, runner: Runner): void {
     }
   });
 
-  promise("a key stands for an ended input for 24 hours and is let go after; the input stays (R-74)", async (ground) => {
-    const { kernel, session } = await withoutTurns(ground);
-    await ground.clock.advance(3_000);
+  promise("a key stands for an ended input for 24 hours and is let go after; the input stays (R-74)", async (setup) => {
+    const { kernel, session } = await withoutTurns(setup);
+    await setup.clock.advance(3_000);
     const of = (inputId: string) => session.submit({ inputType: "operation", inputId, idempotencyKey: "k" });
     await of("a");
-    await ground.clock.advance(DAY);
+    await setup.clock.advance(DAY);
     expect(await of("b")).toEqual({ outcome: "deduplicated", inputId: "b", existingId: "a" });
-    await ground.clock.advance(1);
+    await setup.clock.advance(1);
     expect(await of("c")).toEqual({ outcome: "accepted", inputId: "c" });
     expect(await phases(kernel)).toEqual(["a consumed", "c consumed"]);
     expect((await stateOf(kernel, "a")).idempotencyKey).toBe("k");
-    await ground.clock.advance(DAY);
+    await setup.clock.advance(DAY);
     expect(await of("d")).toEqual({ outcome: "deduplicated", inputId: "d", existingId: "c" });
   });
 
-  promise("a key of an input that lives is never let go of (R-74)", async (ground) => {
-    const { session } = await withoutTurns(ground);
+  promise("a key of an input that lives is never let go of (R-74)", async (setup) => {
+    const { session } = await withoutTurns(setup);
     await session.submit(prompt("a", { idempotencyKey: "k" }));
-    await ground.clock.advance(400 * DAY);
+    await setup.clock.advance(400 * DAY);
     await session.submit(prompt("b", { idempotencyKey: "other" }));
     expect(await session.submit(prompt("c", { idempotencyKey: "k" }))).toEqual({
       outcome: "deduplicated",
@@ -71,45 +71,45 @@ export function dedupCases(open: OpenFixture, runner: Runner): void {
     });
   });
 
-  promise("time counts from the end of an input, not from its admission (R-74)", async (ground) => {
-    const { session } = await withoutTurns(ground);
+  promise("time counts from the end of an input, not from its admission (R-74)", async (setup) => {
+    const { session } = await withoutTurns(setup);
     await session.submit(prompt("a", { idempotencyKey: "k" }));
-    await ground.clock.advance(2 * DAY);
+    await setup.clock.advance(2 * DAY);
     await session.cancel("a");
-    await ground.clock.advance(DAY);
+    await setup.clock.advance(DAY);
     expect((await session.submit(prompt("b", { idempotencyKey: "k" }))).outcome).toBe("deduplicated");
   });
 
-  promise("old keys go when an input with a key comes, and only then (R-74)", async (ground) => {
-    const { session } = await withoutTurns(ground);
+  promise("old keys go when an input with a key comes, and only then (R-74)", async (setup) => {
+    const { session } = await withoutTurns(setup);
     await session.submit({ inputType: "operation", inputId: "a", idempotencyKey: "old" });
-    await ground.clock.advance(DAY + 1);
-    const keys = async () => (await readRows(ground, "inputKeys")).map(({ idempotencyKey }) => idempotencyKey);
+    await setup.clock.advance(DAY + 1);
+    const keys = async () => (await readRows(setup, "inputKeys")).map(({ idempotencyKey }) => idempotencyKey);
     await session.submit(prompt("b"));
     expect(await keys()).toEqual(["old"]);
     await session.submit(prompt("c", { idempotencyKey: "new" }));
     expect(await keys()).toEqual(["new"]);
-    expect((await readRows(ground, "runtimes")).map(({ endedKeys }) => endedKeys)).toEqual([0]);
+    expect((await readRows(setup, "runtimes")).map(({ endedKeys }) => endedKeys)).toEqual([0]);
   });
 
-  bare.promise("over 4096 keys of ended inputs the oldest go, and no live one (R-74)", async (ground) => {
-    const { session } = await withoutTurns(ground);
+  bare.promise("over 4096 keys of ended inputs the oldest go, and no live one (R-74)", async (setup) => {
+    const { session } = await withoutTurns(setup);
     await session.submit(prompt("live", { idempotencyKey: "live" }));
-    await ground.clock.advance(1_000);
+    await setup.clock.advance(1_000);
     const key = (n: number) => `k${String(n).padStart(5, "0")}`;
-    const [runtime] = await readRows(ground, "runtimes");
-    const endedAtMs = ground.clock.now();
+    const [runtime] = await readRows(setup, "runtimes");
+    const endedAtMs = setup.clock.now();
     await writeRows(
-      ground,
+      setup,
       { table: "runtimes", put: { ...runtime, v: 1, endedKeys: 4_097 } },
       ...count(4_097).map((n) => ({
         table: "inputKeys",
-        // The oldest is the last by its name.
+        // The oldest key sorts last by name.
         put: { v: 1, runtimeId: RUNTIME, idempotencyKey: key(n), inputId: `i${n}`, endedAtMs, endedRank: endedAtMs - n },
       })),
     );
     await session.submit({ inputType: "operation", inputId: "x", idempotencyKey: "x" });
-    const kept = new Set((await readRows(ground, "inputKeys")).map(({ idempotencyKey }) => idempotencyKey));
+    const kept = new Set((await readRows(setup, "inputKeys")).map(({ idempotencyKey }) => idempotencyKey));
     expect([kept.has(key(4_097)), kept.has(key(4_096)), kept.has(key(1)), kept.has("live"), kept.has("x")]).toEqual([
       false,
       true,
@@ -122,21 +122,18 @@ export function dedupCases(open: OpenFixture, runner: Runner): void {
     expect((await session.submit(prompt("z", { idempotencyKey: "live" }))).outcome).toBe("deduplicated");
   });
 
-  promise(
-    "a later start knows the keys of all that is stored, ended ones too, but of no ephemeral one (R-75)",
-    async (ground) => {
-      const { session } = await withoutTurns(ground);
-      await session.submit(prompt("a", { idempotencyKey: "live" }));
-      await session.submit({ inputType: "operation", inputId: "b", idempotencyKey: "ended" });
-      await session.submit(prompt("c", { idempotencyKey: "short", durability: "ephemeral" }));
-      await ground.kernel.runtime.persistInputState(RUNTIME, waiting("d", { idempotencyKey: "handed over" }));
-      const again = await (await ground.reopen()).session("s");
-      const outcomeOf = async (idempotencyKey: string) =>
-        (await again.submit(prompt(`new ${idempotencyKey}`, { idempotencyKey }))).outcome;
-      expect(await outcomeOf("live")).toBe("deduplicated");
-      expect(await outcomeOf("ended")).toBe("deduplicated");
-      expect(await outcomeOf("handed over")).toBe("deduplicated");
-      expect(await outcomeOf("short")).toBe("accepted");
-    },
-  );
+  promise("a later start knows the keys of all that is stored, ended ones too, but of no ephemeral one (R-75)", async (setup) => {
+    const { session } = await withoutTurns(setup);
+    await session.submit(prompt("a", { idempotencyKey: "live" }));
+    await session.submit({ inputType: "operation", inputId: "b", idempotencyKey: "ended" });
+    await session.submit(prompt("c", { idempotencyKey: "short", durability: "ephemeral" }));
+    await setup.kernel.runtime.persistInputState(RUNTIME, waiting("d", { idempotencyKey: "handed over" }));
+    const again = await (await setup.reopen()).session("s");
+    const outcomeOf = async (idempotencyKey: string) =>
+      (await again.submit(prompt(`new ${idempotencyKey}`, { idempotencyKey }))).outcome;
+    expect(await outcomeOf("live")).toBe("deduplicated");
+    expect(await outcomeOf("ended")).toBe("deduplicated");
+    expect(await outcomeOf("handed over")).toBe("deduplicated");
+    expect(await outcomeOf("short")).toBe("accepted");
+  });
 }

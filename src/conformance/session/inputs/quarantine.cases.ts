@@ -6,21 +6,21 @@ import { RUNTIME, receipt } from "../runtime.fixture.js";
 import { phases, prompt, sessionCasesOn, waiting } from "../session.fixture.js";
 import { applied, handOver } from "./recovery.fixture.js";
 
-/** Stored rows that a session cannot go on with. */
+/** Stored rows that a session cannot use. */
 export function quarantineCases(open: OpenFixture, runner: Runner): void {
   const { expect } = runner;
   const { promise, changesNoRow } = sessionCasesOn(open, runner);
 
-  promise("a receipt that does not decode fails the opening: it does not count as missing (R-114, R-118)", async (ground) => {
-    const { kernel } = ground;
-    await handOver(ground, applied("a"), waiting("b", { currentState: "staged" }));
+  promise("a receipt that does not decode fails the opening: it does not count as missing (R-114, R-118)", async (setup) => {
+    const { kernel } = setup;
+    await handOver(setup, applied("a"), waiting("b", { currentState: "staged" }));
     const row = { runtimeId: RUNTIME, runId: "run", sequence: 0 };
     for (const [put, code] of [
       [{ ...row, v: 1, receipt: 5 }, "read-failed"],
       [{ ...row, v: 99, receipt: receipt() }, "version"],
     ] as const) {
-      await writeRows(ground, { table: "receipts", put });
-      await changesNoRow(ground, () => refused(kernel.session("s"), code));
+      await writeRows(setup, { table: "receipts", put });
+      await changesNoRow(setup, () => refused(kernel.session("s"), code));
     }
   });
 
@@ -33,32 +33,32 @@ export function quarantineCases(open: OpenFixture, runner: Runner): void {
   ];
 
   for (const [what, change, fragment] of BROKEN) {
-    promise(`a live row without its ${what} fails the opening whole, an ended one does not (R-113, R-114)`, async (ground) => {
-      const { kernel } = ground;
+    promise(`a live row without its ${what} fails the opening whole, an ended one does not (R-113, R-114)`, async (setup) => {
+      const { kernel } = setup;
       const broken = (inputId: string, more: object) => ({ ...waiting(inputId), ...change, ...more }) as StoredInputState;
       await handOver(
-        ground,
+        setup,
         broken("ended", { currentState: "consumed", terminalOutcome: { outcomeType: "consumed" } }),
         applied("a"),
       );
       await kernel.session("s");
-      await handOver(ground, applied("a"), broken("bad", {}));
-      const fresh = await ground.open();
-      await changesNoRow(ground, async () => {
+      await handOver(setup, applied("a"), broken("bad", {}));
+      const fresh = await setup.open();
+      await changesNoRow(setup, async () => {
         await refused(fresh.session("s"), "read-failed", "store corruption", "bad", fragment);
       });
     });
   }
 
-  promise("with quarantine the broken rows are set aside and told, and the others go on (R-24, R-113)", async (ground) => {
-    const { kernel } = ground;
+  promise("with quarantine the broken rows are set aside and told, and the others go on (R-24, R-113)", async (setup) => {
+    const { kernel } = setup;
     await kernel.session("s");
-    await handOver(ground, { ...waiting("bad"), policy: undefined } as never, applied("a"), waiting("b"));
-    await writeRows(ground, {
+    await handOver(setup, { ...waiting("bad"), policy: undefined } as never, applied("a"), waiting("b"));
+    await writeRows(setup, {
       table: "inputs",
       put: { v: 1, runtimeId: RUNTIME, inputId: "worse", liveRank: 5, record: { inputId: "worse", currentState: "no phase" } },
     });
-    const fresh = await ground.open();
+    const fresh = await setup.open();
     const error = await fresh.session("s").catch((thrown: unknown) => thrown);
     expect((error as { code?: unknown }).code).toBe("read-failed");
     const faults: string[] = [];
@@ -68,16 +68,16 @@ export function quarantineCases(open: OpenFixture, runner: Runner): void {
     expect(session.quarantined.every(({ reason }) => reason.length > 0)).toBe(true);
     expect(faults.length).toBe(2);
     expect(await phases(fresh)).toEqual(["a queued", "b queued"]);
-    expect((await readRows(ground, "quarantine")).map(({ inputId }) => inputId)).toEqual(["bad", "worse"]);
-    const again = await ground.open();
+    expect((await readRows(setup, "quarantine")).map(({ inputId }) => inputId)).toEqual(["bad", "worse"]);
+    const again = await setup.open();
     expect((await again.session("s")).quarantined).toEqual([]);
   });
 
-  promise("an ended row that does not decode opens, and quarantine sets it aside, too (R-24, R-113)", async (ground) => {
-    const { kernel } = ground;
+  promise("an ended row that does not decode opens, and quarantine sets it aside, too (R-24, R-113)", async (setup) => {
+    const { kernel } = setup;
     await kernel.session("s");
-    await handOver(ground, waiting("a"));
-    await writeRows(ground, { table: "inputs", put: { v: 1, runtimeId: RUNTIME, inputId: "bad", record: { inputId: "bad" } } });
+    await handOver(setup, waiting("a"));
+    await writeRows(setup, { table: "inputs", put: { v: 1, runtimeId: RUNTIME, inputId: "bad", record: { inputId: "bad" } } });
     await refused(kernel.runtime.loadInputStates(RUNTIME), "read-failed", "bad");
     expect((await kernel.session("s")).quarantined).toEqual([]);
     const session = await kernel.session("s", { quarantine: true });
@@ -85,23 +85,23 @@ export function quarantineCases(open: OpenFixture, runner: Runner): void {
     expect(await phases(kernel)).toEqual(["a queued"]);
   });
 
-  promise("the key of an input that was set aside stands for nothing any more (R-24, R-73)", async (ground) => {
-    const { kernel } = ground;
-    await handOver(ground, { ...waiting("bad", { idempotencyKey: "k" }), policy: undefined } as never);
+  promise("the key of an input that was set aside stands for nothing any more (R-24, R-73)", async (setup) => {
+    const { kernel } = setup;
+    await handOver(setup, { ...waiting("bad", { idempotencyKey: "k" }), policy: undefined } as never);
     const session = await kernel.session("s", { quarantine: true });
     expect(await session.submit(prompt("again", { idempotencyKey: "k" }))).toEqual({ outcome: "accepted", inputId: "again" });
   });
 
-  promise("stopped or destroyed with inputs that live is corruption, and nothing is touched (R-116)", async (ground) => {
-    const { kernel } = ground;
+  promise("stopped or destroyed with inputs that live is corruption, and nothing is touched (R-116)", async (setup) => {
+    const { kernel } = setup;
     for (const state of ["stopped", "destroyed"] as const) {
       await kernel.runtime.commitMachineLifecycle(RUNTIME, mintLifecycleCommit(state), [waiting("a"), applied("b")]);
-      await changesNoRow(ground, async () => {
+      await changesNoRow(setup, async () => {
         await refused(kernel.session("s"), "read-failed", state, "conflicts with 2 active inputs");
       });
     }
     const ended = { currentState: "consumed", terminalOutcome: { outcomeType: "consumed" } } as const;
-    await handOver(ground, waiting("a", ended), waiting("b", ended));
+    await handOver(setup, waiting("a", ended), waiting("b", ended));
     expect((await kernel.session("s")).state).toBe("destroyed");
   });
 }

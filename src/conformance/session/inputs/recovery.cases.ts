@@ -20,18 +20,18 @@ import {
 } from "../session.fixture.js";
 import { abandonedRun, applied, handOver } from "./recovery.fixture.js";
 
-/** What an opening makes of the inputs that it finds. */
+/** Recovery: an opening changes the inputs that it finds. */
 export function recoveryCases(open: OpenFixture, runner: Runner): void {
   const { expect } = runner;
   const { promise, changesNoRow } = sessionCasesOn(open, runner);
-  /** Forged rows do not fit together. */
+  /** Cases with forged rows, for which the invariants do not hold. */
   const bare = casesOn(open, runner);
 
-  promise("applied inputs are consumed where their receipt is stored, and wait again where it is not (R-110)", async (ground) => {
-    const { kernel } = ground;
+  promise("applied inputs are consumed where their receipt is stored, and wait again where it is not (R-110)", async (setup) => {
+    const { kernel } = setup;
     await kernel.runtime.atomicApply(RUNTIME, undefined, receipt(), []);
     await handOver(
-      ground,
+      setup,
       applied("a"),
       applied("b", { currentState: "applied_pending_consumption" }),
       applied("c", { lastRunId: "other" }),
@@ -48,18 +48,18 @@ export function recoveryCases(open: OpenFixture, runner: Runner): void {
     expect(session.recovery).toEqual({ recovered: 4, requeued: 4, consumed: 2, abandoned: 0, dropped: 0 });
   });
 
-  promise("each of them runs exactly once after it, and what was consumed never (R-110)", async (ground) => {
-    await ground.kernel.runtime.atomicApply(RUNTIME, undefined, receipt(), []);
-    await handOver(ground, applied("a"), applied("b", { lastRunId: "other" }), waiting("c"));
-    const { kernel, session } = await withTurns(ground);
+  promise("each of them runs exactly once after it, and what was consumed never (R-110)", async (setup) => {
+    await setup.kernel.runtime.atomicApply(RUNTIME, undefined, receipt(), []);
+    await handOver(setup, applied("a"), applied("b", { lastRunId: "other" }), waiting("c"));
+    const { kernel, session } = await withTurns(setup);
     const runs = runsOf(session);
     await drained(kernel);
     await quiet();
     expect(runs).toEqual([["b"], ["c"]]);
   });
 
-  promise("accepted, queued and staged inputs wait again; ended ones stay as they are (section F)", async (ground) => {
-    const { kernel } = ground;
+  promise("accepted, queued and staged inputs wait again; ended ones stay as they are (section F)", async (setup) => {
+    const { kernel } = setup;
     const ended = [
       waiting("e1", { currentState: "consumed", terminalOutcome: { outcomeType: "consumed" } }),
       waiting("e2", { currentState: "abandoned", terminalOutcome: { outcomeType: "abandoned", reason: "reset" } }),
@@ -68,7 +68,7 @@ export function recoveryCases(open: OpenFixture, runner: Runner): void {
     ];
     const queued = waiting("q", { attemptCount: 2 });
     await handOver(
-      ground,
+      setup,
       waiting("a", { currentState: "accepted" }),
       operation("o", { currentState: "accepted" }),
       queued,
@@ -89,20 +89,20 @@ export function recoveryCases(open: OpenFixture, runner: Runner): void {
     expect(session.state).toBe("idle");
   });
 
-  promise("what it finds is written back when the session is open, once (R-111)", async (ground) => {
-    const { kernel } = ground;
-    await handOver(ground, applied("a"), waiting("s", { currentState: "staged", attemptCount: 1 }));
+  promise("what it finds is written back when the session is open, once (R-111)", async (setup) => {
+    const { kernel } = setup;
+    await handOver(setup, applied("a"), waiting("s", { currentState: "staged", attemptCount: 1 }));
     await kernel.session("s");
-    await changesNoRow(ground, async () => {
+    await changesNoRow(setup, async () => {
       const again = await kernel.session("s");
       expect(again.recovery).toEqual({ recovered: 2, requeued: 0, consumed: 0, abandoned: 0, dropped: 0 });
-      const other = await (await ground.open()).session("s");
+      const other = await (await setup.open()).session("s");
       expect(other.recovery).toEqual({ recovered: 2, requeued: 0, consumed: 0, abandoned: 0, dropped: 0 });
     });
   });
 
-  promise("retired survives with what waits (R-117)", async (ground) => {
-    const { kernel } = ground;
+  promise("retired survives with what waits (R-117)", async (setup) => {
+    const { kernel } = setup;
     await kernel.runtime.commitMachineLifecycle(RUNTIME, mintLifecycleCommit("retired"), [waiting("a"), applied("b")]);
     const session = await kernel.session("s");
     expect([session.state, session.recovery?.recovered]).toEqual(["retired", 2]);
@@ -110,10 +110,10 @@ export function recoveryCases(open: OpenFixture, runner: Runner): void {
     await refused(session.submit(prompt("c")), "not-ready", "retired");
   });
 
-  bare.promise("rows under the bare session id are nobody's, whatever they are (R-119)", async (ground) => {
-    const { kernel } = ground;
+  bare.promise("rows under the bare session id are nobody's, whatever they are (R-119)", async (setup) => {
+    const { kernel } = setup;
     await kernel.runtime.commitMachineLifecycle("s", mintLifecycleCommit("destroyed"), [waiting("a")]);
-    await writeRows(ground, { table: "inputs", put: { v: 1, runtimeId: "s", inputId: "broken", liveRank: 0, record: 7 } });
+    await writeRows(setup, { table: "inputs", put: { v: 1, runtimeId: "s", inputId: "broken", liveRank: 0, record: 7 } });
     const session = await kernel.session("s");
     expect([session.runtimeId, session.state, session.recovery?.recovered]).toEqual([RUNTIME, "idle", 0]);
     expect(await session.submit(prompt("a"))).toEqual({ outcome: "accepted", inputId: "a" });
@@ -124,12 +124,12 @@ export function recoveryCases(open: OpenFixture, runner: Runner): void {
 
   promise(
     "admitted inputs run in their order after a restart, those that were handed over behind them by id (R-122)",
-    async (ground) => {
-      const first = await ground.kernel.session("s");
+    async (setup) => {
+      const first = await setup.kernel.session("s");
       for (const id of ["z", "m", "a"]) await first.submit(prompt(id));
-      await handOver(ground, waiting("k"), waiting("b"));
-      await ground.reopen();
-      const kernel = await ground.open({ loop: "inline" });
+      await handOver(setup, waiting("k"), waiting("b"));
+      await setup.reopen();
+      const kernel = await setup.open({ loop: "inline" });
       const session = await kernel.session("s");
       await session.submit(prompt("last"));
       const runs = runsOf(session);
@@ -138,13 +138,13 @@ export function recoveryCases(open: OpenFixture, runner: Runner): void {
     },
   );
 
-  promise("a stage whose lease ran out is a crash, and the fifth in a row is the last (R-94)", async (ground) => {
-    const { kernel } = ground;
+  promise("a stage whose lease ran out is a crash, and the fifth in a row is the last (R-94)", async (setup) => {
+    const { kernel } = setup;
     const session = await kernel.session("s");
     await session.submit(prompt("a", { idempotencyKey: "k" }));
     for (const crash of count(5)) {
-      await abandonedRun(ground, "a", { outOfOrder: true });
-      const opened = await (await ground.open()).session("s");
+      await abandonedRun(setup, "a", { outOfOrder: true });
+      const opened = await (await setup.open()).session("s");
       const { currentState, attemptCount, recoveryCount } = await stateOf(kernel, "a");
       expect([currentState, attemptCount, recoveryCount]).toEqual([crash < 5 ? "queued" : "abandoned", crash, crash]);
       expect(opened.recovery?.abandoned).toBe(crash < 5 ? 0 : 1);
@@ -153,37 +153,37 @@ export function recoveryCases(open: OpenFixture, runner: Runner): void {
     expect(await outcomeOf(kernel, "a")).toEqual(ABANDONED({ max_attempts_exhausted: { attempts: 5 } }));
   });
 
-  promise("a stage whose owner ended in order costs nothing, twenty times (R-61, R-94)", async (ground) => {
-    const { kernel } = ground;
+  promise("a stage whose owner ended in order costs nothing, twenty times (R-61, R-94)", async (setup) => {
+    const { kernel } = setup;
     const session = await kernel.session("s");
     await session.submit(prompt("a"));
     for (const _ of count(20)) {
-      await abandonedRun(ground, "a", { outOfOrder: false });
-      await (await ground.open())[Symbol.asyncDispose]();
+      await abandonedRun(setup, "a", { outOfOrder: false });
+      await (await setup.open())[Symbol.asyncDispose]();
       await kernel.session("s");
     }
     const { currentState, attemptCount, recoveryCount } = await stateOf(kernel, "a");
     expect([currentState, attemptCount, recoveryCount]).toEqual(["queued", 20, 0]);
   });
 
-  promise("a run that another tab is at is left alone by who opens the session (R-115)", async (ground) => {
-    const { kernel } = ground;
+  promise("a run that another tab is at is left alone by who opens the session (R-115)", async (setup) => {
+    const { kernel } = setup;
     const session = await kernel.session("s");
     await session.submit(prompt("a"));
-    await abandonedRun(ground, "a", { outOfOrder: true, isLive: true });
-    await changesNoRow(ground, async () => {
-      const other = await (await ground.open()).session("s");
+    await abandonedRun(setup, "a", { outOfOrder: true, isLive: true });
+    await changesNoRow(setup, async () => {
+      const other = await (await setup.open()).session("s");
       expect([other.recovery ?? "none", other.state]).toEqual(["none", "running"]);
       await refused(other.reset(), "not-ready", "running");
       await refused(other.recycle(), "not-ready", "running");
     });
   });
 
-  promise("an ephemeral input of a tab that lives is recovered like any other (R-121)", async (ground) => {
-    const { kernel, session } = await withoutTurns(ground);
+  promise("an ephemeral input of a tab that lives is recovered like any other (R-121)", async (setup) => {
+    const { kernel, session } = await withoutTurns(setup);
     await session.submit(prompt("e", { durability: "ephemeral" }));
-    await abandonedRun(ground, "e", { outOfOrder: true });
-    const other = await ground.open();
+    await abandonedRun(setup, "e", { outOfOrder: true });
+    const other = await setup.open();
     const found = await other.session("s");
     expect(found.recovery).toEqual({ recovered: 1, requeued: 1, consumed: 0, abandoned: 0, dropped: 0 });
     const { currentState, recoveryCount, attemptCount } = await stateOf(kernel, "e");

@@ -3,33 +3,33 @@ import { count, type OpenFixture, outcomes, type Runner, refused } from "../../k
 import { RUNTIME } from "../runtime.fixture.js";
 import { phases, prompt, quiet, runsOf, SUBMISSIONS, sessionCasesOn, withoutTurns, withTurns } from "../session.fixture.js";
 
-/** Inputs that are refused or rejected, and what is told first. */
+/** Refused and rejected inputs, and the first error of several. */
 export function inputRefusalCases(open: OpenFixture, runner: Runner): void {
   const { expect } = runner;
   const { promise, changesNoRow } = sessionCasesOn(open, runner);
 
   promise(
     "an id that is known is refused and the input that has it stays as it is, live or ended (R-62, R-67)",
-    async (ground) => {
-      const { kernel, session } = await withoutTurns(ground);
+    async (setup) => {
+      const { kernel, session } = await withoutTurns(setup);
       await session.submit(prompt("a", { idempotencyKey: "k" }));
       await session.submit({ inputType: "operation", inputId: "o" });
-      await changesNoRow(ground, async () => {
+      await changesNoRow(setup, async () => {
         for (const id of ["a", "o"]) {
           await refused(session.submit(prompt(id, { text: "another" })), "conflict", `"${id}"`);
           await refused(session.submit(prompt(id, { idempotencyKey: "new" })), "conflict", `"${id}"`);
         }
       });
-      const again = await (await ground.reopen()).session("s");
+      const again = await (await setup.reopen()).session("s");
       await refused(again.submit(prompt("a")), "conflict");
       expect(await again.submit(prompt("b", { idempotencyKey: "new" }))).toEqual({ outcome: "accepted", inputId: "b" });
-      expect(kernel).toBe(ground.kernel);
+      expect(kernel).toBe(setup.kernel);
     },
   );
 
-  promise("of a hundred submissions of one id at once, one is stored (R-62)", async (ground) => {
-    const { kernel, session } = await withoutTurns(ground);
-    const other = await (await ground.open()).session("s");
+  promise("of a hundred submissions of one id at once, one is stored (R-62)", async (setup) => {
+    const { kernel, session } = await withoutTurns(setup);
+    const other = await (await setup.open()).session("s");
     const calls = count(100).map((n) => (n % 2 ? session : other).submit(prompt("a", { n })));
     const { values, codes } = await outcomes(calls);
     expect(values.map(({ outcome }) => outcome)).toEqual(["accepted"]);
@@ -37,8 +37,8 @@ export function inputRefusalCases(open: OpenFixture, runner: Runner): void {
     expect(await phases(kernel)).toEqual(["a queued"]);
   });
 
-  promise("what is wrong first is what is told: state, durability, lane, terminal fact, key, id (section D)", async (ground) => {
-    const { session } = await withoutTurns(ground);
+  promise("what is wrong first is what is told: state, durability, lane, terminal fact, key, id (section D)", async (setup) => {
+    const { session } = await withoutTurns(setup);
     await session.submit(prompt("a", { idempotencyKey: "k" }));
     const bad = {
       inputType: "peer",
@@ -48,7 +48,7 @@ export function inputRefusalCases(open: OpenFixture, runner: Runner): void {
       source: { type: "peer" },
     } as const;
     const derived = { ...bad, durability: "derived" } as const;
-    await changesNoRow(ground, async () => {
+    await changesNoRow(setup, async () => {
       expect(await session.submit(derived)).toEqual({ outcome: "rejected", reason: "durability_violation" });
       expect(await session.submit(bad)).toEqual({ outcome: "rejected", reason: "peer_response_terminal_invalid" });
       expect(await session.submit(prompt("a", { idempotencyKey: "k" }))).toEqual({
@@ -62,13 +62,13 @@ export function inputRefusalCases(open: OpenFixture, runner: Runner): void {
     await refused(session.submit(prompt("a", { idempotencyKey: "k" })), "not-ready", "retired");
   });
 
-  promise("what is refused, rejected or deduplicated leaves nothing and wakes nobody (R-70)", async (ground) => {
-    const { kernel, session, told } = await withTurns(ground);
+  promise("what is refused, rejected or deduplicated leaves nothing and wakes nobody (R-70)", async (setup) => {
+    const { kernel, session, told } = await withTurns(setup);
     await session.submit({ inputType: "operation", inputId: "o", idempotencyKey: "k" });
     const runs = runsOf(session);
     await quiet();
     told.splice(0);
-    await changesNoRow(ground, async () => {
+    await changesNoRow(setup, async () => {
       await session.submit(prompt("b", { idempotencyKey: "k" }));
       await session.submit(prompt("c", { durability: "derived" }));
       const image = { type: "image", data: new Uint8Array([1]) };
@@ -86,8 +86,8 @@ export function inputRefusalCases(open: OpenFixture, runner: Runner): void {
     expect(await kernel.runtime.loadInputState(RUNTIME, "b")).toBe(undefined);
   });
 
-  promise("only system and flow derive inputs, and only of kinds that can be derived again (R-71)", async (ground) => {
-    const { session } = await withoutTurns(ground);
+  promise("only system and flow derive inputs, and only of kinds that can be derived again (R-71)", async (setup) => {
+    const { session } = await withoutTurns(setup);
     const plain = { inputType: "peer", body: "without a convention" } as const;
     const derivable = new Set<object>([
       plain,
@@ -105,8 +105,8 @@ export function inputRefusalCases(open: OpenFixture, runner: Runner): void {
     }
   });
 
-  promise("a terminal response names its request; a progress response may leave it out (R-72)", async (ground) => {
-    const { session } = await withoutTurns(ground);
+  promise("a terminal response names its request; a progress response may leave it out (R-72)", async (setup) => {
+    const { session } = await withoutTurns(setup);
     const response = (conventionType: string, more: object) =>
       session.submit({ inputType: "peer", convention: { conventionType, ...more } });
     const rejected = { outcome: "rejected", reason: "peer_response_terminal_invalid" };

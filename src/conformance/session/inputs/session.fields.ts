@@ -16,7 +16,7 @@ import {
 import { DECISION } from "../runtime.fixture.js";
 import { prompt } from "../session.fixture.js";
 
-/** What is wrong for an argument, and a call that is right but for it. */
+/** Wrong values for an argument, and a call whose other arguments are right. */
 export type SessionField = [
   field: string,
   values: () => Values,
@@ -26,7 +26,7 @@ export type SessionField = [
 const object = () => ({ undefined: undefined, ...noObject() });
 const noFunction = (): Values => ({ undefined: undefined, ...noObject(), "a function": undefined, "an object": {} });
 const images = (values: () => Values) => () => {
-  // A text is base64 here.
+  // A text is base64 here, so it is not wrong.
   const { "a text": _, undefined: __, ...rest } = values();
   return { ...rest, "no base64": "what?", "half of base64": "A" };
 };
@@ -40,7 +40,7 @@ const decide = async (kernel: Kernel, more: unknown) => {
   return await (await kernel.session("s", { policy })).submit(prompt("new"));
 };
 
-/** Every argument of a session and its opening. */
+/** Every argument of a session and of its opening. */
 export const SESSION_FIELDS: SessionField[] = [
   ["sessionId", noId, (_, v, kernel) => kernel.session(v)],
   ["sessionId", () => ({ "a frame's": "s/frame:f" }), (_, v, kernel) => kernel.session(v)],

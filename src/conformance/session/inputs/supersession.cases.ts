@@ -15,7 +15,7 @@ import {
   withoutTurns,
 } from "../session.fixture.js";
 
-/** Inputs that take the place of earlier ones. */
+/** Inputs that replace earlier ones. */
 export function supersessionCases(open: OpenFixture, runner: Runner): void {
   const { expect } = runner;
   const { promise } = sessionCasesOn(open, runner);
@@ -29,8 +29,8 @@ export function supersessionCases(open: OpenFixture, runner: Runner): void {
 
   promise(
     "the newer progress of one key takes the older one's place, and its payload alone counts (R-77, R-78)",
-    async (ground) => {
-      const { kernel, session, told } = await withoutTurns(ground);
+    async (setup) => {
+      const { kernel, session, told } = await withoutTurns(setup);
       await session.submit(progress("a", { body: "10 %" }));
       await session.submit(progress("b", { body: "20 %" }));
       await session.submit(progress("c", { body: "30 %" }));
@@ -47,58 +47,55 @@ export function supersessionCases(open: OpenFixture, runner: Runner): void {
     },
   );
 
-  promise("a crash after it brings the replaced one back in no tab (R-79)", async (ground) => {
-    const { session } = await withoutTurns(ground);
+  promise("a crash after it brings the replaced one back in no tab (R-79)", async (setup) => {
+    const { session } = await withoutTurns(setup);
     await session.submit(progress("a"));
     await session.submit(progress("b"));
-    const again = await ground.reopen();
+    const again = await setup.reopen();
     const opening = await again.session("s");
     expect(await phases(again)).toEqual(["a coalesced", "b queued"]);
     expect(opening.recovery?.recovered).toBe(1);
   });
 
-  promise("a supersession key on a prompt does nothing by itself (R-77)", async (ground) => {
-    const { kernel, session } = await withoutTurns(ground);
+  promise("a supersession key on a prompt does nothing by itself (R-77)", async (setup) => {
+    const { kernel, session } = await withoutTurns(setup);
     for (const id of ["a", "b"]) await session.submit(prompt(id, { supersessionKey: "k" }));
     for (const id of ["c", "d"]) await session.submit({ inputType: "external_event", inputId: id, supersessionKey: "k" });
     expect(await phases(kernel)).toEqual(["a queued", "b queued", "c queued", "d queued"]);
   });
 
-  promise(
-    "a policy that supersedes replaces a waiting input of the same kind and key, and tells (R-77, R-80)",
-    async (ground) => {
-      const { kernel } = ground;
-      const told = events(kernel);
-      let queueMode: PolicyDecision["queueMode"] = "supersede";
-      const session = await kernel.session("s", { policy: () => ({ ...DECISION, queueMode }) });
-      const key = { supersessionKey: "k" };
-      queueMode = "fifo";
-      await session.submit(prompt("a", key));
-      await session.submit(prompt("other key", { supersessionKey: "l" }));
-      await session.submit(prompt("no key"));
-      await session.submit({ inputType: "external_event", inputId: "other kind", ...key });
-      queueMode = "supersede";
-      await session.submit(prompt("keyless"));
-      expect((await phases(kernel)).filter((line) => !line.endsWith("queued"))).toEqual([]);
-      await session.submit(prompt("b", key));
-      expect((await phases(kernel)).filter((line) => !line.endsWith("queued"))).toEqual(["a superseded"]);
-      expect(await outcomeOf(kernel, "a")).toEqual({ outcomeType: "superseded", supersededBy: "b" });
-      expect(idsOf(told, "input.superseded")).toEqual(["a"]);
-      for (const mode of ["none", "priority", "fifo"] as const) {
-        queueMode = mode;
-        await session.submit(prompt(mode, key));
-      }
-      expect(await phases(kernel)).toEqual([
-        "a superseded",
-        "b queued",
-        ...["fifo queued", "keyless queued", "no key queued", "none queued"],
-        ...["other key queued", "other kind queued", "priority queued"],
-      ]);
-    },
-  );
+  promise("a policy that supersedes replaces a waiting input of the same kind and key, and tells (R-77, R-80)", async (setup) => {
+    const { kernel } = setup;
+    const told = events(kernel);
+    let queueMode: PolicyDecision["queueMode"] = "supersede";
+    const session = await kernel.session("s", { policy: () => ({ ...DECISION, queueMode }) });
+    const key = { supersessionKey: "k" };
+    queueMode = "fifo";
+    await session.submit(prompt("a", key));
+    await session.submit(prompt("other key", { supersessionKey: "l" }));
+    await session.submit(prompt("no key"));
+    await session.submit({ inputType: "external_event", inputId: "other kind", ...key });
+    queueMode = "supersede";
+    await session.submit(prompt("keyless"));
+    expect((await phases(kernel)).filter((line) => !line.endsWith("queued"))).toEqual([]);
+    await session.submit(prompt("b", key));
+    expect((await phases(kernel)).filter((line) => !line.endsWith("queued"))).toEqual(["a superseded"]);
+    expect(await outcomeOf(kernel, "a")).toEqual({ outcomeType: "superseded", supersededBy: "b" });
+    expect(idsOf(told, "input.superseded")).toEqual(["a"]);
+    for (const mode of ["none", "priority", "fifo"] as const) {
+      queueMode = mode;
+      await session.submit(prompt(mode, key));
+    }
+    expect(await phases(kernel)).toEqual([
+      "a superseded",
+      "b queued",
+      ...["fifo queued", "keyless queued", "no key queued", "none queued"],
+      ...["other key queued", "other kind queued", "priority queued"],
+    ]);
+  });
 
-  promise("the first that waits is replaced, the queue before the steer lane, and never one that runs (R-76)", async (ground) => {
-    const kernel = await ground.open({ loop: "inline" });
+  promise("the first that waits is replaced, the queue before the steer lane, and never one that runs (R-76)", async (setup) => {
+    const kernel = await setup.open({ loop: "inline" });
     let decision = DECISION;
     const session = await kernel.session("s", { policy: () => decision });
     const key = { supersessionKey: "k" };
@@ -129,8 +126,8 @@ export function supersessionCases(open: OpenFixture, runner: Runner): void {
     off();
   });
 
-  promise("what was replaced keeps its key: the same again is deduplicated (R-74, R-77)", async (ground) => {
-    const { session } = await withoutTurns(ground);
+  promise("what was replaced keeps its key: the same again is deduplicated (R-74, R-77)", async (setup) => {
+    const { session } = await withoutTurns(setup);
     await session.submit(progress("a", { idempotencyKey: "one" }));
     await session.submit(progress("b", { idempotencyKey: "two" }));
     expect(await session.submit(progress("c", { idempotencyKey: "one" }))).toEqual({

@@ -1,11 +1,11 @@
 import type { JsonValue } from "../../../domain/json.js";
 import type { Kernel } from "../../../kernel/kernel.js";
-import { casesOn, mismatch, type OpenFixture, type Runner, refused } from "../../kit/fixture.js";
+import { casesOn, type OpenFixture, type Runner, refusalMismatch, refused } from "../../kit/fixture.js";
 import { noCount } from "../../kit/hostile.js";
 import { bytesOf, fullInput, input, PROMPT, RUNTIME, readRuntimes, receipt, snapshot, textOf } from "../runtime.fixture.js";
 import { RUNTIME_FIELDS, type RuntimeField } from "./arguments.fields.js";
 
-/** Bad input of the runtime store: refused by the name of its member, and nothing is stored. */
+/** Bad input of the runtime store is refused by the name of its member, and nothing is stored. */
 export function runtimeArgumentCases(open: OpenFixture, runner: Runner): void {
   const { expect } = runner;
   const { promise } = casesOn(open, runner);
@@ -30,7 +30,7 @@ export function runtimeArgumentCases(open: OpenFixture, runner: Runner): void {
         await changesNothing(kernel, async () => {
           const wrong: string[] = [];
           for (const [name, value] of Object.entries(values())) {
-            const problem = await mismatch(call(kernel.runtime, value as never), "invalid", field);
+            const problem = await refusalMismatch(call(kernel.runtime, value as never), "invalid", field);
             if (problem !== undefined) wrong.push(`${name}: ${problem}`);
           }
           expect(wrong).toEqual([]);
@@ -48,7 +48,7 @@ export function runtimeArgumentCases(open: OpenFixture, runner: Runner): void {
         for (const [name, value] of Object.entries(noCount())) {
           const bad = receipt({ sequence: value as number });
           const call = kernel.runtime.atomicApply(RUNTIME, snapshot({ id: "s" }), bad, [input("new")]);
-          const problem = await mismatch(call, "write-failed", "receipt.sequence");
+          const problem = await refusalMismatch(call, "write-failed", "receipt.sequence");
           if (problem !== undefined) wrong.push(`${name}: ${problem}`);
         }
         expect(wrong).toEqual([]);
@@ -62,8 +62,8 @@ export function runtimeArgumentCases(open: OpenFixture, runner: Runner): void {
 
   promise(
     "bytes that are no session are write-failed, with a key and without, and nothing is stored (R-8, R-15)",
-    async (ground) => {
-      const { kernel } = ground;
+    async (setup) => {
+      const { kernel } = setup;
       await fill(kernel);
       const texts = ["", " ", "{", "null", "1", '"s"', "[]", '[{"id":"s"}]', "{}", '{"id":""}', '{"id":1}', '{"id":null}'];
       const bad = [

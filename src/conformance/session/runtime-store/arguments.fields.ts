@@ -16,7 +16,7 @@ import {
 } from "../../kit/hostile.js";
 import { DECISION, fullInput, input, PROMPT, RUNTIME, receipt, snapshot } from "../runtime.fixture.js";
 
-/** What is wrong for an argument, and a call that is right but for it. */
+/** Wrong values for an argument, and a call whose other arguments are right. */
 export type RuntimeField = [field: string, values: () => Values, call: (runtime: RuntimeStore, value: never) => Promise<unknown>];
 
 const required = (values: () => Values) => () => ({ undefined: undefined, ...values() });
@@ -142,12 +142,12 @@ const STATE: RuntimeField[] = [
   ["state.updatedAtMs", noCount, (r, updatedAtMs) => persist(r, { updatedAtMs })],
 ];
 
-/** What is no JSON is refused before anybody looks for its type. */
+/** A value that is no JSON is refused before its type is checked. */
 function wrongTypes(): Values {
   return { null: null, "a number": 1, "a list": ["prompt"], "an empty text": "", "a name of every object": "constructor" };
 }
 
-/** Whatever a caller can make that looks like a lifecycle commit. */
+/** Objects that look like a lifecycle commit, as a caller can make them. */
 function noCommit(): Values {
   const real = commit();
   const Known = real.constructor as unknown as new () => object;
@@ -168,7 +168,7 @@ function noCommit(): Values {
   };
 }
 
-/** Every method of snapshot, receipts, inputs and state, and every argument of it. */
+/** Every argument of the methods for snapshots, receipts, inputs and state. */
 export const RUNTIME_FIELDS = {
   commitSessionSnapshot: [
     ["runtimeId", noId, (r, id) => r.commitSessionSnapshot(id, delta)],

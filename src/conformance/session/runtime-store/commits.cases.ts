@@ -1,19 +1,19 @@
 import type { ProcessLease } from "../../../domain/lease.js";
 import { mintLifecycleCommit } from "../../../domain/session/lifecycle-commit.js";
 import { RUNTIME_STATES } from "../../../domain/session/session.js";
-import { type Ground, mismatch, type OpenFixture, type Runner, refused, task } from "../../kit/fixture.js";
+import { type OpenFixture, type Runner, refusalMismatch, refused, type Setup, task } from "../../kit/fixture.js";
 import { readRows } from "../../kit/rows.fixture.js";
 import { bytesOf, input, RUNTIME, readRuntimes, receipt, snapshot, textOf } from "../runtime.fixture.js";
 import { DELTA, idsIn, OTHER, runtimeCasesOn } from "./runtime-store.fixture.js";
 
-/** What one call writes together: snapshots, receipts, inputs and the state. */
+/** Commits: one call writes snapshots, receipts, inputs and the state together. */
 export function runtimeCommitCases(open: OpenFixture, runner: Runner): void {
   const { expect } = runner;
   const { promise, changesNothing } = runtimeCasesOn(open, runner);
 
-  promise("snapshot, receipt and inputs of one call stand or fall together (R-12)", async (ground) => {
-    const { runtime } = ground.kernel;
-    const lease = await leased(ground);
+  promise("snapshot, receipt and inputs of one call stand or fall together (R-12)", async (setup) => {
+    const { runtime } = setup.kernel;
+    const lease = await leased(setup);
     await runtime.atomicApply(RUNTIME, DELTA, receipt(), [input("a"), input("b")], "s", { lease });
     expect(await readRuntimes(runtime)).toEqual([
       {
@@ -30,11 +30,11 @@ export function runtimeCommitCases(open: OpenFixture, runner: Runner): void {
       const dead = { lease: { ...lease, fencingToken: 9 } };
       await refused(runtime.atomicApply(OTHER, DELTA, receipt(), next, "s", dead), "lease-lost");
     });
-    expect((await readRows(ground, "sessions")).map(({ sessionId }) => sessionId)).toEqual(["s"]);
+    expect((await readRows(setup, "sessions")).map(({ sessionId }) => sessionId)).toEqual(["s"]);
   });
 
-  promise("a receipt is written once: also the same again is refused, with all that came along (R-16)", async (ground) => {
-    const { kernel, open: openMore } = ground;
+  promise("a receipt is written once: also the same again is refused, with all that came along (R-16)", async (setup) => {
+    const { kernel, open: openMore } = setup;
     const { runtime } = kernel;
     await runtime.atomicApply(RUNTIME, DELTA, receipt(), [input("a")]);
     const other = await openMore();
@@ -55,7 +55,7 @@ export function runtimeCommitCases(open: OpenFixture, runner: Runner): void {
     const stores = [kernel.runtime, other.runtime, kernel.runtime, other.runtime];
     const problems = await Promise.all(
       stores.map((store, at) =>
-        mismatch(store.atomicApply(RUNTIME, snapshot({ id: `s${at}` }), receipt(), [input(`i${at}`)]), "write-failed"),
+        refusalMismatch(store.atomicApply(RUNTIME, snapshot({ id: `s${at}` }), receipt(), [input(`i${at}`)]), "write-failed"),
       ),
     );
     const winner = problems.findIndex((problem) => problem !== undefined);
@@ -79,8 +79,8 @@ export function runtimeCommitCases(open: OpenFixture, runner: Runner): void {
     }
   });
 
-  promise("input updates are upserts, and of several of one input the last counts (R-18, R-19)", async (ground) => {
-    const { runtime } = ground.kernel;
+  promise("input updates are upserts, and of several of one input the last counts (R-18, R-19)", async (setup) => {
+    const { runtime } = setup.kernel;
     await runtime.persistInputState(RUNTIME, input("a", { durability: "durable", lastRunId: "gone" }));
     const updates = [input("a", { attemptCount: 1 }), input("b"), input("a", { attemptCount: 2 })];
     await runtime.atomicApply(RUNTIME, undefined, receipt(), updates);
@@ -90,7 +90,7 @@ export function runtimeCommitCases(open: OpenFixture, runner: Runner): void {
     expect(await runtime.loadSessionSnapshot(RUNTIME)).toBe(undefined);
     const keyed = ["first", "last"].map((idempotencyKey) => input("a", { idempotencyKey }));
     await runtime.atomicApply(RUNTIME, undefined, receipt({ sequence: 2 }), keyed);
-    expect((await readRows(ground, "inputKeys")).map(({ idempotencyKey }) => idempotencyKey)).toEqual(["last"]);
+    expect((await readRows(setup, "inputKeys")).map(({ idempotencyKey }) => idempotencyKey)).toEqual(["last"]);
   });
 
   promise("everything is checked before anything is written, whichever argument is wrong (R-21)", async ({ kernel }) => {
@@ -113,8 +113,8 @@ export function runtimeCommitCases(open: OpenFixture, runner: Runner): void {
     await runtime.atomicApply(RUNTIME, ...good);
   });
 
-  promise("a lifecycle commit writes the state and its inputs in one (R-26, R-29)", async (ground) => {
-    const { runtime } = ground.kernel;
+  promise("a lifecycle commit writes the state and its inputs in one (R-26, R-29)", async (setup) => {
+    const { runtime } = setup.kernel;
     await runtime.persistInputState(RUNTIME, input("a"));
     await runtime.persistInputState(RUNTIME, input("b"));
     const abandoned = input("b", {
@@ -124,7 +124,7 @@ export function runtimeCommitCases(open: OpenFixture, runner: Runner): void {
     await runtime.commitMachineLifecycle(RUNTIME, mintLifecycleCommit("stopped"), [input("c"), abandoned]);
     expect(await runtime.loadRuntimeState(RUNTIME)).toBe("stopped");
     expect(await runtime.loadInputStates(RUNTIME)).toEqual([input("a"), abandoned, input("c")]);
-    const lease = { ...(await leased(ground)), leaseToken: "another" };
+    const lease = { ...(await leased(setup)), leaseToken: "another" };
     await changesNothing(runtime, async () => {
       const call = runtime.commitMachineLifecycle(RUNTIME, mintLifecycleCommit("idle"), [input("a", { attemptCount: 1 })], {
         lease,
@@ -158,11 +158,11 @@ export function runtimeCommitCases(open: OpenFixture, runner: Runner): void {
 
   promise(
     "a write under a lease is refused once that is not the live one, and takes back nothing (R-12, R-26)",
-    async (ground) => {
-      const { kernel, clock } = ground;
+    async (setup) => {
+      const { kernel, clock } = setup;
       const { runtime } = kernel;
-      const lease = await leased(ground);
-      await leased(ground, "q");
+      const lease = await leased(setup);
+      await leased(setup, "q");
       const calls = [
         (held: ProcessLease) => runtime.persistInputState(RUNTIME, input("a", { attemptCount: 9 }), { lease: held }),
         (held: ProcessLease) => runtime.atomicApply(RUNTIME, snapshot({ id: "t" }), receipt(), [], undefined, { lease: held }),
@@ -185,8 +185,8 @@ export function runtimeCommitCases(open: OpenFixture, runner: Runner): void {
   );
 }
 
-/** The lease of a process, as whoever runs a session for another program has one. */
-async function leased({ processes }: Ground, id = "p"): Promise<ProcessLease> {
+/** A process's lease, as the host of another program's session has one. */
+async function leased({ processes }: Setup, id = "p"): Promise<ProcessLease> {
   await processes.registerProcess(task(id));
   return await processes.claimProcessLease(id, "owner", 1_000);
 }

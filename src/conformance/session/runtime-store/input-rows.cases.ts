@@ -3,12 +3,12 @@ import { ABANDON_REASONS, INPUT_PHASES, type InputOutcome } from "../../../domai
 import { mintLifecycleCommit } from "../../../domain/session/lifecycle-commit.js";
 import type { Row } from "../../../ports/storage.js";
 import { loadLiveInputs } from "../../../stores/session/inputs/input-rows.js";
-import { casesOn, type Ground, type OpenFixture, type Runner, refusal, refused } from "../../kit/fixture.js";
+import { casesOn, type OpenFixture, type Runner, refusal, refused, type Setup } from "../../kit/fixture.js";
 import { onRows, readRows, writeRows } from "../../kit/rows.fixture.js";
 import { DECISION, fullInput, input, PROMPT, RUNTIME, receipt } from "../runtime.fixture.js";
 import { DELTA, idsIn, OTHER } from "./runtime-store.fixture.js";
 
-/** How inputs are stored, and read back. */
+/** Inputs as they are stored and read back. */
 export function inputRowCases(open: OpenFixture, runner: Runner): void {
   const { expect } = runner;
   const { promise } = casesOn(open, runner);
@@ -20,8 +20,8 @@ export function inputRowCases(open: OpenFixture, runner: Runner): void {
     expect(await idsIn(runtime)).toEqual(sorted);
   });
 
-  promise("one row that does not decode fails the list by its id, and harms no sibling (R-24, R-53)", async (ground) => {
-    const { runtime } = ground.kernel;
+  promise("one row that does not decode fails the list by its id, and harms no sibling (R-24, R-53)", async (setup) => {
+    const { runtime } = setup.kernel;
     const broken: [string, (row: Row) => object][] = [
       ["an unknown phase", record({ currentState: "asleep" })],
       ["an unknown durability", record({ durability: "solid" })],
@@ -40,7 +40,7 @@ export function inputRowCases(open: OpenFixture, runner: Runner): void {
     await runtime.persistInputState(OTHER, input("a"));
     for (const [name, change] of broken) {
       await runtime.persistInputState(RUNTIME, fullInput("b"));
-      await tamper(ground, "b", change);
+      await tamper(setup, "b", change);
       for (const call of [runtime.loadInputStates(RUNTIME), runtime.loadInputState(RUNTIME, "b")]) {
         const error = await refusal(call);
         const { inputId, table } = (isHoldfastError(error) ? error.details : {}) as { inputId?: string; table?: string };
@@ -48,26 +48,26 @@ export function inputRowCases(open: OpenFixture, runner: Runner): void {
       }
       expect((await runtime.loadInputState(RUNTIME, "a"))?.inputId).toBe("a");
       expect((await runtime.loadInputStates(OTHER)).length).toBe(1);
-      await writeRows(ground, { table: "inputs", drop: [RUNTIME, "b"] });
+      await writeRows(setup, { table: "inputs", drop: [RUNTIME, "b"] });
     }
   });
 
-  promise("a row of a newer holdfast is refused as such, and is not written over", async (ground) => {
-    const { runtime } = ground.kernel;
+  promise("a row of a newer holdfast is refused as such, and is not written over", async (setup) => {
+    const { runtime } = setup.kernel;
     await runtime.persistInputState(RUNTIME, fullInput("a"));
-    await tamper(ground, "a", () => ({ v: 2 }));
+    await tamper(setup, "a", () => ({ v: 2 }));
     await refused(runtime.loadInputStates(RUNTIME), "version");
     await refused(runtime.persistInputState(RUNTIME, input("a")), "version");
-    expect((await readRows(ground, "inputs")).map(({ v }) => v)).toEqual([2]);
+    expect((await readRows(setup, "inputs")).map(({ v }) => v)).toEqual([2]);
   });
 
-  promise("receipts and states that do not decode are read-failed by their row", async (ground) => {
-    const { runtime } = ground.kernel;
+  promise("receipts and states that do not decode are read-failed by their row", async (setup) => {
+    const { runtime } = setup.kernel;
     await runtime.atomicApply(RUNTIME, DELTA, receipt(), []);
     await runtime.commitMachineLifecycle(RUNTIME, mintLifecycleCommit("idle"), []);
     const change = async (table: string, more: object) => {
-      const [row] = await readRows(ground, table);
-      await writeRows(ground, { table, put: { ...(row as Row), ...more } });
+      const [row] = await readRows(setup, table);
+      await writeRows(setup, { table, put: { ...(row as Row), ...more } });
     };
     await change("receipts", { receipt: { ...receipt(), boundary: "never" } });
     await change("runtimes", { state: "asleep" });
@@ -140,8 +140,8 @@ export function inputRowCases(open: OpenFixture, runner: Runner): void {
     }
   });
 
-  promise("types by their old names are read as what they are now (R-52)", async (ground) => {
-    const { runtime } = ground.kernel;
+  promise("types by their old names are read as what they are now (R-52)", async (setup) => {
+    const { runtime } = setup.kernel;
     const old: [string, string][] = [
       ["system_generated", "continuation"],
       ["projected", "operation"],
@@ -149,24 +149,24 @@ export function inputRowCases(open: OpenFixture, runner: Runner): void {
     for (const [was, is] of old) {
       await runtime.persistInputState(RUNTIME, input(was, { persistedInput: { ...PROMPT, inputType: was as never } }));
       await runtime.persistInputState(RUNTIME, input("stored", { persistedInput: PROMPT }));
-      await tamper(ground, "stored", record({ persistedInput: { ...PROMPT, inputType: was } }));
+      await tamper(setup, "stored", record({ persistedInput: { ...PROMPT, inputType: was } }));
       for (const id of [was, "stored"])
         expect((await runtime.loadInputState(RUNTIME, id))?.persistedInput).toEqual({ ...PROMPT, inputType: is });
     }
   });
 
-  promise("live inputs are found by their order of admission, the ones that nobody admitted last", async (ground) => {
-    const { runtime } = ground.kernel;
+  promise("live inputs are found by their order of admission, the ones that nobody admitted last", async (setup) => {
+    const { runtime } = setup.kernel;
     for (const id of ["z", "y", "x"]) await runtime.persistInputState(RUNTIME, input(id));
-    await tamper(ground, "z", () => ({ rank: 1, liveRank: 1, starts: 1 }));
+    await tamper(setup, "z", () => ({ rank: 1, liveRank: 1, starts: 1 }));
     await runtime.persistInputState(RUNTIME, input("z", { attemptCount: 1 }));
-    const rows = () => readRows(ground, "inputs");
+    const rows = () => readRows(setup, "inputs");
     expect((await rows()).map(({ inputId, liveRank, starts }) => [inputId, liveRank, starts])).toEqual([
       ["x", Number.MAX_SAFE_INTEGER, undefined],
       ["y", Number.MAX_SAFE_INTEGER, undefined],
       ["z", 1, 1],
     ]);
-    const live = await onRows(ground, (open) => open.transact(["inputs"], "read", (tx) => loadLiveInputs(tx, RUNTIME)));
+    const live = await onRows(setup, (open) => open.transact(["inputs"], "read", (tx) => loadLiveInputs(tx, RUNTIME)));
     expect(live.map(({ inputId }) => inputId)).toEqual(["z", "x", "y"]);
     for (const id of ["x", "z"]) await runtime.persistInputState(RUNTIME, input(id, { currentState: "coalesced" }));
     expect((await rows()).map(({ inputId, rank, liveRank }) => [inputId, rank, liveRank])).toEqual([
@@ -176,11 +176,11 @@ export function inputRowCases(open: OpenFixture, runner: Runner): void {
     ]);
   });
 
-  promise("the rows of idempotency keys follow their inputs (R-75)", async (ground) => {
-    const { runtime } = ground.kernel;
+  promise("the rows of idempotency keys follow their inputs (R-75)", async (setup) => {
+    const { runtime } = setup.kernel;
     const keys = async () =>
-      (await readRows(ground, "inputKeys")).map(({ idempotencyKey, inputId, endedAtMs }) => [idempotencyKey, inputId, endedAtMs]);
-    const ended = async () => (await readRows(ground, "runtimes")).map(({ endedKeys }) => endedKeys);
+      (await readRows(setup, "inputKeys")).map(({ idempotencyKey, inputId, endedAtMs }) => [idempotencyKey, inputId, endedAtMs]);
+    const ended = async () => (await readRows(setup, "runtimes")).map(({ endedKeys }) => endedKeys);
     const keyed = (id: string, idempotencyKey: string, more = {}) => input(id, { idempotencyKey, ...more });
     const done = { currentState: "consumed", updatedAtMs: 5 } as const;
     await runtime.persistInputState(RUNTIME, keyed("a", "k"));
@@ -204,9 +204,9 @@ export function inputRowCases(open: OpenFixture, runner: Runner): void {
   });
 }
 
-async function tamper(ground: Ground, inputId: string, change: (row: Row) => object): Promise<void> {
-  const row = (await readRows(ground, "inputs")).find((stored) => stored.inputId === inputId) as Row;
-  await writeRows(ground, { table: "inputs", put: { ...row, ...change(row) } });
+async function tamper(setup: Setup, inputId: string, change: (row: Row) => object): Promise<void> {
+  const row = (await readRows(setup, "inputs")).find((stored) => stored.inputId === inputId) as Row;
+  await writeRows(setup, { table: "inputs", put: { ...row, ...change(row) } });
 }
 
 const record = (more: object) => (row: Row) => ({ record: { ...(row.record as object), ...more } });

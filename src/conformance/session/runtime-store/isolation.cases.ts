@@ -3,7 +3,7 @@ import { casesOn, type OpenFixture, type Runner } from "../../kit/fixture.js";
 import { fullInput, input, RUNTIME, readRuntimes, receipt, snapshot } from "../runtime.fixture.js";
 import { DELTA, idsIn, OTHER } from "./runtime-store.fixture.js";
 
-/** What hosts that drive sessions themselves store: records are of one runtime id, and of nobody who wrote or read them. */
+/** Records of hosts that run sessions themselves: each belongs to one runtime id, and not to the host that wrote it. */
 export function runtimeIsolationCases(open: OpenFixture, runner: Runner): void {
   const { expect } = runner;
   const { promise } = casesOn(open, runner);

@@ -9,7 +9,7 @@ export function runtimeCasesOn(open: OpenFixture, runner: Runner) {
   const { promise } = casesOn(open, runner);
   return {
     promise,
-    /** No read shows another value after `work`. */
+    /** Fails when any read shows another value after `work`. */
     async changesNothing(runtime: RuntimeStore, work: () => Promise<void>): Promise<void> {
       const before = await readRuntimes(runtime, [RUNTIME, OTHER]);
       await work();

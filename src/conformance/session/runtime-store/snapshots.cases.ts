@@ -5,7 +5,7 @@ import { readRows, writeRows } from "../../kit/rows.fixture.js";
 import { bytesOf, fullInput, input, RUNTIME, readRuntimes, receipt, snapshot, textOf } from "../runtime.fixture.js";
 import { DELTA, idsIn, OTHER, runtimeCasesOn } from "./runtime-store.fixture.js";
 
-/** Snapshots that hosts hand over whole. */
+/** Snapshots that hosts write whole. */
 export function snapshotCases(open: OpenFixture, runner: Runner): void {
   const { expect } = runner;
   const { promise, changesNothing } = runtimeCasesOn(open, runner);
@@ -31,10 +31,10 @@ export function snapshotCases(open: OpenFixture, runner: Runner): void {
     expect(await readRuntimes(runtime)).toEqual([{ ...before, snapshot: '{"id":"s"}' }]);
   });
 
-  promise("a snapshot lists its session under the session's own id, in the same write (R-11)", async (ground) => {
-    const { runtime } = ground.kernel;
+  promise("a snapshot lists its session under the session's own id, in the same write (R-11)", async (setup) => {
+    const { runtime } = setup.kernel;
     const listed = async () =>
-      (await readRows(ground, "sessions")).map(({ sessionId, runtimeId, messageCount }) => [sessionId, runtimeId, messageCount]);
+      (await readRows(setup, "sessions")).map(({ sessionId, runtimeId, messageCount }) => [sessionId, runtimeId, messageCount]);
     await runtime.commitSessionSnapshot(RUNTIME, snapshot({ id: "s", messages: [1, 2] }));
     expect(await listed()).toEqual([["s", RUNTIME, 2]]);
     await runtime.atomicApply(RUNTIME, snapshot({ id: "s", messages: "none" }), receipt(), []);
@@ -44,8 +44,8 @@ export function snapshotCases(open: OpenFixture, runner: Runner): void {
     expect((await listed()).length).toBe(1);
   });
 
-  promise("a key that is not the snapshot's session is a mismatch, and nothing is visible (R-13)", async (ground) => {
-    const { runtime } = ground.kernel;
+  promise("a key that is not the snapshot's session is a mismatch, and nothing is visible (R-13)", async (setup) => {
+    const { runtime } = setup.kernel;
     await changesNothing(runtime, async () => {
       const error = await refusal(runtime.atomicApply(RUNTIME, DELTA, receipt(), [input("a")], "t"));
       expect(isHoldfastError(error) && [error.code, error.details]).toEqual([
@@ -53,7 +53,7 @@ export function snapshotCases(open: OpenFixture, runner: Runner): void {
         { expected: "t", actual: "s" },
       ]);
     });
-    expect(await readRows(ground, "sessions")).toEqual([]);
+    expect(await readRows(setup, "sessions")).toEqual([]);
     await runtime.atomicApply(RUNTIME, undefined, receipt(), [input("a")], "t");
     expect(await idsIn(runtime)).toEqual(["a"]);
   });
@@ -64,8 +64,8 @@ export function snapshotCases(open: OpenFixture, runner: Runner): void {
     expect(textOf(await runtime.loadSessionSnapshot(RUNTIME))).toBe(textOf(DELTA.sessionSnapshot));
   });
 
-  promise("a session whose messages are rows is read as the snapshot that they make", async (ground) => {
-    const { runtime } = ground.kernel;
+  promise("a session whose messages are rows is read as the snapshot that they make", async (setup) => {
+    const { runtime } = setup.kernel;
     const row = {
       v: 1,
       runtimeId: RUNTIME,
@@ -84,23 +84,23 @@ export function snapshotCases(open: OpenFixture, runner: Runner): void {
     });
     const load = async () => textOf(await runtime.loadSessionSnapshot(RUNTIME));
     const run = { runId: "r", before: "idle", inputIds: ["a"], workId: "w" };
-    await writeRows(ground, message(10, "ü"), message(2, "hello"));
+    await writeRows(setup, message(10, "ü"), message(2, "hello"));
     expect(await load()).toBe("none");
-    await writeRows(ground, { table: "runtimes", put: row });
+    await writeRows(setup, { table: "runtimes", put: row });
     expect(await load()).toBe("none");
-    await writeRows(ground, { table: "runtimes", put: { ...row, state: "idle" } });
+    await writeRows(setup, { table: "runtimes", put: { ...row, state: "idle" } });
     expect(await load()).toBe('{"id":"s","messages":[{"role":"user","content":"hello"},{"role":"user","content":"ü"}]}');
     const live = { ...row, state: "running", run, head: { id: "s", title: "t", messages: [1] } };
-    await writeRows(ground, { table: "runtimes", put: live });
+    await writeRows(setup, { table: "runtimes", put: live });
     expect(await load()).toBe(
       '{"id":"s","title":"t","messages":[{"role":"user","content":"hello"},{"role":"user","content":"ü"}]}',
     );
 
     await runtime.commitSessionSnapshot(RUNTIME, snapshot({ id: "s", messages: [] }));
     expect(await load()).toBe('{"id":"s","messages":[]}');
-    expect(await readRows(ground, "messages")).toEqual([]);
+    expect(await readRows(setup, "messages")).toEqual([]);
     const { head: _, ...next } = live;
-    const [stored] = await readRows(ground, "runtimes");
+    const [stored] = await readRows(setup, "runtimes");
     expect({ ...stored, updatedAtMs: 1 }).toEqual({ ...next, messageCount: 0, digest: "" });
   });
 }

@@ -14,13 +14,13 @@ import {
 } from "../session.fixture.js";
 import { codesOf, saying } from "./turn.fixture.js";
 
-/** Inputs that are cancelled while they run. */
+/** Cancels of inputs that run. */
 export function turnCancelCases(open: OpenFixture, runner: Runner): void {
   const { expect } = runner;
   const { promise } = sessionCasesOn(open, runner);
 
-  promise("an input that is cancelled while it runs is never run again, and takes no other with it (R-99)", async (ground) => {
-    const { kernel, session, told } = await withTurns(ground);
+  promise("an input that is cancelled while it runs is never run again, and takes no other with it (R-99)", async (setup) => {
+    const { kernel, session, told } = await withTurns(setup);
     const taken: string[][] = [];
     const begun = gate<Turn>();
     session.onTurn(async (turn) => {
@@ -43,8 +43,8 @@ export function turnCancelCases(open: OpenFixture, runner: Runner): void {
   });
 
   for (const end of ["throws", "is taken off", "is closed with its kernel"] as const) {
-    promise(`an input that is cancelled in the moment in which its handler ${end} is not run again (R-99)`, async (ground) => {
-      const { kernel, session } = await withTurns(ground);
+    promise(`an input that is cancelled in the moment in which its handler ${end} is not run again (R-99)`, async (setup) => {
+      const { kernel, session } = await withTurns(setup);
       let begins = 0;
       const done = gate();
       const off = session.onTurn(async () => {
@@ -59,9 +59,9 @@ export function turnCancelCases(open: OpenFixture, runner: Runner): void {
       await session.submit(prompt("a"));
       await done.promise;
       await quiet();
-      const next = await withTurns(ground);
+      const next = await withTurns(setup);
       next.session.onTurn(async () => void begins++);
-      await ground.clock.advance(10_000);
+      await setup.clock.advance(10_000);
       await drained(next.kernel);
       expect([begins, await outcomeOf(next.kernel, "a")]).toEqual([1, ABANDONED("cancelled")]);
     });

@@ -4,14 +4,14 @@ import { RUNTIME } from "../runtime.fixture.js";
 import { drained, gate, prompt, said, sessionCasesOn, stateOf, withTurns } from "../session.fixture.js";
 import { runtimeRow, saying } from "./turn.fixture.js";
 
-/** What a turn stores before its end. */
+/** Checkpoints: writes of a turn before its end. */
 export function checkpointCases(open: OpenFixture, runner: Runner): void {
   const { expect } = runner;
   const { promise } = sessionCasesOn(open, runner);
 
-  promise("what a checkpoint stored is there at once, with no receipt and no change of an input's phase", async (ground) => {
-    const { kernel, session } = await withTurns(ground);
-    const other = await (await ground.open()).session("s");
+  promise("what a checkpoint stored is there at once, with no receipt and no change of an input's phase", async (setup) => {
+    const { kernel, session } = await withTurns(setup);
+    const other = await (await setup.open()).session("s");
     const [checked, leave] = [gate(), gate()];
     let runId = "";
     session.onTurn(async (turn) => {
@@ -27,7 +27,7 @@ export function checkpointCases(open: OpenFixture, runner: Runner): void {
     expect(await said(other)).toEqual(["a", "so far"]);
     expect((await stateOf(kernel, "a")).currentState).toBe("staged");
     expect((await kernel.runtime.loadBoundaryReceipt(RUNTIME, runId, 0)) ?? "none").toBe("none");
-    const { messageCount, digest } = await runtimeRow(ground);
+    const { messageCount, digest } = await runtimeRow(setup);
     expect([messageCount, digest]).toEqual([2, chainDigest("", await other.messages())]);
     leave.open();
     await drained(kernel);
@@ -37,8 +37,8 @@ export function checkpointCases(open: OpenFixture, runner: Runner): void {
 
   promise(
     "the next attempt sees what was checkpointed; an input's message is never there twice, what was not checkpointed never",
-    async (ground) => {
-      const { kernel, session } = await withTurns(ground);
+    async (setup) => {
+      const { kernel, session } = await withTurns(setup);
       const views: unknown[] = [];
       session.onTurn(async (turn) => {
         views.push(turn.messages.map(({ content }) => content));
@@ -60,8 +60,8 @@ export function checkpointCases(open: OpenFixture, runner: Runner): void {
     },
   );
 
-  promise("checkpoints that nobody waited for are stored in their order, and the turn's end behind them", async (ground) => {
-    const { kernel, session } = await withTurns(ground);
+  promise("checkpoints that nobody waited for are stored in their order, and the turn's end behind them", async (setup) => {
+    const { kernel, session } = await withTurns(setup);
     session.onTurn(async (turn) => {
       for (const n of count(5)) {
         turn.append(saying(String(n)));
@@ -74,8 +74,8 @@ export function checkpointCases(open: OpenFixture, runner: Runner): void {
     expect(await said(session)).toEqual(["a", "1", "2", "3", "4", "5", "end"]);
   });
 
-  promise("a checkpoint stores what was appended before it was asked for, and nothing that came after", async (ground) => {
-    const { kernel, session } = await withTurns(ground);
+  promise("a checkpoint stores what was appended before it was asked for, and nothing that came after", async (setup) => {
+    const { kernel, session } = await withTurns(setup);
     session.onTurn(async (turn) => {
       if (turn.attempt > 1) return;
       turn.append(saying("before"));

@@ -16,7 +16,7 @@ import {
 } from "../session.fixture.js";
 import { codesOf, runtimeRow, saying, stand } from "./turn.fixture.js";
 
-/** Commands that meet a running turn. */
+/** Commands on a session with a running turn. */
 export function turnCommandCases(open: OpenFixture, runner: Runner): void {
   const { expect } = runner;
   const { promise } = sessionCasesOn(open, runner);
@@ -28,48 +28,48 @@ export function turnCommandCases(open: OpenFixture, runner: Runner): void {
     for (const isElsewhere of [false, true]) {
       promise(
         `${name} ${isElsewhere ? "by another tab" : "by its own tab"} ends the turn that runs; nothing of it is stored, nor brings the state back (R-133, R-134, R-138)`,
-        async (ground) => {
-          const { kernel, session, told } = await withTurns(ground);
+        async (setup) => {
+          const { kernel, session, told } = await withTurns(setup);
           const { begun, leave } = stand(session);
           await session.submit(prompt("a"));
           await session.submit(prompt("b"));
           const turn = await begun;
           turn.append(saying("lost"));
-          const by = isElsewhere ? await (await ground.open()).session("s") : session;
+          const by = isElsewhere ? await (await setup.open()).session("s") : session;
           const report = await by[name]();
           if (name === "destroy") expect(report).toEqual({ abandoned: 2 });
           await refused(turn.checkpoint(), "lease-lost");
           leave();
-          if (isElsewhere) await ground.clock.advance(5_000);
+          if (isElsewhere) await setup.clock.advance(5_000);
           await comes(() => turn.signal.aborted, "the abort");
           await quiet();
           expect(await kernel.runtime.loadRuntimeState(RUNTIME)).toBe(reason);
           expect([await outcomeOf(kernel, "a"), await outcomeOf(kernel, "b")]).toEqual([ABANDONED(reason), ABANDONED(reason)]);
-          expect([await said(session), await readRows(ground, "receipts")]).toEqual([[], []]);
+          expect([await said(session), await readRows(setup, "receipts")]).toEqual([[], []]);
           expect(codesOf(told).filter((code) => code === "run.completed" || code === "run.failed")).toEqual([]);
-          expect((await runtimeRow(ground)).run ?? "none").toBe("none");
+          expect((await runtimeRow(setup)).run ?? "none").toBe("none");
           await refused(session.submit(prompt("c")), "not-ready", reason);
         },
       );
     }
   }
 
-  promise("a tab without a channel learns the state with its next look (R-138)", async (ground) => {
-    const { session } = await withTurns(ground);
+  promise("a tab without a channel learns the state with its next look (R-138)", async (setup) => {
+    const { session } = await withTurns(setup);
     const { begun, leave } = stand(session);
     await session.submit(prompt("a"));
     await begun;
-    await (await (await ground.open()).session("s")).stop();
+    await (await (await setup.open()).session("s")).stop();
     leave();
-    await ground.clock.advance(10_000);
+    await setup.clock.advance(10_000);
     expect(session.state).toBe("stopped");
   });
 
   promise(
     "reset and recycle are refused while a turn runs, in its tab and in others, and it goes on (R-132, R-136)",
-    async (ground) => {
-      const { kernel, session } = await withTurns(ground);
-      const other = await (await ground.open()).session("s");
+    async (setup) => {
+      const { kernel, session } = await withTurns(setup);
+      const other = await (await setup.open()).session("s");
       const { begun, leave } = stand(session);
       await session.submit(prompt("a"));
       await begun;
@@ -90,12 +90,12 @@ export function turnCommandCases(open: OpenFixture, runner: Runner): void {
     },
   );
 
-  promise("retire during a turn lets it end and drains what waits; the state stays (R-92, R-130, R-138)", async (ground) => {
-    const { kernel, session } = await withTurns(ground);
+  promise("retire during a turn lets it end and drains what waits; the state stays (R-92, R-130, R-138)", async (setup) => {
+    const { kernel, session } = await withTurns(setup);
     const { begun, leave } = stand(session);
     for (const id of ["a", "b"]) await session.submit(prompt(id));
     await begun;
-    const other = await (await ground.open()).session("s");
+    const other = await (await setup.open()).session("s");
     expect(await other.retire()).toEqual({ abandoned: 0, pendingDrain: 2 });
     await refused(session.submit(prompt("c")), "not-ready", "retired");
     expect(await kernel.runtime.loadRuntimeState(RUNTIME)).toBe("retired");
@@ -106,10 +106,10 @@ export function turnCommandCases(open: OpenFixture, runner: Runner): void {
     await refused(session.submit(prompt("c")), "not-ready", "retired");
   });
 
-  promise("a retired session takes no input while it drains, either (R-130)", async (ground) => {
-    const { kernel, session } = await withTurns(ground);
+  promise("a retired session takes no input while it drains, either (R-130)", async (setup) => {
+    const { kernel, session } = await withTurns(setup);
     const off = session.onTurn(async () => {});
-    await comes(async () => (await readRows(ground, "attachments")).some(({ handler }) => handler === 1), "the attachment");
+    await comes(async () => (await readRows(setup, "attachments")).some(({ handler }) => handler === 1), "the attachment");
     await session.submit({ ...(SUBMISSIONS.peer_response_progress as object), inputType: "peer", inputId: "a" });
     await quiet();
     const held = stand(session);
@@ -125,8 +125,8 @@ export function turnCommandCases(open: OpenFixture, runner: Runner): void {
 
   promise(
     "a failing turn of a retired session gives its input up after three failures and stays retired (R-61, R-92)",
-    async (ground) => {
-      const { kernel, session } = await withTurns(ground);
+    async (setup) => {
+      const { kernel, session } = await withTurns(setup);
       let first = true;
       session.onTurn(async () => {
         if (first) await session.retire();
@@ -140,13 +140,13 @@ export function turnCommandCases(open: OpenFixture, runner: Runner): void {
     },
   );
 
-  promise("a handler may retire, stop or destroy its own session (R-130, R-133, R-134)", async (ground) => {
+  promise("a handler may retire, stop or destroy its own session (R-130, R-133, R-134)", async (setup) => {
     for (const [name, phase, state] of [
       ["retire", "consumed", "retired"],
       ["stop", "abandoned", "stopped"],
       ["destroy", "abandoned", "destroyed"],
     ] as const) {
-      const { kernel, session } = await withTurns(ground);
+      const { kernel, session } = await withTurns(setup);
       session.onTurn(async (turn) => {
         turn.append(saying("said"));
         await session[name]();

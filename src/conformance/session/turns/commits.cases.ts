@@ -6,15 +6,15 @@ import { RUNTIME, textOf } from "../runtime.fixture.js";
 import { CONSUMED, drained, prompt, quiet, said, sessionCasesOn, stateOf, withTurns } from "../session.fixture.js";
 import { isTold, runtimeRow, saying } from "./turn.fixture.js";
 
-/** What the end of a turn stores, and what it tells. */
+/** Commits of turns: their stored rows and their events. */
 export function turnCommitCases(open: OpenFixture, runner: Runner): void {
   const { expect } = runner;
   const { promise } = sessionCasesOn(open, runner);
 
   promise(
     "a turn stores its messages, receipt, inputs and count together, chained to what was there (R-95, R-96)",
-    async (ground) => {
-      const { kernel, session } = await withTurns(ground);
+    async (setup) => {
+      const { kernel, session } = await withTurns(setup);
       const runIds: string[] = [];
       session.onTurn(async (turn) => {
         runIds.push(turn.runId);
@@ -49,22 +49,22 @@ export function turnCommitCases(open: OpenFixture, runner: Runner): void {
           expect(history.map(({ to }) => to)).toEqual(["queued", "staged", "applied", "applied_pending_consumption", "consumed"]);
         }
       }
-      const { messageCount, digest, state } = await runtimeRow(ground);
+      const { messageCount, digest, state } = await runtimeRow(setup);
       expect([messageCount, digest, state]).toEqual([7, chainDigest("", messages), "idle"]);
       expect(textOf(await kernel.runtime.loadSessionSnapshot(RUNTIME))).toBe(JSON.stringify({ id: "s", messages }));
       expect((await kernel.sessions.list()).map((session) => [session.sessionId, session.messageCount])).toEqual([["s", 7]]);
-      expect((await readRows(ground, "leases")).map(({ leaseToken }) => leaseToken ?? "free")).toEqual(["free"]);
-      const again = await ground.reopen();
+      expect((await readRows(setup, "leases")).map(({ leaseToken }) => leaseToken ?? "free")).toEqual(["free"]);
+      const again = await setup.reopen();
       expect(await (await again.session("s")).messages()).toEqual(messages);
     },
   );
 
-  promise("no moment shows a part of it: all of a turn is there or nothing (R-96, R-97)", async (ground) => {
-    const { kernel, session } = await withTurns(ground);
+  promise("no moment shows a part of it: all of a turn is there or nothing (R-96, R-97)", async (setup) => {
+    const { kernel, session } = await withTurns(setup);
     session.onTurn(async (turn) => turn.append(saying(`to ${turn.inputs[0]?.inputId}`)));
     const moments = new Set<string>();
     let over = false;
-    const watching = onRows(ground, async (rows) => {
+    const watching = onRows(setup, async (rows) => {
       while (!over) {
         const moment = await rows.transact(["runtimes", "inputs", "receipts", "messages"], "read", async (tx) => {
           const [runtimes, inputs, receipts, messages] = await Promise.all(
@@ -87,8 +87,8 @@ export function turnCommitCases(open: OpenFixture, runner: Runner): void {
     expect(moments.has("consumed idle 1 2 2")).toBe(true);
   });
 
-  promise("the boundary of a receipt is that of its inputs (R-95)", async (ground) => {
-    const { kernel, session, told } = await withTurns(ground);
+  promise("the boundary of a receipt is that of its inputs (R-95)", async (setup) => {
+    const { kernel, session, told } = await withTurns(setup);
     session.onTurn(async () => {});
     await session.submit(prompt("steer", { handlingMode: "steer" }));
     await drained(kernel);
@@ -97,8 +97,8 @@ export function turnCommitCases(open: OpenFixture, runner: Runner): void {
     expect((await kernel.runtime.loadBoundaryReceipt(RUNTIME, runId, 0))?.boundary).toBe("run_checkpoint");
   });
 
-  promise("a turn tells: staged, started, applied, consumed, completed, with its run (R-85)", async (ground) => {
-    const { kernel, session, told } = await withTurns(ground);
+  promise("a turn tells: staged, started, applied, consumed, completed, with its run (R-85)", async (setup) => {
+    const { kernel, session, told } = await withTurns(setup);
     session.onTurn(async () => {});
     await session.submit(prompt("a"));
     await drained(kernel);
@@ -113,8 +113,8 @@ export function turnCommitCases(open: OpenFixture, runner: Runner): void {
     ]);
   });
 
-  promise("a listener is told of messages, inputs and state, and finds them when it reads", async (ground) => {
-    const { kernel, session } = await withTurns(ground);
+  promise("a listener is told of messages, inputs and state, and finds them when it reads", async (setup) => {
+    const { kernel, session } = await withTurns(setup);
     const heard: unknown[] = [];
     const found: Promise<unknown>[] = [];
     session.subscribe((change) => {
@@ -134,8 +134,8 @@ export function turnCommitCases(open: OpenFixture, runner: Runner): void {
     expect(heard.includes("taken off")).toBe(false);
   });
 
-  promise("a message that names its input is no input's message", async (ground) => {
-    const { kernel, session } = await withTurns(ground);
+  promise("a message that names its input is no input's message", async (setup) => {
+    const { kernel, session } = await withTurns(setup);
     session.onTurn(async (turn) => {
       const next = turn.inputs[0]?.inputId === "a" ? "b" : "none";
       turn.append(saying(`to ${turn.inputs[0]?.inputId}`, { inputId: next }));

@@ -5,13 +5,13 @@ import { RUNTIME } from "../runtime.fixture.js";
 import { CONSUMED, comes, drained, gate, prompt, quiet, said, sessionCasesOn, stateOf, withTurns } from "../session.fixture.js";
 import { saying, stand } from "./turn.fixture.js";
 
-/** Turns that are over, handed back or left: another attempt goes on. */
+/** Turns that ended, were handed back or left: another attempt goes on. */
 export function turnEndingCases(open: OpenFixture, runner: Runner): void {
   const { expect } = runner;
   const { promise } = sessionCasesOn(open, runner);
 
-  promise("a turn that is over takes nothing more", async (ground) => {
-    const { kernel, session } = await withTurns(ground);
+  promise("a turn that is over takes nothing more", async (setup) => {
+    const { kernel, session } = await withTurns(setup);
     const turns: Turn[] = [];
     session.onTurn(async (turn) => void turns.push(turn));
     await session.submit(prompt("a"));
@@ -27,16 +27,16 @@ export function turnEndingCases(open: OpenFixture, runner: Runner): void {
       turn.step("late", () => 1),
       "lease-lost",
     );
-    expect([await said(session), await readRows(ground, "turnSteps")]).toEqual([["a"], []]);
+    expect([await said(session), await readRows(setup, "turnSteps")]).toEqual([["a"], []]);
   });
 
-  promise("twenty closes in a row in the middle of one turn lose nothing, and then it completes (R-61, R-94)", async (ground) => {
-    await (await ground.kernel.session("s")).submit(prompt("a"));
+  promise("twenty closes in a row in the middle of one turn lose nothing, and then it completes (R-61, R-94)", async (setup) => {
+    await (await setup.kernel.session("s")).submit(prompt("a"));
     const attempts: number[] = [];
     let ran = 0;
     for (const n of count(20)) {
-      if (n % 5 === 0) await ground.reopen();
-      const kernel = await ground.open({ loop: "inline" });
+      if (n % 5 === 0) await setup.reopen();
+      const kernel = await setup.open({ loop: "inline" });
       const session = await kernel.session("s");
       const begun = gate();
       session.onTurn(async (turn) => {
@@ -51,7 +51,7 @@ export function turnEndingCases(open: OpenFixture, runner: Runner): void {
       await begun.promise;
       await kernel.close();
     }
-    const { kernel, session } = await withTurns(ground);
+    const { kernel, session } = await withTurns(setup);
     expect(session.recovery).toEqual({ recovered: 1, requeued: 1, consumed: 0, abandoned: 0, dropped: 0 });
     session.onTurn(async (turn) => {
       attempts.push(turn.attempt);
@@ -64,9 +64,9 @@ export function turnEndingCases(open: OpenFixture, runner: Runner): void {
     expect([terminalOutcome, recoveryCount, attemptCount]).toEqual([CONSUMED, 0, 21]);
   });
 
-  promise("a handler that is taken off in the middle hands its turn back; another tab goes on (R-61)", async (ground) => {
-    const { session } = await withTurns(ground);
-    const other = await withTurns(ground);
+  promise("a handler that is taken off in the middle hands its turn back; another tab goes on (R-61)", async (setup) => {
+    const { session } = await withTurns(setup);
+    const other = await withTurns(setup);
     const { begun, off } = stand(session);
     await session.submit(prompt("a"));
     const turn = await begun;
@@ -76,15 +76,15 @@ export function turnEndingCases(open: OpenFixture, runner: Runner): void {
     await comes(async () => (await stateOf(other.kernel, "a")).currentState === "queued", "the input back");
     expect(await other.kernel.runtime.loadRuntimeState(RUNTIME)).toBe("idle");
     await refused(turn.checkpoint(), "lease-lost");
-    await ground.clock.advance(5_000);
+    await setup.clock.advance(5_000);
     await drained(other.kernel);
     expect(await said(session)).toEqual(["a", "attempt 2"]);
     expect((await stateOf(other.kernel, "a")).recoveryCount).toBe(0);
     expect(session.state).toBe("idle");
   });
 
-  promise("a handler that is taken off and another put on in the same moment: that one goes on at once", async (ground) => {
-    const { kernel, session } = await withTurns(ground);
+  promise("a handler that is taken off and another put on in the same moment: that one goes on at once", async (setup) => {
+    const { kernel, session } = await withTurns(setup);
     for (const n of count(10)) {
       const { begun, off } = stand(session);
       if (n === 1) await session.submit(prompt("a"));
@@ -98,10 +98,10 @@ export function turnEndingCases(open: OpenFixture, runner: Runner): void {
     expect([attemptCount, recoveryCount]).toEqual([11, 0]);
   });
 
-  promise("a handler may end its own session object, its handler or its kernel, and hangs nobody", async (ground) => {
-    await (await ground.kernel.session("s")).submit(prompt("a"));
+  promise("a handler may end its own session object, its handler or its kernel, and hangs nobody", async (setup) => {
+    await (await setup.kernel.session("s")).submit(prompt("a"));
     for (const how of ["dispose", "off", "close"] as const) {
-      const kernel = await ground.open({ loop: "inline" });
+      const kernel = await setup.open({ loop: "inline" });
       const session = await kernel.session("s");
       const done = gate();
       const off = session.onTurn(async (turn) => {
@@ -114,16 +114,16 @@ export function turnEndingCases(open: OpenFixture, runner: Runner): void {
       await done.promise;
       if (how === "off") await quiet();
       await kernel.close();
-      expect((await stateOf(ground.kernel, "a")).recoveryCount).toBe(0);
+      expect((await stateOf(setup.kernel, "a")).recoveryCount).toBe(0);
     }
-    const { kernel, session } = await withTurns(ground);
+    const { kernel, session } = await withTurns(setup);
     session.onTurn(async (turn) => turn.append(saying("done")));
     await drained(kernel);
     expect(await said(session)).toEqual(["a", "done"]);
   });
 
-  promise("a session that is left in the middle of a turn hands it back, unless it is open here once more", async (ground) => {
-    const { kernel, session } = await withTurns(ground);
+  promise("a session that is left in the middle of a turn hands it back, unless it is open here once more", async (setup) => {
+    const { kernel, session } = await withTurns(setup);
     const again = await kernel.session("s");
     const { begun, leave } = stand(again);
     await session.submit(prompt("a"));
@@ -139,6 +139,6 @@ export function turnEndingCases(open: OpenFixture, runner: Runner): void {
     await last.begun;
     await again[Symbol.asyncDispose]();
     expect((await stateOf(kernel, "b")).currentState).toBe("queued");
-    expect(await readRows(ground, "attachments")).toEqual([]);
+    expect(await readRows(setup, "attachments")).toEqual([]);
   });
 }

@@ -5,13 +5,13 @@ import { RUNTIME } from "../runtime.fixture.js";
 import { ABANDONED, drained, phases, prompt, said, sessionCasesOn, stateOf, withTurns } from "../session.fixture.js";
 import { isTold, saying } from "./turn.fixture.js";
 
-/** Turns that throw: tried again, and given up. */
+/** Turns that throw: retried, and given up. */
 export function turnFailureCases(open: OpenFixture, runner: Runner): void {
   const { expect } = runner;
   const { promise } = sessionCasesOn(open, runner);
 
-  promise("after three failures an input is given up, and the first two leave it waiting (R-61, R-104)", async (ground) => {
-    const { kernel, session, told } = await withTurns(ground);
+  promise("after three failures an input is given up, and the first two leave it waiting (R-61, R-104)", async (setup) => {
+    const { kernel, session, told } = await withTurns(setup);
     const attempts: unknown[] = [];
     session.onTurn(async (turn) => {
       turn.append(saying("dropped"));
@@ -19,7 +19,7 @@ export function turnFailureCases(open: OpenFixture, runner: Runner): void {
       throw new Error(`cause ${turn.attempt}`);
     });
     await session.submit(prompt("a"));
-    // Without any clock, and with nothing else that would wake it.
+    // The clock stands still, and nothing else wakes the run.
     await drained(kernel);
     await isTold(told, "run.failed", 3);
     expect(attempts).toEqual([
@@ -40,11 +40,11 @@ export function turnFailureCases(open: OpenFixture, runner: Runner): void {
     await isTold(told, "run.failed", 3);
     expect(told.filter(({ code }) => code === "run.failed").map(({ error }) => error)).toEqual(["cause 1", "cause 2", "cause 3"]);
     expect([await said(session), await kernel.runtime.loadRuntimeState(RUNTIME)]).toEqual([[], "idle"]);
-    expect(await readRows(ground, "receipts")).toEqual([]);
+    expect(await readRows(setup, "receipts")).toEqual([]);
   });
 
-  promise("a poison input keeps nobody waiting: what is behind it runs (R-61)", async (ground) => {
-    const { kernel, session } = await withTurns(ground);
+  promise("a poison input keeps nobody waiting: what is behind it runs (R-61)", async (setup) => {
+    const { kernel, session } = await withTurns(setup);
     session.onTurn(async (turn) => {
       if (turn.inputs.some(({ inputId }) => inputId === "poison")) throw new Error("no");
       turn.append(saying("fine"));
@@ -56,8 +56,8 @@ export function turnFailureCases(open: OpenFixture, runner: Runner): void {
     expect(await said(session)).toEqual(["good", "fine"]);
   });
 
-  promise("two failures before a success cost nothing of the next input's own budget (R-61)", async (ground) => {
-    const { kernel, session } = await withTurns(ground);
+  promise("two failures before a success cost nothing of the next input's own budget (R-61)", async (setup) => {
+    const { kernel, session } = await withTurns(setup);
     session.onTurn(async ({ attempt }) => {
       if (attempt < 3) throw new Error("no");
     });
@@ -66,8 +66,8 @@ export function turnFailureCases(open: OpenFixture, runner: Runner): void {
     expect(await phases(kernel)).toEqual(["a consumed", "b consumed"]);
   });
 
-  promise("a failure names a cause, whatever was thrown (R-98)", async (ground) => {
-    const { kernel, session, told } = await withTurns(ground);
+  promise("a failure names a cause, whatever was thrown (R-98)", async (setup) => {
+    const { kernel, session, told } = await withTurns(setup);
     const hostile = {
       get message(): string {
         throw new Error("hostile");
@@ -102,8 +102,8 @@ export function turnFailureCases(open: OpenFixture, runner: Runner): void {
     expect((await phases(kernel)).every((line) => line.endsWith("consumed"))).toBe(true);
   });
 
-  promise("a handler that throws at once, or returns no promise, is like any other", async (ground) => {
-    const { kernel, session } = await withTurns(ground);
+  promise("a handler that throws at once, or returns no promise, is like any other", async (setup) => {
+    const { kernel, session } = await withTurns(setup);
     session.onTurn(((turn: Turn) => {
       if (turn.attempt === 1) throw new Error("at once");
       turn.append(saying("done"));

@@ -5,13 +5,13 @@ import { RUNTIME } from "../runtime.fixture.js";
 import { comes, drained, phases, prompt, quiet, said, sessionCasesOn, stateOf, withTurns } from "../session.fixture.js";
 import { runtimeRow, saying, stand } from "./turn.fixture.js";
 
-/** What a turn handler gets, and when it is called. */
+/** Turn handlers: their arguments, and when they are called. */
 export function turnHandlerCases(open: OpenFixture, runner: Runner): void {
   const { expect } = runner;
   const { promise } = sessionCasesOn(open, runner);
 
-  promise("a handler gets its inputs, staged, and the messages with one of each input behind the stored ones", async (ground) => {
-    const { kernel, session } = await withTurns(ground);
+  promise("a handler gets its inputs, staged, and the messages with one of each input behind the stored ones", async (setup) => {
+    const { kernel, session } = await withTurns(setup);
     const turns: Turn[] = [];
     session.onTurn(async (turn) => {
       turns.push(turn);
@@ -34,8 +34,8 @@ export function turnHandlerCases(open: OpenFixture, runner: Runner): void {
     expect(await said(session)).toEqual(["a", "answer 1", "b", "answer 2"]);
   });
 
-  promise("the view is frozen, and what a handler does to its own copies changes nothing that is stored", async (ground) => {
-    const { kernel, session } = await withTurns(ground);
+  promise("the view is frozen, and what a handler does to its own copies changes nothing that is stored", async (setup) => {
+    const { kernel, session } = await withTurns(setup);
     const tries: unknown[] = [];
     const attempt = (what: () => void) => {
       try {
@@ -68,8 +68,8 @@ export function turnHandlerCases(open: OpenFixture, runner: Runner): void {
     expect(await phases(kernel)).toEqual(["a consumed"]);
   });
 
-  promise("what is not for the transcript has no message: by its visibility, or by its policy", async (ground) => {
-    const { kernel, session } = await withTurns(ground);
+  promise("what is not for the transcript has no message: by its visibility, or by its policy", async (setup) => {
+    const { kernel, session } = await withTurns(setup);
     const seen: unknown[] = [];
     await session.submit(prompt("hidden", { visibility: { transcriptEligible: false } }));
     await session.submit({ inputType: "continuation", inputId: "c", text: "unsaid" });
@@ -86,9 +86,9 @@ export function turnHandlerCases(open: OpenFixture, runner: Runner): void {
     expect(await said(session)).toEqual(["shown"]);
   });
 
-  promise("the stage is stored before the handler runs: phase, attempt and run (R-92, R-94)", async (ground) => {
-    const { kernel, session } = await withTurns(ground);
-    const other = await ground.open();
+  promise("the stage is stored before the handler runs: phase, attempt and run (R-92, R-94)", async (setup) => {
+    const { kernel, session } = await withTurns(setup);
+    const other = await setup.open();
     const { begun, leave } = stand(session);
     await session.submit(prompt("a"));
     const turn = await begun;
@@ -97,15 +97,15 @@ export function turnHandlerCases(open: OpenFixture, runner: Runner): void {
     expect(history.map(({ from, to }) => `${from} ${to}`)).toEqual(["accepted queued", "queued staged"]);
     expect(await other.runtime.loadRuntimeState(RUNTIME)).toBe("running");
     expect((await other.session("s")).state).toBe("running");
-    expect((await runtimeRow(ground)).run?.runId).toBe(turn.runId);
+    expect((await runtimeRow(setup)).run?.runId).toBe(turn.runId);
     leave();
     await drained(kernel);
     expect(await other.runtime.loadRuntimeState(RUNTIME)).toBe("idle");
-    expect((await runtimeRow(ground)).run ?? "none").toBe("none");
+    expect((await runtimeRow(setup)).run ?? "none").toBe("none");
   });
 
-  promise("of several handlers the last attached runs, and the one before it again when that is taken off", async (ground) => {
-    const { kernel, session } = await withTurns(ground);
+  promise("of several handlers the last attached runs, and the one before it again when that is taken off", async (setup) => {
+    const { kernel, session } = await withTurns(setup);
     const ran: string[] = [];
     const offs = ["one", "two"].map((name) => session.onTurn(async () => void ran.push(name)));
     const same = async () => void ran.push("same");
@@ -136,8 +136,8 @@ export function turnHandlerCases(open: OpenFixture, runner: Runner): void {
     expect([ran, session.state, await phases(kernel)]).toEqual([false, "idle", ["a queued"]]);
   });
 
-  promise("sessions run beside each other: one that stands still holds up no other", async (ground) => {
-    const { kernel, session } = await withTurns(ground);
+  promise("sessions run beside each other: one that stands still holds up no other", async (setup) => {
+    const { kernel, session } = await withTurns(setup);
     const { begun, leave } = stand(session);
     await session.submit(prompt("a"));
     await begun;
@@ -150,8 +150,8 @@ export function turnHandlerCases(open: OpenFixture, runner: Runner): void {
     await drained(kernel);
   });
 
-  promise("messages are checked: what is none is refused and stored nowhere", async (ground) => {
-    const { kernel, session } = await withTurns(ground);
+  promise("messages are checked: what is none is refused and stored nowhere", async (setup) => {
+    const { kernel, session } = await withTurns(setup);
     const found: unknown[] = [];
     const bad: unknown[] = [
       ...[undefined, null, "text", [], {}, { role: "assistant" }, { content: "x" }, { role: "nobody", content: "x" }],

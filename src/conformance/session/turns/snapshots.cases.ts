@@ -5,13 +5,13 @@ import { RUNTIME, snapshot, textOf } from "../runtime.fixture.js";
 import { CONSUMED, drained, outcomeOf, prompt, said, sessionCasesOn, withTurns } from "../session.fixture.js";
 import { codesOf, isTold, runtimeRow, saying } from "./turn.fixture.js";
 
-/** Turns over a snapshot that was handed over whole. */
+/** Turns of a session with an imported snapshot. */
 export function turnSnapshotCases(open: OpenFixture, runner: Runner): void {
   const { expect } = runner;
   const { promise } = sessionCasesOn(open, runner);
 
-  promise("a session goes on with a snapshot that was handed over whole, and keeps its other members", async (ground) => {
-    const { kernel, session } = await withTurns(ground);
+  promise("a session goes on with a snapshot that was handed over whole, and keeps its other members", async (setup) => {
+    const { kernel, session } = await withTurns(setup);
     const before = [saying("old"), saying("older")];
     const delta = snapshot({ id: "s", title: "t", messages: before as never, more: { deep: [1] } });
     await kernel.runtime.commitSessionSnapshot(RUNTIME, delta);
@@ -31,11 +31,11 @@ export function turnSnapshotCases(open: OpenFixture, runner: Runner): void {
       more: { deep: [1] },
       messages,
     });
-    expect((await runtimeRow(ground)).digest).toBe(chainDigest("", messages));
+    expect((await runtimeRow(setup)).digest).toBe(chainDigest("", messages));
   });
 
-  promise("whatever stands among the messages of such a snapshot, the session goes on with it", async (ground) => {
-    const { kernel, session } = await withTurns(ground);
+  promise("whatever stands among the messages of such a snapshot, the session goes on with it", async (setup) => {
+    const { kernel, session } = await withTurns(setup);
     const odd: JsonValue[] = [
       null,
       5,
@@ -63,8 +63,8 @@ export function turnSnapshotCases(open: OpenFixture, runner: Runner): void {
 
   promise(
     "a snapshot that is handed over under a turn wins: the turn stores nothing and is tried again on it (R-95)",
-    async (ground) => {
-      const { kernel, session, told } = await withTurns(ground);
+    async (setup) => {
+      const { kernel, session, told } = await withTurns(setup);
       const views: unknown[] = [];
       session.onTurn(async (turn) => {
         views.push(turn.messages.map(({ content }) => content));

@@ -1,14 +1,14 @@
-import { count, mismatch, type OpenFixture, type Runner } from "../../kit/fixture.js";
+import { count, type OpenFixture, type Runner, refusalMismatch } from "../../kit/fixture.js";
 import { readRows } from "../../kit/rows.fixture.js";
 import { drained, phases, prompt, sessionCasesOn, withTurns } from "../session.fixture.js";
 
-/** Steps of turns. */
+/** Steps of turns: stored once, under a key. */
 export function turnStepCases(open: OpenFixture, runner: Runner): void {
   const { expect } = runner;
   const { promise } = sessionCasesOn(open, runner);
 
-  promise("a step runs once for all attempts at its inputs, and is gone with them", async (ground) => {
-    const { kernel, session } = await withTurns(ground);
+  promise("a step runs once for all attempts at its inputs, and is gone with them", async (setup) => {
+    const { kernel, session } = await withTurns(setup);
     const ran: unknown[] = [];
     const results: unknown[] = [];
     session.onTurn(async (turn) => {
@@ -19,18 +19,18 @@ export function turnStepCases(open: OpenFixture, runner: Runner): void {
       result.n += 100;
       results.push(await turn.step("call", () => ({ n: 7 })), await turn.step("nothing", () => undefined as never));
       if (turn.attempt < 3) throw new Error("no");
-      expect((await readRows(ground, "turnSteps")).length).toBe(2);
+      expect((await readRows(setup, "turnSteps")).length).toBe(2);
     });
     await session.submit(prompt("a"));
     await drained(kernel);
     expect(ran).toEqual([[1, "string", true]]);
     expect(results).toEqual(count(3).flatMap(() => [{ n: 1 }, null]));
-    expect(await readRows(ground, "turnSteps")).toEqual([]);
+    expect(await readRows(setup, "turnSteps")).toEqual([]);
     expect(await phases(kernel)).toEqual(["a consumed"]);
   });
 
-  promise("calls of one key at once share one run; one that throws stores nothing and may be tried again", async (ground) => {
-    const { kernel, session } = await withTurns(ground);
+  promise("calls of one key at once share one run; one that throws stores nothing and may be tried again", async (setup) => {
+    const { kernel, session } = await withTurns(setup);
     let ran = 0;
     const found: unknown[] = [];
     session.onTurn(async ({ step }) => {
@@ -43,15 +43,15 @@ export function turnStepCases(open: OpenFixture, runner: Runner): void {
       found.push(await step("c", () => "yes"));
       for (const bad of ["", "x".repeat(513), 5, undefined])
         found.push(
-          await mismatch(
+          await refusalMismatch(
             step(bad as never, () => 1),
             "invalid",
             "key",
           ),
         );
-      found.push(await mismatch(step("d", 5 as never), "invalid", "run"));
+      found.push(await refusalMismatch(step("d", 5 as never), "invalid", "run"));
       found.push(
-        await mismatch(
+        await refusalMismatch(
           step("d", () => Number.NaN),
           "invalid",
         ),
@@ -63,8 +63,8 @@ export function turnStepCases(open: OpenFixture, runner: Runner): void {
     expect(await phases(kernel)).toEqual(["a consumed"]);
   });
 
-  promise("steps of other inputs are their own", async (ground) => {
-    const { kernel, session } = await withTurns(ground);
+  promise("steps of other inputs are their own", async (setup) => {
+    const { kernel, session } = await withTurns(setup);
     const found: unknown[] = [];
     session.onTurn(async ({ step, inputs }) => void found.push(await step("call", () => inputs[0]?.inputId ?? "")));
     for (const id of ["a", "b"]) await session.submit(prompt(id));

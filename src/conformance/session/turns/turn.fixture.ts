@@ -2,7 +2,7 @@ import type { Message } from "../../../domain/session/session.js";
 import type { SessionEvent } from "../../../kernel/session/events.js";
 import type { SessionRuntime } from "../../../kernel/session/session.js";
 import type { Turn } from "../../../kernel/session/turn.js";
-import type { Ground } from "../../kit/fixture.js";
+import type { Setup } from "../../kit/fixture.js";
 import { readRows } from "../../kit/rows.fixture.js";
 import { RUNTIME } from "../runtime.fixture.js";
 import { comes, gate } from "../session.fixture.js";
@@ -13,7 +13,7 @@ export const codesOf = (told: readonly SessionEvent[]) => told.map(({ code }) =>
 export const isTold = (told: readonly SessionEvent[], code: string, times = 1) =>
   comes(() => codesOf(told).filter((other) => other === code).length >= times, code);
 
-/** A turn that stands still until it is let go. */
+/** A handler whose turn waits until a case lets it go on. */
 export function stand(session: SessionRuntime): { begun: Promise<Turn>; leave(): void; off(): void } {
   const [begun, left] = [gate<Turn>(), gate()];
   const off = session.onTurn(async (turn) => {
@@ -23,8 +23,8 @@ export function stand(session: SessionRuntime): { begun: Promise<Turn>; leave():
   return { begun: begun.promise, leave: () => left.open(), off };
 }
 
-export const runtimeRow = async (ground: Ground) =>
-  (await readRows(ground, "runtimes")).find(({ runtimeId }) => runtimeId === RUNTIME) as unknown as {
+export const runtimeRow = async (setup: Setup) =>
+  (await readRows(setup, "runtimes")).find(({ runtimeId }) => runtimeId === RUNTIME) as unknown as {
     state: string;
     run?: { runId: string };
     messageCount: number;

@@ -67,13 +67,13 @@ function settler(): { settled(): Promise<void>; close(): void } {
   };
 }
 
-const isBefore = (one: Entry, other: Entry) => one.atMs < other.atMs || (one.atMs === other.atMs && one.order < other.order);
+const isDueBefore = (one: Entry, other: Entry) => one.atMs < other.atMs || (one.atMs === other.atMs && one.order < other.order);
 
 function push(heap: Entry[], entry: Entry): void {
   let at = heap.push(entry) - 1;
   while (at > 0) {
     const parent = (at - 1) >> 1;
-    if (!isBefore(entry, heap[parent] as Entry)) break;
+    if (!isDueBefore(entry, heap[parent] as Entry)) break;
     heap[at] = heap[parent] as Entry;
     at = parent;
   }
@@ -87,8 +87,8 @@ function pop(heap: Entry[]): void {
   for (;;) {
     let child = 2 * at + 1;
     if (child >= heap.length) break;
-    if (child + 1 < heap.length && isBefore(heap[child + 1] as Entry, heap[child] as Entry)) child++;
-    if (!isBefore(heap[child] as Entry, last)) break;
+    if (child + 1 < heap.length && isDueBefore(heap[child + 1] as Entry, heap[child] as Entry)) child++;
+    if (!isDueBefore(heap[child] as Entry, last)) break;
     heap[at] = heap[child] as Entry;
     at = child;
   }

@@ -12,7 +12,7 @@ export interface Dice {
 }
 
 export function createDice(seed: string): Dice {
-  let state = hashOf(seed);
+  let state = hashOfSeed(seed);
   /** Mulberry32. */
   const next = () => {
     state = (state + 0x6d2b79f5) | 0;
@@ -32,7 +32,7 @@ export function createDice(seed: string): Dice {
 }
 
 /** FNV-1a, mixed once more so that seeds that differ in one character fall differently from the first throw on. */
-function hashOf(text: string): number {
+function hashOfSeed(text: string): number {
   let hash = 0x811c9dc5;
   for (let at = 0; at < text.length; at++) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193);
   hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);

@@ -1,11 +1,12 @@
-import type { Goodbyes } from "../ports/notices.js";
+import type { FarewellNotes } from "../ports/notices.js";
 
-/** As many as may be asked for: those of the last moments. */
+/** A reader asks only for the farewells of the last moments. */
 const MOST_KEPT = 16;
 
-/** Nothing outside of pages, and where there is no localStorage to be had. */
-export function storageGoodbyes(databaseId: string): Goodbyes | undefined {
+/** `undefined` outside of pages, and where there is no localStorage. */
+export function farewellNotes(databaseId: string): FarewellNotes | undefined {
   if (typeof window === "undefined" || !hasLocalStorage()) return undefined;
+  // Earlier versions use this key.
   const key = `holdfast:${databaseId}:goodbyes`;
   const read = () => idsIn(attempt(() => localStorage.getItem(key)));
   return {
@@ -13,7 +14,7 @@ export function storageGoodbyes(databaseId: string): Goodbyes | undefined {
       try {
         localStorage.setItem(key, JSON.stringify([...read(), bootId].slice(-MOST_KEPT)));
       } catch {
-        // Full: then the others count an attempt more than they had to.
+        // The storage is full: the other tabs count one attempt too many for what this page ran.
       }
     },
     said: read,
@@ -29,7 +30,7 @@ export function storageGoodbyes(databaseId: string): Goodbyes | undefined {
   };
 }
 
-/** Anybody of the origin can write there. */
+/** Any script of the origin can write this key. */
 function idsIn(text: string | null): string[] {
   try {
     const ids: unknown = JSON.parse(text ?? "[]");
@@ -47,7 +48,7 @@ function attempt(read: () => string | null): string | null {
   }
 }
 
-/** In a sandboxed frame the look alone throws. */
+/** Reading the global throws in a sandboxed frame. */
 function hasLocalStorage(): boolean {
   try {
     return typeof localStorage !== "undefined" && localStorage !== null;

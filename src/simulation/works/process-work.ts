@@ -1,7 +1,7 @@
-import type { ProcessEventType } from "../domain/process/event-type.js";
-import type { ProcessScope } from "../domain/scope.js";
-import { told, type Work } from "./guest.js";
-import type { Ledger } from "./ledger.js";
+import type { ProcessEventType } from "../../domain/process/event-type.js";
+import type { ProcessScope } from "../../domain/scope.js";
+import type { Ledger } from "../judge/ledger.js";
+import { told, type Work } from "./work.js";
 
 /** What processes of the simulation declare. */
 export const EVENT_TYPES: readonly ProcessEventType[] = [
@@ -13,7 +13,7 @@ const CALLED: ProcessScope = { sessionId: "called" };
 /** No process has it: what names it is refused. */
 const NOT_THERE = "not there";
 
-type Append = Parameters<Parameters<Work["work"]>[0]["kernel"]["processes"]["appendEvent"]>[1];
+type AppendRequest = Parameters<Parameters<Work["work"]>[0]["kernel"]["processes"]["appendEvent"]>[1];
 
 export const PROCESS_WORK = {
   /** Appends that go together in one group, the ones that are refused among those that are not; then the wakes are acknowledged. */
@@ -29,7 +29,7 @@ export const PROCESS_WORK = {
         const isRefused = kind === "unheard" || kind === "undeclared";
         const payload = `${isRefused ? "refused" : "once"}:${number}.${at}`;
         const eventType = kind === "once" ? "note" : kind === "undeclared" ? "unknown" : "call";
-        const request: Append = { eventType, payload, ...(kind === "call" && { wakeTarget: CALLED }) };
+        const request: AppendRequest = { eventType, payload, ...(kind === "call" && { wakeTarget: CALLED }) };
         const call = `append ${payload} to ${id}`;
         await told(
           ledger,

@@ -1,15 +1,15 @@
-import { isRuntimeId } from "../domain/runtime-id.js";
-import { isTerminal } from "../domain/session/input.js";
-import type { Row } from "../ports/storage.js";
-import type { AgentRow, FloorRow, HostRow, LeaseRow } from "../stores/host/tables.js";
-import type { EventRow, GrantRow, ProcessRow } from "../stores/process/tables.js";
-import type { TableName } from "../stores/schema.js";
-import type { InputKeyRow, InputRow } from "../stores/session/inputs/tables.js";
-import type { MessageRow, ReceiptRow, RuntimeRow, TurnStepRow } from "../stores/session/tables.js";
-import type { SealedRow } from "../stores/vault/tables.js";
-import type { Life } from "./machine.js";
-import type { Rows } from "./rows.js";
-import type { Commit } from "./storage.js";
+import { isRuntimeId } from "../../domain/runtime-id.js";
+import { isTerminal } from "../../domain/session/input.js";
+import type { Row } from "../../ports/storage.js";
+import type { AgentRow, FloorRow, HostRow, LeaseRow } from "../../stores/host/tables.js";
+import type { EventRow, GrantRow, ProcessRow } from "../../stores/process/tables.js";
+import type { TableName } from "../../stores/schema.js";
+import type { InputKeyRow, InputRow } from "../../stores/session/inputs/tables.js";
+import type { MessageRow, ReceiptRow, RuntimeRow, TurnStepRow } from "../../stores/session/tables.js";
+import type { SealedRow } from "../../stores/vault/tables.js";
+import type { Life } from "../machine/machine.js";
+import type { ObservedRows } from "../machine/rows.js";
+import type { Commit } from "../machine/storage.js";
 
 /**
  * The rules that hold at every commit, read from the rows themselves. Each says what is wrong, or nothing. They know the shape of the
@@ -18,7 +18,7 @@ import type { Commit } from "./storage.js";
 export interface Trial {
   readonly commit: Commit;
   /** As the commit left them. */
-  readonly rows: Rows;
+  readonly rows: ObservedRows;
   /** As they were before it. */
   was<R extends Row>(table: TableName, ...key: (string | number)[]): R | undefined;
   changes<R extends Row>(table: TableName): { before: R | undefined; after: R | undefined }[];
@@ -34,17 +34,17 @@ export interface Trial {
   readonly staleAfterMs: number;
 }
 
-type Rule = (trial: Trial) => (string | undefined)[];
+type RowRule = (trial: Trial) => (string | undefined)[];
 
 const TERMINAL_STATES: ReadonlySet<unknown> = new Set(["completed", "failed", "cancelled"]);
-const STEP = "process.step";
-const MOST_DEATHS = 5;
+const STEP_EVENT = "process.step";
+const MOST_OWNER_DEATHS = 5;
 
 /** Live at some moment of the transaction: nobody can tell more from outside. */
 const wasLive = (lease: LeaseRow | undefined, { commit }: Trial): lease is LeaseRow =>
   lease?.leaseToken !== undefined && lease.expiresAtMs > commit.sinceMs;
 
-export const RULES: Readonly<Record<string, Rule>> = {
+export const ROW_RULES: Readonly<Record<string, RowRule>> = {
   "a fencing token only grows, and with every grant": ({ changes, rows, was: stored }) =>
     changes<LeaseRow>("leases").map(({ before, after }) => {
       const floor = rows.get<FloorRow>("floors", "leases")?.floor ?? 0;
@@ -96,7 +96,7 @@ export const RULES: Readonly<Record<string, Rule>> = {
       if (before || after?.fencingToken === undefined) return undefined;
       const lease = held(after.processId);
       if (lease?.fencingToken === after.fencingToken && isOwn(lease)) return undefined;
-      return `${commit.life.name} stored event ${after.sequence} of ${after.processId} under fence ${after.fencingToken}; the lease is ${told(lease)}`;
+      return `${commit.life.name} stored event ${after.sequence} of ${after.processId} under fence ${after.fencingToken}; the lease is ${leaseText(lease)}`;
     });
     const progress = changes<ProcessRow>("processes").map(({ before, after }) => {
       if (!after?.progress || after.progress.atMs === before?.progress?.atMs) return undefined;
@@ -114,7 +114,7 @@ export const RULES: Readonly<Record<string, Rule>> = {
       const isBegun = granted?.leaseToken !== lease?.leaseToken && isOwn(granted);
       return isOwn(lease) || isBegun
         ? undefined
-        : `${commit.life.name} wrote a turn of ${runtimeId}; the lease is ${told(lease)}`;
+        : `${commit.life.name} wrote a turn of ${runtimeId}; the lease is ${leaseText(lease)}`;
     });
     return [...events, ...progress, ...ofTurns];
   },
@@ -199,11 +199,11 @@ export const RULES: Readonly<Record<string, Rule>> = {
 
   "each step's result is stored once": ({ changes, rows }) =>
     changes<EventRow>("events").map(({ before, after }) => {
-      if (before || after?.eventType !== STEP) return undefined;
+      if (before || after?.eventType !== STEP_EVENT) return undefined;
       const { key } = after.payload as { key: string };
       for (let earlier = 1; earlier < after.sequence; earlier++) {
         const event = rows.get<EventRow>("events", after.processId, earlier);
-        if (event?.eventType === STEP && (event.payload as { key: string }).key === key)
+        if (event?.eventType === STEP_EVENT && (event.payload as { key: string }).key === key)
           return `step ${key} of ${after.processId} is stored as event ${earlier} and as event ${after.sequence}`;
       }
       return undefined;
@@ -246,7 +246,7 @@ export const RULES: Readonly<Record<string, Rule>> = {
       const { currentState, terminalOutcome } = after.record;
       const isGivenUp = terminalOutcome?.outcomeType === "abandoned" && typeof terminalOutcome.reason === "object";
       // Its end may have been asked for in the same transaction.
-      const isRight = died < MOST_DEATHS ? !isGivenUp : currentState === "abandoned";
+      const isRight = died < MOST_OWNER_DEATHS ? !isGivenUp : currentState === "abandoned";
       if (after.crashes === died && isRight) return undefined;
       return `over input ${after.inputId}, which is ${currentState}, ${died} owners died, and ${after.crashes} are counted`;
     }),
@@ -389,7 +389,7 @@ function isSameEvent(before: EventRow, after: EventRow): boolean {
   return JSON.stringify(was) === JSON.stringify(is);
 }
 
-function told(lease: LeaseRow | undefined): string {
+function leaseText(lease: LeaseRow | undefined): string {
   if (lease?.leaseToken === undefined) return "free";
   return `held by ${lease.hostId} under fence ${lease.fencingToken} until ${lease.expiresAtMs}`;
 }

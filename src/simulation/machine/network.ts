@@ -1,45 +1,45 @@
-import type { ChannelFactory } from "../ports/notices.js";
+import type { ChannelFactory } from "../../ports/notices.js";
+import type { FaultKind } from "../fault-kinds.js";
 import type { Dice } from "./dice.js";
-import type { FaultKind } from "./fault-kinds.js";
 import type { Life, Machine } from "./machine.js";
 
 type Channel = ReturnType<ChannelFactory>;
 
 /** What becomes of messages, in shares of all that are sent. */
-export interface Weather {
+export interface NetworkFaults {
   lost: number;
   doubled: number;
   delayed: number;
 }
 
-/** BroadcastChannel between hosts: copies, to all but the sender, in order, unless the weather is bad. */
-export interface Air {
-  readonly weather: Weather;
+/** BroadcastChannel between hosts: copies, to all but the sender, in order, unless faults are done to it. */
+export interface Network {
+  readonly faults: NetworkFaults;
   channelFor(life: Life): ChannelFactory;
 }
 
 export const LONGEST_DELAY_MS = 5_000;
 
-export function createAir(machine: Machine, dice: Dice, happened: (kind: FaultKind) => void): Air {
+export function createNetwork(machine: Machine, dice: Dice, happened: (kind: FaultKind) => void): Network {
   const { timeline } = machine;
   const peers = new Map<string, Map<Channel, Life>>();
-  const weather: Weather = { lost: 0, doubled: 0, delayed: 0 };
+  const faults: NetworkFaults = { lost: 0, doubled: 0, delayed: 0 };
   /** When the last message of a sender reached a peer. */
   const last = new Map<string, number>();
 
   function send(sender: Life, message: unknown, peer: Channel, to: Life): void {
-    if (dice.chance(weather.lost)) return happened("lost");
-    const copies = dice.chance(weather.doubled) ? 2 : 1;
+    if (dice.chance(faults.lost)) return happened("lost");
+    const copies = dice.chance(faults.doubled) ? 2 : 1;
     if (copies === 2) happened("doubled");
     for (let copy = 0; copy < copies; copy++) {
       const pair = `${sender.name} ${to.name}`;
       const before = last.get(pair) ?? 0;
-      const isDelayed = dice.chance(weather.delayed);
+      const isDelayed = dice.chance(faults.delayed);
       // One that is on time overtakes those that are late.
       const atMs = isDelayed ? timeline.nowMs + dice.below(LONGEST_DELAY_MS) : timeline.nowMs + dice.below(3);
       if (isDelayed) happened("delayed");
-      if (atMs < before && weather.delayed > 0) happened("reordered");
-      const dueMs = weather.delayed > 0 ? atMs : Math.max(atMs, before);
+      if (atMs < before && faults.delayed > 0) happened("reordered");
+      const dueMs = faults.delayed > 0 ? atMs : Math.max(atMs, before);
       last.set(pair, Math.max(before, dueMs));
       const data = structuredClone(message);
       to.after(dueMs - timeline.nowMs, () => {
@@ -51,7 +51,7 @@ export function createAir(machine: Machine, dice: Dice, happened: (kind: FaultKi
   const channelOf = new Map<Channel, string>();
 
   return {
-    weather,
+    faults,
     channelFor: (life) => (name) => {
       const open = peers.get(name) ?? new Map<Channel, Life>();
       peers.set(name, open);

@@ -1,11 +1,11 @@
-import { type ErrorCode, isHoldfastError } from "../domain/errors.js";
-import type { JsonValue } from "../domain/json.js";
-import { type ProcessScope, scopeId } from "../domain/scope.js";
-import type { AgentRow } from "../stores/host/tables.js";
-import type { EventRow, ProcessRow } from "../stores/process/tables.js";
-import type { InputRow } from "../stores/session/inputs/tables.js";
-import type { Life } from "./machine.js";
-import type { Rows } from "./rows.js";
+import { type ErrorCode, isHoldfastError } from "../../domain/errors.js";
+import type { JsonValue } from "../../domain/json.js";
+import { type ProcessScope, scopeId } from "../../domain/scope.js";
+import type { AgentRow } from "../../stores/host/tables.js";
+import type { EventRow, ProcessRow } from "../../stores/process/tables.js";
+import type { InputRow } from "../../stores/session/inputs/tables.js";
+import type { Life } from "../machine/machine.js";
+import type { ObservedRows } from "../machine/rows.js";
 import type { Transcripts } from "./transcripts.js";
 
 /**
@@ -47,8 +47,8 @@ export interface Ledger {
   failed(call: string, error: unknown, more?: readonly ErrorCode[]): void;
 }
 
-/** What any call may end with in bad weather. */
-const TROUBLE: ReadonlySet<ErrorCode> = new Set([
+/** What any call may end with while faults are done. */
+const TOLD_CODES: ReadonlySet<ErrorCode> = new Set([
   "write-failed",
   "read-failed",
   "quota-exceeded",
@@ -82,11 +82,11 @@ export const PROMISES = [
 export type Promised = (typeof PROMISES)[number];
 
 /** What only the world sees. */
-export interface Eye {
+export interface Observations {
   lifeOf(bootId: string | undefined): Life | undefined;
   hasLocks(life: Life): boolean;
   readonly nowMs: number;
-  /** How long after a process ended its waiter was told; nothing where the weather was reason enough. */
+  /** How long after a process ended its waiter was told; nothing where faults were reason enough. */
   waitedMs(life: Life, processId: string, sinceMs: number): number | undefined;
   /** For how long it has been over, and nothing kept that life from reading so. */
   overMs(life: Life, processId: string): number;
@@ -99,13 +99,13 @@ export interface Eye {
 /** A notice takes some milliseconds, a poll seconds. */
 const LATEST_MS = 400;
 
-interface Wait {
+interface OpenWait {
   readonly life: Life;
   readonly processId: string;
 }
 
 export class Notes {
-  readonly #rows: Rows;
+  readonly #rows: ObservedRows;
   readonly #complain: (rule: Promised, what: string) => void;
   readonly #steps = new Map<string, string>();
   readonly #appended = new Map<string, number>();
@@ -113,13 +113,13 @@ export class Notes {
   readonly #inputs = new Map<string, { runtimeId: string; isDurable: boolean }>();
   readonly #logins = new Map<string, { expiresAtMs: number; tries: number; grants: number }>();
 
-  readonly #waits = new Set<Wait>();
+  readonly #waits = new Set<OpenWait>();
   readonly #polls = new Map<string, Set<Life>>();
-  readonly #eye: Eye;
+  readonly #observed: Observations;
 
-  constructor(rows: Rows, eye: Eye, complain: (rule: Promised, what: string) => void) {
+  constructor(rows: ObservedRows, observed: Observations, complain: (rule: Promised, what: string) => void) {
     this.#rows = rows;
-    this.#eye = eye;
+    this.#observed = observed;
     this.#complain = complain;
   }
 
@@ -130,7 +130,7 @@ export class Notes {
   /** For hosts of this generation of the database; what is noted after a wipe is void. */
   open(life: Life, isVoid: () => boolean): Ledger {
     const rows = this.#rows;
-    const eye = this.#eye;
+    const observed = this.#observed;
     const acknowledged = this.#acknowledged;
     const check = (rule: Promised, holds: boolean, what: () => string) => {
       if (!holds && !isVoid()) this.#complain(rule, what());
@@ -186,7 +186,7 @@ export class Notes {
         let last: number | undefined;
         return (fencingToken) => {
           for (let fence = last ?? fencingToken; fence < fencingToken; fence++) {
-            const { name } = eye.granteeOf(processId, fence + 1) ?? life;
+            const { name } = observed.granteeOf(processId, fence + 1) ?? life;
             check(
               "a handler goes on only where no other owner came between",
               name === life.name,
@@ -215,7 +215,7 @@ export class Notes {
       },
       acknowledged: (processId, sequence) => noting(() => acknowledged.add(`${processId} ${sequence}`)),
       askedForMessages(runtimeId) {
-        const isStored = eye.transcripts.from(runtimeId);
+        const isStored = observed.transcripts.from(runtimeId);
         return (messages) =>
           check(
             "a session's messages are those that are stored",
@@ -224,7 +224,7 @@ export class Notes {
           );
       },
       ended: async (processId, wait) => {
-        const sinceMs = this.#eye.nowMs;
+        const sinceMs = this.#observed.nowMs;
         const open = { life, processId };
         this.#waits.add(open);
         const output = await wait().finally(() => this.#waits.delete(open));
@@ -234,7 +234,7 @@ export class Notes {
           JSON.stringify(stored) === JSON.stringify(output),
           () => `the end of ${processId} is not`,
         );
-        const lateMs = this.#eye.waitedMs(life, processId, sinceMs);
+        const lateMs = this.#observed.waitedMs(life, processId, sinceMs);
         check(
           "a wait hears of what it waits for",
           lateMs === undefined || lateMs <= LATEST_MS,
@@ -245,7 +245,7 @@ export class Notes {
         const row = rows.get<AgentRow>("agents", agentId);
         check(
           "a registration is over only when it is",
-          !row || row.ended !== undefined || this.#eye.lifeOf(row.bootId) !== life,
+          !row || row.ended !== undefined || this.#observed.lifeOf(row.bootId) !== life,
           () => `${life.name} was told that agent ${agentId} is not its own, and it is`,
         );
       },
@@ -287,7 +287,7 @@ export class Notes {
       pollBegan: (deviceCode) => {
         const polling = this.#polls.get(deviceCode) ?? new Set<Life>();
         this.#polls.set(deviceCode, polling);
-        const holds = (one: Life) => one.state !== "gone" && !one.isLeaving && this.#eye.hasLocks(one);
+        const holds = (one: Life) => one.state !== "gone" && !one.isLeaving && this.#observed.hasLocks(one);
         const other = holds(life) ? [...polling].find(holds) : undefined;
         check(
           "a device code is polled by one at a time",
@@ -306,7 +306,7 @@ export class Notes {
         );
       },
       failed: (call, error, more = []) => {
-        const isTold = isHoldfastError(error) && (TROUBLE.has(error.code) || more.includes(error.code));
+        const isTold = isHoldfastError(error) && (TOLD_CODES.has(error.code) || more.includes(error.code));
         check("a call fails for a reason that its caller is told of", isTold, () => `${call}: ${String(error)}`);
       },
     };
@@ -315,8 +315,8 @@ export class Notes {
   /** Waits that no notice reached, and that have not read again either. */
   checkWaits(): void {
     for (const { life, processId } of this.#waits) {
-      const overMs = this.#eye.overMs(life, processId);
-      if (overMs > this.#eye.pollMs + LATEST_MS)
+      const overMs = this.#observed.overMs(life, processId);
+      if (overMs > this.#observed.pollMs + LATEST_MS)
         this.#complain(
           "a wait hears of what it waits for",
           `${life.name} waits for the end of ${processId}, ${overMs} ms after it`,

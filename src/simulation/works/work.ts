@@ -1,20 +1,7 @@
-import type { AgentRegistration } from "../kernel/host/agents.js";
-import type { Kernel } from "../kernel/kernel.js";
-import type { SessionRuntime } from "../kernel/session/session.js";
-import type { Dice } from "./dice.js";
-import type { Ledger } from "./ledger.js";
-import type { Life } from "./machine.js";
-
-/** A kernel that is open on a host, and what the app there has of it. */
-export interface Guest {
-  readonly life: Life;
-  readonly kernel: Kernel;
-  readonly ledger: Ledger;
-  readonly sessions: Map<string, SessionRuntime>;
-  readonly agents: Map<string, AgentRegistration>;
-  /** Agents that it is registering right now. */
-  readonly enrolling: string[];
-}
+import type { Ledger } from "../judge/ledger.js";
+import type { Dice } from "../machine/dice.js";
+import type { Life } from "../machine/machine.js";
+import type { Guest } from "../tab/guest.js";
 
 /** What all hosts' apps know together. */
 export interface Commons {

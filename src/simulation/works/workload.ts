@@ -1,14 +1,15 @@
-import { isHoldfastError } from "../domain/errors.js";
-import type { ProcessHandler } from "../kernel/process/context.js";
-import type { StartRequest } from "../kernel/process/start.js";
-import type { Turn } from "../kernel/session/turn.js";
-import type { InputSubmission } from "../stores/session/inputs/submission.js";
-import type { Dice } from "./dice.js";
-import { type Commons, type Guest, SESSIONS, told, type Work } from "./guest.js";
-import type { Ledger } from "./ledger.js";
-import type { Life } from "./machine.js";
+import { isHoldfastError } from "../../domain/errors.js";
+import type { ProcessHandler } from "../../kernel/process/context.js";
+import type { StartRequest } from "../../kernel/process/start.js";
+import type { Turn } from "../../kernel/session/turn.js";
+import type { InputSubmission } from "../../stores/session/inputs/submission.js";
+import type { Ledger } from "../judge/ledger.js";
+import type { Dice } from "../machine/dice.js";
+import type { Life } from "../machine/machine.js";
+import type { Guest } from "../tab/guest.js";
 import { EVENT_TYPES, PROCESS_WORK } from "./process-work.js";
 import { POISON, SESSION_OPTIONS, SESSION_WORK, submit } from "./session-work.js";
+import { type Commons, SESSIONS, told, type Work } from "./work.js";
 
 /** What an app does with its kernel: each kind of it, in the order in which they are drawn. */
 export type WorkKind =
@@ -121,7 +122,7 @@ function turnHandler({ life, ledger }: Guest, commons: Commons) {
 }
 
 /** What an app does first, after every boot. */
-export async function settle(guest: Guest, commons: Commons): Promise<void> {
+export async function startApp(guest: Guest, commons: Commons): Promise<void> {
   const { kernel, life, ledger } = guest;
   if (commons.isCalm) await register(guest, `a of ${life.host}`);
   for (const sessionId of SESSIONS) {

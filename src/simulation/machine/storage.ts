@@ -1,22 +1,22 @@
-import { memoryStorage } from "../adapters/storage-memory.js";
-import { HoldfastError } from "../domain/errors.js";
-import type { KernelStorage, OpenStorage, StorageOpening, Transaction, Write } from "../ports/storage.js";
-import type { FaultKind } from "./fault-kinds.js";
-import type { Life, Machine } from "./machine.js";
-import { type Change, Rows } from "./rows.js";
+import { memoryStorage } from "../../adapters/storage-memory.js";
+import { HoldfastError } from "../../domain/errors.js";
+import type { KernelStorage, OpenStorage, StorageOpening, Transaction, Write } from "../../ports/storage.js";
+import type { FaultKind } from "../fault-kinds.js";
+import type { Life, Machine, Trap } from "./machine.js";
+import { ObservedRows, type RowChange } from "./rows.js";
 
 /** What one transaction stored. */
 export interface Commit {
   readonly life: Life;
-  readonly changes: readonly Change[];
+  readonly changes: readonly RowChange[];
   /** The wall clock at its begin and at its end, the smaller one first. */
   readonly sinceMs: number;
   readonly untilMs: number;
 }
 
-/** The one storage that all hosts share, and the rows in it as an onlooker sees them. */
-export interface Ground {
-  readonly rows: Rows;
+/** The one storage that all hosts share, and the rows in it as the observer sees them. */
+export interface SharedStorage {
+  readonly rows: ObservedRows;
   /** One more with each wipe. */
   readonly generation: number;
   /** Through which a life reaches it: with its delays and all that can go wrong on the way. */
@@ -25,7 +25,7 @@ export interface Ground {
   wipe(): void;
 }
 
-export interface GroundParts {
+export interface SharedStorageParts {
   readonly machine: Machine;
   onCommit(commit: Commit): void;
   happened(kind: FaultKind, life: Life): void;
@@ -36,9 +36,9 @@ export interface GroundParts {
 /** A bound beyond which nobody waits: what never comes. */
 const never = <T>() => new Promise<T>(() => {});
 
-export function createGround(parts: GroundParts): Ground {
+export function createSharedStorage(parts: SharedStorageParts): SharedStorage {
   const { machine, sabotage } = parts;
-  const rows = new Rows();
+  const rows = new ObservedRows();
   let place = memoryStorage();
   let generation = 0;
   const endings = new Set<() => void>();
@@ -124,7 +124,7 @@ async function way(life: Life): Promise<void> {
   await life.pause(life.slowness > 1 ? life.dice.below(100 * life.slowness) : life.dice.pick(QUICK_MS));
 }
 
-interface ShakyParts extends Pick<GroundParts, "happened"> {
+interface ShakyParts extends Pick<SharedStorageParts, "happened"> {
   readonly life: Life;
   ended(): HoldfastError | undefined;
 }
@@ -141,7 +141,7 @@ function shaky(storage: OpenStorage, opening: StorageOpening, parts: ShakyParts)
         await way(life);
         const ended = parts.ended();
         if (ended) throw ended;
-        const attempt = new Attempt(life, mode, happened);
+        const attempt = new ShakyAttempt(life, mode, happened);
         try {
           const result = await storage.transact(tables, mode, (tx) => attempt.run(tx, body));
           attempt.committed();
@@ -170,19 +170,19 @@ const unknownOutcome = () =>
 const isUnknown = ({ details }: HoldfastError) =>
   typeof details === "object" && details !== null && "outcome" in details && details.outcome === "unknown";
 
-class Attempt {
+class ShakyAttempt {
   /** Why nothing of it was stored, where it was the world's doing. */
   undone: "frozen" | "gone" | "cut" | undefined;
   /** It is stored, or not, and its caller will not be told. */
   isUnheard = false;
   readonly #life: Life;
   readonly #mode: "read" | "write";
-  readonly #happened: GroundParts["happened"];
+  readonly #happened: SharedStorageParts["happened"];
   readonly #unhear: () => void;
   #isOver = false;
   #undo: (why: Error) => void = () => {};
 
-  constructor(life: Life, mode: "read" | "write", happened: GroundParts["happened"]) {
+  constructor(life: Life, mode: "read" | "write", happened: SharedStorageParts["happened"]) {
     this.#life = life;
     this.#mode = mode;
     this.#happened = happened;
@@ -210,36 +210,45 @@ class Attempt {
   }
 
   async #carry<T>(tx: Transaction, body: (tx: Transaction) => Promise<T>): Promise<T> {
+    const written = new Set<string>();
     let puts = 0;
     await this.#pass();
+    const isCut = this.#take("cut") !== undefined;
+    // At its begin, or when all is done but the commit.
+    if (isCut && this.#life.dice.chance(0.5)) this.#cut();
     const result = await body({
       get: (table, key) => this.#asked(() => tx.get(table, key)),
       range: (table, query) => this.#asked(() => tx.range(table, query)),
       write: (writes) => {
         if (this.#isOver) return;
+        for (const { table } of writes) written.add(table);
         puts += writes.filter((write) => "put" in write).length;
         tx.write(writes);
       },
     });
     await this.#pass();
+    if (isCut) this.#cut();
     if (puts > 0 && this.#life.isFull) {
       this.#happened("quota", this.#life);
       throw new HoldfastError("quota-exceeded", "no space is left");
     }
-    if (this.#isUnheardCommit() && this.#life.dice.chance(0.5)) throw unknownOutcome();
+    if (written.size > 0) this.#loseAnswer(written);
     this.#isOver = true;
     return result;
   }
 
-  /** The connection goes down while the commit is under way. */
-  #isUnheardCommit(): boolean {
-    if (this.#mode === "read") return false;
-    const at = this.#life.traps.findIndex(({ kind, left }) => kind === "cut" && left <= 0);
-    if (at < 0) return false;
-    this.#life.traps.splice(at, 1);
+  #cut(): never {
     this.#happened("cut", this.#life);
+    this.undone = "cut";
+    throw new Error("the connection is lost");
+  }
+
+  /** The connection goes down while the commit is under way: it is stored as often as not. */
+  #loseAnswer(written: ReadonlySet<string>): void {
+    if (!this.#take("unheard", written)) return;
+    this.#happened("unheard", this.#life);
     this.isUnheard = true;
-    return true;
+    if (this.#life.dice.chance(0.5)) throw unknownOutcome();
   }
 
   /** Told of after the commit: the host may be gone in this very moment, and never hear of it. */
@@ -268,11 +277,6 @@ class Attempt {
       this.#happened("aborted", this.#life);
       throw new HoldfastError(this.#mode === "read" ? "read-failed" : "write-failed", "the browser aborted the transaction");
     }
-    if (this.#mode === "read" && this.#take("cut")) {
-      this.#happened("cut", this.#life);
-      this.undone = "cut";
-      throw new Error("the connection is lost");
-    }
     if (this.#life.slowness > 1) await this.#life.pause(this.#life.dice.below(20 * this.#life.slowness));
     if (this.#isOver) return await never();
   }
@@ -284,10 +288,12 @@ class Attempt {
   }
 
   /** Counts the traps of its kind down by one; the one that is due goes off. */
-  #take(kind: "crash" | "aborted" | "cut") {
+  #take(kind: Trap["kind"], written?: ReadonlySet<string>): Trap | undefined {
     const { traps } = this.#life;
-    for (const trap of traps) if (trap.kind === kind) trap.left--;
-    const at = traps.findIndex((trap) => trap.kind === kind && trap.left <= 0 && (kind !== "cut" || this.#mode === "read"));
-    return at < 0 ? undefined : traps.splice(at, 1)[0];
+    const counted = traps.filter((trap) => trap.kind === kind && (trap.table === undefined || written?.has(trap.table)));
+    for (const trap of counted) trap.left--;
+    const due = counted.find(({ left }) => left <= 0);
+    if (due) traps.splice(traps.indexOf(due), 1);
+    return due;
   }
 }

@@ -1,4 +1,5 @@
-import type { Clock } from "../ports/clock.js";
+import type { Clock } from "../../ports/clock.js";
+import type { TableName } from "../../stores/schema.js";
 import type { Dice } from "./dice.js";
 import type { Timeline } from "./timeline.js";
 
@@ -14,18 +15,18 @@ export interface Machine {
   trouble(forMs: number): void;
 }
 
-const START_MS = 1_700_000_000_000;
+const WALL_START_MS = 1_700_000_000_000;
 
 export function createMachine(timeline: Timeline): Machine {
   let offsetMs = 0;
   let latestOffsetMs = 0;
   let troubledUntilMs = 0;
-  const wallMs = () => START_MS + timeline.nowMs + offsetMs;
+  const wallMs = () => WALL_START_MS + timeline.nowMs + offsetMs;
   const machine: Machine = {
     timeline,
     wallMs,
     get latestWallMs() {
-      return START_MS + timeline.nowMs + latestOffsetMs;
+      return WALL_START_MS + timeline.nowMs + latestOffsetMs;
     },
     get troubledUntilMs() {
       return troubledUntilMs;
@@ -41,10 +42,12 @@ export function createMachine(timeline: Timeline): Machine {
   return machine;
 }
 
-/** What strikes at the so-many-th storage await from now. */
+/** What strikes at the so-many-th storage await from now; "cut" counts transactions, and "unheard" commits. */
 export interface Trap {
-  readonly kind: "crash" | "aborted" | "cut";
+  readonly kind: "crash" | "aborted" | "cut" | "unheard";
   left: number;
+  /** Of commits, only those that write to this table are counted. */
+  readonly table?: TableName | undefined;
   spring(): void;
 }
 

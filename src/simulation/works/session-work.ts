@@ -1,9 +1,10 @@
-import { runtimeIdOf } from "../domain/runtime-id.js";
-import type { PolicyDecision } from "../domain/session/input.js";
-import type { SessionOptions } from "../kernel/session/session.js";
-import { builtInPolicy } from "../stores/session/inputs/policy.rules.js";
-import type { InputSubmission } from "../stores/session/inputs/submission.js";
-import { type Guest, SESSIONS, told, type Work } from "./guest.js";
+import { runtimeIdOf } from "../../domain/runtime-id.js";
+import type { PolicyDecision } from "../../domain/session/input.js";
+import type { SessionOptions } from "../../kernel/session/session.js";
+import { builtInPolicy } from "../../stores/session/inputs/policy.rules.js";
+import type { InputSubmission } from "../../stores/session/inputs/submission.js";
+import type { Guest } from "../tab/guest.js";
+import { SESSIONS, told, type Work } from "./work.js";
 
 /** The text of an input whose turn kills its tab. */
 export const POISON = "poison";

@@ -1,23 +1,22 @@
-import { broadcastNotices } from "../corridor/notices.js";
-import type { Timings } from "../domain/time.js";
-import * as agents from "../kernel/host/agents.js";
-import { hostLockName } from "../kernel/host/ids.js";
-import { type Kernel, type LoopStart, openKernel, type Platform } from "../kernel/kernel.js";
-import { loaded } from "../kernel/lazy.js";
-import type { LazyParts } from "../kernel/lazy-parts.js";
-import type { ProcessHandler } from "../kernel/process/context.js";
-import * as headStart from "../kernel/process/head-start.js";
-import * as runtime from "../kernel/runtime-store.js";
-import * as archive from "../kernel/session/archive.js";
-import * as turns from "../kernel/session/executor.js";
-import * as ops from "../kernel/session/operations.js";
-import * as sealed from "../kernel/vault/sealed.js";
-import { createLoop } from "../loop/loop.js";
-import type { Locks } from "../ports/locks.js";
-import type { ChannelFactory } from "../ports/notices.js";
-import type { Seal } from "../ports/seal.js";
-import type { KernelStorage } from "../ports/storage.js";
-import type { Life } from "./machine.js";
+import type { Timings } from "../../domain/time.js";
+import * as agents from "../../kernel/host/agents.js";
+import { type Kernel, openKernel } from "../../kernel/kernel.js";
+import { loaded } from "../../kernel/lazy.js";
+import type { LazyParts } from "../../kernel/lazy-parts.js";
+import type { LoopStart, Platform } from "../../kernel/platform.js";
+import type { ProcessHandler } from "../../kernel/process/context.js";
+import * as headStart from "../../kernel/process/head-start.js";
+import * as runtime from "../../kernel/runtime-store.js";
+import * as archive from "../../kernel/session/archive.js";
+import * as turns from "../../kernel/session/executor.js";
+import * as ops from "../../kernel/session/operations.js";
+import * as sealed from "../../kernel/vault/sealed.js";
+import { createLoop } from "../../loop/loop.js";
+import type { Locks } from "../../ports/locks.js";
+import type { ChannelFactory } from "../../ports/notices.js";
+import type { Seal } from "../../ports/seal.js";
+import type { KernelStorage } from "../../ports/storage.js";
+import type { Life } from "../machine/machine.js";
 
 /** What a life's kernel is wired to: the world's own, and nothing of the platform that the simulation runs on. */
 export interface Wiring {
@@ -54,11 +53,9 @@ export function openHost(
     locks: () => wiring.locks,
     seal: () => labelled(random.bytes),
     origin: () => "simulation",
-    notices: broadcastNotices,
-    goodbyes: () => undefined,
-    lockName: hostLockName,
+    farewellNotes: () => undefined,
     workers: () => false,
-    inlineLoop: loaded((parts: LoopStart) => createLoop({ ...parts, goodbyeMs: 0 })),
+    inlineLoop: loaded((parts: LoopStart) => createLoop({ ...parts, farewellMs: 0 })),
     workerLoop() {
       throw new Error("there are no workers here");
     },

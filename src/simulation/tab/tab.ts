@@ -1,18 +1,17 @@
-import type { FaultKind } from "./fault-kinds.js";
+import type { FaultKind } from "../fault-kinds.js";
+import type { Life, Trap } from "../machine/machine.js";
 import type { Guest } from "./guest.js";
-import type { Life, Trap } from "./machine.js";
 
 /** A host through all its lives: "h1" boots as "h1.1", crashes, and boots as "h1.2". */
-export interface Station {
+export interface Tab {
   readonly name: string;
   readonly life: Life | undefined;
   /** Once its kernel is open. */
   readonly guest: Guest | undefined;
   boot(): void;
-  /** At the so-many-th storage await from now. */
-  trap(kind: Trap["kind"], left: number, backMs?: number): void;
+  trap(trap: Omit<Trap, "spring">, backMs?: number): void;
   leave(backMs: number): void;
-  freeze(forMs: number): void;
+  freeze(forMs: number, kind?: "freeze" | "slowWake"): void;
   loseLocks(backMs: number): void;
   /** Its page is loaded again. */
   reload(backMs: number): void;
@@ -21,12 +20,12 @@ export interface Station {
   end(): void;
 }
 
-export interface StationParts {
+export interface TabParts {
   readonly name: string;
   newLife(boot: number): Life;
   open(life: Life, hasLocks: boolean): Promise<Guest>;
   /** What the app there does first. */
-  settle(guest: Guest): void;
+  startApp(guest: Guest): void;
   after(delayMs: number, run: () => void): void;
   happened(kind: FaultKind, life: Life): void;
   log(who: string, what: string): void;
@@ -37,11 +36,11 @@ export interface StationParts {
 }
 
 const REOPEN_MS = 1_000;
-const CLOSE_MS = 10_000;
+const LONGEST_CLOSE_MS = 10_000;
 /** By then what its app had asked for before is answered, and the locks of that are let go. */
 const SETTLE_MS = 50;
 
-export function createStation(parts: StationParts): Station {
+export function createTab(parts: TabParts): Tab {
   const { name, log, happened } = parts;
   let life: Life | undefined;
   let guest: Guest | undefined;
@@ -59,7 +58,7 @@ export function createStation(parts: StationParts): Station {
       (opened) => {
         if (life !== born) return;
         guest = opened;
-        parts.settle(opened);
+        parts.startApp(opened);
       },
       (error: unknown) => {
         parts.failed(error, born);
@@ -90,11 +89,10 @@ export function createStation(parts: StationParts): Station {
       return guest;
     },
     boot,
-    trap(kind, left, backMs = 0) {
+    trap(trap, backMs = 0) {
       const victim = life;
       victim?.traps.push({
-        kind,
-        left,
+        ...trap,
         spring() {
           happened("crash", victim);
           if (life === victim) end(backMs, "crashes");
@@ -111,7 +109,7 @@ export function createStation(parts: StationParts): Station {
         if (life === leaving.life) end(backMs, "has left");
       };
       // A page does not wait for ever either.
-      parts.after(CLOSE_MS, over);
+      parts.after(LONGEST_CLOSE_MS, over);
       const closed = () => {
         parts.closed(leaving.life, askedMs, "leases");
         parts.after(SETTLE_MS, () => {
@@ -121,10 +119,10 @@ export function createStation(parts: StationParts): Station {
       };
       void leaving.kernel.close().then(closed, (error: unknown) => parts.failed(error, leaving.life));
     },
-    freeze(forMs) {
+    freeze(forMs, kind = "freeze") {
       const frozen = life;
       if (frozen?.state !== "up") return;
-      happened("freeze", frozen);
+      happened(kind, frozen);
       frozen.freeze();
       parts.after(forMs, () => {
         if (frozen.state === "frozen") log(frozen.name, "thaws");

@@ -1,4 +1,4 @@
-import type { Locks } from "../ports/locks.js";
+import type { Locks } from "../../ports/locks.js";
 import type { Life } from "./machine.js";
 
 interface Ask {

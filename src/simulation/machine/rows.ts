@@ -1,8 +1,8 @@
-import type { Key, Row, Write } from "../ports/storage.js";
-import { TABLES, type TableName } from "../stores/schema.js";
+import type { Key, Row, Write } from "../../ports/storage.js";
+import { TABLES, type TableName } from "../../stores/schema.js";
 
 /** A row before and after a commit; absent where there was or is none. */
-export interface Change {
+export interface RowChange {
   readonly table: TableName;
   readonly key: string;
   readonly before: Row | undefined;
@@ -10,7 +10,7 @@ export interface Change {
 }
 
 /** All that is stored, as the commits left it: kept beside the storage, from what was written, not from what a kernel says. */
-export class Rows {
+export class ObservedRows {
   readonly #tables = new Map<string, Map<string, Row>>();
 
   get<R extends Row>(table: TableName, ...key: (string | number)[]): R | undefined {
@@ -22,7 +22,7 @@ export class Rows {
   }
 
   /** Only what differs from before; a row that was written twice counts once. */
-  apply(writes: readonly Write[]): Change[] {
+  apply(writes: readonly Write[]): RowChange[] {
     const before = new Map<string, { table: TableName; key: string; row: Row | undefined }>();
     const replace = (table: TableName, key: string, row: Row | undefined) => {
       const rows = this.#table(table);
@@ -33,8 +33,8 @@ export class Rows {
     };
     for (const write of writes) {
       const table = write.table as TableName;
-      if ("put" in write) replace(table, keyOf(table, write.put), structuredClone(write.put));
-      else if ("drop" in write) replace(table, JSON.stringify(tuple(write.drop)), undefined);
+      if ("put" in write) replace(table, keyOfRow(table, write.put), structuredClone(write.put));
+      else if ("drop" in write) replace(table, JSON.stringify(keyTuple(write.drop)), undefined);
       else {
         for (const key of [...this.#table(table).keys()]) {
           const parts = JSON.parse(key) as (string | number)[];
@@ -59,10 +59,10 @@ export class Rows {
   }
 }
 
-function keyOf(table: TableName, row: Row): string {
+function keyOfRow(table: TableName, row: Row): string {
   return JSON.stringify(TABLES[table].key.map((column) => row[column]));
 }
 
-function tuple(key: Key): readonly (string | number)[] {
+function keyTuple(key: Key): readonly (string | number)[] {
   return typeof key === "object" ? key : [key];
 }

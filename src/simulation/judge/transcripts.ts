@@ -1,15 +1,15 @@
-import type { MessageRow, RuntimeRow, SnapshotRow } from "../stores/session/tables.js";
-import type { Rows } from "./rows.js";
-import type { Commit } from "./storage.js";
+import type { MessageRow, RuntimeRow, SnapshotRow } from "../../stores/session/tables.js";
+import type { ObservedRows } from "../machine/rows.js";
+import type { Commit } from "../machine/storage.js";
 
 const OF_TRANSCRIPTS: ReadonlySet<string> = new Set(["runtimes", "messages", "snapshots"]);
 
 /** What the messages of each session's runtime were after each commit, as text. */
 export class Transcripts {
-  readonly #rows: Rows;
+  readonly #rows: ObservedRows;
   readonly #versions = new Map<string, string[]>();
 
-  constructor(rows: Rows) {
+  constructor(rows: ObservedRows) {
     this.#rows = rows;
   }
 

@@ -1,0 +1,133 @@
+import type { Limits } from "../domain/time.js";
+import type { Seal } from "../ports/seal.js";
+import type { OpsMethods } from "../stores/session/ops.js";
+import type { RuntimeMethods } from "../stores/session/runtime.js";
+import type { KernelGround } from "./ground.js";
+import type { AgentRegistration, Agents } from "./host/agents.js";
+import { heldLocks } from "./host/held-locks.js";
+import type { CurrentHost } from "./host/host.js";
+import type { HostRecord } from "./host/host-list.js";
+import { hostLockName } from "./host/ids.js";
+import type { LifecycleStore } from "./host/lifecycle.js";
+import { type Lazy, mapLazy, methodsOf } from "./lazy.js";
+import type { LazyParts } from "./lazy-parts.js";
+import type { RuntimeStore } from "./runtime-store.js";
+import type { KernelSessions } from "./session/archive.js";
+import type { AuthSnapshotMethods } from "./vault/auth-snapshot.js";
+import type { OAuthFlows } from "./vault/oauth-flows.js";
+import type { Secrets } from "./vault/secrets.js";
+
+/** What an app calls of the parts whose code is loaded when it is first used. */
+export interface Facade {
+  readonly runtime: RuntimeStore;
+  readonly lifecycle: LifecycleStore;
+  readonly auth: OAuthFlows;
+  readonly secrets: Secrets;
+  readonly sessions: KernelSessions;
+  agent(agentId: string): Promise<AgentRegistration>;
+  hosts(): Promise<HostRecord[]>;
+}
+
+export interface FacadeParts extends KernelGround {
+  readonly lazyParts: LazyParts;
+  readonly limits: Limits;
+  readonly seal: Seal | undefined;
+  readonly host: Readonly<CurrentHost>;
+  /** Nothing is kept beyond this kernel. */
+  readonly isMemory: boolean;
+  /** Equal for all kernels on one durable database. */
+  readonly authorityKey: string | undefined;
+  newNonce(): string;
+  randomBytes(count: number): Uint8Array;
+  agentsFailed(error: unknown): void;
+}
+
+export interface LazyFacade {
+  readonly facade: Facade;
+  readonly agents: Lazy<Agents>;
+  /** What is made after this is closed at once. */
+  close(): void;
+}
+
+export function createFacade(parts: FacadeParts): LazyFacade {
+  const { lazyParts, corridor, limits, databaseId, locks, host, authorityKey } = parts;
+  let isClosed = false;
+  const sealed = mapLazy(lazyParts.sealed, ({ openSealed }) => {
+    const made = openSealed(parts);
+    if (isClosed) made.close();
+    return made;
+  });
+  const agents = mapLazy(lazyParts.agents, ({ createAgents }) => {
+    const made = createAgents({ ...parts, host: () => host.identity, fault: parts.agentsFailed });
+    if (isClosed) void made.close();
+    return made;
+  });
+  const archive = mapLazy(lazyParts.archive, ({ sessionArchive }) => sessionArchive(corridor, limits));
+  const rows = mapLazy(lazyParts.runtime, ({ rowMethods }) => rowMethods(corridor, limits));
+  const lifecycle = mapLazy(agents, (made) => made.lifecycle);
+  const secrets = mapLazy(sealed, (made) => made.secrets);
+
+  const facade: Facade = {
+    runtime: {
+      ...methodsOf<RuntimeMethods & OpsMethods>(rows, {
+        commitSessionSnapshot: true,
+        atomicApply: true,
+        loadInputStates: true,
+        loadBoundaryReceipt: true,
+        loadSessionSnapshot: true,
+        persistInputState: true,
+        loadInputState: true,
+        loadRuntimeState: true,
+        commitMachineLifecycle: true,
+        persistOpsLifecycle: true,
+        loadOpsLifecycle: true,
+      }),
+      authAuthorityKey: () => authorityKey,
+      ...methodsOf<AuthSnapshotMethods>(sealed, {
+        persistAuthOAuthFlowSnapshot: true,
+        loadAuthOAuthFlowSnapshot: true,
+        updateAuthOAuthFlowSnapshot: true,
+      }),
+    },
+    lifecycle: methodsOf<LifecycleStore>(lifecycle, {
+      register: true,
+      heartbeat: true,
+      deregister: true,
+      get: true,
+      list: true,
+    }),
+    auth: methodsOf<OAuthFlows>(sealed, {
+      beginBrowser: true,
+      verifyBrowser: true,
+      consumeBrowser: true,
+      admitDevice: true,
+      pollDevice: true,
+      release: true,
+    }),
+    secrets: methodsOf<Secrets>(secrets, { put: true, get: true, delete: true }),
+    sessions: {
+      ...methodsOf<Omit<KernelSessions, "export">>(archive, { list: true, messages: true, import: true, delete: true }),
+      async *export(sessionId) {
+        yield* (await archive.load()).export(sessionId);
+      },
+    },
+    agent: methodsOf<Pick<Agents, "register">>(agents, { register: true }).register,
+    async hosts() {
+      const { listHosts } = await lazyParts.agents.load();
+      return await listHosts({
+        ...parts,
+        self: host.identity,
+        lockName: (bootId) => hostLockName(databaseId, bootId),
+        held: () => heldLocks(locks),
+      });
+    },
+  };
+  return {
+    facade,
+    agents,
+    close() {
+      isClosed = true;
+      sealed.loaded?.close();
+    },
+  };
+}

@@ -1,0 +1,99 @@
+import type { Timings } from "../domain/time.js";
+import type { Clock } from "../ports/clock.js";
+import type { ChannelFactory, FarewellNotes } from "../ports/notices.js";
+import type { Emitter } from "./emitter.js";
+import type { Agents } from "./host/agents.js";
+import type { HeldLeases } from "./host/held-lease.js";
+import type { CurrentHost, HostWork } from "./host/host.js";
+import type { LoopPage } from "./host/loop-contract.js";
+import type { Presence } from "./host/presence.js";
+import type { Lazy } from "./lazy.js";
+import type { ProcessRuns } from "./runs.js";
+import type { Sessions } from "./session/sessions.js";
+
+/** What runs in this page or program. */
+export interface PageParts {
+  readonly clock: Clock;
+  readonly timings: Timings;
+  readonly concurrency: number;
+  readonly handlers: ReadonlyMap<string, unknown>;
+  readonly heldLeases: HeldLeases;
+  readonly runs: ProcessRuns;
+  readonly sessions: Sessions;
+  readonly agents: Lazy<Agents>;
+  readonly presence: Presence;
+  readonly host: Readonly<CurrentHost>;
+  readonly farewellNotes: FarewellNotes | undefined;
+  readonly channel: ChannelFactory | undefined;
+  readonly emitter: Emitter;
+}
+
+/** As the loop sees it. */
+export function loopPage(parts: PageParts): LoopPage {
+  const { clock, timings, heldLeases, runs, sessions, agents, host, emitter } = parts;
+  let answeredMs = clock.monotonicMs();
+  return {
+    async pulse(told) {
+      runs.headStart.loaded?.heard(told);
+      // Silent for so long that its leases may be another's by now.
+      if (clock.monotonicMs() - answeredMs >= timings.leaseTtlMs - timings.leaseRenewMs) await heldLeases.recheckAll();
+      answeredMs = clock.monotonicMs();
+      return {
+        asOfMs: answeredMs,
+        host: host.identity,
+        leases: heldLeases.leases,
+        abandoned: runs.runner.abandoned,
+        claiming: runs.claiming,
+        free: runs.free,
+        slots: parts.concurrency,
+        handlers: [...parts.handlers.keys()],
+        sessions: sessions.attached,
+        attending: sessions.isAttending,
+        farewells: parts.farewellNotes?.said() ?? [],
+        moves: agents.loaded?.moves ?? 0,
+      };
+    },
+    async run(claims, asOfMs) {
+      // A start of this page may have taken a slot since the loop asked how many there are.
+      const taken = claims.slice(0, runs.free);
+      const refused = await runs.runner.run(taken, asOfMs);
+      return [...refused, ...claims.slice(taken.length).map(({ lease }) => lease.processId)];
+    },
+    async renewed({ asOfMs, renewed, lost }) {
+      heldLeases.extend(renewed, asOfMs);
+      await heldLeases.recheck(lost);
+    },
+    moved: async (moves) => agents.loaded?.learnMoves(moves),
+    async swept(report) {
+      emitter.emit("sweep", report);
+      // A loop in a worker is heard over the channel, if there is one.
+      if (!parts.channel && host.loop?.kind === "worker")
+        for (const agentId of report.agentsOffline) emitter.emit("agentOffline", { agentId });
+    },
+    fault: async (event) => emitter.emit("fault", event),
+  };
+}
+
+/** As the host sees it. */
+export function hostWork({ heldLeases, runs, sessions, agents, presence }: PageParts): HostWork {
+  return {
+    get isHolding() {
+      return (
+        !heldLeases.isEmpty ||
+        runs.claiming.length > 0 ||
+        runs.runner.abandoned.length > 0 ||
+        sessions.isAttending ||
+        agents.loaded?.isEmpty === false
+      );
+    },
+    async wake() {
+      presence.open();
+      await Promise.all([heldLeases.recheckAll(), agents.loaded?.review()]);
+    },
+    settle: async () => agents.loaded?.close(),
+    endAll(reason) {
+      runs.runner.endAll(reason);
+      sessions.endAll(reason);
+    },
+  };
+}

@@ -1,0 +1,49 @@
+import type { Corridor } from "../corridor/command.js";
+import type { Timings } from "../domain/time.js";
+import type { Clock } from "../ports/clock.js";
+import type { Locks } from "../ports/locks.js";
+import type { ChannelFactory, FarewellNotes, Notices } from "../ports/notices.js";
+import type { Seal } from "../ports/seal.js";
+import type { Durability, KernelStorage } from "../ports/storage.js";
+import type { Retention } from "../stores/host/retention.js";
+import type { Random } from "./host/ids.js";
+import type { Loop, LoopPage } from "./host/loop-contract.js";
+import type { Presence } from "./host/presence.js";
+import type { Lazy } from "./lazy.js";
+import type { LazyParts } from "./lazy-parts.js";
+
+/** What a kernel is built from; the entry file wires it for the platform. */
+export interface Platform {
+  clock(): Clock;
+  random: Random;
+  storage(): KernelStorage;
+  channel(): ChannelFactory | undefined;
+  locks(): Locks | undefined;
+  seal(): Seal | undefined;
+  /** Of the page or worker; nothing where there is none. */
+  origin(): string | undefined;
+  farewellNotes(databaseId: string): FarewellNotes | undefined;
+  /** Whether loops can run in workers here. */
+  workers(): boolean;
+  /** Of loops that run in this context. */
+  readonly inlineLoop: Lazy<(parts: LoopStart) => Loop>;
+  workerLoop(parts: LoopStart, worker: WorkerSource): Loop;
+  readonly lazyParts: LazyParts;
+}
+
+export type WorkerSource = (() => Worker) | "default";
+
+export interface LoopStart {
+  readonly name: string;
+  readonly databaseId: string;
+  readonly durability: Durability;
+  readonly timings: Timings;
+  readonly corridor: Corridor;
+  readonly notices: Notices;
+  readonly presence: Presence;
+  readonly retention: Retention;
+  readonly clock: Clock;
+  readonly locks: Locks | undefined;
+  readonly page: LoopPage;
+  newNonce(): string;
+}

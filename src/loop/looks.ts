@@ -1,0 +1,86 @@
+import type { Corridor } from "../corridor/command.js";
+import { isRuntimeId } from "../domain/runtime-id.js";
+import type { Pulse } from "../kernel/host/loop-contract.js";
+import type { LeaseRow } from "../stores/host/tables.js";
+import { releaseLeases } from "../stores/process/leases.js";
+import type { Agenda, Look } from "./agenda.rules.js";
+import { type Claims, newReport } from "./claims.js";
+import type { Neighbours } from "./neighbours.js";
+import type { PageLink } from "./page-link.js";
+import type { Sweeper } from "./sweeper.js";
+
+/** What a turn looks at for a page that has answered. */
+export type Looks = Record<Exclude<Look, "nothing">, (pulse: Pulse) => Promise<void>>;
+
+export interface LooksParts {
+  readonly corridor: Corridor;
+  readonly agenda: Agenda;
+  readonly page: PageLink;
+  readonly neighbours: Neighbours;
+  readonly claims: Claims;
+  readonly sweeper: Sweeper;
+  readonly stopping: AbortSignal;
+}
+
+export function createLooks({ corridor, agenda, page, neighbours, claims, sweeper, stopping }: LooksParts): Looks {
+  /** Orphans: leases claimed for this page by a loop that died before telling it. What the page claims itself, it knows. */
+  async function releaseOrphans(own: readonly LeaseRow[], pulse: Pulse): Promise<void> {
+    if (orphansOf(own, pulse).length === 0) return;
+    // The page may have claimed it after it was asked.
+    const now = await page.ask(claims.hasBacklog);
+    const leases = now ? orphansOf(own, now) : [];
+    if (leases.length > 0) await corridor.run(releaseLeases, { leases });
+  }
+
+  /** The processes that are due. The turns of sessions are claimed by pages: here only their hosts are watched. */
+  async function takeDue(pulse: Pulse): Promise<string[]> {
+    const ids = agenda.take();
+    const sessions = ids.filter(isRuntimeId);
+    if (sessions.length > 0) await watchSessions(sessions, pulse);
+    return ids.filter((id) => !isRuntimeId(id));
+  }
+
+  async function watchSessions(runtimeIds: readonly string[], pulse: Pulse): Promise<void> {
+    const rows = await corridor.query(["leases", "attachments"], async (reader) => {
+      const found = await Promise.all(
+        runtimeIds.map(async (id) => [await reader.get("leases", id), ...(await reader.range("attachments", { prefix: [id] }))]),
+      );
+      return found.flat();
+    });
+    for (const row of rows) if (row) neighbours.isAlive(row as Pick<LeaseRow, "bootId" | "locked">, pulse);
+  }
+
+  return {
+    async everything(pulse) {
+      const own = await neighbours.survey(pulse);
+      sweeper.sweep();
+      await releaseOrphans(own, pulse);
+
+      const agentsOffline = neighbours.takeOffline();
+      const report = newReport();
+      await claims.sweep(pulse, agenda.take(), report);
+      if (stopping.aborted) return;
+      await claims.skip(pulse, report);
+      page.swept(report, agentsOffline);
+    },
+    async backlog(pulse) {
+      const report = newReport();
+      await claims.sweep(pulse, await takeDue(pulse), report);
+      if (!stopping.aborted) page.swept(report, []);
+    },
+    async due(pulse) {
+      const ids = await takeDue(pulse);
+      if (ids.length === 0) return;
+      const report = newReport();
+      await claims.lookAt(ids, pulse, report);
+      if (report.faulted.size > 0) page.swept(report, []);
+    },
+  };
+}
+
+function orphansOf(own: readonly LeaseRow[], { leases, abandoned, claiming }: Pulse) {
+  const known = new Set([...leases.map(({ processId }) => processId), ...abandoned, ...claiming]);
+  return own.flatMap(({ resource: processId, leaseToken }) =>
+    isRuntimeId(processId) || known.has(processId) || leaseToken === undefined ? [] : [{ processId, leaseToken }],
+  );
+}
