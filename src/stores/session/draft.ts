@@ -148,7 +148,7 @@ export async function loadReplaceable(
 }
 
 /** The attachment of the calling tab: what the tab knows of itself needs no row. */
-export interface Attendance {
+export interface Attachment {
   readonly host: Host;
   readonly ttlMs: number;
   readonly handler: boolean;
@@ -298,7 +298,7 @@ export interface RecoveryReport {
 export function recover(
   draft: Draft,
   { lease, farewell, received, attachments }: SessionState,
-  self: Pick<Attendance, "host" | "hasLocks">,
+  self: Pick<Attachment, "host" | "hasLocks">,
   nowMs: number,
 ): RecoveryReport {
   const report: RecoveryReport = { recovered: 0, requeued: 0, consumed: 0, abandoned: 0, dropped: 0 };
@@ -340,7 +340,7 @@ export function fencedOff(lease: LeaseRow): LeaseRow {
  * Whether an executor owns the session: its lease is live, or it ran out while its host slept and may return. This host's own executor
  * continues what is its own. For a lease of another host, executors decide when they have waited long enough.
  */
-export function isOwned({ lease, farewell }: Pick<SessionState, "lease" | "farewell">, self: Attendance, nowMs: number): boolean {
+export function isOwned({ lease, farewell }: Pick<SessionState, "lease" | "farewell">, self: Attachment, nowMs: number): boolean {
   if (lease?.leaseToken === undefined || farewell) return false;
   if (isLive(lease, nowMs)) return true;
   return lease.bootId === self.host.bootId ? self.handler : self.hasLocks && lease.locked === 1;

@@ -1,6 +1,6 @@
 import type { Key, Reader } from "../../ports/storage.js";
 import { TABLES } from "../schema.js";
-import { type Attendance, isAttached, sortOut } from "./draft.js";
+import { type Attachment, isAttached, sortOut } from "./draft.js";
 import type { InputRow } from "./inputs/tables.js";
 import type { AttachmentRow } from "./tables.js";
 import { endsBatch } from "./turns.rules.js";
@@ -66,7 +66,7 @@ export interface Standing {
 
 export function standingOf(
   attachments: readonly AttachmentRow[],
-  { host, hasLocks }: Pick<Attendance, "host" | "hasLocks">,
+  { host, hasLocks }: Pick<Attachment, "host" | "hasLocks">,
   nowMs: number,
 ): Standing {
   const others = attachments.filter((row) => row.handler === 1 && row.bootId !== host.bootId && isAttached(row, hasLocks, nowMs));

@@ -6,7 +6,7 @@ import { leaseChange } from "../host/leases.rules.js";
 import { loadRow, loadRows } from "../schema.js";
 import { ROW_VERSION } from "../table.js";
 import {
-  type Attendance,
+  type Attachment,
   abandonAll,
   type BadInput,
   checkRuntime,
@@ -34,7 +34,7 @@ export interface OpenSession {
   readonly sessionId: string;
   /** Puts unusable input rows into quarantine instead of failing on them. */
   readonly quarantine: boolean;
-  readonly attendance: Attendance;
+  readonly attachment: Attachment;
 }
 
 export interface OpenedSession {
@@ -73,7 +73,7 @@ export const openSession: Command<OpenSession, OpenState, OpenedSession> = {
     return { sessionState, session, bad, badKeys };
   },
   decide(state, input, nowMs) {
-    const { runtimeId, sessionId, attendance } = input;
+    const { runtimeId, sessionId, attachment } = input;
     const { sessionState, bad } = state;
     if (bad[0] && !input.quarantine) return refuse(bad[0].error);
     const stored: RuntimeRow = sessionState.runtime ?? {
@@ -104,9 +104,9 @@ export const openSession: Command<OpenSession, OpenState, OpenedSession> = {
     const ended = state.badKeys.filter(({ endedRank }) => endedRank !== undefined).length;
     if (ended > 0) draft.update({ endedKeys: draft.runtime.endedKeys - ended });
     for (const row of sessionState.attachments)
-      if (!isAttached(row, attendance.hasLocks, nowMs)) draft.write({ table: "attachments", drop: [runtimeId, row.bootId] });
-    draft.write(attachmentWrite(runtimeId, attendance, nowMs));
-    const recovery = isOwned(sessionState, attendance, nowMs) ? undefined : recover(draft, sessionState, attendance, nowMs);
+      if (!isAttached(row, attachment.hasLocks, nowMs)) draft.write({ table: "attachments", drop: [runtimeId, row.bootId] });
+    draft.write(attachmentWrite(runtimeId, attachment, nowMs));
+    const recovery = isOwned(sessionState, attachment, nowMs) ? undefined : recover(draft, sessionState, attachment, nowMs);
     if (draft.runtime.state === "initializing") draft.update({ state: "idle" });
     // The runtime is new, or its row lacks what only a session's runtime has: then the row is written.
     if (stored.state === undefined || stored.sessionId === undefined) draft.update({});
@@ -141,7 +141,7 @@ async function readBrokenEnded(reader: Reader, runtimeId: string): Promise<BadIn
   });
 }
 
-function attachmentOf(runtimeId: string, { host, ttlMs, handler }: Attendance, nowMs: number): AttachmentRow {
+function attachmentRow(runtimeId: string, { host, ttlMs, handler }: Attachment, nowMs: number): AttachmentRow {
   const { bootId, hostId, locked } = host;
   return {
     v: ROW_VERSION,
@@ -154,22 +154,22 @@ function attachmentOf(runtimeId: string, { host, ttlMs, handler }: Attendance, n
   };
 }
 
-function attachmentWrite(runtimeId: string, attendance: Attendance, nowMs: number): Write {
-  return { table: "attachments", put: attachmentOf(runtimeId, attendance, nowMs) };
+function attachmentWrite(runtimeId: string, attachment: Attachment, nowMs: number): Write {
+  return { table: "attachments", put: attachmentRow(runtimeId, attachment, nowMs) };
 }
 
 /** Stores the tab's attachment again: its host has a new boot, or the tab got or lost its turn handler. */
-export const attendSession: Command<SessionRef & { attendance: Attendance }, RuntimeRow | undefined, void> = {
+export const putAttachment: Command<SessionRef & { attachment: Attachment }, RuntimeRow | undefined, void> = {
   tables: ["runtimes", "attachments"],
   load: (reader, { runtimeId }) => loadRow(reader, "runtimes", runtimeId),
   decide(runtime, input, nowMs) {
     checkRuntime(runtime, input);
-    return accept(undefined, [attachmentWrite(input.runtimeId, input.attendance, nowMs)], [leaseChange(input.runtimeId)]);
+    return accept(undefined, [attachmentWrite(input.runtimeId, input.attachment, nowMs)], [leaseChange(input.runtimeId)]);
   },
   repeatable: () => true,
 };
 
-export const leaveSession: Command<{ runtimeId: string; bootId: string }, void, void> = {
+export const dropAttachment: Command<{ runtimeId: string; bootId: string }, void, void> = {
   tables: ["attachments"],
   load: async () => undefined,
   decide: (_, { runtimeId, bootId }) => accept(undefined, [{ table: "attachments", drop: [runtimeId, bootId] }]),
@@ -178,7 +178,7 @@ export const leaveSession: Command<{ runtimeId: string; bootId: string }, void, 
 
 export interface ChangeRuntime extends SessionRef {
   readonly command: Exclude<RuntimeCommand, "run">;
-  readonly attendance: Attendance;
+  readonly attachment: Attachment;
 }
 
 export interface RuntimeChange {
@@ -194,11 +194,11 @@ export const changeRuntime: Command<ChangeRuntime, SessionState, RuntimeChange> 
   tables: SESSION_STATE_TABLES,
   load: (reader, { runtimeId }) => loadSessionState(reader, runtimeId),
   decide(state, input, nowMs) {
-    const { command, runtimeId, attendance } = input;
+    const { command, runtimeId, attachment } = input;
     const draft = draftOf(checkRuntime(state.runtime, input), state.live, state.keys, nowMs);
     const { lease } = state;
-    const isBusy = isOwned(state, attendance, nowMs);
-    if (!isBusy) recover(draft, state, attendance, nowMs);
+    const isBusy = isOwned(state, attachment, nowMs);
+    if (!isBusy) recover(draft, state, attachment, nowMs);
     const next = after(command, draft.runtime.state);
     if (next instanceof HoldfastError) return refuse(next);
     const isRunning = draft.runtime.run !== undefined;
@@ -207,8 +207,8 @@ export const changeRuntime: Command<ChangeRuntime, SessionState, RuntimeChange> 
 
     let abandoned = 0;
     if (command === "retire") {
-      const isServed = (row: AttachmentRow) => row.handler === 1 && isAttached(row, attendance.hasLocks, nowMs);
-      const hasLoop = isRunning || attendance.handler || state.attachments.some(isServed);
+      const isServed = (row: AttachmentRow) => row.handler === 1 && isAttached(row, attachment.hasLocks, nowMs);
+      const hasLoop = isRunning || attachment.handler || state.attachments.some(isServed);
       if (!hasLoop) abandoned = abandonAll(draft, "retired", nowMs);
     } else if (command !== "recycle") {
       abandoned = abandonAll(draft, REASON[command], nowMs);
