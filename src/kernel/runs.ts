@@ -2,11 +2,11 @@ import type { CurrentHost } from "./host/host.js";
 import { type Lazy, mapLazy } from "./lazy.js";
 import type { LazyParts } from "./lazy-parts.js";
 import type { HeadStart } from "./process/head-start.js";
-import { createRunner, type Runner, type RunnerParts } from "./process/runner.js";
+import { createRunner, type ProcessRunner, type RunnerParts } from "./process/runner.js";
 
 /** What runs processes here: the runner, and the head start of those that are started here. Each needs the other. */
 export interface ProcessRuns {
-  readonly runner: Runner;
+  readonly runner: ProcessRunner;
   readonly headStart: Lazy<HeadStart>;
   /** Ids of processes whose claim is under way. */
   readonly claiming: string[];
@@ -21,7 +21,7 @@ export interface ProcessRunsParts extends Omit<RunnerParts, "headStart" | "host"
 
 export function createProcessRuns(parts: ProcessRunsParts): ProcessRuns {
   const { host, lazyParts, timings } = parts;
-  const runner: Runner = createRunner({ ...parts, headStart: () => headStart.loaded, host: () => host.identity });
+  const runner: ProcessRunner = createRunner({ ...parts, headStart: () => headStart.loaded, host: () => host.identity });
   const headStart: Lazy<HeadStart> = mapLazy(lazyParts.headStart, ({ createHeadStart }) =>
     createHeadStart({
       ...parts,

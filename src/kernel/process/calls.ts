@@ -1,13 +1,13 @@
 import { asHoldfastError } from "../../domain/errors.js";
 
 /**
- * The calls that a handler makes of what it was given. One that is left unawaited neither ends a program as an unhandled rejection nor is
- * lost in silence: it is told once the handler has ended, if it has failed by then or still goes on.
+ * The calls that a handler makes on its context or turn. A call that the handler does not await never ends a program as an unhandled
+ * rejection. It is reported when the handler has ended, if it has failed by then or still goes on.
  */
 export interface Calls {
-  /** The same object with these methods watched. */
+  /** A copy of the object with these methods watched. */
   watched<T extends object>(of: T, methods: readonly (keyof T & string)[]): T;
-  /** The handler has ended by itself. */
+  /** The handler has ended by itself: calls that it did not await are reported. */
   end(): void;
 }
 
@@ -19,7 +19,7 @@ export function createCalls(tell: (message: string) => void): Calls {
     const known = { what, how: "its handler ended first" };
     calls.set(call, known);
     const forget = () => calls.delete(call);
-    // Not by its own method, which would pass for the handler's.
+    // The class's own `then` would count as the handler's await.
     Promise.prototype.then.call(call, forget, (error) => {
       if (call.isAwaited) forget();
       else known.how = asHoldfastError(error, "invalid", "it failed").message;
@@ -43,7 +43,7 @@ export function createCalls(tell: (message: string) => void): Calls {
   };
 }
 
-/** It knows whether anything has asked for its outcome: `await` does so by `then`, because the class is not the platform's own. */
+/** A promise that knows whether it was awaited. `await` calls `then` of any class but the platform's own. */
 class Call extends Promise<unknown> {
   isAwaited = false;
 

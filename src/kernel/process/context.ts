@@ -17,33 +17,33 @@ import type { RunningSteps } from "./running-steps.js";
 import type { StartRequest } from "./start.js";
 
 export interface StepRun {
-  /** The step's replay key: hand it to outside services, so that they can tell a repeat. */
+  /** The step's replay key: pass it to outside services, so that they recognize a repeated call. */
   idempotencyKey: string;
   fencingToken: number;
   attempt: number;
   signal: AbortSignal;
 }
 
-/** What a handler gets. All that it writes is fenced by the lease that it runs under: once that is lost, it changes nothing more. */
+/** What a handler gets. Its writes are fenced by the lease that it runs under: once the lease is lost, they change nothing. */
 export interface ProcessContext {
   readonly record: ProcessRecord;
   readonly input: ProcessInput;
   /** 1 for the first owner, one more for every later claim. */
   readonly attempt: number;
-  /** Aborts on a cancel request, a lost lease and close; its reason is a HoldfastError. */
+  /** Aborts on a cancel request, a lost lease and the kernel's close; its reason is a HoldfastError. */
   readonly signal: AbortSignal;
   /**
-   * Runs `run` and stores its result once per process and key; every later owner gets the stored one. `run` may execute again if its
-   * owner died before that. What throws stores nothing. `undefined` is stored as null.
+   * Runs `run` and stores its result once per process and key; every later owner gets the stored result. `run` may execute again if its
+   * owner died before the result was stored. A `run` that throws stores nothing. `undefined` is stored as null.
    */
   step<T extends JsonValue>(key: string, run: (step: StepRun) => Promise<T> | T): Promise<T>;
-  /** Without a replay key it repeats when a later owner runs the handler again. */
+  /** Appends an event. Without a replay key a later owner that runs the handler again appends it again. */
   emit(eventType: string, payload: JsonValue, options?: { replayKey?: string; wakeTarget?: ProcessScope }): Promise<ProcessEvent>;
-  /** Shown as `record.progress`; at most one write a second, no event. */
+  /** Sets `record.progress`; at most one write a second, no event. Throws `invalid` for an argument, and the reason of the run's end after it. */
   progress(done: number, total?: number, note?: string): void;
-  /** A child. Its default id is `<processId>/<key>`, with `%` and `/` of the key encoded, so a later owner finds the same one. */
+  /** Starts a child. Its default id is `<processId>/<key>`, with `%` and `/` of the key encoded, so a later owner finds the same child. */
   start(key: string, request: StartRequest): Promise<ProcessHandle>;
-  /** Waiting on it gives the handler's slot back until the wait is over. */
+  /** A handle of any process. Each wait on it gives the handler's slot back until the wait is over. */
   process(processId: string): ProcessHandle;
 }
 
@@ -56,15 +56,15 @@ export interface ContextParts {
   readonly appendEvent: EventMethods["appendEvent"];
   readonly record: ProcessRecord;
   readonly attempt: number;
-  /** Nothing was stored before this claim: there is no step to look up. */
+  /** No event was stored before this claim: there is no step to look up. */
   readonly fresh: boolean;
   readonly heldLease: HeldLease;
   readonly signal: AbortSignal;
-  /** `key` is told of a child whose id does not say it by the letter. */
+  /** `key` is given where the child's id does not contain it unchanged. */
   startChild(request: StartRequest, child: { id: string; key?: string }): Promise<ProcessHandle>;
   processHandle(processId: string): ProcessHandle;
   readonly steps: RunningSteps;
-  /** Told of everything that the context itself throws. */
+  /** Called with each error that the context itself throws. */
   raised(error: unknown): void;
 }
 
@@ -75,7 +75,7 @@ export function createContext(parts: ContextParts): { context: ProcessContext; f
   const processId = record.id;
   const stored = new Set<string>();
 
-  /** Whatever fails in here is the context's doing, not the handler's. */
+  /** Marks errors of `work` as the context's own: they are no failure of the handler's. */
   async function own<T>(work: () => Promise<T>): Promise<T> {
     try {
       if (heldLease.over) throw heldLease.over;
@@ -118,7 +118,7 @@ export function createContext(parts: ContextParts): { context: ProcessContext; f
       try {
         await heldLease.write((lease) => corridor.run(setProgress, { progress, lease }));
       } catch {
-        // Progress is for people to see; what matters fails at the next step.
+        // Progress is only for display. A lost lease or a broken storage fails the next step.
       }
     };
     writing = write();

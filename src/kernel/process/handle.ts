@@ -23,39 +23,39 @@ export interface WaitMethods {
   awaitProcess(processId: string, options?: { signal?: AbortSignal }): Promise<ProcessAwaitOutput>;
 }
 
-/** A process from outside: read it, wait for it, follow it, ask it to cancel. */
+/** A process seen from outside: read it, wait for it, follow its events, ask it to cancel. */
 export interface ProcessHandle {
   readonly id: string;
   record(): Promise<ProcessRecord | undefined>;
-  /** Its output once it has ended. Rejects `not-found`, `aborted`, `closed`. */
+  /** Resolves with its output when it has ended. Rejects `not-found`, `aborted`, `closed`. */
   result(options?: { signal?: AbortSignal }): Promise<ProcessAwaitOutput>;
-  /** Stored events, then live ones: no gap, no repeat, a page at a time. Ends after the terminal event. */
+  /** Stored events, then new ones as they are stored, without gap or repeat. Reads 256 at a time. Ends after the terminal event. */
   events(options?: { after?: number; signal?: AbortSignal }): AsyncIterable<ProcessEvent>;
-  /** Stores the request; the handler decides how it ends. Once per reason. */
+  /** Stores the request, once per reason; the handler decides how the process ends. */
   cancel(reason?: string): Promise<void>;
 }
 
 const PAGE = 256;
 
-interface Parts {
+interface HandleParts {
   corridor: Corridor;
   watch: Watch;
   limits: Limits;
 }
 
-/** Shared as "row" by all that wait for what the process's row says. */
+/** The process's row. Waits share this read under the name "row". */
 export function processRow(corridor: Corridor, processId: string): Promise<ProcessRow | undefined> {
   return corridor.query(["processes"], (reader) => loadRow(reader, "processes", processId));
 }
 
-/** Waits that stand at one place in the log read it once. */
+/** The events behind `cursor`. Waits at the same cursor share one read. */
 function pageAfter(corridor: Corridor, shared: Shared, processId: string, cursor: number) {
   return shared(`events ${cursor}`, () =>
     corridor.query(["processes", "events"], (reader) => readEvents(reader, processId, cursor, PAGE)),
   );
 }
 
-export function waitMethods({ corridor, watch, limits }: Parts): WaitMethods {
+export function waitMethods({ corridor, watch, limits }: HandleParts): WaitMethods {
   const id = (field: string, value: unknown) => checkId(field, value, limits.idLength);
   return {
     async waitEventAfter(processId, eventType, afterSequence, options = {}) {
@@ -93,20 +93,20 @@ export function waitMethods({ corridor, watch, limits }: Parts): WaitMethods {
 
 export type HandleStores = Pick<ProcessMethods, "getProcess"> & Pick<WaitMethods, "awaitProcess">;
 
-/** What a handler's context puts around its handles; from outside there is nothing of it. */
+/** What a handler's context adds to its handles; other handles have none of it. */
 export interface HandleBounds {
-  /** Stands around every wait: a handler gives its slot back there. */
+  /** Wraps every wait: the handler gives its slot back until the wait is over. */
   waiting<T>(wait: () => Promise<T>): Promise<T>;
   /** Ends every wait, whatever the caller's own signal says. */
   readonly signal?: AbortSignal;
-  /** Gives a write the lease that it is made under. */
+  /** Calls a write with the lease that fences it. */
   fenced(write: (lease?: ProcessLease) => Promise<void>): Promise<void>;
 }
 
 const UNBOUND: HandleBounds = { waiting: (wait) => wait(), fenced: (write) => write() };
 
 export function processHandle(
-  parts: Parts & { stores: HandleStores },
+  parts: HandleParts & { stores: HandleStores },
   id: string,
   bounds: HandleBounds = UNBOUND,
 ): ProcessHandle {
@@ -127,7 +127,7 @@ export function processHandle(
       const { events } = await waiting(() => watch.until(id, read, signal));
       if (events.length === 0) return;
       for (const event of events) {
-        // What ends a handler's run says more than that its waits are aborted.
+        // The reason why the handler's run ended says more than `aborted`.
         bounds.signal?.throwIfAborted();
         refuseAborted(signal);
         cursor = event.sequence;

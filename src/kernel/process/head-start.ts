@@ -5,30 +5,33 @@ import type { Host } from "../../stores/host/leases.rules.js";
 import { type FirstClaim, registerAndClaim } from "../../stores/process/first-claim.js";
 import { type ClaimReply, releaseLeases } from "../../stores/process/leases.js";
 import { type RegisterProcess, registerProcess } from "../../stores/process/processes.js";
-import type { Runner } from "./runner.js";
+import type { ProcessRunner } from "./runner.js";
 
 /**
- * The tab that starts a process and could run it at once claims it in the same write: no other tab has to look, and none of them claims in
- * vain. Nothing depends on it. Where it does not apply, and where its claim is lost, the loops find the process.
+ * The tab that starts a process and could run it at once claims it in the same write: other tabs neither look nor claim in vain.
+ * Correctness does not depend on it. If there is no head start, or its claim is lost, the loops find the process.
  */
 export interface HeadStart {
-  /** Slots that are free and that no claim under way will take. */
+  /** Free slots, less one for each claim under way. */
   readonly free: number;
   /** Ids of processes whose claim is under way. */
   readonly claiming: string[];
-  /** Processes that are there already wait for a slot: they go before what is started now. */
+  /** Whether older processes wait for a slot: they go before a process that is started now. */
   heard(told: { hasBacklog: boolean }): void;
-  /** Registers; where this host can run it at once it is claimed, too, and run. */
+  /** Registers the process; claims and runs it too, if this host can run it at once. */
   register(register: RegisterProcess): Promise<ProcessRecord>;
 }
 
-export interface HeadStartParts {
+interface HeadStartParts {
   readonly corridor: Corridor;
   readonly clock: Clock;
   readonly ttlMs: number;
   readonly handlers: ReadonlyMap<string, unknown>;
-  readonly runner: Pick<Runner, "free" | "run">;
-  /** This host, while its loop is on: without one no lease is renewed, and before its lock is held a claim says nothing of its life. */
+  readonly runner: Pick<ProcessRunner, "free" | "run">;
+  /**
+   * This host while its loop is on and its lock is held; else `undefined`. Without the loop no lease is renewed. Without the lock other
+   * tabs could not see that the owner lives.
+   */
   host(): Host | undefined;
   newNonce(): string;
 }
@@ -74,7 +77,7 @@ export function createHeadStart(parts: HeadStartParts): HeadStart {
       try {
         const asOfMs = clock.monotonicMs();
         const started = await corridor.run(registerAndClaim, { register, claim }, { size });
-        // It is registered, whatever becomes of its lease: that runs out, or dies with its host.
+        // The process is registered even if its run cannot begin here: its lease runs out, or is freed when the host dies.
         if (started.claim) await take(started.claim, claim.host.bootId, asOfMs).catch(() => undefined);
         return started.record;
       } finally {

@@ -9,6 +9,6 @@ import type { WaitMethods } from "./handle.js";
  * Every method rejects with a HoldfastError; `invalid` names the argument and the rule, and nothing was written.
  */
 export interface ProcessRegistry extends ProcessMethods, EventMethods, HandleMethods, LeaseMethods, WaitMethods {
-  /** "inline" in memory, "durable" in IndexedDB; what the browser granted is in `kernel.status()`. */
+  /** "inline" in memory, "durable" in IndexedDB. `kernel.status()` says what the browser granted. */
   durabilityTier(): "inline" | "durable";
 }

@@ -28,11 +28,11 @@ import { type StartParts, type StartRequest, startProcess } from "./start.js";
  */
 export interface ProcessRun {
   readonly heldLease: HeldLease;
-  /** What the handler sees. */
+  /** The controller of the handler's signal. */
   readonly abort: AbortController;
-  /** The lease is lost, the process has ended or the kernel closes: nothing is left to wait for, not even a slot. */
+  /** Aborts when the lease is lost, the process has ended or the kernel closes: all waits end, also the one for a slot. */
   readonly stopped: AbortController;
-  /** The handler has ended, or is not waited for any more. */
+  /** Aborts when the handler has ended, or is not waited for any more. */
   readonly ended: AbortController;
   cancelled: boolean;
 }
@@ -43,7 +43,7 @@ export interface ProcessRunParts extends StartParts {
   newNonce(): string;
   host(): Host;
   readonly handlers: ReadonlyMap<string, ProcessHandler>;
-  /** What runs a turn of the session, where it is attached. */
+  /** Runs a turn of the session; `undefined` where the session is not attached. */
   sessionTurn(sessionId: string): SessionTurn | undefined;
   readonly attemptBudget: number;
   readonly timings: Timings;
@@ -56,12 +56,12 @@ export interface ProcessRunParts extends StartParts {
 export type SessionTurn = (
   run: Pick<ProcessContext, "record" | "signal"> & {
     waiting<T>(wait: () => Promise<T>): Promise<T>;
-    /** Nothing more is waited for. */
+    /** Aborts when the run is over: all waits end. */
     readonly stopped: AbortSignal;
   },
 ) => Promise<JsonValue>;
 
-/** A run that has its lease; nothing of it is under way yet. */
+/** Makes a run that holds its lease; `execute` starts it. */
 export function createRun(parts: ProcessRunParts, { lease }: ClaimReply, asOfMs: number): ProcessRun {
   const { corridor, timings } = parts;
   const { leaseTtlMs: ttlMs } = timings;
@@ -83,19 +83,19 @@ export function createRun(parts: ProcessRunParts, { lease }: ClaimReply, asOfMs:
   return { heldLease: holdLease(heldLeaseParts, lease, asOfMs), abort, stopped, ended: new AbortController(), cancelled: false };
 }
 
-/** At once, whether the handler hears of it or not. */
+/** Ends the run at once, even if the handler ignores its signal. */
 export function endRun(run: ProcessRun, reason: HoldfastError): void {
   run.heldLease.end(reason);
   run.stopped.abort(reason);
   run.abort.abort(reason);
 }
 
-/** Rejects where the storage failed it: nothing is known of its end then. */
+/** Rejects if the storage failed the run: how it ended is unknown then. */
 export async function execute(parts: ProcessRunParts, slots: Slots, run: ProcessRun, claim: ClaimReply): Promise<void> {
   const slot = await takeSlot(slots, run.stopped.signal, run.ended.signal);
   if (!slot) return;
   try {
-    // What is left of its work when the run is over is refused by the held lease, and what it throws is not heard.
+    // Work that goes on after the run is refused by the held lease, and its errors are ignored.
     await Promise.race([work(parts, run, claim, slot), abortOf(run.stopped.signal)]);
   } finally {
     run.ended.abort();
@@ -110,16 +110,16 @@ async function work(parts: ProcessRunParts, run: ProcessRun, claim: ClaimReply, 
   if (record?.status.state !== "running") return await handBack(parts, run);
   if (claim.fruitless >= parts.attemptBudget) {
     const message = `${claim.fruitless} attempts in a row ended without a result`;
-    return await finish(parts, run, { type: "failure", class: "execution", code: "process_recovery_failed", message });
+    return await storeOutput(parts, run, { type: "failure", class: "execution", code: "process_recovery_failed", message });
   }
   const reason = claim.process.cancelRequested;
-  if (reason !== undefined && claim.attempt === 1) return await finish(parts, run, { type: "cancelled", message: reason });
+  if (reason !== undefined && claim.attempt === 1) return await storeOutput(parts, run, { type: "cancelled", message: reason });
   await followProcess(parts, run, processId);
   if (run.heldLease.over) return;
   await handle(parts, run, claim, record, slot);
 }
 
-/** Calls the handler and stores what comes of it. */
+/** Calls the handler and stores its output. */
 async function handle(
   parts: ProcessRunParts,
   run: ProcessRun,
@@ -135,7 +135,7 @@ async function handle(
     try {
       return await work();
     } catch (thrown) {
-      // What ended the run ends its waits, whatever they say themselves.
+      // If the run was ended, its waits reject with the reason of that.
       const error = run.heldLease.over ?? thrown;
       raise(error);
       throw error;
@@ -198,13 +198,13 @@ async function handle(
   if (run.heldLease.over) return;
   calls.end();
   await flushProgress();
-  await finish(parts, run, output);
+  await storeOutput(parts, run, output);
 }
 
-/** Aborts the handler's signal on a cancel request, also an earlier one, and ends the run with its process, whatever ended that. */
+/** Aborts the handler's signal on a cancel request, also an earlier one. Ends the run when the process ends in another way. */
 async function followProcess(parts: ProcessRunParts, run: ProcessRun, processId: string): Promise<void> {
   const { corridor, watch, timings } = parts;
-  // A handler that has ended by itself has its own end.
+  // Once the handler has ended, its output decides.
   const isOver = () => run.ended.signal.aborted || run.heldLease.over;
   const obey = (row: ProcessRow | undefined): void => {
     if (!row || isOver()) return;
@@ -229,13 +229,13 @@ async function followProcess(parts: ProcessRunParts, run: ProcessRun, processId:
       }
     }
   };
-  // The first look is awaited, so that a handler starts with what is known; the rest goes beside it until the run ends.
+  // The first read is awaited, so that the handler starts with an earlier request known. Later reads go on beside it until the run ends.
   obey(await processRow(corridor, processId));
   void goOn();
 }
 
-/** Retried while the lease lives: finished work must not be done again because of a hiccup. */
-async function finish(parts: ProcessRunParts, run: ProcessRun, wanted: ProcessAwaitOutput): Promise<void> {
+/** Stores the output, and tries again while the lease lives: finished work must not be done again because of a short fault. */
+async function storeOutput(parts: ProcessRunParts, run: ProcessRun, wanted: ProcessAwaitOutput): Promise<void> {
   const { processId } = run.heldLease.lease;
   let output = wanted;
   for (;;) {

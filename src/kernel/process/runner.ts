@@ -10,32 +10,32 @@ import { createSlots } from "./slots.js";
  *
  *     claimed -> slot -> handler -> terminal write, fenced -> lease handed back in the same transaction
  *
- * ends without a write when its lease is lost or the kernel closes, and leaves the lease to run out when the storage fails it:
- * the process stays claimable, and the time until the expiry is the pause before the next attempt, in every tab.
+ * A run whose lease is lost, or whose kernel closes, ends without a write. A run that the storage fails leaves its lease to run out: the
+ * process stays claimable, and the time until the expiry is the pause before the next attempt, in every tab.
  *
- * A run is over at once when its lease is lost, its process has ended or the kernel closes, whether the handler hears of it or not: its slot
- * is free, and what the handler still asks of its context is refused.
+ * A run is over at once when its lease is lost, its process has ended or the kernel closes, even if the handler ignores its signal: the
+ * slot is free, and later calls of the handler on its context are refused.
  */
-export interface Runner extends Pick<LoopPage, "run"> {
+export interface ProcessRunner extends Pick<LoopPage, "run"> {
   readonly free: number;
-  /** Left to run out: neither renewed nor handed back. */
+  /** Ids of processes whose leases are left to run out: neither renewed nor handed back. */
   readonly abandoned: string[];
-  /** Aborts every handler with `reason`; nothing is written or handed back here. */
+  /** Aborts every handler with `reason`. Writes nothing and hands no lease back. */
   endAll(reason: HoldfastError): void;
 }
 
 export interface RunnerParts extends ProcessRunParts {
   readonly heldLeases: HeldLeases;
   readonly concurrency: number;
-  /** A slot fell free. */
+  /** A slot is free again. */
   onFree(): void;
   onClaimed(processId: string, fencingToken: number): void;
 }
 
-export function createRunner(parts: RunnerParts): Runner {
+export function createRunner(parts: RunnerParts): ProcessRunner {
   const { clock, timings, heldLeases } = parts;
   const runs = new Map<string, ProcessRun>();
-  /** Leases left to run out, by when that is. */
+  /** Leases left to run out: process ids, and until when, in monotonic time. */
   const abandoned = new Map<string, number>();
   const slots = createSlots(parts.concurrency, parts.onFree);
   let closing: HoldfastError | undefined;

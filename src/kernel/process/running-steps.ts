@@ -2,24 +2,24 @@ import { invalid } from "../../domain/errors.js";
 import type { JsonValue } from "../../domain/json.js";
 import type { Clock } from "../../ports/clock.js";
 
-/** The steps of one run that are under way: calls of one key share the run that the first of them began. */
+/** The steps of one run that are under way. Calls with the same key share the `run` that the first of them began. */
 export interface RunningSteps {
-  /** Throws `invalid` where the key's own `run` calls it before it has first yielded: that call would wait for itself. */
+  /** Rejects `invalid` if the key's own `run` calls it synchronously: that call would wait for itself. */
   share(key: string, run: () => Promise<JsonValue>): Promise<JsonValue>;
-  /** Calls what the app gave for the key. */
+  /** Calls the app's `run` of the key. */
   begin<T>(key: string, run: () => Promise<T> | T): Promise<T>;
 }
 
-export interface RunningStepsParts {
+interface RunningStepsParts {
   readonly clock: Clock;
-  /** So long may a call wait for the run that another one began, before `tell` hears of it. */
+  /** How long a call may wait for a `run` that another call began, before `tell` is called, in milliseconds. */
   readonly waitMs: number;
   tell(message: string): void;
 }
 
 export function createRunningSteps({ clock, waitMs, tell }: RunningStepsParts): RunningSteps {
   const running = new Map<string, Promise<JsonValue>>();
-  /** Those whose `run` was called and has not yielded yet. */
+  /** Keys whose `run` was called and has not returned to its caller yet. */
   const starting = new Set<string>();
   return {
     async share(key, run) {

@@ -1,4 +1,4 @@
-/** How many handlers run at once. A handler that comes back from a wait goes before new work. */
+/** Limits how many handlers run at once. A handler that comes back from a wait goes before new work. */
 export interface Slots {
   readonly free: number;
   /** Resolves true with a slot, false when the signal aborts first. */
@@ -43,13 +43,13 @@ export function createSlots(count: number, onFree: () => void): Slots {
   };
 }
 
-/** One handler's slot: free while any of its waits is under way, taken again before the last of them ends. */
+/** One handler's slot. It is free while a wait of the handler is under way, and taken again before the last of its waits ends. */
 export interface Slot {
   waiting<T>(wait: () => Promise<T>): Promise<T>;
   leave(): Promise<void>;
 }
 
-/** `stopped` ends the queueing: nothing is left to do. `ended` says that the handler is gone, whatever of it still waits. */
+/** `stopped` ends the wait for a slot. After `ended` the handler's waits take no slot again. */
 export async function takeSlot(slots: Slots, stopped: AbortSignal, ended: AbortSignal): Promise<Slot | undefined> {
   let held = await slots.take(stopped, false);
   if (!held) return undefined;
@@ -65,7 +65,7 @@ export async function takeSlot(slots: Slots, stopped: AbortSignal, ended: AbortS
   async function take(): Promise<void> {
     held = await slots.take(stopped, true);
     taking = undefined;
-    // It waits again by now.
+    // The handler waits again by now.
     if (waits > 0) give();
   }
 

@@ -10,12 +10,12 @@ import { type RegisterProcess, registerProcess } from "../../stores/process/proc
 import { checkDescriptor, prepareRegistration } from "../../stores/process/registration.js";
 
 export interface StartRequest {
-  /** Default: a fresh UUIDv7. The same id and content again gives the same process. */
+  /** Default: a new UUIDv7. A second call with the same id and content returns the same process. */
   id?: string;
   input: ProcessInput;
   eventTypes?: ProcessEventType[];
   provenance?: ProcessProvenance;
-  /** Makes it visible to a scope, in the same transaction. */
+  /** Makes the process visible to a scope, in the same transaction. */
   grant?: { scope: ProcessScope; descriptor?: ProcessHandleDescriptor };
 }
 
@@ -23,15 +23,15 @@ export interface StartParts {
   readonly corridor: Corridor;
   readonly limits: Limits;
   readonly schemas: PayloadSchemas;
-  /** Once there is one: until then the loops claim what is started. */
+  /** `undefined` until it is loaded: until then the loops claim started processes. */
   headStart(): { register(register: RegisterProcess): Promise<ProcessRecord> } | undefined;
   newProcessId(): string;
 }
 
-/** What a parent puts in place of the request's own. */
+/** What a parent's context sets for its child. */
 interface Child {
   readonly id: string;
-  /** Told with a default id that does not say it by the letter. */
+  /** Given where the default id does not contain the key unchanged. */
   readonly key?: string;
   readonly parentId: string;
   readonly ownerScope: ProcessScope;
@@ -39,7 +39,7 @@ interface Child {
   readonly lease: ProcessLease;
 }
 
-/** Registers and grants in one transaction, and claims in it where this host can run it at once; else the loops hear of it by the notice. */
+/** Registers and grants in one transaction, and claims in it if this host can run the process at once. Else the notice tells the loops. */
 export async function startProcess(
   { corridor, limits, schemas, headStart, newProcessId }: StartParts,
   request: StartRequest,

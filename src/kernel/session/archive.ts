@@ -16,28 +16,28 @@ import {
 } from "../../stores/session/archive.js";
 import { archiveLines, portable, readArchive } from "../../stores/session/archive.rules.js";
 
-/** The sessions of the database, whoever has them open: none of these attaches to one. */
+/** All sessions of the database, whether a tab has them open or not. No method attaches to one. */
 export interface KernelSessions {
-  /** By session id. */
+  /** All sessions, in the order of their ids. */
   list(): Promise<SessionSummary[]>;
-  /** The stored ones, from `after` messages on (default 0). Rejects `not-found` for an unknown session. */
+  /** The stored messages; the first `after` are left out (default 0). Rejects `not-found` for an unknown session. */
   messages(sessionId: string, options?: { after?: number }): Promise<Message[]>;
   /**
-   * A session of one moment as JSON Lines, each without its line end: messages, inputs, receipts, steps of turns under way, operations,
-   * images. Secrets, logins, leases and ephemeral inputs are not in it. What is under way is as a recovery would leave it. The first
-   * step throws `not-found` for an unknown session, `read-failed` where a row does not decode.
+   * A session as it is at one moment, as JSON Lines, each without its line end: messages, inputs, receipts, steps of turns under way,
+   * operations, images. Secrets, logins, leases and ephemeral inputs are left out. Work under way is exported as a recovery would leave
+   * it. The first step of the iteration throws `not-found` for an unknown session, and `read-failed` where a row does not decode.
    */
   export(sessionId: string): AsyncIterable<string>;
   /**
-   * All lines of an export in one transaction; a line may have its line end. Rejects `invalid` naming line and field before anything is
-   * written, also when lines are missing; `version` for an export of a newer holdfast; `conflict` when the session exists. Whatever was
-   * exported under the same limits may be imported, however long it is. What `lines` itself throws is passed on.
+   * Stores all lines of an export in one transaction; a line may have its line end. Rejects `invalid`, which names line and field, before
+   * anything is written, also when lines are missing; `version` for an export of a newer holdfast; `conflict` when the session exists.
+   * An export made under the same limits may be imported, however long it is. An error that `lines` throws is passed on.
    */
   import(lines: AsyncIterable<string> | Iterable<string>): Promise<{ sessionId: string }>;
   /**
-   * Drops all that belongs to the session and revokes its grants, in one transaction; running processes that nobody else was granted are
-   * asked to cancel. Whoever has it open or runs a turn of it is refused from then on; opening it again begins a new one. Of an unknown
-   * session only the grants are revoked.
+   * Drops the rows of the session and revokes its grants, in one transaction. Running processes that no other scope was granted are asked
+   * to cancel. Tabs that have it open or run a turn of it are refused from then on; opening it again begins a new session. An unknown
+   * session has only its grants revoked.
    */
   delete(sessionId: string): Promise<ProcessSessionDeleteReport>;
 }
@@ -68,7 +68,7 @@ export function sessionArchive(corridor: Corridor, limits: Limits): KernelSessio
   };
 }
 
-/** A text is iterable too, character by character: it is refused. */
+/** A string is iterable by character: it is refused. */
 function isAsync(lines: AsyncIterable<string> | Iterable<string>): lines is AsyncIterable<string> {
   const how = guarded("lines", () => {
     if (typeof lines !== "object" || lines === null) return undefined;

@@ -16,10 +16,10 @@ import {
 } from "../../stores/session/turns.js";
 import type { HeldLease } from "../host/held-lease.js";
 
-/** What a look found; a turn that it found is begun. */
-export type LookResult =
+/** What a look found. A turn that it found has begun. */
+type LookResult =
   | BeganTurn
-  /** There is something to begin, and tabs that go first. */
+  /** There is a turn to begin, and other tabs go first. */
   | { readonly kind: "later" }
   /** The lease was lost between two turns, or the executor was stopped. */
   | { readonly kind: "none" };
@@ -36,21 +36,21 @@ export interface BeginParts {
   newNonce(): string;
 }
 
-export interface Look {
-  /** The lease that the last turn left in hand: the next one is begun under it without a look before. */
+export interface TurnLook {
+  /** The lease of the last turn, still held: the next turn begins under it without a look. */
   readonly held: HeldLease | undefined;
-  /** The token of an expired lease that was waited for long enough. */
+  /** The token of an expired lease whose owner was given time enough to come back. */
   readonly waitedFor: string | undefined;
-  /** Tabs that stand before this one go first. */
+  /** Tabs that stand before this one in the order go first. */
   readonly isPolite: boolean;
-  /** Another tab may well have the lease: it is read alone first, and where it is held nothing else is of interest. */
+  /** Another tab probably has the lease: it is read alone first, and nothing else is read while it is held. */
   readonly mayBeHeld: boolean;
   readonly stopping: AbortSignal;
   stood(standing: Standing): void;
 }
 
-/** Reads first: what would not write is not run. `sentMs` is when the begin was sent, in monotonic time. */
-export async function beginNext(parts: BeginParts, look: Look): Promise<{ found: LookResult; sentMs: number }> {
+/** Looks in a read transaction first, so that only a begin that writes is run. `sentMs`: when the begin was sent, in monotonic time. */
+export async function beginNext(parts: BeginParts, look: TurnLook): Promise<{ found: LookResult; sentMs: number }> {
   const { corridor, clock } = parts;
   const { held, waitedFor } = look;
   const input: BeginTurn = {
@@ -67,7 +67,7 @@ export async function beginNext(parts: BeginParts, look: Look): Promise<{ found:
   if (!held) {
     const found = await lookFirst(corridor, input, look);
     if (found) return { found, sentMs: 0 };
-    // The page went, and may be another boot by now.
+    // The executor was stopped: the page may be another boot by now.
     if (look.stopping.aborted) return { found: { kind: "none" }, sentMs: 0 };
   }
   const sentMs = clock.monotonicMs();
@@ -81,8 +81,8 @@ export async function beginNext(parts: BeginParts, look: Look): Promise<{ found:
   }
 }
 
-/** `undefined` where there is something to begin, and this tab's turn to. */
-async function lookFirst(corridor: Corridor, input: BeginTurn, look: Look): Promise<LookResult | undefined> {
+/** `undefined` where there is a turn to begin, and this tab may begin it. */
+async function lookFirst(corridor: Corridor, input: BeginTurn, look: TurnLook): Promise<LookResult | undefined> {
   if (look.mayBeHeld) {
     const holder = await corridor.query(HOLDER_TABLES, async (reader, now) =>
       holderOf(await loadHolder(reader, input), input, now()),

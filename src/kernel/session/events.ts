@@ -1,14 +1,14 @@
 import type { RuntimeState } from "../../domain/session/session.js";
 import type { InputHappening } from "../../stores/session/draft.js";
 
-/** What happened to a session's inputs and runs, told by the kernel that did it. */
+/** A change of a session's inputs or runs, reported by the kernel that made it. */
 export interface SessionEvent {
   sessionId: string;
   /** `input.accepted`, `input.deduplicated`, `input.queued`, `input.staged`, `input.applied`, `input.consumed`, `input.superseded`, `input.coalesced`, `input.abandoned`, `run.started`, `run.completed`, `run.failed`, `run.cancelled`, `runtime.state_changed` */
   code: string;
   inputId?: string;
   runId?: string;
-  /** Of a failed run. */
+  /** The cause of a failed run. */
   error?: string;
   state?: RuntimeState;
 }

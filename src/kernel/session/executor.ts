@@ -31,19 +31,19 @@ export { runSessionTurn } from "./process-turn.js";
  *
  *     look -> begin (lease, recover, stage) -> run (handler; commit or fail, fenced) -> look again
  *
- * pacing.rules.ts decides when to look, begin-turn.ts what there is to begin, run-turn.ts what becomes of a run. Here is the order of
- * them, and the lease that goes from turn to turn.
+ * pacing.rules.ts decides when to look, begin-turn.ts what there is to begin, run-turn.ts how a run ends. The executor calls them in
+ * this order and keeps the lease from one turn to the next.
  */
 export interface Executor {
-  /** Something changed here: look. */
+  /** Something changed in this tab: look. */
   poke(): void;
-  /** A commit of any tab changed something: look, if this tab could do something about it, when those before it had their moment. */
+  /** A commit of any tab changed something: look, if it may concern this tab, after the tabs that go first had their moment. */
   hear(changes: readonly Change[]): void;
-  /** The handler is taken off, and another one stays: a turn that it runs is handed back. */
+  /** This handler is taken off while another one stays: its running turn is handed back. */
   takeOff(handler: TurnHandler): Promise<void>;
-  /** Nothing runs any more; what runs is handed back so that another tab goes on. */
+  /** Begins no more turns; hands the running one back, so that another tab goes on with it. */
   stop(): Promise<void>;
-  /** The page goes, or the kernel closes: ends at once, writes nothing. */
+  /** The page leaves, or the kernel closes: the running turn ends at once, and nothing is written. */
   end(reason: HoldfastError): void;
 }
 
@@ -53,10 +53,10 @@ export interface ExecutorParts
   readonly sessionId: string;
   readonly heldLeases: HeldLeases;
   handler(): TurnHandler | undefined;
-  /** What a look read of the session's state, which no notice may have told. */
+  /** A look read the session's state, which no notice may have told. */
   learn(state: RuntimeState): void;
   emit(event: SessionEvent): void;
-  /** The session was deleted: there is nothing to run any more. */
+  /** The session was deleted. */
   vanish(): void;
 }
 
@@ -67,7 +67,7 @@ export function createExecutor(parts: ExecutorParts): Executor {
   let cancelTimer = () => {};
   let looking: Promise<void> | undefined;
   let run: TurnRun | undefined;
-  /** Of the last run. */
+  /** The id of the last run. */
   let runId = "";
 
   function tell(thrown: unknown): void {
@@ -96,7 +96,7 @@ export function createExecutor(parts: ExecutorParts): Executor {
     tell,
   };
 
-  /** From now on the loop renews it. */
+  /** Makes the lease a held lease, which the loop renews from now on. */
   function hold({ lease: granted }: Began, sentMs: number): HeldLease {
     const { leaseTtlMs: ttlMs } = timings;
     const reclaim = (lease: HeldLease["lease"]) =>
@@ -112,7 +112,7 @@ export function createExecutor(parts: ExecutorParts): Executor {
     heldLease.end(new HoldfastError("lease-lost", "the executor handed its lease back"));
   }
 
-  /** Runs whatever is to be run. */
+  /** Runs turn after turn until there is none to begin. */
   async function look(): Promise<LookEnd> {
     let held: HeldLease | undefined;
     try {
@@ -139,13 +139,13 @@ export function createExecutor(parts: ExecutorParts): Executor {
         if (began.kind === "held") return began;
         if (began.kind === "idle") {
           parts.learn(began.state);
-          // What became of inputs that a dead owner left.
+          // A recovery may have changed inputs that a dead owner left.
           emitInputs(parts.emit, { sessionId }, began.happened);
           return { kind: "idle" };
         }
         if (began.kind === "turn") {
           held ??= hold(began, sentMs);
-          // Of the handlers that are here now: the one before may have been taken off meanwhile.
+          // The handler may have been taken off while the turn was begun: another one runs it.
           run = createTurnRun(runParts, parts.handler() ?? handler, began, held);
           runId = run.runId;
           const isHeld = await run.toItsEnd();
@@ -157,19 +157,19 @@ export function createExecutor(parts: ExecutorParts): Executor {
         if (pacing.notBeforeMs > clock.monotonicMs()) return { kind: "trouble" };
       }
     } catch (error) {
-      // The next look, here or in another tab, need not wait for it to run out.
+      // The lease is handed back: the next look, in any tab, need not wait until it runs out.
       if (held && !held.over) await releaseQuietly(corridor, held);
       throw error;
     } finally {
       run = undefined;
-      // Not renewed any more, whatever went wrong.
+      // The loop must not renew the lease after an error either.
       if (held) drop(held);
     }
   }
 
   function failed(error: unknown): LookEnd {
     if (isHoldfastError(error) && error.code === "not-found") {
-      // Deleted: there is nothing left to look at.
+      // The session was deleted: there is nothing left to look at.
       halt();
       parts.vanish();
     }

@@ -19,7 +19,7 @@ import { createTranscript, type Transcript } from "./transcript.js";
 import type { TurnHandler } from "./turn.js";
 import { createTurnHandlers } from "./turn-handlers.js";
 
-/** A session as this kernel has it open, however many objects the app holds of it. */
+/** A session that this kernel has open. The app may hold several objects of it. */
 export interface LocalSession {
   readonly ref: SessionRef;
   readonly sessionId: string;
@@ -27,27 +27,27 @@ export interface LocalSession {
   readonly ops: OpsRegistry;
   hasHandler(): boolean;
   attachment(): Attachment;
-  /** As it was read last. */
+  /** The session's state as it was read last. */
   readonly state: RuntimeState;
   learn(state: RuntimeState): void;
   listen(listener: (change: SessionChange) => void): () => void;
-  /** Something to run was stored here: this tab goes first. */
+  /** This tab stored an input: its executor looks at once. */
   submitted(): void;
-  /** What takes it off resolves when a turn of it is handed back. */
+  /** Returns what takes the handler off; that resolves when a running turn of it is handed back. */
   attach(handler: TurnHandler): () => Promise<void>;
-  /** Stores that this tab has it open, and whether it has a handler; starts what runs its turns. Never rejects. */
+  /** Stores that this tab has the session open, and whether it has a handler; starts the executor. Never rejects. */
   storeAttachment(): Promise<void>;
-  /** Turns that run are handed back. */
+  /** Hands the running turns back. */
   stop(): Promise<unknown>;
-  /** Turns that run end where they stand; nothing is written. */
+  /** Ends the running turns at once; nothing is written. */
   end(reason: HoldfastError): void;
   /** The session was deleted, perhaps in another tab. */
   vanish(): void;
-  /** It is open here no more. */
+  /** This tab has the session open no more. */
   close(): void;
 }
 
-/** What it needs of its kernel. */
+/** What a session needs of its kernel. */
 export interface SessionKernel {
   readonly corridor: Corridor;
   readonly notices: Notices;
@@ -56,7 +56,7 @@ export interface SessionKernel {
   readonly timings: Timings;
   readonly limits: Limits;
   readonly heldLeases: HeldLeases;
-  /** Where the loop is off, this kernel runs no turns. */
+  /** False where the loop is off. */
   readonly runsTurns: boolean;
   readonly hasLocks: boolean;
   readonly lazyParts: {
@@ -70,16 +70,16 @@ export interface SessionKernel {
   fault(fault: Fault): void;
 }
 
-export interface LocalSessionParts extends SessionKernel {
+interface LocalSessionParts extends SessionKernel {
   readonly ref: SessionRef;
   readonly sessionId: string;
   readonly ops: OpsOptions;
-  /** Of every executor of this kernel: one that comes after another takes up its lease as its own. */
+  /** One for all executors of this kernel: an executor takes up the lease of the one before it as its own. */
   readonly ownerId: string;
-  /** The loop is on, and the host's lock is held, if there are locks: a lease that is claimed before says nothing of its owner's life. */
+  /** The loop is on, and the host's Web Lock is held, if there are locks: without it, other tabs could not see that a lease's owner lives. */
   mayRun(): boolean;
   isClosing(): boolean;
-  /** It was deleted, and its listeners are not told yet. */
+  /** The session was deleted; its listeners are told after this. */
   onGone(): void;
 }
 
@@ -142,7 +142,7 @@ export function createLocalSession(parts: LocalSessionParts): LocalSession {
     isGone = true;
     parts.onGone();
     changes.vanish();
-    // It finds out by itself, and what runs is told why it ends.
+    // The executor finds out by itself: a running turn ends with its reason.
     handlers.poke();
   }
 

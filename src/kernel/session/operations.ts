@@ -24,13 +24,13 @@ import { createOperationWaits } from "./operations/operation-waits.js";
 export type { OperationSnapshot } from "./operations/live-operation.rules.js";
 
 /**
- * The background operations of a session: what runs in this tab, and the feed of what has ended in any.
+ * The background operations of a session: those that live in this tab, and the feed of those that have ended in any tab.
  *
  * An operation that has not ended lives in the tab that registered it and is unknown to the others. Its end is stored first,
- * with its line in the feed, and told then: where the storage refuses, nothing has changed and the call may be made again.
+ * with its entry in the feed, and told after that: if the storage refuses, nothing has changed and the call may be made again.
  * An id that two tabs registered ends once, in both.
  *
- * Its own refusals say in `details.reason` what was in the way:
+ * Refusals of the registry name their reason in `details.reason`:
  *
  * | code | reason |
  * |---|---|
@@ -39,41 +39,41 @@ export type { OperationSnapshot } from "./operations/live-operation.rules.js";
  * | `conflict` | `InvalidTransition` of one that goes on; `AlreadyRegistered`, `MaxConcurrentExceeded` { limit, active }, `PeerNotExpected`, `AlreadyPeerReady`, `WaitAlreadyActive` |
  * | `invalid` | `DuplicateWaitOperation` { id } |
  *
- * Beside them every method rejects `invalid` for an argument, `not-found` once the session is deleted, `closed` once it is
- * closed, and with what the storage rejects.
+ * Every method also rejects `invalid` for an argument, `not-found` once the session is deleted, `closed` once it is closed, and
+ * with the storage's own errors.
  */
 export interface OpsRegistry {
-  /** Takes it up as "provisioning". The id must be unknown, then there must be room for it. */
+  /** Adds an operation in the status "provisioning". The id must be unknown; after that, `maxConcurrent` must not be reached. */
   register(spec: OperationSpec): Promise<void>;
   provisioningSucceeded(id: string): Promise<void>;
   provisioningFailed(id: string, error: string): Promise<void>;
   abortProvisioning(id: string, reason?: string): Promise<void>;
-  /** Once, and only of a "mob_member_child" that runs. `peer` is shown as long as the operation lives. */
+  /** Allowed once, and only for a running "mob_member_child". Snapshots show `peer` while the operation lives. */
   peerReady(id: string, peer: JsonValue): Promise<void>;
-  /** `percent` from 0 to 100. The last update is shown as long as the operation lives; how many there were is stored. */
+  /** `percent` is from 0 to 100. Snapshots show the last update while the operation lives; the number of updates is stored. */
   reportProgress(id: string, update: { message: string; percent?: number }): Promise<void>;
   complete(id: string, result: JsonValue): Promise<void>;
   fail(id: string, error: string): Promise<void>;
   cancel(id: string, reason?: string): Promise<void>;
   requestRetire(id: string): Promise<void>;
   markRetired(id: string): Promise<void>;
-  /** Ends all that live in this tab, in one write. */
+  /** Ends all operations that live in this tab, in one write. */
   terminateOwner(reason: string): Promise<void>;
   get(id: string): Promise<OperationSnapshot | undefined>;
-  /** Ended ones first, oldest first, then those that live in this tab, in the order of their registration. */
+  /** Ended operations, oldest first; then those that live in this tab, in the order of their registration. */
   list(): Promise<OperationSnapshot[]>;
   /**
-   * Its end, also when it came in another tab; at once when it has ended already. Closing the session gives every watcher
-   * `terminated`: what became of the operation is nobody's to tell then. Rejects `aborted`.
+   * Resolves with the operation's end, in whichever tab it came; at once when it has ended already. Closing the session resolves every
+   * watch with `terminated`, because this tab cannot know the end after that. Rejects `aborted`.
    */
   watch(id: string, options?: { signal?: AbortSignal }): Promise<OperationOutcome>;
-  /** The ends of all, in the order of `ids`. One such wait at a time; its end or abort makes room. Rejects `aborted`. */
+  /** The ends of all, in the order of `ids`. One such wait at a time, until it ends or is aborted. Rejects `aborted`. */
   waitAll(ids: readonly string[], options?: { signal?: AbortSignal }): Promise<OperationOutcome[]>;
-  /** The feed behind `seq`, and its newest sequence at that moment. It keeps max(4 * maxCompleted, 1024) entries. */
+  /** The feed's entries above `seq`, and its newest sequence at that moment. The feed keeps max(4 * maxCompleted, 1024) entries. */
   listSince(seq: number): Promise<{ entries: CompletionEntry[]; watermark: number }>;
   /** Resolves with the newest sequence: at once when it is above `seq`, else at the next end in any tab. Rejects `aborted`. */
   waitForAdvance(seq: number, options?: { signal?: AbortSignal }): Promise<number>;
-  /** Takes all ended operations out, oldest first; each goes to one caller alone. The feed stays as it is. */
+  /** Removes all ended operations and returns them, oldest first; each goes to one caller alone. The feed stays as it is. */
   collectCompleted(): Promise<{ id: string; outcome: OperationOutcome }[]>;
 }
 

@@ -4,57 +4,57 @@ import type { Standing } from "../../stores/session/next-inputs.js";
 import type { BeganTurn } from "../../stores/session/turns.js";
 
 /**
- * When an executor looks for the next turn, as a value: everything that happens makes a new one of it, and may say how long it is until
- * the next look. All times are monotonic unless they are called otherwise.
+ * When an executor looks for the next turn, as a value. Each thing that happens makes a new value, and may say how long it is until the
+ * next look. Times are monotonic unless their name says otherwise.
  *
- * Of many tabs with a handler one is woken at a time: while another tab holds the lease, only the news that it is free is heard, unless
- * its holder left nothing to do, and where it is free each tab lets those before it go first.
+ * Many tabs may have a handler; one of them is woken at a time. While another tab holds the lease, only the news that the lease is free
+ * counts, and only if its holder left something to do. While the lease is free, each tab lets the tabs before it go first.
  */
 export interface Pacing {
   readonly timings: Pick<Timings, "pollMs" | "leaseTtlMs" | "leaseRenewMs">;
-  /** A look is under way: until it ends there is no next one. */
+  /** A look is under way; the next one begins after it. */
   readonly isLooking: boolean;
-  /** Something was heard since that look read: it is followed by another one at once. */
+  /** Something was heard since that look read: another look follows at once. */
   readonly isStale: boolean;
-  /** All that the next look is about was only heard of: where there is something to do, the tabs before this one may do it. */
+  /** Only notices ask for the next look: if it finds something to do, the tabs before this one go first. */
   readonly isPolite: boolean;
   /** When the next look begins. */
   readonly dueMs: number;
-  /** After trouble no look begins before this, whatever is heard. */
+  /** No look begins before this time, whatever is heard: the pause after trouble. */
   readonly notBeforeMs: number;
-  /** Since the last turn that was stored. */
+  /** How often there was trouble since the last turn that was stored. */
   readonly troubles: number;
-  /** Another tab has the lease, as it was read or heard last. */
+  /** Another tab has the lease, by what was read or heard last. */
   readonly isHeld: boolean;
-  /** The last write that changed inputs, as it was heard since the last look; beyond all where one was heard that has no number. */
+  /** The highest input revision heard since the last look; infinite if a notice without a number was heard. */
   readonly heardRevision: number;
-  /** Tabs with a handler, as they were read last: how many go before this one, and how many there are beside it. */
+  /** Tabs with a handler, as they were read last: `before` go before this one, `others` is all but this one. */
   readonly standing: Standing;
-  /** An expired lease of a host that lives, and since when it is watched. */
+  /** An expired lease of a host that lives, and the time since which it is watched. */
   readonly asleep: { readonly token: string; readonly sinceMs: number } | undefined;
 }
 
 export interface PacingStep {
   readonly pacing: Pacing;
-  /** From now on: 0 begins the next look at once. Absent: what was said before still holds. */
+  /** Milliseconds until the next look, from now; 0 begins it at once. Absent: the time set before still holds. */
   readonly lookInMs?: number;
 }
 
 /** How a look ended. */
 export type LookEnd =
-  /** There is nothing to do, or no handler to do it; or the look failed. */
+  /** Idle: there is nothing to do, or no handler to do it. Failed: the look itself failed. */
   | { readonly kind: "idle" | "failed" }
-  /** There is something to do, and tabs that go first. */
+  /** There is something to do, and other tabs go first. */
   | { readonly kind: "later" }
-  /** Its last run met trouble. */
+  /** The last run met trouble. */
   | { readonly kind: "trouble" }
   | Extract<BeganTurn, { kind: "held" }>;
 
-/** What a tab gets to see what is to be done and take the lease, before the next one tries. */
+/** The time that a tab gets to look and to take the lease before the next tab tries. */
 const STAGGER_MS = 25;
-/** A wait for what is nearly over must not become a busy loop. */
+/** A wait for a lease that has nearly run out must not become a busy loop. */
 const SHORTEST_WAIT_MS = 20;
-/** Polls. */
+/** The longest pause after trouble, in polls. */
 const LONGEST_PAUSE = 64;
 
 export function startPacing(timings: Pacing["timings"]): Pacing {
@@ -77,7 +77,7 @@ function lookIn(pacing: Pacing, lookInMs: number, nowMs: number): PacingStep {
   return { pacing: { ...pacing, dueMs: nowMs + lookInMs, isLooking: lookInMs === 0 }, lookInMs };
 }
 
-/** Something is to be looked at. `isNews`: it was heard of, and other tabs heard it too. */
+/** There may be something to do. `isNews`: a notice said so, which other tabs heard too. */
 export function poked(before: Pacing, nowMs: number, isNews = false): PacingStep {
   const pacing = { ...before, isPolite: before.isPolite && isNews };
   if (pacing.isLooking) return { pacing: { ...pacing, isStale: true } };
@@ -95,51 +95,51 @@ export function heardOf(before: Pacing, nowMs: number, changes: readonly Change[
   const lease = leases.at(-1);
   if (leases.some(({ member }) => member !== "held" && member !== "idle")) return poked(pacing, nowMs, true);
   if (lease?.member === "held") {
-    // Its own, or what is under way meets it.
+    // The lease is this tab's own, or the look under way finds it held.
     if (isLooking) return { pacing };
-    // Until it comes back, or may have run out, there is nothing to look for.
+    // There is nothing to look for until the lease is handed back or may have run out.
     return lookIn({ ...pacing, isHeld: true }, Math.min(timings.pollMs, timings.leaseTtlMs), nowMs);
   }
-  // What is under way may have read that it is held.
+  // The look under way may have read that the lease is held.
   if (isLooking) return poked(pacing, nowMs, true);
   const known = { ...pacing, isHeld: pacing.isHeld && !lease };
-  // Its last holder knew of all that was heard.
+  // The last holder of the lease knew of everything that was heard.
   if (lease && heardRevision <= (lease.sequence ?? 0)) return { pacing: known };
-  // Its holder goes on by itself while there is something to do.
+  // The holder of the lease goes on by itself while there is something to do.
   if (known.isHeld) return { pacing: known };
   if (standing.before === 0) return poked(known, nowMs, true);
   const waitMs = standing.before * STAGGER_MS;
   return known.dueMs - nowMs <= waitMs ? { pacing: known } : lookIn(known, waitMs, nowMs);
 }
 
-/** The time of the next look has come. */
+/** The timer of the next look fired. */
 export function woke(pacing: Pacing, nowMs: number): PacingStep {
-  // Late itself: it slept, and so may have the tab that it waits for.
+  // The timer came late: this tab slept, and the tab that it waits for may have slept too.
   const hasSlept = nowMs - pacing.dueMs > pacing.timings.leaseRenewMs / 2;
   return poked(hasSlept ? { ...pacing, asleep: undefined } : pacing, nowMs);
 }
 
-/** The look reads now: all that was heard of so far is found. */
+/** The look reads now: it finds everything that was heard so far. */
 export function beginsToRead(pacing: Pacing): Pacing {
   return { ...pacing, isStale: false, heardRevision: 0, isPolite: true };
 }
 
-/** What the look found of the lease. */
+/** The look found the lease held by another tab, or not. */
 export function foundLease(pacing: Pacing, isHeld: boolean): Pacing {
   return { ...pacing, isHeld };
 }
 
-/** Where there are other tabs, one of them mostly has the lease, and then nothing else is of interest. */
+/** If there are other tabs, one of them probably has the lease, and nothing else needs to be read. */
 export function mayBeHeld({ isHeld, standing }: Pacing): boolean {
   return isHeld || standing.others > 0;
 }
 
-/** The token of the expired lease that was waited for long enough. */
+/** The token of the expired lease whose owner was given time enough to come back. */
 export function waitedFor({ asleep, timings }: Pacing, nowMs: number): string | undefined {
   return asleep && nowMs - asleep.sinceMs >= timings.leaseRenewMs ? asleep.token : undefined;
 }
 
-/** Trouble with the storage. Each pause is longer: what a handler does before the trouble is done again. */
+/** The storage failed. Each pause is longer than the one before, because each new try repeats what the handler did before the failure. */
 export function troubled(pacing: Pacing, nowMs: number): Pacing {
   const { troubles, timings } = pacing;
   const notBeforeMs = nowMs + timings.pollMs * Math.min(2 ** troubles, LONGEST_PAUSE);

@@ -18,9 +18,9 @@ import type { RuntimeRow } from "../../stores/session/tables.js";
 import type { SessionTurn } from "../process/run-process.js";
 
 /**
- * A process that is a turn of a session: its input goes the way of all inputs, and the process ends when that does. The input's id
- * comes from the process's and its registration, so a later owner finds the same one, for as long as the input is kept, and what is
- * registered under that id after retention removed the process is another.
+ * Runs a process that is a turn of a session. Its input is submitted like any other, and the process ends when the input ends. The id of
+ * the input comes from the id and the registration of the process: a later owner finds the same input while it is kept, and a process
+ * that is registered under the same id after retention removed this one gets another input.
  *
  * `input` is a submission, or a text, which is a prompt; it is stored as a durable one. The result is `{ inputId, runId?, outcome }`.
  */
@@ -39,7 +39,7 @@ export async function runSessionTurn(
   const ownId = inputIdOf(record);
   const known = await corridor.query(["inputs"], async (reader) => {
     const [own, former] = await Promise.all([ownId, formerInputIdOf(record)].map((id) => loadInput(reader, runtimeId, id)));
-    // One that is older than the process was an earlier process's of that id.
+    // An input older than the process belonged to an earlier process of the same id.
     return own ?? (former && former.record.createdAtMs >= record.createdAtMs ? former : undefined);
   });
   const inputId = known ? known.inputId : await admit({ ...given, inputId: ownId, durability: "durable" } as InputSubmission);
@@ -51,16 +51,16 @@ export async function runSessionTurn(
   }
 
   const loadRuntime = (reader: Reader) => loadRow(reader, "runtimes", runtimeId);
-  /** Every write to inputs raises it. */
+  /** A number that every write to inputs raises. */
   const revisionOf = (runtime: RuntimeRow | undefined): number => {
     if (runtime?.incarnation !== incarnation || runtime.state === undefined)
       throw new HoldfastError("not-found", `the session "${input.sessionId}" was deleted`);
     return runtime.inputRevision ?? 0;
   };
-  /** At this one its input had not ended. */
+  /** The last revision at which the input had not ended. */
   let seen: number | undefined;
   const read = async (shared: Shared): Promise<{ record: StoredInputState | undefined } | undefined> => {
-    // The session's row is one read for all its turns that wait here.
+    // All turns of this session that wait in this tab share one read of its row.
     if (seen !== undefined && revisionOf(await shared("runtime", () => corridor.query(["runtimes"], loadRuntime))) === seen)
       return undefined;
     const found = await corridor.query(["runtimes", "inputs"], async (reader) => ({
@@ -68,13 +68,13 @@ export async function runSessionTurn(
       row: await loadInput(reader, runtimeId, inputId),
     }));
     const revision = revisionOf(found.runtime);
-    // A deduplicated one may stand for an ephemeral input, which is gone when it has ended.
+    // The submission may have been a duplicate of an ephemeral input, whose row is dropped when it ends.
     if (!found.row) return { record: undefined };
     if (isTerminal(found.row.record.currentState)) return { record: found.row.record };
     seen = revision;
     return undefined;
   };
-  /** Not the other inputs of the session, which are as many as its turns that wait. */
+  /** Notices of other inputs are left out: there may be as many as turns that wait. */
   const concerns = ({ about, member }: Change) => about === "runtime" || (about === "input" && member === inputId);
   const ended = (until: AbortSignal) => run.waiting(() => watch.until(runtimeId, read, until, concerns));
 
@@ -84,16 +84,16 @@ export async function runSessionTurn(
     return await ended(run.stopped);
   });
   const end = last?.terminalOutcome;
-  if (end?.outcomeType === "abandoned") throw endOf(end, signal);
+  if (end?.outcomeType === "abandoned") throw abandonedError(end, signal);
   return { inputId, ...(last?.lastRunId !== undefined && { runId: last.lastRunId }), outcome: (end ?? null) as JsonValue };
 }
 
-/** Short enough for any limit on ids that a UUID keeps. */
+/** As long as a UUID: it fits every limit on ids that a UUID fits. */
 function inputIdOf({ id, registrationHash }: ProcessRecord): string {
   return `turn-${hashOfJson([id, registrationHash]).slice(0, 31)}`;
 }
 
-/** As an older database has it. */
+/** The input's id in a database that an older version wrote. */
 function formerInputIdOf({ id }: ProcessRecord): string {
   return `process-${bytesToHex(sha256(utf8ToBytes(id))).slice(0, 28)}`;
 }
@@ -103,7 +103,7 @@ function isCancel(signal: AbortSignal): boolean {
   return signal.aborted && details?.reason === "cancel-requested";
 }
 
-function endOf({ reason }: Extract<InputOutcome, { outcomeType: "abandoned" }>, signal: AbortSignal): unknown {
+function abandonedError({ reason }: Extract<InputOutcome, { outcomeType: "abandoned" }>, signal: AbortSignal): unknown {
   if (reason === "cancelled" && isCancel(signal)) return signal.reason;
   const code = typeof reason === "string" ? reason : "max_attempts_exhausted";
   return Object.assign(new Error(`the session gave the input up: ${code}`), { code });

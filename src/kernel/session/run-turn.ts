@@ -19,16 +19,16 @@ import { type Began, type OpenTurn, openTurn, type TurnHandler } from "./turn.js
  *
  *     handler -> commit | failed | cancelled | interrupted, fenced
  *
- * Trouble of the storage is waited out while the lease lives: what a handler has done must not be done again because of a hiccup.
+ * A write that the storage fails is tried again while the lease lives: a handler's work must not be done twice because of a short fault.
  */
 export interface TurnRun {
   readonly runId: string;
   readonly handler: TurnHandler;
-  /** Once. Whether its lease is still held, for the next run. */
+  /** Called once. Resolves with whether the lease is still held, for the next run. */
   toItsEnd(): Promise<boolean>;
-  /** Hands its inputs back, so that another handler or tab goes on. Resolves when nothing of it is left to be written. */
+  /** Hands the inputs back, so that another handler or tab goes on. Resolves when nothing of the run is left to be written. */
   interrupt(): Promise<void>;
-  /** The lease is lost, or the page goes: ends at once, writes nothing. */
+  /** The lease is lost, or the page leaves: the run ends at once, and nothing is written. */
   end(reason: HoldfastError): void;
 }
 
@@ -40,7 +40,7 @@ export interface TurnRunParts {
   readonly timings: Timings;
   readonly limits: Limits;
   readonly transcript: Transcript;
-  /** Of the executor: nothing is tried again after it, and nothing is waited for. */
+  /** The executor's: after it aborts nothing is tried again, and nothing is waited for. */
   readonly stopping: AbortSignal;
   /** The storage failed the run, or the run cannot be stored. */
   onTrouble(): void;
@@ -52,11 +52,11 @@ export interface TurnRunParts {
     more?: { inputs?: readonly InputHappening[]; error?: string },
   ): void;
   fault(fault: Fault): void;
-  /** The same, of an error, unless the kernel is closed. */
+  /** Reports an error as a fault, unless it is `closed`. */
   tell(thrown: unknown): void;
 }
 
-/** These end a run here, whatever the storage's health: another tab goes on, or none needs to. */
+/** Errors that end a run in this tab, however healthy the storage is: another tab goes on, or none needs to. */
 const SETTLED: ReadonlySet<ErrorCode> = new Set(["lease-lost", "not-found", "conflict", "internal", "closed", "version"]);
 
 export function createTurnRun(parts: TurnRunParts, handler: TurnHandler, began: Began, heldLease: HeldLease): TurnRun {
@@ -65,14 +65,14 @@ export function createTurnRun(parts: TurnRunParts, handler: TurnHandler, began: 
   const named = { ...ref, runId };
   const abort = new AbortController();
   const ended = new AbortController();
-  /** Errors that are not the handler's own. */
+  /** Errors that the turn's own methods threw: no failure of the handler's. */
   const raised = new WeakSet<object>();
-  /** Set before the abort: how the run ends when its handler returns. */
+  /** How the run ends when its handler returns. Set before the abort. */
   let end: TurnEnd | undefined = stopping.aborted ? { how: "interrupted" } : undefined;
-  /** The handler has returned: its signal has nothing more to tell. */
+  /** The handler has returned: its signal is not aborted any more. */
   let hasReturned = false;
   let resolveStored = () => {};
-  /** Nothing of it is left to be written. */
+  /** Resolves when nothing of the run is left to be written. */
   const stored = new Promise<void>((resolve) => {
     resolveStored = resolve;
   });
@@ -95,7 +95,7 @@ export function createTurnRun(parts: TurnRunParts, handler: TurnHandler, began: 
     return openTurn(turnParts, began, named);
   }
 
-  /** Aborts the handler when its run is taken from it, or an input of it is not wanted any more. */
+  /** Aborts the handler when its run was ended from outside, or an input of it was cancelled. */
   async function follow(): Promise<void> {
     const read = async (): Promise<HoldfastError | undefined> => {
       const { runtime, isCancelled } = await readRun(parts);
@@ -138,7 +138,7 @@ export function createTurnRun(parts: TurnRunParts, handler: TurnHandler, began: 
     };
     const write = (lease: RunRef["lease"]) => corridor.run(commitTurn, { ...named, ...pending, lease }, { size });
     const done = await persist(parts, heldLease, write, { onRefused, isOff: () => end !== undefined });
-    // Something else wrote into this run. It counts as a failure: who does so each time must not go on for ever.
+    // Another caller wrote into this run. It counts as a failed attempt: one that does so each time must not run for ever.
     if (refusal) return await finish({ how: "failed", cause: refusal.message });
     if (!done) return false;
     parts.onStored();
@@ -158,12 +158,12 @@ export function createTurnRun(parts: TurnRunParts, handler: TurnHandler, began: 
         try {
           if (!end) {
             void follow();
-            // A handler that does not hear its signal must not hold up the next run: what it does from then on is refused.
+            // A handler that ignores its signal must not hold up the next run; its later calls are refused.
             await Promise.race([handler(open.turn), abortOf(abort.signal)]);
           }
         } catch (error) {
           failure = { cause: causeOf(error) };
-          // What the world did to it is no failure of the handler.
+          // Trouble of the storage or the lease is no failure of the handler.
           if (isTrouble(error) && raised.has(error)) {
             end ??= { how: "interrupted" };
             parts.onTrouble();
@@ -176,7 +176,7 @@ export function createTurnRun(parts: TurnRunParts, handler: TurnHandler, began: 
         if (end) return await finish(end);
         if (failure) return await finish({ how: "failed", ...failure });
         if (abort.signal.aborted) {
-          // Stopped, destroyed or deleted under it.
+          // The session was stopped, destroyed or deleted during the run.
           parts.happened("run.cancelled", runId);
           await releaseQuietly(corridor, heldLease);
           return false;
@@ -205,11 +205,11 @@ export function createTurnRun(parts: TurnRunParts, handler: TurnHandler, began: 
 
 interface Persisting {
   onRefused?(error: HoldfastError): void;
-  /** It is given up for another end while it is tried again. */
+  /** Asked between two tries: the write is given up, because the run ends in another way by now. */
   isOff?(): boolean;
 }
 
-/** Tried again while the lease lives; `undefined` where another tab has the last word. */
+/** Writes, and tries again while the lease lives. `undefined`: the write was given up. */
 async function persist<T>(
   parts: TurnRunParts,
   heldLease: HeldLease,
@@ -246,7 +246,7 @@ async function persist<T>(
   }
 }
 
-/** The session's row, and whether an input of its run was taken back. */
+/** The session's row, and whether an input of its run was cancelled. */
 function readRun({ corridor, ref: { runtimeId } }: TurnRunParts) {
   return corridor.query(["runtimes", "inputs"], async (reader) => {
     const runtime = await loadRow(reader, "runtimes", runtimeId);
@@ -256,16 +256,16 @@ function readRun({ corridor, ref: { runtimeId } }: TurnRunParts) {
   });
 }
 
-/** The run is another tab's affair; the lease, if it is still there, must not stand in the way until it runs out. */
+/** Hands the lease back, so that no other tab has to wait until it runs out. Never rejects. */
 export async function releaseQuietly(corridor: Corridor, { lease }: HeldLease): Promise<void> {
   try {
     await corridor.run(releaseLeases, { leases: [lease] });
   } catch {
-    // It runs out.
+    // The lease runs out by itself.
   }
 }
 
-/** Cut short when the executor stops. */
+/** Ends early when the executor stops. */
 function pause({ clock, stopping }: TurnRunParts, ms: number): Promise<void> {
   if (stopping.aborted) return Promise.resolve();
   return new Promise((resolve) => {
@@ -281,7 +281,7 @@ function pause({ clock, stopping }: TurnRunParts, ms: number): Promise<void> {
 
 const LONGEST_CAUSE = 1_024;
 
-/** A failure names its cause, whatever was thrown. */
+/** The text of a failure's cause. A handler may throw any value. */
 function causeOf(thrown: unknown): string {
   const text = (() => {
     try {

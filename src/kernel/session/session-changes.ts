@@ -11,16 +11,16 @@ import type { SessionRef } from "../../stores/session/draft.js";
 /** A hint that something changed, in any tab: read again. */
 export type SessionChange = { type: "messages" | "state" } | { type: "input"; inputId: string };
 
-/** What became of a session, as this tab hears of it. */
-export interface SessionChanges {
+/** Tells this tab's listeners what changes in a session. */
+interface SessionChanges {
   listen(listener: (change: SessionChange) => void): () => void;
-  /** The session is gone: the listeners are told, and hear nothing more. */
+  /** The session was deleted: its listeners are told this, and nothing after it. */
   vanish(): void;
-  /** Nothing is heard any more. */
+  /** Stops listening. */
   end(): void;
 }
 
-export interface SessionChangesParts {
+interface SessionChangesParts {
   readonly ref: SessionRef;
   readonly sessionId: string;
   readonly corridor: Corridor;
@@ -30,53 +30,53 @@ export interface SessionChangesParts {
   learn(state: RuntimeState): void;
   /** The session was deleted. */
   vanish(): void;
-  /** Before anything is read. */
+  /** Called with notices of this session, before anything is read. */
   hear(changes: readonly Change[]): void;
 }
 
-/** What the listeners know of, but for single inputs. */
-interface Seen {
+/** What the last read found, and the listeners know. Single inputs are not in it. */
+interface SeenSession {
   readonly state: RuntimeState;
-  /** Another text for each other transcript. */
+  /** A text that differs when the transcript does. */
   readonly messages: string;
   readonly inputRevision: number;
 }
 
 interface Untold {
-  /** Inputs of writes that no notice told. */
+  /** Ids of inputs that were written without a notice. */
   readonly changed: readonly string[];
-  /** Those that were told, as they are now. */
+  /** Inputs that were told, with their rows as they are now. */
   readonly told: readonly { readonly inputId: string; readonly row: Row | undefined }[];
 }
 
 /**
- * After a read the next one waits, as many times as long as that one took: many tabs of a busy session would do little else than read. On a
- * machine that is idle it is a few milliseconds. Where nothing listens, only `session.state` is kept, which is as it was read last.
+ * The rest after a read, as a multiple of the time that the read took: without it, many tabs of a busy session would do little but read.
+ * The rest is a few milliseconds on an idle machine. A session without listeners keeps only `session.state`, so its rest is longer.
  */
 const REST_LISTENED = 1;
 const REST_UNHEARD = 4;
 
-/** Inputs that were told and may go without leaving a row: so many are remembered. */
+/** How many told inputs are remembered: their rows may be dropped without a notice. */
 const MOST_TOLD = 1_024;
 
 /**
- * Notices say what to read. While something listens, the rows are read now and then as well, and what no notice told is told then: of
- * kernels that share no channel with this one nothing else is heard. A hint is given after what it is about was read: what is stored
- * later differs from that, and is told later.
+ * Notices say what to read. While a listener is there, the rows are also read at each poll, and changes without a notice are told then:
+ * kernels that share no channel with this one are heard in no other way. A hint about state or messages is given after a read, so
+ * that whatever is stored later differs from that read and is told later.
  */
 export function followSession(parts: SessionChangesParts): SessionChanges {
   const { ref, sessionId, corridor, clock, timings } = parts;
   const { runtimeId, incarnation } = ref;
   const listeners = new Set<(change: SessionChange) => void>();
   let isOver = false;
-  let seen: Seen | undefined;
-  /** Told by a notice since it was read. */
+  let seen: SeenSession | undefined;
+  /** Kinds of change that a notice told since the last read. */
   const news = new Set<"state" | "messages">();
-  /** Writes that changed inputs and were told by notices, behind the last one that was looked for. */
+  /** Input revisions that notices told, above the last one that was read. */
   const revisions = new Set<number>();
   const told = new Set<string>();
   let cancelPoll = () => {};
-  /** The next read looks for inputs as well. */
+  /** The next read is a poll: it looks for inputs as well. */
   let isPollDue = false;
 
   function tellInput(inputId: string): void {
@@ -87,7 +87,7 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
 
   function tellUntold(untold: Untold): void {
     for (const { inputId, row } of untold.told) {
-      // It may go without a row yet; every other one is found by its number.
+      // An ephemeral input may still be dropped without a trace; a durable one is found by its revision.
       if (row && isEphemeral(row)) continue;
       told.delete(inputId);
       if (!row) tellEach(listeners, { type: "input", inputId });
@@ -117,7 +117,7 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
         const [row, session] = await Promise.all([loadRow(reader, "runtimes", runtimeId), reader.get("sessions", sessionId)]);
         if (row?.state === undefined || row.incarnation !== incarnation) return undefined;
         const { state, digest, messageCount, inputRevision = 0 } = row;
-        const now: Seen = { state, messages: `${digest} ${messageCount} ${session?.updatedAtMs}`, inputRevision };
+        const now: SeenSession = { state, messages: `${digest} ${messageCount} ${session?.updatedAtMs}`, inputRevision };
         return { now, untold: from === undefined ? undefined : await readUntold(reader, from, inputRevision) };
       });
       if (isOver) return;
@@ -133,11 +133,11 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
       for (const type of types) tellEach(listeners, { type });
       if (untold) tellUntold(untold);
     } catch {
-      // The next notice, poll or call tells it.
+      // The next notice or poll reads again; a call of the session rejects with the error.
     }
   }
 
-  const looks = createLooks(clock, look, (tookMs) =>
+  const reads = createPacedReads(clock, look, (tookMs) =>
     Math.min(tookMs * (listeners.size > 0 ? REST_LISTENED : REST_UNHEARD), timings.pollMs),
   );
 
@@ -148,7 +148,7 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
 
   async function poll(): Promise<void> {
     isPollDue = true;
-    await looks.next();
+    await reads.next();
     schedulePoll();
   }
 
@@ -164,7 +164,7 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
         tellInput(member);
       }
     }
-    if (news.size > 0) void looks.next();
+    if (news.size > 0) void reads.next();
     parts.hear(ours);
   });
 
@@ -172,7 +172,7 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
     isOver = true;
     stopListening();
     cancelPoll();
-    looks.endRest();
+    reads.endRest();
     listeners.clear();
   }
 
@@ -184,9 +184,9 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
         seen = undefined;
         revisions.clear();
         told.clear();
-        // Its rest is the one of a tab where nothing listens.
-        looks.endRest();
-        void looks.next().then(schedulePoll);
+        // The rest under way is that of a tab without listeners, which is longer.
+        reads.endRest();
+        void reads.next().then(schedulePoll);
       }
       return () => {
         listeners.delete(own);
@@ -201,17 +201,17 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
   };
 }
 
-interface Looks {
-  /** Resolves after a look that began after this call. */
+interface PacedReads {
+  /** Resolves after a read that began no earlier than this call. */
   next(): Promise<void>;
   endRest(): void;
 }
 
-/** One at a time, and a rest behind each: what comes meanwhile may be about what was read already, and is one more for all of it. */
-function createLooks(clock: Clock, look: () => Promise<void>, restOf: (tookMs: number) => number): Looks {
+/** Reads one at a time, with a rest after each. Calls that come meanwhile share one more read: the one under way may have read too early. */
+function createPacedReads(clock: Clock, look: () => Promise<void>, restOf: (tookMs: number) => number): PacedReads {
   let looking: Promise<void> | undefined;
   let waiting: Promise<void> | undefined;
-  /** The rest behind the last look is over then. */
+  /** When the rest after the last read is over. */
   let restedMs = clock.monotonicMs();
   let wake = () => {};
 

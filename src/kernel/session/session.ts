@@ -21,60 +21,66 @@ import type { SessionChange } from "./session-changes.js";
 import type { TurnHandler } from "./turn.js";
 
 export interface SessionOptions {
-  /** Sets inputs aside that cannot be read or gone on with, instead of failing on them; they are in `quarantined`. */
+  /** Inputs that cannot be read or continued are set aside instead of failing the call; `quarantined` lists them. */
   quarantine?: boolean;
-  /** Asked for each input before the built-in table; `undefined` leaves it to that. Synchronous and without effects: it is asked for both moments. */
+  /**
+   * Decides for each input before the built-in table does; `undefined` leaves it to the table. Synchronous and without effects: it is
+   * called for idle and for busy.
+   */
   policy?: (input: { kind: InputKind; idle: boolean }) => PolicyDecision | undefined;
-  /** Intents of peers' requests that are queued and are no reason to run. */
+  /** Peer requests with these intents are queued and start no run. */
   silentIntents?: readonly string[];
-  /** Of the operations in this tab; the first that opens the session decides. */
+  /** Options of the operations in this tab; those of the call that opens the session first count. */
   ops?: OpsOptions;
 }
 
 /**
- * A session that survives its tab. Any tab submits and reads; one at a time runs its turns.
+ * A session that survives its tab. Every tab may submit and read; one tab at a time runs its turns.
  * Methods reject `not-found` once the session is deleted, `closed` once this object or its kernel is.
  */
 export interface SessionRuntime extends AsyncDisposable {
   /** `rt:session:<sessionId>` */
   readonly runtimeId: string;
-  /** As this tab last read it. */
+  /** The state as this tab read it last. */
   readonly state: RuntimeState;
-  /** What opening it found to recover; absent where another tab is at work. */
+  /** What was recovered when the session was opened; absent where another tab is at work. */
   readonly recovery: RecoveryReport | undefined;
-  /** What opening it set aside. */
+  /** Inputs that were set aside when the session was opened. */
   readonly quarantined: readonly { inputId: string; reason: string }[];
   /**
-   * Resolves after the input is stored. Rejects `invalid` for what is no input, `not-ready` when the session is retired, stopped or
+   * Resolves when the input is stored. Rejects `invalid` for a value that is no input, `not-ready` when the session is retired, stopped or
    * destroyed, `conflict` for an input id that is known; nothing is stored then.
    */
   submit(input: InputSubmission): Promise<AcceptOutcome>;
   /**
-   * Takes an input back: one that waits is abandoned at once, a turn that runs with it is ended, and what ran beside it waits again. Of one
-   * that has ended, or is not known, nothing changes.
+   * Takes an input back. An input that waits is abandoned at once. A turn that runs with it is ended, and the other inputs of that turn
+   * wait again. An input that has ended, or is unknown, changes nothing.
    */
   cancel(inputId: string): Promise<void>;
-  /** Attaches: this tab runs turns from now on, if no other does. Of several handlers the last one runs. Returns what takes it off. */
+  /**
+   * Attaches a handler: this tab runs turns from now on while no other tab does. The last of several handlers runs them. Returns a
+   * function that takes the handler off.
+   */
   onTurn(handler: TurnHandler): () => void;
-  /** The stored ones, from `after` messages on (default 0). */
+  /** The stored messages; the first `after` are left out (default 0). */
   messages(options?: { after?: number }): Promise<Message[]>;
-  /** The bytes of an image that an input brought, by its `blob`. */
+  /** The bytes of an input's image. `hash` is the image's `blob`. */
   blob(hash: string): Promise<Uint8Array | undefined>;
   subscribe(listener: (change: SessionChange) => void): () => void;
   readonly ops: OpsRegistry;
-  /** Takes no more inputs. What waits is still run where a tab has a turn handler, and abandoned where none has. */
+  /** The session takes no more inputs. Those that wait are still run if a tab has a turn handler, and abandoned if none has. */
   retire(): Promise<{ abandoned: number; pendingDrain: number }>;
-  /** Abandons what waits and begins anew as idle. Rejects `not-ready` while a turn runs, and when stopped or destroyed. */
+  /** Abandons the inputs that wait; the session is idle again. Rejects `not-ready` while a turn runs, and when stopped or destroyed. */
   reset(): Promise<{ abandoned: number }>;
-  /** Back to idle with all that waits. Rejects `not-ready` while a turn runs, and when stopped or destroyed. */
+  /** The session is idle again and keeps the inputs that wait. Rejects `not-ready` while a turn runs, and when stopped or destroyed. */
   recycle(): Promise<{ carriedOver: number }>;
   /** Ends the turn that runs and abandons all inputs. */
   stop(): Promise<void>;
-  /** The same, for good. */
+  /** Like `stop`, for good. */
   destroy(): Promise<{ abandoned: number }>;
 }
 
-export interface SessionParts {
+interface SessionParts {
   readonly corridor: Corridor;
   readonly limits: Limits;
   readonly session: LocalSession;
@@ -84,7 +90,7 @@ export interface SessionParts {
   newOrderedId(): string;
   newNonce(): string;
   emit(event: SessionEvent): void;
-  /** This object is done with it. */
+  /** The app has disposed of this object. */
   leave(): Promise<void>;
 }
 
@@ -218,7 +224,7 @@ export function checkSessionOptions(value: unknown, limits: Limits): CheckedSess
 
 const MOST_INTENTS = 1_024;
 
-/** Asked outside the transaction, for both moments; which of them it is, is known inside. */
+/** The policy is asked outside the transaction, for idle and for busy: only the transaction knows which of them it is. */
 function policyFor(
   input: PreparedInput,
   { policy, silentIntents }: CheckedSessionOptions,
@@ -227,7 +233,7 @@ function policyFor(
   const silent = kind === "peer_request" && intent !== undefined && silentIntents.has(intent);
   const decide = (idle: boolean): PolicyDecision => {
     const own = policy && guardedPolicy(() => policy({ kind, idle }));
-    // It is refused below; what the promise may still come to is ignored.
+    // A promise is refused below; a rejection of it must not go unhandled.
     if (own instanceof Promise) own.catch(() => undefined);
     if (own !== undefined) return checkPolicyDecision("the decision of options.policy", own);
     return builtInPolicy({ kind, idle, ...(handlingMode && { handlingMode }), ...(silent && { silent }) });

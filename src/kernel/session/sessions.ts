@@ -14,28 +14,28 @@ export interface Sessions {
   open(sessionId: string, options?: unknown): Promise<SessionRuntime>;
   /** There are attachments that the loop must renew. */
   readonly isAttending: boolean;
-  /** Of sessions with a turn handler: processes that are turns of theirs are run here. */
+  /** Ids of sessions with a turn handler: this host runs processes that are turns of them. */
   readonly attached: string[];
-  /** What runs a process that is a turn of it. */
+  /** Runs a process that is a turn of this session; `undefined` without a turn handler. */
   turnOf(sessionId: string): SessionTurn | undefined;
-  /** Runs end where they stand, nothing is written. */
+  /** Ends the running turns at once; nothing is written. */
   endAll(reason: HoldfastError): void;
-  /** The host is another boot now: what is open is attended anew. */
+  /** The host is another boot now, or its lock was granted: each open session stores its attachment again. */
   onBoot(isReady: boolean): void;
 }
 
-export interface SessionsParts extends SessionKernel {
+interface SessionsParts extends SessionKernel {
   readonly hostId: string;
-  /** Its host's Web Lock is free. */
+  /** The Web Lock of that boot is free. */
   isDead(bootId: string): Promise<boolean>;
   saidFarewell(bootId: string): boolean;
 }
 
 interface Opened {
   readonly session: LocalSession;
-  /** Of the call that opened it first. */
+  /** Options of the call that opened it first. */
   readonly options: CheckedSessionOptions;
-  /** Objects that the app holds of it. */
+  /** How many objects of it the app holds. */
   uses: number;
 }
 
@@ -44,13 +44,13 @@ type OpeningReport = Pick<OpenedSession, "recovery" | "quarantined">;
 export function createSessions(parts: SessionsParts): Sessions {
   const { corridor, limits } = parts;
   const entries = new Map<string, Opened>();
-  /** How often a session was left by the last object of it. */
+  /** How often a session was left by its last object. */
   let leaves = 0;
   const ownerId = `${parts.hostId}:${parts.newNonce().slice(0, 12)}`;
   let closing: HoldfastError | undefined;
   let isBooted = false;
 
-  /** What crashed tabs left is taken up at once, without waiting for a loop to find them dead. */
+  /** Frees what crashed tabs left, at once: no loop has to find them dead first. */
   async function freeIfDead(runtimeId: string): Promise<void> {
     const rows = await corridor.query(["leases", "attachments"], async (reader) => {
       const [lease, attachments] = await Promise.all([
@@ -93,11 +93,11 @@ export function createSessions(parts: SessionsParts): Sessions {
     if (--entry.uses > 0) return;
     const { session } = entry;
     const { runtimeId } = session.ref;
-    // After a deletion another may have its name, and its attachment.
+    // A session of the same id may have been opened after this one was deleted: the attachment is that one's.
     const isHere = entries.get(runtimeId) === entry;
     if (isHere) entries.delete(runtimeId);
     leaves++;
-    // Asked for at once: a call that opens it again after this is attended after this.
+    // Queued at once: an attachment of a later call that opens the session again is stored after this.
     const left =
       isHere &&
       corridor.run(dropAttachment, { runtimeId, bootId: parts.host().bootId }).catch((error) => tellSessionFault(parts, error));
@@ -128,7 +128,7 @@ export function createSessions(parts: SessionsParts): Sessions {
       const { session } = entry;
       entry.uses++;
       session.learn(opened.state);
-      // While this was under way: another boot, or its lock granted, or the last object of it was left.
+      // While this call was under way the host became another boot, its lock was granted, or the last object of a session was left.
       if (attachment.host !== parts.host() || left !== leaves) void session.storeAttachment();
       return runtimeFor(entry, options, opened);
     },
@@ -143,7 +143,7 @@ export function createSessions(parts: SessionsParts): Sessions {
       if (!entry?.session.hasHandler()) return undefined;
       return async (run) => {
         const { turns } = parts.lazyParts;
-        // Waited for as the run waits: what does not arrive is trouble, and no end of the process.
+        // Loading counts as a wait of the run: code that does not arrive is trouble, and does not end the process.
         const { runSessionTurn } = turns.loaded ?? (await run.waiting(() => turns.load()));
         return await runSessionTurn(parts, runtimeFor(entry).submit, entry.session.ref.incarnation, run);
       };

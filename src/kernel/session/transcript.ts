@@ -6,13 +6,13 @@ import { checkRuntime, type SessionRef } from "../../stores/session/draft.js";
 import { chainDigest } from "../../stores/session/transcript.rules.js";
 
 /**
- * A session's messages as this tab knows them: a cache over rows that only grow, or are replaced whole. The digest is chained, so it
- * tells whether what is here is the beginning of what is stored: then only the new rows are read.
+ * A session's messages as this tab knows them: a cache over rows that are only appended to or replaced whole. The digest is chained: it
+ * tells whether the cached messages are a prefix of the stored ones. If they are, only the new rows are read.
  */
 export interface Transcript {
-  /** What is stored now; rejects `not-found` once the session is deleted. The messages are frozen and shared: never handed out to be changed. */
+  /** The messages that are stored now, frozen and shared. Rejects `not-found` once the session is deleted. */
   read(): Promise<readonly Message[]>;
-  /** These follow what was read last, and are stored. */
+  /** Adds messages that were stored behind `from`; ignored where the cache ends elsewhere. */
   extend(from: { messageCount: number; digest: string }, messages: readonly Message[], digest: string): void;
 }
 
@@ -27,7 +27,7 @@ export function createTranscript(corridor: Corridor, ref: SessionRef): Transcrip
   const { runtimeId } = ref;
   let known = NOTHING;
 
-  /** Everything from `from`, and what it is to lead to, in one transaction. */
+  /** The messages from number `from` on, and the digest of all, in one transaction. */
   async function readRows(from: number) {
     return await corridor.query(["runtimes", "snapshots", "messages"], async (reader) => {
       const [stored, snapshot] = await Promise.all([
@@ -47,7 +47,7 @@ export function createTranscript(corridor: Corridor, ref: SessionRef): Transcrip
   async function read(base: Known): Promise<readonly Message[]> {
     const found = await readRows(base.messages.length);
     if (found.whole) return frozen(listIn(found.whole));
-    // Replaced meanwhile: what is known is the beginning of nothing.
+    // The transcript was replaced: the cached messages are no prefix of it. All is read again.
     if (base !== NOTHING && chainDigest(base.digest, found.rows) !== found.digest) return await read(NOTHING);
     known = { messages: [...base.messages, ...frozen(found.rows)], digest: found.digest };
     return known.messages;
@@ -72,7 +72,7 @@ function frozen(messages: readonly Message[]): readonly Message[] {
 }
 
 export function deepFreeze<T>(value: T): T {
-  // Bytes are no JSON and cannot be frozen: only a broken row has them.
+  // Only a broken row has bytes, which are no JSON and cannot be frozen.
   if (typeof value !== "object" || value === null || Object.isFrozen(value) || ArrayBuffer.isView(value)) return value;
   Object.freeze(value);
   for (const member of Object.values(value)) deepFreeze(member);

@@ -6,29 +6,29 @@ import type { Lazy } from "../lazy.js";
 import type { Executor, ExecutorParts } from "./executor.js";
 import type { TurnHandler } from "./turn.js";
 
-/** The turn handlers that a session has in this tab, and while there is one, the executor that runs turns with the last of them. */
-export interface TurnHandlers {
+/** The turn handlers of a session in this tab, and while there is one, the executor that runs turns with the last of them. */
+interface TurnHandlers {
   readonly isEmpty: boolean;
-  /** Returns what takes it off, which resolves when a turn of it is handed back. */
+  /** Returns what takes the handler off; that resolves when a running turn of it is handed back. */
   add(handler: TurnHandler): () => Promise<unknown>;
-  /** Starts the executor where there is none yet and one may run; its code is loaded before. */
+  /** Starts the executor, if there is none yet and one may run. Loads its code first. */
   start(): void;
-  /** Something to run was stored here. */
+  /** This tab stored an input: the executor looks at once. */
   poke(): void;
   hear(changes: readonly Change[]): void;
-  /** Turns that run are handed back. Resolves when nothing of them is left to be written. */
+  /** Hands the running turn back. Resolves when nothing of it is left to be written. */
   stop(): Promise<unknown>;
-  /** What runs ends at once; nothing is written. */
+  /** Ends the running turn at once; nothing is written. */
   end(reason: HoldfastError): void;
 }
 
-export interface TurnHandlersParts {
+interface TurnHandlersParts {
   readonly lazyParts: { readonly turns: Lazy<{ createExecutor(parts: ExecutorParts): Executor }> };
   readonly clock: Clock;
   readonly timings: Pick<Timings, "pollMs">;
   /** An executor may be started now. */
   mayRun(): boolean;
-  /** None will be started any more: the session was deleted, or the kernel closes. */
+  /** No executor may be started any more: the session was deleted, or the kernel closes. */
   isOver(): boolean;
   readonly executorParts: Omit<ExecutorParts, "handler">;
   tell(error: unknown): void;
@@ -39,7 +39,7 @@ export function createTurnHandlers(parts: TurnHandlersParts): TurnHandlers {
   const handlers: TurnHandler[] = [];
   let executor: Executor | undefined;
   let cancelRetry = () => {};
-  /** Turns that were taken from handlers here, until nothing of them is left to be written. Never rejects. */
+  /** Settles when nothing of the turns that were taken from handlers is left to be written. Never rejects. */
   let handingBack: Promise<unknown> = Promise.resolve();
 
   function start(): void {
@@ -74,7 +74,7 @@ export function createTurnHandlers(parts: TurnHandlersParts): TurnHandlers {
       return handlers.length === 0;
     },
     add(handler) {
-      // One function may be attached twice: each is taken off alone.
+      // The same function may be attached twice; each attachment is taken off alone.
       const own: TurnHandler = (turn) => handler(turn);
       handlers.push(own);
       start();

@@ -20,45 +20,45 @@ import type { ProcessContext, StepRun } from "../process/context.js";
 import type { RunningSteps } from "../process/running-steps.js";
 import { deepFreeze, type Transcript } from "./transcript.js";
 
-/** What a turn handler gets. Its writes are fenced by the executor's lease: once that is lost, they change nothing more. */
+/** What a turn handler gets. Its writes are fenced by the executor's lease: once the lease is lost, they change nothing. */
 export interface Turn {
   readonly runId: string;
   /** How often its inputs were staged: 1 for the first try. */
   readonly attempt: number;
-  /** In the order of their admission. */
+  /** The inputs of this turn, in the order of their admission. */
   readonly inputs: StoredInputState[];
-  /** The stored messages and one per new input; frozen. */
+  /** The stored messages, then one for each new input that the transcript shows; frozen. */
   readonly messages: readonly Message[];
   /** Aborts when the session is stopped, destroyed or deleted, the lease is lost, the handler taken off, or the kernel closes. */
   readonly signal: AbortSignal;
-  /** As in a process: the result is stored once per key, and every later attempt at these inputs gets it. */
+  /** Like a process's step: the result is stored once per key, and every later attempt at these inputs gets it. */
   readonly step: ProcessContext["step"];
-  /** Stored when the turn ends, or at the next checkpoint. Throws `invalid` for what is no message. */
+  /** Adds a message, which is stored when the turn ends or at the next checkpoint. Throws `invalid` for a value that is no message. */
   append(message: Message): void;
-  /** Stores what was appended so far. The next attempt sees it; no input changes. */
+  /** Stores the messages that were appended so far. The next attempt sees them; no input changes. */
   checkpoint(): Promise<void>;
 }
 
 export type TurnHandler = (turn: Turn) => Promise<void>;
 
-export interface TurnParts {
+interface TurnParts {
   readonly corridor: Corridor;
   readonly limits: Limits;
   readonly transcript: Transcript;
   readonly heldLease: HeldLease;
   readonly signal: AbortSignal;
-  /** What happened to this turn, thrown to its handler: not the handler's own failure. */
+  /** Called with each error that a method of the turn throws to the handler: it is no failure of the handler's. */
   raised(error: unknown): void;
-  /** A call that the handler left unawaited. */
+  /** Reports a call that the handler did not await. */
   unawaited(message: string): void;
   readonly steps: RunningSteps;
 }
 
 export interface OpenTurn {
   readonly turn: Turn;
-  /** What is not stored yet. */
+  /** The messages that are not stored yet, after checkpoints under way. */
   pending(): Promise<AppendedMessages>;
-  /** The handler is done: nothing more is appended. */
+  /** The handler has ended: its calls are refused from now on. */
   close(): void;
 }
 
@@ -69,22 +69,22 @@ export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef,
   const { run, inputs } = began;
   const stored = await transcript.read();
   let base = { messageCount: began.messageCount, digest: began.digest };
-  // A checkpoint of an earlier attempt may have stored them; what the transcript shows is what counts.
+  // A checkpoint of an earlier attempt may have stored an input's message already.
   const isSaid = (inputId: string, since: number) =>
-    // A transcript that was handed over whole may be shorter, and hold anything.
+    // A transcript that a snapshot replaced may be shorter, and hold any value.
     stored.slice(since > stored.length ? 0 : since).some((message) => message?.role === "user" && message.inputId === inputId);
   let appended: Message[] = inputs.flatMap(({ inputId, persistedInput, policy, durability }, at) => {
     const isShown = persistedInput && isTranscriptEligible(persistedInput) && policy?.decision.recordTranscript !== false;
-    // The id of an ephemeral one may have been another's before.
+    // An ephemeral input may have the id of an earlier input: only messages since its admission count.
     const since = durability === "ephemeral" ? (began.since[at] ?? 0) : 0;
     return isShown && !isSaid(inputId, since) ? [deepFreeze(messageOf(inputId, persistedInput))] : [];
   });
-  /** Of those appended, how many are stored. */
+  /** How many of the appended messages are stored. */
   let settled = 0;
   let isOpen = true;
   let writing: Promise<void> = Promise.resolve();
 
-  /** The storage's trouble, or the lease's end, is not the handler's own. */
+  /** Marks errors of the storage and the end of the lease: they are no failure of the handler's. */
   const own = async <T>(work: () => Promise<T>): Promise<T> => {
     try {
       return await work();
@@ -103,10 +103,10 @@ export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef,
     return { base, messages, digest: chainDigest(base.digest, messages) };
   }
 
-  /** One after another: each stands on what the one before it stored. */
+  /** Checkpoints run one after another: each continues from the digest of the one before. */
   function checkpoint(): Promise<void> {
     if (!isOpen) return Promise.reject(overError());
-    // What is appended while it waits is not its own.
+    // Messages that are appended while it waits belong to the next checkpoint.
     const until = settled + appended.length;
     const next = writing.then(async () => {
       const pending = pendingNow(until - settled);
@@ -177,7 +177,7 @@ export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef,
   };
 }
 
-/** What tells a turn's step from any other, outside too: no two share one. A session id without `%` and `:` stays as it is. */
+/** The idempotency key of a turn's step, unique among all steps, for outside services too. A session id without `%` and `:` stays as it is. */
 export function turnStepKey(runtimeId: string, workId: string, key: string): string {
   const sessionId = runtimeId.slice(runtimeIdOf("").length);
   return `${runtimeIdOf(keyPart(sessionId))}:${keyPart(workId)}:step:${key}`;

@@ -7,14 +7,14 @@ export const OAUTH_RECORD = "oauth";
 
 /** The part of the runtime store that keeps login flows: one record for all runtimes, as bytes. */
 export interface AuthSnapshotMethods {
-  /** Replaces what is there, whatever it is. At most `limits.snapshotBytes`. */
+  /** Replaces the stored bytes, even if they do not open any more. At most `limits.snapshotBytes`. */
   persistAuthOAuthFlowSnapshot(snapshot: Uint8Array): Promise<void>;
-  /** The bytes that were stored last. `read-failed` where they do not open any more. */
+  /** The bytes that were stored last. Rejects `read-failed` if they do not open any more. */
   loadAuthOAuthFlowSnapshot(): Promise<Uint8Array | undefined>;
   /**
-   * Nobody stores anything between what `update` sees and what it returns. It is synchronous and pure: it may be called several times, and
-   * only its last result is stored. What it throws is thrown here as it is, and nothing is stored; a promise is `invalid`.
-   * `write-failed` when others were quicker 17 times in a row.
+   * Replaces the bytes by what `update` makes of them; no other write comes between. `update` is synchronous and pure: it may be called
+   * several times, and only its last result is stored. An error that it throws is passed on, and nothing is stored; a promise is
+   * `invalid`. Rejects `write-failed` when other tabs changed the bytes at every one of 17 tries.
    */
   updateAuthOAuthFlowSnapshot(update: (current: Uint8Array | undefined) => Uint8Array): Promise<void>;
 }
@@ -29,7 +29,7 @@ export function authSnapshotMethods(vault: Vault, limits: Limits): AuthSnapshotM
       checkFunction("update", update);
       await vault.update(OAUTH_RECORD, (current) => {
         const next: unknown = update(current);
-        // A promise is refused below; what comes of it interests nobody.
+        // A promise is refused below; a rejection of it must not go unhandled.
         Promise.resolve(next).catch(() => {});
         return { next: checkBytes("update: what it returns", next, limits.snapshotBytes), reply: undefined };
       });

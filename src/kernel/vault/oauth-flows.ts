@@ -30,41 +30,41 @@ import { OAUTH_RECORD } from "./auth-snapshot.js";
 import type { Vault } from "./vault.js";
 
 /**
- * Logins that are under way, of all tabs. Each call reads and changes the stored set in one step, so no tab knows of a flow that another
- * one consumed. Refusals carry `details.reason`: Missing (`not-found`), TargetMismatch, ProviderMismatch, RedirectUriMismatch,
+ * Logins under way, of all tabs. Each call reads and changes the stored set in one step, so a flow that one tab consumed is gone for
+ * every tab. Refusals carry `details.reason`: Missing (`not-found`), TargetMismatch, ProviderMismatch, RedirectUriMismatch,
  * CapacityExceeded with `max`, DevicePollInProgress, DeviceCodeAlreadyAdmitted, LifecycleRejected (`conflict`), DeviceExpiryOutOfRange
  * (`invalid`), StateGenerationFailed (`internal`), and PersistenceFailed with `operation` and the storage's own code: then nothing changed.
  */
 export interface OAuthFlows {
-  /** A flow of ten minutes. The token is made here and handed out when the flow is stored. */
+  /** Stores a flow that expires after ten minutes. `state` is its token, made here. */
   beginBrowser(flow: {
     target: AuthTarget;
     provider: string;
     redirectUri: string;
     pkceVerifier: string;
   }): Promise<{ state: string; expiresAtMs: number }>;
-  /** Resolves where a live flow matches; it stays. Compared are target, provider and redirect URI, in this order. */
+  /** Resolves if a live flow matches; the flow stays. Target, provider and redirect URI are compared, in this order. */
   verifyBrowser(flow: { state: string; target: AuthTarget; provider: string; redirectUri: string }): Promise<void>;
-  /** The same, and removes it: one caller gets the verifier, every other one Missing. What does not match stays. */
+  /** Like `verifyBrowser`, and removes the flow: one caller gets the verifier, every other one Missing. A flow that does not match stays. */
   consumeBrowser(flow: {
     state: string;
     target: AuthTarget;
     provider: string;
     redirectUri: string;
   }): Promise<{ pkceVerifier: string }>;
-  /** `expiresInMs` is the provider's `expires_in`, in milliseconds. */
+  /** Stores a device flow. `expiresInMs` is the provider's `expires_in`, in milliseconds. */
   admitDevice(flow: { target: AuthTarget; provider: string; deviceCode: string; expiresInMs: number }): Promise<void>;
   /** The right to poll for one device code: one holder in this kernel, and one in all tabs where there are Web Locks. */
   pollDevice(flow: { target: AuthTarget; provider: string; deviceCode: string }): Promise<DevicePoll>;
-  /** Removes the target's flows that are there when it is accepted, and replies how many they were. */
+  /** Removes the flows that the target has when the call first reads them, and resolves with their number. */
   release(target: AuthTarget): Promise<number>;
 }
 
-/** Disposing it is `finish`. */
+/** Disposing calls `finish`. */
 export interface DevicePoll extends AsyncDisposable {
-  /** The provider granted it: removes the flow, once. Missing when it expired, or was released, in the meantime. */
+  /** The provider granted the login: removes the flow. Rejects Missing when it expired or was released meanwhile. */
   consume(): Promise<void>;
-  /** Lets another one poll. The flow stays. */
+  /** Lets another caller poll. The flow stays. */
   finish(): Promise<void>;
 }
 
@@ -79,7 +79,7 @@ export interface OAuthFlowsParts {
 
 const BROWSER_FLOW_MS = 600_000;
 const STATE_BYTES = 32;
-/** Of a URI, a verifier or a code. */
+/** The longest URI, verifier or code, in characters. */
 const LONGEST_TEXT = 4_096;
 
 export function createOAuthFlows(parts: OAuthFlowsParts): { flows: OAuthFlows; close(): void } {
@@ -130,7 +130,7 @@ export function createOAuthFlows(parts: OAuthFlowsParts): { flows: OAuthFlows; c
     return { ...head(given), deviceCode: text("flow.deviceCode", given.deviceCode) };
   }
 
-  /** Web Locks show their names, so the code is not in it. */
+  /** Any script of the origin can list the names of Web Locks: the code itself is not in it. */
   function lockName({ deviceCode }: DeviceClaim): string {
     return `${channelName(parts.databaseId)}:poll:${bytesToHex(sha256(utf8ToBytes(deviceCode)))}`;
   }
@@ -138,7 +138,7 @@ export function createOAuthFlows(parts: OAuthFlowsParts): { flows: OAuthFlows; c
   async function beginPoll(claim: DeviceClaim): Promise<() => void> {
     const { deviceCode } = claim;
     await change("pollDevice", (stored, nowMs) => verifyDevice(stored, claim, nowMs));
-    // Closed meanwhile: a lock that is taken now would never be let go.
+    // The kernel closed meanwhile: a lock that is taken now would never be released.
     if (closed) throw new HoldfastError("closed", "the kernel is closed");
     if (polls.has(deviceCode)) throw flowRefusal("DevicePollInProgress");
     let isOver = false;
@@ -209,7 +209,7 @@ export function createOAuthFlows(parts: OAuthFlowsParts): { flows: OAuthFlows; c
     },
     async release(target) {
       const released = checkTarget("target", target, limits.idLength);
-      // What others admit between this one's tries is not of this release.
+      // Flows that other callers admit between two tries are not part of this release.
       let keys: ReadonlySet<string> | undefined;
       return await change("release", (stored, nowMs) => {
         keys ??= keysOfTarget(stored, released, nowMs);
@@ -227,7 +227,7 @@ export function createOAuthFlows(parts: OAuthFlowsParts): { flows: OAuthFlows; c
   };
 }
 
-/** The storage's own code stays; what a row or the browser said of it is the cause. */
+/** Keeps the code of the error; the error itself is the cause. */
 function persistenceFailed(operation: string, thrown: unknown): HoldfastError {
   const { code, message } = isHoldfastError(thrown) ? thrown : { code: "internal" as const, message: "holdfast failed" };
   const told = isHoldfastError(thrown) && typeof thrown.details === "object" && thrown.details !== null ? thrown.details : {};

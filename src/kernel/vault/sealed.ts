@@ -4,7 +4,7 @@ import { createOAuthFlows, type OAuthFlows, type OAuthFlowsParts } from "./oauth
 import { type Secrets, secretMethods } from "./secrets.js";
 import { createVault, type VaultParts } from "./vault.js";
 
-/** All that stands on the vault. */
+/** Secrets, login flows and their snapshots: all that the vault seals. */
 export interface Sealed extends OAuthFlows, AuthSnapshotMethods {
   readonly secrets: Secrets;
   close(): void;

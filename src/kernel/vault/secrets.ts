@@ -3,13 +3,13 @@ import { invalid } from "../../domain/errors.js";
 import type { Limits } from "../../domain/time.js";
 import type { Vault } from "./vault.js";
 
-/** Texts of the app that no disk holds in the clear. They are in no log, error, notice or export. */
+/** Texts of the app that are never on disk unencrypted. They are in no log, error, notice or export. */
 export interface Secrets {
-  /** Replaces the one of that name. At most `limits.payloadBytes` of UTF-8. */
+  /** Stores the secret, or replaces it. At most `limits.payloadBytes` of UTF-8. */
   put(name: string, value: string): Promise<void>;
-  /** `read-failed` where what is stored does not open any more. */
+  /** Rejects `read-failed` if the stored record does not open any more. */
   get(name: string): Promise<string | undefined>;
-  /** Nothing happens where there is none. */
+  /** Does nothing if there is no secret of that name. */
   delete(name: string): Promise<void>;
 }
 

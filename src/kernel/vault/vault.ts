@@ -16,25 +16,25 @@ import { channelName } from "../host/ids.js";
 import { hold } from "../host/web-lock.js";
 
 /**
- * Records that no disk holds in the clear. Keys and seals are made outside of transactions, so a change is: read, open, change, seal,
- * then "put if the revision is still that one", else all of it again.
+ * Records that are never on disk unencrypted. Keys and seals are made outside of transactions, so a change is: read, open, change, seal,
+ * then "put if the revision is still the one that was read"; if it is not, all of it again.
  */
 export interface Vault {
-  /** Rejects `read-failed` where what is stored does not open. */
+  /** Rejects `read-failed` if the stored record does not open. */
   read(name: string): Promise<Uint8Array | undefined>;
   /**
-   * `change` is synchronous and pure and may be called several times; only its last result is stored. Without a `next` all stays as it is.
-   * What it throws ends the update and reaches the caller as it is. Updates of one record queue up in this kernel.
+   * `change` is synchronous and pure and may be called several times; only its last result is stored. Without a `next` nothing is stored.
+   * An error that it throws ends the update and is passed on. Updates of one record run one after another in this kernel.
    */
   update<T>(name: string, change: (current: Uint8Array | undefined) => Update<T>): Promise<T>;
-  /** Also over what does not open any more. */
+  /** Replaces the record, even if it does not open any more. */
   replace(name: string, next: Uint8Array): Promise<void>;
   remove(name: string): Promise<void>;
-  /** Forgets what was in this kernel's memory alone. */
+  /** Forgets the records that only this kernel's memory has. */
   close(): void;
 }
 
-export interface Update<T> {
+interface Update<T> {
   readonly next?: Uint8Array;
   readonly reply: T;
 }
@@ -42,7 +42,7 @@ export interface Update<T> {
 export interface VaultParts {
   readonly corridor: Corridor;
   readonly databaseId: string;
-  /** The storage is memory: no disk is in play. */
+  /** The storage is memory: nothing is written to disk. */
   readonly isMemory: boolean;
   readonly seal: Seal | undefined;
   readonly locks: Locks | undefined;
@@ -51,8 +51,8 @@ export interface VaultParts {
 }
 
 const MOST_RETRIES = 16;
-const LOCK_WAIT_MS = 2_000;
-const LONGEST_PAUSE_MS = 64;
+const RECORD_LOCK_WAIT_MS = 2_000;
+const LONGEST_RETRY_PAUSE_MS = 64;
 
 export function createVault(parts: VaultParts): Vault {
   const { databaseId, locks, clock } = parts;
@@ -70,13 +70,13 @@ export function createVault(parts: VaultParts): Vault {
     return turn;
   }
 
-  /** For other tabs, which know nothing of the queue. */
+  /** A Web Lock keeps other tabs off: the queue is of this kernel alone. */
   async function alone<T>(name: string, work: () => Promise<T>): Promise<T> {
     const release = await hold(
       records.isShared ? locks : undefined,
       `${channelName(databaseId)}:sealed:${name}`,
       clock,
-      LOCK_WAIT_MS,
+      RECORD_LOCK_WAIT_MS,
     );
     try {
       return await work();
@@ -96,11 +96,11 @@ export function createVault(parts: VaultParts): Vault {
           details,
         });
       }
-      if (retries > 0) await pause(Math.min(2 ** retries, LONGEST_PAUSE_MS));
+      if (retries > 0) await pause(Math.min(2 ** retries, LONGEST_RETRY_PAUSE_MS));
     }
   }
 
-  /** Of a random part of `mostMs`, so that two who met do not meet again. */
+  /** Waits for a random part of `mostMs`, so that two tabs that collided do not collide again. */
   function pause(mostMs: number): Promise<void> {
     const [byte = 0] = parts.randomBytes(1);
     return new Promise((resolve) => clock.setTimer(resolve, (mostMs * byte) / 255));
@@ -120,9 +120,9 @@ export function createVault(parts: VaultParts): Vault {
   };
 }
 
-/** Where records are kept. */
+/** The place in which records are kept. */
 interface RecordStore {
-  /** Other kernels may change it at any time. */
+  /** Other kernels may change its records at any time. */
   readonly isShared: boolean;
   find(name: string): Promise<FoundRecord>;
   drop(name: string): Promise<void>;
@@ -132,7 +132,7 @@ interface RecordStore {
 /** A record as it stood when it was found. */
 interface FoundRecord {
   open(): Promise<Uint8Array | undefined>;
-  /** False, and nothing is stored, where it is another by now. */
+  /** Resolves false, and stores nothing, if the record was changed since it was found. */
   put(next: Uint8Array): Promise<boolean>;
 }
 
@@ -142,7 +142,7 @@ function recordStoreOf({ corridor, databaseId, isMemory, seal }: VaultParts): Re
   return inThisKernel();
 }
 
-/** How bytes become what a row holds of them, and back. */
+/** Turns bytes into the content of a row, and back. */
 interface Wrapping {
   wrap(name: string, revision: number, bytes: Uint8Array, key: SealingKey | undefined): Promise<SealedContent>;
   unwrap(row: SealedRow, key: SealingKey | undefined): Promise<Uint8Array>;
@@ -162,12 +162,12 @@ function inRows(corridor: Corridor, { wrap, unwrap }: Wrapping): RecordStore {
       };
     },
     drop: (name) => corridor.run(dropSealed, { name }),
-    // The corridor refuses by itself.
+    // After the kernel's close the corridor refuses by itself.
     close() {},
   };
 }
 
-/** For memory that kernels share. */
+/** For a storage in memory that kernels share. */
 const plain: Wrapping = {
   wrap: async (_name, _revision, bytes) => ({ plain: bytes }),
   async unwrap(row) {
@@ -177,10 +177,10 @@ const plain: Wrapping = {
 };
 
 function sealedBy(seal: Seal, corridor: Corridor, databaseId: string): Wrapping {
-  // A row that was carried to another name, database or revision opens no more.
+  // A row that was moved to another name, database or revision does not open.
   const contextOf = (name: string, revision: number) => JSON.stringify(["holdfast", databaseId, name, revision]);
 
-  /** Of all the tabs that find no key, the first one's is everybody's. */
+  /** If several tabs find no key, all of them use the key that is stored first. */
   async function firstKey(): Promise<SealingKey> {
     const key = await seal.newKey();
     try {
@@ -204,7 +204,7 @@ function sealedBy(seal: Seal, corridor: Corridor, databaseId: string): Wrapping 
   };
 }
 
-/** A disk, and nothing to seal with: what may not be written in the clear stays here and ends with the kernel. */
+/** The storage is on disk and there is nothing to seal with: records stay in memory and end with the kernel. */
 function inThisKernel(): RecordStore {
   let kept: Map<string, Uint8Array> | undefined = new Map();
   const records = () => {
@@ -215,7 +215,7 @@ function inThisKernel(): RecordStore {
     isShared: false,
     find: async (name) => ({
       open: async () => records().get(name)?.slice(),
-      // The queue lets no other update in between.
+      // The queue runs one update at a time: no other came between.
       async put(next) {
         records().set(name, next.slice());
         return true;

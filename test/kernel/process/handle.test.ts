@@ -15,7 +15,7 @@ const outside = {
 };
 const success = (value: number) => ({ type: "success" as const, value });
 
-/** A kernel that waits, and another one over the same storage that writes; neither hears of the other. */
+/** A kernel that waits, and another one over the same storage that writes. No notice of one reaches the other. */
 async function pair() {
   const here = await bench({ loop: "off" });
   const there = await bench({ loop: "off" }, { probed: probe(here.probed.storage), clock: here.clock });

@@ -19,7 +19,7 @@ interface OldEvent {
   replayKey: string;
 }
 
-/** A kernel that finds a process with these events, as an older build stored them, and goes on with it. */
+/** A kernel that finds a process with these events, as an older version stored them, and goes on with it. */
 async function upgraded(id: string, events: OldEvent[], job: ProcessHandler, change: (process: Row) => Row = (row) => row) {
   const storage = memoryStorage();
   const before = await bench({ loop: "off" }, { probed: probe(storage) });
@@ -49,7 +49,7 @@ describe("a key of holdfast's own", () => {
     );
     const keys = parts.map(({ id, kind, rest }) => ownKey(id, kind, rest).replayKey);
     expect(new Set(keys).size).toBe(parts.length);
-    // An older key is looked for among its own process's events alone.
+    // An older key is looked for only among the events of its own process.
     for (const id of IDS) {
       const own = parts.filter((part) => part.id === id).map(({ kind, rest }) => ownKey(id, kind, rest));
       const former = own.map(({ formerKey }) => formerKey);
@@ -179,7 +179,7 @@ describe("children", () => {
     const job = async ({ start, record }: ProcessContext) => {
       const keys = record.id === "a" ? ["b/c", "x%", "x%25", "x/", "x%2F"] : ["c"];
       const ids: string[] = [];
-      // The input is the same: what is one id would be one child.
+      // The input is the same, so two children with one id would be one child.
       for (const key of keys) ids.push((await start(key, task("child"))).id);
       return ids;
     };

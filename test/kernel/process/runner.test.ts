@@ -884,7 +884,7 @@ describe("close", () => {
   });
 });
 
-/** Whatever the program would have ended by, while `work` goes on. */
+/** The unhandled rejections, which would end a program, while `work` goes on. */
 async function unhandled(work: () => Promise<void>): Promise<unknown[]> {
   const heard: unknown[] = [];
   const hear = (reason: unknown) => heard.push(reason);
@@ -898,8 +898,8 @@ async function unhandled(work: () => Promise<void>): Promise<unknown[]> {
   return heard;
 }
 
-describe("a handler that is deaf to its signal", () => {
-  /** With the only slot; when the gate opens it tries everything once, and throws. */
+describe("a handler that ignores its signal", () => {
+  /** A handler with the only slot. When the gate opens it makes every call once, and throws. */
   async function deaf() {
     const started = gate();
     const go = gate();
@@ -1002,7 +1002,7 @@ describe("a handler that is deaf to its signal", () => {
 });
 
 describe("a call that a handler leaves unawaited", () => {
-  /** What the program heard, and what was told. */
+  /** The unhandled rejections of the program, and the faults. */
   const left = async (
     job: (context: ProcessContext) => void | Promise<unknown>,
     meanwhile?: (bed: Bench) => Promise<unknown>,
@@ -1098,7 +1098,7 @@ describe("a call that a handler leaves unawaited", () => {
 });
 
 describe("a handler whose run is over before it began", () => {
-  /** A host whose handlers may only begin when the gate is open: the last read before them waits there. */
+  /** A host whose handlers begin only when the gate is open: the last read before them waits at it. */
   const gated = async () => {
     const reached = gate();
     const go = gate();
@@ -1200,7 +1200,7 @@ describe("trouble with the storage", () => {
     expect(ran).toBe(6);
   });
 
-  it("is the handler's own affair when it catches it", async () => {
+  it("does not end the run when the handler catches it", async () => {
     const { handle } = await troubled(async ({ step }, state) => {
       const code = await step("a", () => 1).catch((error: HoldfastError) => error.code);
       state.failing = false;
@@ -1228,7 +1228,7 @@ describe("trouble with the storage", () => {
     expect(await ending(handle)).toEqual({ type: "success", value: "outside" });
   });
 
-  it("while it listens for a cancel request does not make a handler deaf", async () => {
+  it("while it listens for a cancel request does not keep a later one from the handler", async () => {
     const { kernel, probed, clock, faults } = await bench({ handlers: { job: untilAborted } });
     const handle = await kernel.start(task("job"));
     await rounds();
@@ -1281,7 +1281,7 @@ describe("what is claimed", () => {
   });
 
   it.each(["toString", "constructor", "__proto__", "hasOwnProperty"])(
-    "is nothing for a task named %s, which nobody handles",
+    "is nothing for a task named %s, which has no handler",
     async (name) => {
       const { kernel, clock, sweeps } = await bench({ handlers: { job: () => 1 } });
       const handle = await kernel.start(task(name));
@@ -1309,7 +1309,7 @@ describe("what is claimed", () => {
   });
 });
 
-describe("an end by somebody else", () => {
+describe("an end that the handler did not cause", () => {
   it("aborts the handler with terminal and stays as it is", async () => {
     let reason: unknown;
     const job = (context: ProcessContext) =>
@@ -1344,7 +1344,7 @@ describe("an end by the handler's own event", () => {
   });
 });
 
-/** A handler that started a child and cancels it twice when the gate opens or its signal aborts; and another host of the same place. */
+/** A handler that started a child, and cancels it twice when the gate opens or its signal aborts; and another host of the same database. */
 async function withChild() {
   const go = gate();
   const codes: unknown[] = [];
@@ -1370,7 +1370,7 @@ async function withChild() {
   return { here, there, kid: "p/kid", go, codes };
 }
 
-/** A handler that waits in every way for what never ends. */
+/** A handler that waits in every way for something that never ends. */
 async function withWaits() {
   const codes: unknown[] = [];
   const job = async ({ process }: ProcessContext) => {
@@ -1393,7 +1393,7 @@ async function withWaits() {
   return { here, there, codes };
 }
 
-/** Somebody else holds the lease of "p" now, and nobody told its owner. */
+/** Gives the lease of "p" to another owner, without telling the first one. */
 async function takeOver(here: Bench, there: Bench): Promise<void> {
   const row = here.probed.puts("leases").findLast(({ resource }) => resource === "p");
   await there.kernel.processes.completeProcessLease({ processId: "p", leaseToken: row?.leaseToken as string });
@@ -1554,7 +1554,7 @@ describe("a lease that is lost", () => {
 describe("what a runner keeps of its claims", () => {
   const unavailable = (): Promise<never> => Promise.reject(new HoldfastError("unavailable", "cut off"));
 
-  /** A runner alone; `storage` is what it is answered. */
+  /** A runner without a kernel. `storage` decides what its storage answers. */
   function cutOff() {
     const clock = manualClock();
     const lost: string[] = [];
@@ -1597,7 +1597,7 @@ describe("what a runner keeps of its claims", () => {
     expect(runner.abandoned).toEqual([]);
   });
 
-  it("lets go of a lease that was left alone when the process is claimed anew", async () => {
+  it("lets go of a lease that was left alone when the process is claimed again", async () => {
     const { clock, runner, claim } = cutOff();
     await runner.run([claim("p"), claim("q")], clock.monotonicMs());
     await rounds();

@@ -1,4 +1,4 @@
-// Steps of one run that are under way: who shares a run, and what waits for itself.
+// Steps of one run that are under way: which calls share a run, and which wait for themselves.
 import { describe, expect, it } from "vitest";
 import { manualClock } from "../../../src/adapters/clock-manual.js";
 import { createRunningSteps } from "../../../src/kernel/process/running-steps.js";
@@ -39,7 +39,7 @@ describe("calls of one step", () => {
     expect(told).toEqual([expect.stringContaining('step "a" has waited 10000 ms')]);
   });
 
-  it("that wait no longer than that are told of nobody, whether the run ends well or not", async () => {
+  it("that wait no longer than that are not told, whether the run ends well or not", async () => {
     const { clock, told, steps: running } = steps();
     for (const isGood of [true, false]) {
       const { promise, open } = gate();

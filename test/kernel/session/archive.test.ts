@@ -17,7 +17,7 @@ async function linesOf(sessions: KernelSessions, sessionId = "s"): Promise<strin
 
 const prompt = (text: string, more: object = {}) => ({ inputType: "prompt" as const, text, ...more });
 
-/** Two kernels of one database, each behind a probe of its own. Neither hears the other. */
+/** Two kernels of one database, each behind a probe of its own. No notice of one reaches the other. */
 async function two(): Promise<{ here: Bench; there: Bench }> {
   const storage = memoryStorage();
   const here = await bench({ hostId: "here" }, { probed: probe(storage) });
@@ -35,7 +35,7 @@ async function rowsIn(probed: Probe): Promise<Record<string, unknown[]>> {
     onState: () => undefined,
   });
   try {
-    // A host beats when it likes.
+    // A host may write a beat at any time: its row is left out.
     const tables = Object.keys(SCHEMA.tables).filter((table) => table !== "hosts");
     return await storage.transact(tables, "read", async (tx) => {
       const rows = await Promise.all(tables.map((table) => tx.range(table, {})));
@@ -48,12 +48,12 @@ async function rowsIn(probed: Probe): Promise<Record<string, unknown[]>> {
 
 interface Held {
   readonly turn: Turn;
-  /** How the handler ended. */
+  /** The calls that the handler made on its turn after it was let go. */
   readonly calls: Promise<unknown>[];
   go(): void;
 }
 
-/** A turn that stands still in its handler until it is let go, and then does all that a turn can. */
+/** A turn whose handler stands still until it is let go, and then makes every call that a turn has. */
 function holdTurn(session: SessionRuntime): { held: Promise<Held> } {
   const started = gate<Held>();
   session.onTurn(async (turn) => {
@@ -87,7 +87,7 @@ describe("a session that is deleted", () => {
       const { turn, calls, go } = await held;
       await both[where].kernel.sessions.delete("s");
       await rounds();
-      // Without a channel it is heard with the next poll.
+      // Without a channel the next poll finds it.
       if (where === "there") await here.clock.advance(5_000);
       await until(() => turn.signal.aborted, "the abort");
       expect(turn.signal.reason).toMatchObject({ code: "lease-lost", details: { state: "deleted" } });
@@ -111,7 +111,7 @@ describe("a session that is deleted", () => {
     await there.kernel.sessions.delete("s");
     await here.clock.advance(5_000);
     await rounds();
-    // Nobody renews what is gone.
+    // No loop renews the attachment of a deleted session.
     await here.clock.advance(20_000);
     expect((await rowsIn(here.probed)).attachments).toEqual([]);
     const session = await here.kernel.session("s");
@@ -163,7 +163,7 @@ describe("a session that is deleted", () => {
     const old = await here.kernel.session("s");
     old.onTurn(async () => undefined);
     await rounds();
-    // The other tab is at work, so that this one waits for its lease.
+    // The other tab is at work, so this one waits for the lease.
     const first = await there.kernel.session("s");
     const hung = gate();
     first.onTurn(async () => await hung.promise);
@@ -216,7 +216,7 @@ describe("a session that is deleted", () => {
     const again = await here.kernel.session("s");
     again.onTurn(async (turn) => turn.append({ role: "assistant", content: "done" }));
     const handle = await here.kernel.start({ input: { type: "session_turn", sessionId: "s", input: "go" } });
-    // Beside another host a loop leaves what is new for a moment.
+    // A loop leaves new processes alone for a moment while there is another host.
     await here.clock.advance(100);
     await rounds(40);
     expect(await handle.record()).toMatchObject({ status: { state: "completed" } });
@@ -247,7 +247,7 @@ describe("a session that is deleted", () => {
     expect(await wait).toEqual(["not-found", "not-found"]);
   });
 
-  it("tells whoever listens to it", async () => {
+  it("tells its listeners", async () => {
     const { here } = await two();
     const session = await here.kernel.session("s");
     const heard: string[] = [];
@@ -370,12 +370,12 @@ describe("an export", () => {
       await other.kernel.sessions.import(lines);
       const messages = await other.kernel.sessions.messages("s");
       const rows = messages.map(({ content }) => content);
-      // A checkpoint is whole or not there.
+      // A checkpoint is stored whole or not at all.
       expect(rows).toEqual(["hello", ...Array.from({ length: 10 }, (_, at) => `line ${at}`)].slice(0, rows.length));
       expect((await other.kernel.sessions.list()).map(({ state }) => state)).toEqual(["idle"]);
       const states = await other.kernel.runtime.loadInputStates("rt:session:s");
       expect(states.map(({ currentState }) => currentState)).toEqual(["queued", "queued"]);
-      // Its owner lives: it has not crashed over it.
+      // The owner lives, so no crash is counted.
       expect(states.map(({ recoveryCount }) => recoveryCount)).toEqual([0, 0]);
     }
     const other = await bench();
@@ -478,7 +478,7 @@ describe("an export", () => {
 });
 
 describe("an import", () => {
-  it("of a session that is open is refused and disturbs nobody", async () => {
+  it("of a session that is open is refused, and disturbs no tab that has it open", async () => {
     const { here, there } = await two();
     const session = await here.kernel.session("s");
     const { held } = holdTurn(session);

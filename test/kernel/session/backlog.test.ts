@@ -26,7 +26,7 @@ import { buildTown, type Town } from "../../loop/town.js";
 import { gate, rounds, until } from "../rounds.js";
 import { openTab, progress, prompt, RUNTIME_ID, rowsOf, saying, type Tab } from "./tabs.js";
 
-/** A storage that counts the rows that its reads bring. */
+/** A storage that counts the rows that its reads return. */
 function counting(inner: KernelStorage) {
   const read: string[] = [];
   const noted = (reader: Reader): Reader => ({
@@ -65,7 +65,7 @@ describe("with many inputs that wait,", () => {
     kernels = [];
   });
 
-  /** Rows that one act of a session reads while so many inputs wait. */
+  /** The rows that `act` reads while the inputs of `waiting` wait. */
   async function rowsRead(given: {
     waiting: readonly object[];
     act(session: Awaited<ReturnType<Kernel["session"]>>): Promise<void>;
@@ -107,7 +107,7 @@ describe("with many inputs that wait,", () => {
 });
 
 describe("a turn of many that wait", () => {
-  /** Rows of inputs that each of the first turns reads, from its begin to the next one's. */
+  /** How many rows of inputs each of the first turns reads, from its begin to the begin of the next one. */
   async function readByTurn(inputs: readonly object[], turns: number): Promise<{ ran: string[]; read: number[] }> {
     const { storage, read } = counting(memoryStorage());
     const kernel = await createKernel({ name: "backlog", storage, channel: false, locks: false, loop: "inline" });
@@ -192,7 +192,7 @@ describe("of several tabs with a turn handler", () => {
     await rounds(60);
     const waiting = tabs.filter(({ name }) => name !== running[0]);
     for (const tab of waiting) expect(transactions(tab)).toEqual([]);
-    // Nor of its turns, one after another under one lease: the lease is looked at when it comes back.
+    // No reads for its turns either, which run one after another under one lease: the lease is read when it comes back.
     end.open();
     await until(() => running.length === 41, "all turns");
     await rounds(60);
@@ -236,7 +236,7 @@ describe("of several tabs with a turn handler", () => {
       await until(() => tab.session.state === "attached", "the end of its turn");
       await rounds(60);
       await town.clock.advance(1_000);
-      // The first of them in their order looks at once, whoever submits: it reads twice at most, and tries to begin once.
+      // The first tab in their order looks at once, whichever tab submits: it reads twice at most, and tries to begin once.
       const woken = tabs.filter((other) => other !== tab && ofLease(other).length > 0);
       expect(woken.length).toBeLessThan(2);
       for (const other of woken) expect(ofLease(other).length).toBeLessThan(5);
@@ -259,7 +259,7 @@ describe("of several tabs with a turn handler", () => {
     await a.session.submit(prompt("p"));
     await until(() => a.told.some(({ code }) => code === "run.started"), "its turn");
     await rounds(60);
-    // What the first tab says from now on takes long.
+    // Notices of the first tab are late from now on.
     const late: (() => void)[] = [];
     const toAll = new Map<string, ReturnType<typeof hub>>();
     air.onPost = (name, message) => {
@@ -274,7 +274,7 @@ describe("of several tabs with a turn handler", () => {
     b.probed.seen.length = 0;
     await submitter.session.submit(prompt("q"));
     await rounds(60);
-    // The lease is held, as far as it knows.
+    // This tab still takes the lease for held.
     expect(ran).toEqual([]);
     for (const say of late) say();
     await rounds(60);
@@ -293,7 +293,7 @@ describe("of several tabs with a turn handler", () => {
       await until(() => ran.at(-1) === tab.name, "its turn");
       await until(() => tab.session.state === "attached", "the end of its turn");
       for (const other of tabs) other.mend();
-      // Over all their pauses.
+      // Long enough for all their pauses.
       await town.clock.advance(120_000);
       await rounds(30);
     }
@@ -387,7 +387,7 @@ const sketches = fc.record({
   broken: fc.constantFrom(false, false, false, false, false, false, true),
 }) as fc.Arbitrary<Sketch>;
 
-/** By looking at each: the first that waits, the queue before the steer lane. */
+/** The choice by a walk over all inputs: the first that waits, the queue before the steer lane. */
 function firstOf(live: readonly InputRow[], kind: InputKind, key: string): InputRow | undefined {
   const matches = live.filter(({ record: { currentState, persistedInput } }) => {
     return (

@@ -43,7 +43,7 @@ describe("an input that is taken back", () => {
         reason = turn.signal.reason;
       });
       begun.open();
-      // It does not hear of it.
+      // This handler ignores its signal.
       await new Promise(() => {});
     });
     await Promise.all([
@@ -65,7 +65,7 @@ describe("an input that is taken back", () => {
     expect((await session.messages()).map(({ content }) => content)).toEqual(["beside", "a", "so far", "b"]);
   });
 
-  it("after its end stays as it is; of one that nobody knows nothing is made", async () => {
+  it("after its end stays as it is; an unknown input changes nothing", async () => {
     const { session, outcomes, prompt } = await opened();
     session.onTurn(async () => {});
     await prompt("a");

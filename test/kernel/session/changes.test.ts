@@ -15,7 +15,7 @@ afterEach(() => town.close());
 
 const POLL_MS = 5_000;
 
-/** What a listener hears from now on, and is asked for: as a text each, sorted. */
+/** The changes that a listener is told from now on, one text each. `next` resolves with those of the next poll, sorted. */
 async function ears(session: SessionRuntime) {
   const heard: string[] = [];
   session.subscribe((change) => heard.push(change.type === "input" ? change.inputId : change.type));
@@ -143,7 +143,7 @@ it("over a channel nothing is told a second time by a poll, and no input is read
 describe("of notices that come while a tab reads", () => {
   const isRead = ({ mode, tables }: Seen) => mode === "read" && tables.join() === "runtimes,sessions";
 
-  /** A tab whose reads take so long, with those that it has begun. */
+  /** A tab whose reads take `ms` milliseconds, with the list of reads that it began. */
   async function slowTab(ms: number) {
     const a = await openTab(town, "a");
     const b = await openTab(town, "b");
@@ -154,7 +154,7 @@ describe("of notices that come while a tab reads", () => {
       if (!isRead(seen) || begun.push(seen) > 1) return;
       await open.promise;
     };
-    /** Another state each time, and so news. */
+    /** Changes the state each time, so that there is news. */
     const change = async () => {
       await b.session[b.session.state === "retired" ? "recycle" : "retire"]();
       await rounds();
@@ -187,7 +187,7 @@ describe("of notices that come while a tab reads", () => {
     await rounds();
     expect(begun).toHaveLength(2);
     expect(heard).toContain("state");
-    // After a quiet time there is nothing to rest from.
+    // No rest is due after a quiet time.
     await change();
     expect(begun).toHaveLength(3);
   });

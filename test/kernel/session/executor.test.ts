@@ -28,7 +28,7 @@ function settleIn(made: Town): void {
 
 afterEach(() => town.close());
 
-/** Handlers of several tabs that work until they are told, and who began what. */
+/** Handlers of several tabs that work until they are told to end, and the list of which tab began which input. */
 function shift() {
   const log: string[] = [];
   const turns: Turn[] = [];
@@ -88,7 +88,7 @@ describe.each([
     expect(await rows.counts("p")).toEqual({ attemptCount: 2, recoveryCount: 1 });
     expect((await rows.lease())?.fencingToken).toBe(2);
 
-    // What the dead one still does comes too late.
+    // Later writes of the dead tab are refused.
     dying.mend();
     await expect(turns[0]?.checkpoint()).rejects.toMatchObject({ code: "lease-lost" });
     done.open();
@@ -162,7 +162,7 @@ describe.each([
       tab.die();
       await rounds(20);
     }
-    // Three deaths before it, five after it.
+    // Three deaths before the checkpoint, five after it.
     expect(log).toEqual(letters);
     expect(await rows.said()).toEqual(["p", "d was here"]);
     const last = await openTab(town, "last");
@@ -190,7 +190,7 @@ describe("a turn that ends early", () => {
       if (name === "tab0") await Promise.all([tab.session.submit(event("e")), tab.session.submit(prompt("p"))]);
       await begun.promise;
       await tab.kernel.close();
-      // At once, without any clock.
+      // The lease is handed back at once: no clock is moved.
       expect((await rows.lease())?.leaseToken).toBeUndefined();
     }
     const last = await openTab(town, "last", async (turn) => turn.append(saying("done")));
@@ -339,7 +339,7 @@ describe("a turn that ends early", () => {
     ]);
   });
 
-  it("does its steps anew when one of its inputs has ended meanwhile", async () => {
+  it("runs its steps again when one of its inputs has ended meanwhile", async () => {
     const ran: string[] = [];
     const keys = new Set<string>();
     const begun = gate();
@@ -359,14 +359,14 @@ describe("a turn that ends early", () => {
     await a.session.cancel("e");
     await until(() => a.told.some(({ code }) => code === "run.completed"), "the end");
     expect(ran).toEqual(["e p", "p"]);
-    // Another effect: a service that knows the first key must not take it for that one.
+    // A new effect needs a new key: a service that knows the first key must not take one for the other.
     expect(keys.size).toBe(2);
     expect(await rows.phase("e")).toBe("abandoned");
     expect(await town.rows("turnSteps")).toEqual([]);
   });
 });
 
-/** Two tabs, of which "a" runs a turn under a clock of its own: it can be frozen while the other goes on. */
+/** Two tabs. "a" runs a turn under a clock of its own: it can be frozen while the other goes on. */
 async function freezable() {
   const { log, turns, done, of } = shift();
   const own = sleepyClock();
@@ -439,7 +439,7 @@ describe("a storage that", () => {
   beforeEach(() => settleIn(buildTown()));
   const moment = async () => JSON.stringify(await Promise.all(OF_TURNS.map((table) => town.rows(table))));
 
-  /** A turn of a checkpoint and a commit, over a storage that will fail. */
+  /** A turn with a checkpoint and a commit, over a storage that will fail. */
   async function play(hooks: Hooks) {
     const a = await openTab(town, "a");
     await a.session.submit(prompt("p", { idempotencyKey: "k" }));
@@ -477,7 +477,7 @@ describe("a storage that", () => {
         };
         const { a, heard } = await play({
           async open(seen) {
-            // The next transaction after a refused one: all is as it was.
+            // The next transaction after a refused one finds everything as it was.
             if (before !== "") moments.push([before, await moment()]);
             before = seen.mode === "write" && isIt(seen.tables) && fails < 3 ? await moment() : "";
             if (where === "open") fail(seen);
@@ -560,7 +560,7 @@ describe("a turn whose run is taken from it", () => {
 
   for (const end of ["stop", "destroy", "delete"] as const) {
     for (const hears of [true, false]) {
-      it(`by ${end} in another tab ${hears ? "is told" : "does not hold up its tab, though it does not hear of it"} (R-138)`, async () => {
+      it(`by ${end} in another tab ${hears ? "is told" : "does not hold up its tab, though its handler ignores the signal"} (R-138)`, async () => {
         const leave = gate();
         const turns: Turn[] = [];
         const a = await openTab(town, "a", async (turn) => {
@@ -596,7 +596,7 @@ describe("a turn whose run is taken from it", () => {
         expect((await rows.runtime()).state).toBe(state);
         for (const { record } of await rows.inputs())
           expect(record.terminalOutcome).toEqual({ outcomeType: "abandoned", reason: state });
-        // The executor's fence is raised: whoever still holds that lease is refused.
+        // The lease's fencing token was raised: an executor that still holds the old one is refused.
         const lease = await rows.lease();
         expect([lease?.leaseToken, lease?.fencingToken]).toEqual([undefined, 2]);
         expect([...a.faults, ...b.faults]).toEqual([]);
@@ -604,7 +604,7 @@ describe("a turn whose run is taken from it", () => {
     }
   }
 
-  it("by nobody: reset and recycle are refused while it runs, in every tab, and it goes on", async () => {
+  it("but not by reset or recycle: they are refused in every tab while it runs, and it goes on", async () => {
     const { log, done, of } = shift();
     const a = await openTab(town, "a", of("a"));
     const b = await openTab(town, "b");
@@ -623,7 +623,7 @@ describe("a turn whose run is taken from it", () => {
 describe("a tab that", () => {
   beforeEach(() => settleIn(buildTown()));
 
-  it("takes its handler off hands the turn to another at once, though the handler does not hear of it", async () => {
+  it("takes its handler off hands the turn to another at once, though the handler ignores its signal", async () => {
     const a = await openTab(town, "a");
     const late = gate();
     const begun = gate<Turn>();
@@ -652,7 +652,7 @@ describe("a tab that", () => {
     await a.session.submit(prompt("p"));
     await until(() => log.length === 1, "the turn");
     await b.session.submit(prompt("q"));
-    // Starts nothing by itself; it is drained all the same.
+    // This input starts no run by itself; it is drained all the same.
     await b.session.submit(progress("o"));
     expect(await b.session.retire()).toEqual({ abandoned: 0, pendingDrain: 3 });
     await expect(a.session.submit(prompt("r"))).rejects.toMatchObject({ code: "not-ready" });
@@ -848,9 +848,9 @@ describe("a process that is a turn", () => {
     const submitted = readsDuring(async () => {
       for (let n = 0; n < 5; n++) await a.session.submit(prompt(`more ${n}`));
     });
-    // One by the session for each.
+    // The session reads once for each input.
     expect(await submitted).toEqual([0, 5]);
-    // All know that another input came, and look at their own.
+    // Each waiting turn finds at the poll that inputs changed, and reads its own.
     expect(await readsDuring(() => town.clock.advance(5_000))).toEqual([1, 31]);
     expect(await readsDuring(() => town.clock.advance(5_000))).toEqual([1, 1]);
     await a.kernel.sessions.delete("s");
@@ -916,7 +916,7 @@ describe("an ephemeral input", () => {
 describe("a kernel that is closed", () => {
   beforeEach(() => settleIn(buildTown()));
 
-  /** A clock that knows which of its timers are still to come. */
+  /** A clock that knows which of its timers are still open. */
   function counted(): Clock & { readonly open: number } {
     const timers = new Set<object>();
     return {

@@ -21,7 +21,7 @@ describe("without any clock, over the channel,", () => {
     await until(() => a.told.some(({ code }) => code === "run.completed"), "its turn");
     expect(await rows.said()).toEqual(["p", "heard"]);
     expect(await b.session.messages()).toEqual(await a.session.messages());
-    // Who did it tells it.
+    // The tab that made the change emits the event.
     expect(b.told.map(({ code }) => code).filter((code) => code.startsWith("run."))).toEqual([]);
   });
 

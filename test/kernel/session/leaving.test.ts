@@ -25,7 +25,7 @@ describe("disposing a session", () => {
     });
     await a.session.submit(prompt("p"));
     await begun.promise;
-    // Slow to write, as a busy disk is.
+    // A storage that is slow to write, as a busy disk is.
     const write = gate();
     a.probed.hooks.open = async ({ mode }) => void (mode === "write" && (await write.promise));
     let isDisposed = false;

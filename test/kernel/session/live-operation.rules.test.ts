@@ -75,7 +75,7 @@ describe("a registration", () => {
 });
 
 describe("a call", () => {
-  it("waits while an end is on its way to the storage, whatever the table says of the status", () => {
+  it("waits while an end is being stored, whatever the table says of the status", () => {
     expect(permitOf("complete", liveOf("a", { status: "running" }), true)).toEqual({ kind: "wait" });
     expect(permitOf("complete", liveOf("a"), true)).toEqual({ kind: "wait" });
   });

@@ -7,7 +7,7 @@ import type { KernelStorage } from "../../../src/ports/storage.js";
 import { SCHEMA, type TableName } from "../../../src/stores/schema.js";
 import { KINDS, raiseStage, type Stage, type Submission } from "./stage.js";
 
-/** What an input's life comes to, said once more and as short as it goes. */
+/** The life of one input, as the model has it: described a second time, and as short as possible. */
 interface Life {
   readonly id: string;
   readonly kind: Submission["kind"];
@@ -18,9 +18,9 @@ interface Life {
   attempts: number;
   recoveries: number;
   failures: number;
-  /** In a row. */
+  /** Crashes in a row. */
   crashes: number;
-  /** Whom it was tried with. */
+  /** The inputs that it was last staged with. */
   peers?: readonly Life[];
 }
 
@@ -54,7 +54,7 @@ class Model {
     return "accepted";
   }
 
-  /** Begins a run where there is something to run. */
+  /** Begins a run if there is an input to run. */
   go(): void {
     if (this.run || (this.state !== "idle" && this.state !== "retired")) return;
     const queued = this.lives.filter(({ phase }) => phase === "queued");
@@ -103,7 +103,7 @@ const exhausted = "max_attempts_exhausted";
 
 interface Step {
   readonly name: string;
-  /** Only while a turn runs. */
+  /** This step is only taken while a turn runs. */
   readonly inTurn?: true;
   model(model: Model): unknown;
   real(stage: Stage): Promise<unknown>;
@@ -317,7 +317,7 @@ it("an input lives as the model says, whatever befalls its session", { timeout: 
   );
 });
 
-/** Bytes that count: ids made of them are in the order of their making, and no two are the same. */
+/** Bytes that count up, in place of random ones: ids made of them sort in the order in which they were made, and no two are equal. */
 function counting() {
   let made = 0;
   return (count: number) => {
@@ -332,7 +332,7 @@ const ID = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f
 
 type Scene = { name: string; submission?: Submission };
 
-/** All rows in the end, each made id replaced by its place in the order of their making. */
+/** All rows at the end, with each generated id replaced by its number in the order of making. */
 async function rowsAfter(place: KernelStorage, scenes: readonly Scene[]): Promise<unknown> {
   const stage = await raiseStage(place, { random: counting() });
   try {

@@ -39,7 +39,7 @@ afterEach(async () => {
 type TabOptions = Partial<OpsRegistryParts> & { deaf?: boolean };
 type Tab = Awaited<ReturnType<ReturnType<typeof place>>>;
 
-/** One place under one clock; each call is a tab on it, with a connection, notices and a registry of its own. */
+/** One database under one clock. Each call opens a tab on it, with a connection, notices and a registry of its own. */
 function place(storage: KernelStorage = memoryStorage()) {
   const clock = manualClock();
   const hub = channelHub();
@@ -117,14 +117,14 @@ const feed = async (ops: OpsRegistry, seq = 0) =>
 const refusedWith = (call: Promise<unknown>, code: string, details: object) =>
   expect(call).rejects.toMatchObject({ name: "HoldfastError", code, details });
 
-/** The storage takes no write while `failing` says so. */
+/** The tab's storage refuses writes while `failing()` is true. */
 function failWrites({ probed }: Tab, failing: () => boolean): void {
   probed.hooks.open = ({ mode }) => {
     if (mode === "write" && failing()) throw new HoldfastError("unavailable", "no storage today");
   };
 }
 
-/** What a promise has come to, without waiting for it. */
+/** The value of a promise, or `undefined` while it has none. */
 function peek<T>(promise: Promise<T>): () => T | undefined {
   let value: T | undefined;
   promise.then(
@@ -597,7 +597,7 @@ everywhere("the feed %s", (_, storage) => {
     expect(new Set((await feed(ops)).map(([, id]) => id)).size).toBe(40);
   });
 
-  it("wakes who waits: at once above the sequence, else at the next end (R-144)", async () => {
+  it("wakes waiters: at once above the sequence, else at the next end (R-144)", async () => {
     const { ops } = await place(storage())();
     await finish(ops, "a", "b");
     expect(await ops.waitForAdvance(0)).toBe(2);
@@ -610,7 +610,7 @@ everywhere("the feed %s", (_, storage) => {
     expect(await next).toBe(3);
   });
 
-  it("wakes at the next end also who is ahead of it, from an earlier feed", async () => {
+  it("wakes at the next end also a waiter that is ahead of it, from an earlier feed", async () => {
     const { ops } = await place(storage())();
     await finish(ops, "a");
     const ahead = ops.waitForAdvance(50);
@@ -628,7 +628,7 @@ everywhere("the feed %s", (_, storage) => {
         const { mode } = (moment === "read" ? { mode: "read" } : first) as { mode: string };
         if (mode !== "read" || ending) return;
         ending = ops.complete("a", 1);
-        // An open reading transaction would wait for itself.
+        // A read transaction that awaits this write would wait for itself.
         if (moment !== "read") await ending;
       };
       expect(await ops.waitForAdvance(0)).toBe(1);
@@ -742,7 +742,7 @@ everywhere("collecting %s", (_, storage) => {
 });
 
 everywhere("an end %s", (_, storage) => {
-  it("is stored before anybody is told, and a write that fails changes nothing and may be made again (R-147)", async () => {
+  it("is stored before any watcher is told, and a write that fails changes nothing and may be made again (R-147)", async () => {
     const tab = await place(storage())();
     const { ops } = tab;
     let failing = true;
@@ -776,7 +776,7 @@ everywhere("an end %s", (_, storage) => {
     expect((await ops.get("b"))?.status).toBe("running");
   });
 
-  it("is told to nobody while its write is under way, and other calls of it wait for that (R-147)", async () => {
+  it("is told to no watcher while its write is under way, and other calls of it wait for that (R-147)", async () => {
     const tab = await place(storage())();
     const { ops, probed } = tab;
     await start(ops, "a", "b");
@@ -940,7 +940,7 @@ everywhere("a later registry %s", (_, storage) => {
     expect([here.faults, there.faults]).toEqual([[], []]);
   });
 
-  it("begins anew where what is stored does not decode: empty, another epoch, and a fault, once (R-149)", async () => {
+  it("begins again where the stored row does not decode: empty, another epoch, and a fault, once (R-149)", async () => {
     const tab = await place(storage())();
     const { ops, store, faults } = tab;
     await finish(ops, "a", "b");
@@ -1051,7 +1051,7 @@ everywhere("two tabs %s", (_, storage) => {
     expect((await feed(here.ops)).length).toBe(2);
   });
 
-  it("of which the other is not heard find out by the poll", async () => {
+  it("that cannot hear each other find out by the poll", async () => {
     const { here, there } = await pair({ deaf: true });
     for (const { ops } of [here, there]) await start(ops, "a");
     const waits = [peek(here.ops.watch("a")), peek(here.ops.waitForAdvance(0))];
@@ -1095,7 +1095,7 @@ describe("a session that was deleted", () => {
     updatedAtMs: 0,
   });
 
-  it("takes no end and shows nothing to whoever held it, and nothing of it is written", async () => {
+  it("takes no end and shows nothing to a registry that held it, and nothing of it is written", async () => {
     const open = place();
     const tab = await open({ incarnation: 3 });
     await tab.put("runtimes", runtimeRow(3));
@@ -1119,7 +1119,7 @@ describe("a session that was deleted", () => {
     await finish(next.ops, "d");
   });
 
-  it("is told from one that never was: no row is incarnation 0, and whoever named none is let in", async () => {
+  it("is told from one that never was: no row is incarnation 0, and a call that names none is let in", async () => {
     const open = place();
     const [first, later, any] = [await open({ incarnation: 0 }), await open({ incarnation: 1 }), await open()];
     await finish(first.ops, "a");

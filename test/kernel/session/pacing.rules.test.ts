@@ -20,7 +20,7 @@ const RENEW_MS = 10_000;
 const TTL_MS = 30_000;
 const START = startPacing({ pollMs: POLL_MS, leaseRenewMs: RENEW_MS, leaseTtlMs: TTL_MS });
 
-/** Of a tab that waits until `dueMs`, with `before` tabs that go first. */
+/** The pacing of a tab that waits until `dueMs`, with `before` tabs that go first. */
 const waiting = (dueMs: number, before = 0): Pacing => ({ ...START, dueMs, standing: { before, others: before } });
 const looking = (more: Partial<Pacing> = {}): Pacing => ({ ...START, isLooking: true, ...more });
 
@@ -191,12 +191,12 @@ describe("an expired lease of a host that lives", () => {
     expect(looked(first.pacing, held({ expired: true }), RENEW_MS + 300, 0).lookInMs).toBe(20);
   });
 
-  it("is waited for anew once it was renewed", () => {
+  it("is waited for again once it was renewed", () => {
     const renewed = looked(expired(looking(), 0), held({ expiresAtMs: 90_000 }), 3_000, 0).pacing;
     expect(waitedFor(renewed, RENEW_MS)).toBeUndefined();
   });
 
-  it("is waited for anew after a timer so late that this machine slept, for its holder may have slept too", () => {
+  it("is waited for again after a timer so late that this machine slept, for its holder may have slept too", () => {
     const first = expired(looking(), 0);
     expect(first.dueMs).toBe(POLL_MS);
     expect(waitedFor(woke(first, POLL_MS + RENEW_MS / 2).pacing, RENEW_MS)).toBe("t");
@@ -211,7 +211,7 @@ it("another tab's lease is read alone where one is known to be held, or other ta
   expect(mayBeHeld({ ...START, standing: { before: 0, others: 1 } })).toBe(true);
 });
 
-it("a timer begins a look that goes first: it was not heard of", () => {
+it("a timer begins a look that goes first: no notice asked for it", () => {
   const { pacing, lookInMs } = woke(waiting(100), 100);
   expect(lookInMs).toBe(0);
   expect(pacing.isPolite).toBe(false);

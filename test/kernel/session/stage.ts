@@ -25,14 +25,14 @@ const OF_KIND = {
   operation: { inputType: "operation" },
 } as const;
 
-/** Events replace each other, as progress does by itself. */
+/** An event replaces the one before it, as progress does by itself. */
 const policy: NonNullable<Parameters<Tab["kernel"]["session"]>[1]>["policy"] = ({ kind, idle }) =>
   kind === "external_event" ? { ...builtInPolicy({ kind, idle }), queueMode: "supersede" } : undefined;
 
-/** One tab after another that runs the session "s", step by step: its turns stand still until they are told how to end. */
+/** Tabs that run the session "s" one after another, step by step: a turn stands still until it is told how to end. */
 export async function raiseStage(place?: KernelStorage, options: Partial<KernelOptions> = {}) {
   const town = buildTown(place);
-  /** The ids of each batch, in the order in which they were begun. */
+  /** The input ids of each batch, in the order in which the batches began. */
   const begun: string[][] = [];
   const opened: Pick<Tab, "kernel" | "session" | "probed" | "die">[] = [];
   let current: { turn: Turn; end: ReturnType<typeof gate<void>> } | undefined;
@@ -61,7 +61,7 @@ export async function raiseStage(place?: KernelStorage, options: Partial<KernelO
     begun,
     rows: rowsOf(town),
     tab,
-    /** Until nothing moves that needs no clock. */
+    /** Resolves when nothing moves any more without the clock. */
     async settle() {
       for (let still = 0, seen = 0; still < 12; still++) {
         await new Promise((resolve) => setImmediate(resolve));

@@ -8,7 +8,7 @@ import { buildTown } from "../../loop/town.js";
 import { rounds } from "../rounds.js";
 import { openTab, rowsOf, saying, type Tab } from "./tabs.js";
 
-/** Mulberry32: a history is its seed. */
+/** Mulberry32: one seed gives one history. */
 function dice(seed: number): () => number {
   let state = seed;
   return () => {
@@ -31,10 +31,10 @@ const SUBMISSIONS = [
   { inputType: "operation" },
 ] as const;
 
-/** What was promised to whom, by the tests' own memory. */
+/** The test's own record of which calls were acknowledged. */
 class Ledger {
   readonly accepted = new Map<string, { durable: boolean; isSaid: boolean }>();
-  /** Appended behind everything else of a turn: stored where the turn was. */
+  /** The last message of each turn: stored if the turn was, and only then. */
   readonly ends: string[] = [];
   /** Idempotency keys of steps whose handlers got their results. */
   readonly answered = new Set<string>();
@@ -127,7 +127,7 @@ async function storm(seed: number): Promise<void> {
   ];
   const total = moves.reduce((sum, [weight]) => sum + weight, 0);
 
-  /** Its storage fails now and then: before the commit, or behind it, so that nobody hears of it. */
+  /** A tab whose storage fails now and then: before the commit, or after it, so that the tab does not hear of the commit. */
   function unsettle(tab: Tab | undefined): void {
     if (!tab) return;
     tab.probed.hooks = {
@@ -161,7 +161,7 @@ async function storm(seed: number): Promise<void> {
     const template = pick(SUBMISSIONS);
     const key = below(4) === 0 ? { idempotencyKey: `k${below(8)}` } : {};
     const outcome = await tab.session.submit({ ...template, ...key, text: inputId, inputId }).catch(allow);
-    // One of which nobody heard may be stored or not.
+    // A write whose answer was lost may be stored or not.
     if (outcome?.outcome !== "accepted") return;
     const isSaid = template.inputType !== "continuation" && template.inputType !== "operation";
     ledger.accepted.set(inputId, { durable: !("durability" in template), isSaid });
@@ -174,7 +174,7 @@ async function storm(seed: number): Promise<void> {
     expect(await complaintsAbout(raw), `after step ${step}`).toEqual([]);
   }
 
-  // It clears up: one tab that works well, and time.
+  // The faults end: one tab that works well, and time.
   isCalm = true;
   for (const tab of tabs) tab.mend();
   await town.clock.advance(40_000);
@@ -213,7 +213,7 @@ async function storm(seed: number): Promise<void> {
     if (isRun && isSaid) expect(spoken, `messages of ${inputId}`).toBe(1);
   }
   expect(inputs.find(({ inputId }) => inputId === "last")?.record.currentState).toBe("consumed");
-  // A turn's end is there once where its receipt is, and nowhere else.
+  // The last message of a turn is there once if its receipt is, and not at all if it is not.
   const contents = messages.map(({ content }) => content);
   const stored = new Set((await town.rows("receipts")).map(({ runId }) => `end of ${runId}`));
   for (const end of new Set(ledger.ends)) {
@@ -226,17 +226,17 @@ async function storm(seed: number): Promise<void> {
   await town.close();
 }
 
-/** What a tab may hear in such weather. */
+/** Error codes that a tab may meet in a history with faults. */
 function allow(error: HoldfastError): undefined {
   if (!["not-ready", "unavailable", "closed", "conflict", "write-failed"].includes(error.code)) throw error;
   return undefined;
 }
 
-/** Chosen for how much happens in them. */
-const WEATHERS = [13, 18, 20, 27, 30];
+/** Seeds in which much happens. */
+const SEEDS = [13, 18, 20, 27, 30];
 
-it.each(WEATHERS)(
-  "tabs that come, crash, sleep and go lose no input, run none twice, and leave nothing by half (weather %i)",
+it.each(SEEDS)(
+  "tabs that come, crash, sleep and go lose no input, run none twice, and leave nothing by half (seed %i)",
   storm,
   60_000,
 );

@@ -9,7 +9,7 @@ import type { Town, TownHost } from "../../loop/town.js";
 
 export const RUNTIME_ID = "rt:session:s";
 
-/** A host that has the session "s" open, and what it told of it. */
+/** A host that has the session "s" open, and the events and faults that it emitted. */
 export interface Tab extends TownHost {
   readonly session: SessionRuntime;
   readonly told: SessionEvent[];
@@ -47,7 +47,7 @@ export const progress = (inputId: string, more: object = {}) => ({
 
 export const saying = (content: string) => ({ role: "assistant" as const, content });
 
-/** What the storage itself has, past every kernel. */
+/** What is stored, read without a kernel. */
 export function rowsOf(town: Town) {
   const inputs = async () => (await town.rows("inputs")) as unknown as InputRow[];
   const record = async (inputId: string): Promise<StoredInputState> => {

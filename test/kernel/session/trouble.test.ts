@@ -24,7 +24,7 @@ const TROUBLES = [
   ["away", "open", new HoldfastError("unavailable", "not there")],
 ] as const;
 
-/** Every row of the database, past every kernel. */
+/** Every row of the database, read without a kernel. */
 async function rowsIn(probed: Probe): Promise<Record<string, unknown[]>> {
   const storage = await probed.storage.open({
     name: "bench",
@@ -34,7 +34,7 @@ async function rowsIn(probed: Probe): Promise<Record<string, unknown[]>> {
     onState: () => undefined,
   });
   try {
-    // A host beats when it likes.
+    // A host may write a beat at any time: its row is left out.
     const tables = Object.keys(SCHEMA.tables).filter((table) => table !== "hosts");
     return await storage.transact(tables, "read", async (tx) => {
       const rows = await Promise.all(tables.map((table) => tx.range(table, {})));
@@ -45,7 +45,7 @@ async function rowsIn(probed: Probe): Promise<Record<string, unknown[]>> {
   }
 }
 
-/** Every write of a session is refused from now on; the host's own are let through. */
+/** Refuses every write of a session from now on; the host's own writes pass. */
 function harm(probed: Probe, where: "open" | "end", error: HoldfastError): void {
   const isOfSession = ({ mode, tables }: Seen) => mode === "write" && tables.includes("runtimes");
   probed.hooks = {
@@ -72,7 +72,7 @@ for (const [place, open] of Object.entries(PLACES)) {
         return { kernel, probed, clock, told };
       };
 
-      it("refuses an input whole, wakes nobody, and takes the same one when it is well again (R-82, R-83, R-103)", async () => {
+      it("refuses an input whole, wakes no executor, and takes the same one when it is well again (R-82, R-83, R-103)", async () => {
         const { kernel, probed, told } = await setUp();
         const session = await kernel.session("s");
         const heard: unknown[] = [];
@@ -194,7 +194,7 @@ for (const [place, open] of Object.entries(PLACES)) {
       let ran = 0;
       const off = session.onTurn(async () => {
         ran++;
-        // What comes after this turn's commit fails.
+        // Writes after this turn's commit fail.
         probed.hooks.done = ({ mode, tables }) => {
           if (mode === "write" && tables.includes("receipts"))
             harm(probed, "open", new HoldfastError("unavailable", "not there"));
@@ -215,7 +215,7 @@ for (const [place, open] of Object.entries(PLACES)) {
   });
 
   describe(`${place} whose answer is lost after the commit`, () => {
-    /** So often. */
+    /** Loses the answer of the first `times` commits. */
     async function lose(times: number) {
       const { kernel, probed } = await bench({}, { probed: probe(open()) });
       const session = await kernel.session("s");

@@ -109,12 +109,12 @@ describe.each(Object.entries(WRITES))("%s of a run", (what, write) => {
   it("is refused when its run has ended (R-138)", async () => {
     await WRITES.commit?.(named());
     if (what !== "commit") return await refusedAs("lease-lost");
-    // The same commit once more finds itself.
+    // The same commit again finds its own receipt.
     await expect(write(named())).resolves.toMatchObject({ receipt: { runId: "run" } });
   });
 
   it("is refused when an input of it is not staged any more (R-95, R-100)", async () => {
-    // A step says nothing of the inputs.
+    // A step does not depend on the inputs' state.
     if (what === "a step") return;
     const [row] = await storage.transact(["inputs"], "read", (tx) => tx.range("inputs", {}));
     await storage.transact(["inputs"], "write", async (tx) =>
@@ -139,7 +139,7 @@ describe.each(Object.entries(WRITES))("%s of a run", (what, write) => {
 });
 
 describe("a lease that ran out", () => {
-  it("is taken up again by its owner over its own run, and by nobody over another's", async () => {
+  it("is taken up again by its owner over its own run, and by no owner over another's", async () => {
     await clock.advance(40_000);
     const claim = { lease: began.lease, ttlMs: 30_000, nonce: "again", host: HOST };
     await expect(corridor.run(reclaimTurn, { ...claim, runId: "other" })).rejects.toMatchObject({ code: "lease-lost" });

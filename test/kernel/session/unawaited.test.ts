@@ -9,7 +9,7 @@ let town: Town;
 
 afterEach(() => town.close());
 
-/** What is told when a turn of this handler has ended, and what the program heard meanwhile. */
+/** The faults after a turn of this handler, and the unhandled rejections of the program meanwhile. */
 async function run(handler: (turn: Turn) => Promise<void>) {
   town = buildTown(memoryStorage());
   const unhandled: unknown[] = [];

@@ -1,4 +1,4 @@
-// What lies on the disk, read as any program reads it. The same in Node, over an IndexedDB in memory, and in a browser.
+// The stored bytes, read as any program reads them. The same tests run in Node, over an IndexedDB in memory, and in a browser.
 import { afterEach, expect, it } from "vitest";
 import { refusal } from "../../../src/conformance/kit/fixture.js";
 import { createKernel, type Kernel } from "../../../src/index.js";
@@ -167,7 +167,7 @@ function answer<T>(request: IDBRequest<T>): Promise<T> {
   });
 }
 
-/** Every text in it, bytes too. */
+/** Every text in a value, also in its bytes. */
 function everyText(value: unknown): string {
   if (typeof value === "string") return value;
   if (ArrayBuffer.isView(value)) return String.fromCharCode(...new Uint8Array(value.buffer));

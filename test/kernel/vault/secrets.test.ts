@@ -33,7 +33,7 @@ async function open(options: Partial<KernelOptions>): Promise<Kernel> {
   return kernel;
 }
 
-/** A kernel whose storage can be told to fail, and another one in the same place. */
+/** A kernel whose storage can be told to fail, and another kernel of the same database. */
 async function two(storage = memoryStorage()): Promise<{ probed: Probe; kernel: Kernel; rival: Kernel }> {
   const probed = probe(storage);
   return { probed, kernel: await open({ storage: probed.storage }), rival: await open({ storage }) };
@@ -99,7 +99,7 @@ describe("compare and set", () => {
     expect(await rival.secrets.get("a")).toBe("mine");
   });
 
-  it("deletes a record whose row does not decode, and makes it anew", async () => {
+  it("deletes a record whose row does not decode, and stores it again", async () => {
     const storage = memoryStorage();
     const kernel = await open({ storage });
     await kernel.secrets.put("a", "one");
@@ -116,7 +116,7 @@ describe("compare and set", () => {
     expect(await kernel.secrets.get("a")).toBe("two");
   });
 
-  it("has nobody to meet under a Web Lock", async () => {
+  it("meets no other change under a Web Lock", async () => {
     const storage = memoryStorage();
     const service = lockService();
     const [one, other] = await Promise.all(["a", "b"].map((id) => open({ storage, locks: service.client(id) })));
@@ -130,7 +130,7 @@ describe("compare and set", () => {
     expect([calls, (await one?.runtime.loadAuthOAuthFlowSnapshot())?.length]).toEqual([20, 20]);
   });
 
-  it("goes on without a lock that nobody lets go of, and without a service that throws", async () => {
+  it("goes on without a lock that is never released, and without a service that throws", async () => {
     const storage = memoryStorage();
     const clock = manualClock();
     const service = lockService();

@@ -26,7 +26,7 @@ export interface LiveOperation {
   watcherCount: number;
   progress?: NonNullable<OperationSnapshot["progress"]>;
   peer?: JsonValue;
-  /** Once it has ended, here or in another tab. */
+  /** Set once it has ended, in any tab. */
   outcome?: OperationOutcome;
 }
 
@@ -34,15 +34,15 @@ export interface OperationSnapshot extends StoredOperationSpec {
   status: OperationStatus;
   peerReady: boolean;
   progressCount: number;
-  /** These three only in the tab where it lives. */
+  /** This and the next two only in the tab where it lives. */
   startedAtMs?: number;
   progress?: { message: string; percent?: number; atMs: number };
   peer?: JsonValue;
-  /** Only when it has ended. */
+  /** Only of an operation that has ended. */
   terminalOutcome?: OperationOutcome;
 }
 
-/** The id must be unknown, then there must be room. */
+/** Refuses a known id, then an operation above `limit`. */
 export function refusalOfRegistration(
   id: string,
   known: { readonly isLive: boolean; readonly ops: Ops | undefined },
@@ -67,20 +67,20 @@ export function newOperation(spec: StoredOperationSpec, ops: Ops | undefined, no
   };
 }
 
-/** What a call does about an operation that lives here. */
+/** What a call does with an operation that lives in this tab. */
 export type Permit =
   | { readonly kind: "act" }
   | { readonly kind: "wait" }
   | { readonly kind: "refuse"; readonly error: HoldfastError };
 
-/** An end that is on its way to the storage is waited for first: it may fail, and then the operation lives on. */
+/** While an end is being stored a call waits: that write may fail, and then the operation lives on. */
 export function permitOf(action: OpsAction, { spec, status, peerReady }: LiveOperation, isEnding: boolean): Permit {
   if (isEnding) return { kind: "wait" };
   const error = refusalOf(action, { id: spec.id, kind: spec.kind, status, peerReady });
   return error ? { kind: "refuse", error } : { kind: "act" };
 }
 
-/** Why a call on an operation that does not live here is refused: it has ended, or is unknown. */
+/** The refusal of a call on an operation that does not live in this tab: it has ended, or is unknown. */
 export function refusalOfAbsent(action: OpsAction, id: string, ops: Ops | undefined): HoldfastError {
   const kept = ops && keptOf(ops, id);
   return (kept && refusalOf(action, { id, ...kept })) ?? unknownOperation(id);
@@ -91,7 +91,7 @@ export function endingOf(op: LiveOperation, outcome: OperationOutcome): Ending {
   return { spec, peerReady, progressCount, watcherCount, since, outcome };
 }
 
-/** How it ended as far as the storage tells: the same id may have ended in another tab. */
+/** The stored end of the operation's id, which may have ended in another tab. */
 export function storedEndOf({ spec, since }: LiveOperation, ops: Ops): OperationOutcome | undefined {
   return knownOutcome(ops, spec.id, since);
 }
@@ -110,13 +110,13 @@ export function shownLive(op: LiveOperation): OperationSnapshot {
   });
 }
 
-/** What is stored of an operation says more than what lived here when the read began. */
+/** The stored end of an operation is newer than what lived in this tab when the read began. */
 export function shownOne(id: string, live: LiveOperation | undefined, ops: Ops | undefined): OperationSnapshot | undefined {
   const kept = ops && keptOf(ops, id);
   return kept ? shownEnded(ops, id, kept) : live && shownLive(live);
 }
 
-/** Ended ones first, oldest first, then those that live here, in the order of their registration. */
+/** Ended operations, oldest first; then those that live in this tab, in the order of their registration. */
 export function shownAll(live: readonly LiveOperation[], ops: Ops | undefined): OperationSnapshot[] {
   if (!ops) return live.map(shownLive);
   const { completedOrder, operations } = ops.authorityState;
@@ -131,7 +131,7 @@ function shownEnded(ops: Ops, id: string, ended: EndedOperation): OperationSnaps
   return { ...(ops.operationSpecs[id] as StoredOperationSpec), status, peerReady, progressCount, terminalOutcome };
 }
 
-/** What a wait waits for: an operation that lives here, or one that had ended before. */
+/** What a wait waits for: an operation that lives in this tab, or one that had ended before. */
 export interface AwaitedOperation {
   readonly outcome?: OperationOutcome;
   watcherCount: number;
@@ -149,7 +149,7 @@ export function outcomesOf(awaited: readonly AwaitedOperation[]): OperationOutco
   return outcomes.length === awaited.length ? outcomes : undefined;
 }
 
-/** What a wait ends with where the registry or the kernel closes under it. */
+/** The outcomes of a wait during which the registry or the kernel was closed. */
 export function outcomesAtClose(awaited: readonly AwaitedOperation[], reason: string): OperationOutcome[] {
   return awaited.map(({ outcome }) => outcome ?? { outcomeType: "terminated", reason });
 }
@@ -163,7 +163,7 @@ export function refusalOfWait(ids: readonly string[], isWaiting: boolean): Holdf
   return isWaiting ? opsError("conflict", "WaitAlreadyActive", "another waitAll of this session goes on") : undefined;
 }
 
-/** The feed behind a sequence, and its newest one. */
+/** The feed's entries above `seq`, and its newest sequence. */
 export function feedBehind(ops: Ops | undefined, seq: number): { entries: CompletionEntry[]; watermark: number } {
   return {
     entries: ops?.completionEntries.filter((entry) => entry.seq > seq) ?? [],
@@ -172,8 +172,8 @@ export function feedBehind(ops: Ops | undefined, seq: number): { entries: Comple
 }
 
 /**
- * Whether the feed went on: above `seq`, or away from where the wait found it first. A sequence of an earlier feed may be far ahead of
- * this one.
+ * Whether the feed went on: its newest sequence is above `seq`, or differs from the first one that the wait read. `seq` may be of an earlier
+ * feed, which counted far ahead of this one.
  */
 export function hasAdvanced(watermark: number, { seq, first }: { readonly seq: number; readonly first: number }): boolean {
   return watermark > seq || watermark !== first;

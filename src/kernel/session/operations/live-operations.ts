@@ -31,22 +31,22 @@ export interface LiveOperationsParts {
   fault(event: Fault): void;
 }
 
-/** The operations that live in this tab, over what is stored of those that have ended in any. Every call rejects `closed` after the end. */
+/** The operations that live in this tab, and the stored ends of those of any tab. Every call rejects `closed` after `close`. */
 export interface LiveOperations {
-  /** In the order of their registration. */
+  /** All that live, in the order of their registration. */
   readonly all: readonly LiveOperation[];
   get(id: string): LiveOperation | undefined;
-  /** What is stored at this moment. Operations that ended under the same id in another tab have ended here too. */
+  /** Reads what is stored. Operations that ended under the same id in another tab have ended here too. */
   look(): Promise<Ops | undefined>;
   register(spec: StoredOperationSpec): Promise<void>;
-  /** Does `act` in the very moment in which the table allows it; an end under way is waited for first. */
+  /** Calls `act` at once where the table allows it; waits for an end under way first. */
   on(action: OpsAction, id: string, act: (op: LiveOperation) => void): Promise<void>;
   moveOn(action: "provisioningSucceeded" | "requestRetire", id: string): Promise<void>;
   end(action: OpsAction, id: string, outcome: OperationOutcome): Promise<void>;
   endAll(outcome: OperationOutcome): Promise<void>;
   collect(): Promise<{ id: string; outcome: OperationOutcome }[]>;
   refuseClosed(): void;
-  /** Aborts at the close; its reason is why. */
+  /** Aborts at `close`, with its reason. */
   readonly closing: AbortSignal;
   close(reason: string): void;
 }
@@ -54,7 +54,7 @@ export interface LiveOperations {
 export function createLiveOperations(parts: LiveOperationsParts): LiveOperations {
   const { owner, settings, corridor, clock } = parts;
   const live = new Map<string, LiveOperation>();
-  /** Ends on their way to the storage; none of these promises rejects. */
+  /** Ends that are being stored, until that write is over. None of these promises rejects. */
   const endings = new Map<LiveOperation, Promise<void>>();
   const closing = new AbortController();
   let isBroken = false;
@@ -63,7 +63,7 @@ export function createLiveOperations(parts: LiveOperationsParts): LiveOperations
     if (closing.signal.aborted) throw new HoldfastError("closed", "the operations of this session are closed");
   }
 
-  /** A feed that cannot be read is no reason to stop: the next end begins a new one. */
+  /** A broken feed is reported once, and stops nothing: the next end begins a new feed. */
   function tell(broken: HoldfastError | undefined): void {
     if (broken && !isBroken) parts.fault({ area: "ops", code: broken.code, message: broken.message });
     isBroken = broken !== undefined;
@@ -79,7 +79,7 @@ export function createLiveOperations(parts: LiveOperationsParts): LiveOperations
 
   async function look(): Promise<Ops | undefined> {
     refuseClosed();
-    // Only these: the row may be older than what is registered while it is read.
+    // Operations that are registered while the row is read are left out: the row may be older than they are.
     const here = [...live.values()];
     const { ops, broken } = await queryOps(corridor, owner);
     tell(broken);
@@ -110,7 +110,7 @@ export function createLiveOperations(parts: LiveOperationsParts): LiveOperations
     }
   }
 
-  /** Stored first; what is in memory follows, so that a failed write has changed nothing. */
+  /** Stores the end first and changes the memory after that, so that a failed write has changed nothing. */
   async function store(ops: readonly LiveOperation[], outcome: OperationOutcome): Promise<Ended[]> {
     let over = () => {};
     const ending = new Promise<void>((resolve) => {

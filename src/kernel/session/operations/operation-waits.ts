@@ -7,13 +7,13 @@ import { watermarkOf } from "../../../stores/session/ops.rules.js";
 import { awaitedOf, hasAdvanced, outcomesAtClose, outcomesOf, refusalOfWait } from "./live-operation.rules.js";
 import type { LiveOperations } from "./live-operations.js";
 
-/** Waits for ends, in whatever tab they come. */
+/** Waits for ends, in whichever tab they come. */
 export interface OperationWaits {
-  /** The ends of all of them, in their order. Closing gives the ones that live on `terminated`. */
+  /** The ends of all `ids`, in their order. At the close, an operation that still lives has the outcome `terminated`. */
   outcomes(ids: readonly string[], signal: AbortSignal | undefined): Promise<OperationOutcome[]>;
-  /** The same, one at a time. */
+  /** Like `outcomes`; refused while another such wait goes on, or if `ids` names one twice. */
   all(ids: readonly string[], signal: AbortSignal | undefined): Promise<OperationOutcome[]>;
-  /** The newest sequence once the feed went on behind `seq`. */
+  /** Resolves with the newest sequence when the feed has gone on after `seq`. */
   advance(seq: number, signal: AbortSignal | undefined): Promise<number>;
 }
 
@@ -29,7 +29,7 @@ export function createOperationWaits(watch: Watch, runtimeId: string, live: Live
     return signal ? guarded("options.signal", () => AbortSignal.any([signal, closing])) : closing;
   }
 
-  /** Closing this registry ends every wait, and so does closing the kernel under it. */
+  /** Why every wait ended: this registry was closed, or its kernel. */
   function reasonOfClose(error: unknown): string | undefined {
     if (closing.aborted) return closing.reason as string;
     return isHoldfastError(error) && error.code === "closed" ? error.message : undefined;
