@@ -14,7 +14,7 @@ import { type Command, type Corridor, type Decision, type RunOptions, refuse } f
  * tables. First all loads run at once and fill a row cache. Then each command, one by one, loads again from the cache and
  * decides on what the commands before it wrote. A command that throws or refuses has written nothing and harms no other.
  */
-export interface CorridorParts {
+interface CorridorParts {
   readonly storage: OpenStorage;
   readonly tables: Readonly<Record<string, TableSchema>>;
   readonly notices: Notices;

@@ -75,7 +75,7 @@ export const dropHosts: Command<{ bootIds: readonly string[] }, { row: HostRow |
 };
 
 /** What a turn of the loop must know about the hosts. */
-export interface Holdings {
+interface Holdings {
   /** The leases of this boot. */
   readonly own: LeaseRow[];
   /** Every boot that has a row, a lease or an attachment, and whether it holds a Web Lock. */

@@ -9,7 +9,7 @@ import type { HostRow } from "./tables.js";
  *     beating | silent --its lock falls free--> crashed --beat--> beating
  *     beating | silent --farewell, close--> left               for good: it comes back under another boot
  */
-export type HostEnd = NonNullable<HostRow["end"]>;
+type HostEnd = NonNullable<HostRow["end"]>;
 
 /** The row after a beat. It takes the clock as it is, even if the clock went back. */
 export function seen(row: HostRow | undefined, { bootId, hostId, locked }: Host, nowMs: number): HostRow {

@@ -37,7 +37,7 @@ export function seenChanges({ row, agents }: SeenHost, bootId: string): Change[]
 }
 
 /** The result of freeing a host. */
-export interface Freed {
+interface Freed {
   /** The resources whose leases it held. */
   readonly resources: string[];
   /** The agents that went offline with it. */

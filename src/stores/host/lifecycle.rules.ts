@@ -10,7 +10,7 @@ import type { AgentRow, HostRow } from "./tables.js";
  *     registered --deregister, its host left--> deregistered
  *     registered --silence, its host crashed or was given up--> expired
  */
-export interface AgentState {
+interface AgentState {
   readonly registration: AgentRecord["registration"];
   readonly incarnation: number;
   readonly lastSeenAtMs: number;
@@ -66,7 +66,7 @@ export function agentRecordOf(row: AgentRow, host: HostRow | undefined, now: Now
   };
 }
 
-export interface NewRegistration {
+interface NewRegistration {
   readonly agentId: string;
   readonly ticket: string;
   /** The row that the host which beats for it will have. */

@@ -26,7 +26,7 @@ interface AgentRef {
   readonly staleAfterMs: number;
 }
 
-export interface RegisterAgent extends AgentRef {
+interface RegisterAgent extends AgentRef {
   /** The same ticket under the same boot again changes nothing. */
   readonly ticket: string;
   /** The host that beats for it from now on. The registration counts as a beat of that host, too. */

@@ -23,7 +23,7 @@ const PAGE = 25;
 const PAGES_AGAIN = 4;
 
 /** Removes agents that ended at `beforeMs` or earlier, by themselves or with their host. Replies with how many were removed. */
-export const removeAgents: Command<
+const removeAgents: Command<
   { agentIds: readonly string[]; beforeMs: number },
   { agentId: string; endedAtMs: number | undefined }[],
   number
@@ -49,7 +49,7 @@ export const removeAgents: Command<
   durability: "relaxed",
 };
 
-export function agentPages(corridor: Corridor, olderThanMs: number): RemovePage {
+function agentPages(corridor: Corridor, olderThanMs: number): RemovePage {
   return async (asOfMs) => {
     const beforeMs = asOfMs - olderThanMs;
     const agentIds = await corridor.query(["agents", "hosts"], async (reader) => {
@@ -93,7 +93,7 @@ async function loadRemovable(reader: Reader, processId: string): Promise<Removab
 }
 
 /** Removes all rows of ended processes and their leases; the floor keeps the fencing tokens. Replies with how many were removed. */
-export const removeProcesses: Command<
+const removeProcesses: Command<
   { processIds: readonly string[]; beforeMs: number },
   { removable: readonly Removable[]; floor: number },
   number
@@ -129,7 +129,7 @@ export const removeProcesses: Command<
  * Looks at ended processes in the order of their ends, each once at first. A process that was still needed is passed over, and looked at
  * again later, a few pages at a time. So processes that end later are found without reading past all that are kept.
  */
-export function processPages(corridor: Corridor, olderThanMs: number): RemovePage {
+function processPages(corridor: Corridor, olderThanMs: number): RemovePage {
   let reached: Key | undefined;
   let again: Key | undefined;
   let looks = 0;
@@ -160,7 +160,7 @@ export function processPages(corridor: Corridor, olderThanMs: number): RemovePag
 }
 
 /** Removes the free leases of processes and sessions that are gone. Replies with how many were removed. */
-export const removeLeases: Command<{ resources: readonly string[] }, { orphans: readonly LeaseRow[]; floor: number }, number> = {
+const removeLeases: Command<{ resources: readonly string[] }, { orphans: readonly LeaseRow[]; floor: number }, number> = {
   tables: ["leases", "processes", "runtimes", "floors"],
   async load(reader, { resources }) {
     const rows = await Promise.all(resources.map((resource) => loadOrphan(reader, resource)));
@@ -185,7 +185,7 @@ async function loadOrphan(reader: Reader, resource: string): Promise<LeaseRow | 
 }
 
 /** Leases that schemas before 5 left behind when they removed a process or a session. All leases are looked through once. */
-export function orphanPages(corridor: Corridor): RemovePage {
+function orphanPages(corridor: Corridor): RemovePage {
   let after: Key | undefined;
   let isDone = false;
   return async () => {

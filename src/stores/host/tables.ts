@@ -53,7 +53,6 @@ export const farewells = table("farewells", {
   key: ["bootId"],
   columns: { bootId: text, hostId: text, endedAtMs: time },
 });
-export type FarewellRow = RowOf<typeof farewells>;
 
 /** An agent's row does not repeat what its host's row says: neither a beat nor the end of a host changes it. */
 export const agents = table("agents", {

@@ -6,7 +6,7 @@ import { columnsOf, type TableName } from "../schema.js";
  * A range of an index that rows leave. Chromium keeps the index entry of a row that left, also over restarts, and every read of the range
  * steps over it: ten thousand entries take 25 ms. Only a read in a write transaction removes them. The sweeper makes one from time to time.
  */
-export interface WornRange {
+interface WornRange {
   readonly table: TableName;
   readonly index: string;
   readonly prefix?: readonly string[];
@@ -52,7 +52,7 @@ export const LASTING_INDEXES: Readonly<Record<string, string>> = {
 };
 
 /** Reads one part of the range, behind `after`, in a write transaction, but writes nothing. Replies with the key behind which the next part begins. */
-export type Scan = Command<{ after?: Key | undefined }, Row[], Key | undefined>;
+type Scan = Command<{ after?: Key | undefined }, Row[], Key | undefined>;
 
 export const SCANS: readonly Scan[] = WORN_RANGES.map(scanOf);
 

@@ -59,7 +59,7 @@ export interface PayloadVerdict {
 }
 
 /** Nothing is decided yet: the payload must first be judged by this type's schema, outside the transaction. */
-export interface Unjudged {
+interface Unjudged {
   unjudged: { registrationHash: string; type: ProcessEventType };
 }
 

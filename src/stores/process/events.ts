@@ -167,7 +167,7 @@ export const ackWake: Command<
 };
 
 /** Events behind a sequence, and the process's row at the same moment. */
-export interface EventPage {
+interface EventPage {
   process: ProcessRow;
   events: ProcessEvent[];
 }

@@ -7,13 +7,13 @@ import { FORMATS } from "./json-schema-formats.js";
  * list that is compared with itself, or an error for each of a million items would block the page. Here all work that grows with the
  * value or the schema is counted before it is done.
  */
-export interface CompiledSchema {
+interface CompiledSchema {
   readonly schema: JsonSchema;
   /** The schema that the `$ref` of this one leads to. */
   target(schema: SchemaObject): JsonSchema | undefined;
 }
 
-export type SchemaObject = Exclude<JsonSchema, boolean>;
+type SchemaObject = Exclude<JsonSchema, boolean>;
 
 export class TooCostly extends Error {}
 

@@ -81,7 +81,7 @@ export const claimProcessLease: Command<
   },
 };
 
-export type Renewal = { lease: ProcessLease } | { lost: true };
+type Renewal = { lease: ProcessLease } | { lost: true };
 
 /** Renews all leases of one host in one transaction. Each lease is renewed or lost alone. */
 export const renewLeases: Command<{ leases: readonly ProcessLease[]; ttlMs: number }, (LeaseRow | undefined)[], Renewal[]> = {

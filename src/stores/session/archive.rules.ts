@@ -45,18 +45,18 @@ export interface ArchivedInput
   readonly holdsKey?: 1;
 }
 
-export interface ArchivedStep {
+interface ArchivedStep {
   readonly workId: string;
   readonly stepKey: string;
   readonly result: JsonValue;
 }
 
-export interface ArchivedBlob {
+interface ArchivedBlob {
   readonly hash: string;
   readonly bytes: Uint8Array;
 }
 
-export interface ArchivedQuarantine {
+interface ArchivedQuarantine {
   readonly inputId: string;
   readonly reason: string;
   readonly atMs: number;
@@ -200,7 +200,7 @@ function boundsOf({ payloadBytes, depth }: Limits): JsonLimits {
 }
 
 /** Reads one line after another, and checks each. Throws `invalid`, which names line and field, or `version` for a file of a newer holdfast. */
-export interface ArchiveReader {
+interface ArchiveReader {
   line(text: unknown): void;
   /** The archive that the lines were. Throws `invalid` if the last line was not the end. */
   done(): SessionArchive;

@@ -218,7 +218,7 @@ function archivedInput(row: InputRow, holdsKey: boolean): ArchivedInput {
 }
 
 /** The writes that make a session. What depends on stored rows is added in the transaction. */
-export interface ImportSession {
+interface ImportSession {
   readonly sessionId: string;
   /** The runtime's row; its incarnation and its time are set in the transaction. */
   readonly runtime: RuntimeRow;

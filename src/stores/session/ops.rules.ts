@@ -39,7 +39,7 @@ export function hasEnded(status: OperationStatus): boolean {
 }
 
 /** What a check against the table needs. */
-export interface OpsStanding {
+interface OpsStanding {
   id: string;
   kind: OperationKind;
   status: OperationStatus;

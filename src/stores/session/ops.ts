@@ -33,7 +33,7 @@ export interface OpsMethods {
 
 type PersistOps = { runtimeId: string; snapshot: PersistedOpsSnapshot; lease?: ProcessLease };
 
-export const persistOps: Command<PersistOps, LeaseRow | undefined, void> = {
+const persistOps: Command<PersistOps, LeaseRow | undefined, void> = {
   tables: ["ops", "leases"],
   load: async (reader, { lease }) => lease && (await loadRow(reader, "leases", lease.processId)),
   decide(leaseRow, { runtimeId, snapshot, lease }, nowMs) {
@@ -69,7 +69,7 @@ export interface OpsOwner {
 }
 
 /** The content of the row. A row that does not decode is replaced by a new feed at the next write; `broken` says why. */
-export interface OpsState {
+interface OpsState {
   ops: Ops | undefined;
   broken?: HoldfastError;
 }
@@ -94,7 +94,7 @@ interface EndOperations extends OpsOwner {
 }
 
 /** The result of a write. `broken` says why it replaced a row that did not decode. */
-export interface OpsReply<T> {
+interface OpsReply<T> {
   done: T;
   broken?: HoldfastError;
 }

@@ -32,7 +32,7 @@ import type { RuntimeRow } from "./tables.js";
 import { assembleSnapshot, headOf } from "./transcript.rules.js";
 
 /** What one call stores of a runtime, all or nothing. */
-export interface StoreRuntime {
+interface StoreRuntime {
   readonly runtimeId: string;
   readonly snapshot?: AdmittedSnapshot;
   readonly receipt?: RunBoundaryReceipt;
@@ -50,7 +50,7 @@ interface Stored {
   readonly keys: readonly InputKeyRow[];
 }
 
-export const storeRuntime: Command<StoreRuntime, Stored, void> = {
+const storeRuntime: Command<StoreRuntime, Stored, void> = {
   tables: ["runtimes", "sessions", "snapshots", "messages", "inputs", "inputKeys", "receipts", "leases"],
   async load(reader, { runtimeId, receipt, inputs, lease }) {
     const [leaseRow, receiptRow, runtime, rows] = await Promise.all([

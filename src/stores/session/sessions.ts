@@ -29,7 +29,7 @@ import type { InputKeyRow } from "./inputs/tables.js";
 import { after, notReady, type RuntimeCommand } from "./runtime-state.rules.js";
 import type { AttachmentRow, RuntimeRow, SessionRow } from "./tables.js";
 
-export interface OpenSession {
+interface OpenSession {
   readonly runtimeId: string;
   readonly sessionId: string;
   /** Puts unusable input rows into quarantine instead of failing on them. */

@@ -101,4 +101,3 @@ export const ops = table("ops", {
   key: ["runtimeId"],
   columns: { runtimeId: text, snapshot: object<PersistedOpsSnapshot> },
 });
-export type OpsRow = RowOf<typeof ops>;

@@ -185,7 +185,7 @@ export function holderOf({ lease, farewell }: Holder, input: BeginTurn, nowMs: n
 }
 
 /** Turns a stored snapshot into message rows. From then on each message is written once. */
-export function liftInto(draft: Draft, snapshot: SnapshotRow): void {
+function liftInto(draft: Draft, snapshot: SnapshotRow): void {
   const { runtimeId } = snapshot;
   const { head, messages, digest } = liftSnapshot(snapshot.bytes);
   draft.write({ table: "snapshots", drop: runtimeId }, { table: "messages", dropPrefix: [runtimeId] });
@@ -318,7 +318,7 @@ export const checkpointTurn: Command<RunRef & AppendedMessages, RunState, void> 
   repeatable: () => true,
 };
 
-export interface CommittedTurn {
+interface CommittedTurn {
   readonly receipt: RunBoundaryReceipt;
   /** Whether the same write released the lease. */
   readonly released: boolean;

@@ -19,7 +19,7 @@ export interface InputChange {
   readonly keyless?: boolean;
 }
 
-export interface InputWrites {
+interface InputWrites {
   readonly writes: Write[];
   /** The difference to add to the runtime row's `endedKeys`. */
   readonly endedKeys: number;

@@ -101,7 +101,7 @@ function crashed(row: InputRow, nowMs: number): InputRow {
     : transition(counted, "rollback", nowMs, "recovered from a crash");
 }
 
-export interface RecoveryFacts {
+interface RecoveryFacts {
   /** Whether the receipt of its last run and boundary is stored. */
   hasReceipt: boolean;
   /** Whether its last owner ended in order. */

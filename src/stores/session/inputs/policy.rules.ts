@@ -58,7 +58,7 @@ const POLICY_RULES: Readonly<Record<InputKind, PolicyRule>> = {
   },
 };
 
-export interface PolicyQuestion {
+interface PolicyQuestion {
   readonly kind: InputKind;
   readonly idle: boolean;
   readonly handlingMode?: HandlingMode;

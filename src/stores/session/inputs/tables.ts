@@ -75,11 +75,9 @@ export const blobs = table("blobs", {
     bytes,
   },
 });
-export type BlobRow = RowOf<typeof blobs>;
 
 /** Input rows that no run can use. */
 export const quarantine = table("quarantine", {
   key: ["runtimeId", "inputId"],
   columns: { runtimeId: text, inputId: text, reason: text, atMs: time, row: opaque },
 });
-export type QuarantineRow = RowOf<typeof quarantine>;
