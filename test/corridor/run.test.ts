@@ -349,7 +349,7 @@ describe("group commit", () => {
 
   it("writes a row that several commands changed once, also when a range of another table is read in between", async () => {
     const { corridor, probed, stored, writes } = await setUp();
-    // Its range is first read when the row is there, not yet written: before that, no load asks for it.
+    // The range is first read after the row was staged, but before it is written: no load asks for it earlier.
     const pages: Command<null, Row[], number> = {
       tables: ["notes", "counters"],
       load: async (reader) => ((await reader.get("counters", "a")) ? reader.range("notes", {}) : []),

@@ -105,7 +105,7 @@ describe("an agent of a host", () => {
     expect(agentStateOf(hosted, back, at(5_000))).toMatchObject({ registration: "registered", incarnation: 3 });
     expect(endedAgent(hosted, back, "deregistered", 5_000).incarnation).toBe(3);
     expect(detached(hosted, back)).toMatchObject({ incarnation: 3, loneSeenAtMs: 1_000 });
-    // Registered under it now: what came before is in the number.
+    // The agent is registered under this host now: earlier revivals are in its incarnation.
     const again = registered(hosted, back, { agentId: "a", ticket: "u", host: back }, 5_000);
     expect(agentStateOf(again, back, at(5_000)).incarnation).toBe(4);
   });

@@ -73,7 +73,7 @@ function make(type: ProcessEventType, payload: JsonValue, more: Partial<AppendIn
   };
 }
 
-/** What the schema says, as it was found out for the very registration that the process has. */
+/** The verdict of the schema, made for the very registration that the process has. */
 const verdictOf = ({ state, request }: Case): PayloadVerdict => {
   const schema = state.eventTypes?.find(({ name }) => name === request.eventType)?.payloadSchema ?? true;
   return { registrationHash: "hash", misfit: engine.misfit(JSON.stringify(schema), schema, request.payload) };
@@ -188,7 +188,7 @@ describe("the order of the checks", () => {
   const pairs = rules.flatMap((first, at) =>
     rules.slice(at + 1).map((second) => ({ first, second, title: `${first.name} before ${second.name}` })),
   );
-  // A key that is missing conflicts with nothing.
+  // A missing key conflicts with nothing.
   const possible = pairs.filter(({ title }) => title !== "no other event under the key before a replay key");
 
   it.each(possible)("asks for $title", ({ first, second }) => {
@@ -389,7 +389,7 @@ describe("a replay", () => {
     ],
     ["when another has claimed and released since", { lease: { ...free, fencingToken: 4 } }, false],
     ["of an event that another owner stored", { lease: free, replayed: { ...stored, fencingToken: 2 } }, false],
-    ["of an event that nobody's lease fenced", { lease: free, replayed: { ...stored, fencingToken: undefined as never } }, false],
+    ["of an event that no lease fenced", { lease: free, replayed: { ...stored, fencingToken: undefined as never } }, false],
     ["when no lease is stored any more", { lease: undefined }, false],
     ["when its lease only ran out", { lease: { ...leaseRow, expiresAtMs: T } }, false],
   ])("under a lease that is gone: %s", (_, state, holds) => {

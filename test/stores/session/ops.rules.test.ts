@@ -61,7 +61,7 @@ const afterEnds = (ops: Ops, ids: readonly string[], maxCompleted = 256): Ops =>
 const fresh = () => freshOps("epoch", SETTINGS);
 const numbered = (count: number, from = 1) => Array.from({ length: count }, (_, at) => `op-${at + from}`);
 
-/** The call table as it is promised, written out anew. */
+/** The promised call table, written out again. */
 const TABLE: Record<OpsAction, { from: readonly OperationStatus[]; to: OperationStatus | "same" }> = {
   provisioningSucceeded: { from: ["provisioning"], to: "running" },
   provisioningFailed: { from: LIVE, to: "failed" },
@@ -335,7 +335,7 @@ describe("recovery", () => {
     };
   };
 
-  it("keeps ended operations alone, and nobody waits (R-148)", () => {
+  it("keeps only ended operations, and no wait (R-148)", () => {
     const { authorityState, operationSpecs } = recoveredOps(stored());
     expect(Object.keys(authorityState.operations)).toEqual(["old", "new"]);
     expect(Object.keys(operationSpecs)).toEqual(["old", "new"]);

@@ -23,7 +23,7 @@ import type { InputRow } from "../../../../src/stores/session/inputs/tables.js";
 import { type Made, NOW, phase, row } from "../input-row.js";
 
 describe("the life of an input", () => {
-  /** Each event by the function that stands for it, and from where it is allowed. */
+  /** Each event: the function that stands for it, and the phases from which it is allowed. */
   const EVENTS: { event: InputEvent; of: (input: InputRow) => InputRow; from: InputPhase[]; to: InputPhase }[] = [
     { event: "stage", of: (input) => transition(input, "stage", NOW, "why"), from: ["queued"], to: "staged" },
     {
@@ -66,7 +66,7 @@ describe("the life of an input", () => {
       } else {
         const next = of(input);
         expect(phase(next)).toBe(to);
-        // Append-only, with the true phase before.
+        // The history is append-only and names the true earlier phase.
         expect(next.record.history.slice(0, 1)).toEqual(before.record.history);
         expect(next.record.history[1]).toMatchObject({ timestampMs: NOW, from });
         expect(next.record.history.at(-1)).toMatchObject({ to });
@@ -118,7 +118,7 @@ describe("the life of an input", () => {
 });
 
 describe("the crashes of an input's owners", () => {
-  /** Staged once more. */
+  /** The row when it is staged once more. */
   const again = (input: InputRow) =>
     transition(input, "stage", NOW, "run started", { attemptCount: input.record.attemptCount + 1, lastRunId: "run" });
 
@@ -280,7 +280,7 @@ describe("what begins a run by itself", () => {
   });
 });
 
-describe("who is superseded (R-76)", () => {
+describe("the input that is superseded (R-76)", () => {
   const keyed = (inputId: string, made: Made = {}, supersessionKey = "k") => {
     const made_ = row(inputId, made);
     const persistedInput = { ...made_.record.persistedInput, supersessionKey } as never;
@@ -294,7 +294,7 @@ describe("who is superseded (R-76)", () => {
     expect(replaceKeyOf("queue", "prompt", "a b")).not.toBe(replaceKeyOf("queue", "prompt", "a"));
   });
 
-  it("is nobody who runs already, and nobody without the key", () => {
+  it("is none that runs already, and none without the key", () => {
     expect(replaceKeyIn(keyed("a", { record: { currentState: "staged" } }))).toBeUndefined();
     expect(replaceKeyIn(row("b"))).toBeUndefined();
     expect(replaceKeyIn(row("c", { record: { persistedInput: undefined } as never }))).toBeUndefined();
