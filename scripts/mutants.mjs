@@ -1,4 +1,4 @@
-// npm run mutants                          plants mutants in all *.rules.ts, the corridor and held leases, one at a time; takes hours
+// npm run mutants                          plants mutants in the product's *.rules.ts, the corridor and held leases, one at a time; takes hours
 // npm run mutants -- --kit                 what a file's own tests miss, once more under all rules' tests and the kit on memory; a minute each
 // npm run mutants -- --only leases.rules   only in the files whose path has that text, or in these lines: src/corridor/run.ts:60-80
 import { execSync } from "node:child_process";
@@ -20,10 +20,11 @@ if (!existsSync(join(home, "node_modules"))) execSync("npm ci --no-audit --no-fu
 const installed = (/** @type {string} */ path) => join(home, "node_modules/@stryker-mutator", path);
 const { Stryker } = await import(pathToFileURL(installed("core/dist/src/index.js")).href);
 
-const rules = readdirSync(join(root, "src/stores"), { recursive: true, encoding: "utf8" }).filter((name) =>
-  name.endsWith(".rules.ts"),
+// What the simulation decides is no part of the product.
+const rules = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" }).filter(
+  (name) => name.endsWith(".rules.ts") && !name.startsWith("simulation/"),
 );
-const files = [...rules.sort().map((name) => `src/stores/${name}`), "src/corridor/run.ts", "src/kernel/host/held-lease.ts"];
+const files = [...rules.sort().map((name) => `src/${name}`), "src/corridor/run.ts", "src/kernel/host/held-lease.ts"];
 const inLines = values.only.filter((text) => text.includes(":"));
 const chosen = [
   ...files.filter((file) => values.only.length === 0 || values.only.some((text) => file.includes(text))),
