@@ -266,7 +266,7 @@ class RowCache implements Reader {
     for (const lookup of this.#foundBy.get(name) ?? []) lookups.delete(lookup);
     if (!("put" in write)) return;
     // A table with lookups has indexes.
-    for (const [index, columns] of Object.entries((this.#tables[write.table] as Required<TableSchema>).indexes))
+    for (const [index, columns] of Object.entries(this.#tables[write.table]?.indexes ?? {}))
       lookups.delete(cacheKey(index, valuesOf(write.put, columns)));
   }
 

@@ -46,9 +46,12 @@ export const TABLES = Object.fromEntries(DECLARED.map((table) => [table.name, ta
 export type TableName = keyof typeof TABLES;
 export type RowIn<T extends TableName> = RowOf<(typeof TABLES)[T]>;
 
+/** The tables are plain data here: an adapter may send them to a worker of its own. Every row has its shape's version as column `v`. */
 export const SCHEMA: StorageSchema = {
   version: 5,
-  tables: TABLES,
+  tables: Object.fromEntries(
+    DECLARED.map(({ name, key, indexes, columns }) => [name, { key, indexes, columns: { v: "number", ...columns } }]),
+  ),
   lifts: [{ below: 5, table: "processes", index: "byState", prefix: ["running"], lift: withRunnable }],
 };
 

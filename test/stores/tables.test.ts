@@ -92,6 +92,15 @@ it.each([
   expect(refusalOf(table, { ...fullRow(table), [column]: value })).toBe(`read-failed: a row of ${table} is broken further in`);
 });
 
+it("a storage gets the tables as plain data, every column of a row named", () => {
+  expect(structuredClone(SCHEMA.tables)).toEqual(SCHEMA.tables);
+  for (const table of TABLE_NAMES) {
+    const { key, indexes, columns } = SCHEMA.tables[table] ?? {};
+    expect({ key, indexes }).toEqual({ key: TABLES[table].key, indexes: TABLES[table].indexes });
+    expect(Object.keys(columns ?? {}).sort()).toEqual(Object.keys(fullRow(table)).sort());
+  }
+});
+
 describe("a column", () => {
   it.each(COLUMNS)("$name holds what it is declared for, and nothing else", ({ name, table, column, type }) => {
     const kinds = KINDS.filter((kind) => canHold(table, fullRow(table), column, VALUES[kind]));

@@ -74,8 +74,8 @@ const LEVELS_ABOVE = 5;
 const MORE_BYTES = 4_096;
 /** Snapshots and operations have no limit here: they were checked when they were made, and may have grown since. */
 const NO_BOUND = { snapshotBytes: Number.MAX_SAFE_INTEGER };
-/** The highest rank, and the lowest if negated. Ranks can count on from both. */
-const MOST_RANK = 2 ** 52;
+/** The highest rank and count, and the lowest rank if negated. Both can count on from it. */
+const MOST_COUNT = 2 ** 52;
 const MOST_PARTS = 1_048_576;
 
 /** The lines of an exported session, without line ends. Equal archives give equal lines. */
@@ -419,10 +419,11 @@ function checkArchivedInput(m: Line, limits: Limits): ArchivedInput {
     throw invalid("record.durability must not be ephemeral: such an input ends with its tab");
   const mark = (field: "cancelRequested" | "holdsKey") =>
     m[field] !== undefined && { [field]: checkWhole(field, m[field], 1, 1) as 1 };
-  const count = (field: "crashes" | "interruptions") => m[field] !== undefined && { [field]: checkWhole(field, m[field], 0) };
+  const count = (field: "crashes" | "interruptions") =>
+    m[field] !== undefined && { [field]: checkWhole(field, m[field], 0, MOST_COUNT) };
   return {
     record,
-    ...(m.rank !== undefined && { rank: checkWhole("rank", m.rank, -MOST_RANK, MOST_RANK) }),
+    ...(m.rank !== undefined && { rank: checkWhole("rank", m.rank, -MOST_COUNT, MOST_COUNT) }),
     ...(m.starts !== undefined && { starts: checkWhole("starts", m.starts, 0, 1) as 0 | 1 }),
     ...count("crashes"),
     ...count("interruptions"),

@@ -313,6 +313,8 @@ describe("a line", () => {
     ["an input's start", "input", { starts: 2 }, "starts"],
     ["an input's start below 0", "input", { starts: -1 }, "starts"],
     ["an input's crashes", "input", { crashes: -1 }, "crashes"],
+    ["more crashes than can be counted on from", "input", { crashes: 2 ** 52 + 1 }, "crashes"],
+    ["more interruptions than can be counted on from", "input", { interruptions: 2 ** 52 + 1 }, "interruptions"],
     ["an input's interruptions", "input", { interruptions: -1 }, "interruptions"],
     ["an input's work", "input", { workId: "" }, "workId"],
     ["an input's work of nothing", "input", { workSize: 0 }, "workSize"],
