@@ -97,5 +97,4 @@ for (const { name, file, lines } of long) console.log(`- ${name}, ${lines} lines
 
 const twice = homonyms();
 console.log(`\nNames at file level in more than one file: ${twice.length}`);
-for (const [name, where] of twice)
-  console.log(`- ${name}: ${[...where].map((file) => file.replace("src/", "")).join(", ")}`);
+for (const [name, where] of twice) console.log(`- ${name}: ${[...where].map((file) => file.replace("src/", "")).join(", ")}`);

@@ -4,15 +4,15 @@ import type { Durability, Reader, Write } from "../ports/storage.js";
 
 /**
  * A command is a value: `load` only reads, `decide` is synchronous and pure. Both may run more than once, so ids, tokens and
- * hashes are part of the input. The corridor (corridor/run.ts) carries it: load, decide, writes, commit, one notice.
+ * hashes are part of the input. The corridor (corridor/run.ts) runs it: load, decide, writes, commit, one notice.
  */
 export interface Command<Input, State, Reply> {
   readonly tables: readonly string[];
   load(reader: Reader, input: Input): Promise<State>;
   decide(state: State, input: Input, nowMs: number): Decision<Reply>;
-  /** May it run again when nobody knows whether its first commit took effect? Only where a key it carries makes that harmless. */
+  /** Whether it may run again when the outcome of its first commit is unknown: only if a key in its input makes that harmless. */
   repeatable?(input: Input): boolean;
-  /** What its commit must survive; the kernel's own choice where absent. */
+  /** What its commit must survive. Absent: the kernel chooses. */
   readonly durability?: Durability;
 }
 
@@ -22,7 +22,7 @@ export type StateOf<C> = C extends Command<infer _, infer State, infer __> ? Sta
 export type Decision<Reply> =
   | { readonly kind: "accept"; readonly reply: Reply; readonly writes: readonly Write[]; readonly changes: readonly Change[] }
   | { readonly kind: "refuse"; readonly error: HoldfastError }
-  /** Nothing is written; `prepare` is awaited outside the transaction, then the command runs again. */
+  /** Nothing is written. `prepare` is awaited outside the transaction, then the command runs again. */
   | { readonly kind: "later"; readonly prepare: () => Promise<void> };
 
 export function accept<Reply>(reply: Reply, writes: readonly Write[] = [], changes: readonly Change[] = []): Decision<Reply> {
@@ -33,19 +33,19 @@ export function refuse(error: HoldfastError): Decision<never> {
   return { kind: "refuse", error };
 }
 
-export function later(prepare: () => Promise<void>): Decision<never> {
+export function afterPreparing(prepare: () => Promise<void>): Decision<never> {
   return { kind: "later", prepare };
 }
 
-/** The only way to the storage, as the stores and compositions see it. */
+/** The corridor, as stores and compositions see it: their only way to the storage. */
 export interface Corridor {
   run<Input, State, Reply>(command: Command<Input, State, Reply>, input: Input, options?: RunOptions): Promise<Reply>;
   query<T>(tables: readonly string[], read: (reader: Reader, now: () => number) => Promise<T>): Promise<T>;
 }
 
 export interface RunOptions {
-  /** Roughly the JSON characters that it stores: a group is bounded by them. */
+  /** About how many JSON characters the command stores. Their sum bounds a group. */
   size?: number;
-  /** Its own transaction at once, beside the open group: for the one write of a page that is about to go. */
+  /** The command gets a transaction of its own at once, beside the open group. Meant for the last write of a page that unloads. */
   atOnce?: boolean;
 }

@@ -5,7 +5,7 @@ const NOTICE_VERSION = 1;
 const KNOWN: ReadonlySet<unknown> = new Set(ABOUT);
 const MOST_CHANGES = 4096;
 
-/** BroadcastChannel where there is one; in Node it does not keep the program alive. */
+/** A BroadcastChannel, if the platform has one. In Node it does not keep the program alive. */
 export function platformChannel(): ChannelFactory | undefined {
   if (typeof BroadcastChannel === "undefined") return undefined;
   return (name) => {
@@ -15,7 +15,7 @@ export function platformChannel(): ChannelFactory | undefined {
   };
 }
 
-/** Listeners of this context hear at once; the other tabs and workers over the channel, if there is one. */
+/** Listeners of this context are told at once. Other tabs and workers are told over the channel, if there is one. */
 export function broadcastNotices(name: string, open: ChannelFactory | undefined): Notices {
   const listeners = new Set<(changes: readonly Change[]) => void>();
   let dropped = 0;
@@ -46,7 +46,7 @@ export function broadcastNotices(name: string, open: ChannelFactory | undefined)
           channel?.postMessage({ v: NOTICE_VERSION, changes: changes.slice(at, at + MOST_CHANGES) });
         }
       } catch {
-        // A closed channel loses the hint for the others; their slow poll finds the change.
+        // A closed channel loses the hint for other tabs. Their slow poll finds the change.
       }
       tellEach(listeners, changes);
     },
@@ -68,12 +68,12 @@ export function broadcastNotices(name: string, open: ChannelFactory | undefined)
   };
 }
 
-/** Anybody of the origin can post: what is not a notice is dropped, and a notice is only a hint to read again. */
+/** Any script of the origin can post. A message that is no notice is dropped, and a notice is only a hint to read again. */
 function changesIn(message: unknown): Change[] | undefined {
   try {
     return readChanges(message);
   } catch {
-    // Where the channel is the app's own, a message may be anything.
+    // An app may pass a channel of its own, whose messages may be anything.
     return undefined;
   }
 }
@@ -82,12 +82,12 @@ function readChanges(message: unknown): Change[] | undefined {
   if (typeof message !== "object" || message === null) return undefined;
   const { v, changes } = message as { v?: unknown; changes?: unknown };
   if (v !== NOTICE_VERSION || !Array.isArray(changes) || changes.length > MOST_CHANGES) return undefined;
-  // Copies, and by number: what was looked at is what is told, and a hole is none of them.
-  const read = Array.from({ length: changes.length }, (_, at) => changeIn(changes[at]));
+  // Copies, read by index: listeners get exactly what was checked, and a hole in the list is refused.
+  const read = Array.from({ length: changes.length }, (_, at) => readChange(changes[at]));
   return read.every((change) => change !== undefined) ? read : undefined;
 }
 
-function changeIn(value: unknown): Change | undefined {
+function readChange(value: unknown): Change | undefined {
   if (typeof value !== "object" || value === null) return undefined;
   const { about, id, sequence, member } = value as Record<string, unknown>;
   if (!KNOWN.has(about) || typeof id !== "string") return undefined;

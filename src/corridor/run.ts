@@ -6,27 +6,27 @@ import type { Key, OpenStorage, Query, Reader, Row, TableSchema, Transaction, Wr
 import { type Command, type Corridor, type Decision, type RunOptions, refuse } from "./command.js";
 
 /**
- * The corridor: the one way of every command of every store, and the only caller of the storage.
+ * The corridor runs every command of every store. It is the only caller of the storage.
  *
  *     load (reads)  ->  decide (pure)  ->  writes as data  ->  commit  ->  one notice
  *
- * Commands that wait while a transaction is open go together in the next one, over the union of their tables. All loads run
- * at once and fill a row cache; then, one by one, each loads again from the cache and decides on what those before it wrote.
- * A command that throws or refuses has written nothing; the others of its group do not notice.
+ * Commands that wait while a transaction is open form a group: they run together in the next one, over the union of their
+ * tables. First all loads run at once and fill a row cache. Then each command, one by one, loads again from the cache and
+ * decides on what the commands before it wrote. A command that throws or refuses has written nothing and harms no other.
  */
-export interface CorridorParts {
+interface CorridorParts {
   readonly storage: OpenStorage;
   readonly tables: Readonly<Record<string, TableSchema>>;
   readonly notices: Notices;
   readonly clock: Clock;
 }
 
-const MOST_COMMANDS = 256;
-const MOST_CHARACTERS = 1_048_576;
+const MOST_GROUP_COMMANDS = 256;
+const MOST_GROUP_CHARACTERS = 1_048_576;
 const MOST_PREPARATIONS = 3;
 
-/** A command on its way; what it is of is known to its own functions alone. */
-interface Passenger {
+/** A command that waits for its group or runs in it. Only its own functions know the types of its input and reply. */
+interface QueuedCommand {
   readonly command: Command<unknown, unknown, unknown>;
   readonly input: unknown;
   readonly size: number;
@@ -37,47 +37,47 @@ interface Passenger {
 
 export function createCorridor(parts: CorridorParts): Corridor & { close(): Promise<void> } {
   const { storage, tables, notices, clock } = parts;
-  const waiting: Passenger[] = [];
+  const queue: QueuedCommand[] = [];
   const underway = new Set<Promise<void>>();
   let draining = false;
   let closed = false;
 
-  function board(passenger: Passenger): void {
-    if (closed) return passenger.reject(new HoldfastError("closed", "the kernel is closed"));
-    waiting.push(passenger);
+  function enqueue(queued: QueuedCommand): void {
+    if (closed) return queued.reject(new HoldfastError("closed", "the kernel is closed"));
+    queue.push(queued);
     if (draining) return;
     draining = true;
-    // A microtask later, so that calls of one burst share the first transaction too.
+    // The drain starts a microtask later, so that calls of one burst share the first transaction too.
     track(Promise.resolve().then(drain));
   }
 
   async function drain(): Promise<void> {
     try {
-      while (waiting.length > 0) await carry(nextGroup());
+      while (queue.length > 0) await runGroup(nextGroup());
     } finally {
       draining = false;
     }
   }
 
-  function nextGroup(): Passenger[] {
+  function nextGroup(): QueuedCommand[] {
     let characters = 0;
     let count = 0;
-    for (const passenger of waiting) {
-      characters += passenger.size;
-      if (count > 0 && (count === MOST_COMMANDS || characters > MOST_CHARACTERS)) break;
+    for (const queued of queue) {
+      characters += queued.size;
+      if (count > 0 && (count === MOST_GROUP_COMMANDS || characters > MOST_GROUP_CHARACTERS)) break;
       count++;
     }
-    return waiting.splice(0, count);
+    return queue.splice(0, count);
   }
 
-  /** What a failed transaction leaves to be tried again comes next, one after another: never a call within a call, which would grow. */
-  async function carry(group: Passenger[]): Promise<void> {
+  /** Groups that a failed transaction leaves to be tried again run next, in a loop: recursion would grow the stack. */
+  async function runGroup(group: QueuedCommand[]): Promise<void> {
     const next = [group];
     for (let tried = next.shift(); tried; tried = next.shift()) next.unshift(...(await attempt(tried)));
   }
 
-  /** One transaction. Resolves with the groups that are to be tried again. */
-  async function attempt(group: Passenger[]): Promise<Passenger[][]> {
+  /** Runs one transaction. Resolves with the groups that must be tried again. */
+  async function attempt(group: QueuedCommand[]): Promise<QueuedCommand[][]> {
     let decisions: Decision<unknown>[];
     try {
       const scope = [...new Set(group.flatMap(({ command }) => command.tables))];
@@ -86,13 +86,13 @@ export function createCorridor(parts: CorridorParts): Corridor & { close(): Prom
     } catch (failure) {
       return afterFailure(group, asHoldfastError(failure, "write-failed", "the transaction failed"));
     }
-    // Answers before what is only told. The callers go on in a later microtask: the notice is out by then.
-    for (const [at, passenger] of group.entries()) arrive(passenger, decisions[at] as Decision<unknown>, group.length > 1);
-    notices.publish(changesOf(decisions));
+    // Replies before the notice: callers continue in a later microtask, and the notice is out by then.
+    for (const [at, queued] of group.entries()) settle(queued, decisions[at] as Decision<unknown>, group.length > 1);
+    notices.publish(mergedChanges(decisions));
     return [];
   }
 
-  async function decideAll(tx: Transaction, group: Passenger[]): Promise<Decision<unknown>[]> {
+  async function decideAll(tx: Transaction, group: QueuedCommand[]): Promise<Decision<unknown>[]> {
     const rows = new RowCache(tx, tables);
     if (group.length > 1) await Promise.allSettled(group.map(({ command, input }) => command.load(rows, input)));
     const decisions: Decision<unknown>[] = [];
@@ -101,7 +101,7 @@ export function createCorridor(parts: CorridorParts): Corridor & { close(): Prom
       let decision: Decision<unknown>;
       try {
         const state = await command.load(rows, input);
-        // Only now: a transaction may have waited long for its turn, and what is live is judged at the moment of the write.
+        // The clock is read only now: a transaction may have waited long, and expiry is judged at the moment of the write.
         nowMs ??= clock.now();
         decision = command.decide(state, input, nowMs);
         if (decision.kind === "accept") rows.stage(decision.writes);
@@ -115,30 +115,30 @@ export function createCorridor(parts: CorridorParts): Corridor & { close(): Prom
     return decisions;
   }
 
-  function arrive(passenger: Passenger, decision: Decision<unknown>, shared: boolean): void {
-    if (decision.kind === "refuse") return passenger.reject(decision.error);
-    // Commands of one group may have read the same row: no caller gets hold of what another one holds.
-    if (decision.kind === "accept") return passenger.resolve(shared ? copyOf(decision.reply) : decision.reply);
-    if (++passenger.preparations > MOST_PREPARATIONS)
-      return passenger.reject(new HoldfastError("internal", "a command is never prepared"));
-    track(decision.prepare().then(() => board(passenger), passenger.reject));
+  function settle(queued: QueuedCommand, decision: Decision<unknown>, shared: boolean): void {
+    if (decision.kind === "refuse") return queued.reject(decision.error);
+    // Commands of one group may have read the same row. Each caller gets a copy of its own.
+    if (decision.kind === "accept") return queued.resolve(shared ? copyOf(decision.reply) : decision.reply);
+    if (++queued.preparations > MOST_PREPARATIONS)
+      return queued.reject(new HoldfastError("internal", "a command is never prepared"));
+    track(decision.prepare().then(() => enqueue(queued), queued.reject));
   }
 
-  /** Nothing was written, or it is not known. A command that the group's failure was not about must not fail with it. */
-  function afterFailure(group: Passenger[], failure: HoldfastError): Passenger[][] {
+  /** Nothing was written, or the outcome is unknown. A command must not fail with its group for what another command did. */
+  function afterFailure(group: QueuedCommand[], failure: HoldfastError): QueuedCommand[][] {
     const unknown = detail(failure, "outcome") === "unknown";
     const again = unknown
       ? group.filter(({ command, input }) => command.repeatable?.(input))
       : detail(failure, "reason") === "frozen" || (group.length > 1 && isAbort(failure))
         ? group
         : [];
-    for (const passenger of group) if (!again.includes(passenger)) passenger.reject(failure);
-    return again.map((passenger) => [unknown ? onceMore(passenger) : passenger]);
+    for (const queued of group) if (!again.includes(queued)) queued.reject(failure);
+    return again.map((queued) => [unknown ? onceMore(queued) : queued]);
   }
 
-  /** A second unknown outcome is told to the caller: going round for ever would hide it. */
-  function onceMore(passenger: Passenger): Passenger {
-    return { ...passenger, command: { ...passenger.command, repeatable: () => false } };
+  /** A second unknown outcome rejects the call: repeating without end would hide it. */
+  function onceMore(queued: QueuedCommand): QueuedCommand {
+    return { ...queued, command: { ...queued.command, repeatable: () => false } };
   }
 
   function track(work: Promise<void>): void {
@@ -149,7 +149,7 @@ export function createCorridor(parts: CorridorParts): Corridor & { close(): Prom
   return {
     run<Input, State, Reply>(command: Command<Input, State, Reply>, input: Input, options: RunOptions = {}): Promise<Reply> {
       return new Promise<Reply>((resolve, reject) => {
-        const passenger: Passenger = {
+        const queued: QueuedCommand = {
           command: command as unknown as Command<unknown, unknown, unknown>,
           input,
           size: options.size ?? 0,
@@ -157,8 +157,8 @@ export function createCorridor(parts: CorridorParts): Corridor & { close(): Prom
           resolve: resolve as (reply: unknown) => void,
           reject,
         };
-        if (options.atOnce && !closed) track(carry([passenger]));
-        else board(passenger);
+        if (options.atOnce && !closed) track(runGroup([queued]));
+        else enqueue(queued);
       });
     },
     async query(scope, read) {
@@ -166,7 +166,7 @@ export function createCorridor(parts: CorridorParts): Corridor & { close(): Prom
       try {
         return await storage.transact(scope, "read", (tx) => read(tx, () => clock.now()));
       } catch (thrown) {
-        // A row that is broken further in than anybody looked.
+        // A row may be broken in a place that no check looked at.
         throw asHoldfastError(thrown, "read-failed", "what is stored could not be read");
       }
     },
@@ -178,20 +178,20 @@ export function createCorridor(parts: CorridorParts): Corridor & { close(): Prom
   };
 }
 
-/** Each row is read once and written once per group. What is known of a range holds until a write may have changed it. */
+/** Reads each row once and writes it once per group. A cached range is valid until a write may have changed it. */
 class RowCache implements Reader {
   readonly #tx: Transaction;
   readonly #tables: Readonly<Record<string, TableSchema>>;
   readonly #rows = new Map<string, { readonly table: string; readonly key: Key; readonly row: Promise<Row | undefined> }>();
-  /** By table, which any write to it empties. */
+  /** Cached ranges by table. Any write to the table empties them. */
   readonly #ranges = new Map<string, Map<string, Promise<Row[]>>>();
-  /** By table, the rows under one whole key of an index, which only a row that has or had that key can change. */
+  /** By table, the rows under one whole key of an index. Only a row that has or had that key can change them. */
   readonly #lookups = new Map<string, Map<string, Promise<Row[]>>>();
-  /** By the name of a row, the lookups that found it. */
+  /** By the cache key of a row, the lookups that found it. */
   readonly #foundBy = new Map<string, string[]>();
   readonly #staged = new Map<string, Write>();
   readonly #unwritten = new Set<string>();
-  /** Set when the transaction itself failed, which no command may swallow. */
+  /** Set when the transaction itself failed. No command may swallow that. */
   failure: unknown;
 
   constructor(tx: Transaction, tables: Readonly<Record<string, TableSchema>>) {
@@ -200,7 +200,7 @@ class RowCache implements Reader {
   }
 
   get(table: string, key: Key): Promise<Row | undefined> {
-    const name = nameOf(table, key);
+    const name = cacheKey(table, key);
     const known = this.#rows.get(name);
     if (known) return known.row;
     const row = this.#watched(this.#tx.get(table, key));
@@ -233,7 +233,7 @@ class RowCache implements Reader {
         continue;
       }
       const key = "put" in write ? this.#keyOf(write.table, write.put) : write.drop;
-      const name = nameOf(write.table, key);
+      const name = cacheKey(write.table, key);
       this.#forgetLookups(write, name);
       this.#unwritten.add(write.table);
       this.#staged.set(name, write);
@@ -247,15 +247,15 @@ class RowCache implements Reader {
     this.#unwritten.clear();
   }
 
-  /** The name of a query that asks for one whole key of an index. */
+  /** The cache key of a query for one whole key of an index; absent for any other query. */
   #lookupOf(table: string, { index, prefix, ...bounds }: Query): string | undefined {
     if (index === undefined || prefix === undefined || Object.keys(bounds).length > 0) return undefined;
-    return prefix.length === this.#tables[table]?.indexes?.[index]?.length ? nameOf(index, prefix) : undefined;
+    return prefix.length === this.#tables[table]?.indexes?.[index]?.length ? cacheKey(index, prefix) : undefined;
   }
 
   #noteFound(table: string, lookup: string, found: readonly Row[]): void {
     for (const row of found) {
-      const name = nameOf(table, this.#keyOf(table, row));
+      const name = cacheKey(table, this.#keyOf(table, row));
       this.#foundBy.set(name, [...(this.#foundBy.get(name) ?? []), lookup]);
     }
   }
@@ -265,12 +265,12 @@ class RowCache implements Reader {
     if (!lookups) return;
     for (const lookup of this.#foundBy.get(name) ?? []) lookups.delete(lookup);
     if (!("put" in write)) return;
-    // Only tables with indexes have lookups.
-    for (const [index, columns] of Object.entries((this.#tables[write.table] as Required<TableSchema>).indexes))
-      lookups.delete(nameOf(index, valuesOf(write.put, columns)));
+    // A table with lookups has indexes.
+    for (const [index, columns] of Object.entries(this.#tables[write.table]?.indexes ?? {}))
+      lookups.delete(cacheKey(index, valuesOf(write.put, columns)));
   }
 
-  /** One that is refused at once may have taken a part: then nothing of this transaction may stay. */
+  /** A write that throws may have been taken in part, so the whole transaction must fail. */
   #write(writes: readonly Write[]): void {
     try {
       this.#tx.write(writes);
@@ -293,7 +293,7 @@ class RowCache implements Reader {
   }
 }
 
-function changesOf(decisions: readonly Decision<unknown>[]): Change[] {
+function mergedChanges(decisions: readonly Decision<unknown>[]): Change[] {
   const changes = new Map<string, Change>();
   for (const decision of decisions) {
     if (decision.kind !== "accept") continue;
@@ -314,7 +314,7 @@ function valuesOf(row: Row, columns: readonly string[]): (string | number)[] {
   return columns.map((column) => row[column] as string | number);
 }
 
-function nameOf(kind: string, key: Key): string {
+function cacheKey(kind: string, key: Key): string {
   return `${kind} ${JSON.stringify(key)}`;
 }
 
@@ -327,7 +327,7 @@ function detail({ details }: HoldfastError, name: string): unknown {
   return (details as Record<string, unknown> | null | undefined)?.[name];
 }
 
-/** The transaction was undone for a reason that may lie in one of its commands; a closed or missing storage fails each alone too. */
+/** Whether one of the commands may be why the transaction was undone. A closed or missing storage fails each of them alone, too. */
 function isAbort({ code }: HoldfastError): boolean {
   return code !== "closed" && code !== "version" && code !== "unavailable";
 }

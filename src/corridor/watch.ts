@@ -4,15 +4,15 @@ import type { Clock } from "../ports/clock.js";
 import type { Change, Notices } from "../ports/notices.js";
 
 /**
- * Waits: a notice, or a slow poll where one was lost, turned into reading again. It listens first and reads second, so
- * nothing that is stored in between is missed; what ends a wait is always what was read, never the notice.
+ * A wait reads again at each notice, and at a slow poll, which covers a lost notice. A wait subscribes first and reads second, so
+ * that it misses nothing that is stored in between. Only what was read ends a wait, never the notice itself.
  *
- * A notice wakes the waits of its id alone, and all waits of one id have one poll.
+ * A notice wakes only the waits of its id. All waits of one id share one poll.
  */
 export interface Watch {
   /**
-   * Reads until `read` finds something: at once, at each notice about `id` that `concerns` holds for, and at each poll. Rejects `aborted`
-   * with the signal's reason as cause, `closed` when the kernel closes, or with what `read` throws.
+   * Reads until `read` finds something: at once, at each notice about `id` for which `concerns` holds, and at each poll. Rejects
+   * `aborted` with the signal's reason as cause, `closed` when the kernel closes, or with what `read` throws.
    */
   until<T>(
     id: string,
@@ -25,40 +25,40 @@ export interface Watch {
 }
 
 /**
- * A read that waits of one id share when they name it alike. A wait takes no answer that was asked for before it began, or before the
- * notice that woke it. Takers that hand out a part of the answer copy it: the others hold the same one.
+ * A read that the waits of one id share if they give it the same name. A wait takes no answer that was requested before it began, or
+ * before the notice that woke it. All waits get the same object: one that hands out a part of it copies that part.
  */
 export type Shared = <T>(name: unknown, read: () => Promise<T>) => Promise<T>;
 
 /** The waits of one id. */
 interface Group {
-  readonly waits: Set<Wait>;
+  readonly waits: Set<PendingWait>;
   readonly reads: Map<unknown, SharedRead>;
   sleeping: number;
   /** Set while a wait sleeps. */
   cancelPoll: (() => void) | undefined;
 }
 
-interface Wait {
+interface PendingWait {
   readonly concerns: ((change: Change) => boolean) | undefined;
-  /** The moment at which it began or was last woken. */
+  /** The moment at which the wait began or was last woken. */
   since: number;
-  /** It was woken, perhaps while it read. */
+  /** Whether it was woken, perhaps while it read. */
   isWoken: boolean;
   /** Set while it sleeps. */
   wake: (() => void) | undefined;
 }
 
 interface SharedRead {
-  /** The moment at which it was sent; before that it is open to all. */
+  /** The moment at which it was sent. Until then any wait may share it. */
   sentAt: number;
   readonly answer: Promise<unknown>;
 }
 
-/** In Node a Proxy passes for a signal: what it throws is the caller's own mistake. */
+/** Node takes a Proxy for a signal: an error that it throws is the caller's mistake. */
 const ofSignal = <T>(look: () => T): T => guarded("options.signal", look);
 
-/** Throws `aborted` once the signal is. */
+/** Throws `aborted` if the signal is aborted. */
 export function refuseAborted(signal: AbortSignal | undefined): void {
   if (!signal || !ofSignal(() => signal.aborted)) return;
   const cause: unknown = ofSignal(() => signal.reason);
@@ -69,9 +69,9 @@ export function createWatch(notices: Notices, clock: Clock, pollMs: number): Wat
   const groups = new Map<string, Group>();
   let unsubscribe = () => {};
   let closed = false;
-  /** Counts what happens: the order of the beginnings and wakings of waits, and of the reads that are sent. */
+  /** A counter that orders three kinds of events: a wait begins, a wait is woken, a read is sent. */
   let moment = 0;
-  /** One listener per signal, which it takes only once, however many waits it ends: platforms warn of many. */
+  /** The waits that each signal ends. A signal gets one listener for all of them: platforms warn about many listeners. */
   const hearersOf = new WeakMap<AbortSignal, Set<() => void>>();
 
   function hearAbort(signal: AbortSignal, hear: () => void): () => void {
@@ -97,7 +97,7 @@ export function createWatch(notices: Notices, clock: Clock, pollMs: number): Wat
     }
   }
 
-  function wakeUp(group: Group, wait: Wait): void {
+  function wakeUp(group: Group, wait: PendingWait): void {
     wait.since = ++moment;
     wait.isWoken = true;
     const { wake } = wait;
@@ -110,7 +110,7 @@ export function createWatch(notices: Notices, clock: Clock, pollMs: number): Wat
     wake();
   }
 
-  function sleep(group: Group, wait: Wait): Promise<void> {
+  function sleep(group: Group, wait: PendingWait): Promise<void> {
     group.sleeping++;
     group.cancelPoll ??= clock.setTimer(() => {
       for (const sleeper of group.waits) if (sleeper.wake) wakeUp(group, sleeper);
@@ -120,7 +120,7 @@ export function createWatch(notices: Notices, clock: Clock, pollMs: number): Wat
     });
   }
 
-  /** A microtask later, so that waits that begin or wake in one moment are all there. */
+  /** The read is sent a microtask later, so that waits that begin or wake in one moment share it. */
   function sharedRead<T>({ reads }: Group, name: unknown, since: number, read: () => Promise<T>): Promise<T> {
     const known = reads.get(name);
     if (known && known.sentAt > since) return known.answer as Promise<T>;
@@ -145,7 +145,7 @@ export function createWatch(notices: Notices, clock: Clock, pollMs: number): Wat
     signal?: AbortSignal,
     concerns?: (change: Change) => boolean,
   ): Promise<T> {
-    const wait: Wait = { concerns, since: ++moment, isWoken: false, wake: undefined };
+    const wait: PendingWait = { concerns, since: ++moment, isWoken: false, wake: undefined };
     const group = groups.get(id) ?? { waits: new Set(), reads: new Map(), sleeping: 0, cancelPoll: undefined };
     if (groups.size === 0) unsubscribe = notices.subscribe(tell);
     groups.set(id, group);

@@ -8,9 +8,9 @@ import type { RowOf } from "./table.js";
 import { sealed, sealingKeys } from "./vault/tables.js";
 
 /**
- * All that lies on disk; docs/storage-port.md explains it for other programs. A row that every append rewrites
- * stays small and in few indexes: what never changes of a process (its input) is a row of its own.
- * Columns that exist only while something is so (`pendingWake`, `bootId`) keep an index as small as what it finds.
+ * All tables on disk. docs/storage-port.md explains them for other programs. A row that every append rewrites is small and has
+ * few indexes: the parts of a process that never change (its input) have a row of their own. A column that exists only while a
+ * condition holds (`pendingWake`, `bootId`) keeps its index as small as the set of rows that it finds.
  */
 const DECLARED = [
   processes,
@@ -38,7 +38,7 @@ const DECLARED = [
   floors,
 ] as const;
 
-/** By their names: commands and writes name a table, and so does what reads one. */
+/** The tables by name. Commands, reads and writes refer to a table by its name. */
 export const TABLES = Object.fromEntries(DECLARED.map((table) => [table.name, table])) as unknown as {
   readonly [T in (typeof DECLARED)[number] as T["name"]]: T;
 };
@@ -46,20 +46,23 @@ export const TABLES = Object.fromEntries(DECLARED.map((table) => [table.name, ta
 export type TableName = keyof typeof TABLES;
 export type RowIn<T extends TableName> = RowOf<(typeof TABLES)[T]>;
 
+/** The tables are plain data here: an adapter may send them to a worker of its own. Every row has its shape's version as column `v`. */
 export const SCHEMA: StorageSchema = {
   version: 5,
-  tables: TABLES,
+  tables: Object.fromEntries(
+    DECLARED.map(({ name, key, indexes, columns }) => [name, { key, indexes, columns: { v: "number", ...columns } }]),
+  ),
   lifts: [{ below: 5, table: "processes", index: "byState", prefix: ["running"], lift: withRunnable }],
 };
 
-/** A host looks for what it can run in an index of this column, and older rows have none. */
+/** Hosts find what they can run by an index of `runnable`. Rows of older schemas lack that column. */
 function withRunnable(row: Row): Row {
   const { inputType, handler } = row as ProcessRow;
   const runnable = runnableBy(inputType, handler);
   return runnable === undefined ? row : { ...row, runnable };
 }
 
-/** The columns of an index, in their order; none where the table has no such index. */
+/** The columns of an index, in order. Empty if the table has no such index. */
 export function columnsOf(table: TableName, index: string): readonly string[] {
   const indexes: Readonly<Record<string, readonly string[]>> = TABLES[table].indexes;
   return indexes[index] ?? [];
@@ -79,7 +82,7 @@ export async function loadRows<T extends TableName>(reader: Reader, table: T, qu
   return (await reader.range(table, query)).map((row) => readRow(table, row));
 }
 
-/** For commands over the rows of many owners: a row that cannot be read is left out, and harms no other. */
+/** For commands over the rows of many owners: an unreadable row is left out and harms no other. */
 export function readable<T extends TableName>(table: T, rows: readonly Row[]): RowIn<T>[] {
   return rows.flatMap((row) => {
     try {
@@ -90,7 +93,7 @@ export function readable<T extends TableName>(table: T, rows: readonly Row[]): R
   });
 }
 
-/** For commands that remove rows: a row that cannot be read stays, and keeps none of the others. */
+/** For commands that remove rows: an unreadable row stays, and the others are removed all the same. */
 export async function findRow<T extends TableName>(
   reader: Reader,
   table: T,

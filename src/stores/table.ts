@@ -4,7 +4,7 @@ import type { ColumnType, Row, TableSchema } from "../ports/storage.js";
 /** The shape version that this code writes into `v`. A change of shape raises SCHEMA.version too. */
 export const ROW_VERSION = 1;
 
-/** What a column may hold: `T` for the compiler, the function for each row that is read, `type` for the storage. */
+/** What a column may hold: `T` tells the compiler, the function checks each row that is read, `type` tells the storage. */
 export interface Column<T, Type extends ColumnType = ColumnType> {
   (value: unknown): value is T;
   readonly type: Type;
@@ -13,12 +13,12 @@ export interface Column<T, Type extends ColumnType = ColumnType> {
 type ValueOf<C> = C extends Column<infer T> ? T : never;
 type Defined = NonNullable<unknown> | null;
 
-/** `text<"a" | "b">` says to the compiler alone which strings there are. */
+/** `text<"a" | "b">` narrows the type only; the check takes any string. */
 export const text = kind("text", <T extends string = string>(value: unknown): value is T => typeof value === "string");
 export const whole = kind("number", (value): value is number => Number.isSafeInteger(value));
-/** Milliseconds since 1970; a clock may give fractions. */
+/** Milliseconds since 1970. A clock may give fractions. */
 export const time = kind("number", (value): value is number => Number.isFinite(value));
-/** True while the column is there: a boolean is no key of IndexedDB. */
+/** 1 stands for true, absence for false: IndexedDB takes no boolean as a key. */
 export const flag = kind("number", (value): value is 1 => value === 1);
 export const bit = kind("number", (value): value is 0 | 1 => value === 0 || value === 1);
 export const json = kind("json", <T extends Defined>(value: unknown): value is T => value !== undefined);
@@ -31,7 +31,7 @@ export const list = kind("json", <T>(value: unknown): value is readonly T[] => A
 export const bytes = kind("bytes", (value): value is Uint8Array => ArrayBuffer.isView(value));
 export const opaque = kind("opaque", (value): value is Defined => value !== undefined);
 
-/** A column that a row may lack. */
+/** An optional column. */
 export function maybe<C extends Column<unknown>>(column: C): Column<ValueOf<C> | undefined, C["type"]> {
   const fits = (value: unknown): value is ValueOf<C> | undefined => value === undefined || column(value);
   return kind<typeof fits, C["type"]>(column.type, fits);
@@ -42,7 +42,7 @@ function kind<Check extends (value: unknown) => boolean, Type extends ColumnType
 }
 
 type Columns = Readonly<Record<string, Column<unknown>>>;
-/** The columns that a key or an index may have. */
+/** The names of the columns that a key or an index may use. */
 type KeyColumn<C extends Columns> = string &
   { [Name in keyof C]: C[Name]["type"] extends Exclude<ColumnType, "text" | "number"> ? never : Name }[keyof C];
 
@@ -61,7 +61,7 @@ export interface Table extends TableSchema {
 
 export type RowOf<T extends Table> = ReturnType<T["read"]>;
 
-/** Declares a table once: the type of its rows (`RowOf`), the check of each row that is read, and its shape for the storage. */
+/** Declares a table once. From it come the type of its rows (`RowOf`), the check of each row that is read, and its shape for the storage. */
 export function table<
   const Name extends string,
   const C extends Columns,
@@ -74,7 +74,7 @@ export function table<
     readonly indexes?: Indexes;
     readonly columns: C;
   },
-  /** Whether those members of its columns are sound that are read whatever is asked of the row. */
+  /** Checks those members inside its columns that every reader of the row uses. */
   isSoundWithin: (row: RowWith<C>) => boolean = () => true,
 ) {
   const { key, indexes = {}, columns } = shape;

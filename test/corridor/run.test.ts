@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { manualClock } from "../../src/adapters/clock-manual.js";
 import { memoryStorage } from "../../src/adapters/storage-memory.js";
-import { accept, type Command, later, refuse } from "../../src/corridor/command.js";
+import { accept, afterPreparing, type Command, refuse } from "../../src/corridor/command.js";
 import { broadcastNotices } from "../../src/corridor/notices.js";
 import { createCorridor } from "../../src/corridor/run.js";
 import { HoldfastError, isHoldfastError } from "../../src/domain/errors.js";
@@ -349,7 +349,7 @@ describe("group commit", () => {
 
   it("writes a row that several commands changed once, also when a range of another table is read in between", async () => {
     const { corridor, probed, stored, writes } = await setUp();
-    // Its range is first read when the row is there, not yet written: before that, no load asks for it.
+    // The range is first read after the row was staged, but before it is written: no load asks for it earlier.
     const pages: Command<null, Row[], number> = {
       tables: ["notes", "counters"],
       load: async (reader) => ((await reader.get("counters", "a")) ? reader.range("notes", {}) : []),
@@ -743,7 +743,7 @@ describe("later", () => {
       load: (reader, id) => reader.get("counters", id),
       decide: (row) => {
         if (ready) return accept(`after ${row?.value ?? "nothing"}`, [{ table: "counters", put: { v: 1, id: "slow" } }]);
-        return later(async () => {
+        return afterPreparing(async () => {
           prepared++;
           await preparing.promise;
           ready = true;
@@ -766,7 +766,7 @@ describe("later", () => {
     const broken: Command<null, void, void> = {
       tables: ["counters"],
       load: async () => undefined,
-      decide: () => later(() => Promise.reject(new HoldfastError("unavailable", "no such module"))),
+      decide: () => afterPreparing(() => Promise.reject(new HoldfastError("unavailable", "no such module"))),
     };
     await expect(corridor.run(broken, null)).rejects.toMatchObject({ code: "unavailable", message: "no such module" });
   });
@@ -776,7 +776,7 @@ describe("later", () => {
     const never: Command<null, void, void> = {
       tables: ["counters"],
       load: async () => undefined,
-      decide: () => later(async () => {}),
+      decide: () => afterPreparing(async () => {}),
     };
     await expect(corridor.run(never, null)).rejects.toMatchObject({ code: "internal" });
   });
@@ -788,7 +788,7 @@ describe("later", () => {
       load: async () => undefined,
       decide: (_, asked) => {
         if (asked.left === 0) return accept("prepared");
-        return later(async () => {
+        return afterPreparing(async () => {
           asked.left--;
         });
       },

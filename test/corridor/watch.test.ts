@@ -214,7 +214,7 @@ describe("close", () => {
 });
 
 describe("the waits of one id", () => {
-  /** Waits that share what they read; `answers` is what each found. */
+  /** Waits that share a read. `answers` holds what each of them found. */
   function sharing() {
     const set = setUp();
     const answers: string[] = [];

@@ -13,31 +13,31 @@ export interface Seen {
   committed: boolean;
 }
 
-/** Where a test steps in. Whatever a hook throws is what the storage does; a hook may also wait. */
+/** The points at which a test may interfere. The storage fails with what a hook throws. A hook may also wait. */
 export interface Hooks {
-  /** Before the transaction opens: what it throws means that nothing was written. */
+  /** Before the transaction opens: if it throws, nothing was written. */
   open?(seen: Seen): void | Promise<void>;
   /** In the open transaction, before its body. */
   begin?(seen: Seen): void | Promise<void>;
   /** In the open transaction, before a read. */
   read?(table: string, where: Key | Query, seen: Seen): void | Promise<void>;
-  /** In the open transaction, after its body: what it throws undoes the transaction. */
+  /** In the open transaction, after its body: if it throws, the transaction is undone. */
   end?(seen: Seen): void | Promise<void>;
-  /** After the commit: what it throws hides from the caller that all is stored. */
+  /** After the commit: if it throws, all is stored, but the caller does not learn it. */
   done?(seen: Seen): void | Promise<void>;
 }
 
 export interface Probe {
   readonly storage: KernelStorage;
-  /** Every transaction, also those that failed. */
+  /** All transactions, even those that failed. */
   readonly seen: Seen[];
-  /** Replaced at will while it runs. */
+  /** A test may replace these at any time. */
   hooks: Hooks;
   /** Rows that were put into a table by transactions that committed. */
   puts(table: string): Record<string, unknown>[];
 }
 
-/** A real storage behind a counter that can be told to fail. Several kernels may open one place, each through a probe of its own. */
+/** A real storage whose transactions are counted, and can be made to fail. Several kernels may open one place, each through a probe of its own. */
 export function probe(inner: KernelStorage): Probe {
   const seen: Seen[] = [];
   const made: Probe = {

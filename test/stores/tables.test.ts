@@ -4,7 +4,7 @@ import type { ColumnType, Row } from "../../src/ports/storage.js";
 import { readRow, SCHEMA, TABLES, type TableName } from "../../src/stores/schema.js";
 
 const SCOPE = { sessionId: "s" };
-/** Of every kind that a column may hold, and others. The object has all that is read further in, of whatever table. */
+/** Values of every kind that a column may hold, and others. The object has all members that any table checks inside a column. */
 const VALUES = {
   object: { ownerScope: SCOPE, target: SCOPE, wakeId: "w" },
   text: "x",
@@ -18,7 +18,7 @@ const VALUES = {
 type Kind = keyof typeof VALUES;
 const KINDS = Object.keys(VALUES) as Kind[];
 
-/** All that a column of a type may hold: one of these. */
+/** For each type of column: the sets of kinds, one of which is exactly what such a column holds. */
 const HELD: Readonly<Record<ColumnType, readonly (readonly Kind[])[]>> = {
   text: [["text"]],
   number: [["number"]],
@@ -26,7 +26,7 @@ const HELD: Readonly<Record<ColumnType, readonly (readonly Kind[])[]>> = {
   json: [["object"], ["list"], KINDS],
   opaque: [KINDS],
 };
-/** What an app stored as it liked, a row that was broken, and a key of the browser's. */
+/** Columns that may hold any value: an app's own JSON, a broken row, a key of the browser. */
 const ANYTHING = ["events.payload", "messages.message", "turnSteps.result", "quarantine.row", "sealingKeys.key"];
 
 const TABLE_NAMES = Object.keys(TABLES) as TableName[];
@@ -39,7 +39,7 @@ const COLUMNS = TABLE_NAMES.flatMap((table) =>
   })),
 );
 
-/** What a read of the row is refused with. */
+/** The error with which a read of the row is refused. */
 function refusalOf(table: TableName, row: Row): string | undefined {
   try {
     readRow(table, row);
@@ -54,7 +54,7 @@ const brokenColumn = (table: TableName, column: string) => `read-failed: a row o
 const canHold = (table: TableName, row: Row, column: string, value: unknown) =>
   refusalOf(table, { ...row, [column]: value }) !== brokenColumn(table, column);
 
-/** With every column that is declared: each has the first value that it can hold. */
+/** A row with every declared column: each holds the first value that it may hold. */
 function fullRow(table: TableName): Row {
   let row: Row = { v: 1 };
   for (const column of Object.keys(TABLES[table].columns)) {
@@ -90,6 +90,15 @@ it.each([
   ["events", "wake", { wakeId: "w", target: null }],
 ] as const)("a row of %s is refused where its %s is broken further in", (table, column, value) => {
   expect(refusalOf(table, { ...fullRow(table), [column]: value })).toBe(`read-failed: a row of ${table} is broken further in`);
+});
+
+it("a storage gets the tables as plain data, every column of a row named", () => {
+  expect(structuredClone(SCHEMA.tables)).toEqual(SCHEMA.tables);
+  for (const table of TABLE_NAMES) {
+    const { key, indexes, columns } = SCHEMA.tables[table] ?? {};
+    expect({ key, indexes }).toEqual({ key: TABLES[table].key, indexes: TABLES[table].indexes });
+    expect(Object.keys(columns ?? {}).sort()).toEqual(Object.keys(fullRow(table)).sort());
+  }
 });
 
 describe("a column", () => {

@@ -10,10 +10,10 @@ import { builtInPolicy, semanticsOf } from "../../src/stores/session/inputs/poli
 
 const { floors, processes: newest, inputs, ...lasting } = TABLES;
 const { runnable, ...indexes } = newest.indexes;
-/** As schemas 1 to 4 had them. */
+/** The tables of schemas 1 to 4. */
 const processes = { ...newest, indexes };
 const { registrations, grants, leases, hosts } = TABLES;
-/** As schemas 1 to 3 had them. */
+/** The tables of schemas 1 to 3. */
 const events = { key: ["processId", "sequence"], indexes: { pendingWakes: ["processId", "pendingWake"] } };
 const replays = { key: ["processId", "replayKey"] };
 const SCHEMA_1 = { version: 1, tables: { processes, registrations, events, replays, grants, leases, hosts } };
@@ -36,7 +36,7 @@ const PROCESS = {
   state: "running",
 };
 
-/** One row in each of these tables, by a holdfast of that schema. */
+/** One row in each of these tables, as a holdfast of that schema wrote it. */
 async function write(
   storage: KernelStorage,
   schema: StorageSchema,
@@ -149,7 +149,7 @@ describe.each(PLACES)("a database of schema 4 in %s", (_, place) => {
   it("has the inputs run that wait in it, and the one that was left under way", async () => {
     const storage = place();
     const runtimeId = "rt:session:s";
-    // More than a begin looks at.
+    // More rows than one begin reads.
     const waiters = Array.from({ length: 12 }, (_, at) => `waits ${String(at).padStart(2, "0")}`);
     const old = await storage.open({
       name: "old",

@@ -1,7 +1,7 @@
 import { isTerminal } from "../../domain/session/input.js";
 import type { Message } from "../../domain/session/session.js";
 import type { OpenStorage, Row } from "../../ports/storage.js";
-import { placeWrites } from "../../stores/session/inputs/input-rows.rules.js";
+import { rankWrites } from "../../stores/session/inputs/input-rows.rules.js";
 import type { InputKeyRow, InputRow } from "../../stores/session/inputs/tables.js";
 import type { MessageRow, RuntimeRow, TurnStepRow } from "../../stores/session/tables.js";
 import { chainDigest } from "../../stores/session/transcript.rules.js";
@@ -53,7 +53,7 @@ function ofInput(row: InputRow, { nextRank, firstRank }: RuntimeRow): string[] {
   return said([
     [(liveRank === undefined) !== isOver, "its place among those that live is not that of its phase"],
     [!isOver && liveRank !== (rank ?? Number.MAX_SAFE_INTEGER), "it lives under another number than its own"],
-    [placeWrites([row]).length > 0, "it is found by what it does not wait for"],
+    [rankWrites([row]).length > 0, "it is found by what it does not wait for"],
     [rank !== undefined && (rank >= nextRank || rank < firstRank), "its number is none that was given"],
     [terminalOutcome?.outcomeType !== (isOver ? currentState : undefined), "its outcome is not that of its phase"],
     [!isChained, "its history has a gap"],

@@ -9,7 +9,7 @@ import type { Host } from "../../stores/host/leases.rules.js";
 import type { EventMethods } from "../../stores/process/events.js";
 import { type ClaimReply, claimProcessLease, releaseLeases } from "../../stores/process/leases.js";
 import { loadProcess } from "../../stores/process/processes.js";
-import { recordOf } from "../../stores/process/processes.rules.js";
+import { processRecordOf } from "../../stores/process/processes.rules.js";
 import type { ProcessRow } from "../../stores/process/tables.js";
 import { type HeldLease, holdLease } from "../host/held-lease.js";
 import type { Fault } from "../host/loop-contract.js";
@@ -265,7 +265,7 @@ async function handBack({ corridor }: ProcessRunParts, run: ProcessRun): Promise
 
 async function readRecord({ corridor }: ProcessRunParts, processId: string): Promise<ProcessRecord | undefined> {
   const stored = await corridor.query(["processes", "registrations"], (reader) => loadProcess(reader, processId));
-  return stored && recordOf(stored.process, stored.registration);
+  return stored && processRecordOf(stored.process, stored.registration);
 }
 
 function sleep({ clock }: ProcessRunParts, ms: number): Promise<void> {

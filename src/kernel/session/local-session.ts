@@ -7,8 +7,8 @@ import type { Limits, Timings } from "../../domain/time.js";
 import type { Clock } from "../../ports/clock.js";
 import type { Notices } from "../../ports/notices.js";
 import type { Host } from "../../stores/host/leases.rules.js";
-import { type Attendance, deletedSession, type SessionRef } from "../../stores/session/draft.js";
-import { attendSession } from "../../stores/session/sessions.js";
+import { type Attachment, deletedSession, type SessionRef } from "../../stores/session/draft.js";
+import { putAttachment } from "../../stores/session/sessions.js";
 import type { HeldLeases } from "../host/held-lease.js";
 import type { Fault } from "../host/loop-contract.js";
 import { type Lazy, mapLazy, methodsOf } from "../lazy.js";
@@ -26,7 +26,7 @@ export interface LocalSession {
   readonly transcript: Transcript;
   readonly ops: OpsRegistry;
   hasHandler(): boolean;
-  attendance(): Attendance;
+  attachment(): Attachment;
   /** The session's state as it was read last. */
   readonly state: RuntimeState;
   learn(state: RuntimeState): void;
@@ -36,7 +36,7 @@ export interface LocalSession {
   /** Returns what takes the handler off; that resolves when a running turn of it is handed back. */
   attach(handler: TurnHandler): () => Promise<void>;
   /** Stores that this tab has the session open, and whether it has a handler; starts the executor. Never rejects. */
-  attend(): Promise<void>;
+  storeAttachment(): Promise<void>;
   /** Hands the running turns back. */
   stop(): Promise<unknown>;
   /** Ends the running turns at once; nothing is written. */
@@ -147,13 +147,13 @@ export function createLocalSession(parts: LocalSessionParts): LocalSession {
   }
 
   const hasHandler = () => parts.runsTurns && !handlers.isEmpty;
-  const attendance = () => attendanceOf(parts, hasHandler());
+  const attachment = () => attachmentOf(parts, hasHandler());
 
-  async function attend(): Promise<void> {
+  async function storeAttachment(): Promise<void> {
     if (parts.isClosing()) return;
     handlers.start();
     try {
-      await corridor.run(attendSession, { ...ref, attendance: attendance() });
+      await corridor.run(putAttachment, { ...ref, attachment: attachment() });
     } catch (error) {
       tell(error);
     }
@@ -167,7 +167,7 @@ export function createLocalSession(parts: LocalSessionParts): LocalSession {
     get state() {
       return state;
     },
-    attendance,
+    attachment,
     hasHandler,
     learn,
     listen: changes.listen,
@@ -176,14 +176,14 @@ export function createLocalSession(parts: LocalSessionParts): LocalSession {
       if (isGone) throw deletedSession(ref);
       const isFirst = handlers.isEmpty;
       const takeOff = handlers.add(handler);
-      if (isFirst) void attend();
+      if (isFirst) void storeAttachment();
       return async () => {
         const handedBack = takeOff();
-        if (handlers.isEmpty) void attend();
+        if (handlers.isEmpty) void storeAttachment();
         await handedBack;
       };
     },
-    attend,
+    storeAttachment,
     stop: handlers.stop,
     end: handlers.end,
     vanish,
@@ -196,10 +196,10 @@ export function createLocalSession(parts: LocalSessionParts): LocalSession {
   };
 }
 
-export function attendanceOf(
+export function attachmentOf(
   { host, timings, hasLocks }: Pick<SessionKernel, "host" | "timings" | "hasLocks">,
   handler: boolean,
-): Attendance {
+): Attachment {
   return { host: host(), ttlMs: timings.leaseTtlMs, handler, hasLocks };
 }
 

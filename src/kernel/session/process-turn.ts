@@ -9,7 +9,7 @@ import { runtimeIdOf } from "../../domain/runtime-id.js";
 import { type InputOutcome, isTerminal, type StoredInputState } from "../../domain/session/input.js";
 import type { Change } from "../../ports/notices.js";
 import type { Reader } from "../../ports/storage.js";
-import { hashOf } from "../../stores/process/processes.rules.js";
+import { hashOfJson } from "../../stores/process/processes.rules.js";
 import { loadRow } from "../../stores/schema.js";
 import { type AcceptOutcome, cancelInput } from "../../stores/session/admission.js";
 import { loadInput } from "../../stores/session/inputs/input-rows.js";
@@ -90,7 +90,7 @@ export async function runSessionTurn(
 
 /** As long as a UUID: it fits every limit on ids that a UUID fits. */
 function inputIdOf({ id, registrationHash }: ProcessRecord): string {
-  return `turn-${hashOf([id, registrationHash]).slice(0, 31)}`;
+  return `turn-${hashOfJson([id, registrationHash]).slice(0, 31)}`;
 }
 
 /** The input's id in a database that an older version wrote. */

@@ -6,7 +6,7 @@ import type { Clock } from "../../ports/clock.js";
 import { releaseLeases } from "../../stores/process/leases.js";
 import { loadRow } from "../../stores/schema.js";
 import type { InputHappening, SessionRef } from "../../stores/session/draft.js";
-import { type Appended, commitTurn, endTurn, type RunRef, type TurnEnd } from "../../stores/session/turns.js";
+import { type AppendedMessages, commitTurn, endTurn, type RunRef, type TurnEnd } from "../../stores/session/turns.js";
 import type { HeldLease } from "../host/held-lease.js";
 import type { Fault } from "../host/loop-contract.js";
 import { abortOf, isTrouble } from "../process/ending.js";
@@ -130,7 +130,7 @@ export function createTurnRun(parts: TurnRunParts, handler: TurnHandler, began: 
     return !release;
   }
 
-  async function commit(pending: Appended): Promise<boolean> {
+  async function commit(pending: AppendedMessages): Promise<boolean> {
     const size = JSON.stringify(pending.messages).length;
     let refusal: HoldfastError | undefined;
     const onRefused = (error: HoldfastError) => {

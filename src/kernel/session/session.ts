@@ -119,7 +119,7 @@ export function openRuntime(parts: SessionParts): SessionRuntime {
 
   async function change(command: ChangeRuntime["command"]): Promise<RuntimeChange> {
     open();
-    const changed = await corridor.run(changeRuntime, { ...ref, command, attendance: session.attendance() });
+    const changed = await corridor.run(changeRuntime, { ...ref, command, attachment: session.attachment() });
     session.learn(changed.state);
     tellInputs(changed.happened);
     return changed;

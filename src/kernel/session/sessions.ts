@@ -3,10 +3,10 @@ import { runtimeIdOf } from "../../domain/runtime-id.js";
 import { checkSessionId } from "../../domain/session/session.js";
 import { freeHost } from "../../stores/host/hosts.js";
 import { loadRow, readable } from "../../stores/schema.js";
-import { leaveSession, type OpenedSession, openSession } from "../../stores/session/sessions.js";
+import { dropAttachment, type OpenedSession, openSession } from "../../stores/session/sessions.js";
 import type { SessionTurn } from "../process/run-process.js";
 import { emitInputs } from "./events.js";
-import { attendanceOf, createLocalSession, type LocalSession, type SessionKernel, tellSessionFault } from "./local-session.js";
+import { attachmentOf, createLocalSession, type LocalSession, type SessionKernel, tellSessionFault } from "./local-session.js";
 import { type CheckedSessionOptions, checkSessionOptions, openRuntime, type SessionRuntime } from "./session.js";
 
 /** The sessions that this kernel has open, and the turns that it runs. */
@@ -100,7 +100,7 @@ export function createSessions(parts: SessionsParts): Sessions {
     // Queued at once: an attachment of a later call that opens the session again is stored after this.
     const left =
       isHere &&
-      corridor.run(leaveSession, { runtimeId, bootId: parts.host().bootId }).catch((error) => tellSessionFault(parts, error));
+      corridor.run(dropAttachment, { runtimeId, bootId: parts.host().bootId }).catch((error) => tellSessionFault(parts, error));
     await session.stop();
     session.close();
     await left;
@@ -116,10 +116,10 @@ export function createSessions(parts: SessionsParts): Sessions {
       const options = checkSessionOptions(given, limits);
       const runtimeId = runtimeIdOf(id);
       await freeIfDead(runtimeId);
-      const attendance = attendanceOf(parts, entries.get(runtimeId)?.session.hasHandler() === true);
+      const attachment = attachmentOf(parts, entries.get(runtimeId)?.session.hasHandler() === true);
       const { quarantine } = options;
       const left = leaves;
-      const opened = await corridor.run(openSession, { runtimeId, sessionId: id, quarantine, attendance });
+      const opened = await corridor.run(openSession, { runtimeId, sessionId: id, quarantine, attachment });
       if (closing) throw closing;
       emitInputs(parts.emit, { sessionId: id }, opened.happened);
       for (const { inputId, reason } of opened.quarantined)
@@ -129,7 +129,7 @@ export function createSessions(parts: SessionsParts): Sessions {
       entry.uses++;
       session.learn(opened.state);
       // While this call was under way the host became another boot, its lock was granted, or the last object of a session was left.
-      if (attendance.host !== parts.host() || left !== leaves) void session.attend();
+      if (attachment.host !== parts.host() || left !== leaves) void session.storeAttachment();
       return runtimeFor(entry, options, opened);
     },
     get isAttending() {
@@ -158,7 +158,7 @@ export function createSessions(parts: SessionsParts): Sessions {
     },
     onBoot(isReady) {
       isBooted = isReady;
-      for (const { session } of entries.values()) void session.attend();
+      for (const { session } of entries.values()) void session.storeAttachment();
     },
   };
 }

@@ -13,7 +13,7 @@ import { admitPayload } from "../../stores/process/registration.js";
 import { loadRow } from "../../stores/schema.js";
 import { isTranscriptEligible, messageOf } from "../../stores/session/inputs/submission.js";
 import { chainDigest } from "../../stores/session/transcript.rules.js";
-import { type Appended, type BeganTurn, checkpointTurn, type RunRef, storeTurnStep } from "../../stores/session/turns.js";
+import { type AppendedMessages, type BeganTurn, checkpointTurn, type RunRef, storeTurnStep } from "../../stores/session/turns.js";
 import type { HeldLease } from "../host/held-lease.js";
 import { createCalls } from "../process/calls.js";
 import type { ProcessContext, StepRun } from "../process/context.js";
@@ -57,7 +57,7 @@ interface TurnParts {
 export interface OpenTurn {
   readonly turn: Turn;
   /** The messages that are not stored yet, after checkpoints under way. */
-  pending(): Promise<Appended>;
+  pending(): Promise<AppendedMessages>;
   /** The handler has ended: its calls are refused from now on. */
   close(): void;
 }
@@ -98,7 +98,7 @@ export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef,
   const fenced = <T>(write: (named: RunRef) => Promise<T>): Promise<T> =>
     own(() => heldLease.write((lease: ProcessLease) => write({ ...ref, lease })));
 
-  function pendingNow(count = appended.length): Appended {
+  function pendingNow(count = appended.length): AppendedMessages {
     const messages = appended.slice(0, count);
     return { base, messages, digest: chainDigest(base.digest, messages) };
   }
@@ -119,7 +119,7 @@ export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef,
     return next;
   }
 
-  function settle({ messages, digest }: Appended): void {
+  function settle({ messages, digest }: AppendedMessages): void {
     transcript.extend(base, messages, digest);
     base = { messageCount: base.messageCount + messages.length, digest };
     appended = appended.slice(messages.length);

@@ -17,10 +17,10 @@ import {
   deviceExpiry,
   encodeFlows,
   type Flows,
+  type FlowVerdict,
   flowRefusal,
   keysOfTarget,
   releaseFlows,
-  type Verdict,
   verifyBrowser,
   verifyDevice,
 } from "../../stores/vault/oauth-flows.rules.js";
@@ -87,8 +87,8 @@ export function createOAuthFlows(parts: OAuthFlowsParts): { flows: OAuthFlows; c
   const polls = new Map<string, Release>();
   let closed = false;
 
-  async function change<T>(operation: string, decide: (stored: Flows, nowMs: number) => Verdict<T>): Promise<T> {
-    let verdict: Verdict<T>;
+  async function change<T>(operation: string, decide: (stored: Flows, nowMs: number) => FlowVerdict<T>): Promise<T> {
+    let verdict: FlowVerdict<T>;
     try {
       verdict = await vault.update(OAUTH_RECORD, (current) => {
         const stored = decodeFlows(current);

@@ -5,10 +5,10 @@ import { firstOfEach } from "./first-of-each.js";
 import { agentChange, loadAgentsOf, loadSeen, type SeenHost, seenChanges } from "./hosts.js";
 import { isAhead, isSilent, over, type Silence, seen } from "./hosts.rules.js";
 import type { Host } from "./leases.rules.js";
-import { detached, ended } from "./lifecycle.rules.js";
+import { detached, endedAgent } from "./lifecycle.rules.js";
 import type { AgentRow, HostRow, LeaseRow } from "./tables.js";
 
-/** One host beats for all its agents. What comes behind its farewell is a beat that was under way: it changes nothing. */
+/** One beat of a host counts for all its agents. A beat that arrives after the host's farewell was under way before it, and changes nothing. */
 export const beatHost: Command<{ host: Host }, SeenHost, { moves: number }> = {
   tables: ["hosts", "farewells", "agents"],
   load: (reader, { host }) => loadSeen(reader, host.bootId),
@@ -21,7 +21,7 @@ export const beatHost: Command<{ host: Host }, SeenHost, { moves: number }> = {
   durability: "relaxed",
 };
 
-/** A silent host is given up, and its agents with it. Replies with the agents that are offline by it. */
+/** Gives up a silent host and its agents. Replies with the ids of the agents that went offline. */
 export const expireHost: Command<
   { bootId: string; silence: Silence },
   { row: HostRow | undefined; agents: readonly AgentRow[] },
@@ -33,11 +33,11 @@ export const expireHost: Command<
     return { row, agents };
   },
   decide({ row, agents }, { silence }, nowMs) {
-    // Set back since: nobody's silence is known any more.
+    // The clock was set back since the sweep began: how long the host was silent is unknown.
     if (!row || row.end !== undefined || nowMs < silence.asOfMs) return accept([]);
     if (isAhead(row.lastSeenAtMs, silence)) return accept([], [{ table: "hosts", put: { ...row, lastSeenAtMs: nowMs } }]);
     if (!isSilent(row.lastSeenAtMs, silence)) return accept([]);
-    // Somebody beat for these by hand, and not before the clock was set back.
+    // Agents that another caller touched lately, and not before the clock was set back.
     const isHeard = ({ lastSeenAtMs }: AgentRow) => !isSilent(lastSeenAtMs, silence) && !isAhead(lastSeenAtMs, silence);
     const heard = agents.filter(isHeard);
     const offline = agents.filter((agent) => !isHeard(agent)).map(({ agentId }) => agentId);
@@ -54,7 +54,7 @@ export const expireHost: Command<
   durability: "relaxed",
 };
 
-/** Rows of hosts that are over and that no agent is read through any more. */
+/** Drops the rows of hosts that have ended, unless an agent is still read through one. */
 export const dropHosts: Command<{ bootIds: readonly string[] }, { row: HostRow | undefined; isNeeded: boolean }[], void> = {
   tables: ["hosts", "agents"],
   load: (reader, { bootIds }) =>
@@ -74,20 +74,20 @@ export const dropHosts: Command<{ bootIds: readonly string[] }, { row: HostRow |
   durability: "relaxed",
 };
 
-/** What a turn of a loop has to know of the hosts. */
-export interface Holdings {
+/** What a turn of the loop must know about the hosts. */
+interface Holdings {
   /** The leases of this boot. */
   readonly own: LeaseRow[];
-  /** Every boot that has a row or holds something, and whether it holds a Web Lock. */
+  /** Every boot that has a row, a lease or an attachment, and whether it holds a Web Lock. */
   readonly boots: ReadonlyMap<string, boolean>;
-  /** Boots that are there and did not end. */
+  /** Boots whose row has no end. */
   readonly present: readonly string[];
   readonly farewells: string[];
 }
 
 /**
- * A host that lives needs none of its leases read, and those of a dead one are read when it is freed: one row for each boot tells of all
- * that it holds. What cannot be read is left to those who can.
+ * Reads one row for each boot instead of all leases: the leases of a live host are not needed, and those of a dead host are read when it
+ * is freed. Unreadable rows are left to a newer version.
  */
 export async function readHoldings(reader: Reader, bootId: string): Promise<Holdings> {
   const [own, holders, attached, known, farewells] = await Promise.all([
@@ -111,7 +111,7 @@ export async function readHoldings(reader: Reader, bootId: string): Promise<Hold
   };
 }
 
-/** Silent ones that no host beats for. Replies with those that are offline by it. */
+/** Expires silent agents that no host beats for. Replies with the ids of those that went offline. */
 export const expireAgents: Command<{ agentIds: readonly string[]; silence: Silence }, (AgentRow | undefined)[], string[]> = {
   tables: ["agents"],
   load: (reader, { agentIds }) => Promise.all(agentIds.map((agentId) => loadRow(reader, "agents", agentId))),
@@ -124,7 +124,7 @@ export const expireAgents: Command<{ agentIds: readonly string[]; silence: Silen
       if (isAhead(row.loneSeenAtMs, silence))
         writes.push({ table: "agents", put: { ...row, lastSeenAtMs: nowMs, loneSeenAtMs: nowMs } });
       if (!isSilent(row.loneSeenAtMs, silence)) continue;
-      writes.push({ table: "agents", put: ended(row, undefined, "expired", nowMs) });
+      writes.push({ table: "agents", put: endedAgent(row, undefined, "expired", nowMs) });
       offline.push(row.agentId);
     }
     return accept(
@@ -137,7 +137,7 @@ export const expireAgents: Command<{ agentIds: readonly string[]; silence: Silen
   durability: "relaxed",
 };
 
-/** Those that no host beats for and that were seen too long ago, or in the future; `after` is the last one of the page before. */
+/** Agents that no host beats for and that were seen too long ago, or in the future. `after` is the last key of the previous page. */
 export async function readDoubtfulAgents(
   reader: Reader,
   { asOfMs, staleAfterMs, aheadMs }: Silence,
@@ -145,7 +145,7 @@ export async function readDoubtfulAgents(
 ): Promise<{ rows: AgentRow[]; last: Key | undefined }> {
   const { limit, after } = page;
   const [silent, ahead] = await Promise.all([
-    // The tuple of the next millisecond is the first that is not silent.
+    // The tuple of the next millisecond is the first one that is not silent.
     reader.range("agents", {
       index: "lone",
       upTo: [asOfMs - staleAfterMs + 1, ""],
@@ -161,7 +161,7 @@ export async function readDoubtfulAgents(
   };
 }
 
-/** With the host's leases, so that one transaction carries both. */
+/** Runs beside the renewal of the host's leases, so that one transaction carries both. */
 export const renewAttachments: Command<{ host: Host; ttlMs: number }, RowIn<"attachments">[], void> = {
   tables: ["attachments"],
   load: async (reader, { host }) =>

@@ -2,8 +2,8 @@ import type { Key, Reader, Row } from "../../ports/storage.js";
 import { columnsOf, type TableName } from "../schema.js";
 
 /**
- * The first row of each name that leads an index of two columns: one read for each name, however many rows a name has. Ends at `most`
- * names where that is given.
+ * The first row of each value in the first column of a two-column index: one read for each value, however many rows it has. Stops after
+ * `most` values.
  */
 export async function firstOfEach(
   reader: Reader,
@@ -18,7 +18,7 @@ export async function firstOfEach(
     const [row] = await reader.range(table, { index, limit: 1, ...(from !== undefined && { from }) });
     if (!row) break;
     firsts.push(row);
-    // The first string behind that name.
+    // The smallest string behind that value.
     from = [`${row[name]}\u0000`, ""];
   }
   return firsts;

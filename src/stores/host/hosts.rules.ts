@@ -3,15 +3,15 @@ import type { Host } from "./leases.rules.js";
 import type { HostRow } from "./tables.js";
 
 /**
- * One row per boot of a host:
+ * A host has one row per boot:
  *
- *     beating --silence--> silent --beat--> beating           (one revival more: its agents are another incarnation)
+ *     beating --silence--> silent --beat--> beating           (one revival more: its agents get a new incarnation)
  *     beating | silent --its lock falls free--> crashed --beat--> beating
  *     beating | silent --farewell, close--> left               for good: it comes back under another boot
  */
-export type HostEnd = NonNullable<HostRow["end"]>;
+type HostEnd = NonNullable<HostRow["end"]>;
 
-/** As a beat leaves it. By the clock as it is now, also when that went back. */
+/** The row after a beat. It takes the clock as it is, even if the clock went back. */
 export function seen(row: HostRow | undefined, { bootId, hostId, locked }: Host, nowMs: number): HostRow {
   const revivals = (row?.revivals ?? 0) + (row?.end === undefined ? 0 : 1);
   return {
@@ -25,20 +25,20 @@ export function seen(row: HostRow | undefined, { bootId, hostId, locked }: Host,
   };
 }
 
-/** Only a silent one still holds its lock. */
+/** The row after the host's end. Only a silent host may still hold its lock. */
 export function over(row: HostRow, end: HostEnd, endedAtMs: number): HostRow {
   const { locked, ...rest } = row;
   return { ...rest, ...(end === "silent" && locked && { locked }), end, endedAtMs };
 }
 
-/** One of its agents is another's now. */
+/** The row after one of the host's agents was registered or deregistered elsewhere. */
 export function moved(row: HostRow): HostRow {
   return { ...row, moves: (row.moves ?? 0) + 1 };
 }
 
 /**
- * Whether a beat has to write. Decided before the fast record is touched, so that trouble with that one costs a write and nothing else.
- * A row from the future says nothing: the clock went back.
+ * Whether a beat must write. This is decided before presence is touched, so that trouble with presence costs only a write.
+ * A row from the future proves nothing: the clock went back.
  */
 export function needsWrite(
   row: HostRow | undefined,
@@ -50,11 +50,11 @@ export function needsWrite(
   return agoMs >= flushMs || agoMs < 0;
 }
 
-/** Silence is judged as of a moment at which the judge was known to be awake, and once more in the write: a beat in between wins. */
+/** Silence is judged as of a moment at which the sweeper was known to be awake, and once more in the write: a beat in between wins. */
 export interface Silence {
   readonly asOfMs: number;
   readonly staleAfterMs: number;
-  /** Nothing is seen so far in the future: after the clock went back, such a row would vouch for who knows how long. */
+  /** A row further in the future than this does not count: after the clock went back, it would keep its host alive for an unknown time. */
   readonly aheadMs: number;
 }
 

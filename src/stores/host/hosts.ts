@@ -7,7 +7,7 @@ import { over } from "./hosts.rules.js";
 import { leaseChange, released } from "./leases.rules.js";
 import type { AgentRow, HostRow, LeaseRow } from "./tables.js";
 
-/** Whether a boot went in order, and nobody has acted on it yet. */
+/** Whether the boot left a farewell that no host has acted on yet. */
 export async function saidFarewell(reader: Reader, bootId: string | undefined): Promise<boolean> {
   return bootId !== undefined && (await reader.get("farewells", bootId)) !== undefined;
 }
@@ -16,10 +16,10 @@ export async function loadAgentsOf(reader: Reader, bootId: string): Promise<Agen
   return readable("agents", await reader.range("agents", { index: "byBoot", prefix: [bootId] }));
 }
 
-/** A host that is seen, with its agents where they are to be told of. */
+/** A host that beats, with its agents if listeners must be told that they are online again. */
 export interface SeenHost {
   readonly row: HostRow | undefined;
-  /** For good: this boot does not come back. */
+  /** Whether this boot has left for good. */
   readonly isGone: boolean;
   readonly agents: readonly AgentRow[];
 }
@@ -30,23 +30,23 @@ export async function loadSeen(reader: Reader, bootId: string): Promise<SeenHost
   return { row, isGone, agents: row?.end === undefined || isGone ? [] : await loadAgentsOf(reader, bootId) };
 }
 
-/** What the others hear of it: a host is new, or it was given up and is there again with its agents. */
+/** The changes that a beat causes: the host is new, or it was given up and its agents are online again. */
 export function seenChanges({ row, agents }: SeenHost, bootId: string): Change[] {
   if (!row) return [{ about: "boot", id: bootId }];
   return agents.map(({ agentId }) => agentChange(agentId, "online"));
 }
 
-/** What freeing a host came to. */
-export interface Freed {
-  /** Whose leases it held. */
+/** The result of freeing a host. */
+interface Freed {
+  /** The resources whose leases it held. */
   readonly resources: string[];
   /** The agents that went offline with it. */
   readonly agents: string[];
 }
 
 /**
- * Frees what a host that is gone still holds. Its owner's token dies with it, so whatever still runs there is refused; its agents are
- * offline. Only for a boot whose Web Lock is free, that said farewell, or that is the caller itself.
+ * Frees what a host that is gone still holds. Its lease tokens are removed, so that writes of handlers that still run there are refused.
+ * Its agents go offline. Only for a boot whose Web Lock is free, that left a farewell, or that is the caller itself.
  */
 export const freeHost: Command<
   { bootId: string; self?: boolean; inOrder?: boolean },
@@ -69,7 +69,7 @@ export const freeHost: Command<
     const writes: Write[] = leases.map((lease) => ({ table: "leases", put: released(lease, isInOrder) }));
     for (const { runtimeId } of attachments) writes.push({ table: "attachments", drop: [String(runtimeId), bootId] });
     if (farewell) writes.push({ table: "farewells", drop: bootId });
-    // Kept as long as an agent is read through it.
+    // The host's row is kept while an agent is read through it.
     if (row && agents.length === 0) writes.push({ table: "hosts", drop: bootId });
     else if (row && (row.end === undefined || row.end === "silent"))
       writes.push({ table: "hosts", put: over(row, isInOrder ? "left" : "crashed", nowMs) });
@@ -84,8 +84,8 @@ export const freeHost: Command<
 };
 
 /**
- * A page that is about to go says so in one blind write: it needs no answer from the storage first, which would not come in time.
- * Its leases count as ended in order, and whoever reads the row frees them.
+ * The farewell of a page that unloads: one blind write, because an answer from the storage would come too late. Its leases count as
+ * ended in order, and any host that reads the row frees them.
  */
 export const bidFarewell: Command<{ hostId: string; bootId: string; atMs: number }, void, void> = {
   tables: ["farewells"],

@@ -5,31 +5,31 @@ import { ROW_VERSION } from "../table.js";
 import type { LeaseRow } from "./tables.js";
 
 /**
- * One row per resource:
+ * A lease is one row per resource:
  *
  *     free --claim--> held --release--> free        held --expiry--> free (computed on read, never written)
  *
- * Every grant raises the fence and makes a new token, also for the owner itself: its earlier lease is dead then.
+ * Every grant raises the fencing token and makes a new lease token, also if the owner claims again: its earlier lease is then dead.
  */
 export interface HeldLeaseRow extends LeaseRow {
   readonly ownerId: string;
   readonly leaseToken: string;
 }
 
-/** Whom a runner claims for. */
+/** The host that a runner claims for. */
 export interface Host {
   hostId: string;
   bootId: string;
-  /** It holds the Web Lock of its boot id. */
+  /** Whether it holds the Web Lock of its boot id. */
   locked: boolean;
 }
 
-/** Live means that the expiry is still to come: at the very millisecond it is over. */
+/** Whether the lease is held and its expiry is still to come. At the very millisecond of its expiry it is over. */
 export function isLive(row: LeaseRow | undefined, nowMs: number): row is HeldLeaseRow {
   return row?.leaseToken !== undefined && row.expiresAtMs > nowMs;
 }
 
-/** The stored lease behind a presented one if it is the live one, else why not. The presented times say nothing. */
+/** The stored lease if the presented one is live, else the refusal. The times of the presented one are not looked at. */
 export function fence(row: LeaseRow | undefined, lease: ProcessLease, nowMs: number): HeldLeaseRow | HoldfastError {
   if (
     isLive(row, nowMs) &&
@@ -50,27 +50,32 @@ export interface Claim {
   resource: string;
   ownerId: string;
   ttlMs: number;
-  /** 128 random bits as hex; the fence completes them to the token. */
+  /** 128 random bits as hex. The lease token is the nonce followed by the fencing token. */
   nonce: string;
   host?: Host;
 }
 
-/** What the last owner left behind, beside its lease row. */
-export interface Estate {
-  /** The fence under which the newest event of a lease holder was stored. */
+/** What is stored of the previous owner beside the lease row. */
+export interface PreviousOwner {
+  /** The fencing token under which a lease holder last stored an event. */
   progressFence?: number;
-  /** Its host said farewell. */
+  /** Whether its host left a farewell. */
   farewell: boolean;
-  /** The highest fence of removed rows; asked for only where there is no row. */
+  /** The highest fencing token of removed rows. Read only if the resource has no row. */
   floor?: number;
 }
 
-/** Grants of this row so far: a fence may begin above a floor, so it counts nothing. */
+/** Grants of this row so far. The fencing token is no count: it may begin above a floor. */
 export function attemptsOf({ attempts, fencingToken }: LeaseRow): number {
   return attempts ?? fencingToken;
 }
 
-export function grant(row: LeaseRow | undefined, claim: Claim, estate: Estate, nowMs: number): HeldLeaseRow | HoldfastError {
+export function grant(
+  row: LeaseRow | undefined,
+  claim: Claim,
+  previous: PreviousOwner,
+  nowMs: number,
+): HeldLeaseRow | HoldfastError {
   if (isLive(row, nowMs) && row.ownerId !== claim.ownerId) {
     return new HoldfastError(
       "lease-held",
@@ -80,7 +85,7 @@ export function grant(row: LeaseRow | undefined, claim: Claim, estate: Estate, n
       },
     );
   }
-  const fencingToken = (row?.fencingToken ?? estate.floor ?? 0) + 1;
+  const fencingToken = (row?.fencingToken ?? previous.floor ?? 0) + 1;
   return {
     v: ROW_VERSION,
     resource: claim.resource,
@@ -91,14 +96,14 @@ export function grant(row: LeaseRow | undefined, claim: Claim, estate: Estate, n
     ownerId: claim.ownerId,
     leaseToken: `${claim.nonce}.${fencingToken}`,
     ...(claim.host && { hostId: claim.host.hostId, bootId: claim.host.bootId, ...(claim.host.locked && { locked: 1 as const }) }),
-    fruitless: row === undefined ? 0 : fruitlessAfter(row, claim, estate),
+    fruitless: row === undefined ? 0 : fruitlessAfter(row, claim, previous),
   };
 }
 
-/** Whether the last claim counts against the attempt budget. An owner that claims its own lease again goes on with it. */
-function fruitlessAfter(row: LeaseRow, claim: Claim, estate: Estate): number {
-  if (estate.progressFence === row.fencingToken) return 0;
-  const uncounted = row.endedInOrder || estate.farewell || row.ownerId === claim.ownerId;
+/** Fruitless claims so far. An owner that claims its own lease again continues its attempt, so that one is not counted. */
+function fruitlessAfter(row: LeaseRow, claim: Claim, previous: PreviousOwner): number {
+  if (previous.progressFence === row.fencingToken) return 0;
+  const uncounted = row.endedInOrder || previous.farewell || row.ownerId === claim.ownerId;
   return uncounted ? row.fruitless : row.fruitless + 1;
 }
 
@@ -119,18 +124,18 @@ export function released(row: LeaseRow, inOrder: boolean): LeaseRow {
   };
 }
 
-/** The holder's own object, rebuilt from the stored row. */
+/** The lease as its holder gets it. */
 export function leaseOf(row: HeldLeaseRow): ProcessLease {
   const { resource: processId, ownerId, leaseToken, fencingToken, claimedAtMs, expiresAtMs } = row;
   return { schemaVersion: 1, processId, ownerId, leaseToken, fencingToken, claimedAtMs, expiresAtMs };
 }
 
-/** Free as far as it is known, where nothing else is said: those that could take it look. */
+/** The lease changed and may be free: hosts that could claim it look at it. */
 export function leaseChange(resource: string): Change {
   return { about: "lease", id: resource };
 }
 
-/** It was granted: those that would take it wait until it comes back, or may have run out. */
+/** The lease was granted: hosts that could claim it wait until it is released or may have run out. */
 export function heldChange(resource: string): Change {
   return { ...leaseChange(resource), member: "held" };
 }

@@ -4,17 +4,17 @@ import { ROW_VERSION } from "../table.js";
 import type { AgentRow, HostRow } from "./tables.js";
 
 /**
- * An agent's state, computed on read from its own row and that of the host that beats for it:
+ * An agent's state is computed on read, from its own row and the row of the host that beats for it:
  *
  *     any --register--> registered, one incarnation more
  *     registered --deregister, its host left--> deregistered
  *     registered --silence, its host crashed or was given up--> expired
  */
-export interface AgentState {
+interface AgentState {
   readonly registration: AgentRecord["registration"];
   readonly incarnation: number;
   readonly lastSeenAtMs: number;
-  /** The others were told that this incarnation is over. */
+  /** Whether listeners were told that this incarnation is over. */
   readonly isTold: boolean;
 }
 
@@ -25,8 +25,8 @@ export interface Now {
 
 const ENDED_BY = { left: "deregistered", crashed: "expired", silent: "expired" } as const;
 
-/** At the very millisecond of the threshold it is expired. */
-export function stateOf(row: AgentRow, host: HostRow | undefined, { nowMs, staleAfterMs }: Now): AgentState {
+/** An agent is expired at the very millisecond of the threshold. */
+export function agentStateOf(row: AgentRow, host: HostRow | undefined, { nowMs, staleAfterMs }: Now): AgentState {
   const vouching = vouchingFor(row, host);
   const lastSeenAtMs = lastSeenOf(row, vouching);
   const end = row.ended ?? (vouching?.end && ENDED_BY[vouching.end]);
@@ -38,7 +38,7 @@ export function stateOf(row: AgentRow, host: HostRow | undefined, { nowMs, stale
   };
 }
 
-/** Its host, where that beats for it. */
+/** The host's row if that host beats for the agent. */
 function vouchingFor(row: AgentRow, host: HostRow | undefined): HostRow | undefined {
   return row.bootId === undefined ? undefined : host;
 }
@@ -47,14 +47,14 @@ function lastSeenOf(row: AgentRow, vouching: HostRow | undefined): number {
   return Math.max(row.lastSeenAtMs, vouching?.lastSeenAtMs ?? 0);
 }
 
-/** Each time that its host came back after it was given up, it is registered again without a write of its own. */
+/** Each revival of its host registers the agent again, without a write to the agent's row. */
 function incarnationOf(row: AgentRow, host: HostRow | undefined): number {
   return row.incarnation + (host ? (host.revivals ?? 0) - (row.revivals ?? 0) : 0);
 }
 
-export function recordOf(row: AgentRow, host: HostRow | undefined, now: Now): AgentRecord {
+export function agentRecordOf(row: AgentRow, host: HostRow | undefined, now: Now): AgentRecord {
   const { agentId, registeredAtMs, hostId } = row;
-  const { registration, incarnation, lastSeenAtMs } = stateOf(row, host, now);
+  const { registration, incarnation, lastSeenAtMs } = agentStateOf(row, host, now);
   return {
     agentId,
     status: registration === "registered" ? "online" : "offline",
@@ -66,10 +66,10 @@ export function recordOf(row: AgentRow, host: HostRow | undefined, now: Now): Ag
   };
 }
 
-export interface NewRegistration {
+interface NewRegistration {
   readonly agentId: string;
   readonly ticket: string;
-  /** Who beats for it, as its row will be. */
+  /** The row that the host which beats for it will have. */
   readonly host: HostRow | undefined;
 }
 
@@ -92,20 +92,25 @@ export function registered(
   };
 }
 
-/** Never backwards, whatever the clock does. */
+/** The row after a heartbeat. The time never goes back, whatever the clock does. */
 export function heard(row: AgentRow, nowMs: number): AgentRow {
   const lastSeenAtMs = Math.max(row.lastSeenAtMs, nowMs);
   return { ...row, lastSeenAtMs, ...(row.bootId === undefined && { loneSeenAtMs: lastSeenAtMs }) };
 }
 
-export function ended(row: AgentRow, host: HostRow | undefined, how: NonNullable<AgentRow["ended"]>, nowMs: number): AgentRow {
+export function endedAgent(
+  row: AgentRow,
+  host: HostRow | undefined,
+  how: NonNullable<AgentRow["ended"]>,
+  nowMs: number,
+): AgentRow {
   const { bootId: _, loneSeenAtMs: __, revivals: ___, ...rest } = row;
   const vouching = vouchingFor(row, host);
   const stands = { incarnation: incarnationOf(row, vouching), lastSeenAtMs: lastSeenOf(row, vouching) };
   return { ...rest, ...stands, ended: how, endedAtMs: nowMs };
 }
 
-/** On its own from now on: it was heard later than its host. */
+/** The row of an agent that no host beats for any more, because it was heard later than its host. */
 export function detached(row: AgentRow, host: HostRow): AgentRow {
   const { bootId: _, revivals: __, ...rest } = row;
   return { ...rest, incarnation: incarnationOf(row, host), loneSeenAtMs: row.lastSeenAtMs };

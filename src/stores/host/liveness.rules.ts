@@ -1,29 +1,29 @@
 /**
- * The table of sightings that every tab and worker keeps. An id is alive while a record of its own lives, or while the host that it
- * belongs to beats: ten thousand agents of a tab are one beat.
+ * The table of sightings that every tab and worker keeps in memory. An id is alive while its own record is unexpired, or while the host
+ * that it belongs to beats: one beat covers ten thousand agents of a tab.
  */
 
-/** A moment by both clocks: the wall clock survives a sleep, the monotonic one is not set back. */
+/** A moment by both clocks. The wall clock goes on during a sleep, the monotonic clock is never set back. */
 export interface Instant {
   readonly wallMs: number;
   readonly monotonicMs: number;
 }
 
 export interface Sightings {
-  /** What others say is not taken where the table is full: false. One's own always is. */
+  /** False if the table is full: then records of other hosts are refused. This host's own records are always taken. */
   touch(id: string, until: Instant, isOwn: boolean): boolean;
   beat(bootId: string, seenAtMs: number, until: Instant, isOwn: boolean): boolean;
   join(bootId: string, id: string, isOwn: boolean): boolean;
   leave(bootId: string, id: string): void;
   forget(id: string): void;
   isAlive(id: string, now: Instant): boolean;
-  /** When a host beat last, in wall time, while that counts. */
+  /** The wall time of the host's last beat, while that is unexpired. */
   lastBeat(bootId: string, now: Instant): number | undefined;
-  /** What was touched and how long that counts from now on. */
+  /** The ids that were touched, and how long each touch still counts. */
   touched(now: Instant): [id: string, ttlMs: number][];
-  /** Whether it belongs to that host. */
+  /** Whether the id belongs to that host. */
   isMember(bootId: string, id: string): boolean;
-  /** Drops what is over, and the members of hosts that are, but for one's own. */
+  /** Drops what has expired, and the members of hosts that no longer beat, except those of `own`. */
   purge(now: Instant, own: string | undefined): void;
   readonly size: number;
 }
@@ -38,7 +38,7 @@ export function createSightings(most: number): Sightings {
 
   function lastBeat(bootId: string, now: Instant): number | undefined {
     const beat = beats.get(bootId);
-    return beat && isBefore(now, beat.until) ? beat.seenAtMs : undefined;
+    return beat && isUnexpired(now, beat.until) ? beat.seenAtMs : undefined;
   }
 
   return {
@@ -66,14 +66,14 @@ export function createSightings(most: number): Sightings {
     },
     isAlive(id, now) {
       const bootId = hostOf.get(id);
-      return isBefore(now, touched.get(id)) || (bootId !== undefined && lastBeat(bootId, now) !== undefined);
+      return isUnexpired(now, touched.get(id)) || (bootId !== undefined && lastBeat(bootId, now) !== undefined);
     },
     lastBeat,
-    touched: (now) => [...touched].filter(([, until]) => isBefore(now, until)).map(([id, until]) => [id, left(now, until)]),
+    touched: (now) => [...touched].filter(([, until]) => isUnexpired(now, until)).map(([id, until]) => [id, left(now, until)]),
     isMember: (bootId, id) => hostOf.get(id) === bootId,
     purge(now, own) {
-      for (const [id, until] of touched) if (!isBefore(now, until)) touched.delete(id);
-      for (const [bootId, { until }] of beats) if (!isBefore(now, until)) beats.delete(bootId);
+      for (const [id, until] of touched) if (!isUnexpired(now, until)) touched.delete(id);
+      for (const [bootId, { until }] of beats) if (!isUnexpired(now, until)) beats.delete(bootId);
       for (const [id, bootId] of hostOf) if (bootId !== own && !beats.has(bootId)) hostOf.delete(id);
     },
     get size() {
@@ -82,8 +82,8 @@ export function createSightings(most: number): Sightings {
   };
 }
 
-/** Over by one clock is over: at the very moment, too. */
-function isBefore(now: Instant, until: Instant | undefined): boolean {
+/** Expired by one clock is expired. At the very moment of `until`, too. */
+function isUnexpired(now: Instant, until: Instant | undefined): boolean {
   return until !== undefined && now.wallMs < until.wallMs && now.monotonicMs < until.monotonicMs;
 }
 

@@ -6,24 +6,24 @@ import { loadFloor, raiseFloor } from "./floors.js";
 import { isLive } from "./leases.rules.js";
 import type { LeaseRow } from "./tables.js";
 
-/** What is removed by itself, and how long after its end, in milliseconds. Nothing is, unless it is asked for. */
+/** What the sweeper removes, and how many milliseconds after its end. A member that is absent removes nothing. */
 export interface Retention {
   /** Agents that are offline. */
   offlineAgentsMs?: number;
-  /** Ended processes with their events, but for those that are granted to a session, have a wake to deliver, or were started by a process that runs. */
+  /** Ended processes with their events, except those that are granted to a session, have a wake to deliver, or were started by a process that still runs. */
   terminalProcessesMs?: number;
 }
 
-/** Removes what may go of one page. Resolves with whether the next page is to be looked at soon. */
+/** Removes what may go among the rows of one page. Resolves with whether the next page must be looked at soon. */
 export type RemovePage = (asOfMs: number) => Promise<boolean>;
 
-/** Rows of one kind in one transaction: few enough that whatever waits for it does not notice. */
+/** Rows that one transaction looks at: few enough not to delay the commands that wait for it. */
 const PAGE = 25;
-/** Of what was passed over, in one sweep, as long as nothing of it may go. */
+/** Pages that one sweep looks at again if none of their rows may go. */
 const PAGES_AGAIN = 4;
 
-/** An agent that is over since `beforeMs` or longer, by itself or by its host. Answers how many went. */
-export const removeAgents: Command<
+/** Removes agents that ended at `beforeMs` or earlier, by themselves or with their host. Replies with how many were removed. */
+const removeAgents: Command<
   { agentIds: readonly string[]; beforeMs: number },
   { agentId: string; endedAtMs: number | undefined }[],
   number
@@ -49,11 +49,11 @@ export const removeAgents: Command<
   durability: "relaxed",
 };
 
-export function agentPages(corridor: Corridor, olderThanMs: number): RemovePage {
+function agentPages(corridor: Corridor, olderThanMs: number): RemovePage {
   return async (asOfMs) => {
     const beforeMs = asOfMs - olderThanMs;
     const agentIds = await corridor.query(["agents", "hosts"], async (reader) => {
-      // The tuple of the next millisecond is the first that is too young.
+      // The tuple of the next millisecond is the first one that is too young.
       const alone = await reader.range("agents", { index: "ended", upTo: [beforeMs + 1, ""], limit: PAGE });
       const found = alone.map(({ agentId }) => String(agentId));
       for (const { bootId, endedAtMs } of readable("hosts", await reader.range("hosts", {}))) {
@@ -74,7 +74,7 @@ interface Removable {
   readonly lease: LeaseRow | undefined;
 }
 
-/** `undefined` where something still needs it: a session that it is granted to, its own wake, or the process that started it. */
+/** `undefined` if the process is still needed: by a session that it is granted to, by its own pending wake, or by the process that started it. */
 async function loadRemovable(reader: Reader, processId: string): Promise<Removable | undefined> {
   const process = await findRow(reader, "processes", processId);
   if (process === undefined || process === "unreadable") return undefined;
@@ -92,8 +92,8 @@ async function loadRemovable(reader: Reader, processId: string): Promise<Removab
   return { process, lease };
 }
 
-/** All of ended processes, their leases too: a floor keeps the fences. Answers how many went. */
-export const removeProcesses: Command<
+/** Removes all rows of ended processes and their leases; the floor keeps the fencing tokens. Replies with how many were removed. */
+const removeProcesses: Command<
   { processIds: readonly string[]; beforeMs: number },
   { removable: readonly Removable[]; floor: number },
   number
@@ -105,7 +105,7 @@ export const removeProcesses: Command<
   },
   decide({ removable, floor }, { beforeMs }, nowMs) {
     const over = removable.filter(
-      // What holds the lease of an ended process has not heard of its end yet.
+      // A host that holds the lease of an ended process does not know of its end yet.
       ({ process: { endedAtMs }, lease }) => endedAtMs !== undefined && endedAtMs <= beforeMs && !isLive(lease, nowMs),
     );
     const writes = over.flatMap(({ process: { processId }, lease }): Write[] => [
@@ -126,10 +126,10 @@ export const removeProcesses: Command<
 };
 
 /**
- * Ended processes in the order of their ends, each looked at once at first; what was still wanted then is passed over, and looked at again
- * a few pages at a time. However many are kept, those that end later are found without reading past them.
+ * Looks at ended processes in the order of their ends, each once at first. A process that was still needed is passed over, and looked at
+ * again later, a few pages at a time. So processes that end later are found without reading past all that are kept.
  */
-export function processPages(corridor: Corridor, olderThanMs: number): RemovePage {
+function processPages(corridor: Corridor, olderThanMs: number): RemovePage {
   let reached: Key | undefined;
   let again: Key | undefined;
   let looks = 0;
@@ -159,8 +159,8 @@ export function processPages(corridor: Corridor, olderThanMs: number): RemovePag
   };
 }
 
-/** Free leases of processes and sessions that are gone. Answers how many went. */
-export const removeLeases: Command<{ resources: readonly string[] }, { orphans: readonly LeaseRow[]; floor: number }, number> = {
+/** Removes the free leases of processes and sessions that are gone. Replies with how many were removed. */
+const removeLeases: Command<{ resources: readonly string[] }, { orphans: readonly LeaseRow[]; floor: number }, number> = {
   tables: ["leases", "processes", "runtimes", "floors"],
   async load(reader, { resources }) {
     const rows = await Promise.all(resources.map((resource) => loadOrphan(reader, resource)));
@@ -184,8 +184,8 @@ async function loadOrphan(reader: Reader, resource: string): Promise<LeaseRow | 
   return runtime !== "unreadable" && runtime?.state === undefined ? lease : undefined;
 }
 
-/** What databases of schemas before 5 left when they removed a process or a session: all leases are looked through once. */
-export function orphanPages(corridor: Corridor): RemovePage {
+/** Leases that schemas before 5 left behind when they removed a process or a session. All leases are looked through once. */
+function orphanPages(corridor: Corridor): RemovePage {
   let after: Key | undefined;
   let isDone = false;
   return async () => {
@@ -199,12 +199,12 @@ export function orphanPages(corridor: Corridor): RemovePage {
     if (resources.length > 0) await corridor.run(removeLeases, { resources });
     after = last && String(last.resource);
     isDone = last === undefined;
-    // Also where nothing of this page went: those that are gone stand anywhere among those that are wanted.
+    // A page without an orphan is no reason to stop: orphans lie anywhere among the leases that are needed.
     return !isDone;
   };
 }
 
-/** The kinds that are asked for. */
+/** The kinds of rows that the settings name. */
 export function pagesOf(corridor: Corridor, { offlineAgentsMs, terminalProcessesMs }: Retention): RemovePage[] {
   return [
     ...(offlineAgentsMs === undefined ? [] : [agentPages(corridor, offlineAgentsMs)]),

@@ -3,27 +3,27 @@ import type { Key, Row } from "../../ports/storage.js";
 import { columnsOf, type TableName } from "../schema.js";
 
 /**
- * A range of an index that rows leave. Chromium keeps the entry of a row that left, also over restarts, and every read of the range steps
- * over it: ten thousand of them take 25 ms. Only a read in a write transaction takes them away, and the sweeper makes one from time to time.
+ * A range of an index that rows leave. Chromium keeps the index entry of a row that left, also over restarts, and every read of the range
+ * steps over it: ten thousand entries take 25 ms. Only a read in a write transaction removes them. The sweeper makes one from time to time.
  */
-export interface WornRange {
+interface WornRange {
   readonly table: TableName;
   readonly index: string;
   readonly prefix?: readonly string[];
-  /** Rows that one read may find. Entries that were left behind do not count: each of them is met once. */
+  /** Rows that one read may find. Entries that were left behind do not count: each one is met only once. */
   readonly limit: number;
-  /** Its readers begin at its first row, and rows leave there most of all: each scan reads that row too, wherever the scans are. */
+  /** Readers begin at the first row, and most rows leave there: so each scan also reads the first row, wherever the scans have got to. */
   readonly isQueue?: true;
 }
 
 const SMALL_ROWS = 256;
-/** Their rows may hold what an app stored. */
+/** For rows that may hold what an app stored. */
 const LARGE_ROWS = 32;
 
 export const WORN_RANGES: readonly WornRange[] = [
   { table: "processes", index: "byState", prefix: ["running"], limit: SMALL_ROWS },
   { table: "processes", index: "runnable", limit: SMALL_ROWS },
-  // Retention removes what ended first and looks there for more; behind what is kept it removes rows, too.
+  // Retention removes what ended first, and looks there for more. It also removes rows behind those that are kept.
   { table: "processes", index: "ended", limit: SMALL_ROWS, isQueue: true },
   { table: "registrations", index: "bySession", limit: LARGE_ROWS },
   { table: "events", index: "pendingWakes", limit: LARGE_ROWS },
@@ -39,20 +39,20 @@ export const WORN_RANGES: readonly WornRange[] = [
   { table: "inputs", index: "unsettled", limit: LARGE_ROWS },
   { table: "inputs", index: "replaceable", limit: LARGE_ROWS },
   { table: "inputs", index: "changed", limit: LARGE_ROWS },
-  // Rows leave at the beginning of each session, and the accept that removes them reads from there in its write: that mends it.
+  // Rows leave at the beginning of each session. The accept that removes them reads that place in its write transaction, which removes the entries.
   { table: "inputKeys", index: "ended", limit: SMALL_ROWS },
   { table: "inputKeys", index: "endedByRank", limit: SMALL_ROWS },
   { table: "attachments", index: "byBoot", limit: SMALL_ROWS },
 ];
 
-/** Indexes that need none of this, and why. */
+/** Indexes that need no scan, and why. */
 export const LASTING_INDEXES: Readonly<Record<string, string>> = {
   "events.byReplayKey":
-    "asked for one whole key at a time, which has one row, or two where an app of before wrote under holdfast's key",
+    "asked for one whole key at a time, which has one row, or two where an app wrote under holdfast's key in an older database",
 };
 
-/** Reads a part of the range behind `after` as if to write, writes nothing, and replies with where the next part begins. */
-export type Scan = Command<{ after?: Key | undefined }, Row[], Key | undefined>;
+/** Reads one part of the range, behind `after`, in a write transaction, but writes nothing. Replies with the key behind which the next part begins. */
+type Scan = Command<{ after?: Key | undefined }, Row[], Key | undefined>;
 
 export const SCANS: readonly Scan[] = WORN_RANGES.map(scanOf);
 

@@ -3,9 +3,9 @@ import type { Reader } from "../../ports/storage.js";
 import { loadRow } from "../schema.js";
 import type { ProcessRow } from "./tables.js";
 
-/** The event types that processes declare, as they were read before. */
+/** A cache of the event types that processes declare. */
 export interface DeclaredTypes {
-  /** As they were last read; the process may have been removed since, and its id used again. */
+  /** The types as they were last read. The process may have been removed since, and its id used again. */
   known(processId: string): { registrationHash: string; eventTypes: readonly ProcessEventType[] } | undefined;
   load(
     reader: Reader,
@@ -17,8 +17,8 @@ export interface DeclaredTypes {
 const MOST_KNOWN = 1_024;
 
 /**
- * A registration never changes, and its hash lies in the small row that every append reads: what was read under that hash needs no
- * second read.
+ * A registration never changes, and its hash is in the small row that every append reads. So types that were read under that hash need
+ * no second read.
  */
 export function declaredTypes(): DeclaredTypes {
   const known = new Map<string, Pick<ProcessRow, "registrationHash"> & { eventTypes: readonly ProcessEventType[] }>();
@@ -28,7 +28,7 @@ export function declaredTypes(): DeclaredTypes {
       const kept = known.get(processId);
       const [row, read] = await Promise.all([process, kept ? undefined : loadRow(reader, "registrations", processId)]);
       if (!row || row.registrationHash === kept?.registrationHash) return kept?.eventTypes;
-      // The id was removed and used again, or nobody has looked yet.
+      // The process was removed and its id used again, or its types were never read.
       const registration = read ?? (await loadRow(reader, "registrations", processId));
       if (!registration) return undefined;
       const { eventTypes } = registration;

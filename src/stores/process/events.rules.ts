@@ -24,58 +24,63 @@ import type { Write } from "../../ports/storage.js";
 import { fence } from "../host/leases.rules.js";
 import type { LeaseRow } from "../host/tables.js";
 import { ROW_VERSION } from "../table.js";
-import { hashOf, unknownProcess } from "./processes.rules.js";
+import { hashOfJson, unknownProcess } from "./processes.rules.js";
 import { isTruthy, select } from "./selectors.rules.js";
 import type { EventRow, ProcessRow } from "./tables.js";
 
-/** What an append goes by: the rows as they stand in its transaction. */
+/** The rows that an append reads in its transaction. */
 export interface AppendState {
   process: ProcessRow | undefined;
-  /** The declared ones; read only for an event type that is not a core one. */
+  /** The declared types. Read only for an event type that is no core type. */
   eventTypes: readonly ProcessEventType[] | undefined;
   lease: LeaseRow | undefined;
-  /** The event that is stored under its replay key. */
+  /** The event that is stored under the input's replay key. */
   replayed: EventRow | undefined;
 }
 
-/** A checked request. */
-export interface Append {
+/** A checked request to append an event. */
+export interface AppendInput {
   processId: string;
   eventType: string;
   payload: JsonValue;
   replayKey?: string;
   wakeTarget?: ProcessScope;
   lease?: ProcessLease;
-  /** It is holdfast's own, and not an app's: its key is one of those that no app may use. */
+  /** The event is holdfast's own: its replay key is one that no app may use. */
   own?: true;
-  /** Its key in an older database. */
+  /** Its replay key in an older database. */
   formerKey?: string;
 }
 
-/** What a type's schema says of the payload, by the registration that was read before the transaction. */
-export interface Verdict {
+/** Whether the payload fits its type's schema, by the registration that was read before the transaction. */
+export interface PayloadVerdict {
   registrationHash: string;
   misfit: string | undefined;
 }
 
-/** Nothing is decided: the payload is to be judged by this first, outside of the transaction. */
-export interface Unjudged {
+/** Nothing is decided yet: the payload must first be judged by this type's schema, outside the transaction. */
+interface Unjudged {
   unjudged: { registrationHash: string; type: ProcessEventType };
 }
 
 export interface Appended {
   result: ProcessEventAppendResult;
-  /** The process's row after it. */
+  /** The process's row after the append. */
   process: ProcessRow;
-  /** Nothing, for a replay. */
+  /** Empty for a replay. */
   writes: Write[];
 }
 
 /**
- * The order of the checks is the contract; the first that fails refuses, and nothing is stored:
- * known process, lease, replay, declared type, what is an app's to write, replay key, schema, selectors, not yet terminal, wake target.
+ * Appends an event. The order of the checks is part of the contract. The first check that fails refuses, and nothing is stored: known
+ * process, lease, replay, declared type, no reserved event, replay key, schema, selectors, not yet terminal, wake target.
  */
-export function append(state: AppendState, request: Append, verdict: Verdict | undefined, nowMs: number): Appended | Unjudged {
+export function append(
+  state: AppendState,
+  request: AppendInput,
+  verdict: PayloadVerdict | undefined,
+  nowMs: number,
+): Appended | Unjudged {
   const { process, eventTypes, replayed } = state;
   const { processId, eventType, payload, replayKey, lease } = request;
   if (!process) throw unknownProcess(processId);
@@ -101,14 +106,14 @@ export function append(state: AppendState, request: Append, verdict: Verdict | u
   }
 
   if (type.payloadSchema !== undefined) {
-    // A schema may take long. Its process may have been removed since, and the id registered again with another.
+    // Judging may take long. Meanwhile the process may be removed, and its id registered again with another schema.
     if (verdict?.registrationHash !== process.registrationHash) {
       return { unjudged: { registrationHash: process.registrationHash, type } };
     }
     if (verdict.misfit !== undefined) throw invalid(`payload is invalid for event type "${eventType}": ${verdict.misfit}`);
   }
 
-  // Another process's lease fences the write and is no owner's progress here.
+  // The lease of another process fences this write, but the event is no progress of a lease holder of this process.
   const ownLease = lease?.processId === processId ? lease : undefined;
   const sequence = process.lastSequence + 1;
   const semantics: ProcessEventSemantics = {
@@ -136,7 +141,10 @@ export function append(state: AppendState, request: Append, verdict: Verdict | u
     ...(ownLease && { fencingToken: ownLease.fencingToken }),
     ...(semantics.wake &&
       request.wakeTarget && {
-        wake: { wakeId: `wake:${hashOf([scopeId(request.wakeTarget), semantics.wake.dedupeKey])}`, target: request.wakeTarget },
+        wake: {
+          wakeId: `wake:${hashOfJson([scopeId(request.wakeTarget), semantics.wake.dedupeKey])}`,
+          target: request.wakeTarget,
+        },
         pendingWake: sequence,
       }),
   };
@@ -158,10 +166,10 @@ export function append(state: AppendState, request: Append, verdict: Verdict | u
 }
 
 /**
- * A write whose first commit nobody heard of comes again after it released its own lease. When its very event is stored under
- * its fence, and nobody has claimed since, it is not a stale owner's.
+ * A write is repeated if its reply was lost, and its first commit may have released its own lease. It is not a stale owner's write if this
+ * very event is stored under its fencing token, and the lease was not claimed since.
  */
-function isOwnWriteAgain({ lease: row, replayed }: AppendState, request: Append, lease: ProcessLease): boolean {
+function isOwnWriteAgain({ lease: row, replayed }: AppendState, request: AppendInput, lease: ProcessLease): boolean {
   return (
     replayed !== undefined &&
     replayed.fencingToken === lease.fencingToken &&
@@ -171,8 +179,11 @@ function isOwnWriteAgain({ lease: row, replayed }: AppendState, request: Append,
   );
 }
 
-/** Steps are holdfast's to write, and so is all under its keys, but for what ends a process or asks it to cancel under the key made for that. */
-function isReserved({ processId, eventType, replayKey = "" }: Append, { semantics }: ProcessEventType): boolean {
+/**
+ * Whether no app may write this event. Only holdfast writes steps and events under its own keys. An app may write an event that ends the
+ * process, or asks it to cancel, under the key that holdfast makes for that.
+ */
+function isReserved({ processId, eventType, replayKey = "" }: AppendInput, { semantics }: ProcessEventType): boolean {
   const rest = restOfOwnKey(processId, replayKey);
   if (rest === undefined) return eventType === STEP_EVENT;
   return semantics?.terminal
@@ -180,12 +191,15 @@ function isReserved({ processId, eventType, replayKey = "" }: Append, { semantic
     : eventType !== CANCEL_REQUESTED || !rest.startsWith("cancel_requested:");
 }
 
-/** Whether a stored event is what holdfast itself would write there. In an older database an app's own may stand under its key. */
-export function isOwn(row: EventRow, { eventType, payload }: Pick<Append, "eventType" | "payload">): boolean {
-  return row.eventType === eventType && (eventType !== STEP_EVENT || memberOf(row.payload, "key") === memberOf(payload, "key"));
+/** Whether a stored event is the one that holdfast itself would write. In an older database an app's event may be stored under holdfast's key. */
+export function isOwn(row: EventRow, { eventType, payload }: Pick<AppendInput, "eventType" | "payload">): boolean {
+  return (
+    row.eventType === eventType &&
+    (eventType !== STEP_EVENT || payloadMember(row.payload, "key") === payloadMember(payload, "key"))
+  );
 }
 
-function memberOf(payload: JsonValue, name: string): JsonValue | undefined {
+function payloadMember(payload: JsonValue, name: string): JsonValue | undefined {
   return typeof payload === "object" && payload !== null && !Array.isArray(payload) ? payload[name] : undefined;
 }
 
@@ -196,11 +210,11 @@ function typeOf(name: string, declared: readonly ProcessEventType[] | undefined)
 const DEFAULT_CANCEL_REASON = "cancel requested";
 
 function cancelReason(payload: JsonValue): string {
-  const reason = memberOf(payload, "reason");
+  const reason = payloadMember(payload, "reason");
   return typeof reason === "string" && reason !== "" ? reason : DEFAULT_CANCEL_REASON;
 }
 
-/** How the process ends: the selected value as an output, or wrapped by the declared state. An output of another state is refused. */
+/** How the process ends: the selected value is an output, or it is wrapped as one of the declared state. An output of another state is refused. */
 function ending(
   { state, awaitOutput: selector }: TerminalSpec,
   payload: JsonValue,
@@ -216,14 +230,14 @@ function ending(
   return { state, awaitOutput: output };
 }
 
-/** Which members each kind of output has; "json" ones may be left out. */
+/** The members of each kind of output. The "json" members are optional. */
 const OUTPUT_MEMBERS = {
   success: { required: [], json: ["value", "control"] },
   failure: { required: ["class", "code", "message"], json: ["raw", "control"] },
   cancelled: { required: ["message"], json: ["raw", "control"] },
 } as const;
 
-/** The value as an output, if it is one; unknown members are left behind. */
+/** The value as an output, if it is one. Unknown members are left out. */
 export function asOutput(value: JsonValue): ProcessAwaitOutput | undefined {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
   const { type } = value;
@@ -281,7 +295,7 @@ function invocationOf(process: ProcessRow, { processId, sequence, eventType, rep
   };
 }
 
-/** The same for the first append and for every replay: all of it is stored. */
+/** The result, from stored rows alone: so it is the same for the first append and for every replay. */
 function resultOf(process: ProcessRow, row: EventRow): ProcessEventAppendResult {
   const event = eventOf(process, row);
   const wake = row.semantics?.wake;
@@ -303,8 +317,8 @@ function resultOf(process: ProcessRow, row: EventRow): ProcessEventAppendResult 
   return { event, wakeDelivery };
 }
 
-/** What a replay must agree in. */
-function isSame(stored: EventRow, { eventType, payload }: Append): boolean {
+/** Whether a replay is the same event: the same type and payload. */
+function isSame(stored: EventRow, { eventType, payload }: AppendInput): boolean {
   return stored.eventType === eventType && canonicalText(stored.payload) === canonicalText(payload);
 }
 

@@ -1,4 +1,4 @@
-import { accept, type Command, type Corridor, type Decision, later, refuse } from "../../corridor/command.js";
+import { accept, afterPreparing, type Command, type Corridor, type Decision, refuse } from "../../corridor/command.js";
 import { checkId, checkWhole, membersOf } from "../../domain/check.js";
 import { invalid } from "../../domain/errors.js";
 import type { JsonValue } from "../../domain/json.js";
@@ -14,15 +14,24 @@ import type { Reader } from "../../ports/storage.js";
 import { leaseChange, released } from "../host/leases.rules.js";
 import { loadRow, loadRows } from "../schema.js";
 import { type DeclaredTypes, declaredTypes } from "./declared-types.js";
-import { type Append, type Appended, type AppendState, append, asOutput, eventOf, isOwn, type Verdict } from "./events.rules.js";
+import {
+  type Appended,
+  type AppendInput,
+  type AppendState,
+  append,
+  asOutput,
+  eventOf,
+  isOwn,
+  type PayloadVerdict,
+} from "./events.rules.js";
 import type { PayloadSchemas } from "./payload-schema.js";
-import { hashOf, recordOf, unknownProcess } from "./processes.rules.js";
+import { hashOfJson, processRecordOf, unknownProcess } from "./processes.rules.js";
 import { admitPayload } from "./registration.js";
 import type { EventRow, ProcessRow, RegistrationRow } from "./tables.js";
 
 const APPEND_TABLES = ["processes", "registrations", "events", "leases"] as const;
 
-async function loadAppend(reader: Reader, request: Append, declared?: DeclaredTypes): Promise<AppendState> {
+async function loadAppend(reader: Reader, request: AppendInput, declared?: DeclaredTypes): Promise<AppendState> {
   const { processId, eventType, lease } = request;
   const reading = loadRow(reader, "processes", processId);
   const [process, eventTypes, leaseRow, replayed] = await Promise.all([
@@ -34,8 +43,8 @@ async function loadAppend(reader: Reader, request: Append, declared?: DeclaredTy
   return { process, eventTypes, lease: leaseRow, replayed };
 }
 
-/** The event that a request's replay key stands for, if one is stored under it. */
-export async function loadReplay(reader: Reader, request: Append): Promise<EventRow | undefined> {
+/** The event that is stored under the input's replay key, if there is one. */
+export async function loadReplay(reader: Reader, request: AppendInput): Promise<EventRow | undefined> {
   const { processId, replayKey, formerKey, own } = request;
   const found = [replayKey, formerKey === replayKey ? undefined : formerKey].map((key) =>
     key === undefined ? [] : loadRows(reader, "events", { index: "byReplayKey", prefix: [processId, key] }),
@@ -43,8 +52,8 @@ export async function loadReplay(reader: Reader, request: Append): Promise<Event
   return (await Promise.all(found)).flat().find((row) => !own || isOwn(row, request));
 }
 
-/** With what the kernel remembers of earlier ones, and what is found out about its payload while it waits. */
-type Appending = Append & { schemas: PayloadSchemas; declared: DeclaredTypes; judged: { verdict?: Verdict } };
+/** The input with the declared types that are cached, and the verdict on its payload. */
+type Appending = AppendInput & { schemas: PayloadSchemas; declared: DeclaredTypes; judged: { verdict?: PayloadVerdict } };
 
 export const appendEvent: Command<Appending, AppendState, ProcessEventAppendResult> = {
   tables: APPEND_TABLES,
@@ -53,7 +62,7 @@ export const appendEvent: Command<Appending, AppendState, ProcessEventAppendResu
     const appended = append(state, request, judged.verdict, nowMs);
     if ("unjudged" in appended) {
       const { registrationHash, type } = appended.unjudged;
-      return later(async () => {
+      return afterPreparing(async () => {
         judged.verdict = (await schemas.load()).judge(registrationHash, type, request.payload);
       });
     }
@@ -66,13 +75,13 @@ function acceptEvent<Reply>({ writes, result }: Appended, reply: Reply): Decisio
   return accept(reply, writes, writes.length > 0 ? [eventChange(result.event)] : []);
 }
 
-/** For what holdfast writes itself: core types have no schema. */
-function appendOwn(state: AppendState, request: Append, nowMs: number): Appended {
+/** Appends an event of holdfast's own. It is always judged, because core types have no schema. */
+function appendOwn(state: AppendState, request: AppendInput, nowMs: number): Appended {
   return append(state, request, undefined, nowMs) as Appended;
 }
 
-/** Of a process's own handler, under its lease. The same step again gets what is stored. */
-export const storeStep: Command<Append, AppendState, JsonValue> = {
+/** Stores a step of the process's handler, under its lease. The same step again gets the stored result. */
+export const storeStep: Command<AppendInput, AppendState, JsonValue> = {
   tables: APPEND_TABLES,
   load: loadAppend,
   decide(state, step, nowMs) {
@@ -82,7 +91,7 @@ export const storeStep: Command<Append, AppendState, JsonValue> = {
   repeatable: () => true,
 };
 
-export function stepOf(processId: string, key: string, result: JsonValue): Append {
+export function stepOf(processId: string, key: string, result: JsonValue): AppendInput {
   return { processId, eventType: STEP_EVENT, payload: { key, result }, own: true, ...ownKey(processId, "step", key) };
 }
 
@@ -90,32 +99,35 @@ export function resultOfStep({ payload }: { payload: JsonValue }): JsonValue {
   return (payload as { result?: JsonValue }).result ?? null;
 }
 
-/** The terminal event; under a lease it hands the lease back in the same transaction. */
-export const completeProcess: Command<Append, { append: AppendState; registration: RegistrationRow | undefined }, ProcessRecord> =
-  {
-    tables: APPEND_TABLES,
-    async load(reader, input) {
-      const [state, registration] = await Promise.all([
-        loadAppend(reader, input),
-        loadRow(reader, "registrations", input.processId),
-      ]);
-      return { append: state, registration };
-    },
-    decide({ append: state, registration }, input, nowMs) {
-      const appended = appendOwn(state, input, nowMs);
-      const writes = [...appended.writes];
-      const changes: Change[] = appended.writes.length > 0 ? [eventChange(appended.result.event)] : [];
-      if (input.lease && state.lease?.leaseToken !== undefined) {
-        writes.push({ table: "leases", put: released(state.lease, true) });
-        changes.push({ ...leaseChange(input.processId), member: "ended" });
-      }
-      // Where there is a process there is its registration; a broken database's is refused by what reads it.
-      return accept(recordOf(appended.process, registration as RegistrationRow), writes, changes);
-    },
-    repeatable: () => true,
-  };
+/** Appends the terminal event. Under a lease, the same transaction releases the lease. */
+export const completeProcess: Command<
+  AppendInput,
+  { append: AppendState; registration: RegistrationRow | undefined },
+  ProcessRecord
+> = {
+  tables: APPEND_TABLES,
+  async load(reader, input) {
+    const [state, registration] = await Promise.all([
+      loadAppend(reader, input),
+      loadRow(reader, "registrations", input.processId),
+    ]);
+    return { append: state, registration };
+  },
+  decide({ append: state, registration }, input, nowMs) {
+    const appended = appendOwn(state, input, nowMs);
+    const writes = [...appended.writes];
+    const changes: Change[] = appended.writes.length > 0 ? [eventChange(appended.result.event)] : [];
+    if (input.lease && state.lease?.leaseToken !== undefined) {
+      writes.push({ table: "leases", put: released(state.lease, true) });
+      changes.push({ ...leaseChange(input.processId), member: "ended" });
+    }
+    // A process always has its registration. If a broken database lacks it, `processRecordOf` throws.
+    return accept(processRecordOf(appended.process, registration as RegistrationRow), writes, changes);
+  },
+  repeatable: () => true,
+};
 
-/** Asks a process to cancel: once per reason. Under a lease, which is another process's, only while its owner may still write. */
+/** Asks a process to cancel, once per reason. A given lease is the one of another process: the request is refused if that lease is lost. */
 export const requestCancel: Command<{ processId: string; reason?: string; lease?: ProcessLease }, AppendState, void> = {
   tables: APPEND_TABLES,
   load: (reader, input) => loadAppend(reader, cancelAppend(input)),
@@ -125,13 +137,13 @@ export const requestCancel: Command<{ processId: string; reason?: string; lease?
   repeatable: () => true,
 };
 
-function cancelAppend({ processId, reason, lease }: { processId: string; reason?: string; lease?: ProcessLease }): Append {
+function cancelAppend({ processId, reason, lease }: { processId: string; reason?: string; lease?: ProcessLease }): AppendInput {
   const payload: JsonValue = reason === undefined ? {} : { reason };
-  const key = ownKey(processId, "cancel_requested", hashOf(payload));
+  const key = ownKey(processId, "cancel_requested", hashOfJson(payload));
   return { processId, eventType: CANCEL_REQUESTED, payload, own: true, ...key, ...(lease && { lease }) };
 }
 
-/** Takes a wake off the list of those that wait; the event stays as it is. A sequence that is no wake is left alone. */
+/** Takes a wake off the list of pending wakes. Nothing else of the event changes. A sequence that is no pending wake changes nothing. */
 export const ackWake: Command<
   { processId: string; sequence: number },
   { process: ProcessRow | undefined; event: EventRow | undefined },
@@ -154,8 +166,8 @@ export const ackWake: Command<
   repeatable: () => true,
 };
 
-/** Events behind a sequence, with the process's row of the same moment. */
-export interface EventPage {
+/** Events behind a sequence, and the process's row at the same moment. */
+interface EventPage {
   process: ProcessRow;
   events: ProcessEvent[];
 }
@@ -181,8 +193,8 @@ export function eventMethods(corridor: Corridor, limits: Limits, schemas: Payloa
   const id = (field: string, value: unknown) => checkId(field, value, limits.idLength);
   const declared = declaredTypes();
 
-  /** By the types that the process had when it was last read, if they and all that judges by them are here. */
-  function judgedAhead(processId: string, eventType: string, payload: JsonValue): { verdict?: Verdict } {
+  /** The verdict by the event types that are cached for the process; absent if they or the schema engine are not loaded. */
+  function judgedAhead(processId: string, eventType: string, payload: JsonValue): { verdict?: PayloadVerdict } {
     const { registrationHash = "", eventTypes } = declared.known(processId) ?? {};
     const type = eventTypes?.find(({ name }) => name === eventType);
     const verdict = type && schemas.engine?.judge(registrationHash, type, payload);
@@ -206,7 +218,7 @@ export function eventMethods(corridor: Corridor, limits: Limits, schemas: Payloa
         declared,
         judged: judgedAhead(known, eventType, payload),
       };
-      return await corridor.run(appendEvent, input, { size: sizeOf(payload) });
+      return await corridor.run(appendEvent, input, { size: payloadSize(payload) });
     },
     async completeProcess(processId, output, options = {}) {
       const known = id("processId", processId);
@@ -218,7 +230,7 @@ export function eventMethods(corridor: Corridor, limits: Limits, schemas: Payloa
         );
       const eventType = TERMINAL_EVENT[STATE_OF_OUTPUT[awaitOutput.type]];
       const payload = { awaitOutput } as unknown as JsonValue;
-      const input: Append = {
+      const input: AppendInput = {
         processId: known,
         eventType,
         payload,
@@ -226,7 +238,7 @@ export function eventMethods(corridor: Corridor, limits: Limits, schemas: Payloa
         ...ownKey(known, "terminal", eventType),
         ...(lease !== undefined && { lease: leaseFor(known, "options.lease", lease, limits) }),
       };
-      return await corridor.run(completeProcess, input, { size: sizeOf(payload) });
+      return await corridor.run(completeProcess, input, { size: payloadSize(payload) });
     },
     async eventsAfter(processId, afterSequence, options = {}) {
       const known = id("processId", processId);
@@ -253,22 +265,22 @@ export function eventMethods(corridor: Corridor, limits: Limits, schemas: Payloa
   };
 }
 
-/** The part that names the process itself, as holdfast's own keys do, is not counted. */
+/** The limit does not count the prefix with the process id that holdfast's own keys have. */
 function checkReplayKey(processId: string, value: unknown, limits: Limits): string {
   const rest = typeof value === "string" ? restOfOwnKey(processId, value) : undefined;
   const uncounted = rest === undefined ? 0 : (value as string).length - rest.length + "terminal:".length;
   return checkId("request.replayKey", value, limits.idLength + uncounted);
 }
 
-/** A lease fences its own process only. */
+/** A lease fences only its own process. */
 function leaseFor(processId: string, field: string, value: unknown, limits: Limits): ProcessLease {
   const lease = checkLease(field, value, limits.idLength);
   if (lease.processId !== processId) throw invalid(`${field}.processId must be the process that is written to`);
   return lease;
 }
 
-/** Near enough to bound a group. */
-function sizeOf(payload: JsonValue): number {
+/** Characters, near enough to bound a group. */
+function payloadSize(payload: JsonValue): number {
   return JSON.stringify(payload).length;
 }
 

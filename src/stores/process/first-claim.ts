@@ -5,12 +5,12 @@ import { type ClaimProcessLease, type ClaimReply, claimProcessLease } from "./le
 import { type RegisterProcess, registerProcess } from "./processes.js";
 import { newProcess } from "./processes.rules.js";
 
-/** For the host that registers it. */
+/** A claim for the host that registers the process. */
 export type FirstClaim = Omit<ClaimProcessLease, "processId" | "over">;
 
 /**
- * Registers a process and claims it in one write, so that a claim falls with its registration. A process that is known already is registered
- * again and left to whichever host has it.
+ * Registers a process and claims it in one write: both are stored or neither is. A process that is registered already is not claimed: it is
+ * left to the host that has it.
  */
 export const registerAndClaim: Command<
   { register: RegisterProcess; claim: FirstClaim },
@@ -31,7 +31,7 @@ export const registerAndClaim: Command<
     const { reply: record, writes, changes } = decided;
     const { stored } = registered;
     if (stored) {
-      // Its own write again, of which it did not hear.
+      // The same command runs again: its own first write was stored, but the reply was lost.
       const { lease } = claimed;
       if (!isLive(lease, nowMs) || lease.ownerId !== claim.ownerId) return accept({ record }, writes, changes);
       const { process } = stored;

@@ -11,11 +11,11 @@ import { checkScope, type ProcessScope, scopeId } from "../../domain/scope.js";
 import type { Limits } from "../../domain/time.js";
 import { loadRow, loadRows } from "../schema.js";
 import { loadProcess } from "./processes.js";
-import { grantWrite, recordOf, unknownProcess } from "./processes.rules.js";
+import { grantWrite, processRecordOf, unknownProcess } from "./processes.rules.js";
 import { checkDescriptor } from "./registration.js";
 import type { GrantRow, ProcessRow } from "./tables.js";
 
-/** Grants make processes visible to a session or to one frame of it. They say nothing of who runs them. */
+/** A grant makes a process visible to a session or to one frame of it. It says nothing about which host runs the process. */
 type GrantInput = { scope: ProcessScope; processId: string; descriptor: ProcessHandleDescriptor };
 
 export const grantHandle: Command<GrantInput, ProcessRow | undefined, ProcessHandleGrant> = {
@@ -37,7 +37,7 @@ export const revokeHandle: Command<{ scope: ProcessScope; processId: string }, v
   repeatable: () => true,
 };
 
-/** All or none. A grant that the target already has is replaced. */
+/** Transfers all of the grants or none. A grant that the target already has is replaced. */
 export const transferHandleGrants: Command<
   { from: ProcessScope; to: ProcessScope; processIds: string[] },
   (GrantRow | undefined)[],
@@ -73,7 +73,7 @@ export const transferHandleGrants: Command<
 
 export interface Revoked {
   grants: GrantRow[];
-  /** Each process that loses a grant, with the sessions that keep one. */
+  /** Each process that loses a grant, with the other sessions that keep one. */
   processes: { process: ProcessRow | undefined; keptBy: string[] }[];
 }
 
@@ -139,7 +139,7 @@ export function handleMethods(corridor: Corridor, limits: Limits): HandleMethods
       const stored = await Promise.all(grants.map(({ processId }) => loadProcess(reader, processId)));
       return grants.flatMap((grant, at): ProcessHandleGrantEntry[] => {
         const process = stored[at];
-        return process ? [{ grant: grantOf(grant), record: recordOf(process.process, process.registration) }] : [];
+        return process ? [{ grant: grantOf(grant), record: processRecordOf(process.process, process.registration) }] : [];
       });
     });
 

@@ -3,41 +3,41 @@ import type { JsonSchema } from "../../domain/process/event-type.js";
 import { FORMATS } from "./json-schema-formats.js";
 
 /**
- * Whether a value fits a schema, in a bounded number of steps. A library answers the same question, but none that works without eval
- * can be stopped: a branch that branches again, a list that is compared with itself or an error for each of a million items would hold
- * the page for as long as it takes. Here whatever grows with the value or the schema is counted before it is done.
+ * Evaluates a schema in a bounded number of steps. The libraries that work without eval cannot be stopped: branches within branches, a
+ * list that is compared with itself, or an error for each of a million items would block the page. Here all work that grows with the
+ * value or the schema is counted before it is done.
  */
-export interface CompiledSchema {
+interface CompiledSchema {
   readonly schema: JsonSchema;
-  /** Where a `$ref`, as it was resolved, leads. */
+  /** The schema that the `$ref` of this one leads to. */
   target(schema: SchemaObject): JsonSchema | undefined;
 }
 
-export type SchemaObject = Exclude<JsonSchema, boolean>;
+type SchemaObject = Exclude<JsonSchema, boolean>;
 
 export class TooCostly extends Error {}
 
-/** What a division costs that is too long for numbers, before its digits are counted. */
+/** The steps of one division of big integers, before its digits are counted. */
 const LONG_DIVISION_STEPS = 32;
-/** Decimals of up to fifteen digits are never the same number. */
+/** Two different decimals of up to fifteen digits are always two different numbers. */
 const EXACT_DIGITS = 1e15;
-/** Written, since `**` need not be exact. */
+/** Parsed from text, because `**` need not be exact. */
 const POWERS_OF_TEN = Array.from({ length: 16 }, (_, places) => Number(`1e${places}`));
 
-/** `at` is a JSON Pointer below the value that was asked about. */
+/** Why a value does not fit. `at` is a JSON Pointer relative to the value. */
 interface Misfit {
   at: string;
   why: string;
 }
 
-/** The members and items of one value that were looked at by keywords that fit: what `unevaluated*` leaves out. */
-type Seen = Set<string | number> | undefined;
-type Check = (value: JsonValue, seen: Seen) => Misfit | undefined;
-type Evaluate = (value: JsonValue, schema: JsonSchema, seen?: Seen) => Misfit | undefined;
+/** The members and items of one value that fitting keywords evaluated. `unevaluated*` skips them. */
+type Evaluated = Set<string | number> | undefined;
+type KeywordCheck = (value: JsonValue, seen: Evaluated) => Misfit | undefined;
+type Evaluate = (value: JsonValue, schema: JsonSchema, seen?: Evaluated) => Misfit | undefined;
 
-/** Why the value does not fit, with its place. Throws TooCostly after `most` steps. */
+/** Compiles a schema. The result says why a value does not fit and where, or `undefined`. It throws TooCostly after `most` steps. */
 export function evaluator(compiled: CompiledSchema): (value: JsonValue, most: number) => string | undefined {
-  const known = new Map<SchemaObject, { checks: Check[]; looksBack: boolean }>();
+  const known = new Map<SchemaObject, { checks: KeywordCheck[]; looksBack: boolean }>();
   let left = 0;
 
   const spend = (steps: number) => {
@@ -65,7 +65,7 @@ export function evaluator(compiled: CompiledSchema): (value: JsonValue, most: nu
     return undefined;
   };
 
-  /** Another schema for the same value: what it looked at counts here once it fits. */
+  /** Evaluates another schema for the same value. If it fits, what it evaluated counts for this schema, too. */
   const beside: Evaluate = (value, schema, seen) => {
     const own = seen && new Set<string | number>();
     const found = evaluate(value, schema, own);
@@ -75,7 +75,7 @@ export function evaluator(compiled: CompiledSchema): (value: JsonValue, most: nu
     return undefined;
   };
 
-  const inside = (value: JsonValue, name: string | number, schema: JsonSchema, seen: Seen): Misfit | undefined => {
+  const inside = (value: JsonValue, name: string | number, schema: JsonSchema, seen: Evaluated): Misfit | undefined => {
     const found = evaluate(value, schema);
     if (!found) seen?.add(name);
     else found.at = `/${String(name).replaceAll("~", "~0").replaceAll("/", "~1")}${found.at}`;
@@ -112,17 +112,17 @@ export function evaluator(compiled: CompiledSchema): (value: JsonValue, most: nu
   };
 
   const ofMaps =
-    (check: (value: { [name: string]: JsonValue }, seen: Seen) => Misfit | undefined): Check =>
+    (check: (value: { [name: string]: JsonValue }, seen: Evaluated) => Misfit | undefined): KeywordCheck =>
     (value, seen) =>
       isMap(value) ? check(value, seen) : undefined;
   const ofLists =
-    (check: (value: JsonValue[], seen: Seen) => Misfit | undefined): Check =>
+    (check: (value: JsonValue[], seen: Evaluated) => Misfit | undefined): KeywordCheck =>
     (value, seen) =>
       Array.isArray(value) ? check(value, seen) : undefined;
-  const ofNumbers = (isFit: (value: number) => boolean, why: string): Check => {
+  const ofNumbers = (isFit: (value: number) => boolean, why: string): KeywordCheck => {
     return (value) => (typeof value === "number" && !isFit(value) ? misfit(why) : undefined);
   };
-  const ofTexts = (isFit: (value: string) => boolean, why: string): Check => {
+  const ofTexts = (isFit: (value: string) => boolean, why: string): KeywordCheck => {
     return (value) => (typeof value === "string" && !isFit(value) ? misfit(why) : undefined);
   };
 
@@ -133,9 +133,9 @@ export function evaluator(compiled: CompiledSchema): (value: JsonValue, most: nu
       return missing === undefined ? undefined : misfit(`"${missing}" is missing`);
     });
 
-  /** Each for those that have that member. */
-  const dependent = (given: JsonValue): Check => {
-    const checks = Object.entries(given as { [name: string]: JsonValue }).map(([name, needs]): [string, Check] => [
+  /** Each check is for values that have that member. */
+  const dependent = (given: JsonValue): KeywordCheck => {
+    const checks = Object.entries(given as { [name: string]: JsonValue }).map(([name, needs]): [string, KeywordCheck] => [
       name,
       Array.isArray(needs) ? required(needs as string[]) : (value, seen) => beside(value, needs as JsonSchema, seen),
     ]);
@@ -145,8 +145,8 @@ export function evaluator(compiled: CompiledSchema): (value: JsonValue, most: nu
     });
   };
 
-  /** By keyword. What is no keyword here says nothing of values. */
-  const keywords: Record<string, (given: JsonValue, schema: SchemaObject) => Check> = {
+  /** The checks by keyword. Any other name in a schema is ignored. */
+  const keywords: Record<string, (given: JsonValue, schema: SchemaObject) => KeywordCheck> = {
     $ref(given, schema) {
       const target = compiled.target(schema);
       if (target === undefined) throw new Error(`"${given}" leads nowhere`);
@@ -193,7 +193,7 @@ export function evaluator(compiled: CompiledSchema): (value: JsonValue, most: nu
     required: (given) => required(given as string[]),
     dependentRequired: dependent,
     dependentSchemas: dependent,
-    /** Of earlier drafts: `unevaluated*` know nothing of it. */
+    /** A keyword of earlier drafts: `unevaluated*` do not take its members for evaluated. */
     dependencies(given) {
       const check = dependent(given);
       return (value) => check(value, undefined);
@@ -287,11 +287,11 @@ export function evaluator(compiled: CompiledSchema): (value: JsonValue, most: nu
     multipleOf(given) {
       const of = decimalOf(given as number);
       const [step, power] = [Number(of.digits), POWERS_OF_TEN[-of.exponent] ?? Number.NaN];
-      /** In decimals, as the numbers are written: 0.07 is a multiple of 0.01. */
+      /** Calculates in decimals, as numbers are written: 0.07 is a multiple of 0.01. */
       const isMultiple = (value: number) => {
         const size = Math.abs(value);
         const whole = Math.round(size * power);
-        // Of so few digits there is one decimal for each number, and this is the one that has as many places as the divisor.
+        // With so few digits each number has one decimal, and `whole` is that decimal with as many places as the divisor.
         if (whole < EXACT_DIGITS) return whole / power === size && whole % step === 0;
         const decimal = decimalOf(size);
         const places = decimal.exponent - of.exponent;
@@ -320,18 +320,18 @@ export function evaluator(compiled: CompiledSchema): (value: JsonValue, most: nu
   const codePoints = (text: string): number => {
     spend(textSteps(text));
     let count = text.length;
-    // An admitted text has no lone surrogate: each low one stands behind its high one.
+    // An admitted text has no lone surrogates: each low surrogate follows its high one, and only the pair counts.
     for (let at = 0; at < text.length; at++) if (text.charCodeAt(at) >> 10 === 0x37) count--;
     return count;
   };
 
-  function checksOf(schema: SchemaObject): Check[] {
+  function checksOf(schema: SchemaObject): KeywordCheck[] {
     const names = Object.keys(schema).filter((name) => Object.hasOwn(keywords, name));
-    // They look at what the others have seen.
+    // `unevaluated*` need to know what the other keywords evaluated.
     const last = (name: string) => (name.startsWith("unevaluated") ? 1 : 0);
     return names
       .sort((one, other) => last(one) - last(other))
-      .map((name) => keywords[name]?.(schema[name] as JsonValue, schema) as Check);
+      .map((name) => keywords[name]?.(schema[name] as JsonValue, schema) as KeywordCheck);
   }
 
   return (value, most) => {
@@ -353,7 +353,7 @@ function first<T>(items: readonly T[], check: (item: T, at: number) => Misfit | 
   return undefined;
 }
 
-/** Reading a text is quick, but not free. */
+/** The steps of reading a text: quick, but not free. */
 function textSteps(text: string): number {
   return 1 + (text.length >> 2);
 }

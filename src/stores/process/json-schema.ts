@@ -2,33 +2,33 @@ import { dereference, ignoredKeyword, schemaArrayKeyword, schemaMapKeyword } fro
 import { invalid } from "../../domain/errors.js";
 import type { JsonValue } from "../../domain/json.js";
 import type { JsonSchema, ProcessEventType } from "../../domain/process/event-type.js";
-import type { Verdict } from "./events.rules.js";
+import type { PayloadVerdict } from "./events.rules.js";
 import { evaluator, isMap, TooCostly } from "./json-schema-evaluation.js";
 
 export interface SchemaEngine {
-  /** Throws `invalid` naming the place in the schema that is broken. */
+  /** Throws `invalid`, which names the broken place in the schema. */
   check(field: string, schema: JsonSchema): void;
-  /** Why the payload does not fit, if it does not. `name` is the schema's own: one name never stands for two schemas. */
+  /** Why the payload does not fit the schema; absent if it fits. `name` identifies the schema: one name never stands for two schemas. */
   misfit(name: string, schema: JsonSchema, payload: JsonValue): string | undefined;
-  /** The same, by the schema of an event type of a registration, if it has one. */
-  judge(registrationHash: string, type: ProcessEventType, payload: JsonValue): Verdict;
+  /** The verdict by the schema of a registration's event type. A type without a schema takes any payload. */
+  judge(registrationHash: string, type: ProcessEventType, payload: JsonValue): PayloadVerdict;
 }
 
 const MOST_COMPILED = 256;
-/** Some tens of milliseconds, and for what a payload itself is long, about as many steps as a schema needs that looks at all of it. */
+/** The steps that every check may take: some tens of milliseconds. Each character of the payload adds to them, so that a schema may look at all of it. */
 const STEPS = 250_000;
 const STEPS_PER_CHARACTER = 4;
-/** Places of a schema, each counted once for every `$id` that it lies in twice. */
+/** Places in a schema that the library may visit; see `walksOver`. */
 const MOST_WALKED = 100_000;
 
-// The library takes the names in `dependencies` for keywords, and leaves the schemas below some of them unresolved, unless it is told that it is a map.
+// Unless the library is told that `dependencies` is a map, it takes the names in it for keywords and leaves some schemas below them unresolved.
 schemaMapKeyword.dependencies = true;
 
-/** Whatever is wrong with a schema is found where it is declared: where it is applied it is too late to say so. */
+/** A broken schema is refused when it is declared: when it is applied, it is too late. */
 export function createEngine(): SchemaEngine {
   const compiled = new Map<string, ReturnType<typeof evaluator>>();
 
-  // The library writes its own marks into the schema: it gets a copy.
+  // The library writes marks into the schema, so it gets a copy.
   const resolved = (schema: JsonSchema) => {
     const copy = structuredClone(schema);
     return { schema: copy, lookup: dereference(copy) as Record<string, JsonSchema> };
@@ -49,7 +49,7 @@ export function createEngine(): SchemaEngine {
       return known(payload, most);
     } catch (error) {
       if (error instanceof TooCostly) return `too costly to check: it takes more than ${most} steps`;
-      // A schema that refers to itself without going deeper never ends.
+      // A schema that refers to itself for the same value would never end.
       return `the schema cannot be applied: ${(error as Error).message}`;
     }
   }
@@ -70,7 +70,7 @@ export function createEngine(): SchemaEngine {
         met.add(target);
         const schema = made.lookup[target];
         if (schema === undefined) throw invalid(`${at}/$ref does not lead to a place in the schema`);
-        // It may lie under a name that is no keyword, where nothing else has looked.
+        // The target may lie under a name that is no keyword. `checkSchema` did not look there.
         checkSchema(`${at}/$ref`, schema);
       }
     },
@@ -82,7 +82,7 @@ export function createEngine(): SchemaEngine {
   };
 }
 
-/** How many places the library visits to resolve what refers to what: what has an `$id` inside another schema is visited twice, with all below. */
+/** How many places the library visits to resolve references. A schema with an `$id` inside another schema is visited twice, with all below it. */
 function walksOver(schema: unknown, isRoot = true): number {
   if (typeof schema !== "object" || schema === null || Array.isArray(schema)) return 1;
   const { $id, id } = schema as { $id?: unknown; id?: unknown };
@@ -102,9 +102,9 @@ function walksOver(schema: unknown, isRoot = true): number {
   return isRoot || !($id || id) ? below : 2 * below;
 }
 
-type Rule = "schema" | "schemas" | "schemaMap" | "regexMap" | "dependencies" | keyof typeof PLAIN_RULES;
+type KeywordRule = "schema" | "schemas" | "schemaMap" | "regexMap" | "dependencies" | keyof typeof PLAIN_RULES;
 
-/** Keywords that hold no schema: what their value must be. */
+/** For keywords that hold no schema: what their value must be. */
 const PLAIN_RULES = {
   count: ["a whole number from 0 up", (value) => Number.isSafeInteger(value) && (value as number) >= 0],
   number: ["a number", (value) => typeof value === "number"],
@@ -122,7 +122,7 @@ const PLAIN_RULES = {
   list: ["a list", (value) => Array.isArray(value)],
 } as const satisfies Record<string, readonly [what: string, fits: (value: JsonValue) => boolean]>;
 
-const KEYWORDS: Readonly<Record<string, Rule>> = {
+const KEYWORDS: Readonly<Record<string, KeywordRule>> = {
   additionalProperties: "schema",
   unevaluatedProperties: "schema",
   propertyNames: "schema",
@@ -161,7 +161,7 @@ const KEYWORDS: Readonly<Record<string, Rule>> = {
   dependentRequired: "stringsMap",
   pattern: "regex",
   format: "string",
-  // The library does not resolve an empty one. "#" is the same.
+  // The library does not resolve an empty reference. "#" means the same.
   $ref: "reference",
   $id: "string",
   $anchor: "string",
@@ -175,7 +175,7 @@ const KEYWORDS: Readonly<Record<string, Rule>> = {
 };
 
 const TYPES = ["null", "boolean", "object", "array", "number", "integer", "string"];
-/** The library would pass over these in silence, and accept what the schema forbids. */
+/** The library ignores these keywords, and so it would accept what the schema forbids. */
 const UNSUPPORTED = ["$dynamicRef", "$dynamicAnchor", "$recursiveRef", "$recursiveAnchor"];
 
 function checkSchema(field: string, schema: JsonValue): void {
@@ -184,11 +184,11 @@ function checkSchema(field: string, schema: JsonValue): void {
   for (const [keyword, value] of Object.entries(schema)) {
     const at = `${field}/${keyword}`;
     if (UNSUPPORTED.includes(keyword)) throw invalid(`${at} is not supported`);
-    if (Object.hasOwn(KEYWORDS, keyword)) checkKeyword(at, KEYWORDS[keyword] as Rule, value);
+    if (Object.hasOwn(KEYWORDS, keyword)) checkKeyword(at, KEYWORDS[keyword] as KeywordRule, value);
   }
 }
 
-function checkKeyword(at: string, rule: Rule, value: JsonValue): void {
+function checkKeyword(at: string, rule: KeywordRule, value: JsonValue): void {
   const must = (what: string) => invalid(`${at} must be ${what} in a JSON Schema`);
   if (rule === "schema") {
     checkSchema(at, value);
@@ -214,7 +214,7 @@ function checkKeyword(at: string, rule: Rule, value: JsonValue): void {
   }
 }
 
-/** Every `$ref` as the library resolved it, with its place. */
+/** Every resolved `$ref`, with its place in the schema. */
 function referencesOf(schema: unknown, at: string): [target: string, at: string][] {
   if (typeof schema !== "object" || schema === null) return [];
   const target = referenceOf(schema);
@@ -222,7 +222,7 @@ function referencesOf(schema: unknown, at: string): [target: string, at: string]
   return target === undefined ? below : [[target, at], ...below];
 }
 
-/** As the library resolved it. */
+/** The target of a `$ref`, as the library resolved it. */
 function referenceOf(schema: object): string | undefined {
   return (schema as { __absolute_ref__?: string }).__absolute_ref__;
 }

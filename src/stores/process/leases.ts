@@ -31,17 +31,17 @@ export interface ClaimProcessLease {
   ttlMs: number;
   nonce: string;
   host?: Host;
-  /** Only over exactly this grant: nobody has claimed or freed it since. */
+  /** The token of the grant to replace. Refused if the lease was claimed or freed since. */
   over?: string;
 }
 
-/** The lease, and what a runner wants to know at this moment. `process` is its row as it stands. */
+/** The lease, and what a runner needs to know at this moment. `process` is the stored row. */
 export interface ClaimReply {
   lease: ProcessLease;
   process: ProcessRow;
-  /** Claims so far, with this one. */
+  /** Claims so far, including this one. */
   attempt: number;
-  /** Claims in a row before this one that ended out of order and left nothing stored. */
+  /** Consecutive claims before this one that ended out of order and stored nothing. */
   fruitless: number;
 }
 
@@ -75,15 +75,15 @@ export const claimProcessLease: Command<
     return accept(
       { lease: leaseOf(row), process, attempt: attemptsOf(row), fruitless: row.fruitless },
       [{ table: "leases", put: row }],
-      // A runner's lease lives as long as any: no loop looks before it may run out. How long one lives that is claimed by hand is its owner's choice.
+      // A runner's lease has the usual time to live, so no loop looks before that. A caller that claims by hand chooses its own time to live.
       [claim.host ? heldChange(resource) : leaseChange(resource)],
     );
   },
 };
 
-export type Renewal = { lease: ProcessLease } | { lost: true };
+type Renewal = { lease: ProcessLease } | { lost: true };
 
-/** All leases of one host in one transaction; each stands or falls alone. */
+/** Renews all leases of one host in one transaction. Each lease is renewed or lost alone. */
 export const renewLeases: Command<{ leases: readonly ProcessLease[]; ttlMs: number }, (LeaseRow | undefined)[], Renewal[]> = {
   tables: ["leases"],
   load: (reader, { leases }) => Promise.all(leases.map(({ processId }) => loadRow(reader, "leases", processId))),
@@ -101,7 +101,7 @@ export const renewLeases: Command<{ leases: readonly ProcessLease[]; ttlMs: numb
   repeatable: () => true,
 };
 
-/** Hands leases back, in order; one whose token is not the stored one is left alone. */
+/** Releases leases whose owners ended in order. A lease whose token is not the stored one is left alone. */
 export const releaseLeases: Command<{ leases: readonly ProcessLeaseCompletion[] }, (LeaseRow | undefined)[], void> = {
   tables: ["leases"],
   load: (reader, { leases }) => Promise.all(leases.map(({ processId }) => loadRow(reader, "leases", processId))),
@@ -128,7 +128,7 @@ export interface LeaseMethods {
 export function leaseMethods(corridor: Corridor, limits: Limits, newNonce: () => string): LeaseMethods {
   return {
     async getLease(processId) {
-      // Also of a session's runtime: who runs its turns.
+      // The id may also be a session's runtime id: its lease names the executor.
       const resource = checkRuntimeId("processId", processId, limits.idLength);
       const row = await corridor.query(["leases"], async (reader, now) => {
         const stored = await loadRow(reader, "leases", resource);
@@ -164,7 +164,7 @@ export function leaseMethods(corridor: Corridor, limits: Limits, newNonce: () =>
   };
 }
 
-/** A time to live that keeps the expiry a safe integer. */
+/** A time to live for which the expiry stays a safe integer. */
 function checkTtl(value: unknown): number {
   return checkWhole("ttlMs", value, 0, 1e15);
 }

@@ -2,7 +2,7 @@ import { HoldfastError } from "../../domain/errors.js";
 import type { SchemaEngine } from "./json-schema.js";
 
 /**
- * JSON Schema 2020-12 for payloads, without eval. All that knows of schemas is loaded when the first one is met: most apps declare none.
+ * JSON Schema 2020-12 for payloads, without eval. The engine is loaded when the first schema is met: most apps declare none.
  */
 export interface PayloadSchemas {
   /** Set once `load` has run. */

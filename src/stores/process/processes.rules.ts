@@ -17,10 +17,10 @@ import type { Write } from "../../ports/storage.js";
 import { ROW_VERSION } from "../table.js";
 import type { GrantRow, ProcessRow, RegistrationRow } from "./tables.js";
 
-/** A registration with its defaults filled in, checked, and hashed over exactly that; `size` in characters. */
+/** A checked registration with its defaults filled in. The hash covers exactly that. `size` is in characters. */
 export type PreparedRegistration = Required<ProcessRegistration> & { registrationHash: string; size: number };
 
-export function hashOf(value: JsonValue): string {
+export function hashOfJson(value: JsonValue): string {
   return hashOfText(canonicalText(value));
 }
 
@@ -59,7 +59,7 @@ export function newProcess(
   };
 }
 
-/** The same registration again changes nothing; another one under the same id is refused. */
+/** True for the same registration again, which changes nothing. Another registration under the same id is refused. */
 export function sameRegistration(stored: ProcessRow, registration: PreparedRegistration): true | HoldfastError {
   if (stored.registrationHash === registration.registrationHash) return true;
   return new HoldfastError("conflict", `process "${stored.processId}" is registered otherwise: registration hash conflict`, {
@@ -67,7 +67,7 @@ export function sameRegistration(stored: ProcessRow, registration: PreparedRegis
   });
 }
 
-export function recordOf(process: ProcessRow, registration: RegistrationRow): ProcessRecord {
+export function processRecordOf(process: ProcessRow, registration: RegistrationRow): ProcessRecord {
   const { state, awaitOutput } = process;
   return {
     id: process.processId,

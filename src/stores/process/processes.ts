@@ -21,7 +21,7 @@ import {
   grantWrite,
   newProcess,
   type PreparedRegistration,
-  recordOf,
+  processRecordOf,
   sameRegistration,
   unknownProcess,
   withExternalRef,
@@ -30,7 +30,7 @@ import {
 import { admitPayload, prepareRegistration } from "./registration.js";
 import type { ProcessRow, RegistrationRow } from "./tables.js";
 
-/** A process's two rows. The second is missing only where the first is. */
+/** The two rows of a process. They are written and removed together. */
 export type StoredProcess = { process: ProcessRow; registration: RegistrationRow };
 
 export async function loadProcess(reader: Reader, processId: string): Promise<StoredProcess | undefined> {
@@ -48,7 +48,7 @@ function withRegistration(process: ProcessRow, registration: RegistrationRow | u
   });
 }
 
-/** A child of that parent that names no key: one under an id that an older database gave it, where now another child's may stand. */
+/** Whether that process is a child of that parent without a key. Older databases made such children, under ids that another child may have now. */
 export async function isUnmarkedChild(reader: Reader, parentId: string, processId: string): Promise<boolean> {
   const cause = (await loadRow(reader, "processes", processId))?.provenance.causedBy;
   return cause?.type === "process" && cause.processId === parentId && cause.key === undefined;
@@ -56,9 +56,9 @@ export async function isUnmarkedChild(reader: Reader, parentId: string, processI
 
 export interface RegisterProcess {
   registration: PreparedRegistration;
-  /** Made visible in the same transaction. */
+  /** A grant that is stored in the same transaction. */
   grant?: { scope: ProcessScope; descriptor: ProcessHandleDescriptor };
-  /** Of the process that starts this one: the child is refused when its parent's owner lost its lease. */
+  /** The lease of the process that starts this one. The child is refused if that lease is lost. */
   lease?: ProcessLease;
 }
 
@@ -81,11 +81,11 @@ export const registerProcess: Command<
     const grants = grant ? [grantWrite(grant.scope, registration.id, grant.descriptor)] : [];
     if (stored) {
       const same = sameRegistration(stored.process, registration);
-      return same === true ? accept(recordOf(stored.process, stored.registration), grants) : refuse(same);
+      return same === true ? accept(processRecordOf(stored.process, stored.registration), grants) : refuse(same);
     }
     const made = newProcess(registration, nowMs);
     return accept(
-      recordOf(made.process, made.registration),
+      processRecordOf(made.process, made.registration),
       [{ table: "processes", put: made.process }, { table: "registrations", put: made.registration }, ...grants],
       [{ about: "registered", id: registration.id }],
     );
@@ -104,7 +104,7 @@ export const setExternalRef: Command<
     if (!stored) return refuse(unknownProcess(processId));
     const process = withExternalRef(stored.process, externalRef, nowMs);
     return accept(
-      recordOf(process, stored.registration),
+      processRecordOf(process, stored.registration),
       [{ table: "processes", put: process }],
       [{ about: "record", id: processId }],
     );
@@ -112,7 +112,7 @@ export const setExternalRef: Command<
   repeatable: () => true,
 };
 
-/** What a handler says of how far it is. Overwritten by the next, so it may be lost in a power cut. */
+/** How far a handler says it is. The next progress overwrites it, so it may be lost in a power cut. */
 export const setProgress: Command<
   { progress: Omit<ProcessProgress, "atMs">; lease: ProcessLease },
   { process: ProcessRow | undefined; lease: LeaseRow | undefined },
@@ -139,19 +139,19 @@ export const setProgress: Command<
 
 export interface ProcessFilter {
   state?: ProcessState;
-  /** Of the owner scope. */
+  /** The session of the owner scope. */
   sessionId?: string;
   /** Only ids behind this one. */
   after?: string;
   limit?: number;
 }
 
-/** By process id; a page at a time, so that no transaction reads for long. */
+/** Rows that one transaction reads, so that none takes long. */
 const PAGE = 1_024;
-/** So many rows may lie between those that are asked for, for each of them: a row by itself costs as much as many of a range. */
+/** How many rows a range may read for each row that is wanted: one `get` costs as much as several rows of a range. */
 const MOST_BETWEEN = 4;
 
-/** The rows of these ids, which are in order: read as a range from the first to the last, and what lies behind its limit one by one. */
+/** The rows of these ids, which are sorted. One range reads from the first to the last. Rows behind the range's limit are read one by one. */
 async function loadBetween<T extends "processes" | "registrations">(
   reader: Reader,
   table: T,
@@ -209,13 +209,13 @@ export function processMethods(corridor: Corridor, limits: Limits, schemas: Payl
   async function list({ limit = Number.POSITIVE_INFINITY, ...filter }: ProcessFilter): Promise<ProcessRecord[]> {
     const records: ProcessRecord[] = [];
     let after = filter.after;
-    // A page may hold few of what is asked for.
+    // With both filters, a page may hold few rows that fit.
     const isFiltered = filter.sessionId !== undefined && filter.state !== undefined;
     while (records.length < limit) {
       const page = await corridor.query(["processes", "registrations"], (reader) =>
         readPage(reader, { ...filter, ...(after !== undefined && { after }) }, isFiltered ? PAGE : Math.min(PAGE, limit)),
       );
-      records.push(...page.found.map(({ process, registration }) => recordOf(process, registration)));
+      records.push(...page.found.map(({ process, registration }) => processRecordOf(process, registration)));
       if (page.last === undefined) break;
       after = page.last;
     }
@@ -242,7 +242,7 @@ export function processMethods(corridor: Corridor, limits: Limits, schemas: Payl
     async getProcess(processId) {
       const known = id("processId", processId);
       const stored = await corridor.query(["processes", "registrations"], (reader) => loadProcess(reader, known));
-      return stored && recordOf(stored.process, stored.registration);
+      return stored && processRecordOf(stored.process, stored.registration);
     },
     async list(filter = {}) {
       const { state, sessionId, after, limit } = membersOf("filter", filter, ["state", "sessionId", "after", "limit"]);

@@ -16,7 +16,7 @@ import type { Limits } from "../../domain/time.js";
 import type { PayloadSchemas } from "./payload-schema.js";
 import { type PreparedRegistration, prepared } from "./processes.rules.js";
 
-/** What a caller registers: read once, checked member by member, copied, defaults filled in. All throw `invalid` naming the member. */
+/** The caller's registration, read once: each member is checked and copied, defaults are filled in. Throws `invalid`, which names the member. */
 export async function prepareRegistration(
   field: string,
   value: unknown,
@@ -26,7 +26,7 @@ export async function prepareRegistration(
   const m = membersOf(field, value, ["id", "input", "eventTypes", "provenance"]);
   const registration = {
     id: checkProcessId(`${field}.id`, m.id, limits),
-    input: checkInput(`${field}.input`, m.input, limits),
+    input: checkProcessInput(`${field}.input`, m.input, limits),
     eventTypes: checkEventTypes(`${field}.eventTypes`, m.eventTypes === undefined ? [] : m.eventTypes, limits),
     provenance: checkProvenance(`${field}.provenance`, m.provenance, limits),
   };
@@ -37,7 +37,7 @@ export async function prepareRegistration(
   return prepared(registration);
 }
 
-/** A session's executor holds a lease under its runtime's id. */
+/** An id that looks like a runtime id is refused: a session's executor holds its lease under the runtime's id. */
 function checkProcessId(field: string, value: unknown, limits: Limits): string {
   const id = checkId(field, value, limits.idLength);
   if (isRuntimeId(id)) throw invalid(`${field} must not begin like the id of a session's runtime`);
@@ -57,7 +57,7 @@ export function checkDescriptor(field: string, value: unknown, limits: Limits): 
   };
 }
 
-function checkInput(field: string, value: unknown, limits: Limits): ProcessInput {
+function checkProcessInput(field: string, value: unknown, limits: Limits): ProcessInput {
   const m = membersOf(field, value, ["type", "name", "args", "call", "sessionId", "input", "metadata"]);
   const id = (name: string, given: unknown) => checkId(`${field}.${name}`, given, limits.idLength);
   const json = (name: string, given: unknown) => admitPayload(given, `${field}.${name}`, limits);
@@ -105,11 +105,11 @@ function checkEventType(field: string, value: unknown, limits: Limits): ProcessE
         maxDepth: limits.depth,
       }) as NonNullable<ProcessEventType["payloadSchema"]>,
     }),
-    ...(m.semantics !== undefined && { semantics: checkSemantics(`${field}.semantics`, m.semantics, limits) }),
+    ...(m.semantics !== undefined && { semantics: checkEventSemantics(`${field}.semantics`, m.semantics, limits) }),
   };
 }
 
-function checkSemantics(field: string, value: unknown, limits: Limits): NonNullable<ProcessEventType["semantics"]> {
+function checkEventSemantics(field: string, value: unknown, limits: Limits): NonNullable<ProcessEventType["semantics"]> {
   const { terminal, wake } = membersOf(field, value, ["terminal", "wake"]);
   return {
     ...(terminal !== undefined && { terminal: checkTerminal(`${field}.terminal`, terminal, limits) }),

@@ -2,7 +2,7 @@ import { type HoldfastError, invalid } from "../../domain/errors.js";
 import { type JsonValue, textOfJson } from "../../domain/json.js";
 import type { ValueSelector } from "../../domain/process/event-type.js";
 
-/** Taking values out of payloads. All throw `invalid`, which refuses the append. */
+/** Takes a value out of a payload. Throws `invalid`, which refuses the append. */
 export function select(selector: ValueSelector, payload: JsonValue): JsonValue {
   if (selector === "payload") return payload;
   if ("pointer" in selector) {
@@ -15,7 +15,7 @@ export function select(selector: ValueSelector, payload: JsonValue): JsonValue {
   return fill(selector.template, selector.fields, payload);
 }
 
-/** Whether a wake's `when` holds. Every number does, also 0; a pointer that leads nowhere is an error, not false. */
+/** Whether a wake's `when` holds. Every number counts as true, 0 too. A pointer that leads nowhere is an error, not false. */
 export function isTruthy(value: JsonValue): boolean {
   if (typeof value === "boolean") return value;
   if (typeof value === "number") return true;
@@ -23,7 +23,7 @@ export function isTruthy(value: JsonValue): boolean {
   return typeof value === "string" || Object.keys(value).length > 0;
 }
 
-/** RFC 6901; undefined where it leads nowhere. Members are own ones only. */
+/** Follows a JSON Pointer (RFC 6901). `undefined` if it leads nowhere. Only own members count. */
 function follow(pointer: string, payload: JsonValue): JsonValue | undefined {
   if (pointer === "") return payload;
   if (!pointer.startsWith("/")) return undefined;
@@ -37,7 +37,7 @@ function follow(pointer: string, payload: JsonValue): JsonValue | undefined {
   return at;
 }
 
-/** One pass: what a field puts in is not looked at again, so a payload cannot pull in other fields. */
+/** Fills the template in one pass: inserted text is not expanded again, so a payload cannot pull in other fields. */
 function fill(template: string, fields: Record<string, ValueSelector>, payload: JsonValue): string {
   const texts = new Map(Object.entries(fields).map(([name, selector]) => [name, textOfJson(select(selector, payload))]));
   return template.replace(/\{([^{}]*)\}/g, (braces, name: string) => texts.get(name) ?? braces);

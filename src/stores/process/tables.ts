@@ -26,21 +26,21 @@ export const processes = table(
       processId: text,
       registrationHash: text,
       provenance: object<ProcessProvenance>,
-      /** The handler that runs it, where one does. */
+      /** The name of the handler that runs it, if a handler does. */
       handler: maybe(text),
-      /** "external" and "session_turn" are not for every host. */
+      /** Not every host runs "external" and "session_turn". */
       inputType: text<ProcessInput["type"]>,
-      /** What a host must have to run it, only while it runs and a host may: how a host finds what it could claim, and reads nothing else. */
+      /** What a host needs to run it, only while the process runs and a host may claim it. A host finds by this what it could claim, and reads nothing else. */
       runnable: maybe(text),
       createdAtMs: time,
       updatedAtMs: time,
       externalRef: maybe(object<ProcessExternalRef>),
       state: text<ProcessState>,
-      /** Both only when it has ended. */
+      /** Both only after it has ended. */
       awaitOutput: maybe(object<ProcessAwaitOutput>),
       endedAtMs: maybe(time),
       progress: maybe(object<ProcessProgress>),
-      /** Of the newest event; 0 before the first. */
+      /** The sequence of the newest event; 0 before the first. */
       lastSequence: whole,
       /** The reason of the first cancel request. */
       cancelRequested: maybe(text),
@@ -52,7 +52,7 @@ export const processes = table(
 );
 export type ProcessRow = RowOf<typeof processes>;
 
-/** What may be large and never changes of a process: an append reads it only for a declared event type, and never writes it. */
+/** The parts of a process that may be large and never change. An append reads them only for a declared event type, and never writes them. */
 export const registrations = table(
   "registrations",
   {
@@ -62,7 +62,7 @@ export const registrations = table(
       processId: text,
       sessionId: text,
       input: object<ProcessInput>,
-      /** Only the declared ones: a later version may add to the core types. */
+      /** Only the declared types: a later version may add core types. */
       eventTypes: list<ProcessEventType>,
     },
   },
@@ -80,13 +80,13 @@ export const events = table(
       sequence: whole,
       eventType: text,
       payload: json<JsonValue>,
-      /** At most one event of a process has it. In an older database an app's event may have holdfast's own key: holdfast's comes beside it. */
+      /** At most one event of a process has a given key. In an older database an app's event may have holdfast's own key: then holdfast's event has it, too. */
       replayKey: maybe(text),
       semantics: maybe(object<ProcessEventSemantics>),
       occurredAtMs: time,
-      /** Of the lease that it was stored under. */
+      /** The fencing token of the lease that it was stored under. */
       fencingToken: maybe(whole),
-      /** The scope that its wake went to. */
+      /** The id of its wake and the scope that the wake is for. */
       wake: maybe(object<{ readonly wakeId: string; readonly target: ProcessScope }>),
       /** The sequence again, only while its wake is not acknowledged. */
       pendingWake: maybe(whole),

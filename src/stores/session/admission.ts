@@ -15,23 +15,23 @@ import { checkRuntime, draftOf, type InputHappening, loadReplaceable, type Sessi
 import { loadInput, loadInputKeys } from "./inputs/input-rows.js";
 import { abandoned, admitted, coalesced, isIdle, superseded } from "./inputs/inputs.rules.js";
 import { semanticsOf } from "./inputs/policy.rules.js";
-import type { Blob, Rejection } from "./inputs/submission.js";
+import type { InputBlob, Rejection } from "./inputs/submission.js";
 import type { InputKeyRow, InputRow } from "./inputs/tables.js";
 import { acceptsInput, notReady } from "./runtime-state.rules.js";
 import type { RuntimeRow } from "./tables.js";
 
-/** What became of a submission. */
+/** The outcome of a submission. */
 export type AcceptOutcome =
-  /** It is stored. */
+  /** The input is stored. */
   | { outcome: "accepted"; inputId: string }
-  /** Its idempotency key stands for an input that is stored: this one is not. */
+  /** Its idempotency key stands for an input that is stored already. This one is not stored. */
   | { outcome: "deduplicated"; inputId: string; existingId: string }
-  /** It is no input that a session takes; nothing is stored. */
+  /** A session does not take such an input. Nothing is stored. */
   | { outcome: "rejected"; reason: string };
 
 export interface AcceptInput extends SessionRef {
   readonly inputId: string;
-  /** Made for this call: when nobody knows whether its first try was stored, the second finds its own row. */
+  /** Made for this call. If the outcome of the first try is unknown, the second try finds its own row by it. */
   readonly ticket: string;
   readonly kind: InputKind;
   readonly persisted: PersistedInput;
@@ -39,12 +39,12 @@ export interface AcceptInput extends SessionRef {
   readonly idempotencyKey?: string;
   readonly supersessionKey?: string;
   readonly rejection?: Rejection;
-  readonly blobs: readonly Blob[];
-  /** Asked of the session's policy before, for both moments: which of them it is, is known here. */
+  readonly blobs: readonly InputBlob[];
+  /** The decisions of the session's policy for an idle and for a busy runtime. Only the command knows which one applies. */
   readonly policy: { readonly idle: PolicyDecision; readonly busy: PolicyDecision };
-  /** It begins a run by itself. */
+  /** Whether it begins a run by itself. */
   readonly starts: boolean;
-  /** Who submits it, for an ephemeral one. */
+  /** The host that submits it; stored with an ephemeral input. */
   readonly hostId: string;
 }
 
@@ -52,17 +52,17 @@ interface AcceptState {
   readonly runtime: RuntimeRow | undefined;
   readonly existing: InputRow | undefined;
   readonly key: InputKeyRow | undefined;
-  /** Keys of ended inputs that may have to go: the longest ended, and the oldest of those over the number that is kept. */
+  /** Keys of ended inputs that may be dropped: those that ended first, and the oldest ones over the limit. */
   readonly endedKeys: readonly InputKeyRow[];
   readonly surplusKeys: readonly InputKeyRow[];
-  /** The one that waits and that the new one may replace. */
+  /** The waiting input that the new one may replace. */
   readonly old: InputRow | undefined;
   readonly oldKeys: readonly InputKeyRow[];
 }
 
 const KEY_LIFE_MS = 24 * 60 * 60 * 1000;
 const MOST_ENDED_KEYS = 4_096;
-/** Dropped by one accept, so that none takes long. */
+/** Keys that one accept drops at most, so that none takes long. */
 const KEYS_AT_ONCE = 256;
 
 async function loadAccept(reader: Reader, input: AcceptInput): Promise<AcceptState> {
@@ -89,7 +89,7 @@ function isReplacing({ queueMode }: PolicyDecision): boolean {
   return queueMode === "coalesce" || queueMode === "supersede";
 }
 
-/** Stores an input, and in the same write whatever it replaces. */
+/** Stores an input. The same write ends the input that it replaces. */
 export const acceptInput: Command<
   AcceptInput,
   AcceptState,
@@ -107,7 +107,7 @@ export const acceptInput: Command<
     });
     const accepted: AcceptOutcome = { outcome: "accepted", inputId };
     if (state.existing?.ticket === input.ticket) return accept(reply(accepted));
-    // A run that drains a retired runtime brings it to "running" for its time.
+    // A run that drains a retired runtime sets it to "running" meanwhile.
     const effective = runtime.run?.before === "retired" ? "retired" : runtime.state;
     if (!acceptsInput(effective)) return refuse(notReady(effective, "an input"));
     if (input.rejection) return accept(reply({ outcome: "rejected", reason: input.rejection }));
@@ -145,7 +145,7 @@ export const acceptInput: Command<
     for (const { hash, bytes } of input.blobs) draft.write({ table: "blobs", put: { v: ROW_VERSION, runtimeId, hash, bytes } });
     return draft.done(reply(accepted, [{ code: "input.accepted", inputId }, ...draft.happened]));
   },
-  // An ephemeral one may have run, and be gone, before anybody looks for its ticket.
+  // An ephemeral input may have run, and its row may be gone, before the second try looks for its ticket.
   repeatable: ({ durability }) => durability !== "ephemeral",
 };
 
@@ -176,7 +176,7 @@ function rowOf(input: AcceptInput, decision: PolicyDecision, rank: number, nowMs
   };
 }
 
-/** An input that is not wanted any more: one that waits ends here, of one that runs the executor is told. */
+/** Cancels an input. A queued one is abandoned. One that runs is marked, and its executor is told. */
 export const cancelInput: Command<
   SessionRef & { inputId: string },
   { runtime: RuntimeRow | undefined; row: InputRow | undefined; keys: readonly InputKeyRow[] },

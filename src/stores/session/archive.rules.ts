@@ -16,14 +16,14 @@ import type { Limits } from "../../domain/time.js";
 import type { InputRow } from "./inputs/tables.js";
 import { assembleSnapshot, type Head } from "./transcript.rules.js";
 
-/** What a file holds of a session: everything that goes on elsewhere, and nothing of who is at work here. */
+/** The content of an exported session: all that another database needs to continue it. Leases, attachments and the current run are left out. */
 export interface SessionArchive {
   readonly sessionId: string;
   readonly state: ArchivedState;
-  /** Members of its snapshot other than the messages, where it has such. */
+  /** The members of its snapshot other than the messages, if it has any. */
   readonly head?: Head;
   readonly messages: readonly Message[];
-  /** Bytes that were handed over whole; then there are no messages beside them. */
+  /** The bytes of a snapshot that a caller stored. If present, `messages` is empty. */
   readonly snapshot?: Uint8Array;
   readonly inputs: readonly ArchivedInput[];
   readonly receipts: readonly RunBoundaryReceipt[];
@@ -33,52 +33,52 @@ export interface SessionArchive {
   readonly quarantined: readonly ArchivedQuarantine[];
 }
 
-/** A run does not travel, so nothing is "running" in a file. */
+/** A run is not exported, so no exported state is "running". */
 const STATES = ["initializing", "idle", "retired", "stopped", "destroyed"] as const satisfies readonly RuntimeState[];
 export type ArchivedState = (typeof STATES)[number];
 
-/** The record and the columns beside it that mean something elsewhere. */
+/** The record, and the columns beside it that mean something in another database. */
 export interface ArchivedInput
   extends Pick<InputRow, "rank" | "starts" | "crashes" | "interruptions" | "workId" | "workSize" | "cancelRequested"> {
   readonly record: StoredInputState;
-  /** Its idempotency key stands for it: retention has not let go of it. */
+  /** Its idempotency key still stands for it: the key was not dropped. */
   readonly holdsKey?: 1;
 }
 
-export interface ArchivedStep {
+interface ArchivedStep {
   readonly workId: string;
   readonly stepKey: string;
   readonly result: JsonValue;
 }
 
-export interface ArchivedBlob {
+interface ArchivedBlob {
   readonly hash: string;
   readonly bytes: Uint8Array;
 }
 
-export interface ArchivedQuarantine {
+interface ArchivedQuarantine {
   readonly inputId: string;
   readonly reason: string;
   readonly atMs: number;
-  /** null where it was no JSON. */
+  /** null if it was no JSON. */
   readonly row: JsonValue;
 }
 
 const VERSION = 1;
-/** Characters of one line's part of a snapshot; bytes of one line's part of a blob, without padding but in the last. */
+/** The largest part of a snapshot on one line, in characters, and of a blob, in bytes. A multiple of 3 bytes: only the last part is padded. */
 const PART_CHARACTERS = 262_144;
 const PART_BYTES = 196_608;
-/** Levels above what an app handed over: a message's line, a quarantined row. */
+/** Levels of nesting that a line adds to what an app gave: a message's line, a quarantined row. */
 const LEVELS_ABOVE = 5;
-/** What a session adds to an input that fills its limit. */
+/** Bytes that a session may add to an input that is as large as its limit. */
 const MORE_BYTES = 4_096;
-/** Snapshots and operations were bounded when they were made, or grew since. */
+/** Snapshots and operations have no limit here: they were checked when they were made, and may have grown since. */
 const NO_BOUND = { snapshotBytes: Number.MAX_SAFE_INTEGER };
-/** Leaves room to count on from the highest and the lowest. */
-const MOST_RANK = 2 ** 52;
+/** The highest rank and count, and the lowest rank if negated. Both can count on from it. */
+const MOST_COUNT = 2 ** 52;
 const MOST_PARTS = 1_048_576;
 
-/** A line each, without line ends. Equal archives give equal lines. */
+/** The lines of an exported session, without line ends. Equal archives give equal lines. */
 export function* archiveLines(archive: SessionArchive, exportedAtMs: number): Generator<string> {
   const { sessionId, state, head, messages, snapshot, inputs, receipts, steps, ops, blobs, quarantined } = archive;
   let lines = 0;
@@ -128,7 +128,7 @@ function countsOf({ messages, inputs, receipts, steps, blobs, quarantined }: Ses
   };
 }
 
-/** Not within a character that is two code units. */
+/** Splits a text into parts, but never between the two code units of one character. */
 function textParts(text: string): string[] {
   const parts: string[] = [];
   for (let from = 0; from < text.length; ) {
@@ -148,7 +148,7 @@ function base64Of(bytes: Uint8Array): string {
   return btoa(binary);
 }
 
-function bytesOf(field: string, base64: unknown): Uint8Array {
+function decodeBase64(field: string, base64: unknown): Uint8Array {
   const text = checkText(field, base64, PART_BYTES * 2);
   try {
     return Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
@@ -158,8 +158,8 @@ function bytesOf(field: string, base64: unknown): Uint8Array {
 }
 
 /**
- * What an import takes of one line: at least all that fits into a session under these limits. An input's defaults, this code's own ids and
- * what a transcript took over from a snapshot may be larger than what an app may hand over.
+ * The limits for one line of an import. They take at least all that fits into a session under the given limits: the defaults of an input,
+ * ids that holdfast makes, and messages that came from a snapshot may be larger than what an app may pass.
  */
 function archiveLimits(limits: Limits): Limits {
   return {
@@ -171,8 +171,8 @@ function archiveLimits(limits: Limits): Limits {
 }
 
 /**
- * An archive that an import takes, which checks what it reads. A snapshot that was handed over whole may hold any JSON: where its head or
- * messages, lifted since, are none that a session makes itself, they travel as a snapshot again. A row was set aside because it is broken.
+ * Changes an archive so that an import takes it. A snapshot that a caller stored may hold any JSON. If a turn has since turned it into a
+ * head and messages that an import would refuse, they are exported as a snapshot again. A quarantined row may be no JSON: then it is null.
  */
 export function portable(archive: SessionArchive, limits: Limits): SessionArchive {
   const { maxBytes, maxDepth } = boundsOf(archiveLimits(limits));
@@ -199,17 +199,17 @@ function boundsOf({ payloadBytes, depth }: Limits): JsonLimits {
   return { maxBytes: payloadBytes, maxDepth: depth };
 }
 
-/** Takes one line after another, and trusts none. Throws `invalid` naming line and field, `version` for a file of a newer holdfast. */
-export interface ArchiveReader {
+/** Reads one line after another, and checks each. Throws `invalid`, which names line and field, or `version` for a file of a newer holdfast. */
+interface ArchiveReader {
   line(text: unknown): void;
-  /** What they were; `invalid` unless the last one was the end. */
+  /** The archive that the lines were. Throws `invalid` if the last line was not the end. */
   done(): SessionArchive;
 }
 
-/** As it was parsed: nothing of it is known but that it has members. */
+/** A parsed line: all that is known is that it is an object. */
 type Line = Readonly<Record<string, unknown>>;
 
-interface Parts<T> {
+interface UnfinishedParts<T> {
   readonly name: string;
   readonly of: number;
   readonly parts: T[];
@@ -238,11 +238,11 @@ export function readArchive(given: Limits): ArchiveReader {
   let header: Header | undefined;
   let snapshot: Uint8Array | undefined;
   let ops: PersistedOpsSnapshot | undefined;
-  let unfinished: Parts<string | Uint8Array> | undefined;
+  let unfinished: UnfinishedParts<string | Uint8Array> | undefined;
   let lines = 0;
   let isOver = false;
 
-  /** The parts so far, once the last one came. */
+  /** Adds a part. Returns all parts once the last one was added. */
   function collect<T extends string | Uint8Array>(name: string, { part, of }: Line, take: () => T): T[] | undefined {
     const most = checkWhole("of", of, 1, MOST_PARTS);
     const at = checkWhole("part", part, 0, most - 1);
@@ -268,7 +268,7 @@ export function readArchive(given: Limits): ArchiveReader {
       snapshot = admitSnapshot("text", joined(parts.map((part) => new TextEncoder().encode(part))), NO_BOUND).bytes;
     },
     input(line) {
-      const input = checkInput(line, limits);
+      const input = checkArchivedInput(line, limits);
       const { inputId, idempotencyKey } = input.record;
       once("record.inputId", inputs, inputId, input);
       if (!input.holdsKey) return;
@@ -290,7 +290,7 @@ export function readArchive(given: Limits): ArchiveReader {
     },
     blob(line) {
       const hash = id("hash", line.hash);
-      const parts = collect(`blob "${hash}"`, line, () => bytesOf("base64", line.base64));
+      const parts = collect(`blob "${hash}"`, line, () => decodeBase64("base64", line.base64));
       if (!parts) return;
       const bytes = joined(parts);
       if (bytesToHex(sha256(bytes)) !== hash) throw invalid("hash must be the SHA-256 of the bytes, as lower-case hex");
@@ -413,16 +413,17 @@ function checkHead(value: unknown, limits: Limits): Head {
   return head as unknown as Head;
 }
 
-function checkInput(m: Line, limits: Limits): ArchivedInput {
+function checkArchivedInput(m: Line, limits: Limits): ArchivedInput {
   const record = checkInputState("record", m.record, limits);
   if (record.durability === "ephemeral")
     throw invalid("record.durability must not be ephemeral: such an input ends with its tab");
   const mark = (field: "cancelRequested" | "holdsKey") =>
     m[field] !== undefined && { [field]: checkWhole(field, m[field], 1, 1) as 1 };
-  const count = (field: "crashes" | "interruptions") => m[field] !== undefined && { [field]: checkWhole(field, m[field], 0) };
+  const count = (field: "crashes" | "interruptions") =>
+    m[field] !== undefined && { [field]: checkWhole(field, m[field], 0, MOST_COUNT) };
   return {
     record,
-    ...(m.rank !== undefined && { rank: checkWhole("rank", m.rank, -MOST_RANK, MOST_RANK) }),
+    ...(m.rank !== undefined && { rank: checkWhole("rank", m.rank, -MOST_COUNT, MOST_COUNT) }),
     ...(m.starts !== undefined && { starts: checkWhole("starts", m.starts, 0, 1) as 0 | 1 }),
     ...count("crashes"),
     ...count("interruptions"),

@@ -27,18 +27,18 @@ import type { RuntimeRow, SessionRow, SnapshotRow } from "./tables.js";
 import { chainDigest } from "./transcript.rules.js";
 import { messageWrites } from "./turns.js";
 
-/** A session as the list has it. */
+/** An entry of the list of sessions. */
 export interface SessionSummary {
   sessionId: string;
-  /** `rt:session:<sessionId>`, or whatever id a host chose that drives it by itself. */
+  /** `rt:session:<sessionId>`, or the id that a program chose which drives the session itself. */
   runtimeId: string;
-  /** As it is stored: a session whose runtime never ran is "idle". */
+  /** The stored state. A session whose runtime never ran is "idle". */
   state: RuntimeState;
   messageCount: number;
   updatedAtMs: number;
 }
 
-/** By session id. A row that cannot be read is left to those who can, and hides no other. */
+/** All sessions, in the order of their ids. An unreadable row is left out and hides no other. */
 export function listSessions(corridor: Corridor): Promise<SessionSummary[]> {
   return corridor.query(["sessions", "runtimes"], async (reader) => {
     const sessions = readable("sessions", await reader.range("sessions", {}));
@@ -56,8 +56,8 @@ export function listSessions(corridor: Corridor): Promise<SessionSummary[]> {
 }
 
 /**
- * Where a session lives: under its own runtime id, or, where a host that drives it by itself chose another and nothing is stored under
- * the own one, there.
+ * Where a session is stored: under its own runtime id, or under the id that a program chose which drives the session itself. The second
+ * is looked at only if nothing is stored under the first.
  */
 interface Home {
   readonly runtimeId: string;
@@ -85,12 +85,12 @@ async function loadHome(reader: Reader, sessionId: string): Promise<Home | undef
   return session && own;
 }
 
-/** Never another session's own. */
+/** The runtime id that a program chose. The own runtime id of another session is never taken for one. */
 function chosenElsewhere({ runtimeId }: SessionRow): string | undefined {
   return isRuntimeId(runtimeId) ? undefined : runtimeId;
 }
 
-/** A later snapshot under the same runtime id may be another session's. */
+/** Whether the snapshot is of that session: a later snapshot under the same runtime id may be of another one. */
 function isOf(snapshot: SnapshotRow | undefined, sessionId: string): boolean {
   return snapshot !== undefined && parseSnapshot(storedBytes(snapshot))?.id === sessionId;
 }
@@ -99,7 +99,7 @@ function unknownSession(sessionId: string): HoldfastError {
   return new HoldfastError("not-found", `there is no session "${sessionId}"`, { details: { sessionId } });
 }
 
-/** The stored messages, from `from` on, whoever has the session open. */
+/** The stored messages from position `from` on. It does not matter whether a tab has the session open. */
 export function readMessages(corridor: Corridor, sessionId: string, from: number): Promise<Message[]> {
   return corridor.query([...HOME_TABLES, "messages"], async (reader) => {
     const home = await loadHome(reader, sessionId);
@@ -119,7 +119,7 @@ function listedIn(snapshot: Uint8Array): Message[] {
   return Array.isArray(messages) ? (messages as unknown as Message[]) : [];
 }
 
-/** Everything that goes on elsewhere, of one moment: what is under way as a recovery would leave it, ephemeral inputs not at all. */
+/** Reads all of a session that an export holds, at one moment. Inputs under way are read as a recovery would leave them. Ephemeral inputs are left out. */
 export function readSession(corridor: Corridor, sessionId: string): Promise<{ archive: SessionArchive; atMs: number }> {
   const tables: readonly TableName[] = [
     ...HOME_TABLES,
@@ -153,7 +153,7 @@ export function readSession(corridor: Corridor, sessionId: string): Promise<{ ar
     const farewell = await saidFarewell(reader, lease?.bootId);
     const atMs = now();
     const received = new Set(receipts.map(({ runId, sequence }) => JSON.stringify([runId, sequence])));
-    // An owner that lives, asleep or not, has not crashed over them.
+    // A live owner, asleep or not, did not crash while it ran these inputs.
     const inOrder = isLive(lease, atMs) || lease?.locked === 1 || farewell || lease?.endedInOrder === 1;
     const inputs = rows
       .filter(({ record }) => record.durability !== "ephemeral")
@@ -163,11 +163,11 @@ export function readSession(corridor: Corridor, sessionId: string): Promise<{ ar
         return recovered(row, { hasReceipt, inOrder }, atMs) ?? row;
       });
     const holders = new Set(keys.map(({ inputId }) => inputId));
-    const works = worksOf(inputs);
+    const works = retriedWorks(inputs);
     const whole = snapshot && storedBytes(snapshot);
     const archive: SessionArchive = {
       sessionId,
-      state: stateOf(runtime),
+      state: archivedState(runtime),
       ...(!whole && runtime?.head && { head: runtime.head }),
       messages: messages.map(({ message }) => message),
       ...(whole && { snapshot: whole }),
@@ -182,20 +182,20 @@ export function readSession(corridor: Corridor, sessionId: string): Promise<{ ar
   });
 }
 
-/** What is tried again with exactly the inputs that it was tried with: other steps are nobody's. */
-function worksOf(inputs: readonly InputRow[]): ReadonlySet<string | undefined> {
+/** The work ids of attempts that a retry can repeat with exactly the same inputs. No retry uses the steps of others. */
+function retriedWorks(inputs: readonly InputRow[]): ReadonlySet<string | undefined> {
   const live = inputs.filter(({ record }) => !isTerminal(record.currentState));
   const sizeOf = (workId: string | undefined) => live.filter((row) => row.workId === workId).length;
   return new Set(live.filter(({ workId, workSize }) => sizeOf(workId) === workSize).map(({ workId }) => workId));
 }
 
-/** Under an id that a host chose itself the lease may be a process's. */
+/** The executor's lease. Under an id that a program chose, the lease may be one of a process. */
 async function loadExecutorLease(reader: Reader, runtimeId: string): Promise<LeaseRow | undefined> {
   return isRuntimeId(runtimeId) ? await loadRow(reader, "leases", runtimeId) : undefined;
 }
 
-/** The state that a run goes back to; without a run nothing is under way. */
-function stateOf(runtime: RuntimeRow | undefined): ArchivedState {
+/** The runtime's state without its run: while a run is under way, the state before it. */
+function archivedState(runtime: RuntimeRow | undefined): ArchivedState {
   const { state = "idle", run } = runtime ?? {};
   if (state !== "running" && state !== "attached") return state;
   const before = run?.before ?? "idle";
@@ -217,14 +217,14 @@ function archivedInput(row: InputRow, holdsKey: boolean): ArchivedInput {
   };
 }
 
-/** A session as the writes that make it; what depends on what is stored already comes in the transaction. */
-export interface ImportSession {
+/** The writes that make a session. What depends on stored rows is added in the transaction. */
+interface ImportSession {
   readonly sessionId: string;
-  /** But for its incarnation and its time. */
+  /** The runtime's row; its incarnation and its time are set in the transaction. */
   readonly runtime: RuntimeRow;
   readonly messageCount: number;
   readonly writes: readonly Write[];
-  /** Roughly the characters that they store. */
+  /** About how many characters the writes store. */
   readonly size: number;
 }
 
@@ -233,7 +233,7 @@ export function prepareImport(archive: SessionArchive): ImportSession {
   const runtimeId = runtimeIdOf(sessionId);
   const base = { v: ROW_VERSION, runtimeId };
   const inputs = inputWrites(
-    archive.inputs.map((input) => changeOf(input, runtimeId)),
+    archive.inputs.map((input) => importedChange(input, runtimeId)),
     [],
   );
   const ranks = archive.inputs.map(({ rank = 0 }) => rank);
@@ -262,7 +262,7 @@ export function prepareImport(archive: SessionArchive): ImportSession {
       ...blobs.map((blob) => put("blobs", { ...blob })),
       ...quarantined.map((row) => put("quarantine", { ...row })),
     ],
-    // Each for itself: all of them may be longer than a text can be.
+    // Counted one by one: together they may be longer than a string can be.
     size:
       messages.reduce((sum, message) => sum + JSON.stringify(message).length, 0) +
       (snapshot?.length ?? 0) +
@@ -270,12 +270,12 @@ export function prepareImport(archive: SessionArchive): ImportSession {
   };
 }
 
-function changeOf({ holdsKey, record, ...columns }: ArchivedInput, runtimeId: string): InputChange {
+function importedChange({ holdsKey, record, ...columns }: ArchivedInput, runtimeId: string): InputChange {
   const after: InputRow = { v: ROW_VERSION, runtimeId, inputId: record.inputId, record, ...columns };
   return { after, keyless: holdsKey === undefined };
 }
 
-interface Site {
+interface ImportState {
   readonly runtime: RuntimeRow | undefined;
   readonly isTaken: boolean;
 }
@@ -294,8 +294,11 @@ const ARCHIVED = [
   "ops",
 ] as const satisfies readonly TableName[];
 
-/** All of it, where nothing of that session is stored. A deleted one begins as a new incarnation: who held the old one stays refused. */
-export const importSession: Command<ImportSession, Site, { sessionId: string }> = {
+/**
+ * Stores a whole session, if nothing of it is stored yet. It takes the incarnation that a deletion left, so that tabs with the deleted
+ * session open stay refused.
+ */
+export const importSession: Command<ImportSession, ImportState, { sessionId: string }> = {
   tables: ARCHIVED,
   async load(reader, { sessionId, runtime: { runtimeId } }) {
     const one = { prefix: [runtimeId], limit: 1 };
@@ -325,12 +328,12 @@ export const importSession: Command<ImportSession, Site, { sessionId: string }> 
         { table: "runtimes", put: row },
         { table: "sessions", put: { v: ROW_VERSION, sessionId, runtimeId, messageCount, updatedAtMs: nowMs } },
       ],
-      changesOf(runtimeId),
+      sessionChanges(runtimeId),
     );
   },
 };
 
-function changesOf(runtimeId: string): Change[] {
+function sessionChanges(runtimeId: string): Change[] {
   return [
     { about: "runtime", id: runtimeId },
     { about: "messages", id: runtimeId },
@@ -343,15 +346,14 @@ const CANCEL_REASON = "session deleted";
 interface DeleteState {
   readonly homes: readonly { runtimeId: string; runtime: RuntimeRow | undefined; lease: LeaseRow | undefined }[];
   readonly revoked: Revoked;
-  /** By process id: those that may have to be asked to cancel. */
+  /** By process id: the running processes, which may have to be asked to cancel. */
   readonly cancels: ReadonlyMap<string, Awaited<ReturnType<typeof requestCancel.load>>>;
   readonly floor: number;
 }
 
 /**
- * Everything that belongs to a session, and all that makes others believe that it is there. What is left is its runtime row without a
- * state, in the next incarnation. The executor's lease goes, and its fence becomes the floor. Of a session that is not there it changes
- * nothing.
+ * Removes all that belongs to a session, and its entry in the list. What stays is its runtime row without a state, in the next incarnation.
+ * The executor's lease is dropped, and the floor keeps its fencing token. If there is no such session, nothing changes.
  */
 export const deleteSession: Command<{ sessionId: string }, DeleteState, ProcessSessionDeleteReport> = {
   tables: [
@@ -404,7 +406,7 @@ export const deleteSession: Command<{ sessionId: string }, DeleteState, ProcessS
       if (runtime) writes.push({ table: "runtimes", put: tombstoneOf(runtime, nowMs) });
       if (lease) writes.push({ table: "leases", drop: runtimeId });
       if (lease) fences.push(lease.fencingToken);
-      changes.push(...changesOf(runtimeId), leaseChange(runtimeId));
+      changes.push(...sessionChanges(runtimeId), leaseChange(runtimeId));
     }
     writes.push(...raiseFloor("leases", floor, fences));
     return accept(grants.reply, writes, changes);
@@ -430,7 +432,7 @@ function dropsOf(runtimeId: string): Write[] {
   ];
 }
 
-/** One that is one already is nobody's: nothing holds its incarnation. */
+/** The row that stays after a deletion. If the session was deleted before, the incarnation stays: no tab has it open. */
 function tombstoneOf({ runtimeId, incarnation, state }: RuntimeRow, nowMs: number): RuntimeRow {
   return { ...newRuntime(runtimeId, nowMs), incarnation: incarnation + (state === undefined ? 0 : 1) };
 }

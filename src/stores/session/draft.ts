@@ -15,13 +15,13 @@ import type { InputKeyRow, InputRow } from "./inputs/tables.js";
 import { afterRun } from "./runtime-state.rules.js";
 import type { AttachmentRow, RuntimeRow } from "./tables.js";
 
-/** A session as a handle holds it: a deletion raises the incarnation, and the handle is of no use any more. */
+/** A session as a tab's object refers to it. A deletion raises the incarnation, and then every command with this reference is refused. */
 export interface SessionRef {
   readonly runtimeId: string;
   readonly incarnation: number;
 }
 
-/** A runtime's row while it has a state: a deleted session's has none. */
+/** The runtime row of a session that exists. The row of a deleted session has no state. */
 export interface LiveRuntimeRow extends RuntimeRow {
   readonly state: NonNullable<RuntimeRow["state"]>;
   readonly sessionId: string;
@@ -36,22 +36,22 @@ export function deletedSession({ runtimeId }: SessionRef): HoldfastError {
   return new HoldfastError("not-found", `the session of runtime "${runtimeId}" was deleted`, { details: { runtimeId } });
 }
 
-/** What lies around a session's inputs: enough to tell who may go on with it, and what a dead owner left. */
-export interface Surroundings {
+/** What is stored of a session: enough to tell which executor may continue it, and what a dead owner left. */
+export interface SessionState {
   readonly runtime: RuntimeRow | undefined;
   readonly lease: LeaseRow | undefined;
-  /** The lease's host said farewell. */
+  /** Whether the lease's host left a farewell. */
   readonly farewell: boolean;
-  /** In the order of their admission; without those that cannot be read, which are told when the session is opened. */
+  /** Live inputs in the order of their admission. Unreadable rows are left out; they are reported when the session is opened. */
   readonly live: readonly InputRow[];
-  /** The idempotency keys that these have. */
+  /** The rows of their idempotency keys. */
   readonly keys: readonly InputKeyRow[];
   /** Ids of applied inputs whose receipt is stored. */
   readonly received: ReadonlySet<string>;
   readonly attachments: readonly AttachmentRow[];
 }
 
-export const SURROUNDINGS = [
+export const SESSION_STATE_TABLES = [
   "runtimes",
   "leases",
   "farewells",
@@ -62,12 +62,12 @@ export const SURROUNDINGS = [
   "turnSteps",
 ] as const;
 
-/** `known` are the live rows, or those of them that matter, where they are read already. */
-export async function loadSurroundings(
+/** `known` are the live rows that matter, if the caller has read them. */
+export async function loadSessionState(
   reader: Reader,
   runtimeId: string,
   known?: readonly InputRow[] | Promise<readonly InputRow[]>,
-): Promise<Surroundings> {
+): Promise<SessionState> {
   const [runtime, lease, live, attachments] = await Promise.all([
     loadRow(reader, "runtimes", runtimeId),
     loadRow(reader, "leases", runtimeId),
@@ -99,14 +99,14 @@ export async function loadSurroundings(
   };
 }
 
-/** An input's row that nobody can go on with. */
+/** An input's row that is unreadable or corrupt, so that no executor can run it. */
 export interface BadInput {
   readonly inputId: string;
   readonly row: Row;
   readonly error: HoldfastError;
 }
 
-/** The live rows, each read alone: one that cannot be read must not stop the others, nor hide which one it is. */
+/** Reads each live row alone: an unreadable one must not stop the others, and its id must be known. */
 export async function readLive(reader: Reader, runtimeId: string): Promise<{ live: InputRow[]; bad: BadInput[] }> {
   return sortOut(await reader.range("inputs", { index: "live", prefix: [runtimeId] }));
 }
@@ -129,10 +129,10 @@ export function sortOut(rows: readonly Row[]): { live: InputRow[]; bad: BadInput
   return { live, bad };
 }
 
-/** Mostly one waits under a key; those that cannot be gone on with are passed over. */
+/** Rows read under one key. Mostly there is only one; unusable rows are skipped. */
 const FIRST = 8;
 
-/** Whom a new input of this kind and key replaces. */
+/** The waiting input that a new input of this kind and supersession key replaces. */
 export async function loadReplaceable(
   reader: Reader,
   runtimeId: string,
@@ -147,18 +147,18 @@ export async function loadReplaceable(
   return queued ?? steering;
 }
 
-/** A tab that looks at a session it has open: what it knows of itself needs no row. */
-export interface Attendance {
+/** The attachment of the calling tab: what the tab knows of itself needs no row. */
+export interface Attachment {
   readonly host: Host;
   readonly ttlMs: number;
   readonly handler: boolean;
-  /** There are Web Locks here: a host that holds one is known to live, or to be dead. */
+  /** Whether this platform has Web Locks: they tell whether a host that holds one lives. */
   readonly hasLocks: boolean;
 }
 
 /**
- * Whether a tab still has it open. A host that slept, or was frozen, and still holds its lock is there whatever its row says: when it dies
- * its row goes with it.
+ * Whether an attachment still counts. A sleeping or frozen host that holds its lock is still attached, even if the row has expired: when
+ * the host dies, the row is removed.
  */
 export function isAttached({ expiresAtMs, locked }: AttachmentRow, hasLocks: boolean, nowMs: number): boolean {
   return (hasLocks && locked === 1) || expiresAtMs > nowMs;
@@ -166,21 +166,21 @@ export function isAttached({ expiresAtMs, locked }: AttachmentRow, hasLocks: boo
 
 type InputCode = `input.${"queued" | "staged" | "applied" | "consumed" | "superseded" | "coalesced" | "abandoned"}`;
 
-/** Something that became of an input, told by the kernel that did it. */
+/** A change of an input, told to listeners by the kernel that made it. */
 export interface InputHappening {
   readonly code: InputCode | "input.accepted" | "input.deduplicated";
   readonly inputId: string;
 }
 
-/** What a command makes of a session's rows, collected: each row is put once, and the runtime's counters keep in step. */
+/** Collects what a command changes of a session's rows: each row is put once, and the runtime's counters stay in step. */
 export interface Draft {
   readonly runtime: LiveRuntimeRow;
-  /** As they will be, live ones only, in the order of their admission. */
+  /** The live inputs as they will be, in the order of their admission. */
   readonly live: readonly InputRow[];
   update(changes: Partial<LiveRuntimeRow>): void;
-  /** The run is over, and with it the state that it brought. */
+  /** Removes the run and returns to the state before it. */
   endRun(): void;
-  /** It is over, and the state says so already. */
+  /** Removes the run and leaves the state as it is. */
   dropRun(): void;
   put(row: InputRow): void;
   drop(row: InputRow): void;
@@ -188,7 +188,7 @@ export interface Draft {
   readonly isEmpty: boolean;
   /** The runtime's `inputRevision` as it will be. */
   readonly inputRevision: number;
-  /** What became of inputs so far, for whoever listens. */
+  /** The changes of inputs so far, for listeners. */
   readonly happened: readonly InputHappening[];
   done<Reply>(reply: Reply, ...changes: Change[]): Decision<Reply>;
 }
@@ -197,7 +197,7 @@ export function draftOf(stored: LiveRuntimeRow, rows: readonly InputRow[], keys:
   let runtime = stored;
   const live = new Map(rows.map((row) => [row.inputId, row]));
   const before = new Map(live);
-  /** Absent: it goes. */
+  /** `undefined`: the row is dropped. */
   const touched = new Map<string, InputRow | undefined>();
   const others: Write[] = [];
   const happened: InputHappening[] = [];
@@ -229,7 +229,7 @@ export function draftOf(stored: LiveRuntimeRow, rows: readonly InputRow[], keys:
       const isOver = isTerminal(row.record.currentState);
       if (isOver) live.delete(row.inputId);
       else live.set(row.inputId, row);
-      // An ephemeral input is nobody's business once it has ended.
+      // An ephemeral input leaves no row once it has ended.
       touched.set(row.inputId, isOver && row.record.durability === "ephemeral" ? undefined : row);
     },
     drop(row) {
@@ -256,7 +256,7 @@ export function draftOf(stored: LiveRuntimeRow, rows: readonly InputRow[], keys:
         after: after && { ...after, revision },
       }));
       const inputs = inputWrites(changed, keys);
-      // Steps are of inputs that may be tried again.
+      // Steps are kept only for inputs that may be tried again.
       for (const workId of worksOf(changed)) others.push({ table: "turnSteps", dropPrefix: [stored.runtimeId, workId] });
       if (inputs.endedKeys !== 0) draft.update({ endedKeys: runtime.endedKeys + inputs.endedKeys });
       const writes: Write[] = [...others, ...inputs.writes];
@@ -273,32 +273,32 @@ export function draftOf(stored: LiveRuntimeRow, rows: readonly InputRow[], keys:
   return draft;
 }
 
-/** A change that is only counted is not told: every tab that has the session open would read the row for each input that comes. */
+/** Whether only counters differ. Such a change is not told: every tab that has the session open would read the row for each new input. */
 function isSameToLookAt(a: RuntimeRow, b: RuntimeRow): boolean {
   return a.state === b.state && a.run?.runId === b.run?.runId && a.digest === b.digest && a.messageCount === b.messageCount;
 }
 
 export interface RecoveryReport {
-  /** Inputs that live, after it. */
+  /** Inputs that are live after the recovery. */
   recovered: number;
-  /** Brought back to the queue. */
+  /** Inputs that went back to the queue. */
   requeued: number;
-  /** Found with their receipt. */
+  /** Inputs whose receipt was stored. */
   consumed: number;
-  /** Given up, because their owner died over them too often. */
+  /** Inputs that were given up, because their owners died too often while they ran. */
   abandoned: number;
-  /** Ephemeral ones whose tab is gone. */
+  /** Ephemeral inputs whose tab is gone. */
   dropped: number;
 }
 
 /**
- * Takes over what nobody owns any more: only where no lease lives. Every input goes to the phase that the stored facts prove, and the
- * lease that ran out is taken off its row, so that an owner that merely slept finds it gone.
+ * Recovers the inputs of a session without an owner; only if no lease is live. Each input goes to the phase that the stored facts prove.
+ * A lease that ran out is released, so that an owner that merely slept finds it gone.
  */
 export function recover(
   draft: Draft,
-  { lease, farewell, received, attachments }: Surroundings,
-  self: Pick<Attendance, "host" | "hasLocks">,
+  { lease, farewell, received, attachments }: SessionState,
+  self: Pick<Attachment, "host" | "hasLocks">,
   nowMs: number,
 ): RecoveryReport {
   const report: RecoveryReport = { recovered: 0, requeued: 0, consumed: 0, abandoned: 0, dropped: 0 };
@@ -318,7 +318,7 @@ export function recover(
     else report[next.record.currentState === "abandoned" ? "abandoned" : "consumed"]++;
   }
   draft.endRun();
-  // Stored by a caller; nothing runs here.
+  // A caller stored this state; no run is under way.
   if (draft.runtime.state === "running") draft.update({ state: "idle" });
   if (lease?.leaseToken !== undefined) draft.write({ table: "leases", put: released(lease, inOrder) });
   report.recovered = draft.live.length;
@@ -331,22 +331,22 @@ export function abandonAll(draft: Draft, reason: AbandonReason, nowMs: number): 
   return live.length;
 }
 
-/** Whoever holds it is refused from now on. */
+/** Releases the lease and raises its fencing token: every later write of its holder is refused. */
 export function fencedOff(lease: LeaseRow): LeaseRow {
   return { ...released(lease, true), fencingToken: lease.fencingToken + 1 };
 }
 
 /**
- * Somebody is at work, or may come back to it: a lease that lives, or one that ran out while its host slept. This host's own executor
- * takes care of what is its own; of another's, executors know when it was waited for long enough.
+ * Whether an executor owns the session: its lease is live, or it ran out while its host slept and may return. This host's own executor
+ * continues what is its own. For a lease of another host, executors decide when they have waited long enough.
  */
-export function isOwned({ lease, farewell }: Pick<Surroundings, "lease" | "farewell">, self: Attendance, nowMs: number): boolean {
+export function isOwned({ lease, farewell }: Pick<SessionState, "lease" | "farewell">, self: Attachment, nowMs: number): boolean {
   if (lease?.leaseToken === undefined || farewell) return false;
   if (isLive(lease, nowMs)) return true;
   return lease.bootId === self.host.bootId ? self.handler : self.hasLocks && lease.locked === 1;
 }
 
-/** Works of which no input can be tried any more. */
+/** The work ids under which no input can be tried again. */
 function worksOf(changed: readonly InputChange[]): string[] {
   const works = changed.flatMap(({ before, after }) => {
     const isOver = !after || isTerminal(after.record.currentState) || after.workId !== before?.workId;

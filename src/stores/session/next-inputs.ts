@@ -1,11 +1,11 @@
 import type { Key, Reader } from "../../ports/storage.js";
 import { TABLES } from "../schema.js";
-import { type Attendance, isAttached, sortOut } from "./draft.js";
+import { type Attachment, isAttached, sortOut } from "./draft.js";
 import type { InputRow } from "./inputs/tables.js";
 import type { AttachmentRow } from "./tables.js";
 import { endsBatch } from "./turns.rules.js";
 
-/** The first rows of an index that can be gone on with, page by page until there are enough of them: how many wait behind costs nothing. */
+/** The first usable rows of an index, page by page until there are enough: the number of rows behind them costs nothing. */
 async function readFirst(
   reader: Reader,
   index: keyof typeof TABLES.inputs.indexes,
@@ -25,18 +25,18 @@ async function readFirst(
   }
 }
 
-/** A batch has few inputs, and mostly one. */
+/** Rows of the first page. A batch has few inputs, and mostly one. */
 const PAGE = 8;
 
 /**
- * Of all that live those that decide which run next, and what a recovery may change: a choice among them, in their order, is the choice
- * among all. Under a lease that goes on nothing is recovered.
+ * The live inputs that decide which run next, and those that a recovery may change. A choice among them, in their order, equals the choice
+ * among all live inputs. Under a lease that goes on (`isHeld`) nothing is recovered.
  */
 export async function loadNext(reader: Reader, runtimeId: string, isHeld: boolean): Promise<InputRow[]> {
   const prefix = [runtimeId];
-  // A row that the recovery may change is read with it, and bounds nothing.
+  // The recovery may change an unsettled row, so such a row does not show where a batch ends.
   const sure = (rows: readonly InputRow[]) => (isHeld ? rows : rows.filter(({ unsettledRank }) => unsettledRank === undefined));
-  // Asked for first, so that it is known by the time the queue's first page is there: then the queue waits, whatever is in it.
+  // The steer lane is read first. If an input waits there, the queue must wait, and its first page is enough.
   let isSteered = false;
   const isSteerEnough = (rows: readonly InputRow[]) => {
     isSteered ||= sure(rows).length > 0;
@@ -51,14 +51,14 @@ export async function loadNext(reader: Reader, runtimeId: string, isHeld: boolea
   return inOrder([...unsettled, ...starters, ...steers, ...queue]);
 }
 
-/** By admission, as the index `live` has them, and each once. */
+/** Sorts the rows by their admission, like the index `live`, and keeps each row once. */
 export function inOrder(rows: readonly InputRow[]): InputRow[] {
   const byId = new Map(rows.map((row) => [row.inputId, row]));
   const rankOf = ({ liveRank = 0 }: InputRow) => liveRank;
   return [...byId.values()].sort((a, b) => rankOf(a) - rankOf(b) || (a.inputId < b.inputId ? -1 : 1));
 }
 
-/** Where a tab stands among those that have a turn handler for a session: they need an order, and nothing more of it. */
+/** The place of a tab in the order of the tabs that have a turn handler for a session. Any order will do. */
 export interface Standing {
   readonly before: number;
   readonly others: number;
@@ -66,7 +66,7 @@ export interface Standing {
 
 export function standingOf(
   attachments: readonly AttachmentRow[],
-  { host, hasLocks }: Pick<Attendance, "host" | "hasLocks">,
+  { host, hasLocks }: Pick<Attachment, "host" | "hasLocks">,
   nowMs: number,
 ): Standing {
   const others = attachments.filter((row) => row.handler === 1 && row.bootId !== host.bootId && isAttached(row, hasLocks, nowMs));

@@ -12,7 +12,7 @@ import type {
 } from "../../domain/session/ops.js";
 
 /**
- * An operation's life. What is not in the table is refused; `to` is absent where the status stays.
+ * The life of an operation. What is not in the table is refused. `to` is absent if the status stays the same.
  *
  *     provisioning --> running --> retiring        and from each of them to an end: completed, failed, aborted,
  *                                                   cancelled, retired or terminated, which never changes again
@@ -38,15 +38,15 @@ export function hasEnded(status: OperationStatus): boolean {
   return !LIVE.has(status);
 }
 
-/** What the table looks at. */
-export interface OpsStanding {
+/** What a check against the table needs. */
+interface OpsStanding {
   id: string;
   kind: OperationKind;
   status: OperationStatus;
   peerReady: boolean;
 }
 
-/** Why `action` may not be done now, if so. A peer's readiness is refused for its kind first, then for being known, then for its status. */
+/** Why `action` is refused now; absent if it is allowed. For `peerReady` the kind is checked first, then whether it is known already, then the status. */
 export function refusalOf(action: OpsAction, { id, kind, status, peerReady }: OpsStanding): HoldfastError | undefined {
   if (action === "peerReady") {
     if (kind !== "mob_member_child")
@@ -68,7 +68,7 @@ export function unknownOperation(id: string): HoldfastError {
   return opsError("not-found", "NotFound", `operation "${id}" is not registered`, { id });
 }
 
-/** What the registry refuses with: its own word for it is `details.reason`. */
+/** A refusal of the registry. `details.reason` is the registry's own name for it. */
 export function opsError(
   code: ErrorCode,
   reason: string,
@@ -78,7 +78,7 @@ export function opsError(
   return new HoldfastError(code, message, { details: { reason, ...details } });
 }
 
-/** A snapshot that the registry goes on with: ended operations alone, outcomes of one form, the feed in order. */
+/** A snapshot as the registry uses it: only ended operations, outcomes in one form, the feed in order. */
 export interface Ops extends PersistedOpsSnapshot {
   authorityState: Omit<PersistedOpsSnapshot["authorityState"], "operations"> & { operations: { [id: string]: EndedOperation } };
   completionEntries: CompletionEntry[];
@@ -88,10 +88,10 @@ export interface EndedOperation extends PersistedOperation {
   terminalOutcome: OperationOutcome;
 }
 
-/** A registry's settings; they are stored with what they led to. */
+/** A registry's settings. They are stored with its operations. */
 export interface OpsSettings {
   maxCompleted: number;
-  /** null: as many as come. */
+  /** null: no limit. */
   maxConcurrent: number | null;
 }
 
@@ -121,10 +121,10 @@ export function freshOps(epochId: string, { maxCompleted, maxConcurrent }: OpsSe
 }
 
 /**
- * What is left of a stored snapshot when nobody of then is here any more: an operation that had not ended is unknown, nobody
- * waits. The feed stays whole, also of operations that were forgotten, and goes on behind its last sequence.
+ * Recovers a stored snapshot after its writer is gone: operations that had not ended are dropped, and so are waits. The feed stays whole,
+ * with entries of operations that are no longer kept, and continues behind its last sequence.
  */
-export function recovered(stored: PersistedOpsSnapshot): Ops {
+export function recoveredOps(stored: PersistedOpsSnapshot): Ops {
   const { authorityState: authority, operationSpecs, completionEntries: entries } = stored;
   const ended = new Map(
     Object.entries(authority.operations).flatMap(([id, operation]) =>
@@ -142,7 +142,7 @@ export function recovered(stored: PersistedOpsSnapshot): Ops {
     authorityState: {
       ...authority,
       operations: Object.fromEntries(ended),
-      // One that no order names is as old as can be, so that it is forgotten in time too.
+      // Operations that the stored order lacks go first, as the oldest ones: so they are dropped in time, too.
       completedOrder: [...[...ended.keys()].filter((id) => !ordered.has(id)), ...ordered],
       activeCount: 0,
       waitRequestId: null,
@@ -165,19 +165,19 @@ export function watermarkOf(ops: PersistedOpsSnapshot): number {
   return ops.completionEntries.at(-1)?.seq ?? 0;
 }
 
-/** An operation with how it is to end. */
+/** An operation and the outcome that it must end with. */
 export interface Ending {
   spec: StoredOperationSpec;
   peerReady: boolean;
   progressCount: number;
   watcherCount: number;
   outcome: OperationOutcome;
-  /** The feed's newest sequence when it was registered: an entry of its id behind that one is its end. */
+  /** The feed's newest sequence when the operation was registered. A later entry with its id is its end. */
   since: number;
 }
 
-/** How an operation stands ended, whether or not it is kept. */
-export function endOf(ops: Ops, id: string, since: number): OperationOutcome | undefined {
+/** The outcome of an ended operation, even if the operation is no longer kept. Absent if it has not ended. */
+export function knownOutcome(ops: Ops, id: string, since: number): OperationOutcome | undefined {
   const kept = keptOf(ops, id);
   if (kept) return kept.terminalOutcome;
   return ops.completionEntries.findLast(({ operationId, seq }) => operationId === id && seq > since)?.terminalOutcome;
@@ -187,15 +187,15 @@ export function keptOf({ authorityState }: Ops, id: string): EndedOperation | un
   return Object.hasOwn(authorityState.operations, id) ? authorityState.operations[id] : undefined;
 }
 
-/** What became of an ending: `late` when the operation had ended otherwise before, under the same id in another tab. */
+/** The result of an ending. `late`: the operation had already ended with another outcome, under the same id in another tab. */
 export interface Ended {
   id: string;
   outcome: OperationOutcome;
   late: boolean;
 }
 
-/** Ends operations, in their order. One that stands ended in just this way already is that end: the call was repeated. */
-export function ended(
+/** Ends operations in the given order. An operation that has ended with this very outcome is no late one: the call was repeated. */
+export function endedOps(
   before: Ops,
   endings: readonly Ending[],
   settings: OpsSettings,
@@ -212,8 +212,8 @@ export function ended(
   const ends = endings.map((ending): Ended => {
     const { spec, outcome } = ending;
     const { id, kind, displayName } = spec;
-    const stands = endOf(before, id, ending.since);
-    if (stands) return { id, outcome: stands, late: textOf(stands) !== textOf(outcome) };
+    const stands = knownOutcome(before, id, ending.since);
+    if (stands) return { id, outcome: stands, late: canonicalOutcome(stands) !== canonicalOutcome(outcome) };
     operations.set(id, operationOf(ending));
     specs.set(id, spec);
     order.push(id);
@@ -243,8 +243,8 @@ export function ended(
   };
 }
 
-/** Takes every ended operation out, oldest first; their lines in the feed stay. */
-export function collected(before: Ops): { ops: Ops; taken: { id: string; outcome: OperationOutcome }[] } {
+/** Takes all ended operations out, oldest first. Their entries in the feed stay. */
+export function collectedOps(before: Ops): { ops: Ops; taken: { id: string; outcome: OperationOutcome }[] } {
   const { operations, completedOrder } = before.authorityState;
   return {
     ops: {
@@ -268,6 +268,6 @@ function operationOf({ spec, outcome, peerReady, progressCount, watcherCount }: 
   };
 }
 
-function textOf(outcome: OperationOutcome): string {
+function canonicalOutcome(outcome: OperationOutcome): string {
   return canonicalText({ ...outcome });
 }

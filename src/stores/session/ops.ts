@@ -11,29 +11,29 @@ import type { LeaseRow } from "../host/tables.js";
 import { loadRow, readRow } from "../schema.js";
 import { ROW_VERSION } from "../table.js";
 import {
-  collected,
+  collectedOps,
   type Ended,
   type Ending,
-  ended,
+  endedOps,
   freshOps,
   type Ops,
   type OpsSettings,
-  recovered,
+  recoveredOps,
   watermarkOf,
 } from "./ops.rules.js";
 import type { RuntimeRow } from "./tables.js";
 
-/** A session's ended operations and its completion feed: one row, which every tab reads and writes whole. */
+/** A session's ended operations and its completion feed. They are one row, which every tab reads and writes as a whole. */
 export interface OpsMethods {
-  /** Replaces what is stored, whole; the last write wins. Under a lease it is refused with `lease-lost` unless that is the live one. */
+  /** Replaces all that is stored; the last write wins. With a lease, it is refused with `lease-lost` unless that is the live one. */
   persistOpsLifecycle(runtimeId: string, snapshot: PersistedOpsSnapshot, fence?: { lease?: ProcessLease }): Promise<void>;
-  /** What was last written. Rejects `read-failed` when it does not decode. */
+  /** What was last written. Rejects `read-failed` if it does not decode. */
   loadOpsLifecycle(runtimeId: string): Promise<PersistedOpsSnapshot | undefined>;
 }
 
 type PersistOps = { runtimeId: string; snapshot: PersistedOpsSnapshot; lease?: ProcessLease };
 
-export const persistOps: Command<PersistOps, LeaseRow | undefined, void> = {
+const persistOps: Command<PersistOps, LeaseRow | undefined, void> = {
   tables: ["ops", "leases"],
   load: async (reader, { lease }) => lease && (await loadRow(reader, "leases", lease.processId)),
   decide(leaseRow, { runtimeId, snapshot, lease }, nowMs) {
@@ -49,7 +49,7 @@ export function opsStoreMethods(corridor: Corridor, limits: Limits): OpsMethods 
     async persistOpsLifecycle(runtimeId, snapshot, fence) {
       const known = checkRuntimeId("runtimeId", runtimeId, limits.idLength);
       const stored = checkOpsSnapshot("snapshot", snapshot, limits);
-      // An executor's lease has the runtime for its resource.
+      // The resource of an executor's lease is the runtime id, which is longer than a session id.
       const lease = checkFence("fence", fence, runtimeIdOf("").length + limits.idLength);
       const input: PersistOps = { runtimeId: known, snapshot: stored, ...(lease && { lease }) };
       await corridor.run(persistOps, input, { size: JSON.stringify(stored).length });
@@ -61,22 +61,22 @@ export function opsStoreMethods(corridor: Corridor, limits: Limits): OpsMethods 
   };
 }
 
-/** Whose operations, as a registry knows it. */
+/** The session whose operations a registry keeps. */
 export interface OpsOwner {
   runtimeId: string;
-  /** Of the session that it was opened on: after a deletion there is another. Absent: whoever has that runtime id. */
+  /** The incarnation of the session that it was opened on; a deletion raises it. Absent: any session with that runtime id. */
   incarnation?: number;
 }
 
-/** What stands in the row. One that does not decode is put aside for a new feed, once something is written. */
-export interface OpsState {
+/** The content of the row. A row that does not decode is replaced by a new feed at the next write; `broken` says why. */
+interface OpsState {
   ops: Ops | undefined;
   broken?: HoldfastError;
 }
 
 const OPS_TABLES = ["ops", "runtimes"] as const;
 
-/** For the registry's reads: ended operations and the feed of one moment. */
+/** For the registry's reads: the ended operations and the feed at one moment. */
 export function queryOps(corridor: Corridor, owner: OpsOwner): Promise<OpsState> {
   return corridor.query(OPS_TABLES, async (reader) => {
     const { runtime, ...state } = await loadOps(reader, owner);
@@ -89,17 +89,17 @@ export function queryOps(corridor: Corridor, owner: OpsOwner): Promise<OpsState>
 interface EndOperations extends OpsOwner {
   endings: readonly Ending[];
   settings: OpsSettings;
-  /** Of the feed, if it begins with this. */
+  /** The epoch id of the feed, if this write begins it. */
   epochId: string;
 }
 
-/** What a write found and did. `broken` is why it began a new feed, where it did. */
-export interface OpsReply<T> {
+/** The result of a write. `broken` says why it replaced a row that did not decode. */
+interface OpsReply<T> {
   done: T;
   broken?: HoldfastError;
 }
 
-/** Ends operations: their outcomes and their lines in the feed, in one. */
+/** Ends operations: their outcomes and their entries in the feed are one write. */
 export const endOperations: Command<EndOperations, OpsState & Owned, OpsReply<Ended[]>> = {
   tables: OPS_TABLES,
   load: loadOps,
@@ -107,14 +107,14 @@ export const endOperations: Command<EndOperations, OpsState & Owned, OpsReply<En
     const { runtimeId, endings, settings, epochId } = input;
     const gone = refusalOfOwner(runtime, input);
     if (gone) return refuse(gone);
-    const { ops, ends } = ended(before ?? freshOps(epochId, settings), endings, settings, nowMs);
+    const { ops, ends } = endedOps(before ?? freshOps(epochId, settings), endings, settings, nowMs);
     return accept({ done: ends, ...(broken && { broken }) }, [opsWrite(runtimeId, ops)], [opsChange(runtimeId, ops)]);
   },
-  // An end that stands already is found by the registration that it belongs to.
+  // A repeat finds the stored end by the feed sequence at which its operation was registered.
   repeatable: () => true,
 };
 
-/** Takes the ended operations out and hands each to one caller alone. */
+/** Takes the ended operations out of the row: each one is given to one caller only. */
 export const collectOperations: Command<OpsOwner, OpsState & Owned, OpsReply<{ id: string; outcome: OperationOutcome }[]>> = {
   tables: OPS_TABLES,
   load: loadOps,
@@ -122,7 +122,7 @@ export const collectOperations: Command<OpsOwner, OpsState & Owned, OpsReply<{ i
     const gone = refusalOfOwner(runtime, owner);
     if (gone) return refuse(gone);
     if (!before) return accept({ done: [], ...(broken && { broken }) });
-    const { ops, taken } = collected(before);
+    const { ops, taken } = collectedOps(before);
     if (taken.length === 0) return accept({ done: [] });
     return accept({ done: taken }, [opsWrite(owner.runtimeId, ops)], [opsChange(owner.runtimeId, ops)]);
   },
@@ -136,10 +136,10 @@ async function loadOps(reader: Reader, { runtimeId }: OpsOwner): Promise<OpsStat
   const [row, runtime] = await Promise.all([reader.get("ops", runtimeId), loadRow(reader, "runtimes", runtimeId)]);
   if (row === undefined) return { ops: undefined, runtime };
   try {
-    return { ops: recovered(decoded(row)), runtime };
+    return { ops: recoveredOps(decoded(row)), runtime };
   } catch (error) {
     const broken = asHoldfastError(error, "read-failed", "the stored operations could not be read");
-    // What a newer version wrote is left to it.
+    // A row of a newer version is not replaced.
     if (broken.code !== "read-failed") throw broken;
     return { ops: undefined, broken, runtime };
   }

@@ -2,12 +2,12 @@ import { HoldfastError } from "../../domain/errors.js";
 import type { RuntimeState } from "../../domain/session/session.js";
 
 /**
- * What a session's runtime may be told, by the state it is in:
+ * The commands that a session's runtime takes, by its state:
  *
  *     idle --run--> running --end--> idle        idle, running --retire--> retired --run--> running --end--> retired
  *     retired --reset, recycle--> idle           anything alive --stop--> stopped        all but destroyed --destroy--> destroyed
  *
- * "attached" is idle with a turn handler in the tab that looks; it is never stored, so it does not occur here.
+ * "attached" means idle, seen from a tab that has a turn handler. It is never stored, so it is not in the table.
  */
 export type RuntimeCommand = "run" | "retire" | "reset" | "stop" | "destroy" | "recycle";
 
@@ -26,14 +26,14 @@ const TABLE: Readonly<Record<RuntimeCommand, Partial<Record<RuntimeState, Runtim
   recycle: { initializing: "idle", idle: "idle", retired: "idle" },
 };
 
-/** What is stored: nobody is "attached" in a row. */
-export function storedState(state: RuntimeState): RuntimeState {
+/** The state as it is stored: "attached" is stored as "idle". */
+export function withoutAttached(state: RuntimeState): RuntimeState {
   return state === "attached" ? "idle" : state;
 }
 
-/** The state after the command, or why it is refused. */
+/** The state after the command, or the refusal. */
 export function after(command: RuntimeCommand, state: RuntimeState): RuntimeState | HoldfastError {
-  return TABLE[command][storedState(state)] ?? notReady(state, command);
+  return TABLE[command][withoutAttached(state)] ?? notReady(state, command);
 }
 
 export function mayRun(state: RuntimeState): boolean {
@@ -44,7 +44,7 @@ export function acceptsInput(state: RuntimeState): boolean {
   return state === "initializing" || state === "idle" || state === "attached" || state === "running";
 }
 
-/** A late end of a run does not move a runtime that was retired, stopped or destroyed meanwhile. */
+/** The state after a run. A runtime that was retired, stopped or destroyed during the run keeps that state. */
 export function afterRun(state: RuntimeState, before: RuntimeState): RuntimeState {
   return state === "running" ? before : state;
 }

@@ -8,7 +8,7 @@ import { ROW_VERSION } from "../table.js";
 import { NO_LIMITS } from "./inputs/input-rows.rules.js";
 import type { ReceiptRow, RuntimeRow, SnapshotRow } from "./tables.js";
 
-/** What a runtime stands at before anything of it is stored. */
+/** The row of a runtime of which nothing is stored yet. */
 export function newRuntime(runtimeId: string, nowMs: number): RuntimeRow {
   return {
     v: ROW_VERSION,
@@ -23,7 +23,7 @@ export function newRuntime(runtimeId: string, nowMs: number): RuntimeRow {
   };
 }
 
-/** What a call changes of the row; `undefined` where that is nothing, so that a row nobody needs is not made. */
+/** The row after a call; `undefined` if the call changes nothing of it, so that no needless row is made. */
 export function nextRuntime(
   stored: RuntimeRow | undefined,
   change: { runtimeId: string; state?: RuntimeState | undefined; endedKeys: number; replaced: boolean; inputRevision?: number },
@@ -45,7 +45,7 @@ export function nextRuntime(
   };
 }
 
-/** The snapshot is the transcript from here on: the message rows that stood for it go. */
+/** The snapshot becomes the transcript: the message rows of the old transcript are dropped. */
 export function snapshotWrites(runtimeId: string, { bytes, id, messageCount }: AdmittedSnapshot, nowMs: number): Write[] {
   return [
     { table: "snapshots", put: { v: ROW_VERSION, runtimeId, bytes } },

@@ -31,8 +31,8 @@ import {
 import type { RuntimeRow } from "./tables.js";
 import { assembleSnapshot, headOf } from "./transcript.rules.js";
 
-/** What one call stores of a runtime: all of it or nothing. */
-export interface StoreRuntime {
+/** What one call stores of a runtime, all or nothing. */
+interface StoreRuntime {
   readonly runtimeId: string;
   readonly snapshot?: AdmittedSnapshot;
   readonly receipt?: RunBoundaryReceipt;
@@ -50,7 +50,7 @@ interface Stored {
   readonly keys: readonly InputKeyRow[];
 }
 
-export const storeRuntime: Command<StoreRuntime, Stored, void> = {
+const storeRuntime: Command<StoreRuntime, Stored, void> = {
   tables: ["runtimes", "sessions", "snapshots", "messages", "inputs", "inputKeys", "receipts", "leases"],
   async load(reader, { runtimeId, receipt, inputs, lease }) {
     const [leaseRow, receiptRow, runtime, rows] = await Promise.all([
@@ -67,7 +67,7 @@ export const storeRuntime: Command<StoreRuntime, Stored, void> = {
     if (held instanceof HoldfastError) return refuse(held);
     if (receipt && stored.hasReceipt) return refuse(duplicateReceipt(receipt));
 
-    // Listeners are of sessions, and a session's runtime has a state.
+    // Only listeners of sessions need revisions, and only a session's runtime has a state.
     const counts = stored.runtime?.state !== undefined && inputs.length > 0;
     const revised = counts && { inputRevision: (stored.runtime?.inputRevision ?? 0) + 1 };
     const revision = revised && { revision: revised.inputRevision };
@@ -100,15 +100,16 @@ export const storeRuntime: Command<StoreRuntime, Stored, void> = {
 };
 
 /**
- * What a session's runtime keeps, for hosts that drive sessions themselves. Rows of one runtime id are invisible under another. A call
- * that is given `fence.lease` is refused with `lease-lost` unless that is the live one. Wrong arguments are `invalid`.
+ * The stored state of a session's runtime, for programs that drive sessions themselves. Rows of one runtime id are invisible under another.
+ * With `fence.lease`, a call is refused with `lease-lost` unless that is the live lease. Wrong arguments are `invalid`.
  */
 export interface RuntimeMethods {
-  /** Replaces the snapshot and lists its session. Bytes that are no JSON object with a non-empty string `id` are `write-failed`. */
+  /** Replaces the snapshot and puts its session on the list. Bytes that are no JSON object with a non-empty string `id` are `write-failed`. */
   commitSessionSnapshot(runtimeId: string, delta: SessionDelta): Promise<void>;
   /**
-   * The snapshot, where one is given, the receipt and the inputs: all or nothing. A receipt is written once: a second one of its run and
-   * sequence is `write-failed`. With a key, a snapshot of another session is `session-key-mismatch` (`details: { expected, actual }`).
+   * Stores the snapshot, if one is given, the receipt and the inputs: all or nothing. A receipt is written once: a second one with the same
+   * run and sequence is `write-failed`. With `sessionStoreKey`, a snapshot of another session is `session-key-mismatch`
+   * (`details: { expected, actual }`).
    */
   atomicApply(
     runtimeId: string,
@@ -118,15 +119,15 @@ export interface RuntimeMethods {
     sessionStoreKey?: string,
     fence?: { lease?: ProcessLease },
   ): Promise<void>;
-  /** By input id, in UTF-16 code units. One row that does not decode is `read-failed`, with its `inputId` in `details`. */
+  /** All inputs, in the order of their ids by UTF-16 code units. A row that does not decode is `read-failed`, with its `inputId` in `details`. */
   loadInputStates(runtimeId: string): Promise<StoredInputState[]>;
   loadBoundaryReceipt(runtimeId: string, runId: string, sequence: number): Promise<RunBoundaryReceipt | undefined>;
-  /** The bytes that were handed over; of a session that runs here, its transcript as such bytes. */
+  /** The bytes that were stored, or, for a session that holdfast runs, its transcript as such bytes. */
   loadSessionSnapshot(runtimeId: string): Promise<Uint8Array | undefined>;
   persistInputState(runtimeId: string, state: StoredInputState, fence?: { lease?: ProcessLease }): Promise<void>;
   loadInputState(runtimeId: string, inputId: string): Promise<StoredInputState | undefined>;
   loadRuntimeState(runtimeId: string): Promise<RuntimeState | undefined>;
-  /** The runtime's state and the inputs, in one. Inputs that are not named stay as they are. */
+  /** Stores the runtime's state and the inputs in one write. Other inputs stay as they are. */
   commitMachineLifecycle(
     runtimeId: string,
     commit: MachineLifecycleCommit,
@@ -145,7 +146,7 @@ export function runtimeMethods(corridor: Corridor, limits: Limits): RuntimeMetho
     return admitSnapshot("delta.sessionSnapshot", sessionSnapshot, limits);
   };
 
-  /** Of several states of one input the last counts. */
+  /** If an input is given several times, its last state counts. */
   const inputsOf = (field: string, value: unknown) => {
     const states = checkList(field, value, MOST_INPUTS).map((state, at) => checkInputState(`${field}/${at}`, state, limits));
     return [...new Map(states.map((state) => [state.inputId, state])).values()];

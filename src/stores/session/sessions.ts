@@ -6,7 +6,7 @@ import { leaseChange } from "../host/leases.rules.js";
 import { loadRow, loadRows } from "../schema.js";
 import { ROW_VERSION } from "../table.js";
 import {
-  type Attendance,
+  type Attachment,
   abandonAll,
   type BadInput,
   checkRuntime,
@@ -16,67 +16,67 @@ import {
   isAttached,
   isOwned,
   type LiveRuntimeRow,
-  loadSurroundings,
+  loadSessionState,
   type RecoveryReport,
   readLive,
   recover,
+  SESSION_STATE_TABLES,
   type SessionRef,
-  SURROUNDINGS,
-  type Surroundings,
+  type SessionState,
 } from "./draft.js";
-import { placeWrites, readInput } from "./inputs/input-rows.rules.js";
+import { rankWrites, readInput } from "./inputs/input-rows.rules.js";
 import type { InputKeyRow } from "./inputs/tables.js";
 import { after, notReady, type RuntimeCommand } from "./runtime-state.rules.js";
 import type { AttachmentRow, RuntimeRow, SessionRow } from "./tables.js";
 
-export interface OpenSession {
+interface OpenSession {
   readonly runtimeId: string;
   readonly sessionId: string;
-  /** Sets rows aside that nobody can go on with, instead of failing on them. */
+  /** Puts unusable input rows into quarantine instead of failing on them. */
   readonly quarantine: boolean;
-  readonly attendance: Attendance;
+  readonly attachment: Attachment;
 }
 
 export interface OpenedSession {
   readonly incarnation: number;
   readonly state: RuntimeState;
-  /** Absent where another tab's executor is at work: what is under way is its own. */
+  /** Absent if another tab's executor owns the session: then nothing is recovered. */
   readonly recovery?: RecoveryReport;
   readonly quarantined: readonly { inputId: string; reason: string }[];
   readonly happened: readonly InputHappening[];
 }
 
 interface OpenState {
-  readonly around: Surroundings;
+  readonly sessionState: SessionState;
   readonly session: SessionRow | undefined;
   readonly bad: readonly BadInput[];
-  /** The idempotency keys that stand for these. */
+  /** The rows of the idempotency keys that stand for them. */
   readonly badKeys: readonly InputKeyRow[];
 }
 
 /**
- * Makes a session's runtime, or takes up the stored one: retired, stopped and destroyed survive a restart. Where nobody is at work,
- * what a dead owner left is recovered in the same write, all or nothing.
+ * Makes a session's runtime, or continues the stored one: the states retired, stopped and destroyed survive a restart. If no executor
+ * owns the session, the inputs that a dead owner left are recovered in the same write, all or none.
  */
 export const openSession: Command<OpenSession, OpenState, OpenedSession> = {
-  tables: [...SURROUNDINGS, "sessions", "quarantine"],
+  tables: [...SESSION_STATE_TABLES, "sessions", "quarantine"],
   async load(reader, { runtimeId, sessionId, quarantine }) {
     const { live, bad } = await readLive(reader, runtimeId);
     if (quarantine) bad.push(...(await readBrokenEnded(reader, runtimeId)));
     const badIds = new Set(bad.map(({ inputId }) => inputId));
     const keys = badIds.size === 0 ? [] : await loadRows(reader, "inputKeys", { prefix: [runtimeId] });
     const badKeys = keys.filter(({ inputId }) => badIds.has(inputId));
-    const [around, session] = await Promise.all([
-      loadSurroundings(reader, runtimeId, live),
+    const [sessionState, session] = await Promise.all([
+      loadSessionState(reader, runtimeId, live),
       loadRow(reader, "sessions", sessionId),
     ]);
-    return { around, session, bad, badKeys };
+    return { sessionState, session, bad, badKeys };
   },
   decide(state, input, nowMs) {
-    const { runtimeId, sessionId, attendance } = input;
-    const { around, bad } = state;
+    const { runtimeId, sessionId, attachment } = input;
+    const { sessionState, bad } = state;
     if (bad[0] && !input.quarantine) return refuse(bad[0].error);
-    const stored: RuntimeRow = around.runtime ?? {
+    const stored: RuntimeRow = sessionState.runtime ?? {
       v: ROW_VERSION,
       runtimeId,
       incarnation: 0,
@@ -89,26 +89,26 @@ export const openSession: Command<OpenSession, OpenState, OpenedSession> = {
     };
     const runtimeState = stored.state ?? "idle";
     const runtime: LiveRuntimeRow = { ...stored, sessionId, state: runtimeState };
-    if ((runtimeState === "stopped" || runtimeState === "destroyed") && around.live.length > 0) {
-      const message = `store corruption: the stored state ${runtimeState} conflicts with ${around.live.length} active inputs`;
+    if ((runtimeState === "stopped" || runtimeState === "destroyed") && sessionState.live.length > 0) {
+      const message = `store corruption: the stored state ${runtimeState} conflicts with ${sessionState.live.length} active inputs`;
       return refuse(new HoldfastError("read-failed", message, { details: { runtimeId } }));
     }
-    const draft = draftOf(runtime, around.live, around.keys, nowMs);
+    const draft = draftOf(runtime, sessionState.live, sessionState.keys, nowMs);
     for (const { inputId, row, error } of bad) {
       draft.write({ table: "quarantine", put: { v: ROW_VERSION, runtimeId, inputId, reason: error.message, atMs: nowMs, row } });
       draft.write({ table: "inputs", drop: [runtimeId, inputId] });
     }
-    draft.write(...placeWrites(around.live));
-    // A key answers with an input that is there.
+    draft.write(...rankWrites(sessionState.live));
+    // An idempotency key must stand for an input that is stored.
     for (const { idempotencyKey } of state.badKeys) draft.write({ table: "inputKeys", drop: [runtimeId, idempotencyKey] });
     const ended = state.badKeys.filter(({ endedRank }) => endedRank !== undefined).length;
     if (ended > 0) draft.update({ endedKeys: draft.runtime.endedKeys - ended });
-    for (const row of around.attachments)
-      if (!isAttached(row, attendance.hasLocks, nowMs)) draft.write({ table: "attachments", drop: [runtimeId, row.bootId] });
-    draft.write(attachmentWrite(runtimeId, attendance, nowMs));
-    const recovery = isOwned(around, attendance, nowMs) ? undefined : recover(draft, around, attendance, nowMs);
+    for (const row of sessionState.attachments)
+      if (!isAttached(row, attachment.hasLocks, nowMs)) draft.write({ table: "attachments", drop: [runtimeId, row.bootId] });
+    draft.write(attachmentWrite(runtimeId, attachment, nowMs));
+    const recovery = isOwned(sessionState, attachment, nowMs) ? undefined : recover(draft, sessionState, attachment, nowMs);
     if (draft.runtime.state === "initializing") draft.update({ state: "idle" });
-    // Made here, or found without what only a session has.
+    // The runtime is new, or its row lacks what only a session's runtime has: then the row is written.
     if (stored.state === undefined || stored.sessionId === undefined) draft.update({});
     if (!state.session) {
       const { messageCount } = draft.runtime;
@@ -126,7 +126,7 @@ export const openSession: Command<OpenSession, OpenState, OpenedSession> = {
   repeatable: () => true,
 };
 
-/** Ended rows that do not decode stop nobody, until somebody asks to have such rows set aside. */
+/** Ended rows that do not decode. They are looked for only if the caller wants unusable rows in quarantine: they block no turn. */
 async function readBrokenEnded(reader: Reader, runtimeId: string): Promise<BadInput[]> {
   const rows = await reader.range("inputs", { prefix: [runtimeId] });
   return rows.flatMap((row) => {
@@ -141,7 +141,7 @@ async function readBrokenEnded(reader: Reader, runtimeId: string): Promise<BadIn
   });
 }
 
-function attachmentOf(runtimeId: string, { host, ttlMs, handler }: Attendance, nowMs: number): AttachmentRow {
+function attachmentRow(runtimeId: string, { host, ttlMs, handler }: Attachment, nowMs: number): AttachmentRow {
   const { bootId, hostId, locked } = host;
   return {
     v: ROW_VERSION,
@@ -154,22 +154,22 @@ function attachmentOf(runtimeId: string, { host, ttlMs, handler }: Attendance, n
   };
 }
 
-function attachmentWrite(runtimeId: string, attendance: Attendance, nowMs: number): Write {
-  return { table: "attachments", put: attachmentOf(runtimeId, attendance, nowMs) };
+function attachmentWrite(runtimeId: string, attachment: Attachment, nowMs: number): Write {
+  return { table: "attachments", put: attachmentRow(runtimeId, attachment, nowMs) };
 }
 
-/** A tab opened the session anew after its host did, or got or lost its turn handler. */
-export const attendSession: Command<SessionRef & { attendance: Attendance }, RuntimeRow | undefined, void> = {
+/** Stores the tab's attachment again: its host has a new boot, or the tab got or lost its turn handler. */
+export const putAttachment: Command<SessionRef & { attachment: Attachment }, RuntimeRow | undefined, void> = {
   tables: ["runtimes", "attachments"],
   load: (reader, { runtimeId }) => loadRow(reader, "runtimes", runtimeId),
   decide(runtime, input, nowMs) {
     checkRuntime(runtime, input);
-    return accept(undefined, [attachmentWrite(input.runtimeId, input.attendance, nowMs)], [leaseChange(input.runtimeId)]);
+    return accept(undefined, [attachmentWrite(input.runtimeId, input.attachment, nowMs)], [leaseChange(input.runtimeId)]);
   },
   repeatable: () => true,
 };
 
-export const leaveSession: Command<{ runtimeId: string; bootId: string }, void, void> = {
+export const dropAttachment: Command<{ runtimeId: string; bootId: string }, void, void> = {
   tables: ["attachments"],
   load: async () => undefined,
   decide: (_, { runtimeId, bootId }) => accept(undefined, [{ table: "attachments", drop: [runtimeId, bootId] }]),
@@ -178,27 +178,27 @@ export const leaveSession: Command<{ runtimeId: string; bootId: string }, void, 
 
 export interface ChangeRuntime extends SessionRef {
   readonly command: Exclude<RuntimeCommand, "run">;
-  readonly attendance: Attendance;
+  readonly attachment: Attachment;
 }
 
 export interface RuntimeChange {
   readonly state: RuntimeState;
   readonly abandoned: number;
-  /** Those that still wait or run. */
+  /** Inputs that still wait or run. */
   readonly pending: number;
   readonly happened: readonly InputHappening[];
 }
 
-/** Retire, reset, stop, destroy, recycle: each is one write; what it ends is ended in it. */
-export const changeRuntime: Command<ChangeRuntime, Surroundings, RuntimeChange> = {
-  tables: SURROUNDINGS,
-  load: (reader, { runtimeId }) => loadSurroundings(reader, runtimeId),
+/** Retire, reset, stop, destroy, recycle: each is one write, which also abandons the inputs that it ends. */
+export const changeRuntime: Command<ChangeRuntime, SessionState, RuntimeChange> = {
+  tables: SESSION_STATE_TABLES,
+  load: (reader, { runtimeId }) => loadSessionState(reader, runtimeId),
   decide(state, input, nowMs) {
-    const { command, runtimeId, attendance } = input;
+    const { command, runtimeId, attachment } = input;
     const draft = draftOf(checkRuntime(state.runtime, input), state.live, state.keys, nowMs);
     const { lease } = state;
-    const isBusy = isOwned(state, attendance, nowMs);
-    if (!isBusy) recover(draft, state, attendance, nowMs);
+    const isBusy = isOwned(state, attachment, nowMs);
+    if (!isBusy) recover(draft, state, attachment, nowMs);
     const next = after(command, draft.runtime.state);
     if (next instanceof HoldfastError) return refuse(next);
     const isRunning = draft.runtime.run !== undefined;
@@ -207,14 +207,14 @@ export const changeRuntime: Command<ChangeRuntime, Surroundings, RuntimeChange> 
 
     let abandoned = 0;
     if (command === "retire") {
-      const isServed = (row: AttachmentRow) => row.handler === 1 && isAttached(row, attendance.hasLocks, nowMs);
-      const hasLoop = isRunning || attendance.handler || state.attachments.some(isServed);
+      const isServed = (row: AttachmentRow) => row.handler === 1 && isAttached(row, attachment.hasLocks, nowMs);
+      const hasLoop = isRunning || attachment.handler || state.attachments.some(isServed);
       if (!hasLoop) abandoned = abandonAll(draft, "retired", nowMs);
     } else if (command !== "recycle") {
       abandoned = abandonAll(draft, REASON[command], nowMs);
     }
     if (command === "stop" || command === "destroy") {
-      // The executor goes with it: whatever it still does is refused.
+      // The executor loses its lease: its later writes are refused.
       draft.dropRun();
       if (isBusy && lease) draft.write({ table: "leases", put: fencedOff(lease) });
     }

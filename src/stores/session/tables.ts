@@ -3,30 +3,30 @@ import type { PersistedOpsSnapshot } from "../../domain/session/ops.js";
 import type { Message, RunBoundaryReceipt, RuntimeState } from "../../domain/session/session.js";
 import { bytes, flag, json, maybe, object, type RowOf, table, text, time, whole } from "../table.js";
 
-/** What a session's runtime stands at; also the number that the next input gets. Every command of a session reads it. */
+/** The state of a session's runtime, and its counters. Every command of a session reads this row. */
 export const runtimes = table("runtimes", {
   key: ["runtimeId"],
   columns: {
     runtimeId: text,
-    /** Absent before the first lifecycle commit, and in what is left of a deleted session. */
+    /** Absent before the first lifecycle commit, and after the session was deleted. */
     state: maybe(text<RuntimeState>),
-    /** Of a session's runtime; a deletion raises it, so that a tab that still has the old session open writes nothing more. */
+    /** A deletion of the session raises it, so that a tab that still has the old session open writes nothing more. */
     incarnation: whole,
     sessionId: maybe(text),
-    /** Only while one is under way. */
+    /** Only while a run is under way. */
     run: maybe(object<ActiveRun>),
-    /** Of the next input; priority ones are numbered downwards from `firstRank`. */
+    /** The rank of the next input. Priority inputs are numbered downwards from `firstRank`. */
     nextRank: whole,
     firstRank: whole,
-    /** Idempotency keys of ended inputs: over a number the oldest are dropped. */
+    /** How many idempotency keys of ended inputs are stored. Over a limit the oldest are dropped. */
     endedKeys: whole,
-    /** Writes so far that changed inputs: each of these inputs has its number. Absent before the first. */
+    /** Counts the writes that changed inputs. Each changed input stores the number of its last write. Absent before the first. */
     inputRevision: maybe(whole),
-    /** Of the message rows. */
+    /** How many message rows there are. */
     messageCount: whole,
-    /** SHA-256 hex, chained over the message rows; "" before the first. */
+    /** SHA-256 as hex, chained over the message rows; "" before the first. */
     digest: text,
-    /** Members of a snapshot other than its messages, where one was handed over whole. */
+    /** The members, other than the messages, of a snapshot that a caller stored. */
     head: maybe(object<{ readonly id: string; readonly [member: string]: JsonValue }>),
     updatedAtMs: time,
   },
@@ -35,21 +35,21 @@ export type RuntimeRow = RowOf<typeof runtimes>;
 
 export interface ActiveRun {
   readonly runId: string;
-  /** The state to go back to. */
+  /** The state that the runtime returns to after the run. */
   readonly before: RuntimeState;
   readonly inputIds: readonly string[];
-  /** What outlives the run when it is tried again: its steps are stored under it. */
+  /** The key of the run's steps. A retry with the same inputs has the same one. */
   readonly workId: string;
 }
 
-/** The list of sessions. A snapshot and its row here are written in one transaction. */
+/** The list of sessions. A snapshot and its session's row are written in one transaction. */
 export const sessions = table("sessions", {
   key: ["sessionId"],
   columns: { sessionId: text, runtimeId: text, messageCount: whole, updatedAtMs: time },
 });
 export type SessionRow = RowOf<typeof sessions>;
 
-/** Bytes that a caller handed over whole; a session's runtime turns them into message rows when it goes on. */
+/** The bytes of a snapshot that a caller stored. The session's next turn turns them into message rows. */
 export const snapshots = table("snapshots", {
   key: ["runtimeId"],
   columns: { runtimeId: text, bytes },
@@ -60,7 +60,7 @@ export const messages = table("messages", {
   key: ["runtimeId", "position"],
   columns: {
     runtimeId: text,
-    /** From 0, without a gap. */
+    /** Counts from 0, without gaps. */
     position: whole,
     message: json<Message>,
   },
@@ -73,14 +73,14 @@ export const receipts = table("receipts", {
 });
 export type ReceiptRow = RowOf<typeof receipts>;
 
-/** A turn's step result; gone when its inputs have ended. */
+/** The result of one step of a turn. Removed when the turn's inputs have ended. */
 export const turnSteps = table("turnSteps", {
   key: ["runtimeId", "workId", "stepKey"],
   columns: { runtimeId: text, workId: text, stepKey: text, result: json<JsonValue> },
 });
 export type TurnStepRow = RowOf<typeof turnSteps>;
 
-/** A tab that has a session open; renewed with its leases, gone with its host. */
+/** An attachment: a tab has a session open. It is renewed with the leases of its host, and removed with that host. */
 export const attachments = table("attachments", {
   key: ["runtimeId", "bootId"],
   indexes: { byBoot: ["bootId", "runtimeId"] },
@@ -91,7 +91,7 @@ export const attachments = table("attachments", {
     expiresAtMs: time,
     /** Only while its host holds a Web Lock. */
     locked: maybe(flag),
-    /** Only while it has a turn handler. */
+    /** Only while the tab has a turn handler for the session. */
     handler: maybe(flag),
   },
 });
@@ -101,4 +101,3 @@ export const ops = table("ops", {
   key: ["runtimeId"],
   columns: { runtimeId: text, snapshot: object<PersistedOpsSnapshot> },
 });
-export type OpsRow = RowOf<typeof ops>;

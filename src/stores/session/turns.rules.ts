@@ -1,16 +1,16 @@
-import { abandoned, type Candidate, candidateOf, doesStart, isSameExecution, moved } from "./inputs/inputs.rules.js";
+import { abandoned, doesStart, isSameExecution, type QueuedInput, queuedInputOf, transition } from "./inputs/inputs.rules.js";
 import { type HandlingMode, laneOf } from "./inputs/policy.rules.js";
 import type { InputRow } from "./inputs/tables.js";
 
-/** Failures, that is attempts that ended with an error, until an input is given up. */
+/** An input is given up after so many failures, that is attempts that ended with an error. */
 export const MOST_FAILURES = 3;
 /**
- * The inputs of the next run, out of live rows in the order of their admission. The steer lane goes before the queue; an input that
- * never wakes anybody waits for one that does, unless no more will come (`isDraining`). What was staged together is tried again together:
- * its steps are of exactly these inputs.
+ * Chooses the inputs of the next run out of live rows, which are in the order of their admission. The steer lane goes before the queue.
+ * An input that starts no run waits for one that does, unless no more will come (`isDraining`). Inputs that were staged together are tried
+ * again together, because the steps of that attempt belong to exactly these inputs.
  */
 export function chooseBatch(rows: readonly InputRow[], isDraining: boolean): InputRow[] {
-  const queued = rows.map(candidateOf).filter((candidate) => candidate !== undefined);
+  const queued = rows.map(queuedInputOf).filter((candidate) => candidate !== undefined);
   if (!isDraining && !queued.some(doesStart)) return [];
   const steer = queued.filter(({ decision }) => laneOf(decision) === "steer");
   const lane = steer.length > 0 ? steer : queued;
@@ -24,27 +24,27 @@ export function chooseBatch(rows: readonly InputRow[], isDraining: boolean): Inp
   return batch;
 }
 
-/** Both of one lane. */
-function runsWith({ row, decision, semantics }: Candidate, first: Candidate): boolean {
+/** Whether two inputs of one lane may run together. */
+function runsWith({ row, decision, semantics }: QueuedInput, first: QueuedInput): boolean {
   const isSameBoundary = laneOf(decision) === "queue" || semantics.boundary === first.semantics.boundary;
   return isSameBoundary && isSameExecution(semantics, first.semantics) && row.workId === first.row.workId;
 }
 
-function isLast({ kind, decision }: Candidate): boolean {
+function isLast({ kind, decision }: QueuedInput): boolean {
   return kind === "prompt" && laneOf(decision) === "queue";
 }
 
 /**
- * Whether a batch of this lane ends among these rows, the first ones of it: whatever stands before, between or behind them, no batch goes
- * further than they do. Only of rows that stay as they are until it is chosen.
+ * Whether these rows are enough to choose a batch of this lane: whatever other rows stand before, between or behind them, the batch ends
+ * among them. Holds only for rows that do not change before the batch is chosen.
  */
 export function endsBatch(rows: readonly InputRow[], lane: HandlingMode): boolean {
-  const waiting = rows.map(candidateOf).filter((candidate) => candidate !== undefined && laneOf(candidate.decision) === lane);
+  const waiting = rows.map(queuedInputOf).filter((candidate) => candidate !== undefined && laneOf(candidate.decision) === lane);
   const [first] = waiting;
   return waiting.some((candidate) => candidate && first && (isLast(candidate) || !runsWith(candidate, first)));
 }
 
-/** What the steps of these inputs are stored under, where exactly they were tried before. */
+/** The work id of an earlier attempt with exactly these inputs, if there was one. */
 export function workOf(batch: readonly InputRow[]): string | undefined {
   const [first] = batch;
   return first?.workSize === batch.length ? first.workId : undefined;
@@ -55,26 +55,26 @@ export function staged(
   run: { runId: string; workId: string; inputIds: readonly string[] },
   nowMs: number,
 ): InputRow {
-  const next = moved(row, "stage", nowMs, "run started", {
+  const next = transition(row, "stage", nowMs, "run started", {
     attemptCount: row.record.attemptCount + 1,
     lastRunId: run.runId,
   });
   return { ...next, workId: run.workId, workSize: run.inputIds.length };
 }
 
-/** Applied, pending and consumed in one write: the receipt, the messages and this stand or fall together. */
+/** Applied, pending and consumed in one step: the same write stores the receipt and the messages. */
 export function consumed(row: InputRow, sequence: number, nowMs: number): InputRow {
-  const applied = moved(row, "apply", nowMs, "boundary applied", { lastBoundarySequence: sequence });
-  const pending = moved(applied, "pend", nowMs, "waits for the run to complete");
-  return moved(pending, "complete", nowMs, "run completed", { terminalOutcome: { outcomeType: "consumed" } });
+  const applied = transition(row, "apply", nowMs, "boundary applied", { lastBoundarySequence: sequence });
+  const pending = transition(applied, "pend", nowMs, "waits for the run to complete");
+  return transition(pending, "complete", nowMs, "run completed", { terminalOutcome: { outcomeType: "consumed" } });
 }
 
-/** Its run failed. */
+/** The row after its run failed: queued again, or abandoned after too many failures. */
 export function rolledBack(row: InputRow, cause: string, nowMs: number): InputRow {
   const { attemptCount, recoveryCount } = row.record;
   if (attemptCount - recoveryCount - (row.interruptions ?? 0) >= MOST_FAILURES)
     return abandoned(row, { max_attempts_exhausted: { attempts: attemptCount } }, nowMs, cause);
   const { lastRunId: _, ...record } = row.record;
   const { crashes: __, ...rest } = row;
-  return moved({ ...rest, record }, "rollback", nowMs, cause);
+  return transition({ ...rest, record }, "rollback", nowMs, cause);
 }

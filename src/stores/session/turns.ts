@@ -29,11 +29,11 @@ import {
   draftOf,
   type InputHappening,
   type LiveRuntimeRow,
-  loadSurroundings,
+  loadSessionState,
   recover,
+  SESSION_STATE_TABLES,
   type SessionRef,
-  SURROUNDINGS,
-  type Surroundings,
+  type SessionState,
 } from "./draft.js";
 import { loadInput, loadInputKeys } from "./inputs/input-rows.js";
 import { abandoned, interrupted } from "./inputs/inputs.rules.js";
@@ -45,8 +45,8 @@ import { liftSnapshot } from "./transcript.rules.js";
 import { chooseBatch, consumed, rolledBack, staged, workOf } from "./turns.rules.js";
 
 /**
- * A turn, from the choice of its inputs to its commit. Its executor holds the lease of the runtime's id; every command but the first
- * is fenced by it and names the run, so that whoever lost either changes nothing.
+ * A turn, from the choice of its inputs to its commit. Its executor holds the lease of the runtime's id. Every command but the first
+ * is fenced by that lease and names the run: an executor that lost one of them changes nothing.
  *
  *     begin (recover, lease, stage) -> handler: checkpoint, steps -> commit | fail | cancel | interrupt
  */
@@ -57,9 +57,9 @@ export interface BeginTurn extends SessionRef {
   readonly host: Host;
   readonly hasLocks: boolean;
   readonly runId: string;
-  /** Goes on under this lease, if it is still the live one. */
+  /** The lease that the executor holds. Refused if it is not the live one. */
   readonly held?: ProcessLease;
-  /** The token of an expired lease of a living host that was waited for long enough. */
+  /** The token of another host's expired lease for which this executor has waited long enough. */
   readonly waitedFor?: string;
 }
 
@@ -69,7 +69,7 @@ export type BeganTurn =
       readonly lease: ProcessLease;
       readonly run: ActiveRun;
       readonly inputs: readonly StoredInputState[];
-      /** Of each input, how many messages there were when it came: its own can only stand behind them. */
+      /** For each input, the number of messages when it was accepted. Its own message can only stand behind them. */
       readonly since: readonly number[];
       readonly messageCount: number;
       readonly digest: string;
@@ -77,25 +77,25 @@ export type BeganTurn =
     }
   /** Nothing to do. */
   | { readonly kind: "idle"; readonly state: RuntimeState; readonly happened: readonly InputHappening[] }
-  /** Another executor has it; or had it, and its host lives: then it gets a moment to claim it again. */
+  /** Another executor holds the lease. Or its lease expired, but its host lives: then it gets a moment to claim it again. */
   | { readonly kind: "held"; readonly token: string; readonly expiresAtMs: number; readonly expired: boolean };
 
-interface BeginState extends Surroundings {
+interface BeginState extends SessionState {
   readonly snapshot: SnapshotRow | undefined;
   readonly floor: number;
 }
 
-export const BEGIN_TABLES = [...SURROUNDINGS, "snapshots", "messages", "floors"] as const;
+export const BEGIN_TABLES = [...SESSION_STATE_TABLES, "snapshots", "messages", "floors"] as const;
 
 export const beginTurn: Command<BeginTurn, BeginState, BeganTurn> = {
   tables: BEGIN_TABLES,
   async load(reader, { runtimeId, held }) {
     const next = loadNext(reader, runtimeId, held !== undefined);
-    const [around, snapshot] = await Promise.all([
-      loadSurroundings(reader, runtimeId, next),
+    const [sessionState, snapshot] = await Promise.all([
+      loadSessionState(reader, runtimeId, next),
       loadRow(reader, "snapshots", runtimeId),
     ]);
-    return { ...around, snapshot, floor: around.lease ? 0 : await loadFloor(reader, "leases") };
+    return { ...sessionState, snapshot, floor: sessionState.lease ? 0 : await loadFloor(reader, "leases") };
   },
   decide(state, input, nowMs) {
     const stored = checkRuntime(state.runtime, input);
@@ -117,7 +117,7 @@ export const beginTurn: Command<BeginTurn, BeginState, BeganTurn> = {
         ? accept({ kind: "idle", state: stored.state, happened: [] })
         : draft.done({ kind: "idle", state: draft.runtime.state, happened: draft.happened }, idleChange(draft));
     }
-    // The row as the recovery leaves it: what ran out there is nobody's any more.
+    // The recovery released a lease that ran out, so the grant starts from the released row.
     const claim = { resource: input.runtimeId, ownerId: input.ownerId, ttlMs: input.ttlMs, nonce: input.nonce, host: input.host };
     const free = lease && !isOurs ? released(lease, false) : lease;
     const granted =
@@ -147,26 +147,26 @@ export const beginTurn: Command<BeginTurn, BeginState, BeganTurn> = {
       digest: draft.runtime.digest,
       happened: draft.happened,
     };
-    // Where it only goes on, those that wait for the lease have nothing to look for.
+    // An executor that keeps its lease publishes nothing: the tabs that wait for the lease have nothing to look for.
     return draft.done(reply, ...(isOurs ? [] : [heldChange(input.runtimeId)]));
   },
 };
 
-/** A retired runtime takes no more: what waits for another to wake it is run all the same. */
+/** The next batch. A retired runtime takes no more inputs, so it also runs those that would wait for another one. */
 function nextBatch({ runtime, live }: Draft): InputRow[] {
   return mayRun(runtime.state) ? chooseBatch(live, runtime.state === "retired") : [];
 }
 
-/** The lease is free, and what a tab could run is done: only an input of a later write than this has a tab look. */
+/** The lease is free and no input can run. A tab looks again only after a later write of inputs than `sequence`. */
 function idleChange({ runtime, inputRevision }: Draft): Change {
   return { ...leaseChange(runtime.runtimeId), member: "idle", sequence: inputRevision };
 }
 
-type Holder = Pick<Surroundings, "lease" | "farewell">;
+type Holder = Pick<SessionState, "lease" | "farewell">;
 
 export const HOLDER_TABLES = ["runtimes", "leases", "farewells"] as const;
 
-/** Of a deleted session there is none: what holds the lease holds it for the one that has its id now. */
+/** Throws for a deleted session: its lease may belong to a new session with the same id. */
 export async function loadHolder(reader: Reader, ref: SessionRef): Promise<Holder> {
   const { runtimeId } = ref;
   const [runtime, lease] = await Promise.all([loadRow(reader, "runtimes", runtimeId), loadRow(reader, "leases", runtimeId)]);
@@ -174,9 +174,9 @@ export async function loadHolder(reader: Reader, ref: SessionRef): Promise<Holde
   return { lease, farewell: await saidFarewell(reader, lease?.bootId) };
 }
 
-/** Another executor that has it, if one does. */
+/** The answer that another executor holds the lease, if one does. */
 export function holderOf({ lease, farewell }: Holder, input: BeginTurn, nowMs: number): BeganTurn | undefined {
-  // Its own: a grant of which it never heard.
+  // A lease of the same owner is its own: the reply to its claim was lost.
   if (lease?.leaseToken === undefined || farewell || lease.ownerId === input.ownerId) return undefined;
   const { leaseToken: token, expiresAtMs } = lease;
   if (isLive(lease, nowMs)) return { kind: "held", token, expiresAtMs, expired: false };
@@ -184,8 +184,8 @@ export function holderOf({ lease, farewell }: Holder, input: BeginTurn, nowMs: n
   return mayReturn ? { kind: "held", token, expiresAtMs, expired: true } : undefined;
 }
 
-/** A snapshot that was handed over whole becomes rows: from here on a message is written once. */
-export function liftInto(draft: Draft, snapshot: SnapshotRow): void {
+/** Turns a stored snapshot into message rows. From then on each message is written once. */
+function liftInto(draft: Draft, snapshot: SnapshotRow): void {
   const { runtimeId } = snapshot;
   const { head, messages, digest } = liftSnapshot(snapshot.bytes);
   draft.write({ table: "snapshots", drop: runtimeId }, { table: "messages", dropPrefix: [runtimeId] });
@@ -200,7 +200,7 @@ export function messageWrites(runtimeId: string, from: number, messages: readonl
   }));
 }
 
-/** Goes on with a lease that ran out while its owner slept, only over exactly its own grant. */
+/** Claims a lease again that ran out while its owner slept. Refused if the lease was claimed or released since. */
 export const reclaimTurn: Command<
   { lease: ProcessLease; runId: string; ttlMs: number; nonce: string; host: Host },
   { lease: LeaseRow | undefined; runtime: RuntimeRow | undefined; farewell: boolean },
@@ -221,7 +221,7 @@ export const reclaimTurn: Command<
   },
 };
 
-/** A run under its lease, as its executor names it. */
+/** A run and its lease, as its executor names them. */
 export interface RunRef extends SessionRef {
   readonly runId: string;
   readonly lease: ProcessLease;
@@ -232,7 +232,7 @@ interface RunState {
   readonly lease: LeaseRow | undefined;
   readonly contributors: readonly InputRow[];
   readonly keys: readonly InputKeyRow[];
-  /** A caller handed a snapshot over whole since the run began: the message rows are not the transcript any more. */
+  /** Whether a caller stored a snapshot since the run began: then the message rows are no longer the transcript. */
   readonly isReplaced: boolean;
 }
 
@@ -259,7 +259,7 @@ interface CheckedRun {
   readonly lease: LeaseRow;
 }
 
-/** All that must hold before a run's executor changes anything. */
+/** Checks all that must hold before a run's executor changes anything. */
 function checkRun({ runtime, lease, contributors }: RunState, input: RunRef, nowMs: number): CheckedRun {
   const stored = checkRuntime(runtime, input);
   const held = fence(lease, input.lease, nowMs);
@@ -277,14 +277,14 @@ function checkRun({ runtime, lease, contributors }: RunState, input: RunRef, now
   return { runtime: stored, run, lease: held };
 }
 
-/** Messages behind the stored ones. Their digest is chained outside, over the one that is stored. */
-export interface Appended {
+/** Messages to append. The caller chains their digest onto the stored one. */
+export interface AppendedMessages {
   readonly base: { readonly messageCount: number; readonly digest: string };
   readonly messages: readonly Message[];
   readonly digest: string;
 }
 
-function appendTo(draft: Draft, isReplaced: boolean, { base, messages, digest }: Appended, nowMs: number): Change[] {
+function appendTo(draft: Draft, isReplaced: boolean, { base, messages, digest }: AppendedMessages, nowMs: number): Change[] {
   const { runtime } = draft;
   if (isReplaced || runtime.messageCount !== base.messageCount || runtime.digest !== base.digest) {
     throw new HoldfastError("conflict", `the transcript of runtime "${runtime.runtimeId}" was replaced under its run`, {
@@ -300,8 +300,8 @@ function appendTo(draft: Draft, isReplaced: boolean, { base, messages, digest }:
   return [{ about: "messages", id: runtimeId }];
 }
 
-/** What was appended so far is stored; no receipt, no change of an input's phase. */
-export const checkpointTurn: Command<RunRef & Appended, RunState, void> = {
+/** Stores the messages that were appended so far. It writes no receipt and changes no input's phase. */
+export const checkpointTurn: Command<RunRef & AppendedMessages, RunState, void> = {
   tables: ["runtimes", "leases", "inputs", "inputKeys", "messages", "sessions", "snapshots", "turnSteps"],
   load: loadRun,
   decide(state, input, nowMs) {
@@ -311,31 +311,31 @@ export const checkpointTurn: Command<RunRef & Appended, RunState, void> = {
     if (isStored && messages.length > 0) return accept(undefined);
     const draft = draftOf(runtime, state.contributors, state.keys, nowMs);
     const changes = appendTo(draft, state.isReplaced, input, nowMs);
-    // Progress: its owner's deaths are counted anew.
+    // A checkpoint is progress: crashes are counted from zero again.
     for (const { crashes, ...row } of draft.live) if (crashes !== undefined) draft.put(row);
     return draft.done(undefined, ...changes);
   },
   repeatable: () => true,
 };
 
-export interface CommittedTurn {
+interface CommittedTurn {
   readonly receipt: RunBoundaryReceipt;
-  /** The lease went back in the same write. */
+  /** Whether the same write released the lease. */
   readonly released: boolean;
   readonly happened: readonly InputHappening[];
 }
 
 interface CommitState extends RunState {
   readonly receipt: RunBoundaryReceipt | undefined;
-  /** Of those that live what decides which run next. */
+  /** The live inputs that decide which run next. */
   readonly next: readonly InputRow[];
 }
 
 /**
- * The one write that a turn comes to: messages, receipt, consumed inputs, state. Only rows that changed are written. The lease is
- * handed back in it when nothing waits; answers whether it was.
+ * Commits a turn in one write: messages, receipt, consumed inputs, state. Only changed rows are written. If no input waits, the same
+ * write releases the lease, and the reply says so.
  */
-export const commitTurn: Command<RunRef & Appended, CommitState, CommittedTurn> = {
+export const commitTurn: Command<RunRef & AppendedMessages, CommitState, CommittedTurn> = {
   tables: ["runtimes", "leases", "inputs", "inputKeys", "receipts", "turnSteps", "messages", "sessions", "snapshots"],
   async load(reader, input) {
     const [state, next, row] = await Promise.all([
@@ -347,7 +347,7 @@ export const commitTurn: Command<RunRef & Appended, CommitState, CommittedTurn> 
   },
   decide(state, input, nowMs) {
     const { runtimeId, runId } = input;
-    // It is this very commit, of which nobody heard.
+    // This very commit is stored; its reply was lost.
     const isStored = state.receipt?.conversationDigest === input.digest && state.runtime?.run?.runId !== runId;
     if (state.receipt && isStored) {
       const isReleased = state.lease?.leaseToken !== input.lease.leaseToken;
@@ -381,15 +381,15 @@ export const commitTurn: Command<RunRef & Appended, CommitState, CommittedTurn> 
   repeatable: () => true,
 };
 
-/** A run has one boundary: nothing is injected into one that lives. */
+/** A run has one boundary: no input is added to a run that is under way. */
 const SEQUENCE = 0;
 
 export type TurnEnd =
-  /** The handler threw: its inputs wait again, or are given up after three failures. */
+  /** The handler threw. Its inputs are queued again, or given up after three failures. */
   | { readonly how: "failed"; readonly cause: string }
-  /** Of an input that is not wanted any more: that one is abandoned, what ran with it waits again. */
+  /** One of its inputs was cancelled. That one is abandoned, the others are queued again. */
   | { readonly how: "cancelled" }
-  /** Its owner goes in order: no failure. */
+  /** Its owner stops in order. This is no failure. */
   | { readonly how: "interrupted" };
 
 export const endTurn: Command<RunRef & TurnEnd & { release: boolean }, RunState, readonly InputHappening[]> = {
@@ -398,7 +398,7 @@ export const endTurn: Command<RunRef & TurnEnd & { release: boolean }, RunState,
   decide(state, input, nowMs) {
     const { runtime, lease } = checkRun(state, input, nowMs);
     const draft = draftOf(runtime, state.contributors, state.keys, nowMs);
-    for (const row of state.contributors) draft.put(ended(row, input, nowMs));
+    for (const row of state.contributors) draft.put(rowAfterEnd(row, input, nowMs));
     draft.endRun();
     if (!input.release) return draft.done(draft.happened);
     draft.write({ table: "leases", put: released(lease, true) });
@@ -406,12 +406,12 @@ export const endTurn: Command<RunRef & TurnEnd & { release: boolean }, RunState,
   },
 };
 
-function ended(row: InputRow, end: TurnEnd, nowMs: number): InputRow {
+function rowAfterEnd(row: InputRow, end: TurnEnd, nowMs: number): InputRow {
   if (row.cancelRequested) return abandoned(row, "cancelled", nowMs);
   return end.how === "failed" ? rolledBack(row, end.cause, nowMs) : interrupted(row, nowMs);
 }
 
-/** The first result stays. */
+/** Stores a step's result. The first stored result stays, and is the reply. */
 export const storeTurnStep: Command<
   RunRef & { workId: string; stepKey: string; result: JsonValue },
   { runtime: RuntimeRow | undefined; lease: LeaseRow | undefined; stored: TurnStepRow | undefined },
@@ -435,7 +435,7 @@ export const storeTurnStep: Command<
   repeatable: () => true,
 };
 
-/** A step says nothing of the run's inputs. */
+/** A step does not check the run's inputs. */
 function withoutInputs(runtime: RuntimeRow | undefined): RuntimeRow | undefined {
   return runtime?.run ? { ...runtime, run: { ...runtime.run, inputIds: [] } } : runtime;
 }

@@ -27,19 +27,19 @@ export interface Flows {
   readonly device: readonly DeviceFlow[];
 }
 
-/** What a caller says of a flow; it has to be what was said when the flow began. */
+/** What a caller claims of a flow. It must match what was given when the flow began. */
 export type BrowserClaim = Pick<BrowserFlow, "state" | "target" | "provider" | "redirectUri">;
 export type DeviceClaim = Pick<DeviceFlow, "deviceCode" | "target" | "provider">;
 
-/** `flows` are to be stored in both cases, because expired ones are gone from them; they are the given ones themselves if nothing changed. */
-export type Verdict<T> =
+/** `flows` must be stored in both cases, because expired ones are removed from them. They are the given object itself if nothing changed. */
+export type FlowVerdict<T> =
   | { readonly flows: Flows; readonly reply: T }
   | { readonly flows: Flows; readonly refusal: HoldfastError };
 
 /** Browser and device flows together. */
 export const MOST_FLOWS = 1024;
 
-const REFUSALS = {
+const FLOW_REFUSALS = {
   Missing: ["not-found", "there is no such login flow: never begun, expired or consumed"],
   TargetMismatch: ["conflict", "the login flow is for another target"],
   ProviderMismatch: ["conflict", "the login flow is for another provider"],
@@ -52,46 +52,46 @@ const REFUSALS = {
   LifecycleRejected: ["conflict", "the poll has ended"],
 } as const satisfies Record<string, readonly [ErrorCode, string]>;
 
-/** Messages and details never hold anything of a flow: most of it is secret. */
+/** Messages and details hold nothing of a flow: most of it is secret. */
 export function flowRefusal(
-  reason: keyof typeof REFUSALS,
+  reason: keyof typeof FLOW_REFUSALS,
   more: { details?: Record<string, JsonValue>; cause?: unknown } = {},
 ): HoldfastError {
-  const [code, message] = REFUSALS[reason];
+  const [code, message] = FLOW_REFUSALS[reason];
   return new HoldfastError(code, message, { details: { reason, ...more.details }, cause: more.cause });
 }
 
-/** Expired when now >= expiresAtMs, everywhere. */
+/** The flows that have not expired. A flow is expired when now >= expiresAtMs. */
 function live(flows: Flows, nowMs: number): Flows {
   const isLive = ({ expiresAtMs }: { expiresAtMs: number }) => nowMs < expiresAtMs;
   if (flows.browser.every(isLive) && flows.device.every(isLive)) return flows;
   return { browser: flows.browser.filter(isLive), device: flows.device.filter(isLive) };
 }
 
-export function admitBrowser(stored: Flows, flow: BrowserFlow, nowMs: number): Verdict<void> {
+export function admitBrowser(stored: Flows, flow: BrowserFlow, nowMs: number): FlowVerdict<void> {
   const flows = live(stored, nowMs);
   if (flows.browser.some(({ state }) => state === flow.state)) return { flows, refusal: flowRefusal("StateGenerationFailed") };
   if (isFull(flows)) return { flows, refusal: full() };
   return { flows: { ...flows, browser: [...flows.browser, flow] }, reply: undefined };
 }
 
-export function verifyBrowser(stored: Flows, claim: BrowserClaim, nowMs: number): Verdict<BrowserFlow> {
+export function verifyBrowser(stored: Flows, claim: BrowserClaim, nowMs: number): FlowVerdict<BrowserFlow> {
   const flows = live(stored, nowMs);
   const flow = flows.browser.find(({ state }) => state === claim.state);
   if (!flow) return { flows, refusal: flowRefusal("Missing") };
   const refusal =
-    mismatch(flow, claim) ?? (flow.redirectUri === claim.redirectUri ? undefined : flowRefusal("RedirectUriMismatch"));
+    claimMismatch(flow, claim) ?? (flow.redirectUri === claim.redirectUri ? undefined : flowRefusal("RedirectUriMismatch"));
   return refusal ? { flows, refusal } : { flows, reply: flow };
 }
 
-export function consumeBrowser(stored: Flows, claim: BrowserClaim, nowMs: number): Verdict<BrowserFlow> {
+export function consumeBrowser(stored: Flows, claim: BrowserClaim, nowMs: number): FlowVerdict<BrowserFlow> {
   const verdict = verifyBrowser(stored, claim, nowMs);
   if ("refusal" in verdict) return verdict;
   const { flows, reply } = verdict;
   return { flows: { ...flows, browser: flows.browser.filter((flow) => flow !== reply) }, reply };
 }
 
-export function admitDevice(stored: Flows, flow: DeviceFlow, nowMs: number): Verdict<void> {
+export function admitDevice(stored: Flows, flow: DeviceFlow, nowMs: number): FlowVerdict<void> {
   const flows = live(stored, nowMs);
   if (flows.device.some(({ deviceCode }) => deviceCode === flow.deviceCode))
     return { flows, refusal: flowRefusal("DeviceCodeAlreadyAdmitted") };
@@ -99,44 +99,44 @@ export function admitDevice(stored: Flows, flow: DeviceFlow, nowMs: number): Ver
   return { flows: { ...flows, device: [...flows.device, flow] }, reply: undefined };
 }
 
-export function verifyDevice(stored: Flows, claim: DeviceClaim, nowMs: number): Verdict<DeviceFlow> {
+export function verifyDevice(stored: Flows, claim: DeviceClaim, nowMs: number): FlowVerdict<DeviceFlow> {
   const flows = live(stored, nowMs);
   const flow = flows.device.find(({ deviceCode }) => deviceCode === claim.deviceCode);
   if (!flow) return { flows, refusal: flowRefusal("Missing") };
-  const refusal = mismatch(flow, claim);
+  const refusal = claimMismatch(flow, claim);
   return refusal ? { flows, refusal } : { flows, reply: flow };
 }
 
-export function consumeDevice(stored: Flows, claim: DeviceClaim, nowMs: number): Verdict<DeviceFlow> {
+export function consumeDevice(stored: Flows, claim: DeviceClaim, nowMs: number): FlowVerdict<DeviceFlow> {
   const verdict = verifyDevice(stored, claim, nowMs);
   if ("refusal" in verdict) return verdict;
   const { flows, reply } = verdict;
   return { flows: { ...flows, device: flows.device.filter((flow) => flow !== reply) }, reply };
 }
 
-/** The keys of a target's live flows: what a release that is accepted at this moment removes. */
+/** The keys of a target's live flows. A release that is accepted at this moment removes these. */
 export function keysOfTarget(stored: Flows, target: AuthTarget, nowMs: number): ReadonlySet<string> {
   const { browser, device } = live(stored, nowMs);
-  return new Set([...browser, ...device].filter((flow) => sameTarget(flow.target, target)).map(keyOf));
+  return new Set([...browser, ...device].filter((flow) => sameTarget(flow.target, target)).map(flowKeyOf));
 }
 
-/** Replies how many of them were still there. */
-export function releaseFlows(stored: Flows, keys: ReadonlySet<string>, nowMs: number): Verdict<number> {
+/** Replies with how many of them were still there. */
+export function releaseFlows(stored: Flows, keys: ReadonlySet<string>, nowMs: number): FlowVerdict<number> {
   const flows = live(stored, nowMs);
-  const stays = (flow: BrowserFlow | DeviceFlow) => !keys.has(keyOf(flow));
+  const stays = (flow: BrowserFlow | DeviceFlow) => !keys.has(flowKeyOf(flow));
   const left = { browser: flows.browser.filter(stays), device: flows.device.filter(stays) };
-  const reply = sizeOf(flows) - sizeOf(left);
+  const reply = countFlows(flows) - countFlows(left);
   return { flows: reply === 0 ? flows : left, reply };
 }
 
-/** Throws DeviceExpiryOutOfRange where the time cannot be told as a safe integer. */
+/** Throws DeviceExpiryOutOfRange if the time is no safe integer. */
 export function deviceExpiry(expiresInMs: unknown, nowMs: number): number {
   const ms = Number.isSafeInteger(expiresInMs) ? (expiresInMs as number) : -1;
   if (ms < 0 || !Number.isSafeInteger(nowMs + ms)) throw flowRefusal("DeviceExpiryOutOfRange");
   return nowMs + ms;
 }
 
-/** Equal sets have equal bytes: entries in the order of their keys, members in that of RFC 8785. */
+/** Equal sets give equal bytes: entries are in the order of their keys, members in the order of RFC 8785. */
 export function encodeFlows({ browser, device }: Flows): Uint8Array {
   const sorted = (flows: readonly (BrowserFlow | DeviceFlow)[]) =>
     flows
@@ -146,7 +146,7 @@ export function encodeFlows({ browser, device }: Flows): Uint8Array {
   return new TextEncoder().encode(canonicalText({ browser: sorted(browser), device: sorted(device) }));
 }
 
-/** Nothing for bytes that are no set of flows. Neither list has to be there. */
+/** `undefined` for bytes that are no set of flows. Either list may be absent. */
 export function decodeFlows(bytes: Uint8Array | undefined): Flows | undefined {
   if (!bytes) return { browser: [], device: [] };
   try {
@@ -155,9 +155,9 @@ export function decodeFlows(bytes: Uint8Array | undefined): Flows | undefined {
       JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes)),
       ["browser", "device"],
     );
-    return { browser: listOf(browser, BROWSER_TEXTS), device: listOf(device, DEVICE_TEXTS) };
+    return { browser: checkFlows(browser, BROWSER_TEXTS), device: checkFlows(device, DEVICE_TEXTS) };
   } catch {
-    // What the parser says shows a piece of the text, and that is secret.
+    // The parser's message quotes a piece of the text, which is secret.
     return undefined;
   }
 }
@@ -165,7 +165,7 @@ export function decodeFlows(bytes: Uint8Array | undefined): Flows | undefined {
 const BROWSER_TEXTS = ["state", "provider", "redirectUri", "pkceVerifier"] as const;
 const DEVICE_TEXTS = ["deviceCode", "provider"] as const;
 
-function listOf<T extends BrowserFlow | DeviceFlow>(list: unknown, texts: readonly (string & keyof T)[]): T[] {
+function checkFlows<T extends BrowserFlow | DeviceFlow>(list: unknown, texts: readonly (string & keyof T)[]): T[] {
   if (!Array.isArray(list)) throw invalid("flows must be lists");
   return list.map((item: unknown) => {
     const { target, createdAtMs, expiresAtMs, ...rest } = membersOf("flow", item, [
@@ -180,31 +180,31 @@ function listOf<T extends BrowserFlow | DeviceFlow>(list: unknown, texts: readon
   });
 }
 
-function mismatch(flow: BrowserFlow | DeviceFlow, claim: BrowserClaim | DeviceClaim): HoldfastError | undefined {
+function claimMismatch(flow: BrowserFlow | DeviceFlow, claim: BrowserClaim | DeviceClaim): HoldfastError | undefined {
   if (!sameTarget(flow.target, claim.target)) return flowRefusal("TargetMismatch");
   if (flow.provider !== claim.provider) return flowRefusal("ProviderMismatch");
   return undefined;
 }
 
-function sizeOf({ browser, device }: Flows): number {
+function countFlows({ browser, device }: Flows): number {
   return browser.length + device.length;
 }
 
 function isFull(flows: Flows): boolean {
-  return sizeOf(flows) >= MOST_FLOWS;
+  return countFlows(flows) >= MOST_FLOWS;
 }
 
 function full(): HoldfastError {
   return flowRefusal("CapacityExceeded", { details: { max: MOST_FLOWS } });
 }
 
-/** No profile comes before every profile. */
+/** A target without a profile comes before all that have one. */
 function partsOf(flow: BrowserFlow | DeviceFlow): readonly string[] {
   const { realm, binding, profile } = flow.target;
   return [realm, binding, profile === undefined ? "" : `=${profile}`, ...("state" in flow ? [flow.state] : [flow.deviceCode])];
 }
 
-function keyOf(flow: BrowserFlow | DeviceFlow): string {
+function flowKeyOf(flow: BrowserFlow | DeviceFlow): string {
   return JSON.stringify(["state" in flow ? "browser" : "device", ...partsOf(flow)]);
 }
 

@@ -6,16 +6,16 @@ import { loadRow } from "../schema.js";
 import { ROW_VERSION } from "../table.js";
 import type { SealedRow, SealingKeyRow } from "./tables.js";
 
-/** Records that are sealed before they get here. What is in them only the vault knows. */
+/** Records arrive here sealed. Only the vault knows what is in them. */
 export const SEALED_TABLES = ["sealed", "sealingKeys", "floors"] as const;
 
 /** One key per database. */
 const KEY = "records";
 
-/** What is stored of a record, beside its name and revision. */
+/** What is stored of a record beside its name and revision. */
 export type SealedContent = Pick<SealedRow, "iv" | "sealed" | "plain">;
 
-/** The first key that is kept is the key, also for whoever came with another one. */
+/** The first stored key is the key. A caller with another key gets the stored one. */
 export const putKeyIfAbsent: Command<{ key: SealingKey }, SealingKeyRow | undefined, SealingKey> = {
   tables: ["sealingKeys"],
   load: (reader) => loadRow(reader, "sealingKeys", KEY),
@@ -28,12 +28,12 @@ export const putKeyIfAbsent: Command<{ key: SealingKey }, SealingKeyRow | undefi
 
 interface PutSealed {
   name: string;
-  /** The one that this content was made from; the floor where there was none. */
+  /** The revision that this content was made from, or the floor if there was no record. */
   revision: number;
   content: SealedContent;
 }
 
-/** Compare and set: false where another revision is stored by now. */
+/** Compare and set. Replies false if another revision is stored by now. */
 export const putSealed: Command<PutSealed, number, boolean> = {
   tables: ["sealed", "floors"],
   load: async (reader, { name }) => (await loadRow(reader, "sealed", name))?.revision ?? (await loadFloor(reader, "sealed")),
@@ -44,7 +44,7 @@ export const putSealed: Command<PutSealed, number, boolean> = {
   },
 };
 
-/** Also one that does not decode. The floor rises above its revision, so that a change made from what was read before is refused. */
+/** Drops a record, even one that does not decode. The floor rises above its revision, so that a change made from an earlier read is refused. */
 export const dropSealed: Command<{ name: string }, { revisions: number[]; floor: number }, void> = {
   tables: ["sealed", "floors"],
   async load(reader, { name }) {
@@ -60,7 +60,7 @@ export const dropSealed: Command<{ name: string }, { revisions: number[]; floor:
   repeatable: () => true,
 };
 
-/** A record and the key, of one moment; `revision` is what the next one is made from. */
+/** A record and the key, read at one moment. `revision` is what the next content is made from. */
 export async function readSealed(reader: Reader, name: string): Promise<{ row?: SealedRow; revision: number; key?: SealingKey }> {
   const [row, kept] = await Promise.all([loadRow(reader, "sealed", name), loadRow(reader, "sealingKeys", KEY)]);
   const revision = row?.revision ?? (await loadFloor(reader, "sealed"));

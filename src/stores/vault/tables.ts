@@ -4,13 +4,13 @@ export const sealingKeys = table("sealingKeys", {
   key: ["name"],
   columns: {
     name: text,
-    /** Not extractable: the browser keeps it, and no program can read it. */
+    /** Not extractable: the browser keeps its bytes, and no script can read them. */
     key: opaque,
   },
 });
 export type SealingKeyRow = RowOf<typeof sealingKeys>;
 
-/** Either sealed, or plain where the storage is memory and nothing reaches a disk. */
+/** A record is sealed. It is plain only if the storage is memory, where nothing reaches a disk. */
 export const sealed = table("sealed", {
   key: ["name"],
   columns: { name: text, revision: whole, iv: maybe(bytes), sealed: maybe(bytes), plain: maybe(bytes) },

@@ -5,7 +5,7 @@ import { childId, ownKey } from "../../../src/domain/process/own-key.js";
 import type { ProcessContext, ProcessHandler } from "../../../src/kernel/process/context.js";
 import { turnStepKey } from "../../../src/kernel/session/turn.js";
 import type { Row } from "../../../src/ports/storage.js";
-import { hashOf } from "../../../src/stores/process/processes.rules.js";
+import { hashOfJson } from "../../../src/stores/process/processes.rules.js";
 import { SCHEMA } from "../../../src/stores/schema.js";
 import { probe } from "../../stores/probe-storage.js";
 import { bench, closeBenches, ending, task } from "../hosts.js";
@@ -105,7 +105,7 @@ describe("an older database", () => {
   it("has an end and a cancel request, and the same again stores nothing", async () => {
     const awaitOutput = { type: "success", value: 1 };
     const events: OldEvent[] = [
-      { eventType: "process.cancel_requested", payload: {}, replayKey: `process:a:b:cancel_requested:${hashOf({})}` },
+      { eventType: "process.cancel_requested", payload: {}, replayKey: `process:a:b:cancel_requested:${hashOfJson({})}` },
       { eventType: "process.completed", payload: { awaitOutput }, replayKey: "process:a:b:terminal:process.completed" },
     ];
     const { kernel } = await upgraded(

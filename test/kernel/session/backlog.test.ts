@@ -12,7 +12,7 @@ import {
   draftOf,
   type LiveRuntimeRow,
   loadReplaceable,
-  loadSurroundings,
+  loadSessionState,
   readLive,
   recover,
 } from "../../../src/stores/session/draft.js";
@@ -423,8 +423,8 @@ it("what is read of them chooses what all of them would choose", async () => {
         return {
           live,
           held: await loadNext(tx, RUNTIME_ID, true),
-          whole: await loadSurroundings(tx, RUNTIME_ID),
-          part: await loadSurroundings(tx, RUNTIME_ID, loadNext(tx, RUNTIME_ID, false)),
+          whole: await loadSessionState(tx, RUNTIME_ID),
+          part: await loadSessionState(tx, RUNTIME_ID, loadNext(tx, RUNTIME_ID, false)),
           replaceable: await Promise.all(
             KINDS.map(async (kind) => [await loadReplaceable(tx, RUNTIME_ID, kind, "x"), firstOf(live, kind, "x")]),
           ),

@@ -18,7 +18,7 @@ import {
   shownOne,
   storedEndOf,
 } from "../../../src/kernel/session/operations/live-operation.rules.js";
-import { ended, freshOps, type Ops } from "../../../src/stores/session/ops.rules.js";
+import { endedOps, freshOps, type Ops } from "../../../src/stores/session/ops.rules.js";
 
 const NOW = 1_000;
 const SETTINGS = { maxCompleted: 8, maxConcurrent: null };
@@ -40,7 +40,7 @@ const liveOf = (id: string, more: Partial<LiveOperation> = {}, ops?: Ops): LiveO
 });
 const done = (result: string): OperationOutcome => ({ outcomeType: "completed", result });
 const withEnds = (ops: Ops, ...ids: string[]): Ops =>
-  ended(
+  endedOps(
     ops,
     ids.map((id) => endingOf(liveOf(id, { status: "running" }, ops), done(id))),
     SETTINGS,

@@ -56,8 +56,8 @@ beforeEach(async () => {
   });
   clock = manualClock();
   corridor = createCorridor({ storage, tables: TABLES, notices: broadcastNotices("turns", undefined), clock });
-  const attendance = { host: HOST, ttlMs: 30_000, handler: true };
-  await corridor.run(openSession, { runtimeId: RUNTIME_ID, sessionId: "s", quarantine: false, attendance });
+  const attachment = { host: HOST, ttlMs: 30_000, handler: true };
+  await corridor.run(openSession, { runtimeId: RUNTIME_ID, sessionId: "s", quarantine: false, attachment });
   await storage.transact(["inputs"], "write", async (tx) =>
     tx.write(
       ["a", "b"].map((inputId, rank) => {
@@ -157,8 +157,8 @@ describe("a lease that ran out", () => {
 
   it("is gone for its owner once another tab opened the session (R-111)", async () => {
     await clock.advance(40_000);
-    const attendance = { host: { ...HOST, hostId: "h2", bootId: "b2" }, ttlMs: 30_000, handler: false };
-    await corridor.run(openSession, { runtimeId: RUNTIME_ID, sessionId: "s", quarantine: false, attendance });
+    const attachment = { host: { ...HOST, hostId: "h2", bootId: "b2" }, ttlMs: 30_000, handler: false };
+    await corridor.run(openSession, { runtimeId: RUNTIME_ID, sessionId: "s", quarantine: false, attachment });
     const claim = { lease: began.lease, ttlMs: 30_000, nonce: "again", host: HOST, runId: "run" };
     await expect(corridor.run(reclaimTurn, claim)).rejects.toMatchObject({ code: "lease-lost" });
     const [lease] = await storage.transact(["leases"], "read", (tx) => tx.range("leases", {}));

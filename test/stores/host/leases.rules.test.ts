@@ -3,13 +3,13 @@ import { HoldfastError } from "../../../src/domain/errors.js";
 import {
   attemptsOf,
   type Claim,
-  type Estate,
   fence,
   grant,
   type HeldLeaseRow,
   isLive,
   leaseChange,
   leaseOf,
+  type PreviousOwner,
   released,
   renewed,
 } from "../../../src/stores/host/leases.rules.js";
@@ -28,10 +28,15 @@ const held: HeldLeaseRow = {
   fruitless: 2,
 };
 const claim: Claim = { resource: "p", ownerId: "two", ttlMs: TTL, nonce: "nonce" };
-const nothing: Estate = { farewell: false };
+const nothing: PreviousOwner = { farewell: false };
 
-const granted = (row: LeaseRow | undefined, by: Partial<Claim> = {}, estate: Estate = nothing, nowMs = T): HeldLeaseRow => {
-  const made = grant(row, { ...claim, ...by }, estate, nowMs);
+const granted = (
+  row: LeaseRow | undefined,
+  by: Partial<Claim> = {},
+  previous: PreviousOwner = nothing,
+  nowMs = T,
+): HeldLeaseRow => {
+  const made = grant(row, { ...claim, ...by }, previous, nowMs);
   if (made instanceof HoldfastError) throw made;
   return made;
 };
@@ -132,7 +137,7 @@ describe("a claim", () => {
 describe("the claims in a row that led nowhere", () => {
   const inOrder = released(held, true);
   const freed = released(held, false);
-  it.each<[string, LeaseRow | undefined, Partial<Claim>, Estate, number]>([
+  it.each<[string, LeaseRow | undefined, Partial<Claim>, PreviousOwner, number]>([
     ["are none at the first claim", undefined, {}, nothing, 0],
     ["are none at the first claim, whatever was stored before", undefined, {}, { farewell: true, progressFence: 9 }, 0],
     ["grow when the lease ran out and nothing was stored", held, {}, nothing, 3],
@@ -152,8 +157,8 @@ describe("the claims in a row that led nowhere", () => {
       { farewell: false, progressFence: 4 },
       0,
     ],
-  ])("%s", (_, row, by, estate, expected) => {
-    expect(granted(row, by, estate).fruitless).toBe(expected);
+  ])("%s", (_, row, by, previous, expected) => {
+    expect(granted(row, by, previous).fruitless).toBe(expected);
   });
 
   it("stay when the owner claims its own live lease again", () => {

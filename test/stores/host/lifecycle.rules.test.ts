@@ -1,13 +1,13 @@
 import { describe, expect, it } from "vitest";
 import { over, seen } from "../../../src/stores/host/hosts.rules.js";
 import {
+  agentRecordOf,
+  agentStateOf,
   detached,
-  ended,
+  endedAgent,
   heard,
   notRegistered,
-  recordOf,
   registered,
-  stateOf,
 } from "../../../src/stores/host/lifecycle.rules.js";
 import type { AgentRow, HostRow } from "../../../src/stores/host/tables.js";
 
@@ -15,11 +15,12 @@ const HOST: HostRow = { v: 1, bootId: "b", hostId: "h", lastSeenAtMs: 1_000 };
 const lone = registered(undefined, undefined, { agentId: "a", ticket: "t", host: undefined }, 1_000);
 const hosted = registered(undefined, undefined, { agentId: "a", ticket: "t", host: HOST }, 1_000);
 const at = (nowMs: number, staleAfterMs = 150) => ({ nowMs, staleAfterMs });
-const registrationOf = (row: AgentRow, host: HostRow | undefined, nowMs: number) => stateOf(row, host, at(nowMs)).registration;
+const registrationOf = (row: AgentRow, host: HostRow | undefined, nowMs: number) =>
+  agentStateOf(row, host, at(nowMs)).registration;
 
 describe("an agent", () => {
   it("is registered, seen now and of the first incarnation when it is new (Y-1)", () => {
-    expect(recordOf(lone, undefined, at(1_000))).toEqual({
+    expect(agentRecordOf(lone, undefined, at(1_000))).toEqual({
       agentId: "a",
       status: "online",
       registration: "registered",
@@ -38,7 +39,7 @@ describe("an agent", () => {
     const again = registered(lone, undefined, { agentId: "a", ticket: "u", host: undefined }, 2_000);
     expect(again).toMatchObject({ incarnation: 2, registeredAtMs: 1_000, lastSeenAtMs: 2_000, ticket: "u" });
     const back = registered(
-      ended(again, undefined, "deregistered", 3_000),
+      endedAgent(again, undefined, "deregistered", 3_000),
       undefined,
       { agentId: "a", ticket: "v", host: HOST },
       4_000,
@@ -56,7 +57,7 @@ describe("an agent", () => {
 
   it("that is deregistered or expired is told apart, and is in no index of the living (Y-12)", () => {
     for (const how of ["deregistered", "expired"] as const) {
-      const row = ended(hosted, HOST, how, 1_100);
+      const row = endedAgent(hosted, HOST, how, 1_100);
       expect(registrationOf(row, undefined, 1_100)).toBe(how);
       expect(row).not.toHaveProperty("bootId");
       expect(row).not.toHaveProperty("loneSeenAtMs");
@@ -67,11 +68,14 @@ describe("an agent", () => {
 
 describe("an agent of a host", () => {
   it("was seen when its host was, or itself, whichever is later (Y-20)", () => {
-    expect(stateOf(hosted, { ...HOST, lastSeenAtMs: 1_400 }, at(1_500))).toMatchObject({
+    expect(agentStateOf(hosted, { ...HOST, lastSeenAtMs: 1_400 }, at(1_500))).toMatchObject({
       registration: "registered",
       lastSeenAtMs: 1_400,
     });
-    expect(stateOf(heard(hosted, 1_450), HOST, at(1_500))).toMatchObject({ registration: "registered", lastSeenAtMs: 1_450 });
+    expect(agentStateOf(heard(hosted, 1_450), HOST, at(1_500))).toMatchObject({
+      registration: "registered",
+      lastSeenAtMs: 1_450,
+    });
     expect(registrationOf(hosted, { ...HOST, lastSeenAtMs: 1_400 }, 1_550)).toBe("expired");
   });
 
@@ -80,11 +84,11 @@ describe("an agent of a host", () => {
     ["crashed", "expired"],
     ["silent", "expired"],
   ] as const)("whose host %s is %s at once, and its incarnation is told to be over", (end, registration) => {
-    expect(stateOf(hosted, over(HOST, end, 1_010), at(1_010))).toMatchObject({ registration, isTold: true });
+    expect(agentStateOf(hosted, over(HOST, end, 1_010), at(1_010))).toMatchObject({ registration, isTold: true });
   });
 
   it("is not told to be over by silence alone", () => {
-    expect(stateOf(hosted, HOST, at(9_999))).toMatchObject({ registration: "expired", isTold: false });
+    expect(agentStateOf(hosted, HOST, at(9_999))).toMatchObject({ registration: "expired", isTold: false });
   });
 
   it("goes by its own row where its host has none", () => {
@@ -98,18 +102,18 @@ describe("an agent of a host", () => {
       { ...HOST, locked: false },
       5_000,
     );
-    expect(stateOf(hosted, back, at(5_000))).toMatchObject({ registration: "registered", incarnation: 3 });
-    expect(ended(hosted, back, "deregistered", 5_000).incarnation).toBe(3);
+    expect(agentStateOf(hosted, back, at(5_000))).toMatchObject({ registration: "registered", incarnation: 3 });
+    expect(endedAgent(hosted, back, "deregistered", 5_000).incarnation).toBe(3);
     expect(detached(hosted, back)).toMatchObject({ incarnation: 3, loneSeenAtMs: 1_000 });
-    // Registered under it now: what came before is in the number.
+    // The agent is registered under this host now: earlier revivals are in its incarnation.
     const again = registered(hosted, back, { agentId: "a", ticket: "u", host: back }, 5_000);
-    expect(stateOf(again, back, at(5_000)).incarnation).toBe(4);
+    expect(agentStateOf(again, back, at(5_000)).incarnation).toBe(4);
   });
 });
 
 describe("what is shown of an agent", () => {
   it("is offline once its registration is over, and names its host", () => {
-    expect(recordOf(hosted, HOST, at(1_000))).toEqual({
+    expect(agentRecordOf(hosted, HOST, at(1_000))).toEqual({
       agentId: "a",
       status: "online",
       registration: "registered",
@@ -118,13 +122,13 @@ describe("what is shown of an agent", () => {
       lastSeenAtMs: 1_000,
       hostId: "h",
     });
-    expect(recordOf(hosted, HOST, at(9_999))).toMatchObject({ status: "offline", registration: "expired" });
-    expect(recordOf(lone, undefined, at(1_000))).not.toHaveProperty("hostId");
+    expect(agentRecordOf(hosted, HOST, at(9_999))).toMatchObject({ status: "offline", registration: "expired" });
+    expect(agentRecordOf(lone, undefined, at(1_000))).not.toHaveProperty("hostId");
   });
 
   it("is not told by a host that does not beat for it", () => {
     const later = { ...HOST, lastSeenAtMs: 5_000, revivals: 3, end: "left" as const };
-    expect(stateOf(lone, later, at(1_000))).toEqual({
+    expect(agentStateOf(lone, later, at(1_000))).toEqual({
       registration: "registered",
       incarnation: 1,
       lastSeenAtMs: 1_000,
@@ -155,17 +159,17 @@ describe("an agent's row", () => {
     });
     expect(hosted).not.toHaveProperty("revivals");
     expect(lone).toMatchObject({ loneSeenAtMs: 1_000 });
-    expect(stateOf(ofRevived, { ...revived, revivals: 3 }, at(1_000)).incarnation).toBe(2);
+    expect(agentStateOf(ofRevived, { ...revived, revivals: 3 }, at(1_000)).incarnation).toBe(2);
   });
 
   it("keeps nothing of its host's returns once it has ended or is on its own", () => {
-    expect(ended(ofRevived, revived, "expired", 2_000)).not.toHaveProperty("revivals");
+    expect(endedAgent(ofRevived, revived, "expired", 2_000)).not.toHaveProperty("revivals");
     const { bootId: _, revivals: __, ...rest } = ofRevived;
     expect(detached(ofRevived, revived)).toEqual({ ...rest, loneSeenAtMs: 1_000 });
   });
 
   it("ends as seen last, by itself or by its host, and expired by no silence", () => {
-    expect(ended(hosted, { ...HOST, lastSeenAtMs: 1_400 }, "deregistered", 9_999)).toMatchObject({
+    expect(endedAgent(hosted, { ...HOST, lastSeenAtMs: 1_400 }, "deregistered", 9_999)).toMatchObject({
       lastSeenAtMs: 1_400,
       ended: "deregistered",
       incarnation: 1,

@@ -5,17 +5,17 @@ import type { ProcessEventType, TerminalSpec, WakeSpec } from "../../../src/doma
 import { leaseOf } from "../../../src/stores/host/leases.rules.js";
 import type { LeaseRow } from "../../../src/stores/host/tables.js";
 import {
-  type Append,
   type Appended,
+  type AppendInput,
   type AppendState,
   append,
   asOutput,
   isOwn,
-  type Verdict,
+  type PayloadVerdict,
 } from "../../../src/stores/process/events.rules.js";
 import type { SchemaEngine } from "../../../src/stores/process/json-schema.js";
 import { payloadSchemas } from "../../../src/stores/process/payload-schema.js";
-import { hashOf } from "../../../src/stores/process/processes.rules.js";
+import { hashOfJson } from "../../../src/stores/process/processes.rules.js";
 import type { EventRow, ProcessRow } from "../../../src/stores/process/tables.js";
 
 const T = 1_000_000;
@@ -51,10 +51,10 @@ const lease = leaseOf(leaseRow);
 
 interface Case {
   state: AppendState;
-  request: Append;
+  request: AppendInput;
 }
 
-function make(type: ProcessEventType, payload: JsonValue, more: Partial<Append> = {}): Case {
+function make(type: ProcessEventType, payload: JsonValue, more: Partial<AppendInput> = {}): Case {
   return {
     state: {
       process,
@@ -73,12 +73,12 @@ function make(type: ProcessEventType, payload: JsonValue, more: Partial<Append> 
   };
 }
 
-/** What the schema says, as it was found out for the very registration that the process has. */
-const verdictOf = ({ state, request }: Case): Verdict => {
+/** The verdict of the schema, made for the very registration that the process has. */
+const verdictOf = ({ state, request }: Case): PayloadVerdict => {
   const schema = state.eventTypes?.find(({ name }) => name === request.eventType)?.payloadSchema ?? true;
   return { registrationHash: "hash", misfit: engine.misfit(JSON.stringify(schema), schema, request.payload) };
 };
-const run = (given: Case, verdict: Verdict | undefined = verdictOf(given)): Appended => {
+const run = (given: Case, verdict: PayloadVerdict | undefined = verdictOf(given)): Appended => {
   const appended = append(given.state, given.request, verdict, T);
   if ("unjudged" in appended) throw new Error("it asked for a verdict");
   return appended;
@@ -188,7 +188,7 @@ describe("the order of the checks", () => {
   const pairs = rules.flatMap((first, at) =>
     rules.slice(at + 1).map((second) => ({ first, second, title: `${first.name} before ${second.name}` })),
   );
-  // A key that is missing conflicts with nothing.
+  // A missing key conflicts with nothing.
   const possible = pairs.filter(({ title }) => title !== "no other event under the key before a replay key");
 
   it.each(possible)("asks for $title", ({ first, second }) => {
@@ -336,7 +336,7 @@ describe("a replay", () => {
     occurredAtMs: 5,
     fencingToken: 3,
   };
-  const again = (more: Partial<AppendState> = {}, request: Partial<Append> = {}): Case => {
+  const again = (more: Partial<AppendState> = {}, request: Partial<AppendInput> = {}): Case => {
     const given = make({ name: "note" }, 1, request);
     return { state: { ...given.state, replayed: stored, ...more }, request: given.request };
   };
@@ -389,7 +389,7 @@ describe("a replay", () => {
     ],
     ["when another has claimed and released since", { lease: { ...free, fencingToken: 4 } }, false],
     ["of an event that another owner stored", { lease: free, replayed: { ...stored, fencingToken: 2 } }, false],
-    ["of an event that nobody's lease fenced", { lease: free, replayed: { ...stored, fencingToken: undefined as never } }, false],
+    ["of an event that no lease fenced", { lease: free, replayed: { ...stored, fencingToken: undefined as never } }, false],
     ["when no lease is stored any more", { lease: undefined }, false],
     ["when its lease only ran out", { lease: { ...leaseRow, expiresAtMs: T } }, false],
   ])("under a lease that is gone: %s", (_, state, holds) => {
@@ -414,8 +414,12 @@ describe("what is holdfast's own", () => {
     ["process.completed", {}],
   ];
   const payload = { awaitOutput: { type: "success", value: 1 } };
-  const append = (eventType: string, semantics: ProcessEventType["semantics"], replayKey: string, more: Partial<Append> = {}) =>
-    make({ name: eventType, ...(semantics && { semantics }) }, payload, { replayKey, ...more });
+  const append = (
+    eventType: string,
+    semantics: ProcessEventType["semantics"],
+    replayKey: string,
+    more: Partial<AppendInput> = {},
+  ) => make({ name: eventType, ...(semantics && { semantics }) }, payload, { replayKey, ...more });
 
   it("is an app's to write only where it ends the process or asks it to cancel, under the key made for that", () => {
     const taken = types.flatMap(([eventType, semantics]) =>
@@ -656,9 +660,9 @@ describe("a wake", () => {
       given.request.wakeTarget = { sessionId, ...(frame !== undefined && { agentFrameId: frame }) };
       return run(given).result.wakeDelivery?.wakeId;
     };
-    expect(idOf("s")).toBe(`wake:${hashOf(["session:s", "d"])}`);
+    expect(idOf("s")).toBe(`wake:${hashOfJson(["session:s", "d"])}`);
     expect(idOf("s")).toBe(idOf("s"));
-    expect(idOf("s", "f")).toBe(`wake:${hashOf(["session:s/frame:f", "d"])}`);
+    expect(idOf("s", "f")).toBe(`wake:${hashOfJson(["session:s/frame:f", "d"])}`);
     expect(idOf("t")).not.toBe(idOf("s"));
   });
 
@@ -668,7 +672,7 @@ describe("a wake", () => {
     given.state.process = { ...process, provenance: { ...process.provenance, causedBy } };
     given.request.wakeTarget = { sessionId: "target", agentFrameId: "f" };
     expect(run(given).result.wakeDelivery).toEqual({
-      wakeId: `wake:${hashOf(["session:target/frame:f", "p:7"])}`,
+      wakeId: `wake:${hashOfJson(["session:target/frame:f", "p:7"])}`,
       targetSessionId: "target",
       targetScopeId: "session:target/frame:f",
       processId: "p",

@@ -1,4 +1,4 @@
-// A registration and the claim of the host that makes it, in one write.
+// A host registers a process and claims it in one write.
 import { describe, expect, it } from "vitest";
 import { manualClock } from "../../../src/adapters/clock-manual.js";
 import { memoryStorage } from "../../../src/adapters/storage-memory.js";

@@ -13,7 +13,7 @@ import { processMethods } from "../../../src/stores/process/processes.js";
 import { SCHEMA, TABLES } from "../../../src/stores/schema.js";
 import { probe } from "../probe-storage.js";
 
-/** Stores, and what was under way in the storage each time a payload was judged. */
+/** The stores, and the transactions that were open each time a payload was judged. */
 async function setUp() {
   const probed = probe(memoryStorage());
   const storage = await probed.storage.open({

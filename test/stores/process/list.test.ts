@@ -1,4 +1,4 @@
-// What lists of processes read.
+// How many rows lists of processes read.
 import { afterEach, describe, expect, it } from "vitest";
 import type { Kernel } from "../../../src/kernel/kernel.js";
 import type { ProcessFilter } from "../../../src/stores/process/processes.js";
@@ -8,7 +8,7 @@ afterEach(closeBenches);
 
 const idOf = (n: number) => `p${10_000 + n}`;
 
-/** So many processes in the order of their ids; those that `ends` names have ended, and `sessionOf` says whose they are. */
+/** Makes that many processes, in the order of their ids. Those that `ends` names have ended. `sessionOf` gives the session of each. */
 async function house(count: number, ends: (n: number) => boolean, sessionOf = (_: number) => "root") {
   const { kernel, probed } = await bench({ loop: "off" });
   const { processes } = kernel;

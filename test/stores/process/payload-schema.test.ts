@@ -154,7 +154,7 @@ describe("a payload that is costly to check", () => {
   const names = Array.from({ length: 5_000 }, (_, n) => `k${n}`);
   const numbers = names.slice(0, 1_000).map((_, n) => n);
 
-  /** Meant are a hundred milliseconds; the machine may be busy. */
+  /** A check should take a hundred milliseconds. The bound is larger because the machine may be busy. */
   const quickly = (work: () => void) => {
     const began = performance.now();
     work();
@@ -432,7 +432,7 @@ describe("the library", () => {
       pattern: fc.constantFrom("^a", "b", "\\d$"),
       format: fc.constantFrom("date", "url", "uuid", "none"),
     };
-    // Few of them at a time, so that what is asked may also fit.
+    // Few keywords at a time, so that a payload may also fit.
     const some = fc
       .uniqueArray(fc.constantFrom(...Object.keys(optional)), { minLength: 1, maxLength: 3 })
       .chain((names) => fc.record(Object.fromEntries(names.map((one) => [one, optional[one] as fc.Arbitrary<unknown>]))));
@@ -454,10 +454,10 @@ describe("the library", () => {
         try {
           valid = validate(payload, copy as Schema, "2020-12").valid;
         } catch {
-          // It refers to itself without an end.
+          // The schema refers to itself without an end.
         }
         const said = engine.misfit(`schema ${++names}`, whole, payload);
-        // The library looks at every branch, also where the first one was enough to know.
+        // The library looks at every branch, even if the first one decides.
         if (valid === undefined) return true;
         seen[valid ? "fit" : "misfit"]++;
         return (said === undefined) === valid;

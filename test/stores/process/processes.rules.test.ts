@@ -5,10 +5,10 @@ import { CORE_EVENT_TYPES } from "../../../src/domain/process/event-type.js";
 import type { ProcessInput, ProcessRegistration } from "../../../src/domain/process/process.js";
 import {
   grantWrite,
-  hashOf,
+  hashOfJson,
   newProcess,
   prepared as prepare,
-  recordOf,
+  processRecordOf,
   sameRegistration,
   unknownProcess,
   withExternalRef,
@@ -32,7 +32,7 @@ describe("the hash", () => {
     [{ b: 1, a: [true, 1e21, 0.000001], "\u20ac": {} }, '{"a":[true,1e+21,0.000001],"b":1,"€":{}}'],
     [{ "\ud83d\ude00": 1, "\uffff": 2 }, '{"😀":1,"\uffff":2}'],
   ])("of %j is the SHA-256 of its canonical text in UTF-8", (value, text) => {
-    expect(hashOf(value)).toBe(sha256(text));
+    expect(hashOfJson(value)).toBe(sha256(text));
   });
 
   it("of a registration covers id, input, event types and provenance, defaults filled in, without the core types", () => {
@@ -100,7 +100,7 @@ describe("a new process", () => {
 
   it("shows as a record with the declared types and then the core ones", () => {
     const { process, registration: row } = newProcess(prepared, 5);
-    expect(recordOf(process, row)).toEqual({
+    expect(processRecordOf(process, row)).toEqual({
       id: "p",
       registrationHash: prepared.registrationHash,
       input: registration.input,
@@ -118,15 +118,15 @@ describe("a new process", () => {
     ["has ended, with its output", { state: "completed", awaitOutput: OUTPUT }, { state: "completed", awaitOutput: OUTPUT }],
   ] as const)("shows that it %s", (_, changes, status) => {
     const { process, registration: row } = newProcess(prepared, 5);
-    expect(recordOf({ ...process, ...changes }, row).status).toEqual(status);
+    expect(processRecordOf({ ...process, ...changes }, row).status).toEqual(status);
   });
 
   it("shows its external ref and its progress once it has them", () => {
     const { process, registration: row } = newProcess(prepared, 5);
-    expect(recordOf(process, row)).not.toHaveProperty("externalRef");
-    expect(recordOf(process, row)).not.toHaveProperty("progress");
+    expect(processRecordOf(process, row)).not.toHaveProperty("externalRef");
+    expect(processRecordOf(process, row)).not.toHaveProperty("progress");
     const shown = { externalRef: { backend: "b", id: "1" }, progress: { done: 1, atMs: 6 } };
-    expect(recordOf({ ...process, ...shown }, row)).toMatchObject(shown);
+    expect(processRecordOf({ ...process, ...shown }, row)).toMatchObject(shown);
   });
 
   it("that is not stored is told by its id", () => {
@@ -142,7 +142,7 @@ describe("a new process", () => {
   it("hands out core types that a caller may change without harm", () => {
     const { process, registration: row } = newProcess(prepared, 5);
     const before = structuredClone(CORE_EVENT_TYPES);
-    for (const type of recordOf(process, row).eventTypes) Object.assign(type, { name: "changed", semantics: {} });
+    for (const type of processRecordOf(process, row).eventTypes) Object.assign(type, { name: "changed", semantics: {} });
     expect(CORE_EVENT_TYPES).toEqual(before);
     expect(row.eventTypes).toEqual(registration.eventTypes);
   });

@@ -8,13 +8,13 @@ import { freshOps } from "../../../src/stores/session/ops.rules.js";
 import { row } from "./input-row.js";
 
 const T = 1_000;
-/** Characters and bytes of one line's part. */
+/** The largest part on one line, in characters and in bytes. */
 const PART_CHARACTERS = 262_144;
 const PART_BYTES = 196_608;
 
 const bytesOf = (text: string) => new TextEncoder().encode(text);
 const shaOf = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
-/** Equality of large bytes, which to tell apart member by member takes seconds. */
+/** Compares large byte arrays at once: a comparison member by member takes seconds. */
 const isSame = (a: Uint8Array | undefined, b: Uint8Array) => a !== undefined && Buffer.compare(a, b) === 0;
 const blobOf = (bytes: Uint8Array) => ({ hash: shaOf(bytes), bytes });
 
@@ -36,7 +36,7 @@ const receipt: RunBoundaryReceipt = {
   messageCount: 1,
   sequence: 0,
 };
-/** One of everything. */
+/** An archive with one thing of each kind. */
 const FULL: SessionArchive = {
   ...EMPTY,
   state: "retired",
@@ -60,7 +60,7 @@ function read(lines: readonly unknown[], limits: Limits = DEFAULT_LIMITS): Sessi
   return reader.done();
 }
 
-/** How they are refused. */
+/** The error with which the lines are refused. */
 function refusal(lines: readonly unknown[], limits?: Limits): HoldfastError {
   try {
     read(lines, limits);
@@ -71,18 +71,18 @@ function refusal(lines: readonly unknown[], limits?: Limits): HoldfastError {
 }
 
 type Json = Record<string, unknown>;
-/** So many lists inside one another. */
+/** Lists nested to that depth. */
 const nested = (depth: number): unknown => (depth === 0 ? 1 : [nested(depth - 1)]);
-/** The lines of an archive, each parsed, that tests change. */
+/** The parsed lines of an archive, for tests to change. */
 function changed(archive: SessionArchive, change: (lines: Json[]) => void): string[] {
   const lines: Json[] = parsed(linesOf(archive));
   change(lines);
   return lines.map((line) => JSON.stringify(line));
 }
-/** The line of a kind, with other members. */
+/** The lines with other members in the line of that kind. */
 const withLine = (archive: SessionArchive, type: string, more: Json) =>
   changed(archive, (lines) => Object.assign(lines.find((line) => line.type === type) as Json, more));
-/** A line of a kind twice, and the end that fits. */
+/** The lines with the line of that kind twice, and an end that fits. */
 const doubled = (archive: SessionArchive, type: string, more: Json = {}) =>
   changed(archive, (lines) => {
     const at = lines.findIndex((line) => line.type === type);
@@ -191,7 +191,7 @@ describe("a snapshot in parts", () => {
 describe("an image in parts", () => {
   const bytes = Uint8Array.from({ length: PART_BYTES + 1 }, (_, at) => (at * 7_919) % 251);
   const archive = { ...EMPTY, blobs: [blobOf(bytes)] };
-  /** Its two lines in another order or number, between header and end. */
+  /** The two lines in another order or number, between header and end. */
   const withParts = (...parts: number[]) =>
     changed(archive, (lines) => {
       lines.splice(1, 2, ...parts.map((part) => ({ ...lines[1 + part] })));
@@ -313,6 +313,8 @@ describe("a line", () => {
     ["an input's start", "input", { starts: 2 }, "starts"],
     ["an input's start below 0", "input", { starts: -1 }, "starts"],
     ["an input's crashes", "input", { crashes: -1 }, "crashes"],
+    ["more crashes than can be counted on from", "input", { crashes: 2 ** 52 + 1 }, "crashes"],
+    ["more interruptions than can be counted on from", "input", { interruptions: 2 ** 52 + 1 }, "interruptions"],
     ["an input's interruptions", "input", { interruptions: -1 }, "interruptions"],
     ["an input's work", "input", { workId: "" }, "workId"],
     ["an input's work of nothing", "input", { workSize: 0 }, "workSize"],

@@ -18,7 +18,7 @@ const INPUT_OF: Record<InputKind, StoredInputState["persistedInput"]> = {
   operation: { inputType: "operation" },
 };
 
-/** What is different about an input: by default it is a prompt that waits in the queue. */
+/** How an input differs from the default, which is a prompt that waits in the queue. */
 export interface Made {
   kind?: InputKind;
   handlingMode?: HandlingMode;

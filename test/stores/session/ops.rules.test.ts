@@ -10,19 +10,19 @@ import {
   type StoredOperationSpec,
 } from "../../../src/domain/session/ops.js";
 import {
-  collected,
+  collectedOps,
   type Ending,
-  ended,
-  endOf,
+  endedOps,
   feedLength,
   freshOps,
   hasEnded,
   keptOf,
+  knownOutcome,
   OPS_TRANSITIONS,
   type Ops,
   type OpsAction,
   opsError,
-  recovered,
+  recoveredOps,
   refusalOf,
   unknownOperation,
   watermarkOf,
@@ -52,7 +52,7 @@ const ending = (id: string, more: Partial<Ending> = {}): Ending => ({
   ...more,
 });
 const afterEnds = (ops: Ops, ids: readonly string[], maxCompleted = 256): Ops =>
-  ended(
+  endedOps(
     ops,
     ids.map((id) => ending(id, { since: watermarkOf(ops) })),
     { maxCompleted, maxConcurrent: null },
@@ -61,7 +61,7 @@ const afterEnds = (ops: Ops, ids: readonly string[], maxCompleted = 256): Ops =>
 const fresh = () => freshOps("epoch", SETTINGS);
 const numbered = (count: number, from = 1) => Array.from({ length: count }, (_, at) => `op-${at + from}`);
 
-/** The call table as it is promised, written out anew. */
+/** The promised call table, written out again. */
 const TABLE: Record<OpsAction, { from: readonly OperationStatus[]; to: OperationStatus | "same" }> = {
   provisioningSucceeded: { from: ["provisioning"], to: "running" },
   provisioningFailed: { from: LIVE, to: "failed" },
@@ -144,7 +144,7 @@ describe("the call table", () => {
 
 describe("an end", () => {
   it("is kept whole, and is one line of the feed (R-144)", () => {
-    const { ops, ends } = ended(
+    const { ops, ends } = endedOps(
       fresh(),
       [ending("a", { peerReady: true, progressCount: 3, watcherCount: 2 })],
       { maxCompleted: 7, maxConcurrent: 2 },
@@ -197,7 +197,7 @@ describe("an end", () => {
       { outcomeType: "retired" },
       { outcomeType: "terminated", reason: "why" },
     ];
-    const { ops } = ended(
+    const { ops } = endedOps(
       fresh(),
       outcomes.map((outcome, at) => ending(`op-${at}`, { outcome })),
       SETTINGS,
@@ -212,8 +212,8 @@ describe("an end", () => {
   it("changes nothing of what it began from", () => {
     const before = afterEnds(fresh(), ["a"]);
     const copy = structuredClone(before);
-    ended(before, [ending("b")], { maxCompleted: 1, maxConcurrent: null }, T);
-    collected(before);
+    endedOps(before, [ending("b")], { maxCompleted: 1, maxConcurrent: null }, T);
+    collectedOps(before);
     expect(before).toEqual(copy);
   });
 
@@ -248,14 +248,14 @@ describe("an end", () => {
 
   it("that stands already in just this way is found and not told twice", () => {
     const before = afterEnds(fresh(), ["a"]);
-    const { ops, ends } = ended(before, [ending("a")], SETTINGS, T + 5);
+    const { ops, ends } = endedOps(before, [ending("a")], SETTINGS, T + 5);
     expect(ends).toEqual([{ id: "a", outcome: done("a"), late: false }]);
     expect(ops).toEqual(before);
   });
 
   it("that comes late gets the outcome that stands", () => {
     const before = afterEnds(fresh(), ["a"]);
-    const { ops, ends } = ended(before, [ending("a", { outcome: { outcomeType: "retired" } }), ending("b")], SETTINGS, T);
+    const { ops, ends } = endedOps(before, [ending("a", { outcome: { outcomeType: "retired" } }), ending("b")], SETTINGS, T);
     expect(ends).toEqual([
       { id: "a", outcome: done("a"), late: true },
       { id: "b", outcome: done("b"), late: false },
@@ -264,10 +264,10 @@ describe("an end", () => {
   });
 
   it("is found in the feed when the operation itself was collected, if it is this registration's", () => {
-    const { ops } = collected(afterEnds(fresh(), ["a"]));
-    expect(endOf(ops, "a", 0)).toEqual(done("a"));
-    expect(endOf(ops, "a", 1)).toBeUndefined();
-    const again = ended(ops, [ending("a", { since: 1 })], SETTINGS, T).ops;
+    const { ops } = collectedOps(afterEnds(fresh(), ["a"]));
+    expect(knownOutcome(ops, "a", 0)).toEqual(done("a"));
+    expect(knownOutcome(ops, "a", 1)).toBeUndefined();
+    const again = endedOps(ops, [ending("a", { since: 1 })], SETTINGS, T).ops;
     expect(again.completionEntries.map(({ seq, operationId }) => [seq, operationId])).toEqual([
       [1, "a"],
       [2, "a"],
@@ -275,13 +275,13 @@ describe("an end", () => {
   });
 
   it("is found of an operation that is kept, also when its line of the feed is gone", () => {
-    expect(endOf({ ...afterEnds(fresh(), ["a"]), completionEntries: [] }, "a", 0)).toEqual(done("a"));
+    expect(knownOutcome({ ...afterEnds(fresh(), ["a"]), completionEntries: [] }, "a", 0)).toEqual(done("a"));
   });
 
   it("may have an id that every object has a member of", () => {
     for (const id of ["constructor", "toString", "hasOwnProperty"]) {
       expect(keptOf(fresh(), id)).toBeUndefined();
-      expect(endOf(fresh(), id, 0)).toBeUndefined();
+      expect(knownOutcome(fresh(), id, 0)).toBeUndefined();
       expect(keptOf(afterEnds(fresh(), [id]), id)?.status).toBe("completed");
     }
   });
@@ -290,12 +290,12 @@ describe("an end", () => {
 describe("collecting", () => {
   it("takes every ended operation, oldest first, and leaves the feed and its sequence (R-146)", () => {
     const before = afterEnds(fresh(), ["b", "a", "10", "9"]);
-    const { ops, taken } = collected(before);
+    const { ops, taken } = collectedOps(before);
     expect(taken).toEqual(["b", "a", "10", "9"].map((id) => ({ id, outcome: done(id) })));
     expect(ops.authorityState).toEqual({ ...before.authorityState, operations: {}, completedOrder: [] });
     expect(ops.operationSpecs).toEqual({});
     expect(ops.completionEntries).toEqual(before.completionEntries);
-    expect(collected(ops).taken).toEqual([]);
+    expect(collectedOps(ops).taken).toEqual([]);
     expect(watermarkOf(afterEnds(ops, ["next"]))).toBe(5);
   });
 });
@@ -335,8 +335,8 @@ describe("recovery", () => {
     };
   };
 
-  it("keeps ended operations alone, and nobody waits (R-148)", () => {
-    const { authorityState, operationSpecs } = recovered(stored());
+  it("keeps only ended operations, and no wait (R-148)", () => {
+    const { authorityState, operationSpecs } = recoveredOps(stored());
     expect(Object.keys(authorityState.operations)).toEqual(["old", "new"]);
     expect(Object.keys(operationSpecs)).toEqual(["old", "new"]);
     expect(authorityState).toMatchObject({
@@ -351,18 +351,18 @@ describe("recovery", () => {
     const before = stored();
     before.authorityState.completedOrder = ["new", "gone", "old"];
     before.authorityState.operations.old = operation("failed", { outcomeType: "failed", error: "why" });
-    const ops = recovered(before);
+    const ops = recoveredOps(before);
     expect(ops.authorityState.completedOrder).toEqual(["new", "old"]);
     expect(keptOf(ops, "old")?.terminalOutcome).toEqual({ outcomeType: "failed", error: "why" });
   });
 
   it("of a registry in which nothing has ended begins with the first sequence", () => {
-    expect(recovered(fresh()).authorityState.nextCompletionSeq).toBe(1);
+    expect(recoveredOps(fresh()).authorityState.nextCompletionSeq).toBe(1);
   });
 
   it("keeps every line of the feed, epoch and cursors, and goes on behind the sequence that was next (R-148, R-150)", () => {
     const before = stored();
-    const ops = recovered(before);
+    const ops = recoveredOps(before);
     expect(ops.completionEntries).toEqual(before.completionEntries);
     expect(ops.completionEntries[0]?.operationId).toBe("gone");
     expect(watermarkOf(ops)).toBe(3);
@@ -377,7 +377,7 @@ describe("recovery", () => {
     const before = stored();
     before.authorityState.nextCompletionSeq = 1;
     before.completionEntries.reverse();
-    const ops = recovered(before);
+    const ops = recoveredOps(before);
     expect(ops.completionEntries.map(({ seq }) => seq)).toEqual([1, 2, 3]);
     expect(afterEnds(ops, ["next"]).completionEntries.at(-1)?.seq).toBe(4);
   });
@@ -385,7 +385,7 @@ describe("recovery", () => {
   it("forgets in time also what no order names", () => {
     const before = stored();
     before.authorityState.completedOrder = ["new", "new"];
-    const ops = recovered(before);
+    const ops = recoveredOps(before);
     expect(ops.authorityState.completedOrder).toEqual(["old", "new"]);
     expect(afterEnds(ops, ["next"], 2).authorityState.completedOrder).toEqual(["new", "next"]);
   });
@@ -396,14 +396,17 @@ describe("recovery", () => {
     const before = stored();
     before.authorityState.operations.old = operation("completed", flat);
     const [entry] = before.completionEntries;
-    const ops = recovered({ ...before, completionEntries: [{ ...(entry as NonNullable<typeof entry>), terminalOutcome: flat }] });
+    const ops = recoveredOps({
+      ...before,
+      completionEntries: [{ ...(entry as NonNullable<typeof entry>), terminalOutcome: flat }],
+    });
     expect(keptOf(ops, "old")?.terminalOutcome).toEqual({ outcomeType: "completed", result });
     expect(ops.completionEntries[0]?.terminalOutcome).toEqual({ outcomeType: "completed", result });
   });
 
   it("of what was recovered changes nothing more", () => {
-    const once = recovered(stored());
-    expect(recovered(structuredClone(once))).toEqual(once);
+    const once = recoveredOps(stored());
+    expect(recoveredOps(structuredClone(once))).toEqual(once);
   });
 });
 

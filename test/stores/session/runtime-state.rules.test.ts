@@ -7,10 +7,10 @@ import {
   afterRun,
   mayRun,
   type RuntimeCommand,
-  storedState,
+  withoutAttached,
 } from "../../../src/stores/session/runtime-state.rules.js";
 
-/** What a command leads to from each state; absent: it is refused. */
+/** The state after a command, by the state before it. Absent: the command is refused. */
 const TABLE: Record<RuntimeCommand, Partial<Record<RuntimeState, RuntimeState>>> = {
   run: { initializing: "running", idle: "running", attached: "running", retired: "running" },
   retire: { initializing: "retired", idle: "retired", attached: "retired", running: "retired", retired: "retired" },
@@ -65,7 +65,7 @@ describe("a runtime's state", () => {
   });
 
   it("is never stored as attached (R-102)", () => {
-    expect(RUNTIME_STATES.map(storedState)).toEqual([
+    expect(RUNTIME_STATES.map(withoutAttached)).toEqual([
       "initializing",
       "idle",
       "idle",

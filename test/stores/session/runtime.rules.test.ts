@@ -30,7 +30,7 @@ const stored: RuntimeRow = {
 const nothing = { runtimeId: "r", endedKeys: 0, replaced: false };
 
 describe("a runtime's row", () => {
-  it("is not made where nobody needs it", () => {
+  it("is not made by a call that changes nothing of it", () => {
     expect(nextRuntime(undefined, nothing, 2)).toBeUndefined();
     expect(nextRuntime(undefined, { ...nothing, replaced: true }, 2)).toBeUndefined();
   });

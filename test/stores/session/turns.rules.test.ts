@@ -40,7 +40,7 @@ describe("what a run makes of an input", () => {
       } else {
         const next = of(input);
         expect(phase(next)).toBe(to);
-        // Append-only, with the true phase before.
+        // The history is append-only and names the true earlier phase.
         expect(next.record.history.slice(0, 1)).toEqual(before.record.history);
         expect(next.record.history[1]).toMatchObject({ timestampMs: NOW, from });
         expect(next.record.history.at(-1)).toMatchObject({ to });
@@ -177,7 +177,7 @@ describe("the next batch (R-90, R-91)", () => {
     expect(batch([atStart, other])).toEqual(["s"]);
   });
 
-  it("waits for somebody who wakes, and takes along who does not", () => {
+  it("waits for an input that starts a run, and takes along those that do not", () => {
     const progress = row("g", { kind: "peer_response_progress" });
     const silent = row("q", { kind: "peer_request", silent: true });
     expect(batch([progress])).toEqual([]);
@@ -192,7 +192,7 @@ describe("the next batch (R-90, R-91)", () => {
 
   it("begins with what came while it was busy as with anything else", () => {
     expect(batch([row("e", { kind: "external_event", idle: false })])).toEqual(["e"]);
-    // A row that a caller handed over says only what was decided then.
+    // A row that a caller stored says only what was decided at that moment.
     const { starts: _, ...handed } = row("p", { idle: false });
     expect(batch([handed])).toEqual(["p"]);
   });
@@ -217,7 +217,7 @@ describe("the next batch (R-90, R-91)", () => {
     expect(batch([tried, row("p")])).toEqual(["e"]);
     expect(batch([...both, row("p")])).toEqual(["a", "b"]);
     expect(workOf(both)).toBe("w2");
-    // One of them has ended meanwhile: what was done with it is not theirs alone.
+    // One of the inputs has ended meanwhile: the steps of that attempt do not belong to the others alone.
     expect(workOf(both.slice(1))).toBeUndefined();
     expect(workOf([row("p")])).toBeUndefined();
   });

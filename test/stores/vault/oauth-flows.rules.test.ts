@@ -10,11 +10,11 @@ import {
   deviceExpiry,
   encodeFlows,
   type Flows,
+  type FlowVerdict,
   flowRefusal,
   keysOfTarget,
   MOST_FLOWS,
   releaseFlows,
-  type Verdict,
   verifyBrowser,
   verifyDevice,
 } from "../../../src/stores/vault/oauth-flows.rules.js";
@@ -44,7 +44,7 @@ const flows = (...all: (BrowserFlow | DeviceFlow)[]): Flows => ({
   browser: all.filter((flow): flow is BrowserFlow => "state" in flow),
   device: all.filter((flow): flow is DeviceFlow => "deviceCode" in flow),
 });
-const reasonOf = (verdict: Verdict<unknown>) =>
+const reasonOf = (verdict: FlowVerdict<unknown>) =>
   "refusal" in verdict ? (verdict.refusal.details as { reason: string }).reason : "none";
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 

@@ -1,6 +1,6 @@
 import type { JsonValue } from "../../../domain/json.js";
 import type { StoredInputState } from "../../../domain/session/input.js";
-import { placed } from "../../../stores/session/inputs/input-rows.rules.js";
+import { ranked } from "../../../stores/session/inputs/input-rows.rules.js";
 import type { InputRow } from "../../../stores/session/inputs/tables.js";
 import type { Setup } from "../../kit/fixture.js";
 import { readRows, writeRows } from "../../kit/rows.fixture.js";
@@ -42,7 +42,7 @@ export async function abandonedRun(
     },
     {
       table: "inputs",
-      put: placed({
+      put: ranked({
         ...(input as InputRow),
         workId: "work",
         workSize: 1,

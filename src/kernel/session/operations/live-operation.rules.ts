@@ -4,8 +4,8 @@ import type { CompletionEntry, OperationOutcome, OperationStatus, StoredOperatio
 import {
   type EndedOperation,
   type Ending,
-  endOf,
   keptOf,
+  knownOutcome,
   type Ops,
   type OpsAction,
   opsError,
@@ -93,7 +93,7 @@ export function endingOf(op: LiveOperation, outcome: OperationOutcome): Ending {
 
 /** The stored end of the operation's id, which may have ended in another tab. */
 export function storedEndOf({ spec, since }: LiveOperation, ops: Ops): OperationOutcome | undefined {
-  return endOf(ops, spec.id, since);
+  return knownOutcome(ops, spec.id, since);
 }
 
 export function shownLive(op: LiveOperation): OperationSnapshot {

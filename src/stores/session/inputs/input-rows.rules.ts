@@ -4,43 +4,44 @@ import { checkInputState } from "../../../domain/session/input-record.js";
 import type { Limits } from "../../../domain/time.js";
 import type { Row, Write } from "../../../ports/storage.js";
 import { ROW_VERSION } from "../../table.js";
-import { candidateOf, doesStart, replaceKeyIn } from "./inputs.rules.js";
+import { doesStart, queuedInputOf, replaceKeyIn } from "./inputs.rules.js";
 import { laneOf } from "./policy.rules.js";
 import { type InputKeyRow, type InputRow, inputs } from "./tables.js";
 
-/** Behind every number of an admission: inputs that nobody admitted come last. */
+/** The rank of inputs that have none: they come last. */
 const LAST_RANK = Number.MAX_SAFE_INTEGER;
 
-/** One input row's way from `before` (absent: there is none) to `after` (absent: it is dropped). At most one change per input. */
+/** The change of one input row. `before` is absent if there is no row yet, `after` if the row is dropped. At most one change per input. */
 export interface InputChange {
   readonly before?: InputRow | undefined;
   readonly after?: InputRow | undefined;
-  /** Its idempotency key does not stand for it any more: retention let go of it. */
+  /** Its idempotency key no longer stands for it: the key was dropped. */
   readonly keyless?: boolean;
 }
 
-export interface InputWrites {
+interface InputWrites {
   readonly writes: Write[];
-  /** To be added to the runtime row's `endedKeys`. */
+  /** The difference to add to the runtime row's `endedKeys`. */
   readonly endedKeys: number;
 }
 
 /**
- * The one way in which input rows are written: they and the rows of their idempotency keys stay in step. `stored` are the key rows of
- * all keys that the records before and after have. A key that stands for another input is left to that one; an ephemeral input has
- * one only while it lives.
+ * Makes the writes of input rows and of their key rows, which stay in step. Every change of an input goes through this. `stored` are the key
+ * rows of all keys of the records before and after. A key that stands for another input is left alone. An ephemeral input has a key row
+ * only while it is live.
  */
 export function inputWrites(changes: readonly InputChange[], stored: readonly InputKeyRow[]): InputWrites {
   const before = new Map(stored.map((row) => [row.idempotencyKey, row]));
   const keys = new Map(before);
-  // First all that is given up, so that two inputs may change keys in one write.
+  // Keys are released first, so that two inputs may exchange keys in one write.
   for (const { before: was, after } of changes) {
     if (!was) continue;
     const key = was.record.idempotencyKey;
-    if (key !== undefined && keys.get(key)?.inputId === was.inputId && (!after || keyOf(after) !== key)) keys.delete(key);
+    if (key !== undefined && keys.get(key)?.inputId === was.inputId && (!after || idempotencyKeyOf(after) !== key))
+      keys.delete(key);
   }
   for (const { after, keyless } of changes) {
-    const key = after && keyOf(after);
+    const key = after && idempotencyKeyOf(after);
     if (!after || key === undefined || keyless) continue;
     const holder = keys.get(key);
     if (!holder || holder.inputId === after.inputId) keys.set(key, keyRow(after, key));
@@ -51,7 +52,7 @@ export function inputWrites(changes: readonly InputChange[], stored: readonly In
   };
 }
 
-function keyOf({ record }: InputRow): string | undefined {
+function idempotencyKeyOf({ record }: InputRow): string | undefined {
   return record.durability === "ephemeral" && isTerminal(record.currentState) ? undefined : record.idempotencyKey;
 }
 
@@ -67,32 +68,32 @@ function keyRow({ runtimeId, inputId, record }: InputRow, idempotencyKey: string
 
 function rowWrite({ before, after }: InputChange): Write[] {
   if (after) {
-    return [{ table: "inputs", put: placed(after) }];
+    return [{ table: "inputs", put: ranked(after) }];
   }
   return before ? [{ table: "inputs", drop: [before.runtimeId, before.inputId] }] : [];
 }
 
-/** The row with what its indexes find it by: each of these columns is there only as long as what it says holds. */
-export function placed(row: InputRow): InputRow {
-  const rest = Object.fromEntries(Object.entries(row).filter(([column]) => !PLACES.has(column))) as InputRow;
-  return { ...rest, ...placeOf(row), v: ROW_VERSION };
+/** The row with its ranks: the columns that exist only while their condition holds, so that the indexes stay small. */
+export function ranked(row: InputRow): InputRow {
+  const rest = Object.fromEntries(Object.entries(row).filter(([column]) => !RANK_COLUMNS.has(column))) as InputRow;
+  return { ...rest, ...ranksOf(row), v: ROW_VERSION };
 }
 
-const PLACES: ReadonlySet<string> = new Set([
+const RANK_COLUMNS: ReadonlySet<string> = new Set([
   "liveRank",
   "steerRank",
   "starterRank",
   "unsettledRank",
   "replaceKey",
-] satisfies (keyof Place)[]);
+] satisfies (keyof Ranks)[]);
 
-type Place = Pick<InputRow, "liveRank" | "steerRank" | "starterRank" | "unsettledRank" | "replaceKey">;
+type Ranks = Pick<InputRow, "liveRank" | "steerRank" | "starterRank" | "unsettledRank" | "replaceKey">;
 
-function placeOf(row: InputRow): Place {
+function ranksOf(row: InputRow): Ranks {
   const { currentState, durability } = row.record;
   if (isTerminal(currentState)) return {};
   const liveRank = row.rank ?? LAST_RANK;
-  const waiting = candidateOf(row);
+  const waiting = queuedInputOf(row);
   const replaceKey = replaceKeyIn(row);
   return {
     liveRank,
@@ -103,12 +104,12 @@ function placeOf(row: InputRow): Place {
   };
 }
 
-/** Rows of an older holdfast, which has not all of these indexes. */
-export function placeWrites(rows: readonly InputRow[]): Write[] {
+/** Writes the ranks of rows that an older holdfast stored, which did not have all of them. */
+export function rankWrites(rows: readonly InputRow[]): Write[] {
   return rows.flatMap((row): Write[] => {
-    const next: Place = placeOf(row);
-    const isPlaced = [...PLACES].every((column) => row[column] === (next as Record<string, unknown>)[column]);
-    return isPlaced ? [] : [{ table: "inputs", put: placed(row) }];
+    const next: Ranks = ranksOf(row);
+    const isPlaced = [...RANK_COLUMNS].every((column) => row[column] === (next as Record<string, unknown>)[column]);
+    return isPlaced ? [] : [{ table: "inputs", put: ranked(row) }];
   });
 }
 
@@ -129,12 +130,12 @@ function countEnded(keys: ReadonlyMap<string, InputKeyRow>): number {
   return [...keys.values()].filter(({ endedRank }) => endedRank !== undefined).length;
 }
 
-/** The keys whose rows `inputWrites` must know, each once. */
+/** The keys whose rows `inputWrites` needs, each once. */
 export function keysOf(records: readonly (StoredInputState | undefined)[]): string[] {
   return [...new Set(records.flatMap((record) => (record?.idempotencyKey === undefined ? [] : [record.idempotencyKey])))];
 }
 
-/** What was stored under other limits is read all the same. */
+/** For stored records: they may have been stored under other limits. */
 export const NO_LIMITS: Limits = {
   idLength: Number.MAX_SAFE_INTEGER,
   payloadBytes: Number.MAX_SAFE_INTEGER,
@@ -144,7 +145,7 @@ export const NO_LIMITS: Limits = {
   depth: Number.MAX_SAFE_INTEGER,
 };
 
-/** Throws `read-failed` naming the row where it is broken or its record does not decode, `version` where it is a newer one. */
+/** Throws `read-failed`, which names the row, if the row is broken or its record does not decode, and `version` if the row is newer. */
 export function readInput(row: Row): InputRow {
   const { inputId } = row;
   try {

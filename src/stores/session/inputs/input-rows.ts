@@ -9,17 +9,17 @@ export async function loadInput(reader: Reader, runtimeId: string, inputId: stri
   return row && readInput(row);
 }
 
-/** By input id, in code units. One row that does not decode fails the whole, with its id in `details`. */
+/** All inputs, in the order of their ids by code units. A row that does not decode fails the call, with its id in `details`. */
 export async function loadInputs(reader: Reader, runtimeId: string): Promise<InputRow[]> {
   return (await reader.range("inputs", { prefix: [runtimeId] })).map(readInput);
 }
 
-/** Those that have not ended, in the order of their admission; what nobody admitted comes last, by id. */
+/** The inputs that have not ended, in the order of their admission. Inputs without a rank come last, by id. */
 export async function loadLiveInputs(reader: Reader, runtimeId: string): Promise<InputRow[]> {
   return (await reader.range("inputs", { index: "live", prefix: [runtimeId] })).map(readInput);
 }
 
-/** The stored key rows that `inputWrites` asks for, of the records before and after. */
+/** The stored key rows that `inputWrites` needs, for the records before and after the change. */
 export async function loadInputKeys(
   reader: Reader,
   runtimeId: string,

@@ -13,7 +13,7 @@ import { builtInPolicy, type HandlingMode, isConsumedOnAccept, kindOf, laneOf, s
 import type { InputRow } from "./tables.js";
 
 /**
- * An input's life. What is not in the table is refused; whatever has ended stays as it is.
+ * The life of an input. What is not in the table is refused. An input that has ended never changes again.
  *
  *     queued --stage--> staged --apply--> applied --> applied_pending_consumption --complete--> consumed
  *     staged --rollback--> queued, or abandoned after three failures        staged --cancel--> abandoned
@@ -39,12 +39,12 @@ const TABLE: Readonly<Record<InputEvent, Partial<Record<InputPhase, InputPhase>>
   },
 };
 
-/** Recoveries in a row without a checkpoint, until an input is held for what crashes its owner. */
+/** After so many consecutive recoveries without a checkpoint, an input counts as the cause of the crashes and is given up. */
 export const MOST_CRASHES = 5;
 
 type Changes = Partial<StoredInputState>;
 
-export function moved(row: InputRow, event: InputEvent, nowMs: number, reason: string, changes: Changes = {}): InputRow {
+export function transition(row: InputRow, event: InputEvent, nowMs: number, reason: string, changes: Changes = {}): InputRow {
   const { record } = row;
   const from = record.currentState;
   const to = TABLE[event][from];
@@ -57,59 +57,59 @@ export function moved(row: InputRow, event: InputEvent, nowMs: number, reason: s
   return { ...row, record: { ...record, currentState: to, history, updatedAtMs: nowMs, ...changes } };
 }
 
-/** Stored as "accepted" for the moment in which nobody sees it: it is queued, or consumed, in the same write. */
+/** Moves an accepted input to the queue, or to consumed. That happens in the write that stores it, so no reader sees "accepted". */
 export function admitted(row: InputRow, nowMs: number): InputRow {
   const decision = row.record.policy?.decision;
   return decision && isConsumedOnAccept(decision)
-    ? moved(row, "complete", nowMs, "consumed on accept", { terminalOutcome: { outcomeType: "consumed" } })
-    : moved(row, "admit", nowMs, "admitted");
+    ? transition(row, "complete", nowMs, "consumed on accept", { terminalOutcome: { outcomeType: "consumed" } })
+    : transition(row, "admit", nowMs, "admitted");
 }
 
 export function superseded(row: InputRow, by: string, nowMs: number): InputRow {
-  return moved(row, "supersede", nowMs, `superseded by ${by}`, {
+  return transition(row, "supersede", nowMs, `superseded by ${by}`, {
     terminalOutcome: { outcomeType: "superseded", supersededBy: by },
   });
 }
 
 export function coalesced(row: InputRow, into: string, nowMs: number): InputRow {
-  return moved(row, "coalesce", nowMs, `coalesced into ${into}`, {
+  return transition(row, "coalesce", nowMs, `coalesced into ${into}`, {
     terminalOutcome: { outcomeType: "coalesced", aggregateId: into },
   });
 }
 
-/** `cause` is what the last straw was. */
+/** `cause` is the last error, added to the reason in the history. */
 export function abandoned(row: InputRow, reason: AbandonReason, nowMs: number, cause?: string): InputRow {
   const text = typeof reason === "string" ? reason : "max_attempts_exhausted";
-  return moved(row, "abandon", nowMs, cause === undefined ? text : `${text}: ${cause}`, {
+  return transition(row, "abandon", nowMs, cause === undefined ? text : `${text}: ${cause}`, {
     terminalOutcome: { outcomeType: "abandoned", reason },
   });
 }
 
-/** Its run ended in order before its time: no failure and no crash, and the end of a row of crashes. */
+/** The row after its run was interrupted in order. This is no failure and no crash, and crashes are counted from zero again. */
 export function interrupted(row: InputRow, nowMs: number): InputRow {
   const { crashes: _, ...rest } = row;
-  return { ...moved(rest, "rollback", nowMs, "interrupted"), interruptions: (row.interruptions ?? 0) + 1 };
+  return { ...transition(rest, "rollback", nowMs, "interrupted"), interruptions: (row.interruptions ?? 0) + 1 };
 }
 
-/** Its owner died. */
+/** The row after its owner died. */
 function crashed(row: InputRow, nowMs: number): InputRow {
   const recoveryCount = row.record.recoveryCount + 1;
   const crashes = (row.crashes ?? 0) + 1;
   const counted = { ...row, crashes, record: { ...row.record, recoveryCount } };
   return crashes >= MOST_CRASHES
     ? abandoned(counted, { max_attempts_exhausted: { attempts: row.record.attemptCount } }, nowMs, "its owners died")
-    : moved(counted, "rollback", nowMs, "recovered from a crash");
+    : transition(counted, "rollback", nowMs, "recovered from a crash");
 }
 
-export interface Found {
-  /** The receipt of its last run and boundary is stored. */
+interface RecoveryFacts {
+  /** Whether the receipt of its last run and boundary is stored. */
   hasReceipt: boolean;
-  /** Its last owner ended in order. */
+  /** Whether its last owner ended in order. */
   inOrder: boolean;
 }
 
-/** What an input without an owner becomes; `undefined` where it is what it should be. */
-export function recovered(row: InputRow, found: Found, nowMs: number): InputRow | undefined {
+/** The row of an input whose owner is gone, after its recovery. `undefined` if it needs none. */
+export function recovered(row: InputRow, found: RecoveryFacts, nowMs: number): InputRow | undefined {
   switch (row.record.currentState) {
     case "accepted":
       return admitted(row, nowMs);
@@ -119,17 +119,17 @@ export function recovered(row: InputRow, found: Found, nowMs: number): InputRow 
     case "applied":
     case "applied_pending_consumption": {
       if (found.hasReceipt)
-        return moved(row, "complete", nowMs, "its receipt is stored", { terminalOutcome: { outcomeType: "consumed" } });
+        return transition(row, "complete", nowMs, "its receipt is stored", { terminalOutcome: { outcomeType: "consumed" } });
       const { terminalOutcome: _, ...record } = row.record;
       const uncounted = { ...row, record, interruptions: (row.interruptions ?? 0) + 1 };
-      return moved(uncounted, "rollback", nowMs, "its receipt is missing");
+      return transition(uncounted, "rollback", nowMs, "its receipt is missing");
     }
     default:
       return undefined;
   }
 }
 
-/** Why nobody can go on with a row that has not ended. */
+/** Why no executor can run a row that has not ended; absent if one can. */
 export function corruption({ record }: InputRow): string | undefined {
   if (isTerminal(record.currentState)) return undefined;
   const what = `store corruption: input "${record.inputId}"`;
@@ -151,37 +151,40 @@ export function isSameExecution(a: RuntimeSemantics, b: RuntimeSemantics): boole
   return a.executionKind === b.executionKind && a.peerResponseTerminalApplyIntent === b.peerResponseTerminalApplyIntent;
 }
 
-/** A queued row that passed `corruption`, with what choosing needs. */
-export interface Candidate {
+/** A queued row that is not corrupt, with what the choice of a batch needs. */
+export interface QueuedInput {
   readonly row: InputRow;
   readonly kind: InputKind;
   readonly decision: PolicyDecision;
   readonly semantics: RuntimeSemantics;
 }
 
-export function candidateOf(row: InputRow): Candidate | undefined {
+export function queuedInputOf(row: InputRow): QueuedInput | undefined {
   const { currentState, persistedInput, policy, runtimeSemantics } = row.record;
   const kind = persistedInput && kindOf(persistedInput);
   if (currentState !== "queued" || !kind || !policy || !runtimeSemantics) return undefined;
   return { row, kind, decision: policy.decision, semantics: runtimeSemantics };
 }
 
-/** A row that a caller handed over says only how it was treated then: a busy moment's "none" is not "never". */
-export function doesStart({ row, kind, decision }: Candidate): boolean {
+/**
+ * Whether the input begins a run by itself. A row that a caller stored holds only the decision of that moment: "none" for a busy runtime
+ * does not mean "never".
+ */
+export function doesStart({ row, kind, decision }: QueuedInput): boolean {
   if (row.starts !== undefined) return row.starts === 1;
   return startsRun(decision) || startsRun(builtInPolicy({ kind, idle: true }));
 }
 
 /**
- * Where a new input finds whom it replaces: the first that waits under this, the queue before the steer lane. No kind has a blank in its
- * name.
+ * The key by which a new input finds the one that it replaces: the first that waits under it, in the queue before the steer lane. The
+ * name of a kind has no blank.
  */
 export function replaceKeyOf(lane: HandlingMode, kind: InputKind, supersessionKey: string): string {
   return `${lane} ${kind} ${supersessionKey}`;
 }
 
 export function replaceKeyIn(row: InputRow): string | undefined {
-  const waiting = candidateOf(row);
+  const waiting = queuedInputOf(row);
   const key = row.record.persistedInput?.supersessionKey;
   return waiting && typeof key === "string" ? replaceKeyOf(laneOf(waiting.decision), waiting.kind, key) : undefined;
 }

@@ -1,8 +1,8 @@
 import type { Boundary, InputKind, PersistedInput, PolicyDecision, RuntimeSemantics } from "../../../domain/session/input.js";
 
 /**
- * What becomes of an input, by its kind and whether its runtime is idle. A submission may choose its lane itself (`handlingMode`),
- * and a session may have a policy of its own, which is asked first.
+ * The policy decides how an input is handled, by its kind and by whether the runtime is idle. A submission may choose its lane itself
+ * (`handlingMode`). A session may have a policy of its own, which is asked first.
  */
 export type HandlingMode = "queue" | "steer";
 
@@ -10,7 +10,7 @@ const VERSION = 1;
 
 type Wake = PolicyDecision["wakeMode"];
 
-interface Rule {
+interface PolicyRule {
   readonly apply: PolicyDecision["applyMode"];
   readonly wake: { readonly idle: Wake; readonly busy: Wake };
   readonly queue: PolicyDecision["queueMode"];
@@ -18,7 +18,7 @@ interface Rule {
   readonly transcript: boolean;
 }
 
-const RUN_START: Rule = {
+const RUN_START: PolicyRule = {
   apply: "stage_run_start",
   wake: { idle: "wake_if_idle", busy: "none" },
   queue: "fifo",
@@ -26,9 +26,9 @@ const RUN_START: Rule = {
   transcript: true,
 };
 
-const PEER: Rule = { ...RUN_START, wake: { idle: "wake_if_idle", busy: "wake_if_idle" } };
+const PEER: PolicyRule = { ...RUN_START, wake: { idle: "wake_if_idle", busy: "wake_if_idle" } };
 
-const RULES: Readonly<Record<InputKind, Rule>> = {
+const POLICY_RULES: Readonly<Record<InputKind, PolicyRule>> = {
   prompt: RUN_START,
   flow_step: RUN_START,
   external_event: RUN_START,
@@ -58,11 +58,11 @@ const RULES: Readonly<Record<InputKind, Rule>> = {
   },
 };
 
-export interface PolicyQuestion {
+interface PolicyQuestion {
   readonly kind: InputKind;
   readonly idle: boolean;
   readonly handlingMode?: HandlingMode;
-  /** A request that its receiver treats as no reason to run. */
+  /** A request whose intent the session treats as silent: it starts no run. */
   readonly silent?: boolean;
 }
 
@@ -81,8 +81,8 @@ export function builtInPolicy({ kind, idle, handlingMode, silent }: PolicyQuesti
   };
 }
 
-function overridden(kind: InputKind, mode: HandlingMode | undefined): Rule {
-  const rule = RULES[kind];
+function overridden(kind: InputKind, mode: HandlingMode | undefined): PolicyRule {
+  const rule = POLICY_RULES[kind];
   if (mode === undefined || kind === "peer_response_progress" || kind === "operation") return rule;
   if (mode === "queue") {
     const busy = kind === "peer_response_terminal" ? "wake_if_idle" : "none";
@@ -111,12 +111,12 @@ export function laneOf({ routingDisposition }: PolicyDecision): HandlingMode {
   return routingDisposition === "steer" || routingDisposition === "immediate" ? "steer" : "queue";
 }
 
-/** Consumed the moment it is accepted: it sits in no lane and wakes nobody. */
+/** Whether the input is consumed as soon as it is accepted: it waits in no lane and starts no run. */
 export function isConsumedOnAccept({ applyMode, consumePoint }: PolicyDecision): boolean {
   return applyMode === "ignore" && consumePoint === "on_accept";
 }
 
-/** Whether such an input begins a run by itself, asked as if the runtime were idle. */
+/** Whether such an input begins a run by itself. The decision must be the one for an idle runtime. */
 export function startsRun(whenIdle: PolicyDecision): boolean {
   return whenIdle.wakeMode !== "none" || whenIdle.drainPolicy === "immediate";
 }
@@ -128,7 +128,7 @@ const PEER_KIND: Readonly<Record<string, InputKind>> = {
   response_terminal: "peer_response_terminal",
 };
 
-/** A peer without a convention counts as a message. `undefined` for a convention that nobody knows. */
+/** The kind of an input. A peer's input without a convention is a message. `undefined` for an unknown convention. */
 export function kindOf(input: PersistedInput): InputKind | undefined {
   if (input.inputType !== "peer") return input.inputType;
   if (input.convention === undefined) return "peer_message";

@@ -18,9 +18,9 @@ import { admitPayload } from "../../process/registration.js";
 import { type HandlingMode, kindOf } from "./policy.rules.js";
 
 /**
- * What an app hands to a session. Fields beside the named ones are the app's own JSON and are stored with it.
- * Images stand in `blocks` as `{ type: "image", data, ... }`, `data` as base64 or bytes: they are stored beside the input and
- * `data` becomes `blob`, the SHA-256 of the bytes.
+ * What an app submits to a session. Other fields than the named ones are the app's own JSON and are stored with it.
+ * An image is a block `{ type: "image", data, ... }`, with `data` as base64 or bytes. Its bytes are stored beside the input, and
+ * `data` becomes `blob`, the SHA-256 of the bytes as hex.
  */
 export type InputSubmission =
   | (SubmissionHeader & { inputType: "prompt"; text: string })
@@ -30,23 +30,23 @@ export type InputSubmission =
     });
 
 export interface SubmissionHeader {
-  /** Default: a fresh UUIDv7. One that is known already is refused with `conflict`. */
+  /** Default: a new UUIDv7. An id that is stored already is refused with `conflict`. */
   inputId?: string;
-  /** The same key again is answered with the input that it stands for, also after that has ended. */
+  /** A submission with the same key is answered with the input that the key stands for, even if that has ended. */
   idempotencyKey?: string;
-  /** Default "durable". "ephemeral": gone when it has ended, and when the tab that submitted it is. */
+  /** Default "durable". "ephemeral": removed when it has ended, or when the tab that submitted it is gone. */
   durability?: InputDurability;
-  /** A newer input of the same kind and key may replace one that still waits; the policy says which kinds do. */
+  /** A newer input of the same kind and key may replace one that still waits. The policy decides for which kinds. */
   supersessionKey?: string;
   correlationId?: string;
   source?: { type: "operator" | "peer" | "flow" | "system" | "external"; [field: string]: JsonValue };
   visibility?: { transcriptEligible?: boolean; operatorEligible?: boolean };
-  /** Its lane: "queue" waits for its turn, "steer" goes before the queue. */
+  /** Its lane: "queue" waits in order, "steer" goes before the queue. */
   handlingMode?: HandlingMode;
   blocks?: readonly unknown[];
 }
 
-/** Checked and copied; everything that a transaction needs to know of it. */
+/** A checked copy of a submission: all that a transaction needs to know of it. */
 export interface PreparedInput {
   readonly inputId: string | undefined;
   readonly kind: InputKind;
@@ -55,14 +55,14 @@ export interface PreparedInput {
   readonly idempotencyKey?: string;
   readonly supersessionKey?: string;
   readonly handlingMode?: HandlingMode;
-  /** Of a peer's request. */
+  /** The intent of a peer's request. */
   readonly intent?: string;
-  readonly blobs: readonly Blob[];
-  /** Why it is no input that a session takes, though it is well formed. */
+  readonly blobs: readonly InputBlob[];
+  /** Why a session does not take it, although it is well formed. */
   readonly rejection?: Rejection;
 }
 
-export interface Blob {
+export interface InputBlob {
   readonly hash: string;
   readonly bytes: Uint8Array;
 }
@@ -141,7 +141,7 @@ function visibilityOf(value: JsonValue | undefined): JsonValue {
   return { transcriptEligible, operatorEligible } as { [name: string]: JsonValue };
 }
 
-/** Derived inputs come from the system or a flow, and only of kinds that can be derived again. */
+/** Why a session does not take the input, if so. A derived input must come from the system or a flow, and be of a kind that can be derived again. */
 function rejectionOf(
   persisted: PersistedInput,
   kind: InputKind,
@@ -166,16 +166,16 @@ function conventionOf({ convention }: PersistedInput): { [field: string]: JsonVa
   return typeof convention === "object" && convention !== null && !Array.isArray(convention) ? convention : undefined;
 }
 
-/** Images out of the blocks: large bytes are no JSON, and the same picture is stored once. */
-function takeImages(value: unknown, limits: Limits): { blocks?: unknown[]; blobs: Blob[] } {
+/** Takes the images out of the blocks: large bytes do not belong in JSON, and the same image is stored only once. */
+function takeImages(value: unknown, limits: Limits): { blocks?: unknown[]; blobs: InputBlob[] } {
   if (value === undefined) return { blobs: [] };
-  const blobs: Blob[] = [];
+  const blobs: InputBlob[] = [];
   const blocks = checkList("input.blocks", value, MOST_BLOCKS).map((block, at) => {
     const field = `input.blocks/${at}`;
     checkObject(field, block);
     const { data, ...rest } = membersOf(field, block, [...new Set([...guarded(field, () => Object.keys(block)), "type"])]);
     if (rest.type !== "image" || data === undefined) return data === undefined ? rest : { ...rest, data };
-    const bytes = bytesOf(`${field}/data`, data, limits.snapshotBytes);
+    const bytes = imageBytes(`${field}/data`, data, limits.snapshotBytes);
     const hash = bytesToHex(sha256(bytes));
     blobs.push({ hash, bytes });
     return { ...rest, blob: hash };
@@ -183,20 +183,20 @@ function takeImages(value: unknown, limits: Limits): { blocks?: unknown[]; blobs
   return { blocks, blobs };
 }
 
-function bytesOf(field: string, data: unknown, most: number): Uint8Array {
+function imageBytes(field: string, data: unknown, most: number): Uint8Array {
   if (typeof data !== "string") return checkBytes(field, data, most);
   const rule = `${field} must be base64 text or a Uint8Array of at most ${most} bytes`;
-  // Checked before it is decoded: a text twice as long is too long whatever it says.
+  // The length is checked before decoding: a text of twice as many characters is too long in any case.
   if (data.length > most * 2) throw invalid(rule);
   const bytes = guarded(field, () => Uint8Array.from(atob(data), (char) => char.charCodeAt(0)));
   if (bytes.byteLength > most) throw invalid(rule);
   return bytes;
 }
 
-/** Fields that say how an input is treated, not what it says. */
+/** Fields about how an input is treated. They are not part of its content. */
 const HEADER = new Set(["inputType", "source", "visibility", "supersessionKey", "correlationId", "handlingMode", "convention"]);
 
-/** Its line in the transcript: its text, with its blocks where it has any; else whatever it carries. */
+/** The input's message in the transcript: its text, with its blocks if it has any; else its other fields. */
 export function messageOf(inputId: string, input: PersistedInput): Message {
   const { text, body, blocks } = input;
   const said = typeof text === "string" ? text : typeof body === "string" ? body : undefined;

@@ -14,43 +14,43 @@ export const inputs = table("inputs", {
   columns: {
     runtimeId: text,
     inputId: text,
-    /** What every reader gets, as it is. */
+    /** The record, as every reader gets it. */
     record: object<StoredInputState>,
-    /** The order of admission. Absent in rows that a caller handed over: these come last, by id. */
+    /** The order of admission. Absent in rows that a caller stored: these come last, by id. */
     rank: maybe(whole),
-    /** The rank again, only while it has not ended. */
+    /** The rank again, only while the input has not ended. */
     liveRank: maybe(whole),
-    /** The rank again, only while it waits in the steer lane. */
+    /** The rank again, only while the input waits in the steer lane. */
     steerRank: maybe(whole),
-    /** The rank again, only while it waits and begins a run by itself. */
+    /** The rank again, only while the input waits and begins a run by itself. */
     starterRank: maybe(whole),
-    /** The rank again, only while a recovery may change it: it is under way, or it goes with its host. */
+    /** The rank again, only while a recovery may change the input: it is under way, or it is ephemeral. */
     unsettledRank: maybe(whole),
-    /** Its lane, kind and supersession key, only while it waits and has one. */
+    /** Its lane, kind and supersession key, only while it waits and has such a key. */
     replaceKey: maybe(text),
-    /** The runtime's `inputRevision` of the write that changed it last. */
+    /** The runtime's `inputRevision` after the write that last changed the input. */
     revision: maybe(whole),
-    /** It begins a run by itself, however busy it was when it came. Absent in rows that a caller handed over. */
+    /** Whether it begins a run by itself, even if the runtime was busy when it came. Absent in rows that a caller stored. */
     starts: maybe(bit),
-    /** Messages of the session when it came. */
+    /** How many messages the session had when the input came. */
     since: maybe(whole),
-    /** Recoveries in a row without a checkpoint. */
+    /** Consecutive recoveries without a checkpoint. */
     crashes: maybe(whole),
-    /** Stages that ended in order before the turn did: they are no failures. */
+    /** Attempts that were interrupted in order. They are no failures. */
     interruptions: maybe(whole),
-    /** What its steps are stored under, and how many inputs were staged with it: a retry runs exactly these. */
+    /** The key of its steps, and how many inputs were staged together: a retry runs exactly these. */
     workId: maybe(text),
     workSize: maybe(whole),
     cancelRequested: maybe(flag),
-    /** Of the call that it came with. */
+    /** The ticket of the call that stored it. */
     ticket: maybe(text),
-    /** Of an ephemeral one: it lives as long as that host has the session open. */
+    /** Only for an ephemeral input: it is dropped when that host no longer has the session open. */
     hostId: maybe(text),
   },
 });
 export type InputRow = RowOf<typeof inputs>;
 
-/** Which input an idempotency key stands for. */
+/** The input that an idempotency key stands for. */
 export const inputKeys = table("inputKeys", {
   key: ["runtimeId", "idempotencyKey"],
   indexes: { ended: ["runtimeId", "endedAtMs"], endedByRank: ["runtimeId", "endedRank"] },
@@ -58,28 +58,26 @@ export const inputKeys = table("inputKeys", {
     runtimeId: text,
     idempotencyKey: text,
     inputId: text,
-    /** Both only when that input has ended. */
+    /** Both only after that input has ended. */
     endedAtMs: maybe(time),
     endedRank: maybe(whole),
   },
 });
 export type InputKeyRow = RowOf<typeof inputKeys>;
 
-/** Bytes that an input referred to; once per session and content. */
+/** Bytes that inputs refer to; stored once per session and content. */
 export const blobs = table("blobs", {
   key: ["runtimeId", "hash"],
   columns: {
     runtimeId: text,
-    /** SHA-256 hex. */
+    /** SHA-256 as hex. */
     hash: text,
     bytes,
   },
 });
-export type BlobRow = RowOf<typeof blobs>;
 
-/** An input row that no run can go on with, set aside. */
+/** Input rows that no run can use. */
 export const quarantine = table("quarantine", {
   key: ["runtimeId", "inputId"],
   columns: { runtimeId: text, inputId: text, reason: text, atMs: time, row: opaque },
 });
-export type QuarantineRow = RowOf<typeof quarantine>;

@@ -4,7 +4,7 @@ import {
   type InputChange,
   inputWrites,
   keysOf,
-  placeWrites,
+  rankWrites,
   readInput,
 } from "../../../../src/stores/session/inputs/input-rows.rules.js";
 import { builtInPolicy, semanticsOf } from "../../../../src/stores/session/inputs/policy.rules.js";
@@ -39,11 +39,11 @@ const key = (idempotencyKey: string, inputId: string, more: Partial<InputKeyRow>
   ...more,
 });
 
-/** In the order of their making, whatever lane they went. */
+/** The columns of an ended input's key. `endedRank` orders inputs by their creation, whatever their lane. */
 const ended = (endedRank = 1, endedAtMs = 7) => ({ endedAtMs, endedRank });
 const done = { currentState: "consumed" } as const;
 
-/** What the key rows are after it, and the counter's step. */
+/** The key rows after the writes, and the change of the counter. */
 function keysAfter(changes: InputChange[], stored: InputKeyRow[] = []): { keys: InputKeyRow[]; endedKeys: number } {
   const { writes, endedKeys } = inputWrites(changes, stored);
   const keys = new Map(stored.map((at) => [at.idempotencyKey, at]));
@@ -57,7 +57,7 @@ function keysAfter(changes: InputChange[], stored: InputKeyRow[] = []): { keys: 
 const openTo = (phase: string) => (phase === "queued" ? {} : { unsettledRank: 3 });
 
 const DECISION = builtInPolicy({ kind: "external_event", idle: true });
-/** An event that waits and may be replaced. */
+/** An external event that waits and may be replaced. */
 const WAITS: Partial<StoredInputState> = {
   currentState: "queued",
   durability: "durable",
@@ -76,25 +76,25 @@ describe("an input row", () => {
   });
 
   it("is found by what it waits for, and by nothing of it once it runs", () => {
-    const places = (more: Partial<StoredInputState>, columns: Partial<InputRow> = {}) => {
+    const ranks = (more: Partial<StoredInputState>, columns: Partial<InputRow> = {}) => {
       const [write] = inputsOf([{ after: row("a", { ...WAITS, ...more }, { rank: 3, ...columns }) }]);
       const { steerRank, starterRank, unsettledRank, replaceKey } = (write as unknown as { put: InputRow }).put;
       return { steerRank, starterRank, unsettledRank, replaceKey };
     };
     const none = { steerRank: undefined, starterRank: undefined, unsettledRank: undefined, replaceKey: undefined };
-    expect(places({})).toEqual({ ...none, starterRank: 3, replaceKey: "queue external_event k" });
-    expect(places({}, { starts: 0 })).toEqual({ ...none, replaceKey: "queue external_event k" });
+    expect(ranks({})).toEqual({ ...none, starterRank: 3, replaceKey: "queue external_event k" });
+    expect(ranks({}, { starts: 0 })).toEqual({ ...none, replaceKey: "queue external_event k" });
     const steering = builtInPolicy({ kind: "external_event", idle: true, handlingMode: "steer" });
-    expect(places({ policy: { version: 1, decision: steering } })).toEqual({
+    expect(ranks({ policy: { version: 1, decision: steering } })).toEqual({
       ...none,
       steerRank: 3,
       starterRank: 3,
       replaceKey: "steer external_event k",
     });
-    expect(places({ durability: "ephemeral" })).toMatchObject({ starterRank: 3, unsettledRank: 3 });
+    expect(ranks({ durability: "ephemeral" })).toMatchObject({ starterRank: 3, unsettledRank: 3 });
     const stale = { steerRank: 1, starterRank: 1, unsettledRank: 1, replaceKey: "x" };
-    expect(places({ currentState: "staged" }, stale)).toEqual({ ...none, unsettledRank: 3 });
-    expect(places({ currentState: "consumed", terminalOutcome: { outcomeType: "consumed" } }, stale)).toEqual(none);
+    expect(ranks({ currentState: "staged" }, stale)).toEqual({ ...none, unsettledRank: 3 });
+    expect(ranks({ currentState: "consumed", terminalOutcome: { outcomeType: "consumed" } }, stale)).toEqual(none);
   });
 
   it("has no column for what is not to be found", () => {
@@ -112,7 +112,7 @@ describe("an input row", () => {
   it("of an older holdfast is written where its columns are not those of its state, and nowhere else", () => {
     const [write] = inputsOf([{ after: row("a", WAITS, { rank: 3 }) }]);
     const { put } = write as unknown as { put: InputRow };
-    expect(placeWrites([put, row("a", WAITS, { rank: 3, liveRank: 3 })])).toEqual([{ table: "inputs", put }]);
+    expect(rankWrites([put, row("a", WAITS, { rank: 3, liveRank: 3 })])).toEqual([{ table: "inputs", put }]);
   });
 
   it.each(["consumed", "superseded", "coalesced", "abandoned"] as const)("is not live once %s", (phase) => {
@@ -120,7 +120,7 @@ describe("an input row", () => {
     expect(inputsOf([{ after: { ...put, liveRank: 3 } }])).toEqual([{ table: "inputs", put }]);
   });
 
-  it("that nobody admitted comes last", () => {
+  it("without a rank comes last", () => {
     expect(inputsOf([{ after: row("a") }])).toEqual([{ table: "inputs", put: row("a", {}, { liveRank: LAST }) }]);
   });
 

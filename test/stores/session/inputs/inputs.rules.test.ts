@@ -3,8 +3,6 @@ import { INPUT_PHASES, type InputPhase, isTerminal, type StoredInputState } from
 import {
   abandoned,
   admitted,
-  type Candidate,
-  candidateOf,
   coalesced,
   corruption,
   doesStart,
@@ -12,36 +10,38 @@ import {
   interrupted,
   isIdle,
   MOST_CRASHES,
-  moved,
+  type QueuedInput,
+  queuedInputOf,
   recovered,
   replaceKeyIn,
   replaceKeyOf,
   superseded,
+  transition,
 } from "../../../../src/stores/session/inputs/inputs.rules.js";
 import { builtInPolicy } from "../../../../src/stores/session/inputs/policy.rules.js";
 import type { InputRow } from "../../../../src/stores/session/inputs/tables.js";
 import { type Made, NOW, phase, row } from "../input-row.js";
 
 describe("the life of an input", () => {
-  /** Each event by the function that stands for it, and from where it is allowed. */
+  /** Each event: the function that stands for it, and the phases from which it is allowed. */
   const EVENTS: { event: InputEvent; of: (input: InputRow) => InputRow; from: InputPhase[]; to: InputPhase }[] = [
-    { event: "stage", of: (input) => moved(input, "stage", NOW, "why"), from: ["queued"], to: "staged" },
+    { event: "stage", of: (input) => transition(input, "stage", NOW, "why"), from: ["queued"], to: "staged" },
     {
       event: "rollback",
       of: (input) => interrupted(input, NOW),
       from: ["staged", "applied", "applied_pending_consumption"],
       to: "queued",
     },
-    { event: "apply", of: (input) => moved(input, "apply", NOW, "why"), from: ["staged"], to: "applied" },
+    { event: "apply", of: (input) => transition(input, "apply", NOW, "why"), from: ["staged"], to: "applied" },
     {
       event: "pend",
-      of: (input) => moved(input, "pend", NOW, "why"),
+      of: (input) => transition(input, "pend", NOW, "why"),
       from: ["applied"],
       to: "applied_pending_consumption",
     },
     {
       event: "complete",
-      of: (input) => moved(input, "complete", NOW, "why"),
+      of: (input) => transition(input, "complete", NOW, "why"),
       from: ["accepted", "applied", "applied_pending_consumption"],
       to: "consumed",
     },
@@ -66,7 +66,7 @@ describe("the life of an input", () => {
       } else {
         const next = of(input);
         expect(phase(next)).toBe(to);
-        // Append-only, with the true phase before.
+        // The history is append-only and names the true earlier phase.
         expect(next.record.history.slice(0, 1)).toEqual(before.record.history);
         expect(next.record.history[1]).toMatchObject({ timestampMs: NOW, from });
         expect(next.record.history.at(-1)).toMatchObject({ to });
@@ -118,9 +118,9 @@ describe("the life of an input", () => {
 });
 
 describe("the crashes of an input's owners", () => {
-  /** Staged once more. */
+  /** The row when it is staged once more. */
   const again = (input: InputRow) =>
-    moved(input, "stage", NOW, "run started", { attemptCount: input.record.attemptCount + 1, lastRunId: "run" });
+    transition(input, "stage", NOW, "run started", { attemptCount: input.record.attemptCount + 1, lastRunId: "run" });
 
   it("give it up after five in a row (R-94)", () => {
     let input = row("a");
@@ -242,7 +242,7 @@ describe("what may be chosen", () => {
   it("is queued, of a known kind, and has its policy and its semantics", () => {
     const made = row("a");
     const { policy, runtimeSemantics } = made.record;
-    expect(candidateOf(made)).toEqual({ row: made, kind: "prompt", decision: policy?.decision, semantics: runtimeSemantics });
+    expect(queuedInputOf(made)).toEqual({ row: made, kind: "prompt", decision: policy?.decision, semantics: runtimeSemantics });
     const missing: Record<string, unknown>[] = [
       { currentState: "staged" },
       { persistedInput: undefined },
@@ -250,7 +250,7 @@ describe("what may be chosen", () => {
       { policy: undefined },
       { runtimeSemantics: undefined },
     ];
-    for (const record of missing) expect(candidateOf(row("a", { record: record as never }))).toBeUndefined();
+    for (const record of missing) expect(queuedInputOf(row("a", { record: record as never }))).toBeUndefined();
   });
 
   it("is idle time for a runtime that initializes, is attached or idle, and for no other", () => {
@@ -262,7 +262,7 @@ describe("what may be chosen", () => {
 describe("what begins a run by itself", () => {
   const starts = (made: Made, given?: 0 | 1) => {
     const { starts: _, ...handed } = row("a", made);
-    return doesStart(candidateOf({ ...handed, ...(given !== undefined && { starts: given }) }) as Candidate);
+    return doesStart(queuedInputOf({ ...handed, ...(given !== undefined && { starts: given }) }) as QueuedInput);
   };
   const progress = { kind: "peer_response_progress" } as const;
 
@@ -280,7 +280,7 @@ describe("what begins a run by itself", () => {
   });
 });
 
-describe("who is superseded (R-76)", () => {
+describe("the input that is superseded (R-76)", () => {
   const keyed = (inputId: string, made: Made = {}, supersessionKey = "k") => {
     const made_ = row(inputId, made);
     const persistedInput = { ...made_.record.persistedInput, supersessionKey } as never;
@@ -294,7 +294,7 @@ describe("who is superseded (R-76)", () => {
     expect(replaceKeyOf("queue", "prompt", "a b")).not.toBe(replaceKeyOf("queue", "prompt", "a"));
   });
 
-  it("is nobody who runs already, and nobody without the key", () => {
+  it("is none that runs already, and none without the key", () => {
     expect(replaceKeyIn(keyed("a", { record: { currentState: "staged" } }))).toBeUndefined();
     expect(replaceKeyIn(row("b"))).toBeUndefined();
     expect(replaceKeyIn(row("c", { record: { persistedInput: undefined } as never }))).toBeUndefined();

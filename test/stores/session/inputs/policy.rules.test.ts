@@ -17,7 +17,7 @@ const INTERRUPT = "interrupt_yielding";
 const START = "stage_run_start";
 const BOUNDARY = "stage_run_boundary";
 
-/** Without a word of the submission, and with each of the two. */
+/** The policy for a submission that names no lane (`own`), and for one that names each lane. */
 const TABLE: Record<InputKind, { own: Line; queue: Line; steer: Line }> = {
   prompt: {
     own: [START, WAKE, "none", "fifo", "queue", true],
@@ -87,7 +87,7 @@ describe("the built-in policy (R-77, R-87)", () => {
     });
   });
 
-  it("lets a silent request wake nobody, in any lane", () => {
+  it("lets a silent request start no run, in any lane", () => {
     for (const idle of [true, false]) {
       const decision = builtInPolicy({ kind: "peer_request", idle, silent: true });
       expect(decision).toEqual({ ...builtInPolicy({ kind: "peer_request", idle }), wakeMode: "none" });
