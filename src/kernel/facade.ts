@@ -18,7 +18,7 @@ import type { OAuthFlows } from "./vault/oauth-flows.js";
 import type { Secrets } from "./vault/secrets.js";
 
 /** The methods whose code is loaded when an app first calls them. */
-export interface Facade {
+interface Facade {
   readonly runtime: RuntimeStore;
   readonly lifecycle: LifecycleStore;
   readonly auth: OAuthFlows;
@@ -28,7 +28,7 @@ export interface Facade {
   hosts(): Promise<HostRecord[]>;
 }
 
-export interface FacadeParts extends KernelGround {
+interface FacadeParts extends KernelGround {
   readonly lazyParts: LazyParts;
   readonly limits: Limits;
   readonly seal: Seal | undefined;
@@ -42,7 +42,7 @@ export interface FacadeParts extends KernelGround {
   agentsFailed(error: unknown): void;
 }
 
-export interface LazyFacade {
+interface LazyFacade {
   readonly facade: Facade;
   readonly agents: Lazy<Agents>;
   /** Parts that are made after this are closed at once. */

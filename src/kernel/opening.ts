@@ -3,7 +3,7 @@ import type { Durability, KernelStorage, OpenStorage, StorageState } from "../po
 import { SCHEMA } from "../stores/schema.js";
 import { type KernelGround, type KernelGroundParts, layGround, orUnavailable, soon } from "./ground.js";
 
-export interface OpeningParts extends Omit<KernelGroundParts, "storage" | "tableId"> {
+interface OpeningParts extends Omit<KernelGroundParts, "storage" | "tableId"> {
   readonly place: KernelStorage;
   readonly name: string;
   readonly durability: Durability;

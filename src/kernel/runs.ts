@@ -14,7 +14,7 @@ export interface ProcessRuns {
   readonly free: number;
 }
 
-export interface ProcessRunsParts extends Omit<RunnerParts, "headStart" | "host"> {
+interface ProcessRunsParts extends Omit<RunnerParts, "headStart" | "host"> {
   readonly host: Readonly<CurrentHost>;
   readonly lazyParts: Pick<LazyParts, "headStart">;
 }

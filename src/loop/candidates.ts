@@ -52,7 +52,7 @@ export interface Candidates {
 /** Processes whose rows cannot be read, with the code of the error. They do not stop the others. */
 type Faulted = Map<string, ErrorCode>;
 
-export interface CandidatesParts {
+interface CandidatesParts {
   readonly corridor: Corridor;
   readonly clock: Clock;
   readonly timings: Timings;

@@ -27,7 +27,7 @@ export interface Claims extends Pick<Candidates, "begin" | "end" | "nextMs" | "r
   lookAt(processIds: readonly string[], pulse: Pulse, report: ClaimReport): Promise<void>;
 }
 
-export interface ClaimsParts {
+interface ClaimsParts {
   readonly corridor: Corridor;
   readonly clock: Clock;
   readonly timings: Timings;

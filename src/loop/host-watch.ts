@@ -2,7 +2,7 @@ import { hostLockName } from "../kernel/host/ids.js";
 import type { Locks } from "../ports/locks.js";
 
 /** Watches which hosts live: it asks for their Web Locks, which are granted when the hosts are gone. */
-export interface HostWatch {
+interface HostWatch {
   /** Boots whose lock fell free, until they are forgotten. */
   readonly dead: ReadonlySet<string>;
   /** True while the host's lock is held, as far as is known; begins to watch it. False for a dead host, and where there are no locks. */

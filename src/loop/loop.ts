@@ -24,7 +24,7 @@ import { createSweeper } from "./sweeper.js";
  * A turn looks at everything every `sweepMs` and when a host died. Other turns look only at processes that a notice named, whose lease
  * runs out, or that wait for a slot that fell free. A process that another host registered is left to that host for a moment.
  */
-export interface LoopParts {
+interface LoopParts {
   readonly corridor: Corridor;
   readonly notices: Notices;
   readonly clock: Clock;

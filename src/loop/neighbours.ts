@@ -34,7 +34,7 @@ export interface Neighbours {
   close(): void;
 }
 
-export interface NeighboursParts {
+interface NeighboursParts {
   readonly corridor: Corridor;
   readonly clock: Clock;
   readonly locks: Locks | undefined;

@@ -25,7 +25,7 @@ export interface PageLink {
   fault(thrown: unknown): void;
 }
 
-export interface PageLinkParts {
+interface PageLinkParts {
   readonly corridor: Corridor;
   readonly clock: Clock;
   readonly timings: Timings;

@@ -4,7 +4,7 @@ import type { Clock } from "../ports/clock.js";
  * How long an expired lease of a live host has been seen with the same token, in unbroken monotonic time. A machine that just
  * woke up shows expired leases whose holders wake too: they get the time of one renewal before another host claims.
  */
-export interface Patience {
+interface Patience {
   /** A turn begins. A turn that is late by more than a renewal's time, or takes longer than that, starts every count again. */
   begin(dueMs: number): void;
   end(): void;

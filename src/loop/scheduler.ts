@@ -1,7 +1,7 @@
 import type { Clock } from "../ports/clock.js";
 
 /** Runs turns one at a time, and keeps the timer between them. */
-export interface Scheduler {
+interface Scheduler {
   /** Runs a turn at once, or as soon as the turn under way is over. */
   now(): void;
   /** The time of the next turn may have changed. */
@@ -12,7 +12,7 @@ export interface Scheduler {
   stop(): Promise<void>;
 }
 
-export interface SchedulerParts {
+interface SchedulerParts {
   readonly clock: Clock;
   /** Runs a turn that was due at `dueMs`, in monotonic time; infinity if it follows another turn at once. Never rejects. */
   turn(dueMs: number): Promise<void>;

@@ -10,9 +10,9 @@ import type { PageLink } from "./page-link.js";
 import type { Sweeper } from "./sweeper.js";
 
 /** Looks for work, once the page has answered: at everything, at the backlog or at what is due. */
-export type Searches = Record<Exclude<Search, "nothing">, (pulse: Pulse) => Promise<void>>;
+type Searches = Record<Exclude<Search, "nothing">, (pulse: Pulse) => Promise<void>>;
 
-export interface SearchesParts {
+interface SearchesParts {
   readonly corridor: Corridor;
   readonly agenda: Agenda;
   readonly page: PageLink;

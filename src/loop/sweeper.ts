@@ -30,7 +30,7 @@ export interface Sweeper {
   kill(): void;
 }
 
-export interface SweeperParts {
+interface SweeperParts {
   readonly corridor: Corridor;
   readonly presence: Presence;
   readonly clock: Clock;

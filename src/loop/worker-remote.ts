@@ -10,7 +10,7 @@ import { bounded, carryErrors, type WorkerConfig, type WorkerLoop } from "./wire
  * ended and replaced. The new one needs only what the page tells at every turn. A worker that never starts, or dies again and again, is
  * given up: the same loop then runs in the page.
  */
-export interface WorkerLoopParts {
+interface WorkerLoopParts {
   readonly config: WorkerConfig;
   readonly clock: Clock;
   readonly page: LoopPage;

@@ -15,7 +15,7 @@ export interface Steps {
   readonly waiting: string[];
 }
 
-export interface StepsParts {
+interface StepsParts {
   readonly dice: Dice;
   readonly tabs: readonly Tab[];
   readonly victims: Victims;

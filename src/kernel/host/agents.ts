@@ -34,7 +34,7 @@ export interface Agents {
   close(): Promise<void>;
 }
 
-export interface AgentsParts {
+interface AgentsParts {
   readonly corridor: Corridor;
   readonly presence: Presence;
   readonly notices: Notices;

@@ -27,7 +27,7 @@ export interface HeldLease {
   end(reason: HoldfastError): void;
 }
 
-export interface HeldLeaseParts {
+interface HeldLeaseParts {
   readonly corridor: Corridor;
   readonly clock: Clock;
   readonly ttlMs: number;

@@ -14,7 +14,7 @@ import type { Presence } from "./presence.js";
  *
  *     boot -> lock -> loop        pagehide: handlers and loop end, farewell, lock let go        pageshow from the cache: boot anew
  */
-export interface HostParts {
+interface HostParts {
   readonly host: CurrentHost;
   readonly corridor: Corridor;
   readonly notices: Notices;
@@ -55,7 +55,7 @@ export function unstartedHost(hostId: string): CurrentHost {
   return { identity: { hostId, bootId: "", locked: false }, loop: undefined };
 }
 
-export interface HostLife {
+interface HostLife {
   /** Resolves when it is known whether the lock was granted. */
   readonly booted: Promise<void>;
   /** The database was deleted or upgraded: nothing more is claimed, and nothing that runs can write. */

@@ -46,7 +46,7 @@ export interface Pulse {
   moves: number;
 }
 
-export interface Renewed {
+interface Renewed {
   asOfMs: number;
   renewed: string[];
   lost: string[];

@@ -3,7 +3,7 @@ import type { Sightings } from "../../stores/host/liveness.rules.js";
 import { chunks, isId, type Said } from "./presence-message.js";
 
 /** Tells the other tables about this page: each change once, everything when it is asked, and its agents now and then again. */
-export interface PresenceOutbox {
+interface PresenceOutbox {
   join(bootId: string, agentIds: readonly string[]): void;
   leave(agentId: string): void;
   touch(id: string, ttlMs: number): void;
@@ -14,7 +14,7 @@ export interface PresenceOutbox {
   end(): void;
 }
 
-export interface PresenceOutboxParts {
+interface PresenceOutboxParts {
   readonly clock: Clock;
   readonly ttlMs: number;
   readonly sightings: Sightings;

@@ -3,7 +3,7 @@ import type { Locks } from "../../ports/locks.js";
 import { heldLocks } from "./held-locks.js";
 
 /** Whether a presence table knows all there is: it asks the other hosts, and their locks tell which of them there are. */
-export interface RollCall {
+interface RollCall {
   /** All hosts have answered, or were waited for long enough. */
   readonly isComplete: boolean;
   /** Asks the other hosts; a call under way begins anew. */
@@ -13,7 +13,7 @@ export interface RollCall {
   end(): void;
 }
 
-export interface RollCallParts {
+interface RollCallParts {
   readonly clock: Clock;
   readonly locks: Locks | undefined;
   /** The name of every host's lock begins so, and goes on with its boot id. */

@@ -37,7 +37,7 @@ export interface Presence {
   close(): void;
 }
 
-export interface PresenceParts {
+interface PresenceParts {
   readonly channel: ChannelFactory | undefined;
   readonly channelName: string;
   readonly databaseId: string;

@@ -4,7 +4,7 @@ import { LONGEST_DELAY_MS, type Network } from "../machine/network.js";
 import type { Tab } from "../tab/tab.js";
 import type { Victims } from "./faults.js";
 
-export interface VictimsParts {
+interface VictimsParts {
   readonly machine: Machine;
   readonly network: Network;
   readonly tabs: readonly Tab[];

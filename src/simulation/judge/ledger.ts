@@ -80,7 +80,7 @@ export const PROMISES = [
   "what can finish does",
 ] as const;
 
-export type Promised = (typeof PROMISES)[number];
+type Promised = (typeof PROMISES)[number];
 
 /** What only the world sees. */
 export interface Observations {

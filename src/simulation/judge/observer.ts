@@ -25,7 +25,7 @@ export interface Observer {
   wiped(): void;
 }
 
-export interface ObserverParts {
+interface ObserverParts {
   readonly machine: Machine;
   readonly rows: ObservedRows;
   readonly timings: Timings;

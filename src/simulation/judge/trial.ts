@@ -6,7 +6,7 @@ import type { ObservedRows } from "../machine/rows.js";
 import type { Commit } from "../machine/storage.js";
 import type { Trial } from "./judge.js";
 
-export interface TrialParts extends Pick<Trial, "rows" | "lifeOf" | "leaseTtlMs" | "staleAfterMs"> {
+interface TrialParts extends Pick<Trial, "rows" | "lifeOf" | "leaseTtlMs" | "staleAfterMs"> {
   hasLocks(life: Life): boolean;
   /** No fault struck the life, or all, for `forMs`. */
   isUntroubled(life: Life, forMs: number): boolean;

@@ -9,7 +9,7 @@ interface Ask {
 }
 
 /** Web Locks between hosts: exclusive and shared, first come first served or only if free, requests that a signal takes back. */
-export interface LockService {
+interface LockService {
   clientFor(life: Life): Locks;
   /** The names of the locks that the life holds. */
   heldBy(life: Life): string[];

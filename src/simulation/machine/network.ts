@@ -6,7 +6,7 @@ import type { Life, Machine } from "./machine.js";
 type Channel = ReturnType<ChannelFactory>;
 
 /** The shares of all messages that faults strike. */
-export interface NetworkFaults {
+interface NetworkFaults {
   lost: number;
   doubled: number;
   delayed: number;

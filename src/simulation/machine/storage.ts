@@ -15,7 +15,7 @@ export interface Commit {
 }
 
 /** The one storage that all hosts share, and the rows in it as the observer sees them. */
-export interface SharedStorage {
+interface SharedStorage {
   readonly rows: ObservedRows;
   /** How often the database was wiped. */
   readonly generation: number;
@@ -25,7 +25,7 @@ export interface SharedStorage {
   wipe(): void;
 }
 
-export interface SharedStorageParts {
+interface SharedStorageParts {
   readonly machine: Machine;
   onCommit(commit: Commit): void;
   happened(kind: FaultKind, life: Life): void;

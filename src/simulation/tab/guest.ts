@@ -19,7 +19,7 @@ export interface Guest {
   readonly enrolling: string[];
 }
 
-export interface GuestParts {
+interface GuestParts {
   readonly life: Life;
   readonly ledger: Ledger;
   readonly wiring: Wiring;

@@ -20,7 +20,7 @@ export interface Tab {
   end(): void;
 }
 
-export interface TabParts {
+interface TabParts {
   readonly name: string;
   newLife(boot: number): Life;
   open(life: Life, hasLocks: boolean): Promise<Guest>;
