@@ -1,5 +1,6 @@
 import type { ProcessEventType } from "../../domain/process/event-type.js";
 import type { ProcessRegistry } from "../../kernel/process/registry.js";
+import { createKernel } from "../../platform.js";
 import {
   cancelled,
   casesOn,
@@ -12,6 +13,7 @@ import {
   SCOPES,
   success,
   task,
+  uniqueName,
 } from "../kit/fixture.js";
 
 const TTL = 60_000;
@@ -24,6 +26,26 @@ const TYPES: ProcessEventType[] = [
 export function durabilityCases(open: OpenFixture, runner: Runner): void {
   const { expect } = runner;
   const { promise, changesNothing } = casesOn(open, runner);
+
+  runner.it("a kernel on an opened place finds nothing of another place, also under a name that was used before", async () => {
+    const options = { name: uniqueName(), loop: "off", channel: false, locks: false } as const;
+    for (const id of ["first", "second"]) {
+      const place = await open();
+      try {
+        const kernel = await createKernel({ ...options, storage: place.storage });
+        try {
+          expect([await kernel.processes.list(), await kernel.sessions.list()]).toEqual([[], []]);
+          await kernel.processes.registerProcess(task(id));
+          await kernel.session(id);
+          expect((await kernel.processes.list()).map((process) => process.id)).toEqual([id]);
+        } finally {
+          await kernel.close();
+        }
+      } finally {
+        await place.dispose();
+      }
+    }
+  });
 
   /** One of everything: in `p`, which runs on, and in processes that ended. */
   async function fill(processes: ProcessRegistry) {
