@@ -43,7 +43,7 @@ export async function layGround(parts: KernelGroundParts): Promise<KernelGround>
   const corridor = createCorridor({ storage, tables: TABLES, notices, clock });
   const presence = createPresence({
     ...parts,
-    channelName: presenceChannelName(databaseId),
+    name: presenceChannelName(databaseId),
     databaseId,
     lockPrefix: hostLockName(databaseId, ""),
     ttlMs: parts.timings.livenessTtlMs,

@@ -234,7 +234,7 @@ async function loopOf(pulse: () => Promise<Pick<Pulse, "moves"> & Partial<Pulse>
   const { clock } = town;
   const presence = createPresence({
     channel: air.channel,
-    channelName: "town:seen",
+    name: "town:seen",
     databaseId: "town",
     clock,
     locks: undefined,

@@ -470,7 +470,7 @@ describe("claims", () => {
       databaseId: "town",
       presence: createPresence({
         channel: undefined,
-        channelName: "town:seen",
+        name: "town:seen",
         databaseId: "town",
         clock: town.clock,
         locks: undefined,

@@ -39,7 +39,8 @@ export interface Presence {
 
 interface PresenceParts {
   readonly channel: ChannelFactory | undefined;
-  readonly channelName: string;
+  /** The name of the channel. */
+  readonly name: string;
   readonly databaseId: string;
   readonly clock: Clock;
   readonly locks: Locks | undefined;
@@ -115,7 +116,7 @@ export function createPresence(parts: PresenceParts): Presence {
 
   function connect(): void {
     try {
-      channel = parts.channel?.(parts.channelName);
+      channel = parts.channel?.(parts.name);
     } catch {
       // There is no channel then: everything works from the rows.
     }

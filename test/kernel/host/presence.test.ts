@@ -27,7 +27,7 @@ function table(name: string, more: { locks?: Locks; isWorker?: boolean; channel?
   const air = tap(hub);
   const presence = createPresence({
     channel: more.channel ?? air.channel,
-    channelName: NAME,
+    name: NAME,
     databaseId: "db",
     clock,
     locks: more.locks,
