@@ -11,8 +11,8 @@ import { type Candidates, type ClaimCandidate, createCandidates, runnableHere } 
 /**
  * Finds the processes that are free, and claims as many of them for the page as it has slots for.
  *
- * Only two things are remembered that the storage could not tell again: how far the running processes were looked through, and how long
- * an expired lease of a live host has been watched.
+ * It remembers how far the running processes were looked through, which ones came while all slots were taken, and how many claims a turn
+ * may make. `candidates.ts` remembers how long an expired lease of a live host has been watched.
  */
 export interface Claims extends Pick<Candidates, "begin" | "end" | "nextMs" | "ripe" | "isForeign" | "noteHeld" | "noteEnded"> {
   /** Processes wait for a free slot. */

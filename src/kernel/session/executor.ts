@@ -148,9 +148,9 @@ export function createExecutor(parts: ExecutorParts): Executor {
           // The handler may have been taken off while the turn was begun: another one runs it.
           run = createTurnRun(runParts, parts.handler() ?? handler, began, held);
           runId = run.runId;
-          const isHeld = await run.toItsEnd();
+          const keepsLease = await run.toItsEnd();
           run = undefined;
-          if (isHeld) continue;
+          if (keepsLease) continue;
         }
         if (held) drop(held);
         held = undefined;

@@ -179,7 +179,7 @@ export function createLocalSession(parts: LocalSessionParts): LocalSession {
       if (isFirst) void storeAttachment();
       return async () => {
         const handedBack = takeOff();
-        if (handlers.isEmpty) void storeAttachment();
+        if (handlers.isEmpty && !isClosed) void storeAttachment();
         await handedBack;
       };
     },

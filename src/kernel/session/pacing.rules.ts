@@ -25,7 +25,7 @@ export interface Pacing {
   /** How often there was trouble since the last turn that was stored. */
   readonly troubles: number;
   /** Another tab has the lease, by what was read or heard last. */
-  readonly isHeld: boolean;
+  readonly isHeldElsewhere: boolean;
   /** The highest input revision heard since the last look; infinite if a notice without a number was heard. */
   readonly heardRevision: number;
   /** Tabs with a handler, as they were read last: `before` go before this one, `others` is all but this one. */
@@ -66,7 +66,7 @@ export function startPacing(timings: Pacing["timings"]): Pacing {
     dueMs: 0,
     notBeforeMs: 0,
     troubles: 0,
-    isHeld: false,
+    isHeldElsewhere: false,
     heardRevision: 0,
     standing: { before: 0, others: 0 },
     asleep: undefined,
@@ -98,15 +98,15 @@ export function heardOf(before: Pacing, nowMs: number, changes: readonly Change[
     // The lease is this tab's own, or the look under way finds it held.
     if (isLooking) return { pacing };
     // There is nothing to look for until the lease is handed back or may have run out.
-    return lookIn({ ...pacing, isHeld: true }, Math.min(timings.pollMs, timings.leaseTtlMs), nowMs);
+    return lookIn({ ...pacing, isHeldElsewhere: true }, Math.min(timings.pollMs, timings.leaseTtlMs), nowMs);
   }
   // The look under way may have read that the lease is held.
   if (isLooking) return poked(pacing, nowMs, true);
-  const known = { ...pacing, isHeld: pacing.isHeld && !lease };
+  const known = { ...pacing, isHeldElsewhere: pacing.isHeldElsewhere && !lease };
   // The last holder of the lease knew of everything that was heard.
   if (lease && heardRevision <= (lease.sequence ?? 0)) return { pacing: known };
   // The holder of the lease goes on by itself while there is something to do.
-  if (known.isHeld) return { pacing: known };
+  if (known.isHeldElsewhere) return { pacing: known };
   if (standing.before === 0) return poked(known, nowMs, true);
   const waitMs = standing.before * STAGGER_MS;
   return known.dueMs - nowMs <= waitMs ? { pacing: known } : lookIn(known, waitMs, nowMs);
@@ -125,13 +125,13 @@ export function beginsToRead(pacing: Pacing): Pacing {
 }
 
 /** The look found the lease held by another tab, or not. */
-export function foundLease(pacing: Pacing, isHeld: boolean): Pacing {
-  return { ...pacing, isHeld };
+export function foundLease(pacing: Pacing, isHeldElsewhere: boolean): Pacing {
+  return { ...pacing, isHeldElsewhere };
 }
 
 /** If there are other tabs, one of them probably has the lease, and nothing else needs to be read. */
-export function mayBeHeld({ isHeld, standing }: Pacing): boolean {
-  return isHeld || standing.others > 0;
+export function mayBeHeld({ isHeldElsewhere, standing }: Pacing): boolean {
+  return isHeldElsewhere || standing.others > 0;
 }
 
 /** The token of the expired lease whose owner was given time enough to come back. */

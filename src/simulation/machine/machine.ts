@@ -1,5 +1,4 @@
 import type { Clock } from "../../ports/clock.js";
-import type { TableName } from "../../stores/schema.js";
 import type { Dice } from "./dice.js";
 import type { Timeline } from "./timeline.js";
 
@@ -47,7 +46,7 @@ export interface Trap {
   readonly kind: "crash" | "aborted" | "cut" | "unheard";
   left: number;
   /** Only commits that write to this table are counted. */
-  readonly table?: TableName | undefined;
+  readonly table?: string | undefined;
   spring(): void;
 }
 

@@ -84,13 +84,13 @@ describe("a notice", () => {
   });
 
   it("of inputs is nothing to a tab that knows another one to hold the lease", () => {
-    expect(heardOf({ ...waiting(POLL_MS), isHeld: true }, 0, [input(1)]).lookInMs).toBeUndefined();
+    expect(heardOf({ ...waiting(POLL_MS), isHeldElsewhere: true }, 0, [input(1)]).lookInMs).toBeUndefined();
   });
 
   it("that the lease is held puts the look off until it may have run out", () => {
     const { pacing, lookInMs } = heardOf(waiting(10), 0, [lease("held")]);
     expect(lookInMs).toBe(POLL_MS);
-    expect(pacing.isHeld).toBe(true);
+    expect(pacing.isHeldElsewhere).toBe(true);
     const hasty = startPacing({ pollMs: POLL_MS, leaseRenewMs: 100, leaseTtlMs: 300 });
     expect(heardOf(hasty, 0, [lease("held")]).lookInMs).toBe(300);
   });
@@ -98,27 +98,27 @@ describe("a notice", () => {
   it("that the lease is held is nothing to a look under way, which meets it, or made it", () => {
     const { pacing, lookInMs } = heardOf(looking(), 0, [lease("held")]);
     expect(lookInMs).toBeUndefined();
-    expect(pacing).toMatchObject({ isStale: false, isHeld: false });
+    expect(pacing).toMatchObject({ isStale: false, isHeldElsewhere: false });
   });
 
   it("that the lease may be free begins a look at once, also where it is not the last one that was told", () => {
     for (const changes of [[lease()], [lease("ended")], [lease(), lease("held")]])
-      expect(heardOf({ ...waiting(POLL_MS, 3), isHeld: true }, 0, changes).lookInMs).toBe(0);
+      expect(heardOf({ ...waiting(POLL_MS, 3), isHeldElsewhere: true }, 0, changes).lookInMs).toBe(0);
   });
 
   it("that the lease was given back with nothing to do begins a look only where more was heard than its holder knew", () => {
-    const before: Pacing = { ...waiting(POLL_MS), isHeld: true };
+    const before: Pacing = { ...waiting(POLL_MS), isHeldElsewhere: true };
     const told = heardOf(before, 0, [input(7)]).pacing;
     const known = heardOf(told, 0, [lease("idle", 7)]);
     expect(known.lookInMs).toBeUndefined();
-    expect(known.pacing.isHeld).toBe(false);
+    expect(known.pacing.isHeldElsewhere).toBe(false);
     expect(heardOf(told, 0, [lease("idle", 6)]).lookInMs).toBe(0);
     expect(heardOf(before, 0, [input(), lease("idle", 7)]).lookInMs).toBe(0);
     expect(heardOf(before, 0, [lease("idle")]).lookInMs).toBeUndefined();
   });
 
   it("of inputs counts until the next look reads", () => {
-    const told = heardOf({ ...waiting(POLL_MS), isHeld: true }, 0, [input(7)]).pacing;
+    const told = heardOf({ ...waiting(POLL_MS), isHeldElsewhere: true }, 0, [input(7)]).pacing;
     expect(heardOf(beginsToRead(told), 0, [lease("idle", 1)]).lookInMs).toBeUndefined();
   });
 
