@@ -37,7 +37,7 @@ const MOST_CLOSE_MS = 5_000;
 
 /** Rejects `unavailable` if the channel cannot be opened. */
 export async function layGround(parts: KernelGroundParts): Promise<KernelGround> {
-  const { storage, clock, timings, channel, locks, tableId, bootId } = parts;
+  const { storage, clock, channel } = parts;
   const { databaseId } = storage;
   const notices = await orUnavailable("channel", () => broadcastNotices(channelName(databaseId), channel));
   const corridor = createCorridor({ storage, tables: TABLES, notices, clock });
@@ -49,13 +49,7 @@ export async function layGround(parts: KernelGroundParts): Promise<KernelGround>
     ttlMs: parts.timings.livenessTtlMs,
   });
   return {
-    storage,
-    clock,
-    timings,
-    channel,
-    locks,
-    tableId,
-    bootId,
+    ...parts,
     databaseId,
     notices,
     corridor,

@@ -416,6 +416,8 @@ function rage(_: Fixture, { databaseId, live, dead }: { databaseId: string; live
     { forgotten: ["live", "dead"] },
     { asks: true },
   ];
+  // Slow enough for every tab and worker to have handled a round before the next: what a stranger can make them believe is asked here,
+  // not how much they can take.
   setInterval(() => {
     round++;
     for (const message of garbage) for (const channel of [notices, presence]) channel.postMessage(message);
@@ -431,7 +433,7 @@ function rage(_: Fixture, { databaseId, live, dead }: { databaseId: string; live
       tell(...Array.from({ length: 5_000 }, () => ({ about: "host", id: live })));
     }
     scope.posted += 2 * garbage.length + broken.length + forged.length + 4;
-  }, 50);
+  }, 150);
 }
 
 /** How many of so many agents the tab's memory knows to be alive; nothing where it does not know. */
