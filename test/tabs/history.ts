@@ -1,6 +1,6 @@
-// Records what several tabs did to one storage, as a server saw it, and checks that a correct holdfast can have answered so. Pure.
+// Records what several tabs did to one storage, as a server saw it, and checks that a correct holdfast can answer so. Pure.
 
-/** The time of a report at the server: `order` counts all reports; `wallMs` is its clock, which all tabs of the machine share. */
+/** The time of a report at the server: `order` counts all reports; `wallMs` is its clock, shared by all tabs of the machine. */
 export interface Moment {
   order: number;
   wallMs: number;
@@ -208,7 +208,7 @@ export function ofSteps(operations: readonly Operation[]): string[] {
   return complaints;
 }
 
-/** The lease as one register: its holder, and the earliest and the latest time at which it can run out, by what tabs were told. */
+/** The lease as one register: its holder, and the earliest and the latest time at which it can run out, as tabs were told. */
 interface Register {
   fence: number;
   holder?: { owner: string; minMs: number; maxMs: number };
