@@ -20,7 +20,7 @@ import {
 
 useTabs();
 
-/** Quick enough to see hosts declared dead, and slow enough that a busy machine does not lose one that runs. */
+/** Timings quick enough to see hosts declared dead, and slow enough that a busy machine does not lose one that runs. */
 const LIVELY = {
   leaseTtlMs: 9_000,
   leaseRenewMs: 1_000,

@@ -10,7 +10,7 @@ import type { Results } from "../../bench/report.js";
 import type { Measured } from "../../bench/work.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-/** Files that list works, and are no works themselves. */
+/** Files that list works and are not works themselves. */
 const LISTS = ["browser.ts", "node.ts"];
 let out = "";
 let names: string[] = [];

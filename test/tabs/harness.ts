@@ -12,9 +12,9 @@ import type { Fixture, FixtureOptions, StepsArgs, Told } from "./fixture/app.js"
 
 export type { Fixture, FixtureOptions, Told } from "./fixture/app.js";
 
-/** Quick enough to see leases run out. */
+/** Timings quick enough to see leases run out. */
 export const QUICK = { leaseTtlMs: 3_000, leaseRenewMs: 900, sweepMs: 1_000, pollMs: 500 };
-/** Far too slow for a test: a change that is seen all the same came by a notice, a lock or a farewell, not by expiry or timer. */
+/** Timings far too slow for a test: a change that is seen all the same came by a notice, a lock or a farewell, not by a timer. */
 export const SLOW = { leaseTtlMs: 70_000, leaseRenewMs: 20_000, sweepMs: 70_000, pollMs: 70_000 };
 
 const PATIENCE_MS = 30_000;
