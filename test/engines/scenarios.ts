@@ -336,7 +336,7 @@ async function stored(world: World, id: string) {
   return { process: processes[0], events, lease: leases[0] };
 }
 
-/** The promises for a completed process, however its owners ended: nothing doubled, nothing lost, no former owner's late write. */
+/** The promises for a completed process, however its owners ended: nothing doubled, nothing lost, no late write of an old one. */
 async function sound(world: World, id: string, output?: object) {
   const found = await stored(world, id);
   const { process, events, lease } = found;
@@ -359,7 +359,7 @@ async function sound(world: World, id: string, output?: object) {
   return found;
 }
 
-/** The promises for a session, however its executors ended: each input is run to its end and answered once, in two parts, in order. */
+/** The promises for a session, however its executors ended: each input run to its end, answered once, in two parts, in order. */
 async function conversed(world: World, ...inputIds: string[]) {
   const tables = ["runtimes", "inputs", "messages", "leases"];
   const read = () => world.rows("rt:session:s", ...tables);

@@ -7,7 +7,7 @@ export interface WebDriver {
   send(command: Command, params?: Record<string, unknown>): Promise<unknown>;
   /** The kind of a new tab: one of the same window, in front of the others, or a window of its own. */
   opens: "tab" | "window";
-  /** Ends the process of the current window, which is at that URL. If that ends the session, gives the next one's windows by URL. */
+  /** Ends the process of the current window, at that URL. If that ends the session, gives the next one's windows by URL. */
   kill(url: string): Promise<Map<string, string> | undefined>;
   findProcess(url: string): Promise<number>;
 }

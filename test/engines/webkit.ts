@@ -32,7 +32,7 @@ export const webkit: Engine = {
     const { display = "", driver = "", browser = "" } = findPrograms();
     const screen = startProgram(display, ["-displayfd", "3", "-screen", "0", "1280x800x24", "-nolisten", "tcp"]);
     const [port, target] = [await freePort(), `127.0.0.1:${await freePort()}`];
-    // A browser that the driver starts ends with its session, and a crashed page ends the session: this one is started without it.
+    // A browser that the driver starts ends with its session, and a crashed page ends the session: this one starts without it.
     const app = startProgram(browser, ["--automation"], {
       DISPLAY: `:${await screen.firstLine}`,
       WEBKIT_INSPECTOR_SERVER: target,

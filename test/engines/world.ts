@@ -5,9 +5,9 @@ import type { Fixture, FixtureOptions, StepsArgs, Told, TurnArgs } from "../tabs
 import type { Browser, Page } from "./engine.js";
 import type { Site } from "./server.js";
 
-/** Quick enough to see leases run out. */
+/** Timings quick enough to see leases run out. */
 export const QUICK = { leaseTtlMs: 3_000, leaseRenewMs: 900, sweepMs: 1_000, pollMs: 500 };
-/** Far too slow for a scenario: a change that is seen all the same came by a notice, a lock or a farewell, not by a timer. */
+/** Timings too slow for a scenario: a change that is seen all the same came by a notice, a lock or a farewell, not by a timer. */
 export const SLOW = { leaseTtlMs: 70_000, leaseRenewMs: 20_000, sweepMs: 70_000, pollMs: 70_000 };
 
 const PATIENCE_MS = 30_000;
