@@ -55,7 +55,7 @@ function importsOf(file: string): Import[] {
 const imports = files.flatMap(importsOf);
 const within = imports.filter(({ to }) => texts.has(to));
 
-/** The floors, the lowest first. Adapters stand beside them; files directly in src and the worker's side of the loop wire them. */
+/** The floors, the lowest first. Adapters stand beside them; files directly in src, and the loop's worker side, wire them. */
 const FLOORS = ["domain", "ports", "corridor", "stores", "kernel", "loop"];
 const WIRING = new Set(["loop/worker-host.ts"]);
 /** These folders build kernels and storages of their own, as an app does. */
@@ -93,7 +93,7 @@ const DECLARATIONS = /^stores\/(.+\/)?tables?\.ts$/;
 /** The limit of files in a folder. */
 const MOST_FILES = 15;
 
-/** A wing imports wings below it on its floor. Shared files, directly in `domain/` and `stores/`, import no wing but its table declarations. */
+/** A wing imports wings below it. Files directly in `domain/` and `stores/` import from a wing only its table declarations. */
 function isWithinWings({ from, to }: Import): boolean {
   const [wing, other] = [wingOf(from), wingOf(to)];
   if (floorOf(from) !== floorOf(to) || wing === other || other === "") return true;
