@@ -13,7 +13,7 @@ export function packagesOf(files) {
   return new Map([...folders].sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-/** The texts of the licences, each in full: every copy of the code needs them. @param {readonly string[]} files that were bundled */
+/** The texts of the licences, in full: every copy of the code needs them. @param {readonly string[]} files that were bundled */
 export function licencesOf(files) {
   const parts = [...packagesOf(files)].map(([name, folder]) => {
     const { version, license } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
