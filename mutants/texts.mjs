@@ -1,9 +1,9 @@
 import { declareValuePlugin, PluginKind } from "@stryker-mutator/api/plugin";
 
-/** Where the words of an error stand among the arguments of what makes one. @type {Record<string, number>} */
+/** The position of an error's text among the arguments of its maker. @type {Record<string, number>} */
 const TEXT_AT = { HoldfastError: 1, asHoldfastError: 2, invalid: 0, opsError: 2 };
 
-/** What an error says is for people: its code and its details are tested, its words may change. */
+/** An error's text is for people and may change; its code and its details are tested. */
 const texts = {
   /** @param {import("@stryker-mutator/api/ignore").NodePath} path */
   shouldIgnore(path) {

@@ -3,7 +3,7 @@ import type { Reporter, Vitest } from "vitest/node";
 
 const quick = process.env.HOLDFAST_MUTANTS_UNDER;
 
-/** A test file that a mutant keeps from loading has no tests, and so none that fails: it gets one. */
+/** A mutant can keep a test file from loading. The file then has no test that fails: the reporter adds one. */
 class Loading implements Reporter {
   #vitest: Vitest | undefined;
   onInit(vitest: Vitest): void {
@@ -31,7 +31,7 @@ class Loading implements Reporter {
   }
 }
 
-/** The tests that mutants are planted under: those of one file alone, or, for what they miss, all that run quickly and the kit on memory. */
+/** The tests that mutants run under: those of one file; or, for mutants that they miss, all quick tests and the kit on memory. */
 export default defineConfig({
   test: {
     include: quick
@@ -43,7 +43,7 @@ export default defineConfig({
           "test/conformance/memory.test.ts",
         ],
     environment: "node",
-    // A mutant often leaves a test waiting for ever.
+    // A mutant often makes a test wait forever.
     testTimeout: quick ? 5_000 : 60_000,
     reporters: [new Loading()],
   },

@@ -31,7 +31,7 @@ const { output } = await bundle.write({
 await bundle.close();
 
 const [worker] = output;
-// An inlined dynamic import is listed as one of the file itself.
+// The bundler lists an inlined dynamic import under the file's own name.
 const outside = [...worker.imports, ...worker.dynamicImports].filter((name) => name !== worker.fileName);
 const forbidden = /\bnew (?:Shared)?Worker\(|\beval\(|\bnew Function\(/.exec(worker.code)?.[0];
 if (outside.length > 0 || forbidden) {

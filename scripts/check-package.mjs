@@ -57,7 +57,7 @@ for (const entry of ["holdfast", "holdfast/memory", "holdfast/indexeddb", "holdf
 await import("holdfast/package.json", { with: { type: "json" } });
 `;
 
-/** All that is loaded when it is first used. */
+/** Uses every part that is loaded at its first use. */
 const useLazyParts = `
 async function useLazyParts(kernel) {
   const eventTypes = [{ name: "said", payloadSchema: { type: "string" } }];
@@ -138,7 +138,7 @@ const ownWorker = `import "holdfast/worker";`;
 
 const missing = "unavailable: the code of session archives could not be loaded";
 
-/** What applications may have in their Vite config; with the package excluded, dexie (CommonJS inside) must be included. */
+/** Vite configs that applications may have; with the package excluded, dexie (CommonJS inside) must be included. */
 const devConfigs = {
   "no configuration": {},
   "holdfast excluded": { exclude: ["holdfast"], include: ["holdfast > dexie"] },
@@ -199,7 +199,7 @@ try {
     mkdirSync(join(temp, "shipped"));
     run(temp, "tar", "-xf", tarball, "-C", join(temp, "shipped"));
     const text = readFileSync(join(shipped, "THIRD-PARTY-LICENSES.txt"), "utf8");
-    // By the map of what was shipped, not by what the build believes.
+    // The shipped map names the bundled packages; the build's own list could be wrong.
     const { sources } = JSON.parse(readFileSync(join(shipped, "worker.js.map"), "utf8"));
     const bundled = [...packagesOf(sources).keys()];
     if (!bundled.includes("dexie")) throw new Error(`the map of dist/worker.js names no package but: ${bundled}`);

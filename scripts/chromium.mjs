@@ -28,7 +28,7 @@ export async function findChromium() {
   return [...known, own].find((path) => path && existsSync(path));
 }
 
-/** Finds Chromium; as root on Debian installs it; else says in one line what is missing. */
+/** Finds Chromium, or installs it as root on Debian; otherwise says in one line what is missing. */
 export async function ensureChromium() {
   const found = await findChromium();
   if (found) return found;

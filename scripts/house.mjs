@@ -27,7 +27,7 @@ const folderOf = posix.dirname;
 const arrows = [...new Set(files.flatMap((from) => importsOf(from).map((to) => `${from} ${to}`)))].map((line) => line.split(" "));
 
 /**
- * The longest way down inside a folder, in files. A folder without arrows has one floor.
+ * The longest chain of imports inside a folder, in files. A folder without arrows has one floor.
  * @param {string[]} rooms @param {string[][]} lines
  */
 function floorsOf(rooms, lines) {
@@ -37,7 +37,7 @@ function floorsOf(rooms, lines) {
   const depth = (room) => {
     const known = depths.get(room);
     if (known !== undefined) return known;
-    // A circle would go on for ever; the test of imports forbids them.
+    // A circle would never end; the test of imports forbids circles.
     depths.set(room, 0);
     const below = lines.filter(([from]) => from === room).map(([, to]) => depth(/** @type {string} */ (to)));
     const own = 1 + Math.max(0, ...below);

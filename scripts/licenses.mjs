@@ -1,19 +1,19 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
-/** The packages that these files are of, by name. @param {readonly string[]} files */
+/** The packages that these files belong to, by name. @param {readonly string[]} files */
 export function packagesOf(files) {
   /** @type {Map<string, string>} */
   const folders = new Map();
   for (const file of files) {
-    // The last one: a package may have packages of its own.
+    // The last node_modules folder counts: a package may contain packages of its own.
     const [, folder, name] = /^(.*node_modules\/((?:@[^/]+\/)?[^/]+))\//.exec(file.replaceAll("\\", "/")) ?? [];
     if (folder !== undefined && name !== undefined) folders.set(name, folder);
   }
   return new Map([...folders].sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-/** What each licence asks for: its whole text, beside every copy of the code. @param {readonly string[]} files that were bundled */
+/** The texts of the licences, in full: every copy of the code needs them. @param {readonly string[]} files that were bundled */
 export function licencesOf(files) {
   const parts = [...packagesOf(files)].map(([name, folder]) => {
     const { version, license } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));

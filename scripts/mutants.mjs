@@ -20,7 +20,7 @@ if (!existsSync(join(home, "node_modules"))) execSync("npm ci --no-audit --no-fu
 const installed = (/** @type {string} */ path) => join(home, "node_modules/@stryker-mutator", path);
 const { Stryker } = await import(pathToFileURL(installed("core/dist/src/index.js")).href);
 
-// What the simulation decides is no part of the product.
+// The simulation's rules are no part of the product.
 const rules = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" }).filter(
   (name) => name.endsWith(".rules.ts") && !name.startsWith("simulation/"),
 );
@@ -44,7 +44,7 @@ try {
 }
 
 /**
- * A file's own tests are to find them: those of the rules are short, and say what the rule is. What has none is planted under all.
+ * A file's own tests must find its mutants; they are short and state the rules. A file without own tests is run under all tests.
  * @typedef {{ line: number, column: number }} Place
  * @typedef {{ status: string, location: { start: Place, end: Place }, mutatorName: string, replacement?: string }} Mutant
  * @param {string} file
@@ -67,7 +67,7 @@ async function plant(file) {
   const ignored = first.filter(({ status }) => status === "Ignored").length;
   const minutes = ((performance.now() - startedMs) / 60_000).toFixed(1);
   const all = first.length - ignored;
-  // On a busy machine a mutant may be taken for found that is only slow.
+  // A busy machine may count a mutant as found that is only slow.
   const slow = first.filter(({ status }) => status === "Timeout").length;
   console.log(
     `${file}: ${all - missed.length} of ${all} found (${slow} by taking too long), ${ignored} left out, in ${minutes} min`,
@@ -87,7 +87,7 @@ function nameOf({ location: { start }, mutatorName, replacement }) {
 
 /** @param {string[]} mutate @param {string} [under] @returns {Promise<Mutant[]>} */
 function mutantsOf(mutate, under) {
-  // It starts other processes, which read it.
+  // The test processes that Stryker starts read this variable.
   process.env.HOLDFAST_MUTANTS_UNDER = under ?? "";
   return new Stryker({
     mutate,
@@ -98,7 +98,7 @@ function mutantsOf(mutate, under) {
     coverageAnalysis: "perTest",
     concurrency: 1,
     timeoutMS: under ? 10_000 : 20_000,
-    // What these tests do not need is not copied.
+    // Folders that these tests do not need are not copied.
     ignorePatterns: [
       "/bench",
       "/demo",
@@ -109,7 +109,7 @@ function mutantsOf(mutate, under) {
       "/test/tabs",
       "/test/browser",
     ],
-    // Its preprocessor asks for an interface of the compiler that TypeScript 7 has no more; no test reads the file.
+    // Stryker's preprocessor needs a compiler interface that TypeScript 7 no longer has; no test reads the file.
     tsconfigFile: "none",
     tempDirName: folder,
     reporters: [],

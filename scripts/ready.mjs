@@ -1,4 +1,4 @@
-// Runs before any dependency is installed: only node: imports here.
+// Runs before any dependency is installed: it may import only from node:.
 import { execSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";

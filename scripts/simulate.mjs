@@ -20,7 +20,7 @@ const { values } = parseArgs({
   },
 });
 
-/** Straight from the sources: no build is needed before. @returns {Promise<typeof import("../src/simulation.js")>} */
+/** Loads the simulation from the sources, without a build. @returns {Promise<typeof import("../src/simulation.js")>} */
 async function load() {
   const folder = mkdtempSync(join(tmpdir(), "holdfast-simulation-"));
   try {

@@ -6,7 +6,7 @@ import { rolldown } from "rolldown";
 const dist = fileURLToPath(new URL("../dist", import.meta.url));
 
 const START_GOAL_KB = 40;
-/** What was reached, rounded up to the next half: it goes down with the code, and up for a reason alone. */
+/** The reached size, rounded up to the next half: it goes down with the code, and up only for a stated reason. */
 const START_BUDGET_KB = 49;
 
 const kb = (/** @type {number} */ bytes) => `${(bytes / 1000).toFixed(1).padStart(6)} kB`;
@@ -17,7 +17,7 @@ function printSize(label, code) {
   console.log(`${label.padEnd(40)} ${gzip} gzip ${brotli} brotli`);
 }
 
-/** What an application ships for one entry point: minified, with every dependency but dexie. @param {string} entry */
+/** The code that an application ships for one entry point: minified, with every dependency but dexie. @param {string} entry */
 async function bundled(entry) {
   const bundle = await rolldown({ input: `${dist}/${entry}.js`, platform: "browser", external: ["dexie"], logLevel: "silent" });
   const { output } = await bundle.generate({ format: "esm", codeSplitting: false, minify: true });
@@ -26,7 +26,7 @@ async function bundled(entry) {
 }
 
 /**
- * What an application that imports all of `index` loads at start and what it loads later, by module.
+ * The modules that an application that imports all of `index` loads at start, and those that it loads later.
  * `start` is one file; `startAsSplit` is as the bundler splits it by itself. @param {string} index
  */
 export async function loadsOf(index) {
@@ -62,10 +62,10 @@ export async function loadsOf(index) {
   return { start, later, startAsSplit: split.start, atStart: [...atStart] };
 }
 
-/** Of files that are loaded one by one. @param {readonly { code: string }[]} chunks */
+/** The size of files that are loaded one by one. @param {readonly { code: string }[]} chunks */
 const brotliOf = (chunks) => chunks.reduce((sum, { code }) => sum + brotliCompressSync(code).length, 0);
 
-/** Why it is too much, if it is. @param {number} bytes */
+/** The message for a start that is too large. @param {number} bytes */
 export function tooMuchAtStart(bytes) {
   if (bytes <= START_BUDGET_KB * 1000) return undefined;
   return `a page loads ${kb(bytes).trim()} brotli at start; the budget is ${START_BUDGET_KB} kB, and the goal ${START_GOAL_KB} kB`;

@@ -31,5 +31,5 @@ if (!values["no-build"] && !run("scripts/build.mjs")) process.exit(1);
 
 const { passed, failed, skipped } = await module.testEngines(names, values.only);
 console.log(`\n${passed} passed, ${failed} failed${skipped.length > 0 ? `, skipped: ${skipped.join(", ")}` : ""}`);
-// Where nothing ran, nothing is shown.
+// A run without any passed check is a failure: it shows nothing.
 process.exitCode = failed === 0 && passed > 0 ? 0 : 1;

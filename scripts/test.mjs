@@ -56,7 +56,7 @@ for (const [name, stage] of Object.entries(stages)) {
   if (!ok) break;
 }
 
-// A stage can fail without a failing test (a type error, a test file that does not load): never report that as zero.
+// A stage can fail without a failing test (a type error, a test file that does not load): its count must not be zero.
 if (!ok && counts.failed === 0) counts.failed = 1;
 const skipped = counts.skipped > 0 ? `, ${counts.skipped} skipped` : "";
 console.log(`\n${counts.passed} passed, ${counts.failed} failed${skipped}`);

@@ -3,7 +3,7 @@ import { systemClock } from "../../src/adapters/clock-system.js";
 
 afterEach(() => vi.restoreAllMocks());
 
-/** A platform whose timers fire as told, and whose time stands still in between. */
+/** A platform whose timers fire when the test says, and whose time stands still in between. */
 function platform() {
   let nowMs = 1_000;
   const timers = new Map<number, { run: () => void; delayMs: number }>();

@@ -31,7 +31,7 @@ function place(more: IndexedDbOptions = {}) {
   return { indexedDB, states, open };
 }
 
-/** What another program does. */
+/** Opens the database as another program does. */
 function bare(
   indexedDB: globalThis.IDBFactory,
   version?: number,
@@ -60,7 +60,7 @@ function ids(storage: OpenStorage): Promise<unknown[]> {
   return storage.transact(["notes"], "read", async (tx) => (await tx.range("notes", {})).map(({ id }) => id));
 }
 
-/** The native transactions from here on, oldest first. */
+/** Records the native transactions from here on, oldest first. */
 function recorded(): globalThis.IDBTransaction[] {
   const seen: globalThis.IDBTransaction[] = [];
   const begin = IDBDatabase.prototype.transaction;
@@ -72,18 +72,18 @@ function recorded(): globalThis.IDBTransaction[] {
   return seen;
 }
 
-/** As a browser does when the storage is cleared under a page. */
+/** Closes the connection as a browser does when the storage is cleared under a page. */
 function closeByForce(native: globalThis.IDBTransaction | undefined): void {
   forceCloseDatabase(native?.db as unknown as typeof IDBDatabase);
 }
 
-/** As a browser does for its own reasons; without one as it does when it closes the connection. */
+/** Aborts as a browser does for its own reasons; without a reason as it does when it closes the connection. */
 function abortByBrowser(native: globalThis.IDBTransaction | undefined, reason?: Error): void {
   if (reason) Object.defineProperty(native, "error", { value: reason });
   native?.abort();
 }
 
-/** The disk under the notes fails to read. */
+/** Makes reads fail as a disk error does. */
 function breakReads(native: globalThis.IDBTransaction | undefined, reason: Error): void {
   type Disk = { _rawDatabase?: { rawObjectStores: Map<string, { getValue: () => never }> } };
   const store = (native?.db as Disk | undefined)?._rawDatabase?.rawObjectStores.get("notes");
@@ -231,7 +231,7 @@ describe("opening", () => {
     await new Promise((resolve) => setTimeout(resolve, 50));
     expect(await indexedDB.databases()).toEqual([{ name: "place", version: 10 }]);
     expect(states).toEqual(["blocked"]);
-    // A connection left open by the late success would hold this up.
+    // The deletion would wait for a connection that the late success had left open.
     await answer(indexedDB.deleteDatabase("place"));
   });
 

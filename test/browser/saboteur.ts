@@ -1,19 +1,19 @@
-// Harms transactions of the real browser: the first one of a command at its first request, the next one at its second, and so on, until
-// there is no request left and one passes.
+// Harms transactions of the real browser: the first one of a command at its first request, the next one at its second, and
+// so on, until a transaction has no request left and passes.
 
 export type Rows = Readonly<Record<string, readonly Record<string, unknown>[]>>;
 
-/** How a transaction comes to its end. */
+/** The way in which a transaction fails. */
 export type Harm =
-  /** It is aborted right behind the request. */
+  /** The transaction is aborted directly after the request. */
   | "aborted"
-  /** The request fails by itself, when others behind it and the commit are asked for already. */
+  /** The request fails by itself, when later requests and the commit are already asked for. */
   | "failing"
   /** The browser finds no space. */
   | "full"
-  /** The write is not even taken, for lack of space, this once. A read finds the same a moment later. */
+  /** The browser refuses the write itself, for lack of space, once. A read fails with the same error a moment later. */
   | "refused"
-  /** It is committed, and the connection is lost before anybody hears of it. Only the first one. */
+  /** The transaction commits, and the connection is lost before its answer arrives. Only the first one. */
   | "unheard";
 
 export const CODES = {
@@ -23,7 +23,7 @@ export const CODES = {
   refused: "quota-exceeded",
 } as const;
 
-/** By the tables that it is over. */
+/** Each command is known by the tables of its transaction. */
 const COMMANDS = {
   open: (over: Over) => over("quarantine") && over("attachments") && !over("blobs"),
   accept: (over: Over) => over("blobs") && !over("quarantine"),
@@ -41,9 +41,9 @@ type Over = (table: string) => boolean;
 export type CommandName = keyof typeof COMMANDS;
 
 export interface Sweep {
-  /** What was stored after each one that was harmed, read before anything else could write. */
+  /** The rows after each harmed transaction, read before another write. */
   readonly left: readonly Promise<Rows>[];
-  /** One passed: nothing more is harmed. */
+  /** A transaction passed: nothing more is harmed. */
   readonly passed: boolean;
 }
 
@@ -57,9 +57,9 @@ interface Armed {
   readonly command: CommandName;
   readonly how: Harm;
   readonly left: Promise<Rows>[];
-  /** Requests that are left alone in the first transaction. */
+  /** The number of requests that are left alone in the first transaction. */
   readonly skip: number;
-  /** Transactions that are harmed at most. */
+  /** The largest number of transactions that are harmed. */
   readonly most: number;
   passed: boolean;
   read(): Promise<Rows>;
@@ -105,7 +105,7 @@ function endsWith(tx: IDBTransaction, name: string): void {
   Object.defineProperty(tx, "error", { value: new DOMException("made by a test", name) });
 }
 
-/** A request that fails: its key is there already. */
+/** A request that fails because its key is there already. */
 function failing(store: IDBObjectStore): IDBRequest {
   const columns = typeof store.keyPath === "string" ? [store.keyPath] : (store.keyPath as string[]);
   const row = Object.fromEntries(columns.map((column) => [column, "\u0000"]));
@@ -165,12 +165,12 @@ function watchIndex(names: readonly (keyof IDBIndex & string)[]): void {
   }
 }
 
-/** For the whole file: where nothing is armed, everything goes its way. */
+/** Watches for the whole file; a transaction that is not armed runs as usual. */
 export function watchTransactions(): void {
   IDBDatabase.prototype.transaction = transaction;
   watchStore(["get", "getAll", "put", "delete", "clear", "openCursor"]);
   watchIndex(["get", "getAll", "openCursor"]);
-  // The last point of all: every request was answered, and the commit fails.
+  // The last point to harm: every request was answered, and the commit fails.
   IDBTransaction.prototype.commit = function () {
     const trap = traps.get(this);
     const atCommit = trap && trap.requests + 1 === trap.at;
@@ -180,10 +180,10 @@ export function watchTransactions(): void {
   };
 }
 
-/** The database as any program finds it. */
+/** The database without holdfast. */
 export interface Bare {
   read(): Promise<Rows>;
-  /** Puts it back to what was read. */
+  /** Puts the database back to these rows. */
   restore(rows: Rows): Promise<void>;
   close(): void;
 }

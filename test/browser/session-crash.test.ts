@@ -1,5 +1,5 @@
-// Sessions on the browser's own IndexedDB, whose transactions are broken at every request, one after another. Each failure leaves what
-// was stored before as it was, the caller gets its code, a retry works, and in the end everything has happened once.
+// Sessions on the browser's own IndexedDB, whose transactions are broken at every request, one after another. Each failure keeps
+// the earlier rows as they were, gives the caller its code, and lets a retry work; in the end everything has happened once.
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { refusal } from "../../src/conformance/kit/fixture.js";
 import { createKernel, type Kernel, type KernelOptions, type SessionRuntime, type Turn } from "../../src/index.js";
@@ -38,7 +38,7 @@ async function open(options: Partial<KernelOptions> = {}): Promise<Kernel> {
   kernels.push(kernel);
   kernel.on("session", (event) => told.push(event));
   kernel.on("fault", ({ code }) => faults.push(code));
-  // Its lock is granted: what is written from here on says so.
+  // The kernel's lock is granted after this: its later rows are marked as locked.
   await kernel.status();
   return kernel;
 }
@@ -62,7 +62,7 @@ afterEach(async () => {
   await answer(indexedDB.deleteDatabase(name));
 });
 
-/** But for what says only that somebody is still there. */
+/** The rows without the values that only renew a sign of life. */
 function still(rows: Rows): Rows {
   const { hosts: _, ...others } = rows;
   const timeless = (row: Record<string, unknown>) => ({ ...row, expiresAtMs: "any" });
@@ -131,7 +131,7 @@ async function until(what: string, holds: () => boolean | Promise<boolean>): Pro
 const completed = (count: number) =>
   until(`${count} turns`, () => told.filter(({ code }) => code === "run.completed").length === count);
 
-/** What must hold when nothing waits and nothing runs: all of it happened once. */
+/** The promises when nothing waits and nothing runs: all of it happened once. */
 async function expectDone(expected: { runs: string[][]; said: string[] }): Promise<Rows> {
   const rows = await bare.read();
   const receipts = receiptsOf(rows);
@@ -155,7 +155,7 @@ async function expectDone(expected: { runs: string[][]; said: string[] }): Promi
   return rows;
 }
 
-/** A handler that works until it is told: a session whose turn is under way, and its rows when its tab dies. */
+/** The rows of a session whose tab dies while its turn is under way. */
 async function crashed(): Promise<Rows> {
   const session = await (await open()).session("s");
   await session.submit(event("ev"));
@@ -175,7 +175,7 @@ async function crashed(): Promise<Rows> {
   const rows = await bare.read();
   await closeAll();
   const gone = ({ locked: _, ...row }: Record<string, unknown>) => ({ ...row, expiresAtMs: 1 });
-  // Without its host's row, too: by that the loop would find it dead, at a moment of its own.
+  // The host's row is removed too: the loop would use it to find the host dead, at a moment of its own.
   const dead = { ...rows, hosts: [], leases: (rows.leases ?? []).map(gone), attachments: (rows.attachments ?? []).map(gone) };
   await bare.restore(dead);
   told = [];
@@ -214,10 +214,10 @@ describe.each(HARMS)("every request in turn is %s, and", (how) => {
     const session = await kernel.session("s");
     const seen: unknown[][] = [];
     session.onTurn(async ({ messages, attempt }) => void seen.push([attempt, ...messages.map(({ content }) => content)]));
-    // A transcript that was handed over whole is made into rows in the same write.
+    // The same write turns a transcript that was stored whole into rows.
     const bytes = new TextEncoder().encode(JSON.stringify({ id: "s", messages: [saying("before")], more: 1 }));
     await kernel.runtime.commitSessionSnapshot(RUNTIME_ID, { sessionSnapshot: bytes });
-    // The pauses after trouble grow from turn to turn that fails, so that each request has a turn of its own.
+    // The pauses grow with each turn that fails in a row, so each request is tested in a turn of its own.
     let harmed = 0;
     for (let passed = false; !passed; ) {
       const { handed, swept } = await oneHarmed(kernel, session, `p${harmed}`, harmed);
@@ -228,13 +228,13 @@ describe.each(HARMS)("every request in turn is %s, and", (how) => {
     expect(harmed).toBeGreaterThan(10);
     for (const turn of seen) expect(turn[0]).toBe(1);
 
-    /** The n-th request of the next begin is harmed. */
+    /** Harms the n-th request of the next begin. */
     async function oneHarmed(on: Kernel, at: SessionRuntime, inputId: string, skip: number) {
       await on.runtime.commitSessionSnapshot(RUNTIME_ID, { sessionSnapshot: bytes });
       const begun = harm("begin", how, read, skip, 1);
       const runs = told.filter(({ code }) => code === "run.completed").length;
       let before: Rows | undefined;
-      // Nobody hears of it before it is stored, and the executor looks after it hears.
+      // The input is announced after it is stored, and the executor looks after the announcement.
       await at.submit(prompt(inputId));
       await completed(runs + 1);
       const [left] = begun.left;

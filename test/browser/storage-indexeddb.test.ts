@@ -25,7 +25,7 @@ function open(options: IndexedDbOptions = {}, opening: Partial<StorageOpening> =
   });
 }
 
-/** What another program does. */
+/** Opens the database as another program does. */
 function bare(version?: number, upgrade: (database: IDBDatabase) => void = () => undefined): Promise<IDBDatabase> {
   const request = indexedDB.open(NAME, version);
   request.onupgradeneeded = () => upgrade(request.result);

@@ -5,12 +5,12 @@ import { memoryStorage } from "../../src/memory.js";
 import type { KernelStorage } from "../../src/ports/storage.js";
 
 interface Case {
-  /** With the areas that it is in, without the storage's name. */
+  /** The case's areas and name, without the storage's name. */
   readonly path: string;
   readonly body: () => Promise<void> | void;
 }
 
-/** What a runner is given. */
+/** The cases that the kit gives to a runner. */
 function casesOf(part: (name: string, open: OpenFixture, runner: Runner) => void, open: OpenFixture): Case[] {
   const path: string[] = [];
   const cases: Case[] = [];

@@ -47,7 +47,7 @@ it("goes on in another tab behind the part that was stored last, by the plan tha
   await first.kernel.close();
 
   const second = await openSession(first.storage);
-  // It knows no file at all: what is quoted was decided before.
+  // The second agent's library is empty: the quoted passages were decided before.
   second.session.onTurn(agent(parts("Heron", { library: createLibrary() })));
   const last = async () => (await read(second.kernel, second.session)).at(-1);
   await expect.poll(async () => (await last())?.phase).toBe("answered");
@@ -73,7 +73,7 @@ it("quotes nothing before all that is stored is known", async () => {
 it("tells each failed attempt at an endpoint, and gives up after the third", async () => {
   const { kernel, session } = await openSession();
   const pauses: number[] = [];
-  // Nobody listens there.
+  // The endpoint's port has no listener.
   const endpoint = async () => ({ url: "http://127.0.0.1:1", model: "m", key: "sk-not-to-be-seen" });
   const pause = async (ms: number) => void pauses.push(ms);
   session.onTurn(agent(parts("Otter", { endpoint, pause })));

@@ -3,7 +3,7 @@ import { createLibrary, type Library } from "../../demo/library.js";
 import { split } from "../../demo/passages.js";
 import { samples } from "../../demo/samples.js";
 
-/** The samples as the playground has them once they are read. */
+/** The samples as the playground has them after it read them. */
 export function sampleLibrary(): Library {
   const library = createLibrary();
   for (const { fileName, text } of samples) {

@@ -6,7 +6,7 @@ import { inOrder } from "../../demo/order.js";
 
 const text = "One.\n\nTwo.\n\nThree.\n\nFour.";
 
-/** Just enough of a process to run the handler under one owner after the other: stored steps and replay keys outlive them. */
+/** A minimal process that runs the handler under one owner after another: stored steps and replay keys outlive the owners. */
 function process(paceMs: number) {
   const events: ProcessEvent[] = [];
   const keys = new Set<string>();

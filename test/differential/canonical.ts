@@ -1,6 +1,6 @@
 import { isHoldfastError } from "../../src/domain/errors.js";
 
-/** One text for all that is the same, and another for whatever is not: also where JSON sees no difference. */
+/** The same text for equal values, and another one for others, also where JSON sees no difference. */
 export function canonical(value: unknown): string {
   switch (typeof value) {
     case "string":
@@ -22,7 +22,7 @@ export function canonical(value: unknown): string {
   return `{ ${names.map((name) => `${JSON.stringify(name)}: ${canonical((value as Record<string, unknown>)[name])}`).join(", ")} }`;
 }
 
-/** What a call came to. An error is its code, its message and its details. */
+/** The outcome of a call as text. An error is its code, its message and its details. */
 export async function answerOf(call: () => unknown): Promise<string> {
   try {
     return canonical(await call());

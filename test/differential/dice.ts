@@ -1,9 +1,9 @@
-/** Mulberry32: whatever is drawn follows from the seed. */
+/** Mulberry32: every draw follows from the seed. */
 export interface Dice {
-  /** From 0 up to, not including, `most`. */
+  /** A number from 0 up to, not including, `most`. */
   below(most: number): number;
   pick<T>(list: readonly T[]): T;
-  /** True `times` out of `of`. */
+  /** True with the odds `times` in `of`. */
   chance(times: number, of: number): boolean;
   bytes(count: number): Uint8Array;
 }

@@ -26,7 +26,7 @@ describe("one history of commands on two storages", () => {
     const answers = [...inMemory.values()].flatMap((history) => history.answers);
     const REFUSAL = /^\S+ -> ([a-z-]+): /;
     const answered = new Set(answers.filter((answer) => !REFUSAL.test(answer)).map((answer) => answer.split(" ")[0]));
-    // No channel, no liveness.
+    // These histories have no channel, and so no liveness.
     expect(COMMAND_NAMES.filter((name) => !answered.has(name))).toEqual(["touch"]);
     const codes = new Set(answers.map((answer) => REFUSAL.exec(answer)?.[1]));
     const met = ["invalid", "not-found", "conflict", "terminal", "lease-held", "lease-lost", "write-failed", "not-ready"];

@@ -15,11 +15,11 @@ import { SCHEMA, TABLES } from "../../src/stores/schema.js";
 import { answerOf, canonical } from "./canonical.js";
 import { type Dice, dice } from "./dice.js";
 
-/** One random history of commands, as a storage answered it. */
+/** The answers and the rows of one random history of commands on a storage. */
 export interface History {
-  /** Of each command: its name, and what it came to. */
+  /** The name and the outcome of each command. */
   readonly answers: readonly string[];
-  /** What is stored at the end: each row of each table. */
+  /** The stored rows at the end: each row of each table. */
   readonly rows: readonly string[];
 }
 
@@ -44,7 +44,7 @@ interface World extends Dice {
 
 type Command = (world: World, host: Host) => unknown;
 
-/** In UTF-16 order they stand elsewhere than in any locale's, or by code point. */
+/** These ids sort differently in UTF-16 order, in a locale's order, and by code point. */
 const IDS = ["a", "B", "b", "10", "9", "\u00e4", "\u{1f600}", "\uffff", "a/b", "a\u0000", "p", "~"];
 const OFTEN = ["a", "B", "\u{1f600}", "\uffff"];
 const SESSIONS = ["s", "S", "\u{1f600}", "s/x", "root"];
@@ -85,7 +85,7 @@ const TARGETS = [
 ];
 
 const mostly = <T>(w: World, good: () => T, bad: readonly unknown[]): T => (w.chance(1, 40) ? (w.pick(bad) as T) : good());
-/** A few of them are met again and again. */
+/** A few ids are drawn again and again. */
 const id = (w: World): string => mostly(w, () => (w.chance(3, 4) ? w.pick(OFTEN) : w.pick(IDS)), BAD_IDS);
 const sessionId = (w: World): string => mostly(w, () => w.pick(SESSIONS), [...BAD_IDS, "s/frame:f"]);
 const scope = (w: World) => {
@@ -137,7 +137,7 @@ const append = (w: World) => ({
   ...fence(w),
 });
 
-/** As many as hold one row each or more: they may be under way together, and wait for no read. */
+/** Commands that may be under way together: each holds at least one row, and none waits for a read. */
 const WRITES = {
   registerProcess: (w, { kernel }) => kernel.processes.registerProcess(registration(w)),
   setExternalRef: (w, { kernel }) =>
@@ -252,7 +252,7 @@ const READS = {
   wakeEventsAfter: (w, { kernel }) => kernel.processes.wakeEventsAfter(id(w), count(w)),
   getLease: (w, { kernel }) => kernel.processes.getLease(id(w)),
   record: async (w, { kernel }) => await kernel.process(id(w)).record(),
-  // What does not end by itself is not begun: its signal is aborted already.
+  // A wait that does not end by itself does not begin: its signal is already aborted.
   awaitProcess: async (w, { kernel }) => await kernel.processes.awaitProcess(...(await waitFor(w, kernel))),
   result: async (w, { kernel }) => {
     const [processId, options] = await waitFor(w, kernel);
@@ -294,7 +294,7 @@ const READS = {
   secretGet: (w, { kernel }) => kernel.secrets.get(id(w)),
 } satisfies Record<string, Command>;
 
-/** What reads before it writes, or belongs to one tab alone. */
+/** Commands that read before they write, or that belong to one tab alone. */
 const TURNS = {
   openSession: async (w, host) => {
     const session = await host.kernel.session(sessionId(w), {
@@ -402,7 +402,7 @@ const TURNS = {
 const COMMANDS: Readonly<Record<string, Command>> = { ...WRITES, ...READS, ...TURNS };
 export const COMMAND_NAMES: readonly string[] = Object.keys(COMMANDS);
 
-/** Half of all commands write rows that the others read. */
+/** Half of all drawn commands write rows that the others read. */
 const DRAWN: readonly string[] = [
   ...COMMAND_NAMES,
   ...Object.keys(WRITES),
@@ -422,7 +422,7 @@ async function waitFor(w: World, kernel: Kernel): Promise<[string, { signal?: Ab
   return [processId, record && record.status.state !== "running" ? {} : { signal: AbortSignal.abort("not now") }];
 }
 
-/** Two hosts over one storage, one after the other or several commands of one at once; all ids and times follow from the seed. */
+/** Two hosts over one storage take turns, or one runs several commands at once; all ids and times follow from the seed. */
 export async function runHistory(storage: KernelStorage, seed: number, steps: number): Promise<History> {
   const drawn = dice(seed);
   const chance = dice(~seed);
@@ -431,7 +431,7 @@ export async function runHistory(storage: KernelStorage, seed: number, steps: nu
   const open = async (hostId: string): Promise<Kernel> => {
     const options = { name, storage, hostId, clock, random: chance.bytes, loop: "off", channel: false, locks: false } as const;
     const kernel = await createKernel(options);
-    // The validator is loaded when the first schema comes: whoever waits for it would come behind the others of its burst.
+    // The validator is loaded with the first schema: a command that waited for it would come after the others of its burst.
     await kernel.processes.registerProcess({ id: "first", input: { type: "task", name: "job" }, eventTypes: [WITH_SCHEMA] });
     return kernel;
   };
@@ -470,7 +470,7 @@ export async function runHistory(storage: KernelStorage, seed: number, steps: nu
   }
 }
 
-/** What is sealed looks different each time, and the browser keeps its keys to itself: of these rows the heads are compared. */
+/** Sealed data differs each time, and the browser keeps its keys to itself: of these rows only the heads are compared. */
 async function rowsOf(storage: KernelStorage, name: string): Promise<string[]> {
   const opening = { name, schema: SCHEMA, durability: "strict", newDatabaseId: "none", onState: () => {} } as const;
   const rows = await storage.open(opening);
@@ -488,7 +488,7 @@ async function rowsOf(storage: KernelStorage, name: string): Promise<string[]> {
   }
 }
 
-/** Where two of them part. */
+/** The first difference of two histories. */
 export function difference(one: History, other: History): string | undefined {
   for (const part of ["answers", "rows"] as const) {
     const most = Math.max(one[part].length, other[part].length);

@@ -197,7 +197,7 @@ describe("the size", () => {
 });
 
 describe("what is refused is read no further than to the limit", () => {
-  /** How often its members were listed, described and read. */
+  /** Counts how often the members were listed, described and read. */
   const counted = <T extends object>(target: T) => {
     const reads = { lists: 0, described: 0, read: 0 };
     const value = new Proxy(target, {
@@ -254,7 +254,7 @@ describe("what is refused is read no further than to the limit", () => {
   });
 
   it("a text: not at all", () => {
-    // Its lone surrogate, at the very end, is not seen.
+    // The lone surrogate at the very end is not read.
     expect(() => admit(`${"x".repeat(2_000)}\ud800`)).toThrow("payload is larger than 1000 bytes");
     expect(() => admit({ [`${"x".repeat(2_000)}\ud800`]: 1 })).toThrow("payload is larger than 1000 bytes");
   });

@@ -54,7 +54,7 @@ async function pageOf(browser: Chromium, target: Target): Promise<Page> {
   };
 }
 
-/** The processes that run pages, and how long each has worked. */
+/** The processes that run pages, and the processor time that each has used. */
 async function renderers(browser: Chromium): Promise<Map<number, number>> {
   const { processInfo } = (await browser.send("SystemInfo.getProcessInfo")) as {
     processInfo: { type: string; id: number; cpuTime: number }[];

@@ -1,31 +1,31 @@
-// What the kit and the scenarios need of a browser, whichever drives it.
+// The parts of a browser that the kit and the scenarios need, whatever drives it.
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { delimiter } from "node:path";
 
 export interface Engine {
   name: string;
-  /** What to install before it can run here; nothing when it can. */
+  /** The packages to install before the engine can run here; undefined when it can. */
   missing(): Promise<string | undefined>;
   launch(): Promise<Browser>;
 }
 
 export interface Browser {
-  /** As the browser itself tells it. */
+  /** The version as the browser itself reports it. */
   version: string;
   newTab(): Promise<Page>;
-  /** Ends the whole browser, which hears nothing of it, and starts it again on what it had stored. Not where it stores nothing. */
+  /** Ends the whole browser without a farewell, and starts it again on its stored data. Absent where it stores nothing. */
   crash?(): Promise<void>;
-  /** A tab that is closed may get no word in any more: then it is as if it had crashed. */
+  /** A closed tab may lose its last messages: its end then looks like a crash. */
   losesFarewells?: true;
   close(): Promise<void>;
 }
 
 export interface Page {
   load(url: string): Promise<void>;
-  /** The text that the expression comes to, awaited in the page. */
+  /** The text of the expression's value, awaited in the page. */
   evaluate(expression: string): Promise<string>;
-  /** Ends the process that runs this page, and no other page's: the page gets no chance to say farewell. */
+  /** Ends the process of this page, and no other page's: the page gets no chance to say farewell. */
   kill(): Promise<void>;
   /** The process that runs this page, and no other page. */
   process(): Promise<number>;
@@ -43,13 +43,13 @@ export function findProgram(...names: string[]): string | undefined {
 
 export interface Program {
   pid: number;
-  /** What its reading end of the pipe 3 gave first, where it was asked for one. */
+  /** The first line that the program wrote to pipe 3, if it was asked to write there. */
   firstLine: Promise<string>;
   kill(): Promise<void>;
   end(): Promise<void>;
 }
 
-/** Starts a program whose death nobody has to remember: it goes with this one. */
+/** Starts a program that ends with this process, so that callers need not end it. */
 export function startProgram(path: string, args: readonly string[], env: Record<string, string> = {}): Program {
   const child = spawn(path, args, {
     stdio: ["ignore", "ignore", "ignore", "pipe"],
@@ -87,7 +87,7 @@ export function startProgram(path: string, args: readonly string[], env: Record<
   };
 }
 
-/** Tries until it comes to something, for things that take a moment to be there. */
+/** Tries again until the attempt gives a value. */
 export async function retried<T>(what: string, attempt: () => Promise<T | undefined> | T | undefined): Promise<T> {
   for (const endMs = Date.now() + CALL_MS; Date.now() < endMs; await new Promise((resolve) => setTimeout(resolve, 100))) {
     const value = await attempt();
@@ -96,7 +96,7 @@ export async function retried<T>(what: string, attempt: () => Promise<T | undefi
   throw new Error(`${what}: not within ${CALL_MS / 1000} s`);
 }
 
-/** A promise that takes no longer than a call may. */
+/** A promise that is limited to the time of a call. */
 export function bounded<T>(what: string, work: Promise<T>, ms = CALL_MS): Promise<T> {
   let timer: ReturnType<typeof setTimeout>;
   const late = new Promise<never>((_, reject) => {
@@ -105,12 +105,12 @@ export function bounded<T>(what: string, work: Promise<T>, ms = CALL_MS): Promis
   return Promise.race([work, late]).finally(() => clearTimeout(timer));
 }
 
-/** Keeps its page busy, for as long as it takes to be seen. */
+/** An expression that keeps its page busy long enough to be seen. */
 const BUSY = "(() => { for (const endMs = Date.now() + 500; Date.now() < endMs; ); return ''; })()";
 
 /**
- * For browsers that tell nobody which process runs a page: the one that works when the page does, twice in a row, because others may happen to.
- * `read` gives the time that each has worked, in ms.
+ * Finds a page's process in a browser that does not name it: the process that works when the page does, twice in a row,
+ * because another may work by chance. `read` gives the time that each has worked, in ms.
  */
 export async function busiest(
   read: () => Promise<ReadonlyMap<number, number>>,

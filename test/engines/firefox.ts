@@ -1,4 +1,4 @@
-// Firefox over Marionette, the protocol below geckodriver: WebDriver's commands on a socket. It needs nothing but the browser.
+// Firefox over Marionette, the protocol below geckodriver: WebDriver's commands on a socket. It needs only the browser.
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
@@ -13,12 +13,12 @@ const findFirefox = () =>
 
 const PREFERENCES = {
   "marionette.port": 0,
-  // Every tab a process of its own, as far as a test goes: one that is killed must not take another with it.
+  // Each tab gets a process of its own, as far as a test goes: one that is killed must not take another with it.
   "dom.ipc.processCount.webIsolated": 32,
   "datareporting.policy.dataSubmissionEnabled": false,
   "network.captive-portal-service.enabled": false,
   "network.connectivity-service.enabled": false,
-  // After a crash it starts as it always does.
+  // The browser starts after a crash as it always does.
   "browser.sessionstore.resume_from_crash": false,
   "toolkit.startup.max_resumed_crashes": -1,
 };
@@ -45,7 +45,7 @@ export const firefox: Engine = {
     let running = await start(profile);
     return {
       version: running.version,
-      // Seen on a busy machine: its word in localStorage never comes.
+      // A closed tab's message in localStorage was seen to be lost on a busy machine.
       losesFarewells: true,
       newTab: () => running.newTab(),
       async crash() {
@@ -63,7 +63,7 @@ export const firefox: Engine = {
 async function start(profile: string) {
   const portFile = join(profile, "MarionetteActivePort");
   await rm(portFile, { force: true });
-  // Without system access no command may ask which process runs a tab.
+  // A command may ask which process runs a tab only with system access.
   const args = ["--headless", "--no-remote", "--marionette", "--remote-allow-system-access", "--profile", profile];
   const program = startProgram(findFirefox() ?? "", args);
   const readPort = () =>

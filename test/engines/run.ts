@@ -17,11 +17,11 @@ const SCENARIO_MS = 180_000;
 export interface Counts {
   passed: number;
   failed: number;
-  /** Engines that this machine has not, and scenarios that an engine cannot run. */
+  /** Engines that this machine lacks, and scenarios that an engine cannot run. */
   skipped: string[];
 }
 
-/** Runs the named engines. With `only`, nothing but the scenarios whose name has that text. */
+/** Runs the named engines. `only` limits the run to the scenarios whose name has that text. */
 export async function testEngines(names: readonly string[], only?: string): Promise<Counts> {
   const counts: Counts = { passed: 0, failed: 0, skipped: [] };
   const site = await serveSite();
@@ -75,7 +75,7 @@ async function testEngine(engine: Engine, site: Site, counts: Counts, only: stri
   console.log(`${engine.name}: ${passed} passed, ${failed} failed, in ${seconds(begunMs)}`);
 }
 
-/** Only what failed is listed: there are hundreds of cases. */
+/** The output lists only failures: there are hundreds of cases. */
 async function testKit(site: Site, browser: Browser, counts: Counts): Promise<void> {
   const begunMs = performance.now();
   let heardMs = begunMs;

@@ -1,11 +1,11 @@
-// What becomes of work whose tab goes, in any browser. Where nothing else is said the timings are slow: then nothing here can be owed to
-// a lease that ran out.
+// The work of a tab that ends, in any browser. Timings are slow unless a scenario says otherwise: they rule out that an expired
+// lease explains the result.
 import assert from "node:assert/strict";
 import { eventually, QUICK, type Tab, until, type World } from "./world.js";
 
 export interface Scenario {
   name: string;
-  /** Its browser must come back with what it had stored. */
+  /** The browser must come back with what it had stored. */
   needsCrash: boolean;
   run(world: World): Promise<void>;
 }
@@ -98,7 +98,7 @@ scenario(
     await a.stepped("p", "s1");
     stop();
     try {
-      // It opens the database, too, while the other one stands still.
+      // The second tab opens the database, too, while the first one stands still.
       const b = await world.open("b", { timings: QUICK });
       await b.stepped("p", "s1");
       assert.deepEqual([...world.refusals("p"), ...world.aborts("p")], [], "the page did not stand still");
@@ -122,7 +122,7 @@ scenario("a process keeps its owner when the worker of its tab is ended: another
   await a.stepped("p", "s1");
   await a.call(({ workers }) => workers[0]?.terminate());
   await eventually(() => a.call(({ workers }) => workers.length), 2);
-  // Only the new worker can have claimed this one.
+  // The new worker alone can have claimed this process.
   await a.start("q", { steps: 2 });
   await a.ended("q");
   await a.openGate("p");
@@ -336,7 +336,7 @@ async function stored(world: World, id: string) {
   return { process: processes[0], events, lease: leases[0] };
 }
 
-/** What must hold of a completed process however its owners ended: nothing doubled, nothing lost, nobody's late write in between. */
+/** The promises for a completed process, however its owners ended: nothing doubled, nothing lost, no late write of an old one. */
 async function sound(world: World, id: string, output?: object) {
   const found = await stored(world, id);
   const { process, events, lease } = found;
@@ -359,7 +359,7 @@ async function sound(world: World, id: string, output?: object) {
   return found;
 }
 
-/** What must hold of a session however its executors ended: each input run to its end and answered once, in two parts, in order. */
+/** The promises for a session, however its executors ended: each input run to its end, answered once, in two parts, in order. */
 async function conversed(world: World, ...inputIds: string[]) {
   const tables = ["runtimes", "inputs", "messages", "leases"];
   const read = () => world.rows("rt:session:s", ...tables);

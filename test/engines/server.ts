@@ -13,7 +13,7 @@ const file = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
 export interface Site {
   origin: string;
-  /** Every message that is posted there, parsed, and the page that it comes from. */
+  /** Hears every message that is posted there, parsed, with the page that it comes from. */
   hear(path: "/told" | "/report" | "/violations", listener: (message: unknown, from: string) => void): void;
   close(): Promise<void>;
 }

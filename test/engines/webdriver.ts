@@ -1,13 +1,13 @@
-// The few WebDriver commands that are needed here, over any transport. A session has one current window, so calls take turns.
+// The few WebDriver commands that the tests need, over any transport. A session has one current window, so calls take turns.
 import { type Browser, bounded, CALL_MS, type Page } from "./engine.js";
 
 export type Command = "GetWindowHandle" | "NewWindow" | "SwitchToWindow" | "Navigate" | "ExecuteAsyncScript" | "CloseWindow";
 
 export interface WebDriver {
   send(command: Command, params?: Record<string, unknown>): Promise<unknown>;
-  /** What a new tab is here: one of the same window, in front of the others, or a window of its own. */
+  /** The kind of a new tab: one of the same window, in front of the others, or a window of its own. */
   opens: "tab" | "window";
-  /** Ends the process of the current window, which is at that URL. Where that costs the session, the windows of the next one, by URL. */
+  /** Ends the process of the current window, at that URL. If that ends the session, gives the next one's windows by URL. */
   kill(url: string): Promise<Map<string, string> | undefined>;
   findProcess(url: string): Promise<number>;
 }
@@ -19,7 +19,7 @@ interface Window {
   url: string;
 }
 
-/** What the expression comes to; the last argument of a script that WebDriver runs asynchronously takes its answer. */
+/** The value of the expression; WebDriver passes an asynchronous script its callback as the last argument. */
 export async function evaluate(send: WebDriver["send"], expression: string): Promise<string> {
   const { text, error } = (await send("ExecuteAsyncScript", { script: script(expression), args: [] })) as {
     text: string;
@@ -37,7 +37,7 @@ const script = (expression: string) => `
   );`;
 
 export async function tabsOver({ send, opens, kill, findProcess }: WebDriver): Promise<Browser["newTab"]> {
-  /** Never loaded, so that there always is one to open others from. */
+  /** The first window loads no page, so that there always is one to open others from. */
   const first: Window = { handle: (await send("GetWindowHandle")) as string, url: "about:blank" };
   const windows = new Set([first]);
   let last: Promise<unknown> = Promise.resolve();
@@ -49,7 +49,7 @@ export async function tabsOver({ send, opens, kill, findProcess }: WebDriver): P
   };
   const inWindow = <T>(what: string, window: Window, work: () => Promise<T>) =>
     inTurn(what, async () => {
-      // To look at a tab must not bring it to the front.
+      // A look at a tab must not bring it to the front.
       await send("SwitchToWindow", { handle: window.handle, focus: false });
       return await work();
     });

@@ -1,4 +1,4 @@
-// WebKitGTK's own small browser over its WebDriver, on a display that nobody sees.
+// WebKitGTK's own small browser over its WebDriver, on a virtual display.
 import { readdir, readFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { busiest, type Engine, findProgram, retried, startProgram } from "./engine.js";
@@ -32,7 +32,7 @@ export const webkit: Engine = {
     const { display = "", driver = "", browser = "" } = findPrograms();
     const screen = startProgram(display, ["-displayfd", "3", "-screen", "0", "1280x800x24", "-nolisten", "tcp"]);
     const [port, target] = [await freePort(), `127.0.0.1:${await freePort()}`];
-    // Started by itself: one that the driver starts ends with the session, and a page that crashes ends the session.
+    // A browser that the driver starts ends with its session, and a crashed page ends the session: this one starts without it.
     const app = startProgram(browser, ["--automation"], {
       DISPLAY: `:${await screen.firstLine}`,
       WEBKIT_INSPECTOR_SERVER: target,
@@ -76,17 +76,17 @@ export const webkit: Engine = {
         (expression) => evaluate(send, expression),
       );
 
-    // Nothing that it stores under its driver outlives it: there its storage is in memory.
+    // The browser's storage does not outlive it: the driver keeps it in memory.
     return {
       version: `WebKitGTK ${session.capabilities.browserVersion}`,
       newTab: await tabsOver({
         send,
-        // A tab that its driver opens is hidden, also when it is the only one: every timer of the kit would be throttled.
+        // A tab that the driver opens is hidden, even when it is the only one: every timer of the kit would be throttled.
         opens: "window",
         findProcess,
         async kill() {
           process.kill(await findProcess(), "SIGKILL");
-          // The session ends with the page. One that the same driver asks for before the browser knows that is never answered.
+          // The session ends with the page. The same driver, asked for a new one before the browser knows that, never answers.
           await remote.end();
           remote = startDriver();
           session = await openSession();
@@ -100,7 +100,7 @@ export const webkit: Engine = {
   },
 };
 
-/** The browser's processes that run pages, and the processor time that each had, in ms. */
+/** The browser's processes that run pages, and the processor time that each has used, in ms. */
 async function contentProcesses(ancestor: number): Promise<Map<number, number>> {
   const processes = new Map<number, { parent: number; name: string; ms: number }>();
   for (const entry of await readdir("/proc")) {

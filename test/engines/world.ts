@@ -1,24 +1,24 @@
-// Tabs of one browser on one origin, and what they told of themselves.
+// Tabs of one browser on one origin, and the facts that they reported.
 import assert from "node:assert/strict";
 import { isDeepStrictEqual } from "node:util";
 import type { Fixture, FixtureOptions, StepsArgs, Told, TurnArgs } from "../tabs/fixture/app.js";
 import type { Browser, Page } from "./engine.js";
 import type { Site } from "./server.js";
 
-/** Quick enough to see leases run out. */
+/** Timings quick enough to see leases run out. */
 export const QUICK = { leaseTtlMs: 3_000, leaseRenewMs: 900, sweepMs: 1_000, pollMs: 500 };
-/** Far too slow for a scenario: what happens all the same was told by a notice, a lock or a farewell, never by expiry, sweep or poll. */
+/** Timings too slow for a scenario: a change that is seen all the same came by a notice, a lock or a farewell, not by a timer. */
 export const SLOW = { leaseTtlMs: 70_000, leaseRenewMs: 20_000, sweepMs: 70_000, pollMs: 70_000 };
 
 const PATIENCE_MS = 30_000;
 export const SESSION = "s";
 
-/** Waits until `read` comes to `wanted`. */
+/** Waits until `read` gives `wanted`. */
 export async function eventually<T>(read: () => T | Promise<T>, wanted: T): Promise<void> {
   await until(read, (value) => isDeepStrictEqual(value, wanted)).catch(async () => assert.deepEqual(await read(), wanted));
 }
 
-/** Waits until what is read is right, never for a time. */
+/** Waits until the value is right, never for a time. */
 export async function until<T>(read: () => T | Promise<T>, right: (value: T) => boolean): Promise<T> {
   for (const endMs = Date.now() + PATIENCE_MS; ; await new Promise((resolve) => setTimeout(resolve, 50))) {
     const value = await read();
@@ -119,7 +119,7 @@ export class Tab {
     }, id);
   }
 
-  /** Which of the agents are alive, as far as this tab has heard. */
+  /** The liveness of the agents, as far as this tab has heard. */
   seen(...ids: string[]): Promise<unknown> {
     return this.call(async ({ kernel }, ids) => {
       const batch = await kernel.liveness.isAliveBatch(ids);
@@ -137,7 +137,7 @@ export class Tab {
     await this.#page.kill();
   }
 
-  /** Gives what stops the process of this page, as a machine does that has better to do, and what lets it go on. */
+  /** Gives a function that stops the process of this page, as a busy machine does, and one that lets it go on. */
   async stopper(): Promise<{ stop(): void; resume(): void }> {
     const pid = await this.#page.process();
     return {
@@ -146,7 +146,7 @@ export class Tab {
     };
   }
 
-  /** Takes away what not every browser has; for a page that has no kernel yet. */
+  /** Removes features that not every browser has; for a page that has no kernel yet. */
   async lose(...missing: ("Worker" | "BroadcastChannel" | "locks")[]): Promise<void> {
     await this.call((_, names) => {
       for (const name of names) Reflect.deleteProperty(name === "locks" ? Navigator.prototype : window, name);
@@ -158,7 +158,7 @@ export class Tab {
     await this.#page.close();
   }
 
-  /** What is left of it after a scenario. A tab whose process was killed may be closed already, or not to be reached any more. */
+  /** Removes the tab after a scenario. A tab whose process was killed may be closed already, or out of reach. */
   async dispose(): Promise<void> {
     const closing = this.#page.close();
     await (this.#gone ? closing.catch(() => undefined) : closing);
@@ -167,7 +167,7 @@ export class Tab {
 
 let databases = 0;
 
-/** What one scenario works with: a database of its own and the tabs that it opened. */
+/** The means of one scenario: a database of its own and the tabs that it opened. */
 export class World {
   readonly database = `engines-${++databases}`;
   readonly site: Site;
@@ -180,7 +180,7 @@ export class World {
     this.site = site;
     this.#browser = browser;
     site.hear("/told", (fact, from) => {
-      // What a tab of an earlier scenario sent while it went may arrive now.
+      // Reports that a tab of an earlier scenario sent as it ended may arrive now.
       if (new URL(from).searchParams.get("in") === this.database) this.#told.push(fact as Told);
     });
     site.hear("/violations", (violation) => void this.#violations.push(violation));
@@ -190,7 +190,7 @@ export class World {
     return this.#told.filter((fact): fact is Extract<Told, { type: T }> => fact.type === type);
   }
 
-  // What a tab tells may overtake what it told before, and come after what others see of it.
+  // A tab's reports may overtake one another, and arrive after other tabs saw their effect.
   /** The steps of a process whose run began. */
   steps = (processId: string) => this.facts("step").filter((step) => step.processId === processId);
   ran = (processId: string) =>
@@ -221,7 +221,7 @@ export class World {
     return tab;
   }
 
-  /** Every row of the tables that begins with this key, as any program finds them, read in a tab that has no kernel. */
+  /** Every row of the tables whose key begins with `key`, read in a tab that has no kernel. */
   async rows(key: string, ...tables: string[]): Promise<Record<string, Record<string, unknown>[]>> {
     const reader = await this.newTab("auditor");
     const rows = await reader.call(
@@ -250,7 +250,7 @@ export class World {
     return rows;
   }
 
-  /** Of what a tab leaves behind, as it should be and as it may be where it had no time for its farewell. */
+  /** Compares what a tab left with the normal end; a crash's traces are accepted where tabs get no time for a farewell. */
   isLeft<T>(found: T, inOrder: T, crashed: T): void {
     if (!this.#browser.losesFarewells || !isDeepStrictEqual(found, crashed)) assert.deepEqual(found, inOrder);
   }

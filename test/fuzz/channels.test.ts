@@ -12,7 +12,7 @@ const IDS = ["p", "s", "rt:session:s", "host", "__proto__", "", "\ud800"];
 
 type Channel = ReturnType<ChannelFactory>;
 
-/** A channel of the app's own: what is said to it arrives as it is, not as a copy. */
+/** A channel of the app's own: messages arrive as they are, not as copies. */
 function wiretap(): { factory: ChannelFactory; say(name: "notices" | "seen", data: unknown): void; said: unknown[] } {
   const open: [string, Channel][] = [];
   const said: unknown[] = [];
@@ -29,7 +29,7 @@ function wiretap(): { factory: ChannelFactory; say(name: "notices" | "seen", dat
   };
 }
 
-/** Notices as they should be, of things that did not happen. */
+/** Well-formed notices of events that did not happen. */
 const lies = fc.record({
   v: fc.constantFrom(1, 1, 1, 2),
   changes: fc.array(
@@ -99,7 +99,7 @@ describe("what anybody of the origin says over a channel", () => {
       expect((await kernel.hosts()).map(({ hostId, self }) => [hostId, self])).toEqual([["host", true]]);
       expect(canonical(await kernel.lifecycle.list())).toContain('"agentId": "p"');
       expect(await kernel.liveness.isAliveBatch(["p"])).toHaveProperty("ok");
-      // A wait hears of what is true all the same.
+      // The wait resolves all the same when the process really ends.
       await kernel.processes.completeProcess("p", { type: "success", value: 1 });
       expect(await wait).toEqual({ type: "success", value: 1 });
       await kernel.close();
@@ -130,7 +130,7 @@ describe("what anybody of the origin says over a channel", () => {
       try {
         read = presenceMessageOf(structuredClone(data), "d");
       } catch {
-        // Nothing that a channel carries.
+        // The value cannot be cloned: no channel carries it.
         return;
       }
       if (!read) return;
@@ -143,13 +143,13 @@ describe("what anybody of the origin says over a channel", () => {
   });
 });
 
-/** Nobody else's database is heard; whoever is of the origin can know this one's id. */
+/** Adds the database's id, which any page of the origin can know: messages without it are ignored. */
 function ofDatabase(data: unknown, of: unknown): unknown {
   try {
     if (typeof data === "object" && data !== null && !Object.hasOwn(data, "of") && Object.isExtensible(data))
       Object.defineProperty(data, "of", { value: of, enumerable: true });
   } catch {
-    // A Proxy that takes nothing.
+    // The value is a Proxy that takes no property.
   }
   return data;
 }

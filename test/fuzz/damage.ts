@@ -2,7 +2,7 @@ import type { Row } from "../../src/ports/storage.js";
 import { TABLES, type TableName } from "../../src/stores/schema.js";
 import type { Dice } from "../differential/dice.js";
 
-/** What became of a stored row; nothing where it has nothing of the kind. */
+/** The rows that a damage makes of a stored row; empty where it does not apply. */
 export type Damage = (table: TableName, row: Row) => Row[];
 
 const WRONG = [
@@ -24,7 +24,7 @@ const WRONG = [
   new Uint8Array(1),
 ];
 
-/** All that are declared but for the key's, also those that the row does not have. */
+/** All declared columns but the key's, also those that the row lacks. */
 function columnsOf(table: TableName): string[] {
   const key: readonly string[] = TABLES[table].key;
   return Object.keys(TABLES[table].columns).filter((column) => !key.includes(column));
@@ -41,7 +41,7 @@ const withColumn = (row: Row, column: string, value: unknown): Row => {
   return (value === undefined ? rest : { ...rest, [column]: value }) as Row;
 };
 
-/** Every kind of damage that a row may have; of those that have many variants some are drawn, for each column. */
+/** Every kind of damage to a row. A kind with many variants has some of them drawn, for each column. */
 export const DAMAGES: Readonly<Record<string, (drawn: Dice, variants: number) => Damage>> = {
   "is of a newer version": () => (_, row) => [2, 1e9, Number.POSITIVE_INFINITY].map((v) => ({ ...row, v })),
   "has no version that is one": () => (_, row) => [undefined, null, "1", {}].map((v) => withColumn(row, "v", v)),
@@ -64,7 +64,7 @@ function isContainer(value: unknown): value is object {
   return typeof value === "object" && value !== null;
 }
 
-/** With one member, at any depth, that is another. */
+/** The value with one member changed, at any depth. */
 function changed(value: unknown, drawn: Dice): unknown {
   if (value instanceof Uint8Array) return value.map((byte) => (drawn.chance(1, 4) ? byte ^ 255 : byte));
   if (!isContainer(value) || Object.keys(value).length === 0 || drawn.chance(1, 6)) return drawn.pick(WRONG);
@@ -74,7 +74,7 @@ function changed(value: unknown, drawn: Dice): unknown {
   return copy;
 }
 
-/** With one member less, at any depth. */
+/** The value with one member removed, at any depth. */
 function cut(value: unknown, drawn: Dice): unknown {
   if (value instanceof Uint8Array) return value.slice(0, drawn.below(value.length));
   if (!isContainer(value) || Object.keys(value).length === 0) return undefined;

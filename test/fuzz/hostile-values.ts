@@ -1,9 +1,9 @@
 import fc from "fast-check";
 
-/** What a hostile caller's own code throws: only where a contract says so may it come out again. */
+/** The error of a hostile caller's own code: it may come out again only where a contract says so. */
 export class Thrown extends Error {}
 
-/** A value is made anew for every call: some can be used up. */
+/** Makes a value anew for every call: some values can be used up. */
 export type Make = () => unknown;
 
 const TRAPS = [
@@ -25,7 +25,7 @@ const fail = (): never => {
   throw new Thrown("a trap");
 };
 
-/** Like one of holdfast's own errors, with a code that is none. */
+/** Looks like one of holdfast's own errors, with a code that does not exist. */
 function forgedError(): object {
   return { [Symbol.for("holdfast.error")]: true, name: "HoldfastError", code: "forged", message: { not: "a text" } };
 }
@@ -120,7 +120,7 @@ const MADE: readonly Make[] = [
       },
     }),
   () => new (class List extends Array {})(3),
-  // Longer at every look.
+  // The value is longer at every look.
   () => {
     let length = 0;
     return new Proxy([], { get: (target, name) => (name === "length" ? length++ : (Reflect.get(target, name) ?? "p")) });
@@ -196,7 +196,7 @@ const ANYTHING = fc.anything({
   withUnicodeString: true,
 } as fc.ObjectConstraints);
 
-/** Named by its place, so that a counterexample can be read. */
+/** Each value is named by its place, so that a counterexample can be read. */
 export const hostile: fc.Arbitrary<Make> = fc.oneof(
   { weight: 3, arbitrary: fc.nat(MADE.length - 1).map((at) => named(MADE[at] as Make, `MADE[${at}]`)) },
   { weight: 1, arbitrary: ANYTHING.map((value) => named(() => value, fc.stringify(value))) },
@@ -206,7 +206,7 @@ function named(make: Make, text: string): Make {
   return Object.assign(() => make(), { [fc.toStringMethod]: () => text });
 }
 
-/** Where a call is spoiled, and how. */
+/** The place where a call is spoiled, and the way. */
 export interface Spoiling {
   readonly where: number;
   readonly how: "value" | "getter" | "proxy" | "twice";
@@ -221,7 +221,7 @@ export const spoiling: fc.Arbitrary<Spoiling> = fc.record({
 
 type Holder = Record<string | number, unknown>;
 
-/** Puts something hostile in some of the places of a good list of arguments: an argument, a member of one, one too many. */
+/** Puts hostile values in some places of a good argument list: an argument, a member of one, or one argument too many. */
 export function spoil(good: readonly unknown[], spoilings: readonly Spoiling[]): unknown[] {
   const args = copyOf(good) as unknown[];
   const places: [holder: Holder, name: string | number][] = [[args as unknown as Holder, args.length]];
@@ -246,7 +246,7 @@ function spoiled(before: unknown, where: number, how: Spoiling["how"], what: Mak
   if (how === "value") return { value: what(), writable: true };
   if (how === "getter") return { get: what };
   let looks = 0;
-  // Good when it is looked at, another thing when it is used.
+  // The value is good at the first look and another one at the next.
   if (how === "twice") return { get: () => (looks++ === 0 ? before : what()) };
   const most = where % 7;
   const count = <T>(go: () => T): T => (looks++ < most ? go() : fail());
@@ -258,7 +258,7 @@ function spoiled(before: unknown, where: number, how: Spoiling["how"], what: Mak
   return { value, writable: true };
 }
 
-/** Of what is spoiled in place; what has a class stays what it is. */
+/** Copies a value that is spoiled in place; an instance of a class is not copied. */
 function copyOf(value: unknown): unknown {
   if (!isPlain(value)) return value;
   if (Array.isArray(value)) return value.map(copyOf);

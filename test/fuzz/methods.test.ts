@@ -50,7 +50,7 @@ function worldOf(methods: object): Promise<World> {
   return buildWorld(methods === LIVENESS_METHODS ? { channel: channelHub() } : {});
 }
 
-/** What is wrong with what a spoiled call came to. An answer is right, too: much is good enough. */
+/** The problems of one spoiled call's outcome. An answer is fine, too: many hostile values are good enough. */
 async function tryOut(world: World, method: Method, spoilings: readonly Spoiling[]): Promise<string[]> {
   const args = spoil(method.good(world), spoilings);
   const from = world.probed.seen.length;
@@ -64,7 +64,7 @@ async function tryOut(world: World, method: Method, spoilings: readonly Spoiling
   }
   const answered = Promise.resolve(answer).catch((thrown: unknown) => void refusals.push(thrown));
   const waits = (await Promise.race([answered, settled(20).then(() => WAITING)])) === WAITING;
-  // What waits for what never comes ends with the kernel.
+  // A call that waits for an event that never comes ends with the kernel.
   if (waits) await world.kernel.close();
   await answered;
   await settled();
@@ -76,7 +76,7 @@ async function tryOut(world: World, method: Method, spoilings: readonly Spoiling
   });
 }
 
-/** "internal" is no answer to a caller's mistake. */
+/** "internal" is no valid code for a caller's mistake. */
 function problemOf(thrown: unknown, { passesOn }: Method): string | undefined {
   if (passesOn) return undefined;
   if (!(thrown instanceof HoldfastError)) return `refused with what is no HoldfastError: ${textOf(thrown)}`;

@@ -17,13 +17,13 @@ import { createKernel } from "../../src/platform.js";
 import type { LivenessStore } from "../../src/stores/host/liveness.js";
 import { type BusyWorld, bytesOf, NOTES, TARGET, type World } from "./world.js";
 
-/** A public method, and arguments that are right. */
+/** A public method with valid arguments. */
 export interface Method {
   good(world: World): unknown[];
   call(world: World, args: unknown[]): unknown;
-  /** It answers at once, and so it may throw at once. */
+  /** The method answers at once, and so it may throw at once. */
   isSync?: true;
-  /** What the caller's own code throws comes out of it as it is. */
+  /** Errors of the caller's own code come out of the method unchanged. */
   passesOn?: true;
 }
 
@@ -317,7 +317,7 @@ export const TURN_METHODS = methodsOf<TurnMethods>(
   { step: { passesOn: true }, append: { isSync: true } },
 );
 
-/** Without what is code of the app's own: what that throws is the app's. */
+/** The options without the app's own code: what that code throws is the app's concern. */
 const options = (): Required<Omit<KernelOptions, "worker" | "storage" | "clock" | "random">> => ({
   name: "new",
   handlers: { job: async () => null },
@@ -353,5 +353,5 @@ async function drain(list: AsyncIterable<unknown>, most: number): Promise<unknow
   return found;
 }
 
-/** For who registers types of events. */
+/** The types of events for tests that register them. */
 export { NOTES };

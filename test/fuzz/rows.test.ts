@@ -12,7 +12,7 @@ import { dice } from "../differential/dice.js";
 import { DAMAGES } from "./damage.js";
 import { buildWorld, onRows, openOn, readTables, TABLE_NAMES, TARGET } from "./world.js";
 
-/** What belongs to one, and to the other. */
+/** The names of one owner's rows: the good owner's or the bad one's. */
 interface Owner {
   readonly process: string;
   readonly session: string;
@@ -53,7 +53,7 @@ const readsOf = ({ process, session, runtime, agent, secret }: Owner): Calls => 
   ),
 ];
 
-/** In an order in which all of them have something to do. */
+/** The writes in an order in which each has something to do. */
 const writesOf = ({ process, session, runtime, agent, secret }: Owner): Calls => [
   ["setExternalRef", (k) => k.processes.setExternalRef(process, { backend: "b", id: "1" })],
   ["appendEvent", (k) => k.processes.appendEvent(process, { eventType: "note", payload: 2 })],
@@ -99,7 +99,7 @@ const writesOf = ({ process, session, runtime, agent, secret }: Owner): Calls =>
   ["delete", (k) => k.sessions.delete(session)],
 ];
 
-/** Of all that there is. */
+/** Calls that concern all owners. */
 const ALL: Calls = [
   ["list", (k) => k.processes.list()],
   ["listNonTerminal", (k) => k.processes.listNonTerminal()],
@@ -126,7 +126,7 @@ async function answersOf(kernel: Kernel, calls: Calls): Promise<string[]> {
   return answers;
 }
 
-/** Tables that no store fills without tabs that live and die. */
+/** Rows of tables that a store fills only where tabs live and die. */
 function byHand(tables: Record<TableName, Row[]>): Write[] {
   return [BAD, GOOD].flatMap(({ session, boot, agent }): Write[] => {
     const runtimeId = `rt:session:${session}`;
@@ -174,7 +174,7 @@ const namesOf = ({ process, session, runtime, boot }: Owner): readonly unknown[]
   "oauth",
 ];
 
-/** What of a table is the bad one's: of rows that look alike one. */
+/** The rows of a table that belong to the bad owner: one of each shape. */
 function victims(table: TableName, rows: readonly Row[]): Row[] {
   const names = namesOf(BAD);
   const own = rows.filter((row) => TABLES[table].key.some((column) => names.includes(row[column])));
@@ -182,13 +182,13 @@ function victims(table: TableName, rows: readonly Row[]): Row[] {
 }
 
 interface Looks {
-  /** What the good one's calls came to, before and after the bad one's. */
+  /** The answers to the good owner's calls, before and after the bad one's. */
   readonly good: string[];
   readonly bad: string[];
 }
 
 async function lookAround(storage: KernelStorage): Promise<Looks> {
-  // Others were quicker, it believes of a revision that never fits: between its tries it waits.
+  // A store takes a revision that never fits for a lost race, and waits between its tries: this clock lets it go on.
   const clock = { ...manualClock(), setTimer: (run: () => void) => soon(run) };
   const kernel = await openOn(storage, { clock });
   try {
@@ -215,11 +215,11 @@ const usual = plain.then(placeOf).then(lookAround);
 describe("a database of which every table has a row of each of two owners", () => {
   it("answers all that is asked", async () => {
     const tables = await plain;
-    // A floor is no owner's: what is removed of all of them raises it.
+    // The table of floors belongs to no owner: removals of all owners raise them.
     expect(TABLE_NAMES.filter((table) => victims(table, tables[table]).length === 0)).toEqual(["floors"]);
     const { good, bad } = await usual;
     const refused = [...good, ...bad].filter((answer) => REFUSAL.test(answer)).map((answer) => answer.slice(0, 60));
-    // What was deleted before, the registration that is another, and the lease that is held.
+    // Refused: calls on deleted rows, a registration that differs, and a claim of a held lease.
     expect(new Set(refused.map((answer) => REFUSAL.exec(answer)?.[1]))).toEqual(new Set(["conflict", "lease-held", "not-found"]));
   });
 });

@@ -17,14 +17,14 @@ import { NOTES, readTables, settled } from "./world.js";
 
 const SEED = 20_260_731;
 
-/** What a worker was asked: Comlink's own words. */
+/** A request to the worker, in Comlink's own format. */
 interface Asked {
   id: string;
   path: string[];
   argumentList: { value: unknown }[];
 }
 
-/** A worker whose other end is in the hands of the test. */
+/** A worker whose other end the test plays. */
 class Puppet {
   static readonly made: Puppet[] = [];
   readonly asked: Asked[] = [];
@@ -54,12 +54,12 @@ class Puppet {
     this.#channel.port1.close();
   }
 
-  /** As the worker: to the page that made it. */
+  /** Sends a message as the worker, to the page that made it. */
   say(message: unknown): void {
     this.#channel.port2.postMessage(message);
   }
 
-  /** As the browser. */
+  /** Fires an event as the browser. */
   fail(type: "error" | "messageerror", event: unknown): void {
     this.#tell(type, event);
   }
@@ -74,7 +74,7 @@ class Puppet {
   }
 }
 
-/** A kernel waits for its worker before it is closed, and a puppet lets it wait. */
+/** A kernel waits for its worker before it is closed, and a puppet keeps it waiting. */
 const closing: Promise<void>[] = [];
 
 afterEach(async () => {
@@ -82,7 +82,7 @@ afterEach(async () => {
   vi.unstubAllGlobals();
 });
 
-/** A kernel whose loop is a puppet's. */
+/** A kernel whose loop runs in a puppet. */
 async function staged() {
   vi.stubGlobal("Worker", Puppet);
   Puppet.made.length = 0;
@@ -103,7 +103,7 @@ async function staged() {
   });
   const faults: KernelEvents["fault"][] = [];
   kernel.on("fault", (fault) => faults.push(fault));
-  // Not by start, which would run it here at once: the worker is to be what claims it.
+  // Start would run the process here at once: it is registered, so that the worker claims it.
   await kernel.processes.registerProcess({ id: "p", input: { type: "task", name: "job" }, eventTypes: NOTES });
   const puppet = await vi.waitFor(() => {
     expect(Puppet.made.length).toBe(1);
@@ -117,7 +117,7 @@ function isTyped({ code, message }: { code: unknown; message: unknown }): boolea
   return typeof code === "string" && Object.hasOwn(ERROR_CODES, code) && typeof message === "string";
 }
 
-/** A copy as the channel makes it; nothing where it carries no such thing. */
+/** A copy as the channel makes it; undefined if the value cannot be cloned. */
 function sent(make: Make): { data: unknown } | undefined {
   try {
     return { data: structuredClone(make()) };

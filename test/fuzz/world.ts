@@ -14,20 +14,20 @@ import { SCHEMA, TABLES, type TableName } from "../../src/stores/schema.js";
 import { dice } from "../differential/dice.js";
 import { type Probe, probe } from "../stores/probe-storage.js";
 
-/** A kernel on a database in which there is one of everything. */
+/** A kernel on a database with one row of everything. */
 export interface World {
   readonly kernel: Kernel;
   readonly clock: ReturnType<typeof manualClock>;
   readonly probed: Probe;
   readonly session: SessionRuntime;
-  /** The live one of process "p". */
+  /** The live lease of process "p". */
   readonly lease: ProcessLease;
   readonly ops: PersistedOpsSnapshot;
-  /** Of a browser login under way. */
+  /** The state of a browser login under way. */
   readonly state: string;
-  /** Session "s", as it was exported. */
+  /** The exported lines of session "s". */
   readonly lines: readonly string[];
-  /** Its kernel was closed. */
+  /** Whether its kernel was closed. */
   isOver(): boolean;
 }
 
@@ -52,7 +52,7 @@ export function openOn(storage: KernelStorage, more: Partial<KernelOptions> = {}
   });
 }
 
-/** Every id of its kind twice: as "p" and as "q", as "s" and as "z". */
+/** Each id exists twice for its kind: "p" and "q", "s" and "z". */
 export async function buildWorld(more: Partial<KernelOptions> = {}): Promise<World> {
   const probed = probe(memoryStorage());
   const clock = manualClock();
@@ -89,7 +89,7 @@ export async function buildWorld(more: Partial<KernelOptions> = {}): Promise<Wor
   const { state } = await auth.beginBrowser({ target: TARGET, provider: "x", redirectUri: "u", pkceVerifier: "v" });
   await auth.admitDevice({ target: TARGET, provider: "x", deviceCode: "c", expiresInMs: 60_000 });
   const session = await kernel.session("s");
-  // Until it is known that nobody answers, nobody knows who is alive.
+  // The tab asks others on the channel which agents are alive, and knows nothing until the wait for answers ends.
   if (more.channel) await clock.advance(1_000);
   await session.ops.register({ id: "runs", kind: "mob_member_child", displayName: "d" });
   const lines: string[] = [];
@@ -104,7 +104,7 @@ export async function buildWorld(more: Partial<KernelOptions> = {}): Promise<Wor
   return { kernel, clock, probed, session, lease, ops, state, lines, isOver: () => over };
 }
 
-/** The same, in which a process and a turn are under way. */
+/** The same world with a process and a turn under way. */
 export interface BusyWorld extends World {
   readonly context: ProcessContext;
   readonly turn: Turn;
@@ -128,14 +128,14 @@ export async function buildBusyWorld(): Promise<BusyWorld> {
   return { ...world, context: contexts[0] as ProcessContext, turn: turns[0] as Turn };
 }
 
-/** What needs neither clock nor anybody else has gone on. */
+/** Resolves when all work that needs no clock and no other party has gone on. */
 export async function settled(rounds = 1): Promise<void> {
   for (let round = 0; round < rounds; round++) await new Promise((resolve) => setImmediate(resolve));
 }
 
 export const TABLE_NAMES = Object.keys(TABLES) as TableName[];
 
-/** Work on the rows as any program finds them, beside the kernel. */
+/** Runs work on the rows directly, beside the kernel. */
 export async function onRows<T>(
   storage: KernelStorage,
   work: (rows: Awaited<ReturnType<KernelStorage["open"]>>) => Promise<T>,

@@ -1,11 +1,11 @@
-// The checker finds what it is there to find: each violation is planted into a history that is sound without it.
+// The checker finds each kind of violation: each one is planted into a history that is sound without it.
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import { type Call, complaintsOf, type Entry, type Operation, type Outcome, operationsOf, type Report } from "../tabs/history.js";
 
 const TTL = 100;
 
-/** Operations one after another, ten milliseconds each, unless they say when they were asked for and when they were answered. */
+/** Operations one after another, ten milliseconds each, unless they give the times of their call and their answer. */
 function history(...told: { call: Call; outcome: Outcome; from?: number; until?: number }[]): Operation[] {
   return told.map(({ call, outcome, from, until }, at) => {
     const start = from ?? at * 10;
@@ -186,7 +186,7 @@ it("lets what is unknown take effect at any later time, or never", () => {
   expect(complaints(claim("a"), granted("b", 1, 11))).toEqual([]);
   expect(complaints(claim("a"), granted("b", 2, 11 + TTL + 90))).not.toEqual([]);
   expect(complaints(claim("a"), at(granted("b", 2, 111), 110, 115))).toEqual([]);
-  // Long after: the lease of b had ended by then.
+  // The lease of b has ended long before.
   expect(
     complaints(claim("a"), granted("b", 1, 11), late(holder(null)), late(holder({ owner: "a", fence: 2, untilMs: 310 }), 220)),
   ).toEqual([]);
@@ -211,7 +211,7 @@ interface Draw {
   isLost: boolean;
 }
 
-/** Answers as a correct register gives them, each heard some time after; up to a tenth nobody hears. */
+/** Answers as a correct register gives them, each heard some time later; up to a tenth of them are not heard. */
 function simulate(draws: readonly Draw[]): Operation[] {
   let nowMs = 0;
   let fence = 0;
@@ -278,7 +278,7 @@ it("has nothing against any history that a correct register made", () => {
   );
 });
 
-/** The same, but for one accepted claim of which something else is told. */
+/** The same history with one accepted claim reported falsely. */
 function forgedAt(
   operations: Operation[],
   which: number,

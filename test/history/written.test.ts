@@ -1,4 +1,4 @@
-// What is looked for after a crash is found: rows that the same streams left behind in memory are sound, until one is changed.
+// The checker finds lost and torn writes after a crash: rows that the same streams wrote in memory are sound until changed.
 import { beforeAll, expect, it, vi } from "vitest";
 import { memoryStorage } from "../../src/adapters/storage-memory.js";
 import { createKernel } from "../../src/platform.js";
@@ -21,7 +21,7 @@ beforeAll(async () => {
   vi.stubGlobal("location", { href: "http://localhost/?tab=a" });
   vi.stubGlobal("fetch", async (_: string, { body }: { body: string }) => {
     writes.push(JSON.parse(body));
-    // Else one stream would keep all others from their turn.
+    // The pause lets the other streams have their turn.
     await new Promise((resolve) => setTimeout(resolve, 0));
   });
   const { createWriters } = await import("../tabs/fixture/writers.js");
@@ -56,7 +56,7 @@ beforeAll(async () => {
   sound = { tables: JSON.parse(JSON.stringify(tables, bytesAsText)), writes };
 });
 
-/** A changed copy of what is sound. */
+/** A changed copy of the sound rows. */
 function changed(change: (found: Found) => void): Found {
   const found = structuredClone(sound);
   change(found);

@@ -1,4 +1,4 @@
-// How the bench turns figures into what its report says.
+// The bench's way from figures to the text of its report.
 import { describe, expect, it } from "vitest";
 import { measure, quantile } from "../../bench/measure.js";
 import { plot } from "../../bench/plot.js";

@@ -6,7 +6,7 @@ import { codeOf, read, root } from "./pages.js";
 const CONTRACT = "docs/contract.md";
 const UNTESTED = "docs/decisions/0016-statements-without-a-test.md";
 
-/** As the pages have it: a line that begins with a number, and what it says. */
+/** The lines of a page that begin with a number, and their text. */
 function linesOf(page: string): [id: string, text: string][] {
   return [...read(page).matchAll(/^- \*\*([A-Z]-\d+b?)\*\*(.*)$/gm)].map(([, id, text]) => [
     id as string,

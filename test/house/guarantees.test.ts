@@ -21,14 +21,14 @@ function titlesOf(definition: string): { path: string; title: string }[] {
   });
 }
 
-/** As a test, a case or a rule has it: its function comes behind it, or the rest of its row. */
+/** Whether the file has the title as a test, a case or a rule: a function or the rest of its row follows it. */
 function isTitled(path: string, title: string): boolean {
   if (!path.endsWith(".ts") || !existsSync(join(root, path))) return false;
   const code = codeOf(path);
   return ['"', "`"].some((mark) => [",", ":", "]"].some((next) => code.includes(`${mark}${title}${mark}${next}`)));
 }
 
-/** List items, but for those that say what is not promised. */
+/** List items, without those that say what is not promised. */
 const promises = text
   .split(/^## /m)
   .slice(1)

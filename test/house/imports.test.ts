@@ -13,7 +13,7 @@ const src = join(root, "src");
 
 interface Import {
   readonly from: string;
-  /** A file of src, or what a package is called. */
+  /** A file of src, or the name of a package. */
   readonly to: string;
   readonly typeOnly: boolean;
 }
@@ -24,7 +24,7 @@ const files = readdirSync(src, { recursive: true, encoding: "utf8" })
   .sort();
 const texts = new Map(files.map((file) => [file, readFileSync(join(src, file), "utf8")]));
 
-/** Without comments and without what stands in quotes. */
+/** The code without comments and without quoted text. */
 function codeOf(file: string): string {
   return (texts.get(file) as string)
     .replace(/\/\*[\s\S]*?\*\//g, "")
@@ -55,10 +55,10 @@ function importsOf(file: string): Import[] {
 const imports = files.flatMap(importsOf);
 const within = imports.filter(({ to }) => texts.has(to));
 
-/** Up is more. Adapters stand beside the tower; files directly in src wire it, and so does the worker's side of the loop. */
+/** The floors, the lowest first. Adapters stand beside them; files directly in src, and the loop's worker side, wire them. */
 const FLOORS = ["domain", "ports", "corridor", "stores", "kernel", "loop"];
 const WIRING = new Set(["loop/worker-host.ts"]);
-/** They build kernels and storages of their own, as an app does. */
+/** These folders build kernels and storages of their own, as an app does. */
 const OUTSIDE = new Set(["conformance", "simulation"]);
 const floorOf = (file: string) => (file.includes("/") ? (file.split("/")[0] as string) : "entry");
 
@@ -72,9 +72,9 @@ function isAllowed({ from, to }: Import): boolean {
   return other !== "adapters" && FLOORS.includes(other) && FLOORS.indexOf(other) <= FLOORS.indexOf(floor);
 }
 
-/** Which wings a wing may know on its own floor, besides what stands flat there. */
+/** The wings that a wing may import on its own floor, besides the files directly on that floor. */
 const WINGS: Record<string, readonly string[]> = { host: [], process: ["host"], session: ["process", "host"], vault: ["host"] };
-/** The conformance kit has two more: `kit` is what all its wings share, `storage` the cases of the port alone. */
+/** The conformance kit has two more wings: `kit` is shared by all its wings, `storage` has the cases of the port alone. */
 const KIT_WINGS: typeof WINGS = { ...WINGS, kit: [], storage: [] };
 const SIMULATION_WINGS: typeof WINGS = {
   machine: [],
@@ -90,10 +90,10 @@ const wingOf = (file: string) => file.split("/").slice(1, -1)[0] ?? "";
 const TABLE_LIST = "stores/schema.ts";
 const DECLARATIONS = /^stores\/(.+\/)?tables?\.ts$/;
 
-/** In a folder. */
+/** The limit of files in a folder. */
 const MOST_FILES = 15;
 
-/** On a floor with wings a wing knows those below it; what stands flat in `domain/` and `stores/`, which all share, knows none but the declarations of tables. */
+/** A wing imports wings below it. Files directly in `domain/` and `stores/` import from a wing only its table declarations. */
 function isWithinWings({ from, to }: Import): boolean {
   const [wing, other] = [wingOf(from), wingOf(to)];
   if (floorOf(from) !== floorOf(to) || wing === other || other === "") return true;
@@ -103,7 +103,7 @@ function isWithinWings({ from, to }: Import): boolean {
   return wingsOf(floorOf(from))[wing]?.includes(other) ?? false;
 }
 
-/** Groups of files that reach one another. */
+/** The groups of files that reach one another. */
 function circles(edges: readonly Import[]): string[][] {
   const next = new Map(files.map((file) => [file, edges.filter(({ from }) => from === file).map(({ to }) => to)]));
   const reach = new Map(
@@ -220,7 +220,7 @@ describe("pure files", () => {
   });
 });
 
-/** A cursor backwards in a write transaction may take Chromium minutes, over entries that rows left behind: docs/decisions/0037. */
+/** A backward cursor in a write transaction may take minutes in Chromium, because of deleted rows: docs/decisions/0037. */
 it("no store, kernel or loop reads a range backwards", () => {
   const readers = files.filter((file) => /^(corridor|stores|kernel|loop)\//.test(file));
   expect(readers.length).toBeGreaterThan(0);

@@ -4,7 +4,7 @@ import { expect, it } from "vitest";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
-/** They mean the same in each of their files. */
+/** These names mean the same in each of their files. */
 const MAY_STAND_TWICE: Record<string, string> = {
   PAGE: "how many rows are read at once",
   VERSION: "the version of a format",

@@ -5,7 +5,7 @@ import { loadsOf, tooMuchAtStart } from "../../scripts/sizes.mjs";
 
 const src = fileURLToPath(new URL("../../src", import.meta.url));
 
-/** What it is for, and a file that is at its heart. */
+/** The purpose of a part, and a file at its heart. */
 const ROOMS = {
   "session archives": "stores/session/archive.ts",
   "logins and secrets": "kernel/vault/vault.ts",

@@ -1,5 +1,5 @@
-// Who is alive, as other tabs see it: tabs that close, crash, freeze, are put aside or throttled, and what neither rows nor memory
-// believe of strangers.
+// Liveness as other tabs see it: of tabs that close, crash, freeze, are throttled or kept for the back button; and messages of
+// strangers, which neither rows nor memory may believe.
 import { expect, it } from "vitest";
 import {
   eventually,
@@ -20,7 +20,7 @@ import {
 
 useTabs();
 
-/** Quick enough to see hosts given up, and slow enough for a busy machine not to give up one that runs. */
+/** Timings quick enough to see hosts declared dead, and slow enough that a busy machine does not lose one that runs. */
 const LIVELY = {
   leaseTtlMs: 9_000,
   leaseRenewMs: 1_000,
@@ -31,7 +31,7 @@ const LIVELY = {
   sweepMs: 400,
   pollMs: 500,
 };
-/** Rows are hardly ever written, and nobody is given up by silence while a test runs: what is seen all the same is seen in memory. */
+/** Rows are hardly ever written, and silence declares no host dead while a test runs: liveness can only be seen in memory. */
 const BEATEN = { ...SLOW, heartbeatMs: 200, livenessTtlMs: 1_500 };
 
 it("has the agents of a tab seen by five others, in memory and in the rows (V-1)", async () => {
@@ -48,7 +48,7 @@ it("has the agents of a tab seen by five others, in memory and in the rows (V-1)
     await eventually(() => told(tab, "agentOnline")).toEqual(["one", "two"]);
     expect(await told(tab, "agentOffline")).toEqual([]);
   }
-  // One that comes later hears it from those that are there.
+  // A tab that comes later hears it from the tabs that are there.
   const [late] = await openTabs(["late"], { name, timings: SLOW });
   await eventually(() => seen(late, Object.keys(expected))).toEqual(expected);
 });
@@ -80,7 +80,7 @@ it("has a crashed renderer's agents expired at once, told once in each of the ot
     await eventually(() => told(tab, "agentOffline")).toEqual(["one", "two"]);
     expect(await registered(tab, "one")).toEqual({ status: "offline", registration: "expired", incarnation: 1 });
     expect(await registered(tab, "other")).toMatchObject({ status: "online", incarnation: 1 });
-    // What it said last would still count for more than a minute.
+    // The crashed tab's last message would still count for more than a minute.
     await eventually(() => seen(tab, ["one", "two", "other"])).toEqual({ one: false, two: false, other: true });
     expect((await hosts(tab)).filter(({ bootId, alive }) => bootId === boot && alive)).toEqual([]);
   }
@@ -107,7 +107,7 @@ it("gives a frozen tab's agents up once and not before their time, and has them 
     });
     expect(silentMs).toBeGreaterThanOrEqual(LIVELY.staleAfterMs);
   }
-  // As long again: nobody is given up twice.
+  // The same time again: a host is declared dead once.
   await settle(LIVELY.staleAfterMs);
   for (const tab of [b, c]) expect(await told(tab, "agentOffline")).toEqual(["one", "two"]);
 
@@ -120,7 +120,7 @@ it("gives a frozen tab's agents up once and not before their time, and has them 
   for (const tab of [b, c]) await eventually(() => told(tab, "agentOnline", "other")).toEqual(["one", "two"]);
   expect(await ends(a)).toEqual([]);
 
-  // Its registration is the same one: what it stands for ends with it.
+  // The registration is still the same one: its disposal ends the agent.
   await dispose(a, "one");
   for (const tab of [b, c]) {
     await eventually(() => registered(tab, "one")).toMatchObject({ registration: "deregistered", incarnation: 2 });
@@ -202,7 +202,7 @@ it("lets the later of two tabs have an agent: the earlier one's signal aborts, a
     await eventually(() => seen(tab, ["one", "own"])).toEqual({ one: true, own: true });
     expect(await told(tab, "agentOffline")).toEqual([]);
   }
-  // It is the later one's, and its alone.
+  // The agent belongs to the later tab, and to it alone.
   await a.close();
   await eventually(() => told(c, "agentOffline")).toEqual(["own"]);
   expect(await registered(c, "one")).toMatchObject({ status: "online" });
@@ -239,7 +239,7 @@ it.each(without)("knows who is alive after a crash and a closed tab without %s",
       expect(answers).toEqual([false, "unavailable", { ok: false }, { ok: false }, "resolved"]);
     }
   }
-  // They beat: for longer than silence is borne.
+  // The hosts beat for longer than silence is tolerated.
   await settle(LIVELY.staleAfterMs);
   for (const tab of [a, b, c]) expect(await registered(tab, "one")).toMatchObject({ status: "online", incarnation: 1 });
 
@@ -248,7 +248,7 @@ it.each(without)("knows who is alive after a crash and a closed tab without %s",
     await eventually(() => registered(tab, "one")).toEqual({ status: "offline", registration: "expired", incarnation: 1 });
     expect(await registered(tab, "other")).toEqual({ status: "online", registration: "registered", incarnation: 1 });
   }
-  // Without a channel only the tab is told that found it.
+  // Only the tab that found the dead host is told if there is no channel.
   const toldOfOne = async () => (await Promise.all([b, c].map((tab) => told(tab, "agentOffline")))).flat();
   await eventually(toldOfOne).toEqual(hasChannel ? ["one", "one"] : ["one"]);
   await b.close();
@@ -273,7 +273,7 @@ it("keeps ten thousand agents of a tab alive in another's memory by its beats, a
 
   const { boot } = await hostOf(a);
   const before = await rowsOf(b, name, boot);
-  // What was said when they were registered is over by then.
+  // The messages of the registration have expired by then.
   await settle(3 * BEATEN.livenessTtlMs);
   await eventually(() => aliveAmong(b, MANY)).toBe(MANY);
   expect(await onlineIn(b)).toBe(MANY);
@@ -358,7 +358,7 @@ it("believes no stranger of the origin: the dead stay dead, the living keep agen
   expect(lease?.fencingToken).toBe(1);
 });
 
-/** Posts whatever harm a page without a kernel can think of, again and again until it is closed. */
+/** Posts harmful messages, as a page without a kernel can, again and again until it is closed. */
 function rage(_: Fixture, { databaseId, live, dead }: { databaseId: string; live: string; dead: string }): void {
   const notices = new BroadcastChannel(`holdfast:${databaseId}`);
   const presence = new BroadcastChannel(`holdfast:${databaseId}:seen`);
@@ -416,8 +416,8 @@ function rage(_: Fixture, { databaseId, live, dead }: { databaseId: string; live
     { forgotten: ["live", "dead"] },
     { asks: true },
   ];
-  // Slow enough for every tab and worker to have handled a round before the next: what a stranger can make them believe is asked here,
-  // not how much they can take.
+  // The rounds are slow enough for every tab and worker to handle one before the next: the test asks what a stranger can make
+  // them believe, not how much they can take.
   setInterval(() => {
     round++;
     for (const message of garbage) for (const channel of [notices, presence]) channel.postMessage(message);
@@ -436,7 +436,7 @@ function rage(_: Fixture, { databaseId, live, dead }: { databaseId: string; live
   }, 150);
 }
 
-/** How many of so many agents the tab's memory knows to be alive; nothing where it does not know. */
+/** How many of `count` agents the tab's memory knows to be alive; undefined where it does not know. */
 function aliveAmong(tab: Tab, count: number): Promise<number | undefined> {
   return tab.call(async ({ kernel }, many) => {
     const batch = await kernel.liveness.isAliveBatch(Array.from({ length: many }, (_, at) => `agent-${at}`));
@@ -448,7 +448,7 @@ function onlineIn(tab: Tab): Promise<number> {
   return tab.call(async ({ kernel }) => (await kernel.lifecycle.list({ status: "online" })).length);
 }
 
-/** What is stored of a host and its agents. */
+/** The stored rows of a host and its agents. */
 function rowsOf(tab: Tab, name: string, bootId: string) {
   return tab.call(
     async (_, databaseName, boot) => {
@@ -484,12 +484,12 @@ function dispose(tab: Tab, agentId: string): Promise<void> {
   return tab.call(async ({ agents }, id) => await agents.get(id)?.[Symbol.asyncDispose](), agentId);
 }
 
-/** What became of its registrations. */
+/** The ends of the tab's registrations. */
 function ends(tab: Tab): Promise<string[]> {
   return tab.call(({ agentEnds }) => agentEnds);
 }
 
-/** By the rows. */
+/** An agent's state by the rows. */
 async function registered(tab: Tab, agentId: string) {
   const record = await recordIn(tab, agentId);
   if (!record) return undefined;
@@ -501,7 +501,7 @@ function recordIn(tab: Tab, agentId: string) {
   return tab.call(({ kernel }, id) => kernel.lifecycle.get(id), agentId);
 }
 
-/** By the tab's memory. */
+/** The agents' liveness by the tab's memory. */
 function seen(tab: Tab, agentIds: string[]): Promise<Record<string, boolean> | "unknown"> {
   return tab.call(async ({ kernel }, ids) => {
     const batch = await kernel.liveness.isAliveBatch(ids);
@@ -509,7 +509,7 @@ function seen(tab: Tab, agentIds: string[]): Promise<Record<string, boolean> | "
   }, agentIds);
 }
 
-/** Whom the tab was told of, sorted; not of its own, where they are named. */
+/** The agents that the tab was told of, sorted, without those of its `own`. */
 async function told(tab: Tab, event: "agentOnline" | "agentOffline", ...own: string[]): Promise<string[]> {
   const agentIds = ((await tab.heard(event)) as { agentId: string }[]).map(({ agentId }) => agentId);
   return agentIds.filter((agentId) => !own.includes(agentId)).sort();
@@ -524,12 +524,12 @@ async function hostOf(tab: Tab): Promise<{ hostId: string; boot: string }> {
   return { hostId: self?.hostId ?? "", boot: self?.bootId ?? "" };
 }
 
-/** The id that its channels are named by. */
+/** The id that names the database's channels. */
 function databaseOf(tab: Tab): Promise<string> {
   return tab.call(({ kernel }) => kernel.runtime.authAuthorityKey()?.split(":").at(-1) ?? "");
 }
 
-/** Time in which more might be told, were there more to tell. */
+/** Waits for the time in which more events could still be told. */
 function settle(ms = 1_000): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -1,4 +1,4 @@
-// Logins and secrets of several tabs: who consumes a flow, who polls for a device code, and that no tab's change is lost.
+// Logins and secrets in several tabs: one tab consumes a flow, one polls for a device code, and no tab's change is lost.
 import { expect, it } from "vitest";
 import { eventually, type Missing, newName, openTabs, useTabs } from "./harness.js";
 

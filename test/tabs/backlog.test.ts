@@ -1,4 +1,4 @@
-// One session with a backlog in several real tabs, all of which submit and could run its turns.
+// One session with a backlog in several real tabs. All of them submit, and each could run the turns.
 import { expect, it } from "vitest";
 import { attend, expectSound, readStored, type Stored, turns } from "./conversation.js";
 import { eventually, facts, newName, openTabs, SLOW, type Tab, useTabs } from "./harness.js";
@@ -8,7 +8,7 @@ useTabs();
 const NAMES = ["a", "b", "c", "d", "e", "f"] as const;
 const EACH = 25;
 
-/** As fast as they are acknowledged, four at a time. */
+/** Submits four inputs at a time, each as soon as an earlier one is acknowledged. */
 const submitMany = (tab: Tab) =>
   tab.call(
     async ({ session }, prefix, count) => {
@@ -29,7 +29,7 @@ const allIds = NAMES.flatMap((name) => Array.from({ length: EACH }, (_, at) => `
 const isDrained = async (name: string) =>
   (await readStored(name)).inputs.every(({ record }) => record.currentState === "consumed");
 
-/** What was said, by the inputs that it was said to, is in the order in which they were admitted. */
+/** The messages, in the order of their inputs, follow the order of admission. */
 function expectInOrder({ inputs, messages }: Stored): void {
   const ranks = new Map(inputs.map((row) => [row.inputId, (row as unknown as { rank: number }).rank]));
   const said = messages.flatMap(({ message }) => ranks.get(message.inputId ?? "") ?? []);

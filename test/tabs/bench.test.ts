@@ -1,4 +1,4 @@
-// The bench as anybody runs it, in its short form: whether it works, never how fast anything is.
+// The bench in its short form: whether it works, never how fast anything is.
 import { execFile } from "node:child_process";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -10,7 +10,7 @@ import type { Results } from "../../bench/report.js";
 import type { Measured } from "../../bench/work.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-/** Lists of works, not works. */
+/** Files that list works and are not works themselves. */
 const LISTS = ["browser.ts", "node.ts"];
 let out = "";
 let names: string[] = [];

@@ -1,5 +1,5 @@
-// Chromium over its debugging pipe and nothing between: a driver's own page handling keeps every tab visible, and a tab that is
-// visible can be neither throttled nor frozen. Here the newest tab is in front and the others are as hidden as a person's would be.
+// Chromium over its debugging pipe, without a driver: a driver's own page handling keeps every tab visible, and a visible tab
+// can be neither throttled nor frozen. The newest tab is in front here; the others are as hidden as a person's would be.
 import { type ChildProcess, spawn } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -28,10 +28,10 @@ export interface Target {
 }
 
 export interface Chromium {
-  /** Asks the browser, not a page of it. */
+  /** Sends a command to the browser, not to a page. */
   send(method: string, params?: Record<string, unknown>): Promise<Record<string, unknown>>;
   newTarget(): Promise<Target>;
-  /** Ends all its processes at once, none of which hears of it. The profile stays. Gives one that was launched on that profile. */
+  /** Ends all its processes at once, without a farewell. The profile stays. Gives a new browser on that profile. */
   crash(): Promise<Chromium>;
   close(): Promise<void>;
 }
@@ -47,12 +47,12 @@ export async function launchChromium(known?: string): Promise<Chromium> {
     `--user-data-dir=${profile}`,
     "--no-default-browser-check",
     "--disable-breakpad",
-    // Every tab a process of its own, as far as a test goes: one that crashes or blocks must not take another with it.
+    // Each tab gets a process of its own, as far as a test goes: one that crashes or blocks must not take another with it.
     "--renderer-process-limit=100",
     "--enable-features=BackForwardCache",
     "about:blank",
   ];
-  // A process group of its own, which all its processes are in.
+  // The child leads a process group of its own, which holds all its processes.
   const child = spawn(executable, args, { stdio: ["ignore", "ignore", "ignore", "pipe", "pipe"], detached: true });
   const connection = connect(child);
   const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()));
@@ -104,7 +104,7 @@ export async function launchChromium(known?: string): Promise<Chromium> {
   };
 }
 
-/** Whether a process of the group is left, but for those that only wait to be buried: not everywhere does somebody bury them. */
+/** Whether a process of the group is left. Zombies do not count: not every machine has an init process that reaps them. */
 function isAlive(group: number): boolean {
   try {
     process.kill(-group, 0);

@@ -1,4 +1,4 @@
-// A session in tabs under test: what is said in it, who runs it, and what is stored of it.
+// A session in tabs under test: its inputs and messages, its executor, and its stored rows.
 import { expect } from "vitest";
 import type { TurnArgs } from "./fixture/app.js";
 import { eventually, facts, newTab, type Tab } from "./harness.js";
@@ -27,7 +27,7 @@ export interface Stored {
   lease: { leaseToken?: string; fencingToken: number } | undefined;
 }
 
-/** The rows of the session as any program finds them, read in a tab that has no kernel. */
+/** The rows of the session, read in a tab that has no kernel. */
 export async function readStored(name: string): Promise<Stored> {
   const reader = await newTab("auditor");
   const stored = await reader.call(
@@ -59,7 +59,7 @@ export async function readStored(name: string): Promise<Stored> {
   return stored as Stored;
 }
 
-/** What must hold however the executors ended: each input run once to its end, nothing doubled, nothing lost, nobody left holding. */
+/** The promises for any end of executors: each input run once to its end, nothing doubled, nothing lost, no lease left held. */
 export async function expectSound(name: string, inputIds: readonly string[], parts: number): Promise<Stored> {
   await eventually(async () => (await readStored(name)).lease?.leaseToken).toBeUndefined();
   const stored = await readStored(name);

@@ -1,4 +1,4 @@
-// Many tabs on one database: who wins a lease, who hears of a write, and what is left when the database is deleted or upgraded.
+// Many tabs on one database: one wins a lease, all hear of a write, and the data survives a deletion or an upgrade as promised.
 import { expect, it } from "vitest";
 import { eventually, expectSound, newName, newTab, openTabs, QUICK, readStored, SLOW, stepIn, useTabs } from "./harness.js";
 
@@ -73,7 +73,7 @@ async function followFromAnotherTab(options: { timings: typeof SLOW; channel?: f
     ]);
     return { followed, next: next.sequence, ends: [output.type, result.type] };
   });
-  // Gated until the waits have read what there is.
+  // The gate stays closed until the waits have read what is there.
   await b.call(() => new Promise((resolve) => setTimeout(resolve, 300)));
   await a.openGate("p");
   expect(await waiting).toEqual({ followed: [1, 2, 3, 4, 5], next: 2, ends: ["success", "success"] });

@@ -16,7 +16,7 @@ let outDir: string;
 let server: PreviewServer;
 let browser: Browser;
 let context: BrowserContext;
-/** Everything that a console or the policy complained about, in any tab. */
+/** Every complaint of a console or of the policy, in any tab. */
 let complaints: string[];
 
 beforeAll(async () => {
@@ -65,10 +65,10 @@ const cardOf = (page: Page, fileName: string) =>
 const readCells = (page: Page, fileName: string) => cardOf(page, fileName).locator(".cell[data-hue]");
 const setPause = (page: Page, pause: "400 ms" | "120 ms" | "none") => page.locator("#pace label", { hasText: pause }).click();
 
-/** Waits as long as it takes; the test's own limit is the end of it. */
+/** Waits as long as it takes; the test's own limit ends the wait. */
 const eventually = <T>(read: () => Promise<T>) => expect.poll(read, { timeout: 50_000 });
 
-/** A drop as a person makes it: a DataTransfer with a file in it. */
+/** A drop as a person makes it: a DataTransfer with a file. */
 async function drop(page: Page, name: string, text: string): Promise<void> {
   const transfer = await page.evaluateHandle(
     (file) => {
@@ -86,7 +86,7 @@ async function ask(page: Page, question: string): Promise<void> {
   await page.getByRole("button", { name: "Ask", exact: true }).click();
 }
 
-/** The sample files, read at full speed. */
+/** Reads the sample files at full speed. */
 async function readSamples(page: Page): Promise<void> {
   await setPause(page, "none");
   await page.getByRole("button", { name: "Try the sample files" }).click();
@@ -105,7 +105,7 @@ const partsIn = (page: Page) => page.locator(".exchange .said").last().locator("
 const answered = (page: Page, count = 1) => eventually(() => page.locator(".exchange[data-phase=answered]").count()).toBe(count);
 const agentsIn = (page: Page, state: "online" | "deregistered" | "expired") => page.locator(`#agents .cell[data-state=${state}]`);
 
-/** Whether a text stands anywhere in what the origin keeps, as text or as bytes. */
+/** Whether a text is anywhere in the origin's storage, as text or as bytes. */
 function isKept(page: Page, needle: string): Promise<boolean> {
   return page.evaluate(async (text) => {
     const result = <T>(request: IDBRequest<T>) =>
@@ -130,7 +130,7 @@ function isKept(page: Page, needle: string): Promise<boolean> {
   }, needle);
 }
 
-/** The keys of the stored steps, straight from the database. */
+/** The keys of the stored steps, read directly from the database. */
 function storedSteps(page: Page): Promise<string[]> {
   return page.evaluate(async () => {
     const result = <T>(request: IDBRequest<T>) =>
@@ -165,7 +165,7 @@ it("goes on in another tab when the one at work crashes, and answers from what b
     "stored in IndexedDB, strict durability; leases renewed from a Web Worker",
   );
   const cdp = await context.newCDPSession(first);
-  // The call itself dies with the page.
+  // The call itself ends with the page, without an answer.
   cdp.send("Page.crash").catch(() => {});
 
   await eventually(() => second.locator(".card[data-state=completed]").count()).toBe(2);
@@ -201,7 +201,7 @@ it("goes on in another tab when the one at work crashes, and answers from what b
 
 it("crashes for real when told to, and gives every tab a name of its own", async () => {
   const first = await openTab();
-  // An opener's session storage is copied, and with it the first tab's name.
+  // The opener's session storage is copied, and the first tab's name with it.
   const [second] = await Promise.all([context.waitForEvent("page"), first.evaluate(() => void window.open(location.href))]);
   await second.locator("#main").waitFor();
   await eventually(() => second.locator(".chip").count()).toBe(2);
@@ -391,7 +391,7 @@ it("asks an endpoint with its key, tells its failures, and keeps the key out of 
     (response) => {
       response.writeHead(200, { "content-type": "text/event-stream" });
       response.write(delta("It was tuned"));
-      // Longer than words are gathered before they are stored.
+      // The pause is longer than the time for which words are gathered before they are stored.
       setTimeout(() => response.write(delta(" by Mr")), 600);
       setTimeout(() => response.destroy(), 900);
     },
@@ -447,7 +447,7 @@ it("asks an endpoint with its key, tells its failures, and keeps the key out of 
     expect(await isKept(page, "Brandt [1]")).toBe(true);
     expect(await isKept(page, key)).toBe(false);
     expect(await page.content()).not.toContain(key);
-    // The browser itself tells of what it could not load.
+    // The browser itself reports what it could not load.
     expect(complaints.filter((text) => !text.startsWith("Failed to load resource"))).toEqual([]);
     expect([...complaints, ...logged].join()).not.toContain(key);
 

@@ -12,14 +12,14 @@ import type { Fixture, FixtureOptions, StepsArgs, Told } from "./fixture/app.js"
 
 export type { Fixture, FixtureOptions, Told } from "./fixture/app.js";
 
-/** Quick enough to see leases run out. */
+/** Timings quick enough to see leases run out. */
 export const QUICK = { leaseTtlMs: 3_000, leaseRenewMs: 900, sweepMs: 1_000, pollMs: 500 };
-/** Far too slow for a test: what happens all the same was told by a notice, a lock or a farewell, never by expiry, sweep or poll. */
+/** Timings far too slow for a test: a change that is seen all the same came by a notice, a lock or a farewell, not by a timer. */
 export const SLOW = { leaseTtlMs: 70_000, leaseRenewMs: 20_000, sweepMs: 70_000, pollMs: 70_000 };
 
 const PATIENCE_MS = 30_000;
 const policy = "default-src 'self'; script-src 'self'; worker-src 'self'; report-uri /violations";
-/** What a page of an app with Trusted Types says beside it; "app" is the fixture's own policy. */
+/** The policy that a page with Trusted Types adds; "app" is the fixture's own policy. */
 const trustedTypes = "; require-trusted-types-for 'script'; trusted-types app";
 const types: Record<string, string> = { ".html": "text/html", ".js": "text/javascript" };
 const file = (path: string) => fileURLToPath(new URL(path, import.meta.url));
@@ -63,7 +63,7 @@ async function serve(pathname: string, response: ServerResponse, allowed: string
   }
 }
 
-/** For every test file, once. */
+/** Sets up the browser and the server once for a test file. */
 export function useTabs(): void {
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), "holdfast-fixture-"));
@@ -102,24 +102,24 @@ export function useTabs(): void {
   });
 }
 
-/** Beside the fixture's own files. */
+/** Serves a file beside the fixture's own. */
 export async function serveFile(name: string, text: string): Promise<void> {
   await writeFile(join(folder, name), text);
 }
 
-/** What the browser complained of since the last look. */
+/** The browser's policy complaints since the last call. */
 export function takeViolations(): string[] {
   return violations.splice(0);
 }
 
-/** In the order in which they were said: requests of one moment overtake one another on their way to the server. */
+/** The reports in the order in which the tab made them: requests of one moment overtake one another on the way. */
 export function facts<T extends Told["type"]>(type: T): Extract<(typeof told)[number], { type: T }>[] {
   return told
     .filter((fact): fact is Extract<(typeof told)[number], { type: T }> => fact.type === type)
     .sort((a, b) => a.saidAtMs - b.saidAtMs);
 }
 
-/** Ends the whole browser as a machine does that crashes, and starts it again on the same profile. All tabs are gone. */
+/** Ends the whole browser as a machine's crash does, and starts it again on the same profile. All tabs are gone. */
 export async function crashBrowser(): Promise<void> {
   tabs = [];
   chromium = await chromium.crash();
@@ -128,12 +128,12 @@ export async function crashBrowser(): Promise<void> {
 /** The steps of a process whose run began, in order. */
 export const stepsBegun = (processId: string) => facts("step").filter((step) => step.processId === processId);
 
-/** Waits until `read` gives what is wanted: never for a time. */
+/** Waits until `read` gives the expected value, never for a time. */
 export function eventually<T>(read: () => T | Promise<T>) {
   return expect.poll(read, { timeout: PATIENCE_MS, interval: 50 });
 }
 
-/** Waits until this step of the process began in this tab, and tells under which fence. */
+/** Waits until this step of the process began in this tab, and gives its fence. */
 export async function stepIn(tab: Tab, processId: string, key: string, aboveFence = 0): Promise<number> {
   const found = () =>
     stepsBegun(processId).find((step) => step.tab === tab.name && step.key === key && step.fence > aboveFence)?.fence;
@@ -165,7 +165,7 @@ export class Tab {
     await loaded;
   }
 
-  /** Back in the tab's history. The browser's reasons come to be in the answer if it did not keep the page and loads it again. */
+  /** Goes back in the tab's history. Gives the browser's reasons if it did not keep the page and loads it again. */
   async back(): Promise<string[]> {
     const reasons: string[] = [];
     void this.#target.next("Page.backForwardCacheNotUsed").then(({ notRestoredExplanations }) => {
@@ -186,7 +186,7 @@ export class Tab {
       expression: `(${run})(${["window.fixture", ...given].join(", ")})`,
       awaitPromise: true,
       returnByValue: true,
-      // Else the debugger would make an exception from the policy.
+      // The debugger would otherwise bypass the policy.
       allowUnsafeEvalBlockedByCSP: false,
     })) as { result: { value?: unknown }; exceptionDetails?: { text: string; exception?: { description?: string } } };
     if (exceptionDetails) throw new Error(exceptionDetails.exception?.description ?? exceptionDetails.text);
@@ -226,7 +226,7 @@ export class Tab {
     );
   }
 
-  /** Where the loop runs. */
+  /** The place where the loop runs. */
   loop(): Promise<string> {
     return this.call(async (fixture) => (await fixture.kernel.status()).loop);
   }
@@ -247,12 +247,12 @@ export class Tab {
     await crashed;
   }
 
-  /** Bytes that the browser gives to this origin; without, as many as it would by itself. */
+  /** Sets the bytes that the browser gives to this origin; without a number, the browser's own limit. */
   async setQuota(quotaSize?: number): Promise<void> {
     await this.#target.send("Storage.overrideQuotaForOrigin", { origin, ...(quotaSize !== undefined && { quotaSize }) });
   }
 
-  /** To the front; every other tab is hidden then. */
+  /** Brings the tab to the front; every other tab is hidden then. */
   async activate(): Promise<void> {
     await this.#target.activate();
   }
@@ -288,7 +288,7 @@ const REMOVALS = {
 
 export type Missing = keyof typeof REMOVALS;
 
-/** Back, and proof that it is the page that was left: it heard `pageshow` a second time. */
+/** Goes back, and proves that the page is the one that was left: it heard `pageshow` a second time. */
 export async function goBack(tab: Tab): Promise<void> {
   const shows = () => facts("pageshow").filter((show) => show.tab === tab.name);
   const before = shows().length;
@@ -305,7 +305,7 @@ export async function freeze(tab: Tab): Promise<void> {
   const ticks = (from: "page" | "worker") => facts("tick").filter((tick) => tick.tab === tab.name && tick.from === from).length;
   await eventually(() => Math.min(ticks("page"), ticks("worker"))).toBeGreaterThan(0);
   await tab.setLifecycle("frozen");
-  // What was on its way may still arrive.
+  // Messages under way may still arrive.
   await new Promise((resolve) => setTimeout(resolve, 500));
   const before = [ticks("page"), ticks("worker")];
   await new Promise((resolve) => setTimeout(resolve, 1_000));
@@ -317,7 +317,7 @@ export function newName(): string {
   return `tabs-${++databases}`;
 }
 
-/** Tabs with a kernel each on the same database; `trusted` pages demand Trusted Types. */
+/** Opens tabs with a kernel each on the same database; `trusted` pages demand Trusted Types. */
 export async function openTabs<const N extends readonly string[]>(
   names: N,
   { without = [], trusted = false, ...options }: FixtureOptions & { without?: readonly Missing[]; trusted?: boolean },
@@ -345,7 +345,7 @@ interface StoredProcess {
   lease: { fencingToken: number; leaseToken?: string } | undefined;
 }
 
-/** The rows of a process as any program finds them, read in a tab that has no kernel. */
+/** The rows of a process, read in a tab that has no kernel. */
 export async function readStored(name: string, processId: string): Promise<StoredProcess> {
   const reader = await newTab("auditor");
   const stored = await reader.call(
@@ -370,7 +370,7 @@ export async function readStored(name: string, processId: string): Promise<Store
   return stored;
 }
 
-/** What must hold of a process however its owners ended: nothing doubled, nothing lost, nobody's late write in between. */
+/** The promises for a process, however its owners ended: nothing doubled, nothing lost, no late write of an earlier owner. */
 export async function expectSound(
   name: string,
   processId: string,

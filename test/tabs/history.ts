@@ -1,12 +1,12 @@
-// What several tabs did to one storage, as a server saw it from outside, and whether any correct holdfast could have answered so. Pure.
+// Records what several tabs did to one storage, as a server saw it, and checks that a correct holdfast can answer so. Pure.
 
-/** As the server got it: `order` counts whatever it was told, `wallMs` is its clock, which is that of all tabs of the machine. */
+/** The time of a report at the server: `order` counts all reports; `wallMs` is its clock, shared by all tabs of the machine. */
 export interface Moment {
   order: number;
   wallMs: number;
 }
 
-/** `owner` and `fence` name a lease. A `mark` is in no other event of its log. */
+/** `owner` and `fence` name a lease. A `mark` is unique in its log. */
 export type Call =
   | { op: "claim"; resource: string; owner: string; ttlMs: number }
   | { op: "renew"; resource: string; owner: string; fence: number; ttlMs: number }
@@ -14,7 +14,7 @@ export type Call =
   | { op: "holder"; resource: string }
   | { op: "append"; resource: string; fence?: number; mark: string }
   | { op: "log"; resource: string }
-  /** The function of a step, which says who ran it and under which fence. */
+  /** The function of a step, which names its tab and its fence. */
   | { op: "run"; resource: string; key: string; fence: number; run: string }
   | { op: "step"; resource: string; key: string };
 
@@ -22,7 +22,7 @@ export interface Entry {
   sequence: number;
   mark: string;
   fence?: number;
-  /** Of a step's result. */
+  /** The key of a step's result. */
   key?: string;
 }
 
@@ -30,12 +30,12 @@ interface Answers {
   claim: { fence: number; claimedAtMs: number; expiresAtMs: number };
   renew: { expiresAtMs: number };
   release: null;
-  /** null: nobody. */
+  /** null: no owner. */
   holder: { owner: string; fence: number; expiresAtMs: number } | null;
   append: { sequence: number };
   log: Entry[];
   run: null;
-  /** The run whose result it is. */
+  /** The run that gave the result. */
   step: string;
 }
 
@@ -43,28 +43,28 @@ type Op = Call["op"];
 
 export type Outcome<O extends Op = Op> =
   | { type: "ok"; value: Answers[O] }
-  /** Nothing was written. */
+  /** The call wrote nothing. */
   | { type: "fail"; code: string; details?: unknown }
-  /** It may have taken effect, may take effect at any later time, or never. */
+  /** The call may have taken effect, may take effect at any later time, or never. */
   | { type: "unknown" };
 
 type Done<O extends Op> = {
   id: string;
   call: Extract<Call, { op: O }>;
   invoked: Moment;
-  /** Absent where nobody heard of it again. */
+  /** Absent if no answer was reported. */
   returned?: Moment;
   outcome: Outcome<O>;
 };
 
 export type Operation = { [O in Op]: Done<O> }[Op];
 
-/** What a tab tells of an operation: before it asks for it, and when it knows. */
+/** The reports of one operation: before the tab asks for it, and when the tab knows the outcome. */
 export type Report =
   | { type: "operation"; id: string; phase: "invoke"; call: Call }
   | { type: "operation"; id: string; phase: "return"; outcome: Outcome };
 
-/** Reports in the order in which they came. Who never returned is unknown. */
+/** Reports are in the order of arrival. An operation without an answer has the outcome "unknown". */
 export function operationsOf(reports: readonly (Report & { toldAtMs: number })[]): Operation[] {
   const operations = new Map<string, Operation>();
   for (const [order, report] of reports.entries()) {
@@ -82,7 +82,7 @@ export function operationsOf(reports: readonly (Report & { toldAtMs: number })[]
   return [...operations.values()];
 }
 
-/** What no correct holdfast could have answered; nothing, if all is well. */
+/** Answers that no correct holdfast could have given; empty if all is well. */
 export function complaintsOf(operations: readonly Operation[]): string[] {
   const resources = [...new Set(operations.map(({ call }) => call.resource))];
   return resources.flatMap((resource) => {
@@ -104,11 +104,11 @@ function succeeded<O extends Op>(operations: readonly Operation[], op: O): Ok<O>
 const called = <O extends Op>(operations: readonly Operation[], op: O) =>
   operations.filter(({ call }) => call.op === op) as unknown as Done<O>[];
 
-/** Whether all of one was over before the other was asked for. */
+/** Whether `one` had ended before `other` was asked for. */
 const precedes = (one: { returned?: Moment }, other: { invoked: Moment }) =>
   one.returned !== undefined && one.returned.order < other.invoked.order;
 
-/** Every grant raises the fence, and after a grant nothing is accepted under a lower one. */
+/** Each grant raises the fence, and a write under a lower fence is refused after it. */
 export function ofFences(operations: readonly Operation[]): string[] {
   const complaints: string[] = [];
   const claims = succeeded(operations, "claim");
@@ -136,7 +136,7 @@ export function ofFences(operations: readonly Operation[]): string[] {
   return complaints;
 }
 
-/** Sequences are dense; each read is a prefix of every longer one, and no shorter than one that was over before. */
+/** Sequences have no gaps. Each read is a prefix of every longer one, and no shorter than a read that had ended before it. */
 export function ofLog(operations: readonly Operation[]): string[] {
   const complaints: string[] = [];
   const reads = succeeded(operations, "log");
@@ -180,7 +180,7 @@ export function ofLog(operations: readonly Operation[]): string[] {
   return complaints;
 }
 
-/** One result per step, of one run of it, and nobody with a higher fence than that run's runs it again. */
+/** A step has one result, from one of its runs; no owner with a higher fence than that run's runs the step again. */
 export function ofSteps(operations: readonly Operation[]): string[] {
   const complaints: string[] = [];
   const runs = called(operations, "run");
@@ -208,16 +208,16 @@ export function ofSteps(operations: readonly Operation[]): string[] {
   return complaints;
 }
 
-/** The lease as one register: who holds it, and between which times it runs out, as far as anybody was told. */
+/** The lease as one register: its holder, and the earliest and the latest time at which it can run out, as tabs were told. */
 interface Register {
   fence: number;
   holder?: { owner: string; minMs: number; maxMs: number };
 }
 
-/** A clock that is read in another process may be rounded another way. */
+/** Clocks that are read in two processes may be rounded differently. */
 const ROUNDING_MS = 2;
 
-/** The register after the operation took effect at some moment of its time, if it can have been answered so. */
+/** The register after the operation took effect between its call and its answer; undefined if that answer is impossible. */
 function after(register: Register, { call, outcome, invoked, returned }: Operation): Register | undefined {
   const { fence, holder } = register;
   const fromMs = invoked.wallMs - ROUNDING_MS;
@@ -227,7 +227,7 @@ function after(register: Register, { call, outcome, invoked, returned }: Operati
     fence: under,
     holder: { owner, minMs: ms, maxMs: ms },
   });
-  /** Nobody holds it, or it can have run out. */
+  /** The lease has no holder, or it can have run out. */
   const free = (): Register | undefined => {
     if (!holder) return register;
     return holder.minMs <= untilMs ? { fence, holder: { ...holder, maxMs: Math.min(holder.maxMs, untilMs) } } : undefined;
@@ -285,7 +285,7 @@ function after(register: Register, { call, outcome, invoked, returned }: Operati
   }
 }
 
-/** What says something about the lease or may have changed it. */
+/** Whether the operation says something about the lease or may have changed it. */
 function concernsLease({ call, outcome }: Operation): boolean {
   const { op } = call;
   if (op === "claim" || op === "renew" || op === "release") return true;
@@ -293,8 +293,8 @@ function concernsLease({ call, outcome }: Operation): boolean {
 }
 
 /**
- * Looks for one order of all operations that explains every answer, in which nobody comes before who was over when he was asked for.
- * One whose outcome is unknown may be put anywhere behind its invocation, or left out.
+ * Looks for one order of all operations that explains every answer. An operation follows all that ended before it was asked for.
+ * An operation whose outcome is unknown may stand anywhere after its invocation, or be left out.
  */
 export function ofLease(all: readonly Operation[]): string[] {
   const operations = all.filter(concernsLease).toSorted((a, b) => a.invoked.order - b.invoked.order);

@@ -1,5 +1,5 @@
-// The whole browser is killed, every process of it, while it writes; what it had acknowledged must be there when it is back, whole, and
-// the work goes on. `npm run crash` runs more rounds, and measures what is lost where the kernel does not ask for a flush.
+// The whole browser is killed, with every process, while it writes. All acknowledged writes must be there after its restart,
+// whole, and the work goes on. `npm run crash` runs more rounds, and measures what is lost where the kernel asks for no flush.
 import { expect, it } from "vitest";
 import { crashBrowser, eventually, expectSound, facts, newName, newTab, SLOW, type Tab, useTabs } from "./harness.js";
 import { missing, type Tables, torn, type Written } from "./written.js";
@@ -8,11 +8,11 @@ useTabs();
 
 const ROUNDS = Number(process.env.HOLDFAST_CRASH_ROUNDS ?? 10);
 const DURABILITY = process.env.HOLDFAST_CRASH_DURABILITY === "relaxed" ? "relaxed" : "strict";
-/** So many lifetimes has a database before its work is brought to its end. */
+/** The number of lifetimes of a database before its work is completed. */
 const LIVES = 10;
 const STREAMS = ["event", "fenced", "submit", "part", "end", "step", "receipt"] as const;
 
-/** All rows as any program finds them, read in a tab that has no kernel; or why the browser did away with the whole database. */
+/** All rows, read in a tab that has no kernel; or the reason why the browser deleted the whole database. */
 async function readTables(name: string): Promise<Tables | string> {
   const reader = await newTab("auditor");
   const text = await reader.call(async (_, databaseName) => {
@@ -43,7 +43,7 @@ async function readTables(name: string): Promise<Tables | string> {
   return JSON.parse(text);
 }
 
-/** Two tabs in which all streams go on behind what was acknowledged. */
+/** Two tabs in which all streams continue after the acknowledged writes. */
 async function openWriters(name: string, life: number, writes: readonly Written[]): Promise<[Tab, Tab]> {
   const from = Object.fromEntries(
     STREAMS.map((stream) => [
@@ -92,7 +92,7 @@ it(
           return STREAMS.filter((stream) => heard.filter((write) => write.stream === stream).length < least);
         }).toEqual([]);
       const count = () => writes().filter(({ stream }) => stream !== "run").length + isLost.size;
-      /** Whether the database is there at all. */
+      /** Compares the stored rows with the acknowledged writes, if the database is there at all. */
       const audit = async () => {
         const tables = await readTables(name);
         if (DURABILITY === "strict") expect(tables, "the database is gone").toBeInstanceOf(Object);
@@ -145,7 +145,7 @@ it(
       }
       acknowledged += count();
     }
-    // What `npm run crash` is run for.
+    // The result that `npm run crash` prints.
     const counted = `${acknowledged} acknowledged writes, ${missed} missing, 0 written by halves or twice`;
     console.log(`${ROUNDS} kills, ${DURABILITY} durability: ${counted}${lost.map((write) => `\n  missing: ${write}`).join("")}`);
   },

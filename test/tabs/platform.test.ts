@@ -1,4 +1,4 @@
-// Browsers that lack something, workers that die or never start, and a page that may run nothing but its own files.
+// Browsers that lack a feature, workers that die or never start, and a page that may run nothing but its own files.
 import { expect, it } from "vitest";
 import {
   eventually,
@@ -26,7 +26,7 @@ it("goes on with a new worker when its worker is ended, and keeps the lease", as
   expect(await a.heard("fault")).toEqual([expect.objectContaining({ area: "worker", code: "unavailable" })]);
   expect(await a.loop()).toBe("worker");
 
-  // A new process is claimed by the new worker; the old one is renewed by it.
+  // The new worker claims a new process, and it renews the old one.
   await a.start("q", { steps: 2 });
   await a.ended("q");
   await new Promise((resolve) => setTimeout(resolve, QUICK.leaseTtlMs));
@@ -110,7 +110,7 @@ it.each(without)("survives a crash and a closed tab without %s", async (_, missi
 it("looks for an owner at once when a process starts, also without BroadcastChannel", async () => {
   const name = newName();
   const [a] = await openTabs(["a"], { name, timings: SLOW, without: ["BroadcastChannel"] });
-  // Its first look at everything is over.
+  // The loop's first sweep is over.
   await a.start("first", { steps: 1 });
   await a.ended("first");
   for (const id of ["p1", "p2", "p3"]) {

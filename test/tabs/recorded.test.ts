@@ -1,5 +1,5 @@
-// What clients in several tabs asked for and were answered, while one tab crashes, one freezes past its leases and thaws, and one is
-// closed: some correct holdfast must be able to have answered so.
+// The record of what clients in several tabs asked for and were answered, while one tab crashes, one freezes past its leases and
+// thaws, and one is closed. A correct holdfast must be able to have answered so.
 import { expect, it } from "vitest";
 import { eventually, expectSound, facts, freeze, newName, openTabs, type Tab, useTabs } from "./harness.js";
 import { complaintsOf, operationsOf } from "./history.js";
@@ -13,7 +13,7 @@ const operations = () => operationsOf(facts("operation"));
 const told = (tab: string) => facts("operation").filter((fact) => fact.tab === tab && fact.phase === "return");
 const refusals = () =>
   operations().flatMap(({ call, outcome }) => (outcome.type === "fail" ? [`${call.op}: ${outcome.code}`] : []));
-/** Under which fences steps of this process ran, each with its tab. */
+/** The owners of this process in order: each tab that ran steps, with its fence. */
 const owners = (processId: string) => {
   const runs = facts("operation").flatMap((fact) =>
     fact.phase === "invoke" && fact.call.op === "run" && fact.call.resource === processId
@@ -32,7 +32,7 @@ const begin = (tab: Tab) =>
 
 it("answers the clients of four tabs as one storage would, while tabs crash, freeze and close", async () => {
   const name = newName();
-  // Each of the first three has room for one process, which is its own.
+  // Each of the first three tabs has room for one process, its own.
   const open = async (tabName: string) => {
     const [tab] = await openTabs([tabName], { name, concurrency: 1 });
     const processId = `of-${tabName}`;
@@ -64,7 +64,7 @@ it("answers the clients of four tabs as one storage would, while tabs crash, fre
   await b.setLifecycle("active");
   await b.activate();
   await eventually(() => operations().filter(({ outcome }) => outcome.type === "ok").length).toBeGreaterThan(400);
-  // What the thawed tab's handler wanted to store, and what clients did under leases that had run out or that others held.
+  // Refused: the writes of the thawed tab's handler, and the calls of clients under leases that had run out or that others held.
   await eventually(refusals).toEqual(
     expect.arrayContaining(["step: lease-lost", "append: lease-lost", "renew: lease-lost", "claim: lease-held"]),
   );

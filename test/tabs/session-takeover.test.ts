@@ -1,5 +1,5 @@
-// Sessions in real tabs: who runs the turns, who sees them, and what becomes of a turn whose tab goes. Where the timings are slow, nothing
-// here can be owed to a lease that ran out.
+// Sessions in real tabs: one tab runs the turns, all see them, and another goes on when that tab ends. Tests with slow timings
+// rule out that an expired lease explains the result.
 import { expect, it } from "vitest";
 import { answered, atGate, attend, expectSound, messages, readStored, SESSION, say, turns } from "./conversation.js";
 import { eventually, facts, type Missing, newName, openTabs, QUICK, SLOW, type Tab, useTabs } from "./harness.js";
@@ -25,7 +25,7 @@ it("is run by one of three tabs; the others see messages and states live, and su
       tab === a ? "attached" : "idle",
     ]);
   }
-  // Not all at the end: the parts were seen as they were stored.
+  // The parts were seen as they were stored, not all at the end.
   const seen = await c.call(({ transcripts }) => transcripts.map(({ length }) => length));
   expect(seen).toEqual([...seen].sort((x, y) => x - y));
   expect(seen.length).toBeGreaterThan(2);

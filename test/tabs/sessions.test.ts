@@ -1,6 +1,6 @@
-// Sessions in real tabs that go at any moment: while they submit, while they run turns, while they recover what another left; and what
-// becomes of a turn whose page is blocked, whose worker ends, and for which no space is left. Where the timings are slow, nothing here can
-// be owed to a lease that ran out.
+// Sessions in real tabs that end at any moment: while they submit, run turns, or recover another tab's turn; and turns whose
+// page is blocked, whose worker ends, or for which no space is left. Tests with slow timings rule out that an expired lease
+// explains the result.
 import { expect, it } from "vitest";
 import { answered, atGate, attend, expectSound, messages, readStored, SESSION, say, turns } from "./conversation.js";
 import { eventually, facts, goBack, newName, newTab, openTabs, QUICK, SLOW, type Tab, useTabs } from "./harness.js";
@@ -11,7 +11,7 @@ const acknowledged = (prefix = "") =>
   facts("acknowledged").flatMap(({ inputId }) => (inputId.startsWith(prefix) ? [inputId] : []));
 const wait = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
-// The first of all: how much space is left the browser remembers for a while.
+// This test is the first: the browser remembers for a while how much space is left.
 it("refuses inputs for which no space is left, counts no turn as failed over it, and goes on when there is some again", async () => {
   const name = newName();
   const timings = { leaseTtlMs: 20_000, leaseRenewMs: 2_000, sweepMs: 1_000, pollMs: 500 };
@@ -22,7 +22,7 @@ it("refuses inputs for which no space is left, counts no turn as failed over it,
   await attend(b);
   await say(b, "one");
   await atGate(a);
-  // Down to the last bytes.
+  // The inputs fill the space down to the last bytes.
   const refused = await b.call(async ({ kernel, codeOf }) => {
     const other = await kernel.session("other");
     const codes: string[] = [];
@@ -70,7 +70,7 @@ it("loses and doubles nothing when tabs that submit crash one after another whil
     await a.crash();
     await a.close();
   }
-  // Who does not know what became of an input submits it again: by its key it is still one.
+  // A client that does not know the outcome of a submit submits the input again: its key makes both one.
   const told = acknowledged();
   const again = await b.call(
     (fixture, ids) =>
@@ -115,7 +115,7 @@ it("runs no input again that has its receipt, and says nothing twice, whenever i
   await answered(watcher, ids.at(-1) ?? "");
   const { inputs, receipts } = await expectSound(name, ids, 3);
   expect(receipts).toHaveLength(ids.length);
-  // Every attempt but the last was a crash: none was a failure.
+  // Every attempt but the last was a crash; none was a failure.
   for (const { record } of inputs) expect(record.attemptCount).toBe(record.recoveryCount + 1);
   const recovered = inputs.reduce((sum, { record }) => sum + record.recoveryCount, 0);
   expect(recovered).toBeLessThanOrEqual(6);
@@ -205,7 +205,7 @@ it("goes on in another tab when the page that runs it is in an endless loop, and
   expect(a.refusals(SESSION), "the page still sleeps").toEqual([]);
   await eventually(() => a.refusals(SESSION)).toEqual(["lease-lost"]);
   await expectSound(name, ["one"], 3);
-  // It is a tab like any other again.
+  // The tab works like any other again.
   await say(a, "two");
   await answered(a, "two");
   await expectSound(name, ["one", "two"], 3);

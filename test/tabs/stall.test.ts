@@ -1,5 +1,5 @@
-// Tabs that live and do not run: blocked, frozen, put aside for the back button. Their leases go to others, and what they do when
-// they wake changes nothing any more.
+// Tabs that live and do not run: blocked, frozen, or kept for the back button. Their leases go to others, and their late writes
+// change nothing.
 import { expect, it } from "vitest";
 import {
   eventually,
@@ -72,7 +72,7 @@ it("keeps no other tab from the database when it is frozen in the middle of a tr
       kernel.start({ id: `p${at}`, input: { type: "task", name: "steps", args: { steps: 1, gateAt: 0 } } });
     await Promise.all(Array.from({ length: count }, start));
   }, many);
-  // Renewing and sweeping so many so often leaves hardly a moment without a transaction.
+  // So many renewals and sweeps leave hardly a moment without a transaction.
   await eventually(() => facts("step").length).toBe(many);
   await a.call((fixture) => fixture.tick());
   const [b] = await openTabs(["b"], { name, loop: "off" });

@@ -1,5 +1,5 @@
-// What becomes of work whose tab goes: closed, crashed, reloaded, or its kernel closed. Where the timings are slow, nothing here can be
-// owed to a lease that ran out.
+// The work of a tab that ends: closed, crashed, reloaded, or its kernel closed. Tests with slow timings rule out that an
+// expired lease explains the result.
 import { expect, it } from "vitest";
 import { eventually, expectSound, newName, openTabs, SLOW, stepIn, stepsBegun, useTabs } from "./harness.js";
 

@@ -1,4 +1,4 @@
-// Databases of an older schema, made by the build that had it, with more in them than can be brought to the new one while an opening waits.
+// Databases of an older schema, written by the build that had it, with more rows than an opening has time to upgrade.
 import { execFileSync } from "node:child_process";
 import { mkdtemp, readFile, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -16,7 +16,7 @@ interface Recorded {
 }
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
-/** The last one whose databases are of schema 3. */
+/** The last build whose databases are of schema 3. */
 const OLD_BUILD = "b95d8cf0e3fadf9238ceac9b03825ef25561d4a2";
 const EVENTS = 350_000;
 
@@ -32,7 +32,7 @@ function hasHistory(): boolean {
   }
 }
 
-/** That build as one file. */
+/** The old build as one file. */
 async function oldBuild(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "holdfast-old-build-"));
   try {
@@ -53,7 +53,7 @@ async function oldBuild(): Promise<string> {
   }
 }
 
-/** All of a database but what holdfast itself would say of it. */
+/** The whole database, read without holdfast. */
 function dump(tab: Tab, name: string): Promise<Recorded> {
   return tab.call(async (_, database) => {
     const result = <T>(request: IDBRequest<T>) =>
@@ -74,7 +74,7 @@ function dump(tab: Tab, name: string): Promise<Recorded> {
   }, name);
 }
 
-// Without the history (a shallow clone, no checkout) what was recorded has to be believed; the test below runs all the same.
+// A checkout without history (a shallow clone, or none) cannot make the old build: the recorded database is trusted there.
 it.skipIf(!hasHistory())("what is recorded of schema 3 is what the build that had it writes, to the last row", async () => {
   await serveFile("old-build.js", await oldBuild());
   const name = newName();
@@ -97,12 +97,12 @@ it.skipIf(!hasHistory())("what is recorded of schema 3 is what the build that ha
     const session = await kernel.session("s");
     await session.submit({ inputType: "prompt", text: "hello", inputId: "input", idempotencyKey: "key" });
   }, name);
-  // Its kernel is not closed: what a tab leaves that is just gone is there too.
+  // The kernel is not closed: the rows that a tab leaves when it just ends are there too.
   await tab.load("/elsewhere");
   expect(await dump(tab, name)).toEqual(await recorded());
 });
 
-/** The recorded database, and in it so many events of its process. Every thousandth was appended with a replay key. */
+/** Makes the recorded database, with so many events of its process. Every thousandth event has a replay key. */
 async function makeOld(tab: Tab, name: string, given: Recorded, events: number): Promise<void> {
   await tab.call(
     async (_, database, { version, tables }, count) => {
@@ -158,7 +158,7 @@ it("a database of 350,000 events of schema 3 opens at the first call, also of a 
       async (_, lock) => (await navigator.locks.query()).held?.some((held) => held.name === lock),
       `holdfast:upgrade:${name}`,
     );
-  // Far less than the upgrade takes, and enough for a browser to undo it.
+  // The timeout is far shorter than the upgrade, and long enough for a browser to undo it.
   const options = { name, loop: "off", openTimeoutMs: 5_000 } as const;
 
   const [a, b, c] = await Promise.all(["a", "b", "c"].map((tab) => newTab(tab)) as [Promise<Tab>, Promise<Tab>, Promise<Tab>]);
@@ -171,7 +171,7 @@ it("a database of 350,000 events of schema 3 opens at the first call, also of a 
   await opened;
   expect(await isUpgrading()).toBe(false);
 
-  // The one that upgraded, and the other one where it had to wait for longer than an opening may.
+  // The tab that upgraded heard these states, and so did the other one if it waited for longer than an opening may.
   const heard = [...(await b.heard("storage")), ...(await c.heard("storage"))] as { state: string }[];
   expect([...new Set(heard.map(({ state }) => state))]).toEqual(["upgrading", "ready"]);
 

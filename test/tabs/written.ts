@@ -1,22 +1,22 @@
-// Writes that were acknowledged before the whole browser was killed, against the rows that are there when it is back. Pure.
+// Compares the writes that were acknowledged before the whole browser was killed with the rows after its restart. Pure.
 import { complaintsAbout } from "../../src/conformance/session/session.invariants.js";
 import type { OpenStorage, Row } from "../../src/ports/storage.js";
 
-/** What the server was told when a write was acknowledged; `number` counts its stream, `life` the browser's lifetimes. */
+/** The report of an acknowledged write; `number` counts its stream, `life` the browser's lifetimes. */
 export type Written = { life: number; number: number } & (
   | { stream: "event"; sequence: number; replayKey?: string }
   | { stream: "fenced"; sequence: number; fence: number }
-  /** The function of a step ran: this is no write. */
+  /** The function of a step ran; this is no write. */
   | { stream: "run"; fence: number }
   | { stream: "step"; key: string; fence: number }
   | { stream: "submit"; inputId: string; idempotencyKey?: string }
-  /** A message of a turn that is under way. */
+  /** A message of a running turn. */
   | { stream: "part"; content: string }
   | { stream: "end"; inputId: string }
   | { stream: "receipt"; runId: string; inputId: string }
 );
 
-/** Tables as they were found: bytes are told as text. */
+/** The tables as read; bytes are given as text. */
 export type Tables = Record<string, Row[]>;
 
 type Of<S extends Written["stream"]> = Extract<Written, { stream: S }>;
@@ -30,7 +30,7 @@ interface Event extends Row {
   fencingToken?: number;
 }
 
-/** Each write that was acknowledged and is not there as it was. */
+/** Each acknowledged write that is not there, or not as it was. */
 export function missing(tables: Tables, writes: readonly Written[]): Written[] {
   const table = (name: string) => tables[name] ?? [];
   const events = new Map((table("events") as Event[]).map((event) => [`${event.processId} ${event.sequence}`, event]));
@@ -81,7 +81,7 @@ export function missing(tables: Tables, writes: readonly Written[]): Written[] {
   return writes.filter((write) => !isThere(write));
 }
 
-/** What is half-written or written twice: rows that one transaction wrote and that do not fit together. */
+/** Writes that are stored by halves or twice: rows of one transaction that do not fit together. */
 export async function torn(tables: Tables, writes: readonly Written[]): Promise<string[]> {
   const table = (name: string) => tables[name] ?? [];
   const of = <S extends Written["stream"]>(stream: S) => writes.filter((write): write is Of<S> => write.stream === stream);
@@ -109,7 +109,7 @@ export async function torn(tables: Tables, writes: readonly Written[]): Promise<
     check(new Set(numbers).size !== numbers.length, `an event of ${processId} is stored twice`);
   }
 
-  // In each lifetime one write at most was under way.
+  // Each lifetime had at most one write under way.
   for (const processId of ["log", "fenced"]) {
     const stream = processId === "log" ? "event" : "fenced";
     const heard = new Set<number>(of(stream).map(({ sequence }) => sequence));

@@ -1,4 +1,4 @@
-/** Where two values differ, as `toEqual` sees it: a property that is undefined is as good as none. */
+/** The first place where two values differ, as `toEqual` sees it: an undefined property equals none. */
 export function difference(actual: unknown, expected: unknown, at = "the value"): string | undefined {
   const differs = () => `${at}: expected ${shown(expected)}, got ${shown(actual)}`;
   if (Object.is(actual, expected)) return undefined;

@@ -1,9 +1,9 @@
-// The conformance kit over this browser's IndexedDB, case by case; the server hears of each.
+// The conformance kit over this browser's IndexedDB, case by case; each is reported to the server.
 import { describeConformance } from "holdfast/conformance";
 import { indexedDbStorage } from "holdfast/indexeddb";
 import { difference } from "./equal.js";
 
-/** What the page tells the server. */
+/** The page's report to the server. */
 export type Report = { type: "case"; name: string; ms: number; error?: string } | { type: "end" };
 
 const CASE_MS = 60_000;
@@ -25,7 +25,7 @@ function expect(actual: unknown) {
   };
 }
 
-/** Waits for connections that were closed and still end a transaction; for one that a case left open it waits too long. */
+/** Waits for closed connections that still end a transaction; a connection that a case left open blocks it. */
 function deleted(name: string): Promise<void> {
   return new Promise((resolve, reject) => {
     const request = indexedDB.deleteDatabase(name);
