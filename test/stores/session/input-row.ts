@@ -1,4 +1,5 @@
-import type { InputKind, StoredInputState } from "../../../src/domain/session/input.js";
+import { expect } from "vitest";
+import type { InputKind, InputPhase, StoredInputState } from "../../../src/domain/session/input.js";
 import { builtInPolicy, type HandlingMode, semanticsOf, startsRun } from "../../../src/stores/session/inputs/policy.rules.js";
 import type { InputRow } from "../../../src/stores/session/inputs/tables.js";
 
@@ -60,3 +61,22 @@ export function row(inputId: string, made: Made = {}): InputRow {
 }
 
 export const phase = ({ record }: InputRow) => record.currentState;
+
+/** One change of an input's phase: from an allowed phase it is made and recorded, from any other it is refused and changes nothing. */
+export function expectMove(move: { of(input: InputRow): InputRow; from: InputPhase; to: InputPhase; isAllowed: boolean }): void {
+  const { of, from, to, isAllowed } = move;
+  const input = row("a", { record: { currentState: from, attemptCount: 1 } });
+  const before = structuredClone(input);
+  if (!isAllowed) {
+    expect(() => of(input)).toThrow(expect.objectContaining({ code: "internal" }));
+  } else {
+    const next = of(input);
+    expect(next.record.currentState).toBe(to);
+    // The history is append-only and names the true earlier phase.
+    expect(next.record.history.slice(0, 1)).toEqual(before.record.history);
+    expect(next.record.history[1]).toMatchObject({ timestampMs: NOW, from });
+    expect(next.record.history.at(-1)).toMatchObject({ to });
+    expect(next.record.updatedAtMs).toBe(NOW);
+  }
+  expect(input).toEqual(before);
+}
