@@ -1,5 +1,5 @@
 export type { ErrorCode } from "./domain/errors.js";
-export { HoldfastError, isHoldfastError } from "./domain/errors.js";
+export { HoldfastError, isHoldfastError, NonRetryableError } from "./domain/errors.js";
 export type { AgentRecord } from "./domain/host/agent.js";
 export type { JsonValue } from "./domain/json.js";
 export type { ProcessLease, ProcessLeaseCompletion } from "./domain/lease.js";

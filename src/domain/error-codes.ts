@@ -75,4 +75,25 @@ export const ERROR_CODES = {
   },
   aborted: { meaning: "The caller's own signal ended the call; its reason is the cause.", todo: "Nothing.", retriable: false },
   closed: { meaning: "The kernel is closed.", todo: "Open a new one.", retriable: false },
+  failed: {
+    meaning: "The process whose result was asked for has failed; `details` has its class, code and message.",
+    todo: "Read the message; start another process, or mend what failed.",
+    retriable: false,
+  },
+  cancelled: {
+    meaning: "The process whose result was asked for was cancelled; the message is its reason.",
+    todo: "Nothing, or start another process.",
+    retriable: false,
+  },
+  timeout: {
+    meaning: "The time that the call or step was given is over. What it began may still go on; its result is dropped.",
+    todo: "Try again, or give it more time.",
+    retriable: true,
+  },
+  suspended: {
+    meaning:
+      "The run was set aside while its process waits: what it still does changes nothing. Another run goes on with the process.",
+    todo: "Nothing.",
+    retriable: false,
+  },
 } as const satisfies Record<string, { meaning: string; todo: string; retriable: boolean }>;

@@ -79,6 +79,10 @@ const CODES = [
   "not-ready",
   "aborted",
   "closed",
+  "failed",
+  "cancelled",
+  "timeout",
+  "suspended",
 ] as const;
 
 const isCode = (code: unknown): code is ErrorCode => {

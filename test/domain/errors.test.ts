@@ -2,7 +2,14 @@ import { readFileSync } from "node:fs";
 import { runInNewContext } from "node:vm";
 import { describe, expect, it } from "vitest";
 import { ERROR_CODES } from "../../src/domain/error-codes.js";
-import { asHoldfastError, type ErrorCode, HoldfastError, isHoldfastError } from "../../src/domain/errors.js";
+import {
+  asHoldfastError,
+  type ErrorCode,
+  HoldfastError,
+  isHoldfastError,
+  isNonRetryable,
+  NonRetryableError,
+} from "../../src/domain/errors.js";
 
 const codes = Object.keys(ERROR_CODES).sort();
 
@@ -27,6 +34,10 @@ describe("the table of errors", () => {
         "not-ready",
         "aborted",
         "closed",
+        "failed",
+        "cancelled",
+        "timeout",
+        "suspended",
       ].sort(),
     );
   });
@@ -41,7 +52,7 @@ describe("the table of errors", () => {
     const { meaning, todo, retriable } = ERROR_CODES[code as ErrorCode];
     expect(meaning).toMatch(/^\S.*\.$/s);
     expect(todo).toMatch(/^[A-Z].*\.$/s);
-    expect(typeof retriable).toBe("boolean");
+    expect(new HoldfastError(code as ErrorCode, "x").retriable).toBe(retriable);
   });
 });
 
@@ -116,6 +127,23 @@ describe("isHoldfastError", () => {
     revoked.revoke();
     expect(isHoldfastError(new Proxy({}, { get: trap, has: trap, getPrototypeOf: trap }))).toBe(false);
     expect(isHoldfastError(revoked.proxy)).toBe(false);
+  });
+});
+
+describe("a NonRetryableError", () => {
+  it("is an Error that is known by its brand, also under another name or from another realm", () => {
+    class NoSuchModel extends NonRetryableError {
+      override readonly name = "NoSuchModel";
+    }
+    const cause = new Error("why");
+    expect(new NonRetryableError("no", { cause })).toMatchObject({ name: "NonRetryableError", message: "no", cause });
+    expect(new NonRetryableError()).toBeInstanceOf(Error);
+    expect(isNonRetryable(new NoSuchModel("no"))).toBe(true);
+    expect(
+      isNonRetryable(runInNewContext(`Object.assign(new Error("no"), { [Symbol.for("holdfast.non-retryable")]: true })`)),
+    ).toBe(true);
+    expect(isNonRetryable(new Error("no"))).toBe(false);
+    expect(isNonRetryable(undefined)).toBe(false);
   });
 });
 
