@@ -44,6 +44,7 @@ import { turnHandlerCases } from "./session/turns/handlers.cases.js";
 import { processTurnCases } from "./session/turns/process-turns.cases.js";
 import { turnSnapshotCases } from "./session/turns/snapshots.cases.js";
 import { turnStepCases } from "./session/turns/steps.cases.js";
+import { viewCases } from "./session/view/views.cases.js";
 import { placeCases } from "./storage/places.cases.js";
 import { queryCases } from "./storage/queries.cases.js";
 import { storageCases } from "./storage/storage.cases.js";
@@ -110,6 +111,7 @@ const KERNEL_AREAS: Areas = {
     turnCommandCases,
     processTurnCases,
   ],
+  views: [viewCases],
 };
 
 function describeAreas(areas: Areas, open: OpenFixture, runner: Runner): void {

@@ -8,6 +8,8 @@ export const lazyParts = {
   ops: lazy("operations", () => import("./session/operations.js")),
   turns: lazy("turns", () => import("./session/executor.js")),
   agents: lazy("agents", () => import("./host/agents.js")),
+  views: lazy("views", () => import("./session/view/view-sources.js")),
+  sessionView: lazy("session views", () => import("./session/view/session-view.js")),
   headStart: lazy("head starts", () => import("./process/head-start.js")),
 };
 

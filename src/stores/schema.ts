@@ -48,7 +48,7 @@ export type RowIn<T extends TableName> = RowOf<(typeof TABLES)[T]>;
 
 /** The tables are plain data here: an adapter may send them to a worker of its own. Every row has its shape's version as column `v`. */
 export const SCHEMA: StorageSchema = {
-  version: 5,
+  version: 6,
   tables: Object.fromEntries(
     DECLARED.map(({ name, key, indexes, columns }) => [name, { key, indexes, columns: { v: "number", ...columns } }]),
   ),

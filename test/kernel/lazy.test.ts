@@ -15,6 +15,8 @@ import * as runtime from "../../src/kernel/runtime-store.js";
 import * as archive from "../../src/kernel/session/archive.js";
 import * as turns from "../../src/kernel/session/executor.js";
 import * as ops from "../../src/kernel/session/operations.js";
+import * as sessionView from "../../src/kernel/session/view/session-view.js";
+import * as views from "../../src/kernel/session/view/view-sources.js";
 import * as sealed from "../../src/kernel/vault/sealed.js";
 import { createLoop } from "../../src/loop/loop.js";
 import { startWorkerLoop } from "../../src/loop/worker-remote.js";
@@ -29,6 +31,8 @@ const codes: { [K in keyof LazyParts]: NonNullable<LazyParts[K]["loaded"]> } = {
   turns,
   agents,
   headStart,
+  views,
+  sessionView,
 };
 
 /** Code that cannot be loaded until a test puts it there. */

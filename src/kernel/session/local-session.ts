@@ -1,4 +1,5 @@
 import type { Corridor } from "../../corridor/command.js";
+import { type OpenView, openView, type View } from "../../corridor/view.js";
 import type { Watch } from "../../corridor/watch.js";
 import { asHoldfastError, HoldfastError } from "../../domain/errors.js";
 import type { OpsOptions } from "../../domain/session/ops-options.js";
@@ -11,13 +12,14 @@ import { type Attachment, deletedSession, type SessionRef } from "../../stores/s
 import { putAttachment } from "../../stores/session/sessions.js";
 import type { HeldLeases } from "../host/held-lease.js";
 import type { Fault } from "../host/loop-contract.js";
-import { type Lazy, mapLazy, methodsOf } from "../lazy.js";
+import { type Lazy, mapLazy, methodsOf, whenLoaded } from "../lazy.js";
 import type { SessionEvent } from "./events.js";
 import type { OpsRegistry } from "./operations.js";
 import { followSession, type SessionChange } from "./session-changes.js";
 import { createTranscript, type Transcript } from "./transcript.js";
 import type { TurnHandler } from "./turn.js";
 import { createTurnHandlers } from "./turn-handlers.js";
+import type { SessionView } from "./view/session-view.rules.js";
 
 /** A session that this kernel has open. The app may hold several objects of it. */
 export interface LocalSession {
@@ -25,6 +27,7 @@ export interface LocalSession {
   readonly sessionId: string;
   readonly transcript: Transcript;
   readonly ops: OpsRegistry;
+  readonly view: View<SessionView>;
   hasHandler(): boolean;
   attachment(): Attachment;
   /** The session's state as it was read last. */
@@ -62,6 +65,7 @@ export interface SessionKernel {
   readonly lazyParts: {
     readonly ops: Lazy<typeof import("./operations.js")>;
     readonly turns: Lazy<typeof import("./executor.js")>;
+    readonly sessionView: Lazy<typeof import("./view/session-view.js")>;
   };
   host(): Host;
   newOrderedId(): string;
@@ -82,6 +86,8 @@ interface LocalSessionParts extends SessionKernel {
   /** The session was deleted; its listeners are told after this. */
   onGone(): void;
 }
+
+const LOADING: SessionView = { status: "loading", messages: [], live: [], waiting: 0, state: "initializing" };
 
 const CLOSED = "the session was closed";
 
@@ -137,11 +143,22 @@ export function createLocalSession(parts: LocalSessionParts): LocalSession {
 
   const changes = followSession({ ...parts, learn, vanish, hear: handlers.hear });
 
+  const view: OpenView<SessionView> = openView(LOADING, (show) => {
+    const last = view.get;
+    return whenLoaded(
+      parts.lazyParts.sessionView,
+      parts,
+      ({ followSessionView }) => followSessionView({ ...parts, transcript, hasHandler, vanish, last, show }),
+      (error) => show({ ...last(), error: (error as HoldfastError).message }),
+    );
+  });
+
   function vanish(): void {
     if (isGone) return;
     isGone = true;
     parts.onGone();
     changes.vanish();
+    view.end(closedView(view.get()));
     // The executor finds out by itself: a running turn ends with its reason.
     handlers.poke();
   }
@@ -164,6 +181,7 @@ export function createLocalSession(parts: LocalSessionParts): LocalSession {
     sessionId,
     transcript,
     ops: methodsOf<OpsRegistry>(operations, OPERATIONS),
+    view,
     get state() {
       return state;
     },
@@ -189,6 +207,7 @@ export function createLocalSession(parts: LocalSessionParts): LocalSession {
     vanish,
     close() {
       changes.end();
+      view.end(closedView(view.get()));
       isClosed = true;
       operations.loaded?.close(CLOSED);
       handlers.end(new HoldfastError("lease-lost", "the session was closed here"));
@@ -201,6 +220,10 @@ export function attachmentOf(
   handler: boolean,
 ): Attachment {
   return { host: host(), ttlMs: timings.leaseTtlMs, handler, hasLocks };
+}
+
+export function closedView(last: SessionView): SessionView {
+  return last.status === "closed" ? last : { ...last, status: "closed" };
 }
 
 export function tellSessionFault({ fault }: Pick<SessionKernel, "fault">, thrown: unknown): void {

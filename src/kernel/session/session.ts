@@ -1,4 +1,5 @@
 import type { Corridor } from "../../corridor/command.js";
+import { type View, viewOf } from "../../corridor/view.js";
 import { guarded } from "../../domain/admit.js";
 import { checkFunction, checkId, checkList, checkWhole, membersOf } from "../../domain/check.js";
 import { asHoldfastError, HoldfastError, invalid } from "../../domain/errors.js";
@@ -15,10 +16,11 @@ import { builtInPolicy, startsRun } from "../../stores/session/inputs/policy.rul
 import { type InputSubmission, type PreparedInput, prepareSubmission } from "../../stores/session/inputs/submission.js";
 import { type ChangeRuntime, changeRuntime, type OpenedSession, type RuntimeChange } from "../../stores/session/sessions.js";
 import { emitInputs, type SessionEvent } from "./events.js";
-import type { LocalSession } from "./local-session.js";
+import { closedView, type LocalSession } from "./local-session.js";
 import type { OpsRegistry } from "./operations.js";
 import type { SessionChange } from "./session-changes.js";
 import type { TurnHandler } from "./turn.js";
+import type { SessionView } from "./view/session-view.rules.js";
 
 export interface SessionOptions {
   /** Inputs that cannot be read or continued are set aside instead of failing the call; `quarantined` lists them. */
@@ -67,6 +69,8 @@ export interface SessionRuntime extends AsyncDisposable {
   /** The bytes of an input's image. `hash` is the image's `blob`. */
   blob(hash: string): Promise<Uint8Array | undefined>;
   subscribe(listener: (change: SessionChange) => void): () => void;
+  /** The session as a user interface shows it. All objects of a session in this tab read it together. */
+  readonly view: View<SessionView>;
   readonly ops: OpsRegistry;
   /** The session takes no more inputs. Those that wait are still run if a tab has a turn handler, and abandoned if none has. */
   retire(): Promise<{ abandoned: number; pendingDrain: number }>;
@@ -98,6 +102,7 @@ export function openRuntime(parts: SessionParts): SessionRuntime {
   const { corridor, limits, session, options } = parts;
   const { ref, sessionId, ops } = session;
   const { runtimeId } = ref;
+  const view = viewOf(session.view);
   const undo = new Set<() => void | Promise<void>>();
   let closed = false;
   let leaving: Promise<void> | undefined;
@@ -114,6 +119,7 @@ export function openRuntime(parts: SessionParts): SessionRuntime {
   const tellInputs = (happened: readonly InputHappening[]) => emitInputs(parts.emit, { sessionId }, happened);
 
   async function leave(): Promise<void> {
+    view.end(closedView(view.get()));
     await Promise.all([...[...undo].map((take) => take()), parts.leave()]);
   }
 
@@ -178,6 +184,7 @@ export function openRuntime(parts: SessionParts): SessionRuntime {
       open();
       return undoable(session.listen(checkFunction("listener", listener)));
     },
+    view,
     ops,
     async retire() {
       const { abandoned, pending } = await change("retire");

@@ -10,6 +10,8 @@ import * as runtime from "../../kernel/runtime-store.js";
 import * as archive from "../../kernel/session/archive.js";
 import * as turns from "../../kernel/session/executor.js";
 import * as ops from "../../kernel/session/operations.js";
+import * as sessionView from "../../kernel/session/view/session-view.js";
+import * as views from "../../kernel/session/view/view-sources.js";
 import * as sealed from "../../kernel/vault/sealed.js";
 import { createLoop } from "../../loop/loop.js";
 import type { Locks } from "../../ports/locks.js";
@@ -36,6 +38,8 @@ const LAZY_PARTS: LazyParts = {
   turns: loaded(turns),
   agents: loaded(agents),
   headStart: loaded(headStart),
+  views: loaded(views),
+  sessionView: loaded(sessionView),
 };
 
 export function openHost(

@@ -146,6 +146,20 @@ export interface ProcessFilter {
   limit?: number;
 }
 
+/** A copy with its members in one order. */
+export function checkProcessFilter(filter: unknown, limits: Limits): ProcessFilter {
+  const { state, sessionId, after, limit } = membersOf("filter", filter, ["state", "sessionId", "after", "limit"]);
+  const id = (field: string, value: unknown) => checkId(field, value, limits.idLength);
+  return {
+    ...(state !== undefined && {
+      state: checkOneOf<ProcessState>("filter.state", state, ["running", "completed", "failed", "cancelled"]),
+    }),
+    ...(sessionId !== undefined && { sessionId: id("filter.sessionId", sessionId) }),
+    ...(after !== undefined && { after: id("filter.after", after) }),
+    ...(limit !== undefined && { limit: checkWhole("filter.limit", limit, 0) }),
+  };
+}
+
 /** Rows that one transaction reads, so that none takes long. */
 const PAGE = 1_024;
 /** How many rows a range may read for each row that is wanted: one `get` costs as much as several rows of a range. */
@@ -245,15 +259,7 @@ export function processMethods(corridor: Corridor, limits: Limits, schemas: Payl
       return stored && processRecordOf(stored.process, stored.registration);
     },
     async list(filter = {}) {
-      const { state, sessionId, after, limit } = membersOf("filter", filter, ["state", "sessionId", "after", "limit"]);
-      return await list({
-        ...(state !== undefined && {
-          state: checkOneOf<ProcessState>("filter.state", state, ["running", "completed", "failed", "cancelled"]),
-        }),
-        ...(sessionId !== undefined && { sessionId: id("filter.sessionId", sessionId) }),
-        ...(after !== undefined && { after: id("filter.after", after) }),
-        ...(limit !== undefined && { limit: checkWhole("filter.limit", limit, 0) }),
-      });
+      return await list(checkProcessFilter(filter, limits));
     },
     async listNonTerminal(options = {}) {
       const { after, limit } = membersOf("options", options, ["after", "limit"]);
