@@ -21,6 +21,7 @@ import {
   UnusableDatabase,
 } from "./indexeddb-connection.js";
 
+/** Where the databases are, and how long an opening may take. */
 export interface IndexedDbOptions {
   /** Default: the platform's own, read at every open. */
   indexedDB?: IDBFactory;

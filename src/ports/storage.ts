@@ -49,6 +49,7 @@ export interface Lift {
   readonly table: string;
   readonly index: string;
   readonly prefix: readonly (string | number)[];
+  /** The row as it is stored from now on. Synchronous and without effects. */
   lift(row: Row): Row;
 }
 
@@ -74,7 +75,9 @@ export type Write =
 
 /** Reads of a transaction. They see its own earlier writes. */
 export interface Reader {
+  /** The row under the key, or `undefined`. */
   get(table: string, key: Key): Promise<Row | undefined>;
+  /** The rows that the query asks for, in order. */
   range(table: string, query: Query): Promise<Row[]>;
 }
 
@@ -131,6 +134,7 @@ export interface StorageOpening {
 
 /** A storage that can be opened many times, under many names. Names never see each other's rows. */
 export interface KernelStorage {
+  /** Names the kind of storage, as `kernel.status().storage` shows it. */
   readonly kind: string;
   /** True where a worker can open the same database by its name alone. */
   readonly elsewhere?: boolean;
