@@ -89,14 +89,83 @@ function isSignal(value: object): boolean {
   }
 }
 
-/** The named members of an argument object, each read once. */
+/** The named members of a request, each read once. Any other member that is not `undefined` is `invalid`, and named. */
 export function membersOf<K extends string>(field: string, value: unknown, names: readonly K[]): Record<K, unknown> {
+  return onlyMembersOf(field, value, names, (name) => `${field}.${name} is not known`);
+}
+
+/** The same for the options of a call. */
+export function optionsOf<K extends string>(call: string, value: unknown, names: readonly K[], field = "options") {
+  return onlyMembersOf(field, value, names, (name) => `${name} is no option of ${call}`);
+}
+
+function onlyMembersOf<K extends string>(
+  field: string,
+  value: unknown,
+  names: readonly K[],
+  refusal: (name: string) => string,
+): Record<K, unknown> {
+  const members = someMembersOf(field, value, names);
+  const unknown = guarded(field, () => {
+    for (const name in value as Record<string, unknown>) {
+      const isKnown = names.includes(name as K) || !Object.hasOwn(value as object, name);
+      if (!isKnown && (value as Record<string, unknown>)[name] !== undefined) return name;
+    }
+    return undefined;
+  });
+  if (unknown === undefined) return members;
+  const meant = nearest(unknown, names);
+  throw invalid(refusal(unknown) + (meant === undefined ? `; known are ${names.join(", ")}` : `; did you mean ${meant}?`));
+}
+
+/**
+ * The named members of an object that may have others, each read once: a platform's object, or a record that holdfast gave out,
+ * which a newer holdfast may have written.
+ */
+export function someMembersOf<K extends string>(field: string, value: unknown, names: readonly K[]): Record<K, unknown> {
   checkObject(field, value);
   return guarded(field, () => Object.fromEntries(names.map((name) => [name, value[name]])) as Record<K, unknown>);
 }
 
+/** The name that a wrong one may stand for: at most every third character differs. */
+function nearest(wrong: string, names: readonly string[]): string | undefined {
+  let most = Math.max(1, Math.floor(wrong.length / 3));
+  let found: string | undefined;
+  for (const name of names) {
+    if (Math.abs(name.length - wrong.length) > most) continue;
+    const edits = editsBetween(wrong.toLowerCase(), name.toLowerCase());
+    if (edits > most) continue;
+    most = edits - 1;
+    found = name;
+  }
+  return found;
+}
+
+/** How many characters are added, dropped, replaced or swapped with the next one: the optimal string alignment distance. */
+function editsBetween(a: string, b: string): number {
+  const rows = [Array.from({ length: b.length + 1 }, (_, at) => at)];
+  const at = (row: number, column: number) => rows[row]?.[column] ?? Number.POSITIVE_INFINITY;
+  for (let i = 0; i < a.length; i++) {
+    const row = [i + 1];
+    rows.push(row);
+    for (let j = 0; j < b.length; j++) {
+      const isSwapped = a[i] === b[j - 1] && a[i - 1] === b[j];
+      row.push(
+        Math.min(
+          at(i, j + 1) + 1,
+          at(i + 1, j) + 1,
+          at(i, j) + (a[i] === b[j] ? 0 : 1),
+          isSwapped ? at(i - 1, j - 1) + 1 : Number.POSITIVE_INFINITY,
+        ),
+      );
+    }
+  }
+  return at(a.length, b.length);
+}
+
 export function checkObject(field: string, value: unknown): asserts value is Record<string, unknown> {
-  if (!guarded(field, () => typeof value === "object" && value !== null && !Array.isArray(value)))
+  // Bytes have a name for each byte.
+  if (!guarded(field, () => typeof value === "object" && value !== null && !Array.isArray(value) && !ArrayBuffer.isView(value)))
     throw invalid(`${field} must be an object`);
 }
 

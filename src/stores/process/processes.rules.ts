@@ -60,11 +60,42 @@ export function newProcess(
 }
 
 /** True for the same registration again, which changes nothing. Another registration under the same id is refused. */
-export function sameRegistration(stored: ProcessRow, registration: PreparedRegistration): true | HoldfastError {
-  if (stored.registrationHash === registration.registrationHash) return true;
-  return new HoldfastError("conflict", `process "${stored.processId}" is registered otherwise: registration hash conflict`, {
-    details: { processId: stored.processId },
+export function sameRegistration(
+  stored: { process: ProcessRow; registration: RegistrationRow },
+  given: PreparedRegistration,
+): true | HoldfastError {
+  const { processId, registrationHash, provenance } = stored.process;
+  if (registrationHash === given.registrationHash) return true;
+  const { input, eventTypes } = stored.registration;
+  const path = firstDifference(
+    { input, eventTypes, provenance },
+    { input: given.input, eventTypes: given.eventTypes, provenance: given.provenance },
+  );
+  const where = path === undefined ? "" : `, ${path} differs`;
+  return new HoldfastError("conflict", `process "${processId}" is registered otherwise: registration hash conflict${where}`, {
+    details: { processId, ...(path !== undefined && { path }) },
   });
+}
+
+/** Members of a registration whose own members have fixed names. */
+const FIXED = /^(input|input\.call|provenance|provenance\.ownerScope)$/;
+
+/** The path of the first member that only one of them has, or that is not equal in both. It is named, and never its values. */
+function firstDifference(stored: unknown, given: unknown, path = ""): string | undefined {
+  if (!isHolder(stored) || !isHolder(given) || Array.isArray(stored) !== Array.isArray(given)) {
+    return stored === given ? undefined : path;
+  }
+  for (const name of Object.keys({ ...stored, ...given })) {
+    const below = path === "" ? name : `${path}${FIXED.test(path) ? "." : "/"}${name}`;
+    const [one, other] = [stored, given].map((holder) => (Object.hasOwn(holder, name) ? holder[name] : undefined));
+    const found = firstDifference(one, other, below);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+function isHolder(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null;
 }
 
 export function processRecordOf(process: ProcessRow, registration: RegistrationRow): ProcessRecord {
