@@ -113,7 +113,7 @@ function classNameOf(prototype: unknown): string {
   try {
     const name = own(own(prototype, "constructor"), "name");
     const isThenable = "then" in (prototype as object);
-    if (typeof name === "string" && /^[\p{L}\p{N}_$]{1,64}$/u.test(name))
+    if (typeof name === "string" && /^[\w$]{1,64}$/.test(name))
       return `${/^[AEIO]/.test(name) ? "an" : "a"} ${name}${isThenable ? ": is an await missing?" : ""}`;
   } catch {
     // It has no name that can be read.

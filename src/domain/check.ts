@@ -127,40 +127,21 @@ export function someMembersOf<K extends string>(field: string, value: unknown, n
   return guarded(field, () => Object.fromEntries(names.map((name) => [name, value[name]])) as Record<K, unknown>);
 }
 
-/** The name that a wrong one may stand for: at most every third character differs. */
+/** The name that a wrong one may stand for: it begins alike, and few letters are only in one of them. */
 function nearest(wrong: string, names: readonly string[]): string | undefined {
-  let most = Math.max(1, Math.floor(wrong.length / 3));
-  let found: string | undefined;
-  for (const name of names) {
-    if (Math.abs(name.length - wrong.length) > most) continue;
-    const edits = editsBetween(wrong.toLowerCase(), name.toLowerCase());
-    if (edits > most) continue;
-    most = edits - 1;
-    found = name;
-  }
-  return found;
-}
-
-/** How many characters are added, dropped, replaced or swapped with the next one: the optimal string alignment distance. */
-function editsBetween(a: string, b: string): number {
-  const rows = [Array.from({ length: b.length + 1 }, (_, at) => at)];
-  const at = (row: number, column: number) => rows[row]?.[column] ?? Number.POSITIVE_INFINITY;
-  for (let i = 0; i < a.length; i++) {
-    const row = [i + 1];
-    rows.push(row);
-    for (let j = 0; j < b.length; j++) {
-      const isSwapped = a[i] === b[j - 1] && a[i - 1] === b[j];
-      row.push(
-        Math.min(
-          at(i, j + 1) + 1,
-          at(i + 1, j) + 1,
-          at(i, j) + (a[i] === b[j] ? 0 : 1),
-          isSwapped ? at(i - 1, j - 1) + 1 : Number.POSITIVE_INFINITY,
-        ),
-      );
+  if (wrong.length > 64) return undefined;
+  const strayLetters = (name: string): number => {
+    let rest = name;
+    let missing = 0;
+    for (const letter of wrong) {
+      const without = rest.replace(letter, "");
+      if (without === rest) missing++;
+      rest = without;
     }
-  }
-  return at(a.length, b.length);
+    return missing + rest.length;
+  };
+  const near = names.filter((name) => name[0] === wrong[0] && strayLetters(name) <= Math.max(2, wrong.length / 3));
+  return near.sort((one, other) => strayLetters(one) - strayLetters(other))[0];
 }
 
 export function checkObject(field: string, value: unknown): asserts value is Record<string, unknown> {

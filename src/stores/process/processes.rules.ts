@@ -67,9 +67,10 @@ export function sameRegistration(
   const { processId, registrationHash, provenance } = stored.process;
   if (registrationHash === given.registrationHash) return true;
   const { input, eventTypes } = stored.registration;
+  const { input: givenInput, eventTypes: givenTypes, provenance: givenProvenance } = given;
   const path = firstDifference(
     { input, eventTypes, provenance },
-    { input: given.input, eventTypes: given.eventTypes, provenance: given.provenance },
+    { input: givenInput, eventTypes: givenTypes, provenance: givenProvenance },
   );
   const where = path === undefined ? "" : `, ${path} differs`;
   return new HoldfastError("conflict", `process "${processId}" is registered otherwise: registration hash conflict${where}`, {
@@ -77,26 +78,20 @@ export function sameRegistration(
   });
 }
 
-/** Members of a registration whose own members have fixed names. */
-const FIXED = /^(input|input\.call|provenance|provenance\.ownerScope)$/;
-
 /** The path of the first member that only one of them has, or that is not equal in both. It is named, and never its values. */
 function firstDifference(stored: unknown, given: unknown, path = ""): string | undefined {
-  if (!isHolder(stored) || !isHolder(given) || Array.isArray(stored) !== Array.isArray(given)) {
-    return stored === given ? undefined : path;
-  }
+  if (!isHolder(stored) || !isHolder(given)) return stored === given ? undefined : path;
   for (const name of Object.keys({ ...stored, ...given })) {
-    const below = path === "" ? name : `${path}${FIXED.test(path) ? "." : "/"}${name}`;
-    const [one, other] = [stored, given].map((holder) => (Object.hasOwn(holder, name) ? holder[name] : undefined));
-    const found = firstDifference(one, other, below);
-    if (found !== undefined) return found;
+    const below = `${path}${/^(input|provenance)$/.test(path) ? "." : path && "/"}${name}`;
+    const found = firstDifference(memberOf(stored, name), memberOf(given, name), below);
+    if (found) return found;
   }
   return undefined;
 }
 
-function isHolder(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null;
-}
+const isHolder = (value: unknown): value is object => typeof value === "object" && value !== null;
+
+const memberOf = (holder: object, name: string): unknown => Object.getOwnPropertyDescriptor(holder, name)?.value;
 
 export function processRecordOf(process: ProcessRow, registration: RegistrationRow): ProcessRecord {
   const { state, awaitOutput } = process;
