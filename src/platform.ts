@@ -1,5 +1,6 @@
 import { systemClock } from "./adapters/clock-system.js";
 import { farewellNotes } from "./adapters/farewell-notes.js";
+import { keepAlive } from "./adapters/keep-alive.js";
 import { platformLocks } from "./adapters/locks-web.js";
 import { platformSeal } from "./adapters/seal-webcrypto.js";
 import { indexedDbStorage } from "./adapters/storage-indexeddb.js";
@@ -40,6 +41,7 @@ const platform: Platform = {
   seal: platformSeal,
   origin: () => (typeof location === "undefined" ? undefined : location.origin),
   farewellNotes,
+  keepAlive,
   workers: () => typeof Worker !== "undefined",
   inlineLoop,
   workerLoop(parts, worker) {

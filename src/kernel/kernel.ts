@@ -162,7 +162,7 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     fault,
     farewellNotes,
     lazyParts: platform.lazyParts,
-    watch: createWatch(notices, clock, options.timings.pollMs),
+    watch: createWatch(notices, clock, options.timings.pollMs, platform.keepAlive),
     schemas: payloadSchemas(),
     heldLeases: createHeldLeases(),
     newProcessId: ids.processId,

@@ -23,6 +23,8 @@ export interface Platform {
   /** The origin of the page or worker; undefined if there is none. */
   origin(): string | undefined;
   farewellNotes(databaseId: string): FarewellNotes | undefined;
+  /** Keeps a Node program alive until the returned function is called. */
+  keepAlive(): () => void;
   /** Whether loops can run in workers here. */
   workers(): boolean;
   /** Makes a loop that runs in this context. */

@@ -77,6 +77,7 @@ function ground() {
     seal: () => undefined,
     origin: () => undefined,
     farewellNotes: () => undefined,
+    keepAlive: () => () => {},
     workers: () => false,
     inlineLoop: {
       loaded: inHere,

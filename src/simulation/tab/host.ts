@@ -54,6 +54,7 @@ export function openHost(
     seal: () => labelled(random.bytes),
     origin: () => "simulation",
     farewellNotes: () => undefined,
+    keepAlive: () => () => {},
     workers: () => false,
     inlineLoop: loaded((parts: LoopStart) => createLoop({ ...parts, farewellMs: 0 })),
     workerLoop() {
