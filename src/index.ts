@@ -89,7 +89,7 @@ export type { Turn, TurnHandler } from "./kernel/session/turn.js";
 export type { KernelStatus } from "./kernel/status.js";
 export type { DevicePoll, OAuthFlows } from "./kernel/vault/oauth-flows.js";
 export type { Secrets } from "./kernel/vault/secrets.js";
-export { createKernel } from "./platform.js";
+export { createKernel, deleteKernelData } from "./platform.js";
 export type { Clock } from "./ports/clock.js";
 export type { Locks } from "./ports/locks.js";
 export type { ChannelFactory } from "./ports/notices.js";

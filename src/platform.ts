@@ -22,6 +22,8 @@ const memoryOnOpen: KernelStorage = {
   open: async (opening) => (await memory.load()).memoryStorage().open(opening),
 };
 
+const deletion = lazy("deletions", () => import("./kernel/deletion.js"));
+
 /** Loaded on demand: where a worker runs the loop, the page does not need this code. */
 const loop = lazy("the loop", () => import("./loop/loop.js"));
 const inlineLoop = mapLazy(loop, ({ createLoop, FAREWELL_MS }) => (parts: LoopStart) => {
@@ -61,6 +63,18 @@ const platform: Platform = {
  */
 export function createKernel(options: KernelOptions): Promise<Kernel> {
   return openKernel(options, platform);
+}
+
+/**
+ * Deletes a kernel's database with all that is in it, and what lies beside it. Kernels that have it open are told `storage: lost`, in
+ * every tab, and their later calls reject `unavailable`. Resolves when it is gone, also if it never was there. Rejects `invalid` for
+ * a broken argument, `unsupported` for a storage that cannot delete, `unavailable` where the database is another program's. A tab
+ * that blocks the deletion is waited for as long as for an opening (`openTimeoutMs`); then it is `unavailable` with `details.outcome`
+ * "unknown", since it may be deleted later. A key that `KernelOptions.keys` keeps stays where it is.
+ */
+export async function deleteKernelData(name: string, options: { storage?: KernelStorage } = {}): Promise<void> {
+  const { deleteData } = await deletion.load();
+  await deleteData(name, options, platform);
 }
 
 /** Reading the global throws in a sandboxed frame. There is an IndexedDB then, and opening it gives the error. */

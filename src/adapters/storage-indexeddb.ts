@@ -27,8 +27,8 @@ export interface IndexedDbOptions {
   indexedDB?: IDBFactory;
   IDBKeyRange?: typeof IDBKeyRange;
   /**
-   * How long an opening waits for the browser and for other tabs that block it, in milliseconds. Default 10 000; then it rejects
-   * `unavailable`. A running upgrade has no deadline: neither in this tab nor, where there are Web Locks, in another tab.
+   * How long an opening or a deletion waits for the browser and for other tabs that block it, in milliseconds. Default 10 000; then
+   * it rejects `unavailable`. A running upgrade has no deadline: neither in this tab nor, where there are Web Locks, in another tab.
    */
   openTimeoutMs?: number;
 }
@@ -42,7 +42,7 @@ export function indexedDbStorage(options: IndexedDbOptions = {}): KernelStorage 
     kind: "indexeddb",
     elsewhere: options.indexedDB === undefined && options.IDBKeyRange === undefined,
     async open(opening) {
-      const storage = new IndexedDbStorage(connectOptions(options, opening));
+      const storage = new IndexedDbStorage({ ...platformOf(options), opening });
       try {
         await storage.connected();
         return storage;
@@ -51,15 +51,20 @@ export function indexedDbStorage(options: IndexedDbOptions = {}): KernelStorage 
         throw failure;
       }
     },
+    async remove(name) {
+      const { factory, openTimeoutMs } = platformOf(options);
+      const { removeDatabase } = await import("./indexeddb-removal.js");
+      return await removeDatabase(factory, name, openTimeoutMs);
+    },
   };
 }
 
-function connectOptions({ openTimeoutMs = 10_000, ...given }: IndexedDbOptions, opening: StorageOpening): ConnectOptions {
+function platformOf({ openTimeoutMs = 10_000, ...given }: IndexedDbOptions): Omit<ConnectOptions, "opening"> {
   let cause: unknown;
   try {
     const factory = given.indexedDB ?? globalThis.indexedDB;
     const ranges = given.IDBKeyRange ?? globalThis.IDBKeyRange;
-    if (factory && ranges) return { opening, openTimeoutMs, factory, ranges };
+    if (factory && ranges) return { openTimeoutMs, factory, ranges };
   } catch (refused) {
     // Reading the global throws in a sandboxed frame.
     cause = refused;

@@ -244,7 +244,11 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     emitter.clear();
   }
   // Nothing that runs here can write any more.
-  ground.ended.addEventListener("abort", () => hostLife.abort(ground.ended.reason as HoldfastError));
+  ground.ended.addEventListener("abort", () => {
+    hostLife.abort(ground.ended.reason as HoldfastError);
+    presence.close();
+    notices.pause();
+  });
   signal?.addEventListener("abort", close);
 
   return {

@@ -56,10 +56,7 @@ type OptionCheck = (value: unknown, field: string, limits: Limits) => unknown;
 
 /** The check of each option, in this order; a check that is missing, or one too many, does not compile. */
 const OPTION_CHECKS = {
-  name(value) {
-    if (typeof value !== "string" || !NAME.test(value)) throw invalid("name must be 1 to 64 of A-Z a-z 0-9 . _ -");
-    return value;
-  },
+  name: checkName,
   limits: checkLimits,
   timings: checkTimings,
   retention: checkRetention,
@@ -68,7 +65,7 @@ const OPTION_CHECKS = {
   attemptBudget: (value = 5, field) => checkWhole(field, value, 1),
   loop: optional((value, field) => checkOneOf<NonNullable<KernelOptions["loop"]>>(field, value, ["worker", "inline", "off"])),
   durability: (value = "strict", field) => checkOneOf<Durability>(field, value, ["strict", "relaxed"]),
-  storage: optional(withMethods<KernelStorage>("open")),
+  storage: optional(checkStorage),
   worker: optional(callable<() => Worker>),
   hostId: optional((value, field, limits) => checkId(field, value, madeLength(limits.idLength) - OWNER_SUFFIX)),
   clock: optional(withMethods<Clock>("now", "monotonicMs", "setTimer")),
@@ -95,6 +92,15 @@ export function checkOptions(given: unknown): CheckedOptions {
 function optional<T>(check: (value: unknown, field: string, limits: Limits) => T) {
   return (value: unknown, field: string, limits: Limits): T | undefined =>
     value === undefined ? undefined : check(value, field, limits);
+}
+
+export function checkName(value: unknown): string {
+  if (typeof value !== "string" || !NAME.test(value)) throw invalid("name must be 1 to 64 of A-Z a-z 0-9 . _ -");
+  return value;
+}
+
+export function checkStorage(value: unknown, field: string): KernelStorage {
+  return withMethods<KernelStorage>("open")(value, field);
 }
 
 function orFalse<T>(check: (value: unknown, field: string) => T) {

@@ -143,4 +143,11 @@ export interface KernelStorage {
    * opened.
    */
   open(opening: StorageOpening): Promise<OpenStorage>;
+  /**
+   * Deletes the database of that name with all that is in it, whatever its version. Resolves when it is gone, or was never there;
+   * with its id, where that is known, so that what lies beside it can be deleted too. Open connections to it are told `lost` with an
+   * error, and end. Rejects `unavailable` where it cannot be deleted; `details: { outcome: "unknown" }` after a time that the
+   * storage sets, when it may still be deleted later.
+   */
+  remove?(name: string): Promise<unknown>;
 }

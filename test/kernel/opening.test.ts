@@ -15,7 +15,7 @@ import type { LoopStart, Platform } from "../../src/kernel/platform.js";
 import { createLoop } from "../../src/loop/loop.js";
 import type { ChannelFactory } from "../../src/ports/notices.js";
 import type { KernelStorage, StorageOpening } from "../../src/ports/storage.js";
-import { lockService } from "../loop/locks-double.js";
+import { type LockClient, lockService } from "../loop/locks-double.js";
 import { gate, rounds } from "./rounds.js";
 
 const NEWER = new HoldfastError("version", "a newer holdfast upgraded it");
@@ -95,6 +95,7 @@ function ground() {
     storageIsThere,
     loopIsThere,
     channel,
+    locks,
     tell: (...told: Parameters<StorageOpening["onState"]>) => opening?.onState(...told),
     open: async (options: Partial<KernelOptions> = {}) => {
       const kernel = await openKernel({ name: "opening", ...options }, platform);
@@ -110,7 +111,7 @@ function ground() {
   };
 }
 
-describe("an opening whose signal aborts", () => {
+describe("an opening whose signal aborts (A-27)", () => {
   const why = new Error("the user went on");
   const ABORTED = { name: "HoldfastError", code: "aborted", cause: why };
 
@@ -173,6 +174,23 @@ describe("an opening whose signal aborts", () => {
           abort();
           return channel(name);
         },
+      };
+    });
+    expect(await place.left()).toEqual(NOTHING);
+  });
+
+  it("right before it resolves, when all is made, leaves nothing open", async () => {
+    const place = await aborted(({ storageIsThere, loopIsThere, locks }, abort) => {
+      storageIsThere.open();
+      loopIsThere.open();
+      return {
+        locks: {
+          request(...asked: Parameters<LockClient["request"]>) {
+            abort();
+            return locks.request(...asked);
+          },
+          query: locks.query,
+        } as LockClient,
       };
     });
     expect(await place.left()).toEqual(NOTHING);

@@ -152,7 +152,7 @@ it("leaves a database alone that a newer program upgraded while the tab was open
   expect(before.events).toHaveLength(1);
 });
 
-it("leaves no lock and no connection of openings that were given up, at whatever moment", async () => {
+it("leaves no lock and no connection of openings that were given up, at whatever moment (A-27)", async () => {
   const name = newName();
   const a = await newTab("a");
   const codes: string[] = [];
