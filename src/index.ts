@@ -93,6 +93,7 @@ export { createKernel, deleteKernelData } from "./platform.js";
 export type { Clock } from "./ports/clock.js";
 export type { Locks } from "./ports/locks.js";
 export type { ChannelFactory } from "./ports/notices.js";
+export type { KeyStore } from "./ports/seal.js";
 export type {
   ColumnType,
   Durability,

@@ -1,5 +1,5 @@
 import { HoldfastError } from "../domain/errors.js";
-import { answered, GUARD_TABLE, guardIdIn, readGuard, unusable } from "./indexeddb-connection.js";
+import { answered, guardIdIn, readGuard, unusable } from "./indexeddb-connection.js";
 
 /**
  * Deletes a database of holdfast's, of any version, and gives its id; undefined where there was none. The browser asks the other

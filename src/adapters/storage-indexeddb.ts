@@ -1,16 +1,6 @@
 import { wrap } from "idb";
 import { asHoldfastError, HoldfastError, invalid } from "../domain/errors.js";
-import type {
-  Durability,
-  KernelStorage,
-  Key,
-  OpenStorage,
-  Query,
-  Row,
-  StorageOpening,
-  Transaction,
-  Write,
-} from "../ports/storage.js";
+import type { Durability, KernelStorage, Key, OpenStorage, Query, Row, Transaction, Write } from "../ports/storage.js";
 import {
   answered,
   type Connection,
@@ -40,6 +30,7 @@ export interface IndexedDbOptions {
 export function indexedDbStorage(options: IndexedDbOptions = {}): KernelStorage {
   return {
     kind: "indexeddb",
+    keepsKeys: true,
     elsewhere: options.indexedDB === undefined && options.IDBKeyRange === undefined,
     async open(opening) {
       const storage = new IndexedDbStorage({ ...platformOf(options), opening });

@@ -145,7 +145,7 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
   const { name, limits, handlers, signal } = options;
   const { databaseId, storage, clock, channel, locks, notices, corridor, presence } = ground;
   const isMemory = place.kind === "memory";
-  const seal = platform.seal();
+  const seal = options.keys || place.keepsKeys ? platform.seal() : undefined;
   const farewellNotes = channel && platform.farewellNotes(databaseId);
   const lockName = (bootId: string) => hostLockName(databaseId, bootId);
   const fault = (event: Fault) => emitter.emit("fault", event);
@@ -273,7 +273,7 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
         locks: host.identity.locked,
         channel: channel !== undefined,
         dropped: notices.dropped + presence.dropped,
-        secrets: isMemory || !seal ? "memory-only" : "sealed",
+        secrets: seal ? "sealed" : "memory-only",
       };
     },
     on: emitter.on,

@@ -6,6 +6,7 @@ import { checkLimits, checkTimings, type Limits, type Timings } from "../domain/
 import type { Clock } from "../ports/clock.js";
 import type { Locks } from "../ports/locks.js";
 import type { ChannelFactory } from "../ports/notices.js";
+import type { KeyStore } from "../ports/seal.js";
 import type { Durability, KernelStorage } from "../ports/storage.js";
 import type { Retention } from "../stores/host/retention.js";
 import type { Random } from "./host/ids.js";
@@ -43,6 +44,11 @@ export interface KernelOptions {
   channel?: ChannelFactory | false;
   /** Default: navigator.locks. `false`: none, a dead host is noticed by the expiry of its leases. */
   locks?: Locks | false;
+  /**
+   * Keeps the key that secrets and logins are sealed with. Default: the storage keeps it, where it can (IndexedDB can); elsewhere
+   * secrets are "memory-only" (`status().secrets`). A database that has a key already goes on with that one.
+   */
+  keys?: KeyStore;
   /** Aborting it closes the kernel. While it opens, `createKernel` rejects `aborted` instead, with the reason as cause; nothing stays open. */
   signal?: AbortSignal;
 }
@@ -72,6 +78,7 @@ const OPTION_CHECKS = {
   random: optional(callable<Random>),
   channel: optional(orFalse(callable<ChannelFactory>)),
   locks: optional(orFalse(withMethods<Locks>("request", "query"))),
+  keys: optional(withMethods<KeyStore>("load", "store")),
   signal: (value, field) => checkSignal(field, value),
 } as const satisfies Record<keyof KernelOptions, OptionCheck>;
 

@@ -138,6 +138,8 @@ export interface KernelStorage {
   readonly kind: string;
   /** True where a worker can open the same database by its name alone. */
   readonly elsewhere?: boolean;
+  /** True where a row may hold a `CryptoKey` that cannot be exported, and it is on the disk no more readable than in memory. */
+  readonly keepsKeys?: boolean;
   /**
    * Rejects `version` where a newer schema wrote the database, which stays untouched. Rejects `unavailable` where it cannot be
    * opened.

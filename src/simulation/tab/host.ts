@@ -70,6 +70,8 @@ function labelled(bytes: (count: number) => Uint8Array): Seal {
   const label = (key: unknown, context: string) => new TextEncoder().encode(JSON.stringify([key, context]));
   return {
     newKey: async () => [...bytes(4)].join("."),
+    newKeyBytes: () => bytes(4),
+    keyOf: async (loaded) => String(loaded),
     async seal(key, plain, context) {
       return { iv: label(key, context), sealed: plain.slice() };
     },
