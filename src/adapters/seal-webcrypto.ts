@@ -7,14 +7,10 @@ const IV_BYTES = 12;
 const KEY_BYTES = 32;
 const USAGES: KeyUsage[] = ["encrypt", "decrypt"];
 
-/**
- * AES-GCM with 256 bits under a key that cannot be exported. `undefined` where the platform has no `crypto.subtle`, as in an
- * insecure context.
- */
-export function platformSeal(): Seal | undefined {
-  const platform = (globalThis as { crypto?: Crypto }).crypto;
-  const subtle = platform?.subtle as SubtleCrypto | undefined;
-  if (!platform || !subtle) return undefined;
+/** AES-GCM with 256 bits, under a key that cannot be exported. Only where the platform has `crypto.subtle`. */
+export function webCryptoSeal(): Seal {
+  const { crypto } = globalThis;
+  const { subtle } = crypto;
   const settings = (iv: Uint8Array, context: string): AesGcmParams => ({
     name: ALGORITHM,
     iv: iv as BufferSource,
@@ -22,7 +18,7 @@ export function platformSeal(): Seal | undefined {
   });
   return {
     newKey: () => subtle.generateKey({ name: ALGORITHM, length: 8 * KEY_BYTES }, false, USAGES),
-    newKeyBytes: () => platform.getRandomValues(new Uint8Array(KEY_BYTES)),
+    newKeyBytes: () => crypto.getRandomValues(new Uint8Array(KEY_BYTES)),
     async keyOf(loaded) {
       if (isBytes(loaded)) {
         const bytes = checkBytes("what keys.load gives", loaded, KEY_BYTES);
@@ -37,7 +33,7 @@ export function platformSeal(): Seal | undefined {
     },
     async seal(key, plain, context) {
       // The kernel's own source of randomness may repeat (in simulations), and a repeated IV breaks the cipher.
-      const iv = platform.getRandomValues(new Uint8Array(IV_BYTES));
+      const iv = crypto.getRandomValues(new Uint8Array(IV_BYTES));
       const sealed = await subtle.encrypt(settings(iv, context), key as CryptoKey, plain as BufferSource);
       return { iv, sealed: new Uint8Array(sealed) };
     },

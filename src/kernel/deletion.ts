@@ -5,7 +5,11 @@ import { checkName, checkStorage } from "./options.js";
 import type { Platform } from "./platform.js";
 
 /** Removes the database, and the notes of farewell that pages left beside it. Its kernels hear of it from their storage. */
-export async function deleteData(name: unknown, options: unknown, platform: Platform): Promise<void> {
+export async function deleteData(
+  name: unknown,
+  options: unknown,
+  platform: Pick<Platform, "storage" | "farewellNotes">,
+): Promise<void> {
   const known = checkName(name);
   const { storage } = membersOf("options", options, ["storage"]);
   const place: KernelStorage = storage === undefined ? platform.storage() : checkStorage(storage, "options.storage");

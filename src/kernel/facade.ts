@@ -31,7 +31,7 @@ interface Facade {
 interface FacadeParts extends KernelGround {
   readonly lazyParts: LazyParts;
   readonly limits: Limits;
-  readonly seal: Seal | undefined;
+  readonly seal: Lazy<Seal> | undefined;
   readonly keys: KeyStore | undefined;
   readonly host: Readonly<CurrentHost>;
   /** The storage is memory: nothing outlives this kernel. */

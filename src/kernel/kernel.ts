@@ -129,11 +129,13 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
 }
 
 function chooseLoop(options: CheckedOptions, platform: Platform, place: KernelStorage, emitter: Emitter): LoopChoice {
-  // A worker has storage, clock, channel and locks of its own: it can serve only where nothing was injected.
+  // A worker has storage, clock, channel and locks of its own: it can serve only where nothing was injected that it cannot have.
   const isShared = place.elsewhere === true && !options.clock && options.channel === undefined && options.locks === undefined;
-  const worker = options.loop !== "inline" && isShared && platform.workers() ? (options.worker ?? "default") : undefined;
+  const file = options.worker ?? (place.kind === "indexeddb" ? "default" : undefined);
+  const worker = options.loop !== "inline" && isShared && platform.workers() ? file : undefined;
   if (options.loop === "worker" && !worker) {
-    const why = isShared ? "there are no workers here" : "storage, clock, channel or locks were passed in";
+    const needed = platform.workers() ? "this storage needs a worker file that calls serveLoop" : "there are no workers here";
+    const why = isShared ? needed : "storage, clock, channel or locks were passed in";
     emitter.emit("fault", { area: "worker", code: "unsupported", message: `the loop runs inline: ${why}` });
   }
   return { loopKind: options.loop === "off" ? "off" : worker ? "worker" : "inline", worker };
@@ -206,7 +208,7 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
   });
   const { agents } = lazily;
   const pageParts = { ...parts, runs, sessions, agents };
-  const loopStart: LoopStart = { ...parts, page: loopPage(pageParts) };
+  const loopStart: LoopStart = { ...parts, storageKind: place.kind, page: loopPage(pageParts) };
 
   const hostLife = startHost({
     ...parts,

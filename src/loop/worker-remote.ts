@@ -61,8 +61,6 @@ export function startWorkerLoop(parts: WorkerLoopParts): Loop {
   }
 
   function connect(worker: Worker): WorkerConnection {
-    // Bun's workers, and some of Node's, keep their program alive.
-    (worker as { unref?(): void }).unref?.();
     let alive = true;
     let cancelPing = () => {};
     // Comlink's finalizer runs for every proxy that is collected, and the browser evicts a page from the back/forward cache that runs

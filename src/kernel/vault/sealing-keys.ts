@@ -5,6 +5,7 @@ import type { Locks } from "../../ports/locks.js";
 import type { KeyStore, Seal, SealingKey } from "../../ports/seal.js";
 import { putKeyIfAbsent } from "../../stores/vault/sealed.js";
 import { hold } from "../host/web-lock.js";
+import type { Lazy } from "../lazy.js";
 
 /** The key of a database that has no key of its own yet, or keeps it elsewhere. */
 export interface SealingKeys {
@@ -15,11 +16,11 @@ export interface SealingKeys {
 }
 
 /** The key lies in the database, and is read with each record. If several tabs find none, all of them use the one that is stored first. */
-export function keysInRows(corridor: Corridor, seal: Seal): SealingKeys {
+export function keysInRows(corridor: Corridor, seal: Lazy<Seal>): SealingKeys {
   return {
     find: async () => undefined,
     async make() {
-      const key = await seal.newKey();
+      const key = await (await seal.load()).newKey();
       try {
         return await corridor.run(putKeyIfAbsent, { key });
       } catch (error) {
@@ -38,7 +39,7 @@ const LOCK_WAIT_MS = 2_000;
 const makings = new WeakMap<KeyStore, Promise<SealingKey>>();
 
 interface KeyStoreParts {
-  readonly seal: Seal;
+  readonly seal: Lazy<Seal>;
   readonly locks: Locks | undefined;
   readonly clock: Clock;
 }
@@ -47,7 +48,7 @@ interface KeyStoreParts {
 export function keysInStore(keys: KeyStore, { seal, locks, clock }: KeyStoreParts): SealingKeys {
   async function find(): Promise<SealingKey | undefined> {
     const loaded = await asked("load", () => keys.load());
-    return loaded === undefined ? undefined : await seal.keyOf(loaded);
+    return loaded === undefined ? undefined : await (await seal.load()).keyOf(loaded);
   }
 
   async function make(): Promise<SealingKey> {
@@ -56,7 +57,8 @@ export function keysInStore(keys: KeyStore, { seal, locks, clock }: KeyStorePart
       // Another kernel may have made it meanwhile.
       const found = await find();
       if (found) return found;
-      await asked("store", () => keys.store(seal.newKeyBytes()));
+      const key = (await seal.load()).newKeyBytes();
+      await asked("store", () => keys.store(key));
       // A key that is not given back is lost with this program: nothing may be sealed with it.
       const kept = await find();
       if (kept) return kept;

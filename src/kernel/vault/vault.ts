@@ -7,6 +7,7 @@ import { dropSealed, putSealed, readSealed, SEALED_TABLES, type SealedContent } 
 import type { SealedRow } from "../../stores/vault/tables.js";
 import { channelName } from "../host/ids.js";
 import { hold } from "../host/web-lock.js";
+import type { Lazy } from "../lazy.js";
 import { keysInRows, keysInStore, type SealingKeys } from "./sealing-keys.js";
 
 /**
@@ -39,7 +40,7 @@ export interface VaultParts {
   /** The storage is memory: nothing is written to disk. */
   readonly isMemory: boolean;
   /** `undefined` where nothing can be sealed, or no key can be kept. */
-  readonly seal: Seal | undefined;
+  readonly seal: Lazy<Seal> | undefined;
   /** The app's own place for the key; without it the storage keeps it. */
   readonly keys: KeyStore | undefined;
   readonly locks: Locks | undefined;
@@ -176,14 +177,17 @@ const plain: Wrapping = {
 };
 
 /** A key that is stored beside the records is theirs, also where a key store is given later. */
-function sealedBy(seal: Seal, keys: SealingKeys, databaseId: string): Wrapping {
+function sealedBy(cipher: Lazy<Seal>, keys: SealingKeys, databaseId: string): Wrapping {
   // A row that was moved to another name, database or revision does not open.
   const contextOf = (name: string, revision: number) => JSON.stringify(["holdfast", databaseId, name, revision]);
 
   return {
-    wrap: async (name, revision, bytes, stored) =>
-      await seal.seal(stored ?? (await keys.make()), bytes, contextOf(name, revision)),
+    async wrap(name, revision, bytes, stored) {
+      const seal = await cipher.load();
+      return await seal.seal(stored ?? (await keys.make()), bytes, contextOf(name, revision));
+    },
     async unwrap({ name, revision, iv, sealed }, stored) {
+      const seal = await cipher.load();
       const key = stored ?? (await keys.find());
       if (key === undefined || !iv || !sealed) throw doesNotOpen(name);
       try {

@@ -51,7 +51,7 @@ export function openHost(
     storage: () => wiring.storage,
     channel: () => wiring.channel,
     locks: () => wiring.locks,
-    seal: () => labelled(random.bytes),
+    seal: () => loaded(labelled(random.bytes)),
     origin: () => "simulation",
     farewellNotes: () => undefined,
     keepAlive: () => () => {},
