@@ -6,8 +6,9 @@ import type { Platform } from "./kernel/platform.js";
 export { type IndexedDbOptions, indexedDbStorage } from "./adapters/storage-indexeddb.js";
 export { memoryStorage } from "./adapters/storage-memory.js";
 export * from "./index.js";
+export { openHere as createKernel };
 
-const platform: Platform = {
+const withoutWorkers: Platform = {
   ...inlinePlatform,
   workers: () => false,
   workerLoop() {
@@ -16,6 +17,6 @@ const platform: Platform = {
 };
 
 /** Like `createKernel` of "holdfast", but its loop always runs here, and the file has all its code: nothing is loaded later. */
-export function createKernel(options: KernelOptions): Promise<Kernel> {
-  return openKernel(options, platform);
+function openHere(options: KernelOptions): Promise<Kernel> {
+  return openKernel(options, withoutWorkers);
 }

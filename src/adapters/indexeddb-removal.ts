@@ -18,7 +18,7 @@ export async function removeDatabase(factory: IDBFactory, name: string, mostMs: 
   });
 
   async function remove(): Promise<string | undefined> {
-    const databaseId = await idOf(factory, name);
+    const databaseId = await storedIdOf(factory, name);
     if (databaseId === undefined || isOver) return undefined;
     await new Promise<unknown>((resolve, reject) => answered(factory.deleteDatabase(name), resolve, reject));
     return databaseId;
@@ -32,7 +32,7 @@ export async function removeDatabase(factory: IDBFactory, name: string, mostMs: 
 }
 
 /** The id in the guard row. A database without that row is another program's, and is left alone. */
-async function idOf(factory: IDBFactory, name: string): Promise<string | undefined> {
+async function storedIdOf(factory: IDBFactory, name: string): Promise<string | undefined> {
   const database = await openAsItIs(factory, name);
   if (!database) return undefined;
   try {

@@ -1,5 +1,5 @@
 /** The longest delay that a timer takes. */
-const LONGEST_MS = 2_147_483_647;
+const FOREVER_MS = 2_147_483_647;
 
 let holders = 0;
 let timer: ReturnType<typeof setInterval> | undefined;
@@ -10,7 +10,7 @@ let timer: ReturnType<typeof setInterval> | undefined;
  */
 export function keepAlive(): () => void {
   let isHeld = true;
-  if (holders++ === 0) timer = setInterval(() => {}, LONGEST_MS);
+  if (holders++ === 0) timer = setInterval(() => {}, FOREVER_MS);
   return () => {
     if (!isHeld) return;
     isHeld = false;

@@ -62,7 +62,7 @@ function isInWorker(): boolean {
 }
 
 /** Runs the loop for the page that started this worker, over a connection of its own. It does nothing outside a worker. */
-export function listenToPage(): void {
+export function answerPage(): void {
   if (!isInWorker()) return;
   carryErrors(transferHandlers);
   let stopLoop: (() => Promise<void>) | undefined;

@@ -35,7 +35,7 @@ afterEach(async () => {
 });
 
 /** A platform that counts what a kernel has open, and lets each wait of an opening end when the test says so. */
-function ground() {
+function ground(hasWorkers = false) {
   const storageIsThere = gate();
   const loopIsThere = gate();
   const locks = lockService().client("a");
@@ -78,7 +78,7 @@ function ground() {
     origin: () => undefined,
     farewellNotes: () => undefined,
     keepAlive: () => () => {},
-    workers: () => false,
+    workers: () => hasWorkers,
     inlineLoop: {
       loaded: inHere,
       load: async () => {
@@ -360,8 +360,8 @@ describe("what is told before the app can listen", () => {
 });
 
 describe("a worker that is asked for and cannot be had", () => {
-  const faultsOf = async (options: Partial<KernelOptions>, elsewhere?: boolean) => {
-    const place = ground();
+  const faultsOf = async (options: Partial<KernelOptions>, elsewhere?: boolean, hasWorkers?: boolean) => {
+    const place = ground(hasWorkers);
     place.storageIsThere.open();
     place.loopIsThere.open();
     const faults: KernelEvents["fault"][] = [];
@@ -377,6 +377,8 @@ describe("a worker that is asked for and cannot be had", () => {
     expect(await faultsOf({ loop: "worker" }, true)).toEqual(fault("there are no workers here"));
     expect(await faultsOf({ loop: "worker", locks: false }, true)).toEqual(fault("passed in"));
     expect(await faultsOf({ loop: "worker" })).toEqual(fault("passed in"));
+    // The shipped file knows IndexedDB alone.
+    expect(await faultsOf({ loop: "worker" }, true, true)).toEqual(fault("serveLoop"));
   });
 
   it("is no trouble where nothing was asked for", async () => {
