@@ -1,5 +1,5 @@
 import { openView, type View } from "../../../corridor/view.js";
-import { checkId, membersOf } from "../../../domain/check.js";
+import { checkId, optionsOf } from "../../../domain/check.js";
 import type { ProcessRecord } from "../../../domain/process/process.js";
 import type { Limits } from "../../../domain/time.js";
 import { checkProcessFilter, type ProcessFilter } from "../../../stores/process/processes.js";
@@ -41,9 +41,9 @@ export function createViews(parts: KernelViewsParts): KernelViews {
   }
 
   return {
-    sessions: (filter = {}) => view("sessions", membersOf("filter", filter, []), []),
+    sessions: (filter = {}) => view("sessions", optionsOf("views.sessions", filter, [], "filter"), []),
     process: (processId) => view("process", checkId("processId", processId, limits.idLength)),
-    processes: (filter = {}) => view("processes", checkProcessFilter(filter, limits), []),
+    processes: (filter = {}) => view("processes", checkProcessFilter("views.processes", filter, limits), []),
     hosts: () => view("hosts", {}, []),
   };
 }
