@@ -13,9 +13,7 @@ import type {
   View,
 } from "../../index.js";
 import { useProvided } from "./provider.js";
-import { LOADING, sharedSessions } from "./shared-sessions.js";
-
-type ProcessFilter = Parameters<KernelViews["processes"]>[0];
+import { sharedSessions, UNOPENED } from "./shared-sessions.js";
 
 const nothing = () => () => {};
 
@@ -38,7 +36,7 @@ export function useSessions(filter?: Parameters<KernelViews["sessions"]>[0]): re
 }
 
 /** The processes that the filter lets pass, as `kernel.views.processes(filter)`. */
-export function useProcesses(filter?: ProcessFilter): readonly ProcessRecord[] {
+export function useProcesses(filter?: Parameters<KernelViews["processes"]>[0]): readonly ProcessRecord[] {
   return useKernelView(JSON.stringify(filter ?? null), NO_PROCESSES, ({ views }) => views.processes(filter));
 }
 
@@ -100,8 +98,8 @@ export function useSession(sessionId: string, options?: SessionOptions): UsedSes
     (listener: () => void) => (kernel ? sharedSessions(kernel).subscribe(sessionId, first.current, listener) : () => {}),
     [kernel, sessionId],
   );
-  const get = () => (kernel ? sharedSessions(kernel).get(sessionId) : LOADING);
-  const view = useSyncExternalStore(subscribe, get, () => LOADING);
+  const get = () => (kernel ? sharedSessions(kernel).get(sessionId) : UNOPENED);
+  const view = useSyncExternalStore(subscribe, get, () => UNOPENED);
   const calls = useMemo(
     () => ({
       submit: async (input: InputSubmission) =>

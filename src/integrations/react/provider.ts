@@ -82,17 +82,17 @@ export interface HoldfastProviderProps {
  */
 export function HoldfastProvider({ kernel, fallback, children }: HoldfastProviderProps): ReactNode {
   const suspends = fallback !== undefined;
-  const opened = createElement(Opened, { kernel, suspends }, children);
-  return suspends ? createElement(Suspense, { fallback }, opened) : opened;
+  const provided = createElement(ProvidedChildren, { kernel, suspends }, children);
+  return suspends ? createElement(Suspense, { fallback }, provided) : provided;
 }
 
-interface OpenedProps {
+interface ChildrenProps {
   kernel: Kernel | Promise<Kernel>;
   suspends: boolean;
   children?: ReactNode;
 }
 
-function Opened({ kernel: given, suspends, children }: OpenedProps): ReactNode {
+function ProvidedChildren({ kernel: given, suspends, children }: ChildrenProps): ReactNode {
   const opening = openingOf(given);
   const store = useMemo(() => storeOf(opening), [opening]);
   // A failure is another value too, so that the component renders again and throws it.

@@ -8,7 +8,7 @@ export interface SharedSessions {
   use<T>(sessionId: string, options: SessionOptions | undefined, work: (session: SessionRuntime) => Promise<T>): Promise<T>;
 }
 
-interface UsedSession {
+interface SharedSession {
   readonly listeners: Set<() => void>;
   uses: number;
   /** Absent after an opening that failed: the next use tries again. */
@@ -18,7 +18,7 @@ interface UsedSession {
 }
 
 /** What is shown until a session is open. */
-export const LOADING: SessionView = { status: "loading", messages: [], live: [], waiting: 0, state: "initializing" };
+export const UNOPENED: SessionView = { status: "loading", messages: [], live: [], waiting: 0, state: "initializing" };
 
 const sharedOf = new WeakMap<Kernel, SharedSessions>();
 
@@ -31,14 +31,14 @@ export function sharedSessions(kernel: Kernel): SharedSessions {
 }
 
 function shareSessions(kernel: Kernel): SharedSessions {
-  const used = new Map<string, UsedSession>();
+  const used = new Map<string, SharedSession>();
 
-  function begin(sessionId: string): UsedSession {
+  function begin(sessionId: string): SharedSession {
     const entry = used.get(sessionId) ?? {
       listeners: new Set(),
       uses: 0,
       opening: undefined,
-      shown: { get: () => LOADING },
+      shown: { get: () => UNOPENED },
       stop: () => {},
     };
     used.set(sessionId, entry);
@@ -46,12 +46,12 @@ function shareSessions(kernel: Kernel): SharedSessions {
     return entry;
   }
 
-  function open(sessionId: string, entry: UsedSession, options: SessionOptions | undefined): Promise<SessionRuntime> {
+  function open(sessionId: string, entry: SharedSession, options: SessionOptions | undefined): Promise<SessionRuntime> {
     if (entry.opening) return entry.opening;
     const tell = () => {
       for (const listener of [...entry.listeners]) listener();
     };
-    const show = (view: UsedSession["shown"]) => {
+    const show = (view: SharedSession["shown"]) => {
       entry.shown = view;
       tell();
     };
@@ -66,7 +66,7 @@ function shareSessions(kernel: Kernel): SharedSessions {
       (error) => {
         if (entry.opening !== opening) return;
         entry.opening = undefined;
-        const failed = { ...LOADING, error: error instanceof Error ? error.message : String(error) };
+        const failed = { ...UNOPENED, error: error instanceof Error ? error.message : String(error) };
         show({ get: () => failed });
       },
     );
@@ -74,7 +74,7 @@ function shareSessions(kernel: Kernel): SharedSessions {
   }
 
   /** React may take a component out and put it back in one go, as its StrictMode does: so the last use counts a moment later. */
-  function end(sessionId: string, entry: UsedSession): void {
+  function end(sessionId: string, entry: SharedSession): void {
     entry.uses--;
     setTimeout(() => {
       if (entry.uses > 0 || used.get(sessionId) !== entry) return;
@@ -87,7 +87,7 @@ function shareSessions(kernel: Kernel): SharedSessions {
   }
 
   return {
-    get: (sessionId) => used.get(sessionId)?.shown.get() ?? LOADING,
+    get: (sessionId) => used.get(sessionId)?.shown.get() ?? UNOPENED,
     subscribe(sessionId, options, listener) {
       const entry = begin(sessionId);
       const own = () => listener();
