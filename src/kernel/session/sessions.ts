@@ -3,7 +3,6 @@ import { runtimeIdOf } from "../../domain/runtime-id.js";
 import { checkSessionId } from "../../domain/session/session.js";
 import { freeHost } from "../../stores/host/hosts.js";
 import { loadRow, readable } from "../../stores/schema.js";
-import type { DueSession } from "../../stores/session/inputs/due.js";
 import { dropAttachment, type OpenedSession, openSession } from "../../stores/session/sessions.js";
 import type { Lazy } from "../lazy.js";
 import type { SessionTurn } from "../process/run-process.js";
@@ -42,7 +41,7 @@ interface SessionsParts extends SessionKernel {
   saidFarewell(bootId: string): boolean;
 }
 
-interface Opened {
+export interface Opened {
   readonly session: LocalSession;
   /** Options of the app's call that opened it first. */
   options: CheckedSessionOptions;
@@ -64,7 +63,6 @@ export function createSessions(parts: SessionsParts): Sessions {
   let closing: HoldfastError | undefined;
   let isBooted = false;
   let attendant: Attendant | undefined;
-  let cancelRetry = () => {};
 
   /** Frees what crashed tabs left, at once: no loop has to find them dead first. */
   async function freeIfDead(runtimeId: string): Promise<void> {
@@ -167,46 +165,18 @@ export function createSessions(parts: SessionsParts): Sessions {
     return { entry, opened };
   }
 
-  async function visit({ sessionId, incarnation }: DueSession, made: Visit): Promise<() => Promise<void>> {
-    const hold = (entry: Opened) => {
-      entry.visit = made;
-    };
-    const { entry } = await openHere(sessionId, checkSessionOptions({}, limits), hold, incarnation);
-    return async () => {
-      if (entry.visit !== made) return;
-      entry.visit = undefined;
-      await leave(entry);
-    };
-  }
-
   /** Goes on with the sessions that wait and that no code has open here. */
   function attend(): void {
     if (!runsAll || !isBooted || attendant) return;
-    const load = parts.lazyParts.attendant.load();
-    load.then(
+    parts.lazyParts.attendant.load().then(
       ({ createAttendant }) => {
-        if (isBooted) attendant ??= createAttendant({ ...parts, isOpen: (runtimeId) => entries.has(runtimeId), visit });
+        if (isBooted) attendant ??= createAttendant({ ...parts, entries, openHere, leave });
       },
       (error: unknown) => {
         tellSessionFault(parts, error);
-        cancelRetry();
-        cancelRetry = parts.clock.setTimer(attend, parts.timings.pollMs);
+        parts.clock.setTimer(attend, parts.timings.pollMs);
       },
     );
-  }
-
-  function stopAttending(): void {
-    cancelRetry();
-    attendant?.stop();
-    attendant = undefined;
-    for (const [runtimeId, entry] of entries) {
-      if (!entry.visit) continue;
-      entry.visit = undefined;
-      if (entry.uses > 0) continue;
-      // Its attachment goes with the host's boot.
-      entries.delete(runtimeId);
-      entry.session.close();
-    }
   }
 
   return {
@@ -242,7 +212,8 @@ export function createSessions(parts: SessionsParts): Sessions {
         session.end(reason);
         if (closing) session.close();
       }
-      stopAttending();
+      attendant?.stop();
+      attendant = undefined;
     },
     onBoot(isReady) {
       isBooted = isReady;

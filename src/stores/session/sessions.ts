@@ -27,8 +27,7 @@ import {
 import { countAll } from "./inputs/due.rules.js";
 import { rankWrites, readInput } from "./inputs/input-rows.rules.js";
 import type { InputKeyRow } from "./inputs/tables.js";
-import { newRuntime } from "./runtime.rules.js";
-import { after, notReady, type RuntimeCommand } from "./runtime-state.rules.js";
+import { after, newRuntime, notReady, type RuntimeCommand } from "./runtime-state.rules.js";
 import type { AttachmentRow, RuntimeRow, SessionRow } from "./tables.js";
 
 interface OpenSession {

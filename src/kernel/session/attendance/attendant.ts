@@ -1,13 +1,15 @@
 import type { Corridor } from "../../../corridor/command.js";
 import { isHoldfastError } from "../../../domain/errors.js";
 import { isRuntimeId } from "../../../domain/runtime-id.js";
-import type { Timings } from "../../../domain/time.js";
+import type { Limits, Timings } from "../../../domain/time.js";
 import type { Clock } from "../../../ports/clock.js";
 import type { Change, Notices } from "../../../ports/notices.js";
 import { DUE_TABLES, type DueSession, type DueSessions, loadDue, loadDueOf } from "../../../stores/session/inputs/due.js";
 import type { Fault } from "../../host/loop-contract.js";
 import { tellSessionFault } from "../local-session.js";
 import type { LookEnd } from "../pacing.rules.js";
+import { type CheckedSessionOptions, checkSessionOptions } from "../session.js";
+import type { Opened } from "../sessions.js";
 import { createPauses } from "./pauses.rules.js";
 
 /**
@@ -20,7 +22,7 @@ import { createPauses } from "./pauses.rules.js";
 export interface Attendant {
   /** The app has left the session, and something may wait in it. */
   left(runtimeId: string): void;
-  /** Looks no more. Its visits are ended by the caller. */
+  /** Looks no more, and ends its visits. The executors were ended already. */
   stop(): void;
 }
 
@@ -41,10 +43,17 @@ interface AttendantParts {
   /** How many visits there may be at once. */
   readonly concurrency: number;
   newNonce(): string;
-  /** This tab has the session open. */
-  isOpen(runtimeId: string): boolean;
-  /** Opens the session. Resolves with what leaves it. */
-  visit(session: DueSession, visit: Visit): Promise<() => Promise<void>>;
+  readonly limits: Limits;
+  /** The sessions that this tab has open, by runtime id. */
+  readonly entries: Map<string, Opened>;
+  openHere(
+    sessionId: string,
+    options: CheckedSessionOptions,
+    hold: (entry: Opened) => void,
+    incarnation: number,
+  ): Promise<unknown>;
+  /** Closes the session here, unless the app has it open. */
+  leave(entry: Opened): Promise<void>;
   fault(fault: Fault): void;
 }
 
@@ -54,8 +63,10 @@ const LEAVE_MS = 40;
 const MOST_HEARD = 64;
 
 export function createAttendant(parts: AttendantParts): Attendant {
-  const { corridor, clock, timings, concurrency } = parts;
-  const visits = new Map<string, Visit>();
+  const { corridor, clock, timings, concurrency, entries } = parts;
+  const options = checkSessionOptions({}, parts.limits);
+  /** By runtime id; with the session, once it is open. */
+  const visits = new Map<string, Opened | undefined>();
   /** Sessions that a notice named, and the time at which they are looked at. */
   const heard = new Set<string>();
   let heardDueMs = 0;
@@ -75,7 +86,7 @@ export function createAttendant(parts: AttendantParts): Attendant {
 
   function hear(changes: readonly Change[]): void {
     for (const { about, id, member } of changes) {
-      if ((about !== "input" && about !== "runtime" && about !== "lease") || !isRuntimeId(id) || parts.isOpen(id)) continue;
+      if ((about !== "input" && about !== "runtime" && about !== "lease") || !isRuntimeId(id) || entries.has(id)) continue;
       if (about === "lease" && member === "held") {
         held.add(id);
         heard.delete(id);
@@ -135,7 +146,7 @@ export function createAttendant(parts: AttendantParts): Attendant {
     plan();
   }
 
-  const passes = (runtimeId: string) => parts.isOpen(runtimeId) || pauses.lasts(runtimeId, clock.monotonicMs());
+  const passes = (runtimeId: string) => entries.has(runtimeId) || pauses.lasts(runtimeId, clock.monotonicMs());
 
   async function lookAtAll(nowMs: number): Promise<void> {
     const isSurvey = nowMs >= surveyAtMs;
@@ -171,41 +182,51 @@ export function createAttendant(parts: AttendantParts): Attendant {
     }
   }
 
-  async function visit(session: DueSession): Promise<void> {
-    const { runtimeId } = session;
+  async function visit({ runtimeId, sessionId, incarnation }: DueSession): Promise<void> {
+    visits.set(runtimeId, undefined);
     let hasRun = false;
     let isElsewhere = false;
     let hasTrouble = false;
-    let leave = (): Promise<void> => Promise.resolve();
-    const rest = new Promise<void>((resolve) => {
-      visits.set(runtimeId, {
-        mayBegin: () => !hasRun || !hasBacklog,
-        ran() {
-          hasRun = true;
-        },
-        rested(end) {
-          // The tabs that go first take it, or its owner sleeps and gets a moment to return.
-          if (end.kind === "later" || (end.kind === "held" && end.expired)) return;
-          isElsewhere = end.kind === "held";
-          hasTrouble = end.kind === "trouble" || end.kind === "failed";
-          resolve();
-        },
-      });
-    });
-    const own = visits.get(runtimeId) as Visit;
     try {
-      leave = await parts.visit(session, own);
-      if (!isOver) await rest;
+      await new Promise<void>((resolve, reject) => {
+        const made: Visit = {
+          mayBegin: () => !hasRun || !hasBacklog,
+          ran() {
+            hasRun = true;
+          },
+          rested(end) {
+            // The tabs that go first take it, or its owner sleeps and gets a moment to return.
+            if (end.kind === "later" || (end.kind === "held" && end.expired)) return;
+            isElsewhere = end.kind === "held";
+            hasTrouble = end.kind === "trouble" || end.kind === "failed";
+            resolve();
+          },
+        };
+        const hold = (entry: Opened) => {
+          visits.set(runtimeId, entry);
+          if (isOver) resolve();
+          else entry.visit = made;
+        };
+        parts.openHere(sessionId, options, hold, incarnation).catch(reject);
+      });
     } catch (error) {
       tellSessionFault(parts, error);
       // A deleted session is found no more.
       isElsewhere = isHoldfastError(error) && error.code === "not-found";
     }
-    await leave();
-    visits.delete(runtimeId);
+    await end(runtimeId);
     if (isElsewhere || (hasRun && !hasTrouble)) pauses.end(runtimeId);
     else pauses.begin(runtimeId, clock.monotonicMs());
     plan();
+  }
+
+  async function end(runtimeId: string): Promise<void> {
+    const entry = visits.get(runtimeId);
+    if (entry) {
+      entry.visit = undefined;
+      await parts.leave(entry);
+    }
+    visits.delete(runtimeId);
   }
 
   const unsubscribe = parts.notices.subscribe(hear);
@@ -219,6 +240,15 @@ export function createAttendant(parts: AttendantParts): Attendant {
       isOver = true;
       unsubscribe();
       cancelTimer();
+      for (const [runtimeId, entry] of visits) {
+        if (!entry) continue;
+        entry.visit = undefined;
+        if (entry.uses > 0) continue;
+        // Its attachment goes with the host's boot.
+        if (entries.get(runtimeId) === entry) entries.delete(runtimeId);
+        entry.session.close();
+      }
+      visits.clear();
     },
   };
 }

@@ -11,46 +11,39 @@ import type { InputRow } from "./tables.js";
  */
 type Counts = Required<Pick<RuntimeRow, "liveInputs" | "starters">>;
 
-function countsOf(row: InputRow | undefined): Counts {
-  if (!row || isTerminal(row.record.currentState)) return { liveInputs: 0, starters: 0 };
-  const waiting = queuedInputOf(row);
-  const isUnderWay = row.record.currentState !== "queued";
-  return { liveInputs: 1, starters: isUnderWay || (waiting && doesStart(waiting)) ? 1 : 0 };
+function recounted({ liveInputs, starters }: Counts, changes: readonly InputChange[]): Counts {
+  function count(row: InputRow | undefined, by: 1 | -1): void {
+    if (!row || isTerminal(row.record.currentState)) return;
+    liveInputs += by;
+    const waiting = queuedInputOf(row);
+    if (row.record.currentState !== "queued" || (waiting && doesStart(waiting))) starters += by;
+  }
+  for (const { before, after } of changes) {
+    count(before, -1);
+    count(after, 1);
+  }
+  return { liveInputs, starters };
 }
 
 export function countAll(live: readonly InputRow[]): Counts {
-  const counts = live.map(countsOf);
-  return {
-    liveInputs: counts.reduce((sum, { liveInputs }) => sum + liveInputs, 0),
-    starters: counts.reduce((sum, { starters }) => sum + starters, 0),
-  };
+  return recounted(
+    { liveInputs: 0, starters: 0 },
+    live.map((after) => ({ after })),
+  );
 }
 
 /** The row after changes of its inputs. `dueAtMs` begins anew when the session begins to wait or to run: the longest wait is the oldest time. */
-export function withDue<R extends RuntimeRow>(row: R, changes: readonly InputChange[], nowMs: number): R {
-  const { due: was, dueAtMs = nowMs, ...counted } = recounted(row, changes);
-  const due = dueOf(counted as R);
-  return (due === undefined ? counted : { ...counted, due, dueAtMs: due === was ? dueAtMs : nowMs }) as R;
+export function withDue<R extends RuntimeRow>(stored: R, changes: readonly InputChange[], nowMs: number): R {
+  const { due: was, dueAtMs, ...row } = stored;
+  const { liveInputs, starters = 0 }: RuntimeRow = stored;
+  const counts = liveInputs !== undefined && recounted({ liveInputs, starters }, changes);
+  const due = dueOf({ ...row, ...counts } as R);
+  return { ...row, ...counts, ...(due && { due, dueAtMs: due === was ? dueAtMs : nowMs }) } as R;
 }
 
-function recounted<R extends RuntimeRow>(row: R, changes: readonly InputChange[]): R {
-  const { liveInputs, starters = 0 } = row;
-  if (liveInputs === undefined) return row;
-  let counts: Counts = { liveInputs, starters };
-  for (const { before, after } of changes) {
-    const [was, is] = [countsOf(before), countsOf(after)];
-    counts = {
-      liveInputs: counts.liveInputs + is.liveInputs - was.liveInputs,
-      starters: counts.starters + is.starters - was.starters,
-    };
-  }
-  return { ...row, ...counts };
-}
-
-function dueOf({ state, sessionId, run, liveInputs, starters = 0 }: RuntimeRow): RuntimeRow["due"] {
+function dueOf({ state, sessionId, run, liveInputs, starters }: RuntimeRow): RuntimeRow["due"] {
   if (sessionId === undefined || state === undefined || state === "stopped" || state === "destroyed") return undefined;
   if (run) return "running";
-  if (liveInputs === undefined) return "waiting";
   // A retired session also runs the inputs that begin no run by themselves.
-  return starters > 0 || (state === "retired" && liveInputs > 0) ? "waiting" : undefined;
+  return liveInputs === undefined || starters || (state === "retired" && liveInputs) ? "waiting" : undefined;
 }
