@@ -58,7 +58,7 @@ interface AttendantParts {
 }
 
 /** The unit of the time for which news is left to the tab that made it, which mostly goes on by itself. */
-const LEAVE_MS = 40;
+const NEWS_LEFT_MS = 40;
 /** Sessions that notices name. If there are more, a look finds them by the index. */
 const MOST_HEARD = 64;
 
@@ -110,7 +110,7 @@ export function createAttendant(parts: AttendantParts): Attendant {
   /** A busy tab waits longer, and chance keeps tabs from looking all at once. */
   function leaveMs(): number {
     const chance = Number.parseInt(parts.newNonce().slice(0, 8), 16) / 2 ** 32;
-    return Math.ceil(LEAVE_MS * (1 + visits.size / concurrency + chance));
+    return Math.ceil(NEWS_LEFT_MS * (1 + visits.size / concurrency + chance));
   }
 
   function plan(): void {

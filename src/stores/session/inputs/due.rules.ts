@@ -9,9 +9,9 @@ import type { InputRow } from "./tables.js";
  * begins one. Tabs find due sessions by an index, and the list of sessions reads no inputs. Rows of schemas before 6 were never counted:
  * their sessions are due until they are opened, which counts them.
  */
-type Counts = Required<Pick<RuntimeRow, "liveInputs" | "starters">>;
+type InputCounts = Required<Pick<RuntimeRow, "liveInputs" | "starters">>;
 
-function recounted({ liveInputs, starters }: Counts, changes: readonly InputChange[]): Counts {
+function recounted({ liveInputs, starters }: InputCounts, changes: readonly InputChange[]): InputCounts {
   function count(row: InputRow | undefined, by: 1 | -1): void {
     if (!row || isTerminal(row.record.currentState)) return;
     liveInputs += by;
@@ -25,20 +25,24 @@ function recounted({ liveInputs, starters }: Counts, changes: readonly InputChan
   return { liveInputs, starters };
 }
 
-export function countAll(live: readonly InputRow[]): Counts {
+export function countAll(live: readonly InputRow[]): InputCounts {
   return recounted(
     { liveInputs: 0, starters: 0 },
     live.map((after) => ({ after })),
   );
 }
 
-/** The row after changes of its inputs. `dueAtMs` begins anew when the session begins to wait or to run: the longest wait is the oldest time. */
+/**
+ * The row after changes of its inputs. `dueAtMs` begins anew when the session begins to wait or to run: the longest wait is the oldest
+ * time. A time to come holds until an input changes.
+ */
 export function withDue<R extends RuntimeRow>(stored: R, changes: readonly InputChange[], nowMs: number): R {
   const { due: was, dueAtMs, ...row } = stored;
   const { liveInputs, starters = 0 }: RuntimeRow = stored;
   const counts = liveInputs !== undefined && recounted({ liveInputs, starters }, changes);
   const due = dueOf({ ...row, ...counts } as R);
-  return { ...row, ...counts, ...(due && { due, dueAtMs: due === was ? dueAtMs : nowMs }) } as R;
+  const sinceMs = due === was && dueAtMs !== undefined ? dueAtMs : nowMs;
+  return { ...row, ...counts, ...(due && { due, dueAtMs: changes.length > 0 ? Math.min(sinceMs, nowMs) : sinceMs }) } as R;
 }
 
 function dueOf({ state, sessionId, run, liveInputs, starters }: RuntimeRow): RuntimeRow["due"] {
