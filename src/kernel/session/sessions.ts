@@ -6,9 +6,9 @@ import { loadRow, readable } from "../../stores/schema.js";
 import { dropAttachment, type OpenedSession, openSession } from "../../stores/session/sessions.js";
 import type { Lazy } from "../lazy.js";
 import type { SessionTurn } from "../process/run-process.js";
-import type { Attendant, Visit } from "./attendance/attendant.js";
+import type { Attendant, Opened } from "./attendance/attendant.js";
 import { emitInputs } from "./events.js";
-import { attachmentOf, createLocalSession, type LocalSession, type SessionKernel, tellSessionFault } from "./local-session.js";
+import { attachmentOf, createLocalSession, type SessionKernel, tellSessionFault } from "./local-session.js";
 import { type CheckedSessionOptions, checkSessionOptions, openRuntime, type SessionRuntime } from "./session.js";
 import type { AnyTurnHandler, Turn } from "./turn.js";
 
@@ -39,16 +39,6 @@ interface SessionsParts extends SessionKernel {
   /** The Web Lock of that boot is free. */
   isDead(bootId: string): Promise<boolean>;
   saidFarewell(bootId: string): boolean;
-}
-
-export interface Opened {
-  readonly session: LocalSession;
-  /** Options of the app's call that opened it first. */
-  options: CheckedSessionOptions;
-  /** How many objects of it the app holds. */
-  uses: number;
-  /** While the attendant has it open. */
-  visit: Visit | undefined;
 }
 
 type OpeningReport = Pick<OpenedSession, "recovery" | "quarantined">;

@@ -6,10 +6,9 @@ import type { Clock } from "../../../ports/clock.js";
 import type { Change, Notices } from "../../../ports/notices.js";
 import { DUE_TABLES, type DueSession, type DueSessions, loadDue, loadDueOf } from "../../../stores/session/inputs/due.js";
 import type { Fault } from "../../host/loop-contract.js";
-import { tellSessionFault } from "../local-session.js";
+import { type LocalSession, tellSessionFault } from "../local-session.js";
 import type { LookEnd } from "../pacing.rules.js";
 import { type CheckedSessionOptions, checkSessionOptions } from "../session.js";
-import type { Opened } from "../sessions.js";
 import { createPauses } from "./pauses.rules.js";
 
 /**
@@ -27,12 +26,23 @@ export interface Attendant {
 }
 
 /** The time for which the attendant has a session open. */
-export interface Visit {
+interface Visit {
   /** Another turn may begin. While other sessions wait for the place, a visit has one turn. */
   mayBegin(): boolean;
   /** A turn is run with the kernel's handler. */
   ran(): void;
   rested(end: LookEnd): void;
+}
+
+/** A session that this tab has open. */
+export interface Opened {
+  readonly session: LocalSession;
+  /** Options of the app's call that opened it first. */
+  options: CheckedSessionOptions;
+  /** How many objects of it the app holds. */
+  uses: number;
+  /** While the attendant has it open. */
+  visit: Visit | undefined;
 }
 
 interface AttendantParts {
