@@ -86,7 +86,7 @@ export type { SessionEvent } from "./kernel/session/events.js";
 export type { OperationSnapshot, OpsRegistry } from "./kernel/session/operations.js";
 export type { SessionOptions, SessionRuntime } from "./kernel/session/session.js";
 export type { SessionChange } from "./kernel/session/session-changes.js";
-export type { Turn, TurnHandler } from "./kernel/session/turn.js";
+export type { AnyTurnHandler, Turn, TurnHandler } from "./kernel/session/turn.js";
 export type { KernelStatus } from "./kernel/status.js";
 export type { DevicePoll, OAuthFlows } from "./kernel/vault/oauth-flows.js";
 export type { Secrets } from "./kernel/vault/secrets.js";
