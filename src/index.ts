@@ -87,7 +87,7 @@ export type { SessionEvent } from "./kernel/session/events.js";
 export type { OperationSnapshot, OpsRegistry } from "./kernel/session/operations.js";
 export type { SessionOptions, SessionRuntime } from "./kernel/session/session.js";
 export type { SessionChange } from "./kernel/session/session-changes.js";
-export type { Turn, TurnHandler } from "./kernel/session/turn.js";
+export type { AnyTurnHandler, Turn, TurnHandler } from "./kernel/session/turn.js";
 export type { KernelViews } from "./kernel/session/view/kernel-views.js";
 export type { SessionRun, SessionView, ViewMessage } from "./kernel/session/view/session-view.rules.js";
 export type { KernelStatus } from "./kernel/status.js";

@@ -61,12 +61,12 @@ export async function connect(options: ConnectOptions, knownId: string, signals:
     version.upgrade(async (tx) => {
       const guards = tx.table(GUARD_TABLE);
       const guard = checkGuard(await guards.get(GUARD_KEY), options.opening, knownId);
-      for (const { below, table, index, prefix, lift } of schema.lifts ?? []) {
+      for (const { below, table, index, prefix = [], lift } of schema.lifts ?? []) {
         if (guard.schemaVersion >= below) continue;
         const rows = tx.table(table);
-        const columns = schema.tables[table]?.indexes?.[index] ?? [];
+        const columns = index === undefined ? undefined : schema.tables[table]?.indexes?.[index];
         // An array sorts after every string and number.
-        const found = rows.where(keyPathOf(columns)).between(prefix, [...prefix, []]);
+        const found = columns ? rows.where(keyPathOf(columns)).between(prefix, [...prefix, []]) : rows;
         await rows.bulkPut((await found.toArray()).map(lift));
       }
       await guards.put({ ...guard, schemaVersion: schema.version });

@@ -106,9 +106,9 @@ class Database {
       for (const row of this.tables.get(name)?.range({}) ?? []) lifted.replace(undefined, row);
       this.tables.set(name, lifted);
     }
-    for (const { table, index, prefix, lift } of lifts) {
+    for (const { table, index, prefix = [], lift } of lifts) {
       const rows = this.tables.get(table);
-      for (const row of rows?.range({ index, prefix }) ?? []) rows?.replace(row, lift(row));
+      for (const row of rows?.range({ ...(index !== undefined && { index }), prefix }) ?? []) rows?.replace(row, lift(row));
     }
   }
 

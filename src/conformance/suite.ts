@@ -33,6 +33,7 @@ import { runtimeCommitCases } from "./session/runtime-store/commits.cases.js";
 import { inputRowCases } from "./session/runtime-store/input-rows.cases.js";
 import { runtimeIsolationCases } from "./session/runtime-store/isolation.cases.js";
 import { snapshotCases } from "./session/runtime-store/snapshots.cases.js";
+import { attendanceCases } from "./session/turns/attendance.cases.js";
 import { batchingCases } from "./session/turns/batching.cases.js";
 import { turnCancelCases } from "./session/turns/cancel.cases.js";
 import { checkpointCases } from "./session/turns/checkpoints.cases.js";
@@ -114,6 +115,7 @@ const KERNEL_AREAS: Areas = {
     turnEndingCases,
     turnCommandCases,
     processTurnCases,
+    attendanceCases,
   ],
   views: [viewCases],
 };

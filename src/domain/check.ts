@@ -89,33 +89,29 @@ function isSignal(value: object): boolean {
   }
 }
 
-/** The named members of a request, each read once. Any other member that is not `undefined` is `invalid`, and named. */
-export function membersOf<K extends string>(field: string, value: unknown, names: readonly K[]): Record<K, unknown> {
-  return onlyMembersOf(field, value, names, (name) => `${field}.${name} is not known`);
-}
-
-/** The same for the options of a call. */
-export function optionsOf<K extends string>(call: string, value: unknown, names: readonly K[], field = "options") {
-  return onlyMembersOf(field, value, names, (name) => `${name} is no option of ${call}`);
-}
-
-function onlyMembersOf<K extends string>(
+/**
+ * The named members of a request, or of the options of a call, each read once. Any other member that is not `undefined` is `invalid`,
+ * and named with the nearest known one.
+ */
+export function membersOf<K extends string>(
   field: string,
   value: unknown,
   names: readonly K[],
-  refusal: (name: string) => string,
+  call?: string,
 ): Record<K, unknown> {
   const members = someMembersOf(field, value, names);
-  const unknown = guarded(field, () => {
-    for (const name in value as Record<string, unknown>) {
-      const isKnown = names.includes(name as K) || !Object.hasOwn(value as object, name);
-      if (!isKnown && (value as Record<string, unknown>)[name] !== undefined) return name;
-    }
-    return undefined;
-  });
+  const given = value as Record<string, unknown>;
+  const isUnknown = (name: string) => !names.includes(name as K) && given[name] !== undefined;
+  const unknown = guarded(field, () => Object.keys(given).find(isUnknown));
   if (unknown === undefined) return members;
+  const refusal = call === undefined ? `${field}.${unknown} is not known` : `${unknown} is no option of ${call}`;
   const meant = nearest(unknown, names);
-  throw invalid(refusal(unknown) + (meant === undefined ? `; known are ${names.join(", ")}` : `; did you mean ${meant}?`));
+  throw invalid(`${refusal}; ${meant === undefined ? `known are ${names.join(", ")}` : `did you mean ${meant}?`}`);
+}
+
+/** The named members of the options of a call. */
+export function optionsOf<K extends string>(call: string, value: unknown, names: readonly K[], field = "options") {
+  return membersOf(field, value, names, call);
 }
 
 /**

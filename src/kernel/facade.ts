@@ -63,7 +63,11 @@ export function createFacade(parts: FacadeParts): LazyFacade {
     if (isClosed) void made.close();
     return made;
   });
-  const archive = mapLazy(lazyParts.archive, ({ sessionArchive }) => sessionArchive(corridor, limits));
+  const locksOfHosts = {
+    lockName: (bootId: string) => hostLockName(databaseId, bootId),
+    held: () => heldLocks(locks),
+  };
+  const archive = mapLazy(lazyParts.archive, ({ sessionArchive }) => sessionArchive({ corridor, limits, ...locksOfHosts }));
   const rows = mapLazy(lazyParts.runtime, ({ rowMethods }) => rowMethods(corridor, limits));
   const lifecycle = mapLazy(agents, (made) => made.lifecycle);
   const secrets = mapLazy(sealed, (made) => made.secrets);
@@ -117,9 +121,8 @@ export function createFacade(parts: FacadeParts): LazyFacade {
       const { listHosts } = await lazyParts.agents.load();
       return await listHosts({
         ...parts,
+        ...locksOfHosts,
         self: host.identity,
-        lockName: (bootId) => hostLockName(databaseId, bootId),
-        held: () => heldLocks(locks),
       });
     },
   };

@@ -7,6 +7,7 @@ export const lazyParts = {
   runtime: lazy("the runtime store", () => import("./runtime-store.js")),
   ops: lazy("operations", () => import("./session/operations.js")),
   turns: lazy("turns", () => import("./session/executor.js")),
+  attendant: lazy("turns of sessions that wait", () => import("./session/attendance/attendant.js")),
   agents: lazy("agents", () => import("./host/agents.js")),
   views: lazy("views", () => import("./session/view/view-sources.js")),
   sessionView: lazy("session views", () => import("./session/view/session-view.js")),

@@ -21,6 +21,7 @@ import type { Durability, KernelStorage } from "../ports/storage.js";
 import type { Retention } from "../stores/host/retention.js";
 import type { Random } from "./host/ids.js";
 import type { ProcessHandler } from "./process/context.js";
+import type { AnyTurnHandler } from "./session/turn.js";
 
 export interface KernelOptions {
   /** Database name and namespace: 1 to 64 of A-Z a-z 0-9 . _ - */
@@ -29,6 +30,11 @@ export interface KernelOptions {
   storage?: KernelStorage;
   /** Handlers by task name, or `tool:<toolName>`. Only processes with a handler here are claimed. */
   handlers?: Record<string, ProcessHandler>;
+  /**
+   * The turns of all sessions that have no handler of their own in this tab, whether the app opened them or not: a session that waits, or
+   * was left by a tab that died, is gone on with here. `concurrency` bounds how many sessions that the app has not opened run at once.
+   */
+  turns?: AnyTurnHandler;
   /** Handlers running at once on this host. Default 8. */
   concurrency?: number;
   /** Claims in a row that end out of order and store nothing, until the process fails. Default 5. */
@@ -77,6 +83,7 @@ const OPTION_CHECKS = {
   timings: checkTimings,
   retention: checkRetention,
   handlers: (value, _, limits) => checkHandlers(value, limits),
+  turns: optional(callable<AnyTurnHandler>),
   concurrency: (value = 8, field) => checkWhole(field, value, 1),
   attemptBudget: (value = 5, field) => checkWhole(field, value, 1),
   loop: optional((value, field) => checkOneOf<NonNullable<KernelOptions["loop"]>>(field, value, ["worker", "inline", "off"])),

@@ -42,13 +42,13 @@ export interface StorageSchema {
 
 /**
  * For databases of a version below `below`: `lift` replaces each row under `prefix` in `index`, under the same key. The index has
- * more columns than the prefix.
+ * more columns than the prefix. Without an index, each row of the table.
  */
 export interface Lift {
   readonly below: number;
   readonly table: string;
-  readonly index: string;
-  readonly prefix: readonly (string | number)[];
+  readonly index?: string;
+  readonly prefix?: readonly (string | number)[];
   /** The row as it is stored from now on. Synchronous and without effects. */
   lift(row: Row): Row;
 }

@@ -321,6 +321,7 @@ export const TURN_METHODS = methodsOf<TurnMethods>(
 const options = (): Required<Omit<KernelOptions, "worker" | "storage" | "clock" | "random" | "keys">> => ({
   name: "new",
   handlers: { job: async () => null },
+  turns: async () => {},
   concurrency: 1,
   attemptBudget: 1,
   hostId: "h",

@@ -13,6 +13,7 @@ import type { LoopStart, Platform } from "../../src/kernel/platform.js";
 import * as headStart from "../../src/kernel/process/head-start.js";
 import * as runtime from "../../src/kernel/runtime-store.js";
 import * as archive from "../../src/kernel/session/archive.js";
+import * as attendant from "../../src/kernel/session/attendance/attendant.js";
 import * as turns from "../../src/kernel/session/executor.js";
 import * as ops from "../../src/kernel/session/operations.js";
 import * as sessionView from "../../src/kernel/session/view/session-view.js";
@@ -29,6 +30,7 @@ const codes: { [K in keyof LazyParts]: NonNullable<LazyParts[K]["loaded"]> } = {
   runtime,
   ops,
   turns,
+  attendant,
   agents,
   headStart,
   views,

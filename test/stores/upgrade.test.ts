@@ -1,14 +1,14 @@
 import { IDBFactory, IDBKeyRange } from "fake-indexeddb";
 import { describe, expect, it } from "vitest";
 import { waiting } from "../../src/conformance/session/session.fixture.js";
-import { createKernel, type ProcessContext } from "../../src/index.js";
+import { createKernel, type ProcessContext, type Turn } from "../../src/index.js";
 import { indexedDbStorage } from "../../src/indexeddb.js";
 import { memoryStorage } from "../../src/memory.js";
 import type { KernelStorage, Row, StorageSchema } from "../../src/ports/storage.js";
 import { SCHEMA, TABLES } from "../../src/stores/schema.js";
 import { builtInPolicy, semanticsOf } from "../../src/stores/session/inputs/policy.rules.js";
 
-const { floors, processes: newest, inputs, ...lasting } = TABLES;
+const { floors, processes: newest, inputs, runtimes, ...lasting } = TABLES;
 const { runnable, ...indexes } = newest.indexes;
 /** The tables of schemas 1 to 4. */
 const processes = { ...newest, indexes };
@@ -17,11 +17,21 @@ const { registrations, grants, leases, hosts } = TABLES;
 const events = { key: ["processId", "sequence"], indexes: { pendingWakes: ["processId", "pendingWake"] } };
 const replays = { key: ["processId", "replayKey"] };
 const SCHEMA_1 = { version: 1, tables: { processes, registrations, events, replays, grants, leases, hosts } };
-const TABLES_4 = { ...lasting, processes, inputs: { key: inputs.key, indexes: { live: inputs.indexes.live } } };
+/** The table of schemas 2 to 5. */
+const uncounted = { ...runtimes, indexes: {} };
+const TABLES_4 = {
+  ...lasting,
+  runtimes: uncounted,
+  processes,
+  inputs: { key: inputs.key, indexes: { live: inputs.indexes.live } },
+};
 const SCHEMA_3 = { version: 3, tables: { ...TABLES_4, events, replays } };
 const SCHEMA_4 = { version: 4, tables: TABLES_4 };
 const { givenUp, ...inputIndexes } = inputs.indexes;
-const SCHEMA_5 = { version: 5, tables: { ...TABLES, inputs: { key: inputs.key, indexes: inputIndexes } } };
+const SCHEMA_5 = {
+  version: 5,
+  tables: { ...TABLES, runtimes: uncounted, inputs: { key: inputs.key, indexes: inputIndexes } },
+};
 
 const PLACES: [string, () => KernelStorage][] = [
   ["memory", memoryStorage],
@@ -231,11 +241,10 @@ describe.each(PLACES)("a database of schema 4 in %s", (_, place) => {
 });
 
 describe.each(PLACES)("a database of schema 5 in %s", (_, place) => {
-  const runtimeId = "rt:session:s";
-  const counts = { nextRank: 3, firstRank: 0, endedKeys: 0, inputRevision: 4, messageCount: 0, digest: "", updatedAtMs: 1 };
-
   it("has a session's view show the inputs that wait in it, and what is given up from now on (A-21)", async () => {
     const storage = place();
+    const runtimeId = "rt:session:s";
+    const counts = { nextRank: 3, firstRank: 0, endedKeys: 0, inputRevision: 4, messageCount: 0, digest: "", updatedAtMs: 1 };
     const rowOf = (inputId: string, rank: number, more: object) => ({
       ...{ v: 1, runtimeId, inputId, rank, since: 0, revision: 4, record: waiting(inputId, more) },
     });
@@ -259,5 +268,65 @@ describe.each(PLACES)("a database of schema 5 in %s", (_, place) => {
     await cancel("waits");
     expect(await shows("cancelled")).toMatchObject([{ content: "waits" }]);
     await kernel.close();
+  });
+
+  /** Sessions as they were stored: `waits` input rows each. */
+  async function store(storage: KernelStorage, sessions: Record<string, { state: string; waits: number }>): Promise<void> {
+    const old = await storage.open({
+      name: "old",
+      schema: SCHEMA_5,
+      durability: "strict",
+      newDatabaseId: "the-old-one",
+      onState: () => {},
+    });
+    await old.transact(["runtimes", "sessions", "inputs"], "write", async (tx) => {
+      for (const [sessionId, { state, waits }] of Object.entries(sessions)) {
+        const runtimeId = `rt:session:${sessionId}`;
+        const counts = { nextRank: waits, firstRank: 0, endedKeys: 0, messageCount: 0, digest: "", updatedAtMs: 1 };
+        const inputs = Array.from({ length: waits }, (_, rank) => {
+          const inputId = `${sessionId} ${rank}`;
+          const ranks = { rank, liveRank: rank, starterRank: rank, starts: 1 };
+          return { v: 1, runtimeId, inputId, ...ranks, record: waiting(inputId, { currentState: "queued" }) };
+        });
+        tx.write([
+          { table: "runtimes", put: { v: 1, runtimeId, sessionId, state, incarnation: 0, ...counts } },
+          { table: "sessions", put: { v: 1, sessionId, runtimeId, messageCount: 0, updatedAtMs: 1 } },
+          ...inputs.map((put) => ({ table: "inputs", put })),
+        ]);
+      }
+    });
+    await old.close();
+  }
+
+  it("lists what waits in its sessions, which was never counted, and counts it when one is opened (A-17)", async () => {
+    const storage = place();
+    await store(storage, { s: { state: "idle", waits: 3 }, t: { state: "idle", waits: 0 } });
+    const kernel = await createKernel({ name: "old", storage, loop: "off", channel: false, locks: false });
+    const figures = async () => (await kernel.sessions.list()).map(({ waiting }) => waiting);
+    expect(await figures()).toEqual([3, 0]);
+    const session = await kernel.session("s");
+    expect(await figures()).toEqual([3, 0]);
+    await session.cancel("s 1");
+    await session.submit({ inputType: "prompt", text: "t" });
+    await session.cancel("s 0");
+    expect(await figures()).toEqual([2, 0]);
+    await kernel.close();
+  });
+
+  it("has its sessions gone on with that wait, and each of the others looked at once (A-17)", async () => {
+    const storage = place();
+    const sessions = { s: { state: "idle", waits: 2 }, t: { state: "idle", waits: 0 }, u: { state: "stopped", waits: 0 } };
+    await store(storage, { ...sessions, v: { state: "retired", waits: 1 } });
+    const ran: string[] = [];
+    const turns = ({ inputs }: Turn) => void ran.push(...inputs.map(({ inputId }) => inputId));
+    const kernel = await createKernel({ name: "old", storage, loop: "inline", channel: false, locks: false, turns });
+    await expect.poll(async () => (await kernel.sessions.list()).map(({ waiting }) => waiting)).toEqual([0, 0, 0, 0]);
+    await kernel.close();
+    const opening = { name: "old", schema: SCHEMA, durability: "strict" as const, newDatabaseId: "x", onState: () => {} };
+    const now = await storage.open(opening);
+    const due = await now.transact(["runtimes"], "read", (tx) => tx.range("runtimes", { index: "due" }));
+    await now.close();
+    expect(due).toEqual([]);
+    expect(ran.sort()).toEqual(["s 0", "s 1", "v 0"]);
   });
 });

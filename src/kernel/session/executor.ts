@@ -56,6 +56,8 @@ export interface ExecutorParts
   /** A look read the session's state, which no notice may have told. */
   learn(state: RuntimeState): void;
   emit(event: SessionEvent): void;
+  /** A look has ended, and the next one does not begin at once. */
+  rested(end: LookEnd): void;
   /** The session was deleted. */
   vanish(): void;
 }
@@ -190,7 +192,9 @@ export function createExecutor(parts: ExecutorParts): Executor {
 
   function rest(end: LookEnd): void {
     looking = undefined;
-    take(looked(pacing, end, clock.monotonicMs(), clock.now()));
+    const step = looked(pacing, end, clock.monotonicMs(), clock.now());
+    take(step);
+    if (step.lookInMs !== 0 || stopping.signal.aborted) parts.rested(end);
   }
 
   return {

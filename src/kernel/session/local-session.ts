@@ -15,6 +15,7 @@ import type { Fault } from "../host/loop-contract.js";
 import { type Lazy, mapLazy, methodsOf, whenLoaded } from "../lazy.js";
 import type { SessionEvent } from "./events.js";
 import type { OpsRegistry } from "./operations.js";
+import type { LookEnd } from "./pacing.rules.js";
 import { followSession, type SessionChange } from "./session-changes.js";
 import { createTranscript, type Transcript } from "./transcript.js";
 import type { TurnHandler } from "./turn.js";
@@ -38,6 +39,8 @@ export interface LocalSession {
   submitted(): void;
   /** Returns what takes the handler off; that resolves when a running turn of it is handed back. */
   attach(handler: TurnHandler): () => Promise<void>;
+  /** Starts the executor if there is a handler. */
+  start(): void;
   /** Stores that this tab has the session open, and whether it has a handler; starts the executor. Never rejects. */
   storeAttachment(): Promise<void>;
   /** Hands the running turns back. */
@@ -77,9 +80,14 @@ export interface SessionKernel {
 interface LocalSessionParts extends SessionKernel {
   readonly ref: SessionRef;
   readonly sessionId: string;
-  readonly ops: OpsOptions;
+  ops(): OpsOptions;
   /** One for all executors of this kernel: an executor takes up the lease of the one before it as its own. */
   readonly ownerId: string;
+  /** The kernel's handler for all sessions, and whether it may begin another turn of this one. */
+  readonly kernelHandler: TurnHandler | undefined;
+  mayBegin(): boolean;
+  /** The executor has looked, and does not look again at once. */
+  rested(end: LookEnd): void;
   /** The loop is on, and the host's Web Lock is held, if there are locks: without it, other tabs could not see that a lease's owner lives. */
   mayRun(): boolean;
   isClosing(): boolean;
@@ -123,7 +131,7 @@ export function createLocalSession(parts: LocalSessionParts): LocalSession {
 
   const operations = mapLazy(parts.lazyParts.ops, ({ createOpsRegistry }) => {
     const own = { ownerSessionId: sessionId, newEpochId: parts.newOrderedId };
-    const made = createOpsRegistry({ ...parts, ...ref, ...parts.ops, ...own });
+    const made = createOpsRegistry({ ...parts, ...ref, ...parts.ops(), ...own });
     if (isClosed) made.close(CLOSED);
     return made;
   });
@@ -187,6 +195,7 @@ export function createLocalSession(parts: LocalSessionParts): LocalSession {
     },
     attachment,
     hasHandler,
+    start: handlers.start,
     learn,
     listen: changes.listen,
     submitted: handlers.poke,

@@ -41,6 +41,9 @@ export interface Turn {
 
 export type TurnHandler = (turn: Turn) => Promise<void>;
 
+/** Runs the turns of every session that has no handler of its own in this tab. */
+export type AnyTurnHandler = (turn: Turn, session: { sessionId: string }) => Promise<void> | void;
+
 interface TurnParts {
   readonly corridor: Corridor;
   readonly limits: Limits;

@@ -8,6 +8,7 @@ import type { ProcessHandler } from "../../kernel/process/context.js";
 import * as headStart from "../../kernel/process/head-start.js";
 import * as runtime from "../../kernel/runtime-store.js";
 import * as archive from "../../kernel/session/archive.js";
+import * as attendant from "../../kernel/session/attendance/attendant.js";
 import * as turns from "../../kernel/session/executor.js";
 import * as ops from "../../kernel/session/operations.js";
 import * as sessionView from "../../kernel/session/view/session-view.js";
@@ -36,6 +37,7 @@ const LAZY_PARTS: LazyParts = {
   runtime: loaded(runtime),
   ops: loaded(ops),
   turns: loaded(turns),
+  attendant: loaded(attendant),
   agents: loaded(agents),
   headStart: loaded(headStart),
   views: loaded(views),

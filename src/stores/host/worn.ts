@@ -33,6 +33,7 @@ export const WORN_RANGES: readonly WornRange[] = [
   { table: "agents", index: "byBoot", limit: SMALL_ROWS },
   { table: "agents", index: "lone", limit: SMALL_ROWS },
   { table: "agents", index: "ended", limit: SMALL_ROWS, isQueue: true },
+  { table: "runtimes", index: "due", limit: LARGE_ROWS },
   { table: "inputs", index: "live", limit: LARGE_ROWS },
   { table: "inputs", index: "steers", limit: LARGE_ROWS },
   { table: "inputs", index: "starters", limit: LARGE_ROWS },
