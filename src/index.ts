@@ -67,6 +67,7 @@ export type { OpsOptions } from "./domain/session/ops-options.js";
 export type { Message, RunBoundaryReceipt, RuntimeState, SessionDelta } from "./domain/session/session.js";
 export type { Limits, Timings } from "./domain/time.js";
 export type { AuthTarget } from "./domain/vault/auth-target.js";
+export { deleteKernelData } from "./inline-platform.js";
 export type { KernelEvents } from "./kernel/emitter.js";
 export type { AgentRegistration } from "./kernel/host/agents.js";
 export type { HostRecord } from "./kernel/host/host-list.js";
@@ -93,6 +94,7 @@ export { createKernel } from "./platform.js";
 export type { Clock } from "./ports/clock.js";
 export type { Locks } from "./ports/locks.js";
 export type { ChannelFactory } from "./ports/notices.js";
+export type { KeyStore } from "./ports/seal.js";
 export type {
   ColumnType,
   Durability,
