@@ -1,5 +1,15 @@
 import { guarded } from "../domain/admit.js";
-import { checkFunction, checkId, checkObject, checkOneOf, checkSignal, checkWhole, membersOf } from "../domain/check.js";
+import {
+  checkFunction,
+  checkId,
+  checkObject,
+  checkOneOf,
+  checkSignal,
+  checkWhole,
+  membersOf,
+  optionsOf,
+  someMembersOf,
+} from "../domain/check.js";
 import { invalid } from "../domain/errors.js";
 import { madeLength } from "../domain/lease.js";
 import { checkLimits, checkTimings, type Limits, type Timings } from "../domain/time.js";
@@ -87,7 +97,7 @@ export type CheckedOptions = { readonly [Name in keyof typeof OPTION_CHECKS]: Re
 /** Defaults filled in; throws `invalid` naming the option and its rule. */
 export function checkOptions(given: unknown): CheckedOptions {
   const names = Object.keys(OPTION_CHECKS) as (keyof KernelOptions)[];
-  const members = membersOf("options", given, names);
+  const members = optionsOf("createKernel", given, names);
   const checked: Partial<Record<keyof KernelOptions, unknown>> = {};
   for (const name of names) {
     const check: OptionCheck = OPTION_CHECKS[name];
@@ -120,7 +130,7 @@ function callable<T>(value: unknown, field: string): T {
 
 function withMethods<T>(...methods: (keyof T & string)[]) {
   return (value: unknown, field: string): T => {
-    const found = membersOf(field, value, methods);
+    const found = someMembersOf(field, value, methods);
     for (const method of methods) checkFunction(`${field}.${method}`, found[method]);
     return value as T;
   };
@@ -139,11 +149,11 @@ function checkHandlers(given: unknown, limits: Limits): ReadonlyMap<string, Proc
   if (given === undefined) return new Map();
   checkObject("handlers", given);
   const names = guarded("handlers", () => Object.keys(given));
-  const members = membersOf("handlers", given, names);
+  const members = Object.entries(membersOf("handlers", given, names)).filter(([, handler]) => handler !== undefined);
   return new Map(
-    names.map((name) => [
+    members.map(([name, handler]) => [
       checkId(`handlers: the name "${name}"`, name, limits.idLength),
-      checkFunction(`handlers.${name}`, members[name] as ProcessHandler),
+      checkFunction(`handlers.${name}`, handler as ProcessHandler),
     ]),
   );
 }

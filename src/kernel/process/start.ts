@@ -45,11 +45,11 @@ export async function startProcess(
   request: StartRequest,
   child?: Child,
 ): Promise<ProcessRecord> {
-  const m = membersOf("request", request, ["id", "input", "eventTypes", "provenance", "grant"]);
+  const { grant: givenGrant, ...m } = membersOf("request", request, ["id", "input", "eventTypes", "provenance", "grant"]);
   const id = m.id === undefined ? (child?.id ?? newProcessId()) : m.id;
   const provenance = child ? provenanceOf(child, m.id === undefined) : m.provenance;
   const registration = await prepareRegistration("request", { ...m, id, provenance }, limits, schemas);
-  const grant = m.grant === undefined ? undefined : membersOf("request.grant", m.grant, ["scope", "descriptor"]);
+  const grant = givenGrant === undefined ? undefined : membersOf("request.grant", givenGrant, ["scope", "descriptor"]);
   const input: RegisterProcess = {
     registration,
     ...(grant && {
