@@ -161,8 +161,9 @@ export function startHost(parts: HostParts): HostLife {
   }
 
   function thaw(): void {
+    if (over) return;
     void work.wake();
-    if (frozen && !over && !away) host.loop = parts.startLoop();
+    if (frozen && !away) host.loop = parts.startLoop();
     frozen = false;
   }
 
