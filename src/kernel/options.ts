@@ -43,6 +43,11 @@ export interface KernelOptions {
   channel?: ChannelFactory | false;
   /** Default: navigator.locks. `false`: none, a dead host is noticed by the expiry of its leases. */
   locks?: Locks | false;
+  /**
+   * What is called with the faults that a developer must mend: a handler, turn or listener that threw, a handler that no host has, a step
+   * that is used in a wrong way, a worker that was given up. Default: `console.error` and `console.warn`. `false`: nothing is logged.
+   */
+  log?: ((entry: { level: "warn" | "error"; message: string; error?: unknown }) => void) | false;
   /** Aborting it closes the kernel. While it opens, `createKernel` rejects `aborted` instead, with the reason as cause; nothing stays open. */
   signal?: AbortSignal;
 }
@@ -75,6 +80,7 @@ const OPTION_CHECKS = {
   random: optional(callable<Random>),
   channel: optional(orFalse(callable<ChannelFactory>)),
   locks: optional(orFalse(withMethods<Locks>("request", "query"))),
+  log: optional(orFalse(callable<Exclude<KernelOptions["log"], false | undefined>>)),
   signal: (value, field) => checkSignal(field, value),
 } as const satisfies Record<keyof KernelOptions, OptionCheck>;
 

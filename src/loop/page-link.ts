@@ -1,6 +1,6 @@
 import type { Corridor } from "../corridor/command.js";
-import { asHoldfastError } from "../domain/errors.js";
 import type { Timings } from "../domain/time.js";
+import { faultOf } from "../kernel/host/fault.js";
 import type { LoopPage, Pulse } from "../kernel/host/loop-contract.js";
 import type { Presence } from "../kernel/host/presence.js";
 import type { Clock } from "../ports/clock.js";
@@ -45,8 +45,7 @@ export function createPageLink(parts: PageLinkParts): PageLink {
   }
 
   function fault(thrown: unknown): void {
-    const { code, message } = asHoldfastError(thrown, "internal", "a turn of the loop failed");
-    unawaited(page.fault({ area: "loop", code, message }));
+    unawaited(page.fault(faultOf("loop", thrown, "a turn of the loop failed")));
   }
 
   return {

@@ -123,7 +123,12 @@ export function createSessions(parts: SessionsParts): Sessions {
       if (closing) throw closing;
       emitInputs(parts.emit, { sessionId: id }, opened.happened);
       for (const { inputId, reason } of opened.quarantined)
-        parts.fault({ area: "session", code: "read-failed", message: `input "${inputId}" was set aside: ${reason}` });
+        parts.fault({
+          area: "session",
+          code: "read-failed",
+          message: `input "${inputId}" was set aside: ${reason}`,
+          sessionId: id,
+        });
       const entry = enter(id, opened, options);
       const { session } = entry;
       entry.uses++;
