@@ -101,8 +101,9 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
   const ids = createIds(clock, options.random ?? platform.random);
   const place = options.storage ?? platform.storage();
   const emitter = createEmitter(logFaults(options.log));
-  const host = unstartedHost(options.hostId ?? ids.uuid());
   const loop = chooseLoop(options, platform, place, emitter);
+  // Without a loop, nothing that is stored is run here.
+  const host = unstartedHost(options.hostId ?? ids.uuid(), loop.loopKind === "off" ? [] : [...options.handlers.keys()]);
   const loadingLoop = loop.loopKind === "inline" ? platform.inlineLoop.load() : undefined;
   // If the storage does not open, that error is told instead.
   loadingLoop?.catch(() => undefined);

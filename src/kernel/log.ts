@@ -2,13 +2,13 @@ import type { Fault } from "./host/loop-contract.js";
 import type { KernelOptions } from "./options.js";
 
 type Log = Exclude<KernelOptions["log"], false | undefined>;
-type Entry = Parameters<Log>[0];
+type LogEntry = Parameters<Log>[0];
 
 /**
  * The faults that are logged: what an app's developer has to mend. Trouble of the storage is told and not logged, since it is told again
  * until it is over.
  */
-const LEVELS: Readonly<Partial<Record<string, Entry["level"]>>> = {
+const LEVELS: Readonly<Partial<Record<string, LogEntry["level"]>>> = {
   handler: "error",
   turn: "error",
   listener: "error",
@@ -25,7 +25,7 @@ export function logFaults(log: KernelOptions["log"] = toConsole): (fault: Fault)
     const level = LEVELS[area];
     if (!log || !level) return;
     const place = [processId && `process "${processId}"`, sessionId && `session "${sessionId}"`].filter(Boolean).join(", ");
-    const entry: Entry = {
+    const entry: LogEntry = {
       level,
       message: `holdfast: ${place && `${place}: `}${message}`,
       ...(error !== undefined && { error }),

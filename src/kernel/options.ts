@@ -119,7 +119,7 @@ function withMethods<T>(...methods: (keyof T & string)[]) {
   };
 }
 
-const RETENTION: Record<keyof Retention, true> = { offlineAgentsMs: true, terminalProcessesMs: true };
+const RETENTION: Record<keyof Retention, true> = { offlineAgentsMs: true, terminalProcessesMs: true, externalProcessesMs: true };
 
 function checkRetention(given: unknown = {}): Retention {
   const names = Object.keys(RETENTION) as (keyof Retention)[];

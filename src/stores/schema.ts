@@ -48,11 +48,14 @@ export type RowIn<T extends TableName> = RowOf<(typeof TABLES)[T]>;
 
 /** The tables are plain data here: an adapter may send them to a worker of its own. Every row has its shape's version as column `v`. */
 export const SCHEMA: StorageSchema = {
-  version: 5,
+  version: 6,
   tables: Object.fromEntries(
     DECLARED.map(({ name, key, indexes, columns }) => [name, { key, indexes, columns: { v: "number", ...columns } }]),
   ),
-  lifts: [{ below: 5, table: "processes", index: "byState", prefix: ["running"], lift: withRunnable }],
+  lifts: [
+    { below: 5, table: "processes", index: "byState", prefix: ["running"], lift: withRunnable },
+    { below: 6, table: "processes", index: "byState", prefix: ["running"], lift: withProcessIndexes },
+  ],
 };
 
 /** Hosts find what they can run by an index of `runnable`. Rows of older schemas lack that column. */
@@ -60,6 +63,16 @@ function withRunnable(row: Row): Row {
   const { inputType, handler } = row as ProcessRow;
   const runnable = runnableBy(inputType, handler);
   return runnable === undefined ? row : { ...row, runnable };
+}
+
+/** Hosts find by indexes what was asked to cancel, and external processes by their last write. Rows of older schemas lack these columns. */
+function withProcessIndexes(row: Row): Row {
+  const { inputType, runnable, cancelRequested, updatedAtMs } = row as ProcessRow;
+  return {
+    ...row,
+    ...(runnable !== undefined && cancelRequested !== undefined && { cancelling: runnable }),
+    ...(inputType === "external" && { externalAtMs: updatedAtMs }),
+  };
 }
 
 /** The columns of an index, in order. Empty if the table has no such index. */

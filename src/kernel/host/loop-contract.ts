@@ -29,6 +29,8 @@ export interface Pulse {
   host: Host;
   /** The leases that are to be renewed. */
   leases: ProcessLease[];
+  /** Processes whose handlers do nothing but wait just now. */
+  waiting: string[];
   /** Processes whose leases are left to run out: neither renewed nor handed back. */
   abandoned: string[];
   /** Processes that the page itself claims just now: in storage, but not yet among its leases. */

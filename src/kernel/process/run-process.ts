@@ -36,6 +36,8 @@ export interface ProcessRun {
   /** Aborts when the handler has ended, or is not waited for any more. */
   readonly ended: AbortController;
   cancelled: boolean;
+  /** The handler does nothing but wait: no step is under way. */
+  isWaiting(): boolean;
 }
 
 export interface ProcessRunParts extends StartParts {
@@ -81,7 +83,14 @@ export function createRun(parts: ProcessRunParts, { lease }: ClaimReply, asOfMs:
       parts.onLost(lease.processId);
     },
   };
-  return { heldLease: holdLease(heldLeaseParts, lease, asOfMs), abort, stopped, ended: new AbortController(), cancelled: false };
+  return {
+    heldLease: holdLease(heldLeaseParts, lease, asOfMs),
+    abort,
+    stopped,
+    ended: new AbortController(),
+    cancelled: false,
+    isWaiting: () => false,
+  };
 }
 
 /** Ends the run at once, even if the handler ignores its signal. */
@@ -163,6 +172,8 @@ async function handle(
     return calls.watched({ ...handle, record: () => noted(handle.record) }, ["record", "result", "cancel"]);
   };
   const { ownerScope, hostProfileId } = record.provenance;
+  const steps = createRunningSteps({ clock: parts.clock, waitMs: parts.timings.leaseRenewMs, tell: misused });
+  run.isWaiting = () => slot.isWaiting && steps.isIdle;
   const contextParts: ContextParts = {
     ...parts,
     appendEvent: parts.stores.appendEvent,
@@ -173,7 +184,7 @@ async function handle(
     signal: run.abort.signal,
     processHandle: handleOf,
     raised: raise,
-    steps: createRunningSteps({ clock: parts.clock, waitMs: parts.timings.leaseRenewMs, tell: misused }),
+    steps,
     async startChild(request: StartRequest, named) {
       const child = await run.heldLease.write((lease) =>
         startProcess(parts, request, { ...named, ownerScope, hostProfileId, parentId: record.id, lease }),
