@@ -1023,7 +1023,7 @@ describe("a call that a handler leaves unawaited", () => {
   };
   const outlived = (what: string) => ["steps", "invalid", `${what} was not awaited: its handler ended first`, "p"];
 
-  it("and that outlives its handler is told, and ends no program: a step", async () => {
+  it("and that outlives its handler is told, and ends no program: a step (A-25)", async () => {
     const { told, kernel } = await left(({ step }) => void step("pay", slow(1)));
     expect(told).toEqual([outlived('step "pay"')]);
     expect((await kernel.processes.eventsAfter("p", 0)).map(({ eventType }) => eventType)).toEqual(["process.completed"]);
@@ -1050,7 +1050,7 @@ describe("a call that a handler leaves unawaited", () => {
     expect(told).toEqual(names.map(outlived));
   });
 
-  it("and that fails before its handler ends is told then, and ends no program", async () => {
+  it("and that fails before its handler ends is told then, and ends no program (A-25)", async () => {
     const { told } = await left(async ({ step, emit }) => {
       void step("pay", () => {
         throw new Error("no money");

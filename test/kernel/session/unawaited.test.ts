@@ -24,7 +24,7 @@ async function run(handler: (turn: Turn) => Promise<void>) {
 }
 
 describe("a call that a turn's handler leaves unawaited", () => {
-  it("and that outlives it is told, and ends no program", async () => {
+  it("and that outlives it is told, and ends no program (A-25)", async () => {
     const { told, unhandled, said } = await run(async (turn) => {
       turn.append(saying("hello"));
       void turn.step("slow", async () => {
