@@ -24,12 +24,8 @@ export function logFaults(log: KernelOptions["log"] = toConsole): (fault: Fault)
   return ({ area, message, processId, sessionId, error }) => {
     const level = LEVELS[area];
     if (!log || !level) return;
-    const place = [processId && `process "${processId}"`, sessionId && `session "${sessionId}"`].filter(Boolean).join(", ");
-    const entry: LogEntry = {
-      level,
-      message: `holdfast: ${place && `${place}: `}${message}`,
-      ...(error !== undefined && { error }),
-    };
+    const place = processId ? `process "${processId}": ` : sessionId ? `session "${sessionId}": ` : "";
+    const entry: LogEntry = { level, message: `holdfast: ${place}${message}`, ...(error !== undefined && { error }) };
     try {
       const answer: unknown = log(entry);
       if (answer instanceof Promise) answer.catch(() => undefined);

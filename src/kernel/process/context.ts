@@ -101,7 +101,6 @@ export function createContext(parts: ContextParts): { context: ProcessContext; f
     const step = stepOf(processId, key, result);
     const size = JSON.stringify(result).length;
     const kept = await own(() => heldLease.write((lease) => corridor.run(storeStep, { ...step, lease }, { size })));
-    parts.steps.stored(key);
     return kept;
   }
 

@@ -10,8 +10,7 @@ export interface RunningSteps {
   share(key: string, run: () => Promise<JsonValue>): Promise<JsonValue>;
   /** Calls the app's `run` of the key. */
   begin<T>(key: string, run: () => Promise<T> | T): Promise<T>;
-  /** The key's result was stored in this run: the next call of it is told, once. */
-  stored(key: string): void;
+  /** The key's result was stored in this run. The next call of it is told, once. */
   isStored(key: string): boolean;
 }
 
@@ -27,14 +26,10 @@ export function createRunningSteps({ clock, waitMs, tell }: RunningStepsParts): 
   const running = new Map<string, Promise<JsonValue>>();
   /** Keys whose `run` was called and has not returned to its caller yet. */
   const starting = new Set<string>();
-  /** Keys whose results were stored in this run, and whether it was told that one is called again. */
-  const results = new Map<string, boolean>();
-
-  function tellAgain(key: string): void {
-    if (results.get(key) !== false) return;
-    results.set(key, true);
-    tell(`step "${key}" was called again after its result was stored, and got that result: a loop needs another key each time`);
-  }
+  /** Keys whose `run` was called here. */
+  const called = new Set<string>();
+  const stored = new Set<string>();
+  const told = new Set<string>();
 
   return {
     get isIdle() {
@@ -44,10 +39,13 @@ export function createRunningSteps({ clock, waitMs, tell }: RunningStepsParts): 
       if (starting.has(key)) throw invalid(`step "${key}" was called in its own run`);
       const known = running.get(key);
       if (!known) {
-        tellAgain(key);
+        if (stored.has(key) && told.size < told.add(key).size)
+          tell(`step "${key}" was called again after its result was stored, and got it: a loop needs another key each time`);
         const begun = run().finally(() => running.delete(key));
         running.set(key, begun);
-        return await begun;
+        const result = await begun;
+        if (called.has(key)) stored.add(key);
+        return result;
       }
       const cancel = clock.setTimer(
         () => tell(`a call of step "${key}" has waited ${waitMs} ms for the step of that key that runs: is it made in that run?`),
@@ -60,12 +58,12 @@ export function createRunningSteps({ clock, waitMs, tell }: RunningStepsParts): 
       }
     },
     begin(key, run) {
+      called.add(key);
       starting.add(key);
       const begun = (async () => run())();
       starting.delete(key);
       return begun;
     },
-    stored: (key) => void results.set(key, results.get(key) ?? false),
-    isStored: (key) => results.has(key),
+    isStored: (key) => stored.has(key),
   };
 }

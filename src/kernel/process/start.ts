@@ -1,5 +1,5 @@
 import type { Corridor } from "../../corridor/command.js";
-import { checkOneOf, membersOf } from "../../domain/check.js";
+import { membersOf } from "../../domain/check.js";
 import { invalid } from "../../domain/errors.js";
 import type { ProcessLease } from "../../domain/lease.js";
 import type { ProcessEventType } from "../../domain/process/event-type.js";
@@ -49,8 +49,9 @@ export async function startProcess(
   child?: Child,
 ): Promise<ProcessRecord> {
   const m = membersOf("request", request, ["id", "input", "eventTypes", "provenance", "grant", "endWith"]);
-  const endsWithParent = m.endWith !== undefined && checkOneOf("request.endWith", m.endWith, ["parent"]) === "parent";
-  if (endsWithParent && !child) throw invalid("request.endWith is for a child: only context.start takes it");
+  const endsWithParent = m.endWith !== undefined;
+  if (endsWithParent && (m.endWith !== "parent" || !child))
+    throw invalid('request.endWith must be "parent", in context.start alone');
   const id = m.id === undefined ? (child?.id ?? newProcessId()) : m.id;
   const provenance = child ? provenanceOf(child, m.id === undefined) : m.provenance;
   const registration = await prepareRegistration("request", { ...m, id, provenance }, limits, schemas);

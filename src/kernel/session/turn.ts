@@ -136,11 +136,9 @@ export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef,
     const idempotencyKey = turnStepKey(ref.runtimeId, workId, key);
     const value = await parts.steps.begin(key, () => run({ idempotencyKey, fencingToken, attempt, signal }));
     const result = admitPayload(value ?? null, `the result of step "${key}"`, limits);
-    const kept = await fenced((named) =>
+    return await fenced((named) =>
       corridor.run(storeTurnStep, { ...named, workId, stepKey: key, result }, { size: JSON.stringify(result).length }),
     );
-    parts.steps.stored(key);
-    return kept;
   }
 
   const overError = () =>

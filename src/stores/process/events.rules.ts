@@ -38,7 +38,7 @@ export interface AppendState {
   lease: LeaseRow | undefined;
   /** The event that is stored under the input's replay key. */
   replayed: EventRow | undefined;
-  /** The processes that end with this one. Read only for an event that ends it. */
+  /** The processes that end with this one. */
   children?: readonly ProcessRow[];
 }
 
@@ -226,7 +226,7 @@ export function eventChange({ processId, sequence }: ProcessEvent): Change {
   return { about: "event", id: processId, sequence };
 }
 
-export function typeOf(name: string, declared: readonly ProcessEventType[] | undefined): ProcessEventType | undefined {
+function typeOf(name: string, declared: readonly ProcessEventType[] | undefined): ProcessEventType | undefined {
   return CORE_EVENT_TYPES.find((type) => type.name === name) ?? declared?.find((type) => type.name === name);
 }
 

@@ -26,7 +26,6 @@ import {
   eventOf,
   isOwn,
   type PayloadVerdict,
-  typeOf,
 } from "./events.rules.js";
 import type { PayloadSchemas } from "./payload-schema.js";
 import { hashOfJson, processRecordOf, unknownProcess } from "./processes.rules.js";
@@ -44,8 +43,7 @@ async function loadAppend(reader: Reader, request: AppendInput, declared?: Decla
     lease ? loadRow(reader, "leases", lease.processId) : undefined,
     loadReplay(reader, request),
   ]);
-  const isEnd = typeOf(eventType, eventTypes)?.semantics?.terminal !== undefined;
-  return { process, eventTypes, lease: leaseRow, replayed, ...(isEnd && { children: await loadChildren(reader, process) }) };
+  return { process, eventTypes, lease: leaseRow, replayed, children: await loadChildren(reader, process) };
 }
 
 /** The event that is stored under the input's replay key, if there is one. */
@@ -88,7 +86,7 @@ function withChildren(
   nowMs: number,
 ): { writes: Write[]; changes: Change[] } {
   if (writes.length === 0) return { writes, changes: [] };
-  const below = endChildren(children, nowMs);
+  const below = endChildren(result.event.semantics.terminal ? children : [], nowMs);
   return { writes: [...writes, ...below.writes], changes: [eventChange(result.event), ...below.changes] };
 }
 
