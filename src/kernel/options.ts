@@ -1,11 +1,22 @@
 import { guarded } from "../domain/admit.js";
-import { checkFunction, checkId, checkObject, checkOneOf, checkSignal, checkWhole, membersOf } from "../domain/check.js";
+import {
+  checkFunction,
+  checkId,
+  checkObject,
+  checkOneOf,
+  checkSignal,
+  checkWhole,
+  membersOf,
+  optionsOf,
+  someMembersOf,
+} from "../domain/check.js";
 import { invalid } from "../domain/errors.js";
 import { madeLength } from "../domain/lease.js";
 import { checkLimits, checkTimings, type Limits, type Timings } from "../domain/time.js";
 import type { Clock } from "../ports/clock.js";
 import type { Locks } from "../ports/locks.js";
 import type { ChannelFactory } from "../ports/notices.js";
+import type { KeyStore } from "../ports/seal.js";
 import type { Durability, KernelStorage } from "../ports/storage.js";
 import type { Retention } from "../stores/host/retention.js";
 import type { Random } from "./host/ids.js";
@@ -48,6 +59,11 @@ export interface KernelOptions {
    * that is used in a wrong way, a worker that was given up. Default: `console.error` and `console.warn`. `false`: nothing is logged.
    */
   log?: ((entry: { level: "warn" | "error"; message: string; error?: unknown }) => void) | false;
+  /**
+   * Keeps the key that secrets and logins are sealed with. Default: the storage keeps it, where it can (IndexedDB can); elsewhere
+   * secrets are "memory-only" (`status().secrets`). A database that has a key already goes on with that one.
+   */
+  keys?: KeyStore;
   /** Aborting it closes the kernel. While it opens, `createKernel` rejects `aborted` instead, with the reason as cause; nothing stays open. */
   signal?: AbortSignal;
 }
@@ -61,10 +77,7 @@ type OptionCheck = (value: unknown, field: string, limits: Limits) => unknown;
 
 /** The check of each option, in this order; a check that is missing, or one too many, does not compile. */
 const OPTION_CHECKS = {
-  name(value) {
-    if (typeof value !== "string" || !NAME.test(value)) throw invalid("name must be 1 to 64 of A-Z a-z 0-9 . _ -");
-    return value;
-  },
+  name: checkName,
   limits: checkLimits,
   timings: checkTimings,
   retention: checkRetention,
@@ -73,7 +86,7 @@ const OPTION_CHECKS = {
   attemptBudget: (value = 5, field) => checkWhole(field, value, 1),
   loop: optional((value, field) => checkOneOf<NonNullable<KernelOptions["loop"]>>(field, value, ["worker", "inline", "off"])),
   durability: (value = "strict", field) => checkOneOf<Durability>(field, value, ["strict", "relaxed"]),
-  storage: optional(withMethods<KernelStorage>("open")),
+  storage: optional(checkStorage),
   worker: optional(callable<() => Worker>),
   hostId: optional((value, field, limits) => checkId(field, value, madeLength(limits.idLength) - OWNER_SUFFIX)),
   clock: optional(withMethods<Clock>("now", "monotonicMs", "setTimer")),
@@ -81,6 +94,7 @@ const OPTION_CHECKS = {
   channel: optional(orFalse(callable<ChannelFactory>)),
   locks: optional(orFalse(withMethods<Locks>("request", "query"))),
   log: optional(orFalse(callable<Exclude<KernelOptions["log"], false | undefined>>)),
+  keys: optional(withMethods<KeyStore>("load", "store")),
   signal: (value, field) => checkSignal(field, value),
 } as const satisfies Record<keyof KernelOptions, OptionCheck>;
 
@@ -89,7 +103,7 @@ export type CheckedOptions = { readonly [Name in keyof typeof OPTION_CHECKS]: Re
 /** Defaults filled in; throws `invalid` naming the option and its rule. */
 export function checkOptions(given: unknown): CheckedOptions {
   const names = Object.keys(OPTION_CHECKS) as (keyof KernelOptions)[];
-  const members = membersOf("options", given, names);
+  const members = optionsOf("createKernel", given, names);
   const checked: Partial<Record<keyof KernelOptions, unknown>> = {};
   for (const name of names) {
     const check: OptionCheck = OPTION_CHECKS[name];
@@ -103,6 +117,15 @@ function optional<T>(check: (value: unknown, field: string, limits: Limits) => T
     value === undefined ? undefined : check(value, field, limits);
 }
 
+export function checkName(value: unknown): string {
+  if (typeof value !== "string" || !NAME.test(value)) throw invalid("name must be 1 to 64 of A-Z a-z 0-9 . _ -");
+  return value;
+}
+
+export function checkStorage(value: unknown, field: string): KernelStorage {
+  return withMethods<KernelStorage>("open")(value, field);
+}
+
 function orFalse<T>(check: (value: unknown, field: string) => T) {
   return (value: unknown, field: string): T | false => (value === false ? false : check(value, field));
 }
@@ -113,7 +136,7 @@ function callable<T>(value: unknown, field: string): T {
 
 function withMethods<T>(...methods: (keyof T & string)[]) {
   return (value: unknown, field: string): T => {
-    const found = membersOf(field, value, methods);
+    const found = someMembersOf(field, value, methods);
     for (const method of methods) checkFunction(`${field}.${method}`, found[method]);
     return value as T;
   };
@@ -132,11 +155,11 @@ function checkHandlers(given: unknown, limits: Limits): ReadonlyMap<string, Proc
   if (given === undefined) return new Map();
   checkObject("handlers", given);
   const names = guarded("handlers", () => Object.keys(given));
-  const members = membersOf("handlers", given, names);
+  const members = Object.entries(membersOf("handlers", given, names)).filter(([, handler]) => handler !== undefined);
   return new Map(
-    names.map((name) => [
+    members.map(([name, handler]) => [
       checkId(`handlers: the name "${name}"`, name, limits.idLength),
-      checkFunction(`handlers.${name}`, members[name] as ProcessHandler),
+      checkFunction(`handlers.${name}`, handler as ProcessHandler),
     ]),
   );
 }

@@ -1,5 +1,5 @@
 import type { Corridor } from "../../corridor/command.js";
-import { checkFunction, checkId, checkText, membersOf } from "../../domain/check.js";
+import { checkFunction, checkId, checkText, optionsOf } from "../../domain/check.js";
 import { invalid } from "../../domain/errors.js";
 import type { JsonValue } from "../../domain/json.js";
 import type { ProcessEvent } from "../../domain/process/event.js";
@@ -143,7 +143,7 @@ export function createContext(parts: ContextParts): { context: ProcessContext; f
       return (await parts.steps.share(name, () => runStep(name, run))) as T;
     },
     async emit(eventType, payload, options = {}) {
-      const { replayKey, wakeTarget } = membersOf("options", options, ["replayKey", "wakeTarget"]);
+      const { replayKey, wakeTarget } = optionsOf("emit", options, ["replayKey", "wakeTarget"]);
       const request = { eventType, payload, replayKey, wakeTarget } as Parameters<EventMethods["appendEvent"]>[1];
       return (await append(processId, request)).event;
     },

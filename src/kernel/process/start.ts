@@ -48,14 +48,15 @@ export async function startProcess(
   request: StartRequest,
   child?: Child,
 ): Promise<ProcessRecord> {
-  const m = membersOf("request", request, ["id", "input", "eventTypes", "provenance", "grant", "endWith"]);
-  const endsWithParent = m.endWith !== undefined;
-  if (endsWithParent && (m.endWith !== "parent" || !child))
+  const names = ["id", "input", "eventTypes", "provenance", "grant", "endWith"] as const;
+  const { grant: givenGrant, endWith, ...m } = membersOf("request", request, names);
+  const endsWithParent = endWith !== undefined;
+  if (endsWithParent && (endWith !== "parent" || !child))
     throw invalid('request.endWith must be "parent", in context.start alone');
   const id = m.id === undefined ? (child?.id ?? newProcessId()) : m.id;
   const provenance = child ? provenanceOf(child, m.id === undefined) : m.provenance;
   const registration = await prepareRegistration("request", { ...m, id, provenance }, limits, schemas);
-  const grant = m.grant === undefined ? undefined : membersOf("request.grant", m.grant, ["scope", "descriptor"]);
+  const grant = givenGrant === undefined ? undefined : membersOf("request.grant", givenGrant, ["scope", "descriptor"]);
   const input: RegisterProcess = {
     registration,
     ...(grant && {

@@ -1,6 +1,6 @@
 import type { Corridor } from "../../corridor/command.js";
 import { guarded } from "../../domain/admit.js";
-import { checkWhole, membersOf } from "../../domain/check.js";
+import { checkWhole, optionsOf } from "../../domain/check.js";
 import { invalid } from "../../domain/errors.js";
 import type { ProcessSessionDeleteReport } from "../../domain/process/process.js";
 import { checkSessionId, type Message } from "../../domain/session/session.js";
@@ -48,14 +48,15 @@ export function sessionArchive(corridor: Corridor, limits: Limits): KernelSessio
     list: () => listSessions(corridor),
     async messages(sessionId, options = {}) {
       const known = session(sessionId);
-      const { after } = membersOf("options", options, ["after"]);
+      const { after } = optionsOf("messages", options, ["after"]);
       return await readMessages(corridor, known, after === undefined ? 0 : checkWhole("options.after", after, 0));
     },
     async *export(sessionId) {
       const { archive, atMs } = await readSession(corridor, session(sessionId));
       yield* archiveLines(portable(archive, limits), atMs);
     },
-    async import(lines) {
+    // No method shorthand: tools that look for dynamic imports in a service worker's file would take it for one.
+    import: async (lines) => {
       const reader = readArchive(limits);
       if (isAsync(lines)) for await (const line of lines) reader.line(line);
       else for (const line of lines) reader.line(line);

@@ -1,5 +1,5 @@
 import { accept, afterPreparing, type Command, type Corridor, type Decision, refuse } from "../../corridor/command.js";
-import { checkId, checkWhole, membersOf } from "../../domain/check.js";
+import { checkId, checkWhole, membersOf, optionsOf } from "../../domain/check.js";
 import { invalid } from "../../domain/errors.js";
 import type { JsonValue } from "../../domain/json.js";
 import { checkLease, type ProcessLease } from "../../domain/lease.js";
@@ -25,6 +25,7 @@ import {
   eventChange,
   eventOf,
   isOwn,
+  OUTPUT_MEMBERS,
   type PayloadVerdict,
 } from "./events.rules.js";
 import type { PayloadSchemas } from "./payload-schema.js";
@@ -196,10 +197,22 @@ export async function readEvents(reader: Reader, processId: string, afterSequenc
 }
 
 export interface EventMethods {
+  /**
+   * Appends an event behind the stored ones. A replay key that is stored with the same event gives that event again. Rejects `not-found`,
+   * `terminal` where the process has ended, `conflict` where the replay key stands for another event, `lease-lost` where `request.lease` is
+   * not the live one, `invalid` for a type that the process has not or a payload that its schema refuses. Nothing is written then.
+   */
   appendEvent(processId: string, request: ProcessEventAppendRequest): Promise<ProcessEventAppendResult>;
+  /** The events behind the sequence, in order; 0 for all. `limit` is a number of events; default: all. Rejects `not-found`. */
   eventsAfter(processId: string, afterSequence: number, options?: { limit?: number }): Promise<ProcessEvent[]>;
+  /** The events behind the sequence that wake a scope and are not acknowledged. Rejects `not-found`. */
   wakeEventsAfter(processId: string, afterSequence: number): Promise<ProcessEvent[]>;
+  /** Acknowledges the wake of the event, so that it is not listed again. What is acknowledged already changes nothing. Rejects `not-found`. */
   ackWake(processId: string, sequence: number): Promise<void>;
+  /**
+   * Ends the process with this output. The same output again gives the same record. Rejects `terminal` where it ended otherwise, `lease-lost`
+   * where `options.lease` is not the live one, `not-found`, `invalid`.
+   */
   completeProcess(processId: string, output: ProcessAwaitOutput, options?: { lease?: ProcessLease }): Promise<ProcessRecord>;
 }
 
@@ -236,12 +249,15 @@ export function eventMethods(corridor: Corridor, limits: Limits, schemas: Payloa
     },
     async completeProcess(processId, output, options = {}) {
       const known = id("processId", processId);
-      const { lease } = membersOf("options", options, ["lease"]);
-      const awaitOutput = asOutput(admitPayload(output, "output", limits));
+      const { lease } = optionsOf("completeProcess", options, ["lease"]);
+      const admitted = admitPayload(output, "output", limits);
+      const awaitOutput = asOutput(admitted);
       if (!awaitOutput)
         throw invalid(
           "output must be a success with a value, a failure with class, code and message, or a cancelled with a message",
         );
+      const { required, json } = OUTPUT_MEMBERS[awaitOutput.type];
+      membersOf("output", admitted, ["type", ...required, ...json]);
       const end = endOf(known, awaitOutput);
       const input: AppendInput = {
         ...end,
@@ -252,7 +268,7 @@ export function eventMethods(corridor: Corridor, limits: Limits, schemas: Payloa
     async eventsAfter(processId, afterSequence, options = {}) {
       const known = id("processId", processId);
       const after = checkWhole("afterSequence", afterSequence, 0);
-      const { limit } = membersOf("options", options, ["limit"]);
+      const { limit } = optionsOf("eventsAfter", options, ["limit"]);
       const most = limit === undefined ? undefined : checkWhole("options.limit", limit, 0);
       return (await corridor.query(["processes", "events"], (reader) => readEvents(reader, known, after, most))).events;
     },

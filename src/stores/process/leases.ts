@@ -1,5 +1,5 @@
 import { accept, type Command, type Corridor, refuse } from "../../corridor/command.js";
-import { checkId, checkWhole, membersOf } from "../../domain/check.js";
+import { checkId, checkWhole, someMembersOf } from "../../domain/check.js";
 import { HoldfastError } from "../../domain/errors.js";
 import { checkLease, madeLength, type ProcessLease, type ProcessLeaseCompletion } from "../../domain/lease.js";
 import { checkRuntimeId } from "../../domain/runtime-id.js";
@@ -123,9 +123,16 @@ export const releaseLeases: Command<{ leases: readonly ProcessLeaseCompletion[] 
 };
 
 export interface LeaseMethods {
+  /** The live lease without its token, or `undefined`. Takes the runtime id of a session, too. */
   getLease(processId: string): Promise<Omit<ProcessLease, "leaseToken"> | undefined>;
+  /**
+   * Claims the process for `ttlMs` milliseconds. The lease's fencing token is higher than that of every lease before it. Rejects `lease-held`
+   * while another lease is live, `terminal` where the process has ended, `not-found`, `invalid`.
+   */
   claimProcessLease(processId: string, ownerId: string, ttlMs: number): Promise<ProcessLease>;
+  /** Makes the lease live for `ttlMs` milliseconds from now. Rejects `lease-lost` where it is not the live one. */
   renewProcessLease(lease: ProcessLease, ttlMs: number): Promise<ProcessLease>;
+  /** Hands the lease back. A token that is not the live lease's changes nothing. */
   completeProcessLease(completion: ProcessLeaseCompletion): Promise<void>;
 }
 
@@ -158,7 +165,7 @@ export function leaseMethods(corridor: Corridor, limits: Limits, newNonce: () =>
       throw leaseLost(presented.processId);
     },
     async completeProcessLease(completion) {
-      const { processId, leaseToken } = membersOf("completion", completion, ["processId", "leaseToken"]);
+      const { processId, leaseToken } = someMembersOf("completion", completion, ["processId", "leaseToken"]);
       const lease = {
         processId: checkId("completion.processId", processId, limits.idLength),
         leaseToken: checkId("completion.leaseToken", leaseToken, madeLength(limits.idLength)),

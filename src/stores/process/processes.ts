@@ -1,5 +1,5 @@
 import { accept, type Command, type Corridor, refuse } from "../../corridor/command.js";
-import { checkId, checkOneOf, checkWhole, membersOf } from "../../domain/check.js";
+import { checkId, checkOneOf, checkWhole, membersOf, optionsOf } from "../../domain/check.js";
 import { HoldfastError } from "../../domain/errors.js";
 import type { ProcessLease } from "../../domain/lease.js";
 import type {
@@ -90,7 +90,7 @@ export const registerProcess: Command<
       ...(parent && !parent.endsChildren ? [{ table: "processes", put: { ...parent, endsChildren: 1 } }] : []),
     ];
     if (stored) {
-      const same = sameRegistration(stored.process, registration);
+      const same = sameRegistration(stored, registration);
       if (same !== true) return refuse(same);
       if (parent && stored.process.state === "running" && stored.process.endsWith === undefined)
         writes.push({ table: "processes", put: { ...stored.process, endsWith: parent.processId } });
@@ -151,6 +151,7 @@ export const setProgress: Command<
   durability: "relaxed",
 };
 
+/** Which processes are listed. Every member narrows it. */
 export interface ProcessFilter {
   state?: ProcessState;
   /** The session of the owner scope. */
@@ -210,10 +211,18 @@ async function readPage(
 }
 
 export interface ProcessMethods {
+  /**
+   * Registers a process, once per id. The same registration again gives the stored record. Rejects `conflict` for another registration under
+   * the id, and `invalid`. Nothing claims it before it is stored.
+   */
   registerProcess(registration: ProcessRegistration): Promise<ProcessRecord>;
+  /** Stores where a process runs in another system. The same again changes nothing. Rejects `not-found`. */
   setExternalRef(processId: string, externalRef: ProcessExternalRef): Promise<ProcessRecord>;
+  /** The process as it is stored, or `undefined`. */
   getProcess(processId: string): Promise<ProcessRecord | undefined>;
+  /** The processes that the filter fits, by id. `after` is the id of the last one of the page before, `limit` a number of records; default: all. */
   list(filter?: ProcessFilter): Promise<ProcessRecord[]>;
+  /** Like `list`, only the running ones. */
   listNonTerminal(options?: { after?: string; limit?: number }): Promise<ProcessRecord[]>;
 }
 
@@ -259,7 +268,7 @@ export function processMethods(corridor: Corridor, limits: Limits, schemas: Payl
       return stored && processRecordOf(stored.process, stored.registration);
     },
     async list(filter = {}) {
-      const { state, sessionId, after, limit } = membersOf("filter", filter, ["state", "sessionId", "after", "limit"]);
+      const { state, sessionId, after, limit } = optionsOf("list", filter, ["state", "sessionId", "after", "limit"], "filter");
       return await list({
         ...(state !== undefined && {
           state: checkOneOf<ProcessState>("filter.state", state, ["running", "completed", "failed", "cancelled"]),
@@ -270,7 +279,7 @@ export function processMethods(corridor: Corridor, limits: Limits, schemas: Payl
       });
     },
     async listNonTerminal(options = {}) {
-      const { after, limit } = membersOf("options", options, ["after", "limit"]);
+      const { after, limit } = optionsOf("listNonTerminal", options, ["after", "limit"]);
       return await list({
         state: "running",
         ...(after !== undefined && { after: id("options.after", after) }),
