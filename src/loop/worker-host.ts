@@ -125,6 +125,7 @@ function boundedPage(page: LoopPage, { timings }: WorkerConfig): LoopPage {
     renewed: (report) => within(page.renewed(report)),
     moved: (moves) => within(page.moved(moves)),
     swept: (report) => within(page.swept(report)),
-    fault: (fault) => within(page.fault(fault)),
+    // Not every thrown value can be sent.
+    fault: ({ error: _, ...fault }) => within(page.fault(fault)),
   };
 }

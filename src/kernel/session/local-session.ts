@@ -1,6 +1,6 @@
 import type { Corridor } from "../../corridor/command.js";
 import type { Watch } from "../../corridor/watch.js";
-import { asHoldfastError, HoldfastError } from "../../domain/errors.js";
+import { HoldfastError } from "../../domain/errors.js";
 import type { OpsOptions } from "../../domain/session/ops-options.js";
 import type { RuntimeState } from "../../domain/session/session.js";
 import type { Limits, Timings } from "../../domain/time.js";
@@ -9,6 +9,7 @@ import type { Notices } from "../../ports/notices.js";
 import type { Host } from "../../stores/host/leases.rules.js";
 import { type Attachment, deletedSession, type SessionRef } from "../../stores/session/draft.js";
 import { putAttachment } from "../../stores/session/sessions.js";
+import { faultOf, faultOfApp } from "../host/fault.js";
 import type { HeldLeases } from "../host/held-lease.js";
 import type { Fault } from "../host/loop-contract.js";
 import { type Lazy, mapLazy, methodsOf } from "../lazy.js";
@@ -115,8 +116,9 @@ const OPERATIONS = {
   collectCompleted: true,
 } as const satisfies Record<keyof OpsRegistry, true>;
 
-export function createLocalSession(parts: LocalSessionParts): LocalSession {
-  const { ref, sessionId, corridor } = parts;
+export function createLocalSession(given: LocalSessionParts): LocalSession {
+  const { ref, sessionId, corridor } = given;
+  const parts: LocalSessionParts = { ...given, fault: (fault) => given.fault({ ...fault, sessionId }) };
   const transcript = createTranscript(corridor, ref);
   let state: RuntimeState = "idle";
   let isGone = false;
@@ -143,7 +145,8 @@ export function createLocalSession(parts: LocalSessionParts): LocalSession {
     tell,
   });
 
-  const changes = followSession({ ...parts, learn, vanish, hear: handlers.hear });
+  const threw = (error: unknown) => parts.fault(faultOfApp("listener", "a listener of the session", error));
+  const changes = followSession({ ...parts, learn, vanish, hear: handlers.hear, threw });
 
   function vanish(): void {
     if (isGone) return;
@@ -213,6 +216,6 @@ export function attachmentOf(
 }
 
 export function tellSessionFault({ fault }: Pick<SessionKernel, "fault">, thrown: unknown): void {
-  const { code, message } = asHoldfastError(thrown, "internal", "a session failed");
-  if (code !== "closed" && code !== "not-found") fault({ area: "session", code, message });
+  const told = faultOf("session", thrown, "a session failed");
+  if (told.code !== "closed" && told.code !== "not-found") fault(told);
 }
