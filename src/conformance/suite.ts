@@ -2,6 +2,7 @@ import { lifecycleCases } from "./host/lifecycle.cases.js";
 import { livenessCases } from "./host/liveness.cases.js";
 import type { OpenFixture, Runner } from "./kit/fixture.js";
 import { durabilityCases } from "./process/durability.cases.js";
+import { endingCases } from "./process/endings.cases.js";
 import { eventCases } from "./process/events.cases.js";
 import { handleCases } from "./process/handles.cases.js";
 import { inputCases } from "./process/input.cases.js";
@@ -73,7 +74,7 @@ const KERNEL_AREAS: Areas = {
   processes: [processCases],
   handles: [handleCases],
   events: [eventCases],
-  terminals: [terminalCases],
+  terminals: [terminalCases, endingCases],
   wakes: [wakeCases],
   waits: [waitCases],
   selectors: [selectorCases],

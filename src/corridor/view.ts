@@ -19,9 +19,16 @@ export interface OpenView<T> extends View<T> {
   end(last: T): void;
 }
 
-/** A view that shows what `start` gives it, from its first subscriber on until what `start` returned is called after the last. */
-export function openView<T>(first: T, start: (show: (next: T) => void) => () => void): OpenView<T> {
-  const listeners = new Set<() => void>();
+/**
+ * A view that shows what `start` gives it, from its first subscriber on until what `start` returned is called after the last. `threw` is told
+ * of a listener that throws.
+ */
+export function openView<T>(
+  first: T,
+  start: (show: (next: T) => void) => () => void,
+  threw?: (error: unknown) => void,
+): OpenView<T> {
+  const listeners = new Set<() => unknown>();
   let value = first;
   let stop: (() => void) | undefined;
   let isOver = false;
@@ -29,7 +36,7 @@ export function openView<T>(first: T, start: (show: (next: T) => void) => () => 
   function show(next: T): void {
     if (isOver || next === value) return;
     value = next;
-    tellEach(listeners, undefined);
+    tellEach(listeners, undefined, threw);
   }
 
   return {
@@ -57,8 +64,8 @@ export function openView<T>(first: T, start: (show: (next: T) => void) => () => 
 }
 
 /** A view of its own on a shared one: it may end before the shared one does. */
-export function viewOf<T>(shared: View<T>): OpenView<T> {
-  const own = openView(shared.get(), (show) => shared.subscribe(() => show(shared.get())));
+export function viewOf<T>(shared: View<T>, threw: (error: unknown) => void): OpenView<T> {
+  const own = openView(shared.get(), (show) => shared.subscribe(() => show(shared.get())), threw);
   let isOver = false;
   return {
     get: () => (isOver ? own.get() : shared.get()),

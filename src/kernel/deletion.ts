@@ -1,4 +1,4 @@
-import { checkFunction, membersOf } from "../domain/check.js";
+import { checkFunction, optionsOf } from "../domain/check.js";
 import { asHoldfastError, HoldfastError } from "../domain/errors.js";
 import type { KernelStorage } from "../ports/storage.js";
 import { checkName, checkStorage } from "./options.js";
@@ -11,7 +11,7 @@ export async function deleteData(
   platform: Pick<Platform, "storage" | "farewellNotes">,
 ): Promise<void> {
   const known = checkName(name);
-  const { storage } = membersOf("options", options, ["storage"]);
+  const { storage } = optionsOf("deleteKernelData", options, ["storage"]);
   const place: KernelStorage = storage === undefined ? platform.storage() : checkStorage(storage, "options.storage");
   if (place.remove === undefined)
     throw new HoldfastError("unsupported", `a storage of kind "${place.kind}" does not delete: it has no method remove`);

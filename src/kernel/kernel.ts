@@ -1,6 +1,6 @@
 import { createWatch } from "../corridor/watch.js";
 import { checkId } from "../domain/check.js";
-import { asHoldfastError, HoldfastError } from "../domain/errors.js";
+import { HoldfastError } from "../domain/errors.js";
 import { isRuntimeId } from "../domain/runtime-id.js";
 import type { Change } from "../ports/notices.js";
 import type { KernelStorage } from "../ports/storage.js";
@@ -14,6 +14,7 @@ import { createEmitter, type Emitter, type KernelEvents } from "./emitter.js";
 import { createFacade } from "./facade.js";
 import { soon } from "./ground.js";
 import type { AgentRegistration } from "./host/agents.js";
+import { faultOf } from "./host/fault.js";
 import { createHeldLeases } from "./host/held-lease.js";
 import { isFree } from "./host/held-locks.js";
 import { type CurrentHost, startHost, unstartedHost } from "./host/host.js";
@@ -21,6 +22,7 @@ import type { HostRecord } from "./host/host-list.js";
 import { createIds, hostLockName, type Ids } from "./host/ids.js";
 import type { LifecycleStore } from "./host/lifecycle.js";
 import type { Fault } from "./host/loop-contract.js";
+import { logFaults } from "./log.js";
 import { abortedBy, type OpenGround, openGround } from "./opening.js";
 import { type CheckedOptions, checkOptions, type KernelOptions } from "./options.js";
 import { hostWork, loopPage, type PageParts } from "./page.js";
@@ -101,9 +103,10 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
   const clock = options.clock ?? platform.clock();
   const ids = createIds(clock, options.random ?? platform.random);
   const place = options.storage ?? platform.storage();
-  const emitter = createEmitter();
-  const host = unstartedHost(options.hostId ?? ids.uuid());
+  const emitter = createEmitter(logFaults(options.log));
   const loop = chooseLoop(options, platform, place, emitter);
+  // Without a loop, nothing that is stored is run here.
+  const host = unstartedHost(options.hostId ?? ids.uuid(), loop.loopKind === "off" ? [] : [...options.handlers.keys()]);
   const loadingLoop = loop.loopKind === "inline" ? platform.inlineLoop.load() : undefined;
   // If the storage does not open, that error is told instead.
   loadingLoop?.catch(() => undefined);
@@ -154,10 +157,7 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
   const farewellNotes = channel && platform.farewellNotes(databaseId);
   const lockName = (bootId: string) => hostLockName(databaseId, bootId);
   const fault = (event: Fault) => emitter.emit("fault", event);
-  const faultOf = (area: string, what: string) => (error: unknown) => {
-    const { code, message } = asHoldfastError(error, "internal", what);
-    fault({ area, code, message });
-  };
+  const tell = (area: string, what: string) => (error: unknown) => fault(faultOf(area, error, what));
 
   const parts = {
     ...options,
@@ -207,7 +207,7 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     seal,
     randomBytes: ids.bytes,
     authorityKey: isMemory ? undefined : `${place.kind}:${platform.origin() ?? "null"}:${name}:${databaseId}`,
-    agentsFailed: faultOf("agents", "the agents of this page could not be looked after"),
+    agentsFailed: tell("agents", "the agents of this page could not be looked after"),
   });
   const { agents } = lazily;
   const { sessions: archive, hosts: listHosts } = lazily.facade;
@@ -231,7 +231,7 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
       // If this fails, the loops claim all the same, only later.
       if (isReady && loopKind !== "off" && handlers.size > 0) runs.headStart.load().catch(() => undefined);
     },
-    onFault: faultOf("host", "the host failed"),
+    onFault: tell("host", "the host failed"),
   });
   presence.open();
   const stopHearing = notices.subscribe((changes) => hearChanges(changes, parts));

@@ -61,6 +61,11 @@ export interface KernelOptions {
   /** Default: navigator.locks. `false`: none, a dead host is noticed by the expiry of its leases. */
   locks?: Locks | false;
   /**
+   * What is called with the faults that a developer must mend: a handler, turn or listener that threw, a handler that no host has, a step
+   * that is used in a wrong way, a worker that was given up. Default: `console.error` and `console.warn`. `false`: nothing is logged.
+   */
+  log?: ((entry: { level: "warn" | "error"; message: string; error?: unknown }) => void) | false;
+  /**
    * Keeps the key that secrets and logins are sealed with. Default: the storage keeps it, where it can (IndexedDB can); elsewhere
    * secrets are "memory-only" (`status().secrets`). A database that has a key already goes on with that one.
    */
@@ -95,6 +100,7 @@ const OPTION_CHECKS = {
   random: optional(callable<Random>),
   channel: optional(orFalse(callable<ChannelFactory>)),
   locks: optional(orFalse(withMethods<Locks>("request", "query"))),
+  log: optional(orFalse(callable<Exclude<KernelOptions["log"], false | undefined>>)),
   keys: optional(withMethods<KeyStore>("load", "store")),
   signal: (value, field) => checkSignal(field, value),
 } as const satisfies Record<keyof KernelOptions, OptionCheck>;
@@ -143,7 +149,7 @@ function withMethods<T>(...methods: (keyof T & string)[]) {
   };
 }
 
-const RETENTION: Record<keyof Retention, true> = { offlineAgentsMs: true, terminalProcessesMs: true };
+const RETENTION: Record<keyof Retention, true> = { offlineAgentsMs: true, terminalProcessesMs: true, externalProcessesMs: true };
 
 function checkRetention(given: unknown = {}): Retention {
   const names = Object.keys(RETENTION) as (keyof Retention)[];

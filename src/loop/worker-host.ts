@@ -3,7 +3,7 @@ import { systemClock } from "../adapters/clock-system.js";
 import { platformLocks } from "../adapters/locks-web.js";
 import { indexedDbStorage } from "../adapters/storage-indexeddb.js";
 import { platformChannel } from "../corridor/notices.js";
-import { membersOf } from "../domain/check.js";
+import { optionsOf } from "../domain/check.js";
 import { HoldfastError, invalid } from "../domain/errors.js";
 import { layGround } from "../kernel/ground.js";
 import { createIds, platformRandom } from "../kernel/host/ids.js";
@@ -38,7 +38,7 @@ let isDefaultUsed = false;
  */
 export function serveLoop(options: { storage?: KernelStorage } = {}): void {
   if (!isInWorker()) throw new HoldfastError("unsupported", "serveLoop works in a worker alone");
-  const { storage: given } = membersOf("options", options, ["storage"]);
+  const { storage: given } = optionsOf("serveLoop", options, ["storage"]);
   const storage = given === undefined ? undefined : checkStorage(given, "options.storage");
   if (served) throw invalid("serveLoop was called already: a worker serves one loop");
   if (isDefaultUsed && storage) throw invalid("serveLoop came too late: call it before the first await of the worker's file");
@@ -125,6 +125,7 @@ function boundedPage(page: LoopPage, { timings }: WorkerConfig): LoopPage {
     renewed: (report) => within(page.renewed(report)),
     moved: (moves) => within(page.moved(moves)),
     swept: (report) => within(page.swept(report)),
-    fault: (fault) => within(page.fault(fault)),
+    // Not every thrown value can be sent.
+    fault: ({ error: _, ...fault }) => within(page.fault(fault)),
   };
 }

@@ -65,6 +65,7 @@ export const SCHEMA: StorageSchema = {
   lifts: [
     { below: 5, table: "processes", index: "byState", prefix: ["running"], lift: withRunnable },
     { below: 6, table: "runtimes", lift: uncounted },
+    { below: 6, table: "processes", index: "byState", prefix: ["running"], lift: withProcessIndexes },
   ],
 };
 
@@ -80,6 +81,16 @@ function uncounted(row: Row): Row {
   const { sessionId, state, run } = row as RuntimeRow;
   const isOver = sessionId === undefined || state === undefined || state === "stopped" || state === "destroyed";
   return isOver ? row : { ...row, due: run ? "running" : "waiting", dueAtMs: 0 };
+}
+
+/** Hosts find by indexes what was asked to cancel, and external processes by their last write. Rows of older schemas lack these columns. */
+function withProcessIndexes(row: Row): Row {
+  const { inputType, runnable, cancelRequested, updatedAtMs } = row as ProcessRow;
+  return {
+    ...row,
+    ...(runnable !== undefined && cancelRequested !== undefined && { cancelling: runnable }),
+    ...(inputType === "external" && { externalAtMs: updatedAtMs }),
+  };
 }
 
 /** The columns of an index, in order. Empty if the table has no such index. */

@@ -326,6 +326,7 @@ const options = (): Required<Omit<KernelOptions, "worker" | "storage" | "clock" 
   attemptBudget: 1,
   hostId: "h",
   loop: "off",
+  log: false,
   durability: "strict",
   timings: { pollMs: 5_000 },
   limits: { idLength: 512 },

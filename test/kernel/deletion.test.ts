@@ -109,6 +109,8 @@ describe("a deletion is refused (A-29)", () => {
     for (const name of ["", "a/b", "x".repeat(65), 5, undefined, null])
       expect(await refusal(deleteKernelData(name as string, { storage }))).toEqual(message("name must be"));
     expect(await refusal(deleteKernelData("data", 5 as never))).toEqual(message("options must be"));
+    const misspelt = { store: storage } as never;
+    expect(await refusal(deleteKernelData("data", misspelt))).toEqual(message("store is no option of deleteKernelData"));
     expect(await refusal(deleteKernelData("data", { storage: {} as never }))).toEqual(message("options.storage.open"));
     const odd = { ...storage, remove: 5 } as never;
     expect(await refusal(deleteKernelData("data", { storage: odd }))).toEqual(message("options.storage.remove"));

@@ -341,7 +341,8 @@ describe("a worker that is given up", () => {
     await rounds();
     await clock.advance(60_000);
     expect(loop.kind).toBe("inline");
-    expect(faults).toEqual([{ area: "worker", code: "unavailable", message: expect.stringContaining(reason) }]);
+    const error = expect.any(Error);
+    expect(faults).toEqual([{ area: "worker", code: "unavailable", message: expect.stringContaining(reason), error }]);
     for (const said of ["runs in the page now", "holdfast/worker", "worker-src", "`worker`", 'loop: "inline"'])
       expect(faults[0]?.message).toContain(said);
     await loop.stop();

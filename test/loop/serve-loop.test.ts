@@ -41,6 +41,7 @@ describe("serveLoop (A-31)", () => {
   it("refuses what is no storage, by name, and may be called again then", async () => {
     const { serveLoop } = await inWorker();
     expect(() => serveLoop(5 as never)).toThrow(refusal("invalid", "options"));
+    expect(() => serveLoop({ store: storage } as never)).toThrow(refusal("invalid", "did you mean storage"));
     expect(() => serveLoop({ storage: {} as never })).toThrow(refusal("invalid", "options.storage.open"));
     serveLoop({ storage });
   });

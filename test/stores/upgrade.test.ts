@@ -1,5 +1,5 @@
 import { IDBFactory, IDBKeyRange } from "fake-indexeddb";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { waiting } from "../../src/conformance/session/session.fixture.js";
 import { createKernel, type ProcessContext, type Turn } from "../../src/index.js";
 import { indexedDbStorage } from "../../src/indexeddb.js";
@@ -8,8 +8,10 @@ import type { KernelStorage, Row, StorageSchema } from "../../src/ports/storage.
 import { SCHEMA, TABLES } from "../../src/stores/schema.js";
 import { builtInPolicy, semanticsOf } from "../../src/stores/session/inputs/policy.rules.js";
 
+/** The columns of processes that schemas before 6 lack have no index there. */
+const { cancelling, endsWith, external, ...indexes5 } = TABLES.processes.indexes;
 const { floors, processes: newest, inputs, runtimes, ...lasting } = TABLES;
-const { runnable, ...indexes } = newest.indexes;
+const { runnable, ...indexes } = indexes5;
 /** The tables of schemas 1 to 4. */
 const processes = { ...newest, indexes };
 const { registrations, grants, leases, hosts } = TABLES;
@@ -27,11 +29,10 @@ const TABLES_4 = {
 };
 const SCHEMA_3 = { version: 3, tables: { ...TABLES_4, events, replays } };
 const SCHEMA_4 = { version: 4, tables: TABLES_4 };
+const processes5 = { ...newest, indexes: indexes5 };
 const { givenUp, ...inputIndexes } = inputs.indexes;
-const SCHEMA_5 = {
-  version: 5,
-  tables: { ...TABLES, runtimes: uncounted, inputs: { key: inputs.key, indexes: inputIndexes } },
-};
+const inputs5 = { key: inputs.key, indexes: inputIndexes };
+const SCHEMA_5 = { version: 5, tables: { ...TABLES, runtimes: uncounted, processes: processes5, inputs: inputs5 } };
 
 const PLACES: [string, () => KernelStorage][] = [
   ["memory", memoryStorage],
@@ -328,5 +329,54 @@ describe.each(PLACES)("a database of schema 5 in %s", (_, place) => {
     await now.close();
     expect(due).toEqual([]);
     expect(ran.sort()).toEqual(["s 0", "s 1", "v 0"]);
+  });
+
+  const registration = { v: 1, processId: "p", sessionId: "root", input: { type: "task", name: "job" }, eventTypes: [] };
+
+  it("has what was asked to cancel found and ended, where no host has its handler (A-26)", async () => {
+    const storage = place();
+    const process = {
+      ...PROCESS,
+      handler: "job",
+      inputType: "task",
+      runnable: "handler:job",
+      lastSequence: 0,
+      cancelRequested: "no",
+    };
+    const lease = { v: 1, resource: "p", fencingToken: 3, attempts: 3, claimedAtMs: 0, expiresAtMs: 0, fruitless: 0 };
+    await write(storage, SCHEMA_5, { processes: process, registrations: registration, leases: lease });
+    const kernel = await createKernel({ name: "old", storage, loop: "inline", channel: false, locks: false });
+    expect(await kernel.processes.awaitProcess("p")).toEqual({ type: "cancelled", message: "no" });
+    await kernel.close();
+  });
+
+  it("has its external processes removed that were not written to for so long (A-34)", async () => {
+    const storage = place();
+    await write(storage, SCHEMA_5, {
+      processes: { ...PROCESS, inputType: "external", lastSequence: 0 },
+      registrations: { ...registration, input: { type: "external", metadata: null } },
+    });
+    const retention = { externalProcessesMs: 1 };
+    const kernel = await createKernel({ name: "old", storage, loop: "inline", channel: false, locks: false, retention });
+    await vi.waitFor(async () => expect(await kernel.processes.getProcess("p")).toBe(undefined));
+    await kernel.close();
+  });
+
+  it("has a host of that time, which may have any handler: nothing is told or ended beside it (A-26)", async () => {
+    const storage = place();
+    const process = {
+      ...PROCESS,
+      handler: "job",
+      inputType: "task",
+      runnable: "handler:job",
+      lastSequence: 0,
+      cancelRequested: "no",
+    };
+    const host = { v: 1, bootId: "old", hostId: "old", lastSeenAtMs: Date.now() };
+    await write(storage, SCHEMA_5, { processes: process, registrations: registration, hosts: host });
+    const kernel = await createKernel({ name: "old", storage, loop: "inline", channel: false, locks: false });
+    await new Promise((resolve) => kernel.on("sweep", resolve));
+    expect((await kernel.processes.getProcess("p"))?.status.state).toBe("running");
+    await kernel.close();
   });
 });

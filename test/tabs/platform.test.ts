@@ -47,7 +47,7 @@ it("runs the loop in the page when the worker's file is missing", async () => {
   await a.ended("p");
   expect(await a.loop()).toBe("inline");
   const message = expect.stringMatching(/^the loop's worker failed.*The loop runs in the page now.*holdfast\/worker/);
-  expect(await a.heard("fault")).toEqual([{ area: "worker", code: "unavailable", message }]);
+  expect(await a.heard("fault")).toEqual([{ area: "worker", code: "unavailable", message, error: expect.anything() }]);
   await expectSound(name, "p", { state: "completed", steps: 3 });
 });
 

@@ -56,6 +56,23 @@ export function placeCases(open: OpenFixture, { it, expect }: Runner): void {
     },
   );
 
+  over("a storage that says that it keeps keys gives one back that works and cannot be exported (A-30)", async (place) => {
+    const subtle = (globalThis as { crypto?: Partial<Crypto> }).crypto?.subtle;
+    const storage = await place.reopen();
+    if (!storage.keepsKeys || !subtle) return;
+    const key = await subtle.generateKey({ name: "AES-GCM", length: 256 }, false, ["encrypt", "decrypt"]);
+    const plain = Uint8Array.of(1, 2, 3);
+    const how = { name: "AES-GCM", iv: new Uint8Array(12) };
+    const sealed = await subtle.encrypt(how, key, plain);
+    const first = await place.connect({}, storage);
+    await write(first, [put("notes", { v: 1, id: "a", key })]);
+    await first.close();
+    const later = await place.connect({}, await place.reopen());
+    const [row] = await range(later, "notes");
+    const kept = row?.key as CryptoKey;
+    expect([kept.extractable, new Uint8Array(await subtle.decrypt(how, kept, sealed))]).toEqual([false, plain]);
+  });
+
   over("removing one name touches no other, and what was never there is removed without making it (A-29)", async (place) => {
     const storage = await place.reopen();
     if (!storage.remove) return;

@@ -73,7 +73,6 @@ const PROGRESS_MS = 1_000;
 export function createContext(parts: ContextParts): { context: ProcessContext; flushProgress(): Promise<void> } {
   const { corridor, clock, limits, record, attempt, heldLease, signal } = parts;
   const processId = record.id;
-  const stored = new Set<string>();
 
   /** Marks errors of `work` as the context's own: they are no failure of the handler's. */
   async function own<T>(work: () => Promise<T>): Promise<T> {
@@ -90,7 +89,7 @@ export function createContext(parts: ContextParts): { context: ProcessContext; f
     own(() => heldLease.write((lease) => parts.appendEvent(id, { ...request, lease })));
 
   async function runStep(key: string, run: (step: StepRun) => unknown): Promise<JsonValue> {
-    if (!parts.fresh || stored.has(key)) {
+    if (!parts.fresh || parts.steps.isStored(key)) {
       const event = await own(() => corridor.query(["events"], (reader) => loadReplay(reader, stepOf(processId, key, null))));
       if (event) return resultOfStep(event);
     }
@@ -102,7 +101,6 @@ export function createContext(parts: ContextParts): { context: ProcessContext; f
     const step = stepOf(processId, key, result);
     const size = JSON.stringify(result).length;
     const kept = await own(() => heldLease.write((lease) => corridor.run(storeStep, { ...step, lease }, { size })));
-    stored.add(key);
     return kept;
   }
 

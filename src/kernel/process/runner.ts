@@ -18,6 +18,8 @@ import { createSlots } from "./slots.js";
  */
 export interface ProcessRunner extends Pick<LoopPage, "run"> {
   readonly free: number;
+  /** Ids of processes whose handlers do nothing but wait: a death now uses up no attempt. */
+  readonly waiting: string[];
   /** Ids of processes whose leases are left to run out: neither renewed nor handed back. */
   readonly abandoned: string[];
   /** Aborts every handler with `reason`. Writes nothing and hands no lease back. */
@@ -68,6 +70,9 @@ export function createRunner(parts: RunnerParts): ProcessRunner {
   return {
     get free() {
       return closing ? 0 : slots.free;
+    },
+    get waiting() {
+      return [...runs].flatMap(([processId, run]) => (run.isWaiting() ? [processId] : []));
     },
     get abandoned() {
       const nowMs = clock.monotonicMs();

@@ -1,7 +1,7 @@
 import type { Corridor } from "../../corridor/command.js";
-import { type OpenView, openView, type View } from "../../corridor/view.js";
+import { type OpenView, openView, viewOf } from "../../corridor/view.js";
 import type { Watch } from "../../corridor/watch.js";
-import { asHoldfastError, HoldfastError } from "../../domain/errors.js";
+import { HoldfastError } from "../../domain/errors.js";
 import type { OpsOptions } from "../../domain/session/ops-options.js";
 import type { RuntimeState } from "../../domain/session/session.js";
 import type { Limits, Timings } from "../../domain/time.js";
@@ -10,6 +10,7 @@ import type { Notices } from "../../ports/notices.js";
 import type { Host } from "../../stores/host/leases.rules.js";
 import { type Attachment, deletedSession, type SessionRef } from "../../stores/session/draft.js";
 import { putAttachment } from "../../stores/session/sessions.js";
+import { faultOf, faultOfApp } from "../host/fault.js";
 import type { HeldLeases } from "../host/held-lease.js";
 import type { Fault } from "../host/loop-contract.js";
 import { type Lazy, mapLazy, methodsOf, whenLoaded } from "../lazy.js";
@@ -28,7 +29,8 @@ export interface LocalSession {
   readonly sessionId: string;
   readonly transcript: Transcript;
   readonly ops: OpsRegistry;
-  readonly view: View<SessionView>;
+  /** A view of an object that the app holds. */
+  openView(): OpenView<SessionView>;
   hasHandler(): boolean;
   attachment(): Attachment;
   /** The session's state as it was read last. */
@@ -121,8 +123,9 @@ const OPERATIONS = {
   collectCompleted: true,
 } as const satisfies Record<keyof OpsRegistry, true>;
 
-export function createLocalSession(parts: LocalSessionParts): LocalSession {
-  const { ref, sessionId, corridor } = parts;
+export function createLocalSession(given: LocalSessionParts): LocalSession {
+  const { ref, sessionId, corridor } = given;
+  const parts: LocalSessionParts = { ...given, fault: (fault) => given.fault({ ...fault, sessionId }) };
   const transcript = createTranscript(corridor, ref);
   let state: RuntimeState = "idle";
   let isGone = false;
@@ -149,7 +152,8 @@ export function createLocalSession(parts: LocalSessionParts): LocalSession {
     tell,
   });
 
-  const changes = followSession({ ...parts, learn, vanish, hear: handlers.hear });
+  const threw = (error: unknown) => parts.fault(faultOfApp("listener", "a listener of the session", error));
+  const changes = followSession({ ...parts, learn, vanish, hear: handlers.hear, threw });
 
   const view: OpenView<SessionView> = openView(LOADING, (show) => {
     const last = view.get;
@@ -189,7 +193,7 @@ export function createLocalSession(parts: LocalSessionParts): LocalSession {
     sessionId,
     transcript,
     ops: methodsOf<OpsRegistry>(operations, OPERATIONS),
-    view,
+    openView: () => viewOf(view, threw),
     get state() {
       return state;
     },
@@ -236,6 +240,6 @@ export function closedView(last: SessionView): SessionView {
 }
 
 export function tellSessionFault({ fault }: Pick<SessionKernel, "fault">, thrown: unknown): void {
-  const { code, message } = asHoldfastError(thrown, "internal", "a session failed");
-  if (code !== "closed" && code !== "not-found") fault({ area: "session", code, message });
+  const told = faultOf("session", thrown, "a session failed");
+  if (told.code !== "closed" && told.code !== "not-found") fault(told);
 }

@@ -7,6 +7,7 @@ import { releaseLeases } from "../../stores/process/leases.js";
 import { loadRow } from "../../stores/schema.js";
 import type { InputHappening, SessionRef } from "../../stores/session/draft.js";
 import { type AppendedMessages, commitTurn, endTurn, type RunRef, type TurnEnd } from "../../stores/session/turns.js";
+import { faultOfApp } from "../host/fault.js";
 import type { HeldLease } from "../host/held-lease.js";
 import type { Fault } from "../host/loop-contract.js";
 import { abortOf, isTrouble } from "../process/ending.js";
@@ -77,6 +78,8 @@ export function createTurnRun(parts: TurnRunParts, handler: TurnHandler, began: 
     resolveStored = resolve;
   });
 
+  const misused = (message: string) => parts.fault({ area: "steps", code: "invalid", message });
+
   function openHere(): Promise<OpenTurn> {
     const turnParts = {
       ...parts,
@@ -85,12 +88,8 @@ export function createTurnRun(parts: TurnRunParts, handler: TurnHandler, began: 
       raised(error: unknown) {
         if (typeof error === "object" && error !== null) raised.add(error);
       },
-      unawaited: (message: string) => parts.fault({ area: "session", code: "invalid", message }),
-      steps: createRunningSteps({
-        clock: parts.clock,
-        waitMs: timings.leaseRenewMs,
-        tell: (message) => parts.fault({ area: "steps", code: "invalid", message }),
-      }),
+      unawaited: misused,
+      steps: createRunningSteps({ clock: parts.clock, waitMs: timings.leaseRenewMs, tell: misused }),
     };
     return openTurn(turnParts, began, named);
   }
@@ -168,7 +167,7 @@ export function createTurnRun(parts: TurnRunParts, handler: TurnHandler, began: 
           if (isTrouble(error) && raised.has(error)) {
             end ??= { how: "interrupted" };
             parts.onTrouble();
-          }
+          } else if (!abort.signal.aborted) parts.fault(faultOfApp("turn", `the turn handler in run "${runId}"`, error));
         } finally {
           open.close();
           hasReturned = true;

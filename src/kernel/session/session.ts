@@ -1,5 +1,5 @@
 import type { Corridor } from "../../corridor/command.js";
-import { type View, viewOf } from "../../corridor/view.js";
+import type { View } from "../../corridor/view.js";
 import { guarded } from "../../domain/admit.js";
 import { checkFunction, checkId, checkList, checkWhole, optionsOf } from "../../domain/check.js";
 import { asHoldfastError, HoldfastError, invalid } from "../../domain/errors.js";
@@ -102,7 +102,7 @@ export function openRuntime(parts: SessionParts): SessionRuntime {
   const { corridor, limits, session, options } = parts;
   const { ref, sessionId, ops } = session;
   const { runtimeId } = ref;
-  const view = viewOf(session.view);
+  const view = session.openView();
   const undo = new Set<() => void | Promise<void>>();
   let closed = false;
   let leaving: Promise<void> | undefined;

@@ -144,7 +144,7 @@ export function createSessions(parts: SessionsParts): Sessions {
     if (closing) throw closing;
     emitInputs(parts.emit, { sessionId }, opened.happened);
     for (const { inputId, reason } of opened.quarantined)
-      parts.fault({ area: "session", code: "read-failed", message: `input "${inputId}" was set aside: ${reason}` });
+      parts.fault({ area: "session", code: "read-failed", message: `input "${inputId}" was set aside: ${reason}`, sessionId });
     const entry = enter(sessionId, opened, options);
     const { session } = entry;
     hold(entry);

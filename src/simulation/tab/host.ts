@@ -68,7 +68,7 @@ export function openHost(
     },
     lazyParts: LAZY_PARTS,
   };
-  return openKernel({ name: KERNEL, hostId: life.host, loop: "inline", timings, handlers }, platform);
+  return openKernel({ name: KERNEL, hostId: life.host, loop: "inline", timings, handlers, log: false }, platform);
 }
 
 /** Seals nothing, but opens only what was sealed under the same key and context. */

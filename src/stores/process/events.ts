@@ -4,22 +4,25 @@ import { invalid } from "../../domain/errors.js";
 import type { JsonValue } from "../../domain/json.js";
 import { checkLease, type ProcessLease } from "../../domain/lease.js";
 import type { ProcessEvent, ProcessEventAppendRequest, ProcessEventAppendResult } from "../../domain/process/event.js";
-import { CANCEL_REQUESTED, isCoreEventType, STEP_EVENT, TERMINAL_EVENT } from "../../domain/process/event-type.js";
+import { CANCEL_REQUESTED, isCoreEventType, STEP_EVENT } from "../../domain/process/event-type.js";
 import { ownKey, restOfOwnKey } from "../../domain/process/own-key.js";
-import { type ProcessAwaitOutput, type ProcessRecord, STATE_OF_OUTPUT } from "../../domain/process/process.js";
+import type { ProcessAwaitOutput, ProcessRecord } from "../../domain/process/process.js";
 import { checkScope } from "../../domain/scope.js";
 import type { Limits } from "../../domain/time.js";
 import type { Change } from "../../ports/notices.js";
-import type { Reader } from "../../ports/storage.js";
+import type { Reader, Write } from "../../ports/storage.js";
 import { leaseChange, released } from "../host/leases.rules.js";
 import { loadRow, loadRows } from "../schema.js";
 import { type DeclaredTypes, declaredTypes } from "./declared-types.js";
+import { endChildren, loadChildren } from "./ends/children.js";
 import {
   type Appended,
   type AppendInput,
   type AppendState,
   append,
   asOutput,
+  endOf,
+  eventChange,
   eventOf,
   isOwn,
   OUTPUT_MEMBERS,
@@ -41,7 +44,7 @@ async function loadAppend(reader: Reader, request: AppendInput, declared?: Decla
     lease ? loadRow(reader, "leases", lease.processId) : undefined,
     loadReplay(reader, request),
   ]);
-  return { process, eventTypes, lease: leaseRow, replayed };
+  return { process, eventTypes, lease: leaseRow, replayed, children: await loadChildren(reader, process) };
 }
 
 /** The event that is stored under the input's replay key, if there is one. */
@@ -67,13 +70,25 @@ export const appendEvent: Command<Appending, AppendState, ProcessEventAppendResu
         judged.verdict = (await schemas.load()).judge(registrationHash, type, request.payload);
       });
     }
-    return acceptEvent(appended, appended.result);
+    return acceptEvent(appended, appended.result, state, nowMs);
   },
   repeatable: ({ replayKey }) => replayKey !== undefined,
 };
 
-function acceptEvent<Reply>({ writes, result }: Appended, reply: Reply): Decision<Reply> {
-  return accept(reply, writes, writes.length > 0 ? [eventChange(result.event)] : []);
+function acceptEvent<Reply>(appended: Appended, reply: Reply, state: AppendState, nowMs: number): Decision<Reply> {
+  const { writes, changes } = withChildren(appended, state, nowMs);
+  return accept(reply, writes, changes);
+}
+
+/** What is written of the event, and what becomes of the processes that end with this one. A replay changes nothing. */
+function withChildren(
+  { writes, result }: Appended,
+  { children }: AppendState,
+  nowMs: number,
+): { writes: Write[]; changes: Change[] } {
+  if (writes.length === 0) return { writes, changes: [] };
+  const below = endChildren(result.event.semantics.terminal ? children : [], nowMs);
+  return { writes: [...writes, ...below.writes], changes: [eventChange(result.event), ...below.changes] };
 }
 
 /** Appends an event of holdfast's own. It is always judged, because core types have no schema. */
@@ -87,7 +102,7 @@ export const storeStep: Command<AppendInput, AppendState, JsonValue> = {
   load: loadAppend,
   decide(state, step, nowMs) {
     const appended = appendOwn(state, step, nowMs);
-    return acceptEvent(appended, resultOfStep(appended.result.event));
+    return acceptEvent(appended, resultOfStep(appended.result.event), state, nowMs);
   },
   repeatable: () => true,
 };
@@ -116,8 +131,7 @@ export const completeProcess: Command<
   },
   decide({ append: state, registration }, input, nowMs) {
     const appended = appendOwn(state, input, nowMs);
-    const writes = [...appended.writes];
-    const changes: Change[] = appended.writes.length > 0 ? [eventChange(appended.result.event)] : [];
+    const { writes, changes } = withChildren(appended, state, nowMs);
     if (input.lease && state.lease?.leaseToken !== undefined) {
       writes.push({ table: "leases", put: released(state.lease, true) });
       changes.push({ ...leaseChange(input.processId), member: "ended" });
@@ -133,7 +147,7 @@ export const requestCancel: Command<{ processId: string; reason?: string; lease?
   tables: APPEND_TABLES,
   load: (reader, input) => loadAppend(reader, cancelAppend(input)),
   decide(state, input, nowMs) {
-    return acceptEvent(appendOwn(state, cancelAppend(input), nowMs), undefined);
+    return acceptEvent(appendOwn(state, cancelAppend(input), nowMs), undefined, state, nowMs);
   },
   repeatable: () => true,
 };
@@ -244,17 +258,12 @@ export function eventMethods(corridor: Corridor, limits: Limits, schemas: Payloa
         );
       const { required, json } = OUTPUT_MEMBERS[awaitOutput.type];
       membersOf("output", admitted, ["type", ...required, ...json]);
-      const eventType = TERMINAL_EVENT[STATE_OF_OUTPUT[awaitOutput.type]];
-      const payload = { awaitOutput } as unknown as JsonValue;
+      const end = endOf(known, awaitOutput);
       const input: AppendInput = {
-        processId: known,
-        eventType,
-        payload,
-        own: true,
-        ...ownKey(known, "terminal", eventType),
+        ...end,
         ...(lease !== undefined && { lease: leaseFor(known, "options.lease", lease, limits) }),
       };
-      return await corridor.run(completeProcess, input, { size: payloadSize(payload) });
+      return await corridor.run(completeProcess, input, { size: payloadSize(end.payload) });
     },
     async eventsAfter(processId, afterSequence, options = {}) {
       const known = id("processId", processId);
@@ -298,8 +307,4 @@ function leaseFor(processId: string, field: string, value: unknown, limits: Limi
 /** Characters, near enough to bound a group. */
 function payloadSize(payload: JsonValue): number {
   return JSON.stringify(payload).length;
-}
-
-function eventChange({ processId, sequence }: ProcessEvent): Change {
-  return { about: "event", id: processId, sequence };
 }

@@ -83,16 +83,20 @@ export const claimProcessLease: Command<
 
 type Renewal = { lease: ProcessLease } | { lost: true };
 
-/** Renews all leases of one host in one transaction. Each lease is renewed or lost alone. */
-export const renewLeases: Command<{ leases: readonly ProcessLease[]; ttlMs: number }, (LeaseRow | undefined)[], Renewal[]> = {
+/** Renews all leases of one host in one transaction. Each lease is renewed or lost alone. `waiting`: whose handlers only wait, if known. */
+export const renewLeases: Command<
+  { leases: readonly ProcessLease[]; ttlMs: number; waiting?: readonly string[] | undefined },
+  (LeaseRow | undefined)[],
+  Renewal[]
+> = {
   tables: ["leases"],
   load: (reader, { leases }) => Promise.all(leases.map(({ processId }) => loadRow(reader, "leases", processId))),
-  decide(rows, { leases, ttlMs }, nowMs) {
+  decide(rows, { leases, ttlMs, waiting }, nowMs) {
     const writes: Write[] = [];
     const renewals = leases.map((lease, at): Renewal => {
       const held = fence(rows[at], lease, nowMs);
       if (held instanceof HoldfastError) return { lost: true };
-      const row = renewed(held, ttlMs, nowMs);
+      const row = renewed(held, ttlMs, nowMs, waiting?.includes(lease.processId));
       writes.push({ table: "leases", put: row });
       return { lease: leaseOf(row) };
     });

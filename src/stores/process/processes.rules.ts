@@ -52,6 +52,7 @@ export function newProcess(
       ...(runnable !== undefined && { runnable }),
       createdAtMs: nowMs,
       updatedAtMs: nowMs,
+      ...(input.type === "external" && { externalAtMs: nowMs }),
       state: "running",
       lastSequence: 0,
     },
@@ -110,7 +111,7 @@ export function processRecordOf(process: ProcessRow, registration: RegistrationR
 }
 
 export function withExternalRef(process: ProcessRow, externalRef: ProcessExternalRef, nowMs: number): ProcessRow {
-  return { ...process, externalRef, updatedAtMs: nowMs };
+  return { ...process, externalRef, updatedAtMs: nowMs, ...(process.externalAtMs !== undefined && { externalAtMs: nowMs }) };
 }
 
 export function withProgress(process: ProcessRow, progress: Omit<ProcessProgress, "atMs">, nowMs: number): ProcessRow {

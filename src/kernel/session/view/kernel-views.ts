@@ -4,7 +4,9 @@ import type { ProcessRecord } from "../../../domain/process/process.js";
 import type { Limits } from "../../../domain/time.js";
 import { checkProcessFilter, type ProcessFilter } from "../../../stores/process/processes.js";
 import type { SessionSummary } from "../../../stores/session/archive.js";
+import { faultOfApp } from "../../host/fault.js";
 import type { HostRecord } from "../../host/host-list.js";
+import type { Fault } from "../../host/loop-contract.js";
 import { type Lazy, mapLazy, whenLoaded } from "../../lazy.js";
 import type { ViewName, ViewSourceParts } from "./view-sources.js";
 
@@ -26,6 +28,7 @@ export interface KernelViews {
 
 interface KernelViewsParts extends ViewSourceParts {
   readonly limits: Limits;
+  fault(fault: Fault): void;
   readonly lazyParts: { readonly views: Lazy<typeof import("./view-sources.js")> };
 }
 
@@ -35,8 +38,10 @@ export function createViews(parts: KernelViewsParts): KernelViews {
 
   function view<T>(name: ViewName, argument: unknown, first?: T): View<T> {
     const known = sources.loaded?.last(name, argument) ?? first;
-    return openView(known as T, (show) =>
-      whenLoaded(sources, parts, ({ follow }) => follow(name, argument, show as (next: unknown) => void)),
+    return openView(
+      known as T,
+      (show) => whenLoaded(sources, parts, ({ follow }) => follow(name, argument, show as (next: unknown) => void)),
+      (error) => parts.fault(faultOfApp("listener", `a listener of views.${name}`, error)),
     );
   }
 

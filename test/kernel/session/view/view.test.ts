@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import "../../../../src/kernel/session/view/session-view.js";
 import "../../../../src/kernel/session/view/view-sources.js";
 import { HoldfastError } from "../../../../src/domain/errors.js";
@@ -155,19 +155,23 @@ describe("a view of a session", () => {
     expect(a.session.view.get()).toEqual(before);
   });
 
-  it("is not disturbed by a listener that throws (A-21)", async () => {
-    const a = await openTab(town, "a");
-    const uncaught = vi.spyOn(globalThis, "queueMicrotask").mockImplementation(() => {});
-    const off = a.session.view.subscribe(() => {
-      throw new Error("a listener failed");
-    });
+  it("is not disturbed by a listener that throws, which is told as a fault (A-21, A-24)", async () => {
+    const a = await openTab(town, "a", undefined, { log: false });
+    const error = new Error("a listener failed");
+    const fails = () => {
+      throw error;
+    };
+    const offs = [a.session.view.subscribe(fails), a.kernel.views.sessions().subscribe(fails)];
     const { told } = await subscribe(a.session.view);
     await a.session.submit(prompt("p"));
     await frame();
-    off();
-    uncaught.mockRestore();
+    for (const off of offs) off();
     expect(told.at(-1)).toBe(a.session.view.get());
     expect(contents(a.session.view.get())).toEqual(["p"]);
+    expect(new Set(a.faults.map(({ area, error }) => (area === "listener" ? error : area)))).toEqual(new Set([error]));
+    expect(new Set(a.faults.map(({ message }) => message.split(" threw")[0]))).toEqual(
+      new Set(["a listener of the session", "a listener of views.sessions"]),
+    );
   });
 
   it("refuses what is no listener (A-21)", async () => {
