@@ -224,7 +224,7 @@ export const SESSION_METHODS = methodsOf<Omit<SessionRuntime, keyof AsyncDisposa
     retire: () => [],
     reset: () => [],
     recycle: () => [],
-    stop: () => [],
+    shutdown: () => [],
     destroy: () => [],
   },
   { onTurn: { isSync: true }, subscribe: { isSync: true } },

@@ -74,9 +74,9 @@ export interface SessionRuntime extends AsyncDisposable {
   reset(): Promise<{ abandoned: number }>;
   /** The session is idle again and keeps the inputs that wait. Rejects `not-ready` while a turn runs, and when stopped or destroyed. */
   recycle(): Promise<{ carriedOver: number }>;
-  /** Ends the turn that runs and abandons all inputs. */
-  stop(): Promise<void>;
-  /** Like `stop`, for good. */
+  /** Ends the session for good: ends the turn that runs and abandons all inputs. */
+  shutdown(): Promise<void>;
+  /** Like `shutdown`, and the session takes no command any more. */
   destroy(): Promise<{ abandoned: number }>;
 }
 
@@ -189,8 +189,8 @@ export function openRuntime(parts: SessionParts): SessionRuntime {
     async recycle() {
       return { carriedOver: (await change("recycle")).pending };
     },
-    async stop() {
-      await change("stop");
+    async shutdown() {
+      await change("shutdown");
     },
     async destroy() {
       return { abandoned: (await change("destroy")).abandoned };

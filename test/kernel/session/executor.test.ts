@@ -558,7 +558,7 @@ describe("a turn whose run is taken from it", () => {
     expect(log).toHaveLength(1);
   });
 
-  for (const end of ["stop", "destroy", "delete"] as const) {
+  for (const end of ["shutdown", "destroy", "delete"] as const) {
     for (const hears of [true, false]) {
       it(`by ${end} in another tab ${hears ? "is told" : "does not hold up its tab, though its handler ignores the signal"} (R-138)`, async () => {
         const leave = gate();
@@ -574,11 +574,11 @@ describe("a turn whose run is taken from it", () => {
         await until(() => turns.length === 1, "the turn");
         await b.session.submit(prompt("q"));
         if (end === "delete") await b.kernel.sessions.delete("s");
-        else if (end === "stop") await b.session.stop();
+        else if (end === "shutdown") await b.session.shutdown();
         else expect(await b.session.destroy()).toEqual({ abandoned: 2 });
         const [turn] = turns as [Turn];
         await until(() => turn.signal.aborted, "the abort");
-        const state = { stop: "stopped", destroy: "destroyed", delete: "deleted" }[end];
+        const state = { shutdown: "stopped", destroy: "destroyed", delete: "deleted" }[end];
         expect(turn.signal.reason).toMatchObject({ code: "lease-lost", details: { state } });
         leave.open();
         await expect(turn.checkpoint()).rejects.toMatchObject({ code: "lease-lost" });

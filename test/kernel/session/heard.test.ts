@@ -73,7 +73,7 @@ describe("without any clock, over the channel,", () => {
     for (const [name, state] of [
       ["retire", "retired"],
       ["recycle", "attached"],
-      ["stop", "stopped"],
+      ["shutdown", "stopped"],
       ["destroy", "destroyed"],
     ] as const) {
       await b.session[name]();

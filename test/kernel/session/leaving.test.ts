@@ -184,7 +184,7 @@ describe("under a handler that hears of nothing", () => {
     expect(ran).toEqual(["p", "q", "r"]);
   });
 
-  it.each(["stop", "destroy"] as const)(
+  it.each(["shutdown", "destroy"] as const)(
     "a tab whose session another one %ss takes part in nothing of it any more, and leaves at once",
     async (end) => {
       const a = await openTab(town, "a", never);

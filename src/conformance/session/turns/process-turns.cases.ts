@@ -37,7 +37,7 @@ export function processTurnCases(open: OpenFixture, runner: Runner): void {
     await comes(async () => (await kernel.runtime.loadInputStates(RUNTIME)).length === 2, "both inputs");
     await running.cancel("not wanted");
     expect((await running.result()).type).toBe("cancelled");
-    await session.stop();
+    await session.shutdown();
     const output = await waiting.result();
     expect([output.type, (output as { code?: unknown }).code]).toEqual(["failure", "stopped"]);
     const outcomes = (await kernel.runtime.loadInputStates(RUNTIME)).map(({ terminalOutcome }) =>
