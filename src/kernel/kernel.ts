@@ -1,5 +1,6 @@
 import { createWatch } from "../corridor/watch.js";
 import { checkId } from "../domain/check.js";
+import { disposable } from "../domain/disposable.js";
 import { asHoldfastError, HoldfastError } from "../domain/errors.js";
 import { isRuntimeId } from "../domain/runtime-id.js";
 import type { Change } from "../ports/notices.js";
@@ -247,7 +248,7 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
   ground.ended.addEventListener("abort", () => hostLife.abort(ground.ended.reason as HoldfastError));
   signal?.addEventListener("abort", close);
 
-  return {
+  const kernel: Omit<Kernel, keyof AsyncDisposable> = {
     name,
     hostId: host.identity.hostId,
     processes: stores,
@@ -274,8 +275,8 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     },
     on: emitter.on,
     close,
-    [Symbol.asyncDispose]: close,
   };
+  return disposable(kernel, close);
 }
 
 const OF_PROCESSES: ReadonlySet<Change["about"]> = new Set(["registered", "record", "event", "lease"]);

@@ -1,5 +1,6 @@
 import type { Corridor } from "../../corridor/command.js";
 import { checkId } from "../../domain/check.js";
+import { disposable } from "../../domain/disposable.js";
 import { type ErrorCode, HoldfastError, isHoldfastError } from "../../domain/errors.js";
 import type { Limits, Timings } from "../../domain/time.js";
 import type { Notices } from "../../ports/notices.js";
@@ -12,11 +13,13 @@ import type { Presence } from "./presence.js";
 
 export { listHosts } from "./host-list.js";
 
-/** An agent that this host beats for, until it is disposed of. Disposing deregisters it, unless another registration replaced it. */
+/** An agent that this host beats for, until it is closed. Closing deregisters it, unless another registration replaced it. */
 export interface AgentRegistration extends AsyncDisposable {
   readonly agentId: string;
   /** Aborts when another registration replaced this one, or the agent was deregistered; its reason is a HoldfastError. */
   readonly signal: AbortSignal;
+  /** Deregisters the agent, as disposing does. Idempotent. */
+  close(): Promise<void>;
 }
 
 /** The agents of this page. Their host's one row beats for all of them; the page has to know only which are still its own. */
@@ -84,13 +87,18 @@ export function createAgents(parts: AgentsParts): Agents {
     const before = own.get(id);
     own.set(id, made);
     if (before) end(before, "conflict", "was registered once more");
-    const dispose = async () => {
+    const leave = async () => {
       if (own.get(id) !== made) return;
       own.delete(id);
       presence.leave(parts.host().bootId, id);
       if (!closed) await track(corridor.run(deregisterAgent, { agentId: id, ticket: made.ticket, staleAfterMs }));
     };
-    return { agentId: id, signal: made.ending.signal, [Symbol.asyncDispose]: dispose };
+    let leaving: Promise<void> | undefined;
+    const close = () => {
+      leaving ??= leave();
+      return leaving;
+    };
+    return disposable({ agentId: id, signal: made.ending.signal, close }, close);
   }
 
   function end(gone: Own, code: ErrorCode, what: string): void {

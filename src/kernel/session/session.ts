@@ -1,6 +1,7 @@
 import type { Corridor } from "../../corridor/command.js";
 import { guarded } from "../../domain/admit.js";
 import { checkFunction, checkId, checkList, checkWhole, membersOf } from "../../domain/check.js";
+import { disposable } from "../../domain/disposable.js";
 import { asHoldfastError, HoldfastError, invalid } from "../../domain/errors.js";
 import type { InputKind, PolicyDecision } from "../../domain/session/input.js";
 import { checkPolicyDecision } from "../../domain/session/input-record.js";
@@ -78,6 +79,11 @@ export interface SessionRuntime extends AsyncDisposable {
   shutdown(): Promise<void>;
   /** Like `shutdown`, and the session takes no command any more. */
   destroy(): Promise<{ abandoned: number }>;
+  /**
+   * Lets go of this object, as disposing does: its handlers and listeners are taken off. Resolves when the turns that they ran are handed
+   * back; with the last object of the session in this tab, its lease is, too. The session stays as it is stored. Idempotent.
+   */
+  close(): Promise<void>;
 }
 
 interface SessionParts {
@@ -125,7 +131,13 @@ export function openRuntime(parts: SessionParts): SessionRuntime {
     return changed;
   }
 
-  return {
+  async function close(): Promise<void> {
+    closed = true;
+    leaving ??= leave();
+    await leaving;
+  }
+
+  const runtime: Omit<SessionRuntime, keyof AsyncDisposable> = {
     runtimeId,
     get state() {
       return session.state === "idle" && session.hasHandler() ? "attached" : session.state;
@@ -195,12 +207,9 @@ export function openRuntime(parts: SessionParts): SessionRuntime {
     async destroy() {
       return { abandoned: (await change("destroy")).abandoned };
     },
-    async [Symbol.asyncDispose]() {
-      closed = true;
-      leaving ??= leave();
-      await leaving;
-    },
+    close,
   };
+  return disposable(runtime, close);
 }
 
 export interface CheckedSessionOptions {

@@ -1,6 +1,7 @@
 import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex, utf8ToBytes } from "@noble/hashes/utils.js";
 import { checkId, membersOf } from "../../domain/check.js";
+import { disposable } from "../../domain/disposable.js";
 import { HoldfastError, isHoldfastError } from "../../domain/errors.js";
 import type { Limits } from "../../domain/time.js";
 import { type AuthTarget, checkTarget } from "../../domain/vault/auth-target.js";
@@ -196,7 +197,7 @@ export function createOAuthFlows(parts: OAuthFlowsParts): { flows: OAuthFlows; c
         if (state === "open") state = "finished";
         end();
       };
-      return {
+      const poll = {
         async consume() {
           if (state === "finished") throw flowRefusal("LifecycleRejected");
           await change("consumeDevice", (stored, nowMs) => consumeDevice(stored, claim, nowMs));
@@ -204,8 +205,8 @@ export function createOAuthFlows(parts: OAuthFlowsParts): { flows: OAuthFlows; c
           end();
         },
         finish,
-        [Symbol.asyncDispose]: finish,
       };
+      return disposable(poll, finish);
     },
     async release(target) {
       const released = checkTarget("target", target, limits.idLength);

@@ -2,7 +2,19 @@ import type { Turn } from "../../../kernel/session/turn.js";
 import { count, type OpenFixture, type Runner, refused } from "../../kit/fixture.js";
 import { readRows } from "../../kit/rows.fixture.js";
 import { RUNTIME } from "../runtime.fixture.js";
-import { CONSUMED, comes, drained, gate, prompt, quiet, said, sessionCasesOn, stateOf, withTurns } from "../session.fixture.js";
+import {
+  CONSUMED,
+  comes,
+  drained,
+  gate,
+  phases,
+  prompt,
+  quiet,
+  said,
+  sessionCasesOn,
+  stateOf,
+  withTurns,
+} from "../session.fixture.js";
 import { saying, stand } from "./turn.fixture.js";
 
 /** Turns that ended, were handed back or left: another attempt goes on. */
@@ -140,5 +152,20 @@ export function turnEndingCases(open: OpenFixture, runner: Runner): void {
     await again[Symbol.asyncDispose]();
     expect((await stateOf(kernel, "b")).currentState).toBe("queued");
     expect(await readRows(setup, "attachments")).toEqual([]);
+  });
+
+  promise("close() of a session resolves when no input is staged and no lease is held (A-12)", async (setup) => {
+    const { kernel, session } = await withTurns(setup);
+    const { begun } = stand(session);
+    await session.submit(prompt("a"));
+    await session.submit(prompt("b"));
+    await begun;
+    await Promise.all([session.close(), session.close()]);
+    expect(await phases(kernel)).toEqual(["a queued", "b queued"]);
+    expect((await readRows(setup, "leases")).filter(({ leaseToken }) => leaseToken !== undefined)).toEqual([]);
+    expect(await readRows(setup, "attachments")).toEqual([]);
+    await session.close();
+    await refused(session.submit(prompt("c")), "closed");
+    expect((await stateOf(kernel, "a")).recoveryCount).toBe(0);
   });
 }
