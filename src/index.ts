@@ -25,6 +25,7 @@ export type {
   ProcessSessionDeleteReport,
   ProcessStatus,
 } from "./domain/process/process.js";
+export type { RetryPolicy } from "./domain/retry.rules.js";
 export type { ProcessScope } from "./domain/scope.js";
 export type {
   AbandonReason,
@@ -32,6 +33,7 @@ export type {
   InputDurability,
   InputKind,
   InputOutcome,
+  InputOutcomeReport,
   InputPhase,
   InputTransition,
   InputType,

@@ -1,6 +1,5 @@
 import { createWatch } from "../corridor/watch.js";
 import { checkId } from "../domain/check.js";
-import { disposable } from "../domain/disposable.js";
 import { asHoldfastError, HoldfastError } from "../domain/errors.js";
 import { isRuntimeId } from "../domain/runtime-id.js";
 import type { Change } from "../ports/notices.js";
@@ -11,6 +10,7 @@ import { handleMethods } from "../stores/process/handles.js";
 import { leaseMethods } from "../stores/process/leases.js";
 import { payloadSchemas } from "../stores/process/payload-schema.js";
 import { processMethods } from "../stores/process/processes.js";
+import { disposable } from "./disposable.js";
 import { createEmitter, type Emitter, type KernelEvents } from "./emitter.js";
 import { createFacade } from "./facade.js";
 import { soon } from "./ground.js";

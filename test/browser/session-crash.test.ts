@@ -34,7 +34,7 @@ let told: SessionEvent[] = [];
 let faults: string[] = [];
 
 async function open(options: Partial<KernelOptions> = {}): Promise<Kernel> {
-  const kernel = await createKernel({ name, loop: "inline", timings: TIMINGS, ...options });
+  const kernel = await createKernel({ name, loop: "inline", timings: TIMINGS, turnRetry: { attempts: 3, backoffMs: 0 }, ...options });
   kernels.push(kernel);
   kernel.on("session", (event) => told.push(event));
   kernel.on("fault", ({ code }) => faults.push(code));

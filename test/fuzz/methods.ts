@@ -323,6 +323,7 @@ const options = (): Required<Omit<KernelOptions, "worker" | "storage" | "clock" 
   handlers: { job: async () => null },
   concurrency: 1,
   attemptBudget: 1,
+  turnRetry: { attempts: 3, backoffMs: 1, factor: 1, maxBackoffMs: 1, jitter: 0 },
   hostId: "h",
   loop: "off",
   durability: "strict",

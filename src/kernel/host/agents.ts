@@ -1,6 +1,5 @@
 import type { Corridor } from "../../corridor/command.js";
 import { checkId } from "../../domain/check.js";
-import { disposable } from "../../domain/disposable.js";
 import { type ErrorCode, HoldfastError, isHoldfastError } from "../../domain/errors.js";
 import type { Limits, Timings } from "../../domain/time.js";
 import type { Notices } from "../../ports/notices.js";
@@ -8,6 +7,7 @@ import { loadAgentsOf } from "../../stores/host/hosts.js";
 import type { Host } from "../../stores/host/leases.rules.js";
 import { deregisterAgent, registerAgent } from "../../stores/host/lifecycle.js";
 import { readable } from "../../stores/schema.js";
+import { disposable } from "../disposable.js";
 import { type LifecycleStore, lifecycleMethods } from "./lifecycle.js";
 import type { Presence } from "./presence.js";
 

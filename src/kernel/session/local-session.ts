@@ -16,7 +16,7 @@ import type { SessionEvent } from "./events.js";
 import type { OpsRegistry } from "./operations.js";
 import { followSession, type SessionChange } from "./session-changes.js";
 import { createTranscript, type Transcript } from "./transcript.js";
-import type { TurnHandler } from "./turn.js";
+import type { AttachedHandler } from "./turn.js";
 import { createTurnHandlers } from "./turn-handlers.js";
 
 /** A session that this kernel has open. The app may hold several objects of it. */
@@ -34,7 +34,7 @@ export interface LocalSession {
   /** This tab stored an input: its executor looks at once. */
   submitted(): void;
   /** Returns what takes the handler off; that resolves when a running turn of it is handed back. */
-  attach(handler: TurnHandler): () => Promise<void>;
+  attach(handler: AttachedHandler): () => Promise<void>;
   /** Stores that this tab has the session open, and whether it has a handler; starts the executor. Never rejects. */
   storeAttachment(): Promise<void>;
   /** Hands the running turns back. */

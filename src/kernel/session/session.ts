@@ -1,8 +1,8 @@
 import type { Corridor } from "../../corridor/command.js";
 import { guarded } from "../../domain/admit.js";
 import { checkFunction, checkId, checkList, checkWhole, membersOf } from "../../domain/check.js";
-import { disposable } from "../../domain/disposable.js";
 import { asHoldfastError, HoldfastError, invalid } from "../../domain/errors.js";
+import { checkRetry, type Retry, type RetryPolicy } from "../../domain/retry.rules.js";
 import type { InputKind, PolicyDecision } from "../../domain/session/input.js";
 import { checkPolicyDecision } from "../../domain/session/input-record.js";
 import { checkOpsOptions, type OpsOptions } from "../../domain/session/ops-options.js";
@@ -15,6 +15,7 @@ import { checkRuntime, type InputHappening, type RecoveryReport } from "../../st
 import { builtInPolicy, startsRun } from "../../stores/session/inputs/policy.rules.js";
 import { type InputSubmission, type PreparedInput, prepareSubmission } from "../../stores/session/inputs/submission.js";
 import { type ChangeRuntime, changeRuntime, type OpenedSession, type RuntimeChange } from "../../stores/session/sessions.js";
+import { disposable } from "../disposable.js";
 import { emitInputs, type SessionEvent } from "./events.js";
 import type { LocalSession } from "./local-session.js";
 import type { OpsRegistry } from "./operations.js";
@@ -31,6 +32,8 @@ export interface SessionOptions {
   policy?: (input: { kind: InputKind; idle: boolean }) => PolicyDecision | undefined;
   /** Peer requests with these intents are queued and start no run. */
   silentIntents?: readonly string[];
+  /** When a turn that a handler of this object failed is tried again. Default: the kernel's `turnRetry`. */
+  retry?: RetryPolicy;
   /** Options of the operations in this tab; those of the call that opens the session first count. */
   ops?: OpsOptions;
 }
@@ -63,8 +66,11 @@ export interface SessionRuntime extends AsyncDisposable {
    * function that takes the handler off.
    */
   onTurn(handler: TurnHandler): () => void;
-  /** The stored messages; the first `after` are left out (default 0). */
-  messages(options?: { after?: number }): Promise<Message[]>;
+  /**
+   * The stored messages, frozen; the first `after` are left out (default 0). A message is the same object in every call, and without
+   * `after` the list is too, as long as nothing is added or replaced.
+   */
+  messages(options?: { after?: number }): Promise<readonly Message[]>;
   /** The bytes of an input's image. `hash` is the image's `blob`. */
   blob(hash: string): Promise<Uint8Array | undefined>;
   subscribe(listener: (change: SessionChange) => void): () => void;
@@ -92,6 +98,7 @@ interface SessionParts {
   readonly session: LocalSession;
   readonly options: CheckedSessionOptions;
   readonly found: Pick<OpenedSession, "recovery" | "quarantined">;
+  readonly turnRetry: Retry;
   host(): Host;
   newOrderedId(): string;
   newNonce(): string;
@@ -169,14 +176,15 @@ export function openRuntime(parts: SessionParts): SessionRuntime {
     },
     onTurn(handler) {
       open();
-      return undoable(session.attach(checkFunction("handler", handler)));
+      checkFunction("handler", handler);
+      return undoable(session.attach({ run: (turn) => handler(turn), retry: options.retry ?? parts.turnRetry }));
     },
     async messages(given = {}) {
       open();
       const { after } = membersOf("options", given, ["after"]);
       const from = after === undefined ? 0 : checkWhole("options.after", after, 0);
       const messages = await session.transcript.read();
-      return structuredClone(messages.slice(from)) as Message[];
+      return from === 0 ? messages : Object.freeze(messages.slice(from));
     },
     async blob(hash) {
       open();
@@ -216,17 +224,19 @@ export interface CheckedSessionOptions {
   readonly quarantine: boolean;
   readonly policy: SessionOptions["policy"];
   readonly silentIntents: ReadonlySet<string>;
+  readonly retry: Retry | undefined;
   readonly ops: OpsOptions;
 }
 
 export function checkSessionOptions(value: unknown, limits: Limits): CheckedSessionOptions {
-  const m = membersOf("options", value, ["quarantine", "policy", "silentIntents", "ops"]);
+  const m = membersOf("options", value, ["quarantine", "policy", "silentIntents", "retry", "ops"]);
   if (m.quarantine !== undefined && typeof m.quarantine !== "boolean") throw invalid("options.quarantine must be a boolean");
   const intents = m.silentIntents === undefined ? [] : checkList("options.silentIntents", m.silentIntents, MOST_INTENTS);
   return {
     quarantine: m.quarantine === true,
     policy: m.policy === undefined ? undefined : checkFunction("options.policy", m.policy as SessionOptions["policy"]),
     silentIntents: new Set(intents.map((intent, at) => checkId(`options.silentIntents/${at}`, intent, limits.idLength))),
+    retry: m.retry === undefined ? undefined : checkRetry("options.retry", m.retry),
     ops: checkOpsOptions("options.ops", m.ops),
   };
 }

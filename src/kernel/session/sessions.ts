@@ -1,4 +1,5 @@
 import type { HoldfastError } from "../../domain/errors.js";
+import type { Retry } from "../../domain/retry.rules.js";
 import { runtimeIdOf } from "../../domain/runtime-id.js";
 import { checkSessionId } from "../../domain/session/session.js";
 import { freeHost } from "../../stores/host/hosts.js";
@@ -26,6 +27,7 @@ export interface Sessions {
 
 interface SessionsParts extends SessionKernel {
   readonly hostId: string;
+  readonly turnRetry: Retry;
   /** The Web Lock of that boot is free. */
   isDead(bootId: string): Promise<boolean>;
   saidFarewell(bootId: string): boolean;

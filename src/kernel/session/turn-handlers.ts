@@ -4,13 +4,13 @@ import type { Clock } from "../../ports/clock.js";
 import type { Change } from "../../ports/notices.js";
 import type { Lazy } from "../lazy.js";
 import type { Executor, ExecutorParts } from "./executor.js";
-import type { TurnHandler } from "./turn.js";
+import type { AttachedHandler } from "./turn.js";
 
 /** The turn handlers of a session in this tab, and while there is one, the executor that runs turns with the last of them. */
 interface TurnHandlers {
   readonly isEmpty: boolean;
   /** Returns what takes the handler off; that resolves when a running turn of it is handed back. */
-  add(handler: TurnHandler): () => Promise<unknown>;
+  add(handler: AttachedHandler): () => Promise<unknown>;
   /** Starts the executor, if there is none yet and one may run. Loads its code first. */
   start(): void;
   /** This tab stored an input: the executor looks at once. */
@@ -36,7 +36,7 @@ interface TurnHandlersParts {
 
 export function createTurnHandlers(parts: TurnHandlersParts): TurnHandlers {
   const { turns } = parts.lazyParts;
-  const handlers: TurnHandler[] = [];
+  const handlers: AttachedHandler[] = [];
   let executor: Executor | undefined;
   let cancelRetry = () => {};
   /** Settles when nothing of the turns that were taken from handlers is left to be written. Never rejects. */
@@ -74,13 +74,11 @@ export function createTurnHandlers(parts: TurnHandlersParts): TurnHandlers {
       return handlers.length === 0;
     },
     add(handler) {
-      // The same function may be attached twice; each attachment is taken off alone.
-      const own: TurnHandler = (turn) => handler(turn);
-      handlers.push(own);
+      handlers.push(handler);
       start();
       return () => {
-        handlers.splice(handlers.indexOf(own), 1);
-        return handlers.length > 0 ? handBack(executor?.takeOff(own)) : stop();
+        handlers.splice(handlers.indexOf(handler), 1);
+        return handlers.length > 0 ? handBack(executor?.takeOff(handler)) : stop();
       };
     },
     start,

@@ -4,6 +4,7 @@ import { HoldfastError } from "../../domain/errors.js";
 import type { JsonValue } from "../../domain/json.js";
 import type { ProcessLease } from "../../domain/lease.js";
 import { keyPart } from "../../domain/process/own-key.js";
+import type { Retry } from "../../domain/retry.rules.js";
 import { runtimeIdOf } from "../../domain/runtime-id.js";
 import type { StoredInputState } from "../../domain/session/input.js";
 import { checkMessage } from "../../domain/session/message.js";
@@ -41,13 +42,20 @@ export interface Turn {
 
 export type TurnHandler = (turn: Turn) => Promise<void>;
 
+/** A handler as it was attached. The same function may be attached twice, and each attachment is taken off alone. */
+export interface AttachedHandler {
+  readonly run: TurnHandler;
+  /** When a turn that it failed is tried again. */
+  readonly retry: Retry;
+}
+
 interface TurnParts {
   readonly corridor: Corridor;
   readonly limits: Limits;
   readonly transcript: Transcript;
   readonly heldLease: HeldLease;
   readonly signal: AbortSignal;
-  /** Called with each error that a method of the turn throws to the handler: it is no failure of the handler's. */
+  /** Called with each error of the storage or the lease, and with the refusal of each value that cannot be stored, that a method throws. */
   raised(error: unknown): void;
   /** Reports a call that the handler did not await. */
   unawaited(message: string): void;
@@ -84,16 +92,19 @@ export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef,
   let isOpen = true;
   let writing: Promise<void> = Promise.resolve();
 
-  /** Marks errors of the storage and the end of the lease: they are no failure of the handler's. */
+  /** Marks the errors of the turn's own methods: trouble is no failure of the handler's, and what cannot be stored is its last one. */
   const own = async <T>(work: () => Promise<T>): Promise<T> => {
     try {
       return await work();
     } catch (thrown) {
-      const error = heldLease.over ?? thrown;
-      parts.raised(error);
-      throw error;
+      throw raise(heldLease.over ?? thrown);
     }
   };
+
+  function raise(error: unknown): unknown {
+    parts.raised(error);
+    return error;
+  }
 
   const fenced = <T>(write: (named: RunRef) => Promise<T>): Promise<T> =>
     own(() => heldLease.write((lease: ProcessLease) => write({ ...ref, lease })));
@@ -135,7 +146,7 @@ export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef,
     const { fencingToken } = heldLease.lease;
     const idempotencyKey = turnStepKey(ref.runtimeId, workId, key);
     const value = await parts.steps.begin(key, () => run({ idempotencyKey, fencingToken, attempt, signal }));
-    const result = admitPayload(value ?? null, `the result of step "${key}"`, limits);
+    const result = await own(async () => admitPayload(value ?? null, `the result of step "${key}"`, limits));
     return await fenced((named) =>
       corridor.run(storeTurnStep, { ...named, workId, stepKey: key, result }, { size: JSON.stringify(result).length }),
     );

@@ -1,7 +1,6 @@
 import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex, utf8ToBytes } from "@noble/hashes/utils.js";
 import { checkId, membersOf } from "../../domain/check.js";
-import { disposable } from "../../domain/disposable.js";
 import { HoldfastError, isHoldfastError } from "../../domain/errors.js";
 import type { Limits } from "../../domain/time.js";
 import { type AuthTarget, checkTarget } from "../../domain/vault/auth-target.js";
@@ -25,6 +24,7 @@ import {
   verifyBrowser,
   verifyDevice,
 } from "../../stores/vault/oauth-flows.rules.js";
+import { disposable } from "../disposable.js";
 import { channelName } from "../host/ids.js";
 import { holdIfFree, type Release } from "../host/web-lock.js";
 import { OAUTH_RECORD } from "./auth-snapshot.js";
