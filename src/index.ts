@@ -72,6 +72,7 @@ export type { StartRequest } from "./kernel/process/start.js";
 export type { RuntimeStore } from "./kernel/runtime-store.js";
 export type { KernelSessions } from "./kernel/session/archive.js";
 export type { SessionEvent } from "./kernel/session/events.js";
+export type { InputReads } from "./kernel/session/inputs/input-reads.js";
 export type { OperationSnapshot, OpsRegistry } from "./kernel/session/operations.js";
 export type { SessionOptions, SessionRuntime } from "./kernel/session/session.js";
 export type { SessionChange } from "./kernel/session/session-changes.js";

@@ -3,7 +3,7 @@ import type { Key, Query, Reader, Row, StorageSchema } from "../ports/storage.js
 import { agents, farewells, floors, hosts, leases } from "./host/tables.js";
 import { events, grants, type ProcessRow, processes, registrations } from "./process/tables.js";
 import { blobs, inputKeys, inputs, quarantine } from "./session/inputs/tables.js";
-import { attachments, messages, ops, receipts, runtimes, sessions, snapshots, turnSteps } from "./session/tables.js";
+import { attachments, messages, ops, receipts, runtimes, sessions, snapshots, turnKeys, turnSteps } from "./session/tables.js";
 import type { RowOf } from "./table.js";
 import { sealed, sealingKeys } from "./vault/tables.js";
 
@@ -29,6 +29,7 @@ const DECLARED = [
   inputKeys,
   receipts,
   turnSteps,
+  turnKeys,
   blobs,
   attachments,
   quarantine,
@@ -48,7 +49,7 @@ export type RowIn<T extends TableName> = RowOf<(typeof TABLES)[T]>;
 
 /** The tables are plain data here: an adapter may send them to a worker of its own. Every row has its shape's version as column `v`. */
 export const SCHEMA: StorageSchema = {
-  version: 5,
+  version: 6,
   tables: Object.fromEntries(
     DECLARED.map(({ name, key, indexes, columns }) => [name, { key, indexes, columns: { v: "number", ...columns } }]),
   ),

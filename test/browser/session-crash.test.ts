@@ -34,7 +34,13 @@ let told: SessionEvent[] = [];
 let faults: string[] = [];
 
 async function open(options: Partial<KernelOptions> = {}): Promise<Kernel> {
-  const kernel = await createKernel({ name, loop: "inline", timings: TIMINGS, turnRetry: { attempts: 3, backoffMs: 0 }, ...options });
+  const kernel = await createKernel({
+    name,
+    loop: "inline",
+    timings: TIMINGS,
+    turnRetry: { attempts: 3, backoffMs: 0 },
+    ...options,
+  });
   kernels.push(kernel);
   kernel.on("session", (event) => told.push(event));
   kernel.on("fault", ({ code }) => faults.push(code));
@@ -369,7 +375,7 @@ describe.each(HARMS)("every request in turn is %s, and", (how) => {
   it("a session is deleted, and another brought in its place, all or nothing", async () => {
     const kernel = await open();
     const session = await kernel.session("s");
-    session.onTurn(async (turn) => turn.append(saying("answer")));
+    session.onTurn(async (turn) => void turn.append(saying("answer")));
     await session.submit(prompt("p", { idempotencyKey: "k", blocks: [PICTURE] }));
     await completed(1);
     const lines: string[] = [];

@@ -14,6 +14,7 @@ import * as headStart from "../../src/kernel/process/head-start.js";
 import * as runtime from "../../src/kernel/runtime-store.js";
 import * as archive from "../../src/kernel/session/archive.js";
 import * as turns from "../../src/kernel/session/executor.js";
+import * as inputReads from "../../src/kernel/session/inputs/input-reads.js";
 import * as ops from "../../src/kernel/session/operations.js";
 import * as sealed from "../../src/kernel/vault/sealed.js";
 import { createLoop } from "../../src/loop/loop.js";
@@ -26,6 +27,7 @@ const codes: { [K in keyof LazyParts]: NonNullable<LazyParts[K]["loaded"]> } = {
   archive,
   runtime,
   ops,
+  inputReads,
   turns,
   agents,
   headStart,
@@ -219,7 +221,7 @@ describe("a kernel whose code does not all arrive", () => {
     const missing = shelf("turns", turns);
     const { kernel, clock, faults } = await open({ turns: missing.code });
     const session = await kernel.session("s");
-    session.onTurn(async (turn) => turn.append({ role: "assistant", content: "done" }));
+    session.onTurn(async (turn) => void turn.append({ role: "assistant", content: "done" }));
     await session.submit({ inputType: "prompt", text: "go" });
     await until(() => faults.length > 0, "a fault");
     expect(faults[0]).toMatchObject({ area: "session", code: "unavailable", message: "the code of turns could not be loaded" });

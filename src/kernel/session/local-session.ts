@@ -61,6 +61,7 @@ export interface SessionKernel {
   readonly hasLocks: boolean;
   readonly lazyParts: {
     readonly ops: Lazy<typeof import("./operations.js")>;
+    readonly inputReads: Lazy<typeof import("./inputs/input-reads.js")>;
     readonly turns: Lazy<typeof import("./executor.js")>;
   };
   host(): Host;

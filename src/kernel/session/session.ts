@@ -1,4 +1,5 @@
 import type { Corridor } from "../../corridor/command.js";
+import type { Watch } from "../../corridor/watch.js";
 import { guarded } from "../../domain/admit.js";
 import { checkFunction, checkId, checkList, checkWhole, membersOf } from "../../domain/check.js";
 import { asHoldfastError, HoldfastError, invalid } from "../../domain/errors.js";
@@ -16,8 +17,10 @@ import { builtInPolicy, startsRun } from "../../stores/session/inputs/policy.rul
 import { type InputSubmission, type PreparedInput, prepareSubmission } from "../../stores/session/inputs/submission.js";
 import { type ChangeRuntime, changeRuntime, type OpenedSession, type RuntimeChange } from "../../stores/session/sessions.js";
 import { disposable } from "../disposable.js";
+import { mapLazy, methodsOf } from "../lazy.js";
 import { emitInputs, type SessionEvent } from "./events.js";
-import type { LocalSession } from "./local-session.js";
+import type { InputReads } from "./inputs/input-reads.js";
+import type { LocalSession, SessionKernel } from "./local-session.js";
 import type { OpsRegistry } from "./operations.js";
 import type { SessionChange } from "./session-changes.js";
 import type { TurnHandler } from "./turn.js";
@@ -42,7 +45,7 @@ export interface SessionOptions {
  * A session that survives its tab. Every tab may submit and read; one tab at a time runs its turns.
  * Methods reject `not-found` once the session is deleted, `closed` once this object or its kernel is.
  */
-export interface SessionRuntime extends AsyncDisposable {
+export interface SessionRuntime extends InputReads, AsyncDisposable {
   /** `rt:session:<sessionId>` */
   readonly runtimeId: string;
   /** The state as this tab read it last. */
@@ -94,7 +97,9 @@ export interface SessionRuntime extends AsyncDisposable {
 
 interface SessionParts {
   readonly corridor: Corridor;
+  readonly watch: Watch;
   readonly limits: Limits;
+  readonly lazyParts: Pick<SessionKernel["lazyParts"], "inputReads">;
   readonly session: LocalSession;
   readonly options: CheckedSessionOptions;
   readonly found: Pick<OpenedSession, "recovery" | "quarantined">;
@@ -112,11 +117,12 @@ export function openRuntime(parts: SessionParts): SessionRuntime {
   const { ref, sessionId, ops } = session;
   const { runtimeId } = ref;
   const undo = new Set<() => void | Promise<void>>();
-  let closed = false;
+  const closing = new AbortController();
+  const reads = mapLazy(parts.lazyParts.inputReads, ({ inputReads }) => inputReads({ ...parts, ref, closing: closing.signal }));
   let leaving: Promise<void> | undefined;
 
   const open = () => {
-    if (closed) throw new HoldfastError("closed", `the session "${sessionId}" is closed here`);
+    if (closing.signal.aborted) throw closing.signal.reason;
   };
   const undoable = (take: () => void | Promise<void>): (() => void) => {
     const once = () => (undo.delete(once) ? take() : undefined);
@@ -139,7 +145,7 @@ export function openRuntime(parts: SessionParts): SessionRuntime {
   }
 
   async function close(): Promise<void> {
-    closed = true;
+    closing.abort(new HoldfastError("closed", `the session "${sessionId}" is closed here`));
     leaving ??= leave();
     await leaving;
   }
@@ -199,6 +205,7 @@ export function openRuntime(parts: SessionParts): SessionRuntime {
       return undoable(session.listen(checkFunction("listener", listener)));
     },
     ops,
+    ...methodsOf<InputReads>(reads, { inputs: true, owner: true, outcome: true }, open),
     async retire() {
       const { abandoned, pending } = await change("retire");
       return { abandoned, pendingDrain: pending };

@@ -9,6 +9,7 @@ import * as headStart from "../../kernel/process/head-start.js";
 import * as runtime from "../../kernel/runtime-store.js";
 import * as archive from "../../kernel/session/archive.js";
 import * as turns from "../../kernel/session/executor.js";
+import * as inputReads from "../../kernel/session/inputs/input-reads.js";
 import * as ops from "../../kernel/session/operations.js";
 import * as sealed from "../../kernel/vault/sealed.js";
 import { createLoop } from "../../loop/loop.js";
@@ -33,6 +34,7 @@ const LAZY_PARTS: LazyParts = {
   archive: loaded(archive),
   runtime: loaded(runtime),
   ops: loaded(ops),
+  inputReads: loaded(inputReads),
   turns: loaded(turns),
   agents: loaded(agents),
   headStart: loaded(headStart),

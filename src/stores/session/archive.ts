@@ -17,6 +17,7 @@ import { deleteSessionProcessState, type Revoked } from "../process/handles.js";
 import { loadRow, loadRows, readable, type TableName } from "../schema.js";
 import { ROW_VERSION } from "../table.js";
 import type { ArchivedInput, ArchivedState, SessionArchive } from "./archive.rules.js";
+import { WORK_TABLES } from "./draft.js";
 import { loadInputs } from "./inputs/input-rows.js";
 import { type InputChange, inputWrites } from "./inputs/input-rows.rules.js";
 import { recovered } from "./inputs/inputs.rules.js";
@@ -127,7 +128,7 @@ export function readSession(corridor: Corridor, sessionId: string): Promise<{ ar
     "inputs",
     "inputKeys",
     "receipts",
-    "turnSteps",
+    ...WORK_TABLES,
     "blobs",
     "quarantine",
     "ops",
@@ -139,12 +140,13 @@ export function readSession(corridor: Corridor, sessionId: string): Promise<{ ar
     if (!home) throw unknownSession(sessionId);
     const { runtimeId, runtime, snapshot } = home;
     const query = { prefix: [runtimeId] };
-    const [messages, rows, keys, receipts, steps, blobs, quarantined, ops, lease] = await Promise.all([
+    const [messages, rows, keys, receipts, steps, appendKeys, blobs, quarantined, ops, lease] = await Promise.all([
       snapshot ? [] : loadRows(reader, "messages", query),
       loadInputs(reader, runtimeId),
       loadRows(reader, "inputKeys", query),
       loadRows(reader, "receipts", query),
       loadRows(reader, "turnSteps", query),
+      loadRows(reader, "turnKeys", query),
       loadRows(reader, "blobs", query),
       loadRows(reader, "quarantine", query),
       readSnapshot(reader, runtimeId),
@@ -174,6 +176,7 @@ export function readSession(corridor: Corridor, sessionId: string): Promise<{ ar
       inputs: inputs.map((row) => archivedInput(row, holders.has(row.inputId))),
       receipts: receipts.map(storedReceipt),
       steps: steps.filter(({ workId }) => works.has(workId)).map(({ workId, stepKey, result }) => ({ workId, stepKey, result })),
+      appendKeys: appendKeys.filter(({ workId }) => works.has(workId)).map(({ workId, appendKey }) => ({ workId, appendKey })),
       ...(ops && { ops }),
       blobs: blobs.map(({ hash, bytes }) => ({ hash, bytes })),
       quarantined: quarantined.map(({ inputId, reason, atMs, row }) => ({ inputId, reason, atMs, row: row as JsonValue })),
@@ -229,7 +232,7 @@ interface ImportSession {
 }
 
 export function prepareImport(archive: SessionArchive): ImportSession {
-  const { sessionId, state, head, messages, snapshot, receipts, steps, ops, blobs, quarantined } = archive;
+  const { sessionId, state, head, messages, snapshot, receipts, steps, appendKeys, ops, blobs, quarantined } = archive;
   const runtimeId = runtimeIdOf(sessionId);
   const base = { v: ROW_VERSION, runtimeId };
   const inputs = inputWrites(
@@ -258,6 +261,7 @@ export function prepareImport(archive: SessionArchive): ImportSession {
       ...inputs.writes,
       ...receipts.map((receipt) => receiptWrite(runtimeId, receipt)),
       ...steps.map((step) => put("turnSteps", { ...step })),
+      ...appendKeys.map((key) => put("turnKeys", { ...key })),
       ...(ops ? [put("ops", { snapshot: ops })] : []),
       ...blobs.map((blob) => put("blobs", { ...blob })),
       ...quarantined.map((row) => put("quarantine", { ...row })),
@@ -288,7 +292,7 @@ const ARCHIVED = [
   "inputs",
   "inputKeys",
   "receipts",
-  "turnSteps",
+  ...WORK_TABLES,
   "blobs",
   "quarantine",
   "ops",
@@ -420,7 +424,7 @@ function dropsOf(runtimeId: string): Write[] {
     "inputs",
     "inputKeys",
     "receipts",
-    "turnSteps",
+    ...WORK_TABLES,
     "blobs",
     "attachments",
     "quarantine",

@@ -34,6 +34,7 @@ import {
   SESSION_STATE_TABLES,
   type SessionRef,
   type SessionState,
+  WORK_TABLES,
 } from "./draft.js";
 import { loadInput, loadInputKeys } from "./inputs/input-rows.js";
 import { abandoned, interrupted, isPaused } from "./inputs/inputs.rules.js";
@@ -307,17 +308,21 @@ function appendTo(draft: Draft, isReplaced: boolean, { base, messages, digest }:
   return [{ about: "messages", id: runtimeId }];
 }
 
-/** Stores the messages that were appended so far. It writes no receipt and changes no input's phase. */
-export const checkpointTurn: Command<RunRef & AppendedMessages, RunState, void> = {
-  tables: ["runtimes", "leases", "inputs", "inputKeys", "messages", "sessions", "snapshots", "turnSteps"],
+/**
+ * Stores the messages that were appended so far, and the keys of those that have one. It writes no receipt and changes no input's phase.
+ */
+export const checkpointTurn: Command<RunRef & AppendedMessages & { keys: readonly string[] }, RunState, void> = {
+  tables: ["runtimes", "leases", "inputs", "inputKeys", "messages", "sessions", "snapshots", ...WORK_TABLES],
   load: loadRun,
   decide(state, input, nowMs) {
-    const { runtime } = checkRun(state, input, nowMs);
-    const { base, messages, digest } = input;
+    const { runtime, run } = checkRun(state, input, nowMs);
+    const { runtimeId, base, messages, digest, keys } = input;
     const isStored = runtime.digest === digest && runtime.messageCount === base.messageCount + messages.length;
     if (isStored && messages.length > 0) return accept(undefined);
     const draft = draftOf(runtime, state.contributors, state.keys, nowMs);
     const changes = appendTo(draft, state.isReplaced, input, nowMs);
+    for (const appendKey of keys)
+      draft.write({ table: "turnKeys", put: { v: ROW_VERSION, runtimeId, workId: run.workId, appendKey } });
     // A checkpoint is progress: crashes are counted from zero again.
     for (const { crashes, ...row } of draft.live) if (crashes !== undefined) draft.put(row);
     return draft.done(undefined, ...changes);
@@ -346,7 +351,7 @@ interface CommitState extends EndState {
  * write releases the lease, and the reply says so.
  */
 export const commitTurn: Command<RunRef & AppendedMessages, CommitState, CommittedTurn> = {
-  tables: ["runtimes", "leases", "inputs", "inputKeys", "receipts", "turnSteps", "messages", "sessions", "snapshots"],
+  tables: ["runtimes", "leases", "inputs", "inputKeys", "receipts", ...WORK_TABLES, "messages", "sessions", "snapshots"],
   async load(reader, input) {
     const [state, next, row] = await Promise.all([
       loadRun(reader, input),
@@ -404,7 +409,7 @@ export type TurnEnd =
 
 /** Stores the end of a run that is not committed. Only after a cancelled one the executor keeps its lease. */
 export const endTurn: Command<RunRef & TurnEnd, EndState, readonly InputHappening[]> = {
-  tables: ["runtimes", "leases", "inputs", "inputKeys", "snapshots", "turnSteps"],
+  tables: ["runtimes", "leases", "inputs", "inputKeys", "snapshots", ...WORK_TABLES],
   async load(reader, input) {
     const [state, next] = await Promise.all([
       loadRun(reader, input),

@@ -72,7 +72,7 @@ beforeEach(async () => {
 const BACKOFF = { attempts: 3, backoffMs: 0, factor: 1, maxBackoffMs: 0, jitter: 0 };
 const NOTHING = { base: { messageCount: 0, digest: "" }, messages: [], digest: "" };
 const WRITES: Record<string, (named: RunRef) => Promise<unknown>> = {
-  checkpoint: (named) => corridor.run(checkpointTurn, { ...named, ...NOTHING }),
+  checkpoint: (named) => corridor.run(checkpointTurn, { ...named, ...NOTHING, keys: [] }),
   "a step": (named) => corridor.run(storeTurnStep, { ...named, workId: "run", stepKey: "k", result: 1 }),
   commit: (named) => corridor.run(commitTurn, { ...named, ...NOTHING }),
   "a failure": (named) =>

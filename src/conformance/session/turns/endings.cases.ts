@@ -31,7 +31,7 @@ export function turnEndingCases(open: OpenFixture, runner: Runner): void {
     await quiet();
     const [turn] = turns as [Turn];
     await refused(
-      Promise.resolve().then(() => turn.append(saying("late"))),
+      Promise.resolve().then(() => void turn.append(saying("late"))),
       "lease-lost",
     );
     await refused(turn.checkpoint(), "lease-lost");
@@ -82,7 +82,7 @@ export function turnEndingCases(open: OpenFixture, runner: Runner): void {
     const { begun, off } = stand(session);
     await session.submit(prompt("a"));
     const turn = await begun;
-    other.session.onTurn(async (next) => next.append(saying(`attempt ${next.attempt}`)));
+    other.session.onTurn(async (next) => void next.append(saying(`attempt ${next.attempt}`)));
     off();
     await comes(() => turn.signal.aborted, "the abort");
     await comes(async () => (await stateOf(other.kernel, "a")).currentState === "queued", "the input back");
@@ -103,7 +103,7 @@ export function turnEndingCases(open: OpenFixture, runner: Runner): void {
       await begun;
       off();
     }
-    session.onTurn(async (turn) => turn.append(saying("done")));
+    session.onTurn(async (turn) => void turn.append(saying("done")));
     await drained(kernel);
     expect(await said(session)).toEqual(["a", "done"]);
     const { attemptCount, recoveryCount } = await stateOf(kernel, "a");
@@ -129,7 +129,7 @@ export function turnEndingCases(open: OpenFixture, runner: Runner): void {
       expect((await stateOf(setup.kernel, "a")).recoveryCount).toBe(0);
     }
     const { kernel, session } = await withTurns(setup);
-    session.onTurn(async (turn) => turn.append(saying("done")));
+    session.onTurn(async (turn) => void turn.append(saying("done")));
     await drained(kernel);
     expect(await said(session)).toEqual(["a", "done"]);
   });

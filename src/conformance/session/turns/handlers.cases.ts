@@ -36,7 +36,7 @@ export function turnHandlerCases(open: OpenFixture, runner: Runner): void {
 
   promise("messages() gives one frozen list, and the same messages in a longer one (A-14)", async (setup) => {
     const { kernel, session } = await withTurns(setup);
-    session.onTurn(async (turn) => turn.append(saying(`to ${turn.inputs[0]?.inputId}`)));
+    session.onTurn(async (turn) => void turn.append(saying(`to ${turn.inputs[0]?.inputId}`)));
     expect(await session.messages()).toEqual([]);
     await session.submit(prompt("a"));
     await drained(kernel);

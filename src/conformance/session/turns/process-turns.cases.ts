@@ -15,7 +15,7 @@ export function processTurnCases(open: OpenFixture, runner: Runner): void {
 
   promise("a process that is a turn goes the way of all inputs and ends with it", async (setup) => {
     const { kernel, session } = await withTurns(setup);
-    session.onTurn(async (turn) => turn.append(saying("answer")));
+    session.onTurn(async (turn) => void turn.append(saying("answer")));
     const handle = await kernel.start(turnOf("hello"));
     await setup.clock.advance(1_000);
     const output = await handle.result();
