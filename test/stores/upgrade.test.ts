@@ -8,7 +8,7 @@ import type { KernelStorage, Row, StorageSchema } from "../../src/ports/storage.
 import { SCHEMA, TABLES } from "../../src/stores/schema.js";
 import { builtInPolicy, semanticsOf } from "../../src/stores/session/inputs/policy.rules.js";
 
-const { floors, processes: newest, inputs, ...lasting } = TABLES;
+const { floors, processes: newest, inputs, turnKeys, ...lasting } = TABLES;
 const { runnable, ...indexes } = newest.indexes;
 /** The tables of schemas 1 to 4. */
 const processes = { ...newest, indexes };
@@ -20,6 +20,7 @@ const SCHEMA_1 = { version: 1, tables: { processes, registrations, events, repla
 const TABLES_4 = { ...lasting, processes, inputs: { key: inputs.key, indexes: { live: inputs.indexes.live } } };
 const SCHEMA_3 = { version: 3, tables: { ...TABLES_4, events, replays } };
 const SCHEMA_4 = { version: 4, tables: TABLES_4 };
+const SCHEMA_5 = { version: 5, tables: { ...lasting, floors, processes: newest, inputs } };
 
 const PLACES: [string, () => KernelStorage][] = [
   ["memory", memoryStorage],
@@ -224,6 +225,62 @@ describe.each(PLACES)("a database of schema 4 in %s", (_, place) => {
     await kernel.process("p").result();
     expect(runs).toEqual(["p"]);
     expect((await kernel.processes.listNonTerminal()).map(({ id }) => id)).toEqual(["outside"]);
+    await kernel.close();
+  });
+});
+
+describe.each(PLACES)("a database of schema 5 in %s", (_, place) => {
+  it("has a failed input tried again, with the failures that were counted before, and keeps keys of messages (A-18, A-20)", async () => {
+    const storage = place();
+    const runtimeId = "rt:session:s";
+    const counts = { nextRank: 2, firstRank: 0, endedKeys: 1, messageCount: 0, digest: "", updatedAtMs: 1 };
+    const history = [{ timestampMs: 1, from: "staged", to: "queued", reason: "why" }];
+    const tried = waiting("tried", { currentState: "queued", attemptCount: 1, history: history as never });
+    const reason = { max_attempts_exhausted: { attempts: 3 } };
+    const over = {
+      currentState: "abandoned",
+      terminalOutcome: { outcomeType: "abandoned", reason },
+      idempotencyKey: "k",
+    } as const;
+    const row = { v: 1, runtimeId };
+    await write(storage, SCHEMA_5, {
+      runtimes: { ...row, sessionId: "s", state: "idle", incarnation: 0, ...counts },
+      sessions: { v: 1, sessionId: "s", runtimeId, messageCount: 0, updatedAtMs: 1 },
+      inputs: {
+        ...row,
+        inputId: "tried",
+        rank: 0,
+        liveRank: 0,
+        starterRank: 0,
+        starts: 1,
+        workId: "w",
+        workSize: 1,
+        record: tried,
+      },
+    });
+    await write(storage, SCHEMA_5, {
+      inputs: { ...row, inputId: "over", rank: 1, record: waiting("over", over) },
+      inputKeys: { ...row, idempotencyKey: "k", inputId: "over", endedAtMs: Date.now(), endedRank: 1 },
+    });
+
+    const turnRetry = { attempts: 3, backoffMs: 1 };
+    const kernel = await createKernel({ name: "old", storage, loop: "inline", channel: false, locks: false, turnRetry });
+    const session = await kernel.session("s");
+    const attempts: unknown[] = [];
+    session.onTurn(async (turn) => {
+      attempts.push([turn.attempt, turn.append({ role: "assistant", content: "once" }, { key: "said" })]);
+      await turn.checkpoint();
+      if (turn.attempt === 2) throw new Error("again");
+    });
+    expect(await session.outcome("over")).toEqual({ outcome: "failed" });
+    expect((await session.outcome("tried")).outcome).toBe("completed");
+    expect(attempts).toEqual([
+      [2, true],
+      [3, false],
+    ]);
+    expect((await session.submit({ inputType: "prompt", text: "x", inputId: "new", idempotencyKey: "k" })).outcome).toBe(
+      "accepted",
+    );
     await kernel.close();
   });
 });

@@ -123,7 +123,7 @@ export const beginTurn: Command<BeginTurn, BeginState, BeganTurn> = {
       const retry = pauses.length > 0 && { retryAtMs: Math.min(...pauses) };
       return draft.isEmpty
         ? accept({ kind: "idle", state: stored.state, happened: [], ...retry })
-        : draft.done({ kind: "idle", state: draft.runtime.state, happened: draft.happened, ...retry }, idleChange(draft));
+        : draft.done({ kind: "idle", state: draft.runtime.state, happened: draft.happened, ...retry }, idleChange(draft, nowMs));
     }
     // The recovery released a lease that ran out, so the grant starts from the released row.
     const claim = { resource: input.runtimeId, ownerId: input.ownerId, ttlMs: input.ttlMs, nonce: input.nonce, host: input.host };
@@ -165,9 +165,13 @@ function nextBatch({ runtime, live }: Draft, nowMs: number): InputRow[] {
   return mayRun(runtime.state) ? chooseBatch(live, runtime.state === "retired", nowMs) : [];
 }
 
-/** The lease is free and no input can run. A tab looks again only after a later write of inputs than `sequence`. */
-function idleChange({ runtime, inputRevision }: Draft): Change {
-  return { ...leaseChange(runtime.runtimeId), member: "idle", sequence: inputRevision };
+/**
+ * The lease is free and no input can run. A tab looks again only after a later write of inputs than `sequence`. While an input is paused
+ * each tab looks now, and so learns when the pause ends.
+ */
+function idleChange({ runtime, inputRevision, live }: Draft, nowMs: number): Change {
+  const change = leaseChange(runtime.runtimeId);
+  return live.some((row) => isPaused(row, nowMs)) ? change : { ...change, member: "idle", sequence: inputRevision };
 }
 
 type Holder = Pick<SessionState, "lease" | "farewell">;
@@ -337,13 +341,10 @@ interface CommittedTurn {
   readonly happened: readonly InputHappening[];
 }
 
-interface EndState extends RunState {
+interface CommitState extends RunState {
+  readonly receipt: RunBoundaryReceipt | undefined;
   /** The live inputs that decide which run next. */
   readonly next: readonly InputRow[];
-}
-
-interface CommitState extends EndState {
-  readonly receipt: RunBoundaryReceipt | undefined;
 }
 
 /**
@@ -389,7 +390,7 @@ export const commitTurn: Command<RunRef & AppendedMessages, CommitState, Committ
     const isReleased = nextBatch(draft, nowMs).length === 0;
     if (isReleased) {
       draft.write({ table: "leases", put: released(lease, true) });
-      changes.push(idleChange(draft));
+      changes.push(idleChange(draft, nowMs));
     }
     return draft.done({ receipt, released: isReleased, happened: draft.happened }, ...changes);
   },
@@ -408,25 +409,17 @@ export type TurnEnd =
   | { readonly how: "interrupted" };
 
 /** Stores the end of a run that is not committed. Only after a cancelled one the executor keeps its lease. */
-export const endTurn: Command<RunRef & TurnEnd, EndState, readonly InputHappening[]> = {
+export const endTurn: Command<RunRef & TurnEnd, RunState, readonly InputHappening[]> = {
   tables: ["runtimes", "leases", "inputs", "inputKeys", "snapshots", ...WORK_TABLES],
-  async load(reader, input) {
-    const [state, next] = await Promise.all([
-      loadRun(reader, input),
-      input.how === "failed" ? loadNext(reader, input.runtimeId, true) : [],
-    ]);
-    return { ...state, next };
-  },
+  load: loadRun,
   decide(state, input, nowMs) {
     const { runtime, lease } = checkRun(state, input, nowMs);
-    const draft = draftOf(runtime, inOrder([...state.next, ...state.contributors]), state.keys, nowMs);
+    const draft = draftOf(runtime, state.contributors, state.keys, nowMs);
     for (const row of rowsAfterEnd(state.contributors, input, nowMs)) draft.put(row);
     draft.endRun();
     if (input.how === "cancelled") return draft.done(draft.happened);
     draft.write({ table: "leases", put: released(lease, true) });
-    // After a failure this executor looks again by itself: the other tabs need not, if nothing can run before its next attempt.
-    const isWaiting = input.how === "failed" && nextBatch(draft, nowMs).length === 0;
-    return draft.done(draft.happened, isWaiting ? idleChange(draft) : leaseChange(input.runtimeId));
+    return draft.done(draft.happened, leaseChange(input.runtimeId));
   },
 };
 
