@@ -85,7 +85,7 @@ export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef,
   const isSaid = (inputId: string, since: number) =>
     // A transcript that a snapshot replaced may be shorter, and hold any value.
     stored.slice(since > stored.length ? 0 : since).some((message) => message?.role === "user" && message.inputId === inputId);
-  let appended: Appended[] = inputs.flatMap(({ inputId, persistedInput, policy, durability }, at) => {
+  let appended: PendingMessage[] = inputs.flatMap(({ inputId, persistedInput, policy, durability }, at) => {
     const isShown = persistedInput && isTranscriptEligible(persistedInput) && policy?.decision.recordTranscript !== false;
     // An ephemeral input may have the id of an earlier input: only messages since its admission count.
     const since = durability === "ephemeral" ? (began.since[at] ?? 0) : 0;
@@ -203,7 +203,7 @@ export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef,
   };
 }
 
-interface Appended {
+interface PendingMessage {
   readonly message: Message;
   readonly key?: string;
 }

@@ -34,8 +34,8 @@ export async function untilEnded(
     if (runtime?.incarnation !== ref.incarnation || runtime.state === undefined) throw deletedSession(ref);
     return runtime.inputRevision ?? 0;
   };
-  /** The last revision at which the input had not ended, and the last run that had committed by then. */
-  let seen: { revision: number; lastRun: string } | undefined;
+  /** The last revision at which the input had not ended, and when it was made. */
+  let seen: { revision: number; createdAtMs: number } | undefined;
 
   const read = async (shared: Shared): Promise<EndedInput | undefined> => {
     if (seen && revisionOf(await shared("runtime", () => corridor.query(["runtimes"], loadRuntime))) === seen.revision)
@@ -45,11 +45,10 @@ export async function untilEnded(
       const revision = revisionOf(runtime);
       if (row && isTerminal(row.record.currentState)) return { record: row.record, wasThere: true };
       if (!row) {
-        const runId = seen && (await consumedBy(reader, runtimeId, inputId, seen.lastRun));
+        const runId = seen && (await consumedBy(reader, runtimeId, inputId, seen.createdAtMs));
         return { wasThere: seen !== undefined, ...(runId !== undefined && { runId }) };
       }
-      const isBrief = row.record.durability === "ephemeral";
-      seen = { revision, lastRun: seen?.lastRun ?? (isBrief ? await lastRunOf(reader, runtimeId) : "") };
+      seen = { revision, createdAtMs: row.record.createdAtMs };
       return undefined;
     });
   };
@@ -58,15 +57,16 @@ export async function untilEnded(
   return await watch.until(runtimeId, read, signal, concerns);
 }
 
-async function lastRunOf(reader: Reader, runtimeId: string): Promise<string> {
-  const [last] = await loadRows(reader, "receipts", { prefix: [runtimeId], reverse: true, limit: 1 });
-  return last?.runId ?? "";
-}
+/** The clocks of two tabs may differ by less than this. */
+const SLACK_MS = 60_000;
 
-/** The run whose receipt names the input, among those after `lastRun`: run ids are in the order of their making. */
-async function consumedBy(reader: Reader, runtimeId: string, inputId: string, lastRun: string): Promise<string | undefined> {
-  const from = [runtimeId, lastRun, Number.MAX_SAFE_INTEGER];
-  const receipts = await loadRows(reader, "receipts", { prefix: [runtimeId], after: from });
+/** The run whose receipt names the input, among those that are no older than it: a run's id begins with the time of its making. */
+async function consumedBy(reader: Reader, runtimeId: string, inputId: string, createdAtMs: number): Promise<string | undefined> {
+  const time = Math.max(0, Math.floor(createdAtMs) - SLACK_MS)
+    .toString(16)
+    .padStart(12, "0");
+  const from = [runtimeId, `${time.slice(0, 8)}-${time.slice(8)}`];
+  const receipts = await loadRows(reader, "receipts", { prefix: [runtimeId], from });
   return receipts.find(({ receipt }) => receipt.contributingInputIds.includes(inputId))?.runId;
 }
 
