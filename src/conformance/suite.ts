@@ -2,6 +2,7 @@ import { lifecycleCases } from "./host/lifecycle.cases.js";
 import { livenessCases } from "./host/liveness.cases.js";
 import type { OpenFixture, Runner } from "./kit/fixture.js";
 import { durabilityCases } from "./process/durability.cases.js";
+import { endingCases } from "./process/endings.cases.js";
 import { eventCases } from "./process/events.cases.js";
 import { handleCases } from "./process/handles.cases.js";
 import { inputCases } from "./process/input.cases.js";
@@ -10,6 +11,7 @@ import { processCases } from "./process/processes.cases.js";
 import { schemaCases } from "./process/schemas.cases.js";
 import { selectorCases } from "./process/selectors.cases.js";
 import { terminalCases } from "./process/terminals.cases.js";
+import { valueCases } from "./process/values.cases.js";
 import { waitCases } from "./process/waits.cases.js";
 import { wakeCases } from "./process/wakes.cases.js";
 import { deletionCases } from "./session/archive/deletion.cases.js";
@@ -33,6 +35,7 @@ import { runtimeCommitCases } from "./session/runtime-store/commits.cases.js";
 import { inputRowCases } from "./session/runtime-store/input-rows.cases.js";
 import { runtimeIsolationCases } from "./session/runtime-store/isolation.cases.js";
 import { snapshotCases } from "./session/runtime-store/snapshots.cases.js";
+import { attendanceCases } from "./session/turns/attendance.cases.js";
 import { batchingCases } from "./session/turns/batching.cases.js";
 import { turnCancelCases } from "./session/turns/cancel.cases.js";
 import { checkpointCases } from "./session/turns/checkpoints.cases.js";
@@ -46,6 +49,8 @@ import { turnPauseCases } from "./session/turns/pauses.cases.js";
 import { processTurnCases } from "./session/turns/process-turns.cases.js";
 import { turnSnapshotCases } from "./session/turns/snapshots.cases.js";
 import { turnStepCases } from "./session/turns/steps.cases.js";
+import { unknownMemberCases } from "./session/unknown-members.cases.js";
+import { sessionValueCases } from "./session/values.cases.js";
 import { placeCases } from "./storage/places.cases.js";
 import { queryCases } from "./storage/queries.cases.js";
 import { storageCases } from "./storage/storage.cases.js";
@@ -70,7 +75,7 @@ const KERNEL_AREAS: Areas = {
   processes: [processCases],
   handles: [handleCases],
   events: [eventCases],
-  terminals: [terminalCases],
+  terminals: [terminalCases, endingCases],
   wakes: [wakeCases],
   waits: [waitCases],
   selectors: [selectorCases],
@@ -79,7 +84,7 @@ const KERNEL_AREAS: Areas = {
   lifecycle: [lifecycleCases],
   liveness: [livenessCases],
   durability: [durabilityCases],
-  input: [inputCases],
+  input: [inputCases, valueCases, unknownMemberCases],
   runtime: [runtimeIsolationCases, snapshotCases, runtimeCommitCases, inputRowCases],
   "runtime input": [runtimeArgumentCases],
   auth: [flowRecordCases, browserLoginCases, deviceLoginCases, loginFlowCases, loginArgumentCases],
@@ -98,6 +103,7 @@ const KERNEL_AREAS: Areas = {
     sessionCommandCases,
     recoveryCases,
     quarantineCases,
+    sessionValueCases,
   ],
   "session turns": [
     turnHandlerCases,
@@ -113,6 +119,7 @@ const KERNEL_AREAS: Areas = {
     turnEndingCases,
     turnCommandCases,
     processTurnCases,
+    attendanceCases,
   ],
 };
 

@@ -1,6 +1,6 @@
 import { createWatch } from "../corridor/watch.js";
 import { checkId } from "../domain/check.js";
-import { asHoldfastError, HoldfastError } from "../domain/errors.js";
+import { HoldfastError } from "../domain/errors.js";
 import { isRuntimeId } from "../domain/runtime-id.js";
 import type { Change } from "../ports/notices.js";
 import type { KernelStorage } from "../ports/storage.js";
@@ -15,6 +15,7 @@ import { createEmitter, type Emitter, type KernelEvents } from "./emitter.js";
 import { createFacade } from "./facade.js";
 import { soon } from "./ground.js";
 import type { AgentRegistration } from "./host/agents.js";
+import { faultOf } from "./host/fault.js";
 import { createHeldLeases } from "./host/held-lease.js";
 import { isFree } from "./host/held-locks.js";
 import { type CurrentHost, startHost, unstartedHost } from "./host/host.js";
@@ -22,6 +23,7 @@ import type { HostRecord } from "./host/host-list.js";
 import { createIds, hostLockName, type Ids } from "./host/ids.js";
 import type { LifecycleStore } from "./host/lifecycle.js";
 import type { Fault } from "./host/loop-contract.js";
+import { logFaults } from "./log.js";
 import { abortedBy, type OpenGround, openGround } from "./opening.js";
 import { type CheckedOptions, checkOptions, type KernelOptions } from "./options.js";
 import { hostWork, loopPage, type PageParts } from "./page.js";
@@ -99,9 +101,10 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
   const clock = options.clock ?? platform.clock();
   const ids = createIds(clock, options.random ?? platform.random);
   const place = options.storage ?? platform.storage();
-  const emitter = createEmitter();
-  const host = unstartedHost(options.hostId ?? ids.uuid());
+  const emitter = createEmitter(logFaults(options.log));
   const loop = chooseLoop(options, platform, place, emitter);
+  // Without a loop, nothing that is stored is run here.
+  const host = unstartedHost(options.hostId ?? ids.uuid(), loop.loopKind === "off" ? [] : [...options.handlers.keys()]);
   const loadingLoop = loop.loopKind === "inline" ? platform.inlineLoop.load() : undefined;
   // If the storage does not open, that error is told instead.
   loadingLoop?.catch(() => undefined);
@@ -130,11 +133,13 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
 }
 
 function chooseLoop(options: CheckedOptions, platform: Platform, place: KernelStorage, emitter: Emitter): LoopChoice {
-  // A worker has storage, clock, channel and locks of its own: it can serve only where nothing was injected.
+  // A worker has storage, clock, channel and locks of its own: it can serve only where nothing was injected that it cannot have.
   const isShared = place.elsewhere === true && !options.clock && options.channel === undefined && options.locks === undefined;
-  const worker = options.loop !== "inline" && isShared && platform.workers() ? (options.worker ?? "default") : undefined;
+  const file = options.worker ?? (place.kind === "indexeddb" ? "default" : undefined);
+  const worker = options.loop !== "inline" && isShared && platform.workers() ? file : undefined;
   if (options.loop === "worker" && !worker) {
-    const why = isShared ? "there are no workers here" : "storage, clock, channel or locks were passed in";
+    const needed = platform.workers() ? "this storage needs a worker file that calls serveLoop" : "there are no workers here";
+    const why = isShared ? needed : "storage, clock, channel or locks were passed in";
     emitter.emit("fault", { area: "worker", code: "unsupported", message: `the loop runs inline: ${why}` });
   }
   return { loopKind: options.loop === "off" ? "off" : worker ? "worker" : "inline", worker };
@@ -146,14 +151,11 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
   const { name, limits, handlers, signal } = options;
   const { databaseId, storage, clock, channel, locks, notices, corridor, presence } = ground;
   const isMemory = place.kind === "memory";
-  const seal = platform.seal();
+  const seal = options.keys || place.keepsKeys ? platform.seal() : undefined;
   const farewellNotes = channel && platform.farewellNotes(databaseId);
   const lockName = (bootId: string) => hostLockName(databaseId, bootId);
   const fault = (event: Fault) => emitter.emit("fault", event);
-  const faultOf = (area: string, what: string) => (error: unknown) => {
-    const { code, message } = asHoldfastError(error, "internal", what);
-    fault({ area, code, message });
-  };
+  const tell = (area: string, what: string) => (error: unknown) => fault(faultOf(area, error, what));
 
   const parts = {
     ...options,
@@ -163,7 +165,7 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     fault,
     farewellNotes,
     lazyParts: platform.lazyParts,
-    watch: createWatch(notices, clock, options.timings.pollMs),
+    watch: createWatch(notices, clock, options.timings.pollMs, platform.keepAlive),
     schemas: payloadSchemas(),
     heldLeases: createHeldLeases(),
     newProcessId: ids.processId,
@@ -203,11 +205,11 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     seal,
     randomBytes: ids.bytes,
     authorityKey: isMemory ? undefined : `${place.kind}:${platform.origin() ?? "null"}:${name}:${databaseId}`,
-    agentsFailed: faultOf("agents", "the agents of this page could not be looked after"),
+    agentsFailed: tell("agents", "the agents of this page could not be looked after"),
   });
   const { agents } = lazily;
   const pageParts = { ...parts, runs, sessions, agents };
-  const loopStart: LoopStart = { ...parts, page: loopPage(pageParts) };
+  const loopStart: LoopStart = { ...parts, storageKind: place.kind, page: loopPage(pageParts) };
 
   const hostLife = startHost({
     ...parts,
@@ -225,7 +227,7 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
       // If this fails, the loops claim all the same, only later.
       if (isReady && loopKind !== "off" && handlers.size > 0) runs.headStart.load().catch(() => undefined);
     },
-    onFault: faultOf("host", "the host failed"),
+    onFault: tell("host", "the host failed"),
   });
   presence.open();
   const stopHearing = notices.subscribe((changes) => hearChanges(changes, parts));
@@ -245,7 +247,11 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     emitter.clear();
   }
   // Nothing that runs here can write any more.
-  ground.ended.addEventListener("abort", () => hostLife.abort(ground.ended.reason as HoldfastError));
+  ground.ended.addEventListener("abort", () => {
+    hostLife.abort(ground.ended.reason as HoldfastError);
+    presence.close();
+    notices.pause();
+  });
   signal?.addEventListener("abort", close);
 
   const kernel: Omit<Kernel, keyof AsyncDisposable> = {
@@ -270,7 +276,7 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
         locks: host.identity.locked,
         channel: channel !== undefined,
         dropped: notices.dropped + presence.dropped,
-        secrets: isMemory || !seal ? "memory-only" : "sealed",
+        secrets: seal ? "sealed" : "memory-only",
       };
     },
     on: emitter.on,

@@ -8,6 +8,7 @@ export const lazyParts = {
   ops: lazy("operations", () => import("./session/operations.js")),
   inputReads: lazy("the reads of inputs", () => import("./session/inputs/input-reads.js")),
   turns: lazy("turns", () => import("./session/executor.js")),
+  attendant: lazy("turns of sessions that wait", () => import("./session/attendance/attendant.js")),
   agents: lazy("agents", () => import("./host/agents.js")),
   headStart: lazy("head starts", () => import("./process/head-start.js")),
 };

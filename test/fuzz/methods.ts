@@ -321,14 +321,16 @@ export const TURN_METHODS = methodsOf<TurnMethods>(
 );
 
 /** The options without the app's own code: what that code throws is the app's concern. */
-const options = (): Required<Omit<KernelOptions, "worker" | "storage" | "clock" | "random">> => ({
+const options = (): Required<Omit<KernelOptions, "worker" | "storage" | "clock" | "random" | "keys">> => ({
   name: "new",
   handlers: { job: async () => null },
+  turns: async () => {},
   concurrency: 1,
   attemptBudget: 1,
   turnRetry: { attempts: 3, backoffMs: 1, factor: 1, maxBackoffMs: 1, jitter: 0 },
   hostId: "h",
   loop: "off",
+  log: false,
   durability: "strict",
   timings: { pollMs: 5_000 },
   limits: { idLength: 512 },

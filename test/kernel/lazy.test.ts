@@ -13,6 +13,7 @@ import type { LoopStart, Platform } from "../../src/kernel/platform.js";
 import * as headStart from "../../src/kernel/process/head-start.js";
 import * as runtime from "../../src/kernel/runtime-store.js";
 import * as archive from "../../src/kernel/session/archive.js";
+import * as attendant from "../../src/kernel/session/attendance/attendant.js";
 import * as turns from "../../src/kernel/session/executor.js";
 import * as inputReads from "../../src/kernel/session/inputs/input-reads.js";
 import * as ops from "../../src/kernel/session/operations.js";
@@ -29,6 +30,7 @@ const codes: { [K in keyof LazyParts]: NonNullable<LazyParts[K]["loaded"]> } = {
   ops,
   inputReads,
   turns,
+  attendant,
   agents,
   headStart,
 };
@@ -158,6 +160,7 @@ describe("a kernel whose code does not all arrive", () => {
       seal: () => undefined,
       origin: () => undefined,
       farewellNotes: () => undefined,
+      keepAlive: () => () => {},
       workers: () => false,
       inlineLoop: more.inlineLoop ?? loaded(inHere),
       workerLoop() {
@@ -336,7 +339,8 @@ describe("a worker that is given up", () => {
     await rounds();
     await clock.advance(60_000);
     expect(loop.kind).toBe("inline");
-    expect(faults).toEqual([{ area: "worker", code: "unavailable", message: expect.stringContaining(reason) }]);
+    const error = expect.any(Error);
+    expect(faults).toEqual([{ area: "worker", code: "unavailable", message: expect.stringContaining(reason), error }]);
     for (const said of ["runs in the page now", "holdfast/worker", "worker-src", "`worker`", 'loop: "inline"'])
       expect(faults[0]?.message).toContain(said);
     await loop.stop();

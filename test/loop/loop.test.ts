@@ -439,6 +439,7 @@ describe("claims", () => {
         asOfMs: town.clock.monotonicMs(),
         host: { hostId: "a", bootId: "a", locked: false },
         leases: [],
+        waiting: [],
         abandoned: [],
         claiming: [],
         slots: 1,

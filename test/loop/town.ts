@@ -65,6 +65,7 @@ export function buildTown(place: KernelStorage = memoryStorage()): Town {
         loop: "inline",
         channel,
         locks: client,
+        log: false,
         ...options,
       });
       kernels.push(kernel);

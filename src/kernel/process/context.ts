@@ -1,5 +1,5 @@
 import type { Corridor } from "../../corridor/command.js";
-import { checkFunction, checkId, checkText, membersOf } from "../../domain/check.js";
+import { checkFunction, checkId, checkText, optionsOf } from "../../domain/check.js";
 import { invalid } from "../../domain/errors.js";
 import type { JsonValue } from "../../domain/json.js";
 import type { ProcessEvent } from "../../domain/process/event.js";
@@ -73,7 +73,6 @@ const PROGRESS_MS = 1_000;
 export function createContext(parts: ContextParts): { context: ProcessContext; flushProgress(): Promise<void> } {
   const { corridor, clock, limits, record, attempt, heldLease, signal } = parts;
   const processId = record.id;
-  const stored = new Set<string>();
 
   /** Marks errors of `work` as the context's own: they are no failure of the handler's. */
   async function own<T>(work: () => Promise<T>): Promise<T> {
@@ -90,7 +89,7 @@ export function createContext(parts: ContextParts): { context: ProcessContext; f
     own(() => heldLease.write((lease) => parts.appendEvent(id, { ...request, lease })));
 
   async function runStep(key: string, run: (step: StepRun) => unknown): Promise<JsonValue> {
-    if (!parts.fresh || stored.has(key)) {
+    if (!parts.fresh || parts.steps.isStored(key)) {
       const event = await own(() => corridor.query(["events"], (reader) => loadReplay(reader, stepOf(processId, key, null))));
       if (event) return resultOfStep(event);
     }
@@ -102,7 +101,6 @@ export function createContext(parts: ContextParts): { context: ProcessContext; f
     const step = stepOf(processId, key, result);
     const size = JSON.stringify(result).length;
     const kept = await own(() => heldLease.write((lease) => corridor.run(storeStep, { ...step, lease }, { size })));
-    stored.add(key);
     return kept;
   }
 
@@ -145,7 +143,7 @@ export function createContext(parts: ContextParts): { context: ProcessContext; f
       return (await parts.steps.share(name, () => runStep(name, run))) as T;
     },
     async emit(eventType, payload, options = {}) {
-      const { replayKey, wakeTarget } = membersOf("options", options, ["replayKey", "wakeTarget"]);
+      const { replayKey, wakeTarget } = optionsOf("emit", options, ["replayKey", "wakeTarget"]);
       const request = { eventType, payload, replayKey, wakeTarget } as Parameters<EventMethods["appendEvent"]>[1];
       return (await append(processId, request)).event;
     },

@@ -1,6 +1,6 @@
 import type { Corridor } from "../../corridor/command.js";
 import { refuseAborted, type Shared, type Watch } from "../../corridor/watch.js";
-import { checkId, checkSignal, checkText, checkWhole, membersOf } from "../../domain/check.js";
+import { checkId, checkSignal, checkText, checkWhole, optionsOf } from "../../domain/check.js";
 import { copyOf } from "../../domain/copy.js";
 import { HoldfastError } from "../../domain/errors.js";
 import type { ProcessLease } from "../../domain/lease.js";
@@ -61,7 +61,7 @@ export function waitMethods({ corridor, watch, limits }: HandleParts): WaitMetho
     async waitEventAfter(processId, eventType, afterSequence, options = {}) {
       const known = id("processId", processId);
       const wanted = id("eventType", eventType);
-      const signal = checkSignal("options.signal", membersOf("options", options, ["signal"]).signal);
+      const signal = checkSignal("options.signal", optionsOf("waitEventAfter", options, ["signal"]).signal);
       let cursor = checkWhole("afterSequence", afterSequence, 0);
       const read = async (shared: Shared) => {
         for (;;) {
@@ -80,7 +80,7 @@ export function waitMethods({ corridor, watch, limits }: HandleParts): WaitMetho
     },
     async awaitProcess(processId, options = {}) {
       const known = id("processId", processId);
-      const signal = checkSignal("options.signal", membersOf("options", options, ["signal"]).signal);
+      const signal = checkSignal("options.signal", optionsOf("awaitProcess", options, ["signal"]).signal);
       const read = async (shared: Shared) => {
         const process = await shared("row", () => processRow(corridor, known));
         if (!process) throw unknownProcess(known);
@@ -116,7 +116,7 @@ export function processHandle(
     bounds.signal && given ? AbortSignal.any([bounds.signal, given]) : (bounds.signal ?? given);
 
   async function* follow(options: unknown): AsyncGenerator<ProcessEvent, void, void> {
-    const m = membersOf("options", options, ["after", "signal"]);
+    const m = optionsOf("events", options, ["after", "signal"]);
     const signal = within(checkSignal("options.signal", m.signal));
     let cursor = m.after === undefined ? 0 : checkWhole("options.after", m.after, 0);
     const read = async (shared: Shared) => {
@@ -141,7 +141,7 @@ export function processHandle(
     id,
     record: () => stores.getProcess(id),
     async result(options = {}) {
-      const signal = within(checkSignal("options.signal", membersOf("options", options, ["signal"]).signal));
+      const signal = within(checkSignal("options.signal", optionsOf("result", options, ["signal"]).signal));
       return await waiting(() => stores.awaitProcess(id, signal ? { signal } : {}));
     },
     events: (options = {}) => follow(options),

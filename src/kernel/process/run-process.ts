@@ -11,6 +11,7 @@ import { type ClaimReply, claimProcessLease, releaseLeases } from "../../stores/
 import { loadProcess } from "../../stores/process/processes.js";
 import { processRecordOf } from "../../stores/process/processes.rules.js";
 import type { ProcessRow } from "../../stores/process/tables.js";
+import { faultOf, faultOfApp } from "../host/fault.js";
 import { type HeldLease, holdLease } from "../host/held-lease.js";
 import type { Fault } from "../host/loop-contract.js";
 import { createCalls } from "./calls.js";
@@ -35,6 +36,8 @@ export interface ProcessRun {
   /** Aborts when the handler has ended, or is not waited for any more. */
   readonly ended: AbortController;
   cancelled: boolean;
+  /** The handler does nothing but wait: no step is under way. */
+  isWaiting(): boolean;
 }
 
 export interface ProcessRunParts extends StartParts {
@@ -80,7 +83,14 @@ export function createRun(parts: ProcessRunParts, { lease }: ClaimReply, asOfMs:
       parts.onLost(lease.processId);
     },
   };
-  return { heldLease: holdLease(heldLeaseParts, lease, asOfMs), abort, stopped, ended: new AbortController(), cancelled: false };
+  return {
+    heldLease: holdLease(heldLeaseParts, lease, asOfMs),
+    abort,
+    stopped,
+    ended: new AbortController(),
+    cancelled: false,
+    isWaiting: () => false,
+  };
 }
 
 /** Ends the run at once, even if the handler ignores its signal. */
@@ -155,12 +165,15 @@ async function handle(
       ? undefined
       : parts.handlers.get(process.handler ?? "");
   if (!handler) return await handBack(parts, run);
-  const calls = createCalls((message) => parts.fault({ area: "runner", code: "invalid", message, processId: record.id }));
+  const misused = (message: string) => parts.fault({ area: "steps", code: "invalid", message, processId: record.id });
+  const calls = createCalls(misused);
   const handleOf = (id: string): ProcessHandle => {
     const handle = processHandle(parts, id, bounds);
     return calls.watched({ ...handle, record: () => noted(handle.record) }, ["record", "result", "cancel"]);
   };
   const { ownerScope, hostProfileId } = record.provenance;
+  const steps = createRunningSteps({ clock: parts.clock, waitMs: parts.timings.leaseRenewMs, tell: misused });
+  run.isWaiting = () => slot.isWaiting && steps.isIdle;
   const contextParts: ContextParts = {
     ...parts,
     appendEvent: parts.stores.appendEvent,
@@ -171,11 +184,7 @@ async function handle(
     signal: run.abort.signal,
     processHandle: handleOf,
     raised: raise,
-    steps: createRunningSteps({
-      clock: parts.clock,
-      waitMs: parts.timings.leaseRenewMs,
-      tell: (message) => parts.fault({ area: "steps", code: "invalid", message, processId: record.id }),
-    }),
+    steps,
     async startChild(request: StartRequest, named) {
       const child = await run.heldLease.write((lease) =>
         startProcess(parts, request, { ...named, ownerScope, hostProfileId, parentId: record.id, lease }),
@@ -192,6 +201,8 @@ async function handle(
   } catch (error) {
     if (isTrouble(error) && raised.has(error)) throw error;
     output = outputOf(error, run.cancelled ? run.abort.signal.reason : undefined);
+    if (output.type === "failure" && !run.heldLease.over)
+      parts.fault({ ...faultOfApp("handler", `handler "${process.handler}"`, error), processId: record.id });
   } finally {
     run.ended.abort();
   }
@@ -248,6 +259,8 @@ async function storeOutput(parts: ProcessRunParts, run: ProcessRun, wanted: Proc
       if (error.code === "terminal" || error.code === "conflict") return await handBack(parts, run);
       const smaller = error.code === "invalid" ? storableOutput(output, error) : undefined;
       if (smaller) {
+        // What the handler returned cannot be stored: that is its own mistake.
+        if (output.type === "success") parts.fault({ ...faultOf("handler", error, ""), processId });
         output = smaller;
         continue;
       }
@@ -273,6 +286,5 @@ function sleep({ clock }: ProcessRunParts, ms: number): Promise<void> {
 }
 
 export function tellRunFault(parts: Pick<ProcessRunParts, "fault">, thrown: unknown, processId: string): void {
-  const { code, message } = asHoldfastError(thrown, "internal", "a run failed");
-  parts.fault({ area: "runner", code, message, processId });
+  parts.fault({ ...faultOf("runner", thrown, "a run failed"), processId });
 }

@@ -1,5 +1,6 @@
 import type { Corridor } from "../../corridor/command.js";
 import { membersOf } from "../../domain/check.js";
+import { invalid } from "../../domain/errors.js";
 import type { ProcessLease } from "../../domain/lease.js";
 import type { ProcessEventType } from "../../domain/process/event-type.js";
 import type { ProcessHandleDescriptor, ProcessInput, ProcessProvenance, ProcessRecord } from "../../domain/process/process.js";
@@ -17,6 +18,8 @@ export interface StartRequest {
   provenance?: ProcessProvenance;
   /** Makes the process visible to a scope, in the same transaction. */
   grant?: { scope: ProcessScope; descriptor?: ProcessHandleDescriptor };
+  /** For `context.start` alone: the child is cancelled in the write that ends its parent, if it still runs, wherever that is. */
+  endWith?: "parent";
 }
 
 export interface StartParts {
@@ -45,11 +48,15 @@ export async function startProcess(
   request: StartRequest,
   child?: Child,
 ): Promise<ProcessRecord> {
-  const m = membersOf("request", request, ["id", "input", "eventTypes", "provenance", "grant"]);
+  const names = ["id", "input", "eventTypes", "provenance", "grant", "endWith"] as const;
+  const { grant: givenGrant, endWith, ...m } = membersOf("request", request, names);
+  const endsWithParent = endWith !== undefined;
+  if (endsWithParent && (endWith !== "parent" || !child))
+    throw invalid('request.endWith must be "parent", in context.start alone');
   const id = m.id === undefined ? (child?.id ?? newProcessId()) : m.id;
   const provenance = child ? provenanceOf(child, m.id === undefined) : m.provenance;
   const registration = await prepareRegistration("request", { ...m, id, provenance }, limits, schemas);
-  const grant = m.grant === undefined ? undefined : membersOf("request.grant", m.grant, ["scope", "descriptor"]);
+  const grant = givenGrant === undefined ? undefined : membersOf("request.grant", givenGrant, ["scope", "descriptor"]);
   const input: RegisterProcess = {
     registration,
     ...(grant && {
@@ -58,7 +65,7 @@ export async function startProcess(
         descriptor: checkDescriptor("request.grant.descriptor", grant.descriptor, limits),
       },
     }),
-    ...(child && { lease: child.lease }),
+    ...(child && { lease: child.lease, ...(endsWithParent && { endsWithParent }) }),
   };
   return (await headStart()?.register(input)) ?? (await corridor.run(registerProcess, input, { size: registration.size }));
 }

@@ -1,8 +1,9 @@
-import { asHoldfastError, HoldfastError, isHoldfastError } from "../../domain/errors.js";
+import { HoldfastError, isHoldfastError } from "../../domain/errors.js";
 import type { RuntimeState } from "../../domain/session/session.js";
 import type { Change } from "../../ports/notices.js";
 import { releaseLeases } from "../../stores/process/leases.js";
 import { reclaimTurn } from "../../stores/session/turns.js";
+import { faultOf } from "../host/fault.js";
 import { type HeldLease, type HeldLeases, holdLease } from "../host/held-lease.js";
 import { type BeginParts, beginNext } from "./begin-turn.js";
 import { emitInputs, type SessionEvent } from "./events.js";
@@ -56,6 +57,8 @@ export interface ExecutorParts
   /** A look read the session's state, which no notice may have told. */
   learn(state: RuntimeState): void;
   emit(event: SessionEvent): void;
+  /** A look has ended, and the next one does not begin at once. */
+  rested(end: LookEnd): void;
   /** The session was deleted. */
   vanish(): void;
 }
@@ -71,8 +74,8 @@ export function createExecutor(parts: ExecutorParts): Executor {
   let runId = "";
 
   function tell(thrown: unknown): void {
-    const { code, message } = asHoldfastError(thrown, "internal", "a turn failed");
-    if (code !== "closed") parts.fault({ area: "session", code, message });
+    const told = faultOf("session", thrown, "a turn failed");
+    if (told.code !== "closed") parts.fault(told);
   }
 
   function halt(): void {
@@ -190,7 +193,9 @@ export function createExecutor(parts: ExecutorParts): Executor {
 
   function rest(end: LookEnd): void {
     looking = undefined;
-    take(looked(pacing, end, clock.monotonicMs(), clock.now()));
+    const step = looked(pacing, end, clock.monotonicMs(), clock.now());
+    take(step);
+    if (step.lookInMs !== 0 || stopping.signal.aborted) parts.rested(end);
   }
 
   return {

@@ -1,7 +1,6 @@
 import type { Corridor } from "../../corridor/command.js";
 import type { Watch } from "../../corridor/watch.js";
-import { admitJson } from "../../domain/admit.js";
-import { checkList, checkSignal, checkText, checkWhole, membersOf } from "../../domain/check.js";
+import { checkList, checkSignal, checkText, checkWhole, membersOf, optionsOf } from "../../domain/check.js";
 import { invalid } from "../../domain/errors.js";
 import type { JsonValue } from "../../domain/json.js";
 import {
@@ -14,6 +13,7 @@ import {
 import type { OpsOptions } from "../../domain/session/ops-options.js";
 import type { Limits } from "../../domain/time.js";
 import type { Clock } from "../../ports/clock.js";
+import { admitPayload } from "../../stores/process/registration.js";
 import type { OpsOwner } from "../../stores/session/ops.js";
 import type { OpsSettings } from "../../stores/session/ops.rules.js";
 import type { Fault } from "../host/loop-contract.js";
@@ -45,20 +45,29 @@ export type { OperationSnapshot } from "./operations/live-operation.rules.js";
 export interface OpsRegistry {
   /** Adds an operation in the status "provisioning". The id must be unknown; after that, `maxConcurrent` must not be reached. */
   register(spec: OperationSpec): Promise<void>;
+  /** From "provisioning" to "running". */
   provisioningSucceeded(id: string): Promise<void>;
+  /** Ends it as failed while it is provisioned. */
   provisioningFailed(id: string, error: string): Promise<void>;
+  /** Ends it as aborted while it is provisioned. */
   abortProvisioning(id: string, reason?: string): Promise<void>;
   /** Allowed once, and only for a running "mob_member_child". Snapshots show `peer` while the operation lives. */
   peerReady(id: string, peer: JsonValue): Promise<void>;
   /** `percent` is from 0 to 100. Snapshots show the last update while the operation lives; the number of updates is stored. */
   reportProgress(id: string, update: { message: string; percent?: number }): Promise<void>;
+  /** Ends it as completed. */
   complete(id: string, result: JsonValue): Promise<void>;
+  /** Ends it as failed. */
   fail(id: string, error: string): Promise<void>;
+  /** Ends it as cancelled. */
   cancel(id: string, reason?: string): Promise<void>;
+  /** From "running" to "retiring": it still runs, and is to end. */
   requestRetire(id: string): Promise<void>;
+  /** Ends it as retired. */
   markRetired(id: string): Promise<void>;
   /** Ends all operations that live in this tab, in one write. */
   terminateOwner(reason: string): Promise<void>;
+  /** The operation, or `undefined`. Of an operation that lives in another tab only its end is known here. */
   get(id: string): Promise<OperationSnapshot | undefined>;
   /** Ended operations, oldest first; then those that live in this tab, in the order of their registration. */
   list(): Promise<OperationSnapshot[]>;
@@ -155,12 +164,12 @@ export function createOpsRegistry(parts: OpsRegistryParts): OpsRegistry & { clos
       return shownAll(here, await live.look());
     },
     async watch(id, options = {}) {
-      const [outcome] = await waits.outcomes([idOf(id)], signalOf(options));
+      const [outcome] = await waits.outcomes([idOf(id)], signalOf("watch", options));
       return outcome as OperationOutcome;
     },
     async waitAll(ids, options = {}) {
       const wanted = checkList("ids", ids, MOST_AWAITED).map((id, at) => checkOperationId(`ids/${at}`, id, limits.idLength));
-      return await waits.all(wanted, signalOf(options));
+      return await waits.all(wanted, signalOf("waitAll", options));
     },
     async listSince(seq) {
       const after = checkWhole("seq", seq, 0);
@@ -168,7 +177,7 @@ export function createOpsRegistry(parts: OpsRegistryParts): OpsRegistry & { clos
     },
     async waitForAdvance(seq, options = {}) {
       const after = checkWhole("seq", seq, 0);
-      return await waits.advance(after, signalOf(options));
+      return await waits.advance(after, signalOf("waitForAdvance", options));
     },
     collectCompleted: () => live.collect(),
     close: live.close,
@@ -179,8 +188,7 @@ export function createOpsRegistry(parts: OpsRegistryParts): OpsRegistry & { clos
 function argumentChecks(limits: Limits) {
   const idOf = (id: unknown) => checkOperationId("id", id, limits.idLength);
   const textOf = (field: string, text: unknown) => checkText(field, text, limits.payloadBytes);
-  const jsonOf = (field: string, value: unknown) =>
-    admitJson(value, field, { maxBytes: limits.payloadBytes, maxDepth: limits.depth });
+  const jsonOf = (field: string, value: unknown) => admitPayload(value, field, limits);
   const reasonOf = (reason: unknown) => (reason === undefined ? {} : { reason: textOf("reason", reason) });
   const updateOf = (update: unknown) => {
     const m = membersOf("update", update, ["message", "percent"]);
@@ -190,7 +198,8 @@ function argumentChecks(limits: Limits) {
   return { idOf, textOf, jsonOf, reasonOf, updateOf };
 }
 
-const signalOf = (options: unknown) => checkSignal("options.signal", membersOf("options", options, ["signal"]).signal);
+const signalOf = (call: keyof OpsRegistry, options: unknown) =>
+  checkSignal("options.signal", optionsOf(call, options, ["signal"]).signal);
 
 function checkPercent(field: string, value: unknown): number {
   if (typeof value !== "number" || !(value >= 0 && value <= 100)) throw invalid(`${field} must be a number from 0 to 100`);

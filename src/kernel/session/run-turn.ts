@@ -8,6 +8,7 @@ import { releaseLeases } from "../../stores/process/leases.js";
 import { loadRow } from "../../stores/schema.js";
 import type { InputHappening, SessionRef } from "../../stores/session/draft.js";
 import { type AppendedMessages, commitTurn, endTurn, type RunRef, type TurnEnd } from "../../stores/session/turns.js";
+import { faultOfApp } from "../host/fault.js";
 import type { HeldLease } from "../host/held-lease.js";
 import type { Fault } from "../host/loop-contract.js";
 import { abortOf, isTrouble } from "../process/ending.js";
@@ -87,6 +88,8 @@ export function createTurnRun(parts: TurnRunParts, handler: AttachedHandler, beg
     resolveStored = resolve;
   });
 
+  const misused = (message: string) => parts.fault({ area: "steps", code: "invalid", message });
+
   function openHere(): Promise<OpenTurn> {
     const turnParts = {
       ...parts,
@@ -95,12 +98,8 @@ export function createTurnRun(parts: TurnRunParts, handler: AttachedHandler, beg
       raised(error: unknown) {
         if (typeof error === "object" && error !== null) raised.add(error);
       },
-      unawaited: (message: string) => parts.fault({ area: "session", code: "invalid", message }),
-      steps: createRunningSteps({
-        clock: parts.clock,
-        waitMs: timings.leaseRenewMs,
-        tell: (message) => parts.fault({ area: "steps", code: "invalid", message }),
-      }),
+      unawaited: misused,
+      steps: createRunningSteps({ clock: parts.clock, waitMs: timings.leaseRenewMs, tell: misused }),
     };
     return openTurn(turnParts, began, named);
   }
@@ -165,6 +164,7 @@ export function createTurnRun(parts: TurnRunParts, handler: AttachedHandler, beg
     runId,
     handler,
     async toItsEnd() {
+      const letGo = parts.watch.keepAlive();
       if (!end) parts.happened("run.started", runId, { inputs: began.happened });
       try {
         const open = await openHere();
@@ -181,7 +181,7 @@ export function createTurnRun(parts: TurnRunParts, handler: AttachedHandler, beg
           if (isTrouble(error) && raised.has(error)) {
             end ??= { how: "interrupted" };
             parts.onTrouble();
-          }
+          } else if (!abort.signal.aborted) parts.fault(faultOfApp("turn", `the turn handler in run "${runId}"`, error));
         } finally {
           open.close();
           hasReturned = true;
@@ -203,6 +203,7 @@ export function createTurnRun(parts: TurnRunParts, handler: AttachedHandler, beg
         const isStored = await commit(await open.pending());
         return end ? await finish(end) : isStored;
       } finally {
+        letGo();
         ended.abort();
         resolveStored();
       }

@@ -1,7 +1,7 @@
 import type { Corridor } from "../../corridor/command.js";
 import type { Watch } from "../../corridor/watch.js";
 import { guarded } from "../../domain/admit.js";
-import { checkFunction, checkId, checkList, checkWhole, membersOf } from "../../domain/check.js";
+import { checkFunction, checkId, checkList, checkWhole, optionsOf } from "../../domain/check.js";
 import { asHoldfastError, HoldfastError, invalid } from "../../domain/errors.js";
 import { checkRetry, type Retry, type RetryPolicy } from "../../domain/retry.rules.js";
 import type { InputKind, PolicyDecision } from "../../domain/session/input.js";
@@ -187,7 +187,7 @@ export function openRuntime(parts: SessionParts): SessionRuntime {
     },
     async messages(given = {}) {
       open();
-      const { after } = membersOf("options", given, ["after"]);
+      const { after } = optionsOf("messages", given, ["after"]);
       const from = after === undefined ? 0 : checkWhole("options.after", after, 0);
       const messages = await session.transcript.read();
       return from === 0 ? messages : Object.freeze(messages.slice(from));
@@ -236,7 +236,7 @@ export interface CheckedSessionOptions {
 }
 
 export function checkSessionOptions(value: unknown, limits: Limits): CheckedSessionOptions {
-  const m = membersOf("options", value, ["quarantine", "policy", "silentIntents", "retry", "ops"]);
+  const m = optionsOf("session", value, ["quarantine", "policy", "silentIntents", "retry", "ops"]);
   if (m.quarantine !== undefined && typeof m.quarantine !== "boolean") throw invalid("options.quarantine must be a boolean");
   const intents = m.silentIntents === undefined ? [] : checkList("options.silentIntents", m.silentIntents, MOST_INTENTS);
   return {

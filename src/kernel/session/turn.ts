@@ -1,5 +1,5 @@
 import type { Corridor } from "../../corridor/command.js";
-import { checkFunction, checkId, membersOf } from "../../domain/check.js";
+import { checkFunction, checkId, optionsOf } from "../../domain/check.js";
 import { HoldfastError } from "../../domain/errors.js";
 import type { JsonValue } from "../../domain/json.js";
 import type { ProcessLease } from "../../domain/lease.js";
@@ -52,6 +52,9 @@ export interface AttachedHandler {
   /** When a turn that it failed is tried again. */
   readonly retry: Retry;
 }
+
+/** Runs the turns of every session that has no handler of its own in this tab. */
+export type AnyTurnHandler = (turn: Turn, session: { sessionId: string }) => Promise<void> | void;
 
 interface TurnParts {
   readonly corridor: Corridor;
@@ -175,8 +178,8 @@ export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef,
     append(message, options = {}) {
       if (!isOpen || heldLease.over) throw overError();
       try {
-        const bounds = { maxBytes: limits.payloadBytes, maxDepth: limits.depth };
-        const given = membersOf("options", options, ["key"]).key;
+        const bounds = { maxBytes: limits.payloadBytes, maxDepth: limits.depth, mends: true };
+        const given = optionsOf("append", options, ["key"]).key;
         const key = given === undefined ? undefined : checkId("options.key", given, limits.idLength);
         const checked = deepFreeze(checkMessage("message", message, bounds));
         if (key !== undefined && keys.has(key)) return false;

@@ -1,5 +1,5 @@
 import { accept, type Command, type Corridor, refuse } from "../../corridor/command.js";
-import { checkId, checkWhole, membersOf } from "../../domain/check.js";
+import { checkId, checkWhole, someMembersOf } from "../../domain/check.js";
 import { HoldfastError } from "../../domain/errors.js";
 import { checkLease, madeLength, type ProcessLease, type ProcessLeaseCompletion } from "../../domain/lease.js";
 import { checkRuntimeId } from "../../domain/runtime-id.js";
@@ -83,16 +83,20 @@ export const claimProcessLease: Command<
 
 type Renewal = { lease: ProcessLease } | { lost: true };
 
-/** Renews all leases of one host in one transaction. Each lease is renewed or lost alone. */
-export const renewLeases: Command<{ leases: readonly ProcessLease[]; ttlMs: number }, (LeaseRow | undefined)[], Renewal[]> = {
+/** Renews all leases of one host in one transaction. Each lease is renewed or lost alone. `waiting`: whose handlers only wait, if known. */
+export const renewLeases: Command<
+  { leases: readonly ProcessLease[]; ttlMs: number; waiting?: readonly string[] | undefined },
+  (LeaseRow | undefined)[],
+  Renewal[]
+> = {
   tables: ["leases"],
   load: (reader, { leases }) => Promise.all(leases.map(({ processId }) => loadRow(reader, "leases", processId))),
-  decide(rows, { leases, ttlMs }, nowMs) {
+  decide(rows, { leases, ttlMs, waiting }, nowMs) {
     const writes: Write[] = [];
     const renewals = leases.map((lease, at): Renewal => {
       const held = fence(rows[at], lease, nowMs);
       if (held instanceof HoldfastError) return { lost: true };
-      const row = renewed(held, ttlMs, nowMs);
+      const row = renewed(held, ttlMs, nowMs, waiting?.includes(lease.processId));
       writes.push({ table: "leases", put: row });
       return { lease: leaseOf(row) };
     });
@@ -119,9 +123,16 @@ export const releaseLeases: Command<{ leases: readonly ProcessLeaseCompletion[] 
 };
 
 export interface LeaseMethods {
+  /** The live lease without its token, or `undefined`. Takes the runtime id of a session, too. */
   getLease(processId: string): Promise<Omit<ProcessLease, "leaseToken"> | undefined>;
+  /**
+   * Claims the process for `ttlMs` milliseconds. The lease's fencing token is higher than that of every lease before it. Rejects `lease-held`
+   * while another lease is live, `terminal` where the process has ended, `not-found`, `invalid`.
+   */
   claimProcessLease(processId: string, ownerId: string, ttlMs: number): Promise<ProcessLease>;
+  /** Makes the lease live for `ttlMs` milliseconds from now. Rejects `lease-lost` where it is not the live one. */
   renewProcessLease(lease: ProcessLease, ttlMs: number): Promise<ProcessLease>;
+  /** Hands the lease back. A token that is not the live lease's changes nothing. */
   completeProcessLease(completion: ProcessLeaseCompletion): Promise<void>;
 }
 
@@ -154,7 +165,7 @@ export function leaseMethods(corridor: Corridor, limits: Limits, newNonce: () =>
       throw leaseLost(presented.processId);
     },
     async completeProcessLease(completion) {
-      const { processId, leaseToken } = membersOf("completion", completion, ["processId", "leaseToken"]);
+      const { processId, leaseToken } = someMembersOf("completion", completion, ["processId", "leaseToken"]);
       const lease = {
         processId: checkId("completion.processId", processId, limits.idLength),
         leaseToken: checkId("completion.leaseToken", leaseToken, madeLength(limits.idLength)),

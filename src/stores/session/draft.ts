@@ -7,6 +7,7 @@ import { saidFarewell } from "../host/hosts.js";
 import { type Host, isLive, released } from "../host/leases.rules.js";
 import type { LeaseRow } from "../host/tables.js";
 import { loadRow, readable } from "../schema.js";
+import { withDue } from "./inputs/due.rules.js";
 import { loadInputKeys } from "./inputs/input-rows.js";
 import { type InputChange, inputWrites, readInput } from "./inputs/input-rows.rules.js";
 import { abandoned, corruption, recovered, replaceKeyOf } from "./inputs/inputs.rules.js";
@@ -268,7 +269,7 @@ export function draftOf(stored: LiveRuntimeRow, rows: readonly InputRow[], keys:
       for (const member of touched.keys()) told.push({ about: "input", id: stored.runtimeId, member, sequence: revision });
       if (runtime !== stored) {
         if (!isSameToLookAt(runtime, stored)) told.push({ about: "runtime", id: stored.runtimeId });
-        runtime = { ...runtime, updatedAtMs: nowMs };
+        runtime = withDue({ ...runtime, updatedAtMs: nowMs }, changed, nowMs);
         writes.push({ table: "runtimes", put: runtime });
       }
       return accept(reply, writes, told);

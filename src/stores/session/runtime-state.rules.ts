@@ -1,5 +1,7 @@
 import { HoldfastError } from "../../domain/errors.js";
 import type { RuntimeState } from "../../domain/session/session.js";
+import { ROW_VERSION } from "../table.js";
+import type { RuntimeRow } from "./tables.js";
 
 /**
  * The commands that a session's runtime takes, by its state:
@@ -53,4 +55,19 @@ export function notReady(state: RuntimeState, action: string): HoldfastError {
   return new HoldfastError("not-ready", `the session's runtime is ${state}: ${action} is refused`, {
     details: { state, action },
   });
+}
+
+/** The row of a runtime of which nothing is stored yet. */
+export function newRuntime(runtimeId: string, nowMs: number): RuntimeRow {
+  return {
+    v: ROW_VERSION,
+    runtimeId,
+    incarnation: 0,
+    nextRank: 0,
+    firstRank: 0,
+    endedKeys: 0,
+    messageCount: 0,
+    digest: "",
+    updatedAtMs: nowMs,
+  };
 }

@@ -16,8 +16,9 @@ import { fence } from "../host/leases.rules.js";
 import type { LeaseRow } from "../host/tables.js";
 import { loadRow, loadRows } from "../schema.js";
 import { ROW_VERSION } from "../table.js";
+import { withDue } from "./inputs/due.rules.js";
 import { loadInput, loadInputKeys, loadInputs } from "./inputs/input-rows.js";
-import { inputWrites } from "./inputs/input-rows.rules.js";
+import { type InputChange, inputWrites } from "./inputs/input-rows.rules.js";
 import type { InputKeyRow, InputRow } from "./inputs/tables.js";
 import {
   duplicateReceipt,
@@ -71,21 +72,19 @@ const storeRuntime: Command<StoreRuntime, Stored, void> = {
     const counts = stored.runtime?.state !== undefined && inputs.length > 0;
     const revised = counts && { inputRevision: (stored.runtime?.inputRevision ?? 0) + 1 };
     const revision = revised && { revision: revised.inputRevision };
-    const made = inputWrites(
-      inputs.map((record, at) => {
-        const before = stored.rows[at];
-        const row = { v: ROW_VERSION, runtimeId, inputId: record.inputId, ...before, record };
-        return { before, after: { ...row, ...revision } };
-      }),
-      stored.keys,
-    );
+    const changed = inputs.map((record, at): InputChange => {
+      const before = stored.rows[at];
+      const row = { v: ROW_VERSION, runtimeId, inputId: record.inputId, ...before, record };
+      return { before, after: { ...row, ...revision } };
+    });
+    const made = inputWrites(changed, stored.keys);
     const change = { runtimeId, state, endedKeys: made.endedKeys, replaced: snapshot !== undefined, ...revised };
     const runtime = nextRuntime(stored.runtime, change, nowMs);
     const writes: Write[] = [
       ...(snapshot ? snapshotWrites(runtimeId, snapshot, nowMs) : []),
       ...(receipt ? [receiptWrite(runtimeId, receipt)] : []),
       ...made.writes,
-      ...(runtime ? [{ table: "runtimes", put: runtime }] : []),
+      ...(runtime ? [{ table: "runtimes", put: withDue(runtime, changed, nowMs) }] : []),
     ];
     const changes: Change[] = inputs.map(({ inputId }) => ({
       about: "input",
@@ -121,11 +120,15 @@ export interface RuntimeMethods {
   ): Promise<void>;
   /** All inputs, in the order of their ids by UTF-16 code units. A row that does not decode is `read-failed`, with its `inputId` in `details`. */
   loadInputStates(runtimeId: string): Promise<StoredInputState[]>;
+  /** The receipt of that run and sequence, or `undefined`. */
   loadBoundaryReceipt(runtimeId: string, runId: string, sequence: number): Promise<RunBoundaryReceipt | undefined>;
   /** The bytes that were stored, or, for a session that holdfast runs, its transcript as such bytes. */
   loadSessionSnapshot(runtimeId: string): Promise<Uint8Array | undefined>;
+  /** Stores one input. With `fence.lease` it is refused with `lease-lost` where that lease is not the live one. */
   persistInputState(runtimeId: string, state: StoredInputState, fence?: { lease?: ProcessLease }): Promise<void>;
+  /** The input, or `undefined`. An input that does not decode is `read-failed`. */
   loadInputState(runtimeId: string, inputId: string): Promise<StoredInputState | undefined>;
+  /** The runtime's state, or `undefined` before the first one is stored. */
   loadRuntimeState(runtimeId: string): Promise<RuntimeState | undefined>;
   /** Stores the runtime's state and the inputs in one write. Other inputs stay as they are. */
   commitMachineLifecycle(

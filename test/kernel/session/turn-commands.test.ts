@@ -56,7 +56,7 @@ beforeEach(async () => {
   });
   clock = manualClock();
   corridor = createCorridor({ storage, tables: TABLES, notices: broadcastNotices("turns", undefined), clock });
-  const attachment = { host: HOST, ttlMs: 30_000, handler: true };
+  const attachment = { host: HOST, ttlMs: 30_000, handler: true, hasLocks: false };
   await corridor.run(openSession, { runtimeId: RUNTIME_ID, sessionId: "s", quarantine: false, attachment });
   await storage.transact(["inputs"], "write", async (tx) =>
     tx.write(
@@ -159,7 +159,7 @@ describe("a lease that ran out", () => {
 
   it("is gone for its owner once another tab opened the session (R-111)", async () => {
     await clock.advance(40_000);
-    const attachment = { host: { ...HOST, hostId: "h2", bootId: "b2" }, ttlMs: 30_000, handler: false };
+    const attachment = { host: { ...HOST, hostId: "h2", bootId: "b2" }, ttlMs: 30_000, handler: false, hasLocks: false };
     await corridor.run(openSession, { runtimeId: RUNTIME_ID, sessionId: "s", quarantine: false, attachment });
     const claim = { lease: began.lease, ttlMs: 30_000, nonce: "again", host: HOST, runId: "run" };
     await expect(corridor.run(reclaimTurn, claim)).rejects.toMatchObject({ code: "lease-lost" });

@@ -1,7 +1,7 @@
 import type { Corridor } from "../../../corridor/command.js";
 import type { Watch } from "../../../corridor/watch.js";
 import { guarded } from "../../../domain/admit.js";
-import { checkFlag, checkId, checkSignal, checkWhole, membersOf } from "../../../domain/check.js";
+import { checkFlag, checkId, checkSignal, checkWhole, optionsOf } from "../../../domain/check.js";
 import type { HoldfastError } from "../../../domain/errors.js";
 import type { InputOutcomeReport, StoredInputState } from "../../../domain/session/input.js";
 import type { Limits } from "../../../domain/time.js";
@@ -41,7 +41,7 @@ export function inputReads({ corridor, watch, limits, ref, closing }: InputReads
   const { runtimeId } = ref;
   return {
     async inputs(filter = {}) {
-      const m = membersOf("filter", filter, ["live", "after", "limit"]);
+      const m = optionsOf("inputs", filter, ["live", "after", "limit"]);
       const live = m.live === undefined ? undefined : checkFlag("filter.live", m.live);
       const after = m.after === undefined ? undefined : checkId("filter.after", m.after, limits.idLength);
       const limit = m.limit === undefined ? Number.MAX_SAFE_INTEGER : checkWhole("filter.limit", m.limit, 1);
@@ -68,7 +68,7 @@ export function inputReads({ corridor, watch, limits, ref, closing }: InputReads
       }),
     async outcome(inputId, options = {}) {
       const id = checkId("inputId", inputId, limits.idLength);
-      const signal = checkSignal("options.signal", membersOf("options", options, ["signal"]).signal);
+      const signal = checkSignal("options.signal", optionsOf("outcome", options, ["signal"]).signal);
       const until = signal ? guarded("options.signal", () => AbortSignal.any([signal, closing])) : closing;
       try {
         return reportOf(id, await untilEnded({ corridor, watch }, ref, id, until));
