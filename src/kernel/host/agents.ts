@@ -7,7 +7,7 @@ import { loadAgentsOf } from "../../stores/host/hosts.js";
 import type { Host } from "../../stores/host/leases.rules.js";
 import { deregisterAgent, registerAgent } from "../../stores/host/lifecycle.js";
 import { readable } from "../../stores/schema.js";
-import { disposable } from "../disposable.js";
+import { disposable } from "./disposable.js";
 import { type LifecycleStore, lifecycleMethods } from "./lifecycle.js";
 import type { Presence } from "./presence.js";
 

@@ -16,7 +16,7 @@ import { checkRuntime, type InputHappening, type RecoveryReport } from "../../st
 import { builtInPolicy, startsRun } from "../../stores/session/inputs/policy.rules.js";
 import { type InputSubmission, type PreparedInput, prepareSubmission } from "../../stores/session/inputs/submission.js";
 import { type ChangeRuntime, changeRuntime, type OpenedSession, type RuntimeChange } from "../../stores/session/sessions.js";
-import { disposable } from "../disposable.js";
+import { disposable } from "../host/disposable.js";
 import { mapLazy, methodsOf } from "../lazy.js";
 import { emitInputs, type SessionEvent } from "./events.js";
 import type { InputReads } from "./inputs/input-reads.js";

@@ -24,7 +24,7 @@ import {
   verifyBrowser,
   verifyDevice,
 } from "../../stores/vault/oauth-flows.rules.js";
-import { disposable } from "../disposable.js";
+import { disposable } from "../host/disposable.js";
 import { channelName } from "../host/ids.js";
 import { holdIfFree, type Release } from "../host/web-lock.js";
 import { OAUTH_RECORD } from "./auth-snapshot.js";
