@@ -36,6 +36,7 @@ export type {
   ProcessState,
   ProcessStatus,
 } from "./domain/process/process.js";
+export type { RetryPolicy } from "./domain/retry.rules.js";
 export type { ProcessScope } from "./domain/scope.js";
 export type {
   AbandonReason,
@@ -43,6 +44,7 @@ export type {
   InputDurability,
   InputKind,
   InputOutcome,
+  InputOutcomeReport,
   InputPhase,
   InputTransition,
   InputType,
@@ -84,6 +86,7 @@ export type { StartRequest } from "./kernel/process/start.js";
 export type { RuntimeStore } from "./kernel/runtime-store.js";
 export type { KernelSessions } from "./kernel/session/archive.js";
 export type { SessionEvent } from "./kernel/session/events.js";
+export type { InputReads } from "./kernel/session/inputs/input-reads.js";
 export type { OperationSnapshot, OpsRegistry } from "./kernel/session/operations.js";
 export type { SessionOptions, SessionRuntime } from "./kernel/session/session.js";
 export type { SessionChange } from "./kernel/session/session-changes.js";

@@ -25,6 +25,7 @@ import { dedupCases } from "./session/inputs/dedup.cases.js";
 import { ephemeralCases } from "./session/inputs/ephemeral.cases.js";
 import { inputOrderCases } from "./session/inputs/order.cases.js";
 import { quarantineCases } from "./session/inputs/quarantine.cases.js";
+import { inputReadCases } from "./session/inputs/reads.cases.js";
 import { recoveryCases } from "./session/inputs/recovery.cases.js";
 import { inputRefusalCases } from "./session/inputs/refusals.cases.js";
 import { supersessionCases } from "./session/inputs/supersession.cases.js";
@@ -44,6 +45,7 @@ import { turnEndingCases } from "./session/turns/endings.cases.js";
 import { turnFailureCases } from "./session/turns/failures.cases.js";
 import { turnFencingCases } from "./session/turns/fencing.cases.js";
 import { turnHandlerCases } from "./session/turns/handlers.cases.js";
+import { turnPauseCases } from "./session/turns/pauses.cases.js";
 import { processTurnCases } from "./session/turns/process-turns.cases.js";
 import { turnSnapshotCases } from "./session/turns/snapshots.cases.js";
 import { turnStepCases } from "./session/turns/steps.cases.js";
@@ -96,6 +98,7 @@ const KERNEL_AREAS: Areas = {
     inputRefusalCases,
     inputOrderCases,
     dedupCases,
+    inputReadCases,
     supersessionCases,
     ephemeralCases,
     sessionCommandCases,
@@ -111,6 +114,7 @@ const KERNEL_AREAS: Areas = {
     turnFencingCases,
     batchingCases,
     turnFailureCases,
+    turnPauseCases,
     turnCancelCases,
     turnStepCases,
     turnEndingCases,

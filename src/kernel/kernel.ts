@@ -14,6 +14,7 @@ import { createEmitter, type Emitter, type KernelEvents } from "./emitter.js";
 import { createFacade } from "./facade.js";
 import { soon } from "./ground.js";
 import type { AgentRegistration } from "./host/agents.js";
+import { disposable } from "./host/disposable.js";
 import { faultOf } from "./host/fault.js";
 import { createHeldLeases } from "./host/held-lease.js";
 import { isFree } from "./host/held-locks.js";
@@ -258,7 +259,7 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
   });
   signal?.addEventListener("abort", close);
 
-  return {
+  const kernel: Omit<Kernel, keyof AsyncDisposable> = {
     name,
     hostId: host.identity.hostId,
     processes: stores,
@@ -286,8 +287,8 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     },
     on: emitter.on,
     close,
-    [Symbol.asyncDispose]: close,
   };
+  return disposable(kernel, close);
 }
 
 const OF_PROCESSES: ReadonlySet<Change["about"]> = new Set(["registered", "record", "event", "lease"]);

@@ -12,6 +12,7 @@ import {
 } from "../domain/check.js";
 import { invalid } from "../domain/errors.js";
 import { madeLength } from "../domain/lease.js";
+import { checkRetry, type RetryPolicy } from "../domain/retry.rules.js";
 import { checkLimits, checkTimings, type Limits, type Timings } from "../domain/time.js";
 import type { Clock } from "../ports/clock.js";
 import type { Locks } from "../ports/locks.js";
@@ -39,6 +40,11 @@ export interface KernelOptions {
   concurrency?: number;
   /** Claims in a row that end out of order and store nothing, until the process fails. Default 5. */
   attemptBudget?: number;
+  /**
+   * When a failed turn is tried again; a session may have a policy of its own. Default: `{ attempts: 3, backoffMs: 1_000, factor: 4,
+   * maxBackoffMs: 60_000 }`.
+   */
+  turnRetry?: RetryPolicy;
   /**
    * Default "worker" where it can be used, else "inline". A "worker" that was asked for and cannot be used is told as a fault. "off":
    * nothing is claimed, renewed, beaten or swept.
@@ -77,6 +83,8 @@ export interface KernelOptions {
 /** An owner id is the host id and a suffix per attempt. */
 const OWNER_SUFFIX = 16;
 
+const TURN_RETRY: RetryPolicy = { attempts: 3, backoffMs: 1_000, factor: 4, maxBackoffMs: 60_000 };
+
 const NAME = /^[A-Za-z0-9._-]{1,64}$/;
 
 type OptionCheck = (value: unknown, field: string, limits: Limits) => unknown;
@@ -91,6 +99,7 @@ const OPTION_CHECKS = {
   turns: optional(callable<AnyTurnHandler>),
   concurrency: (value = 8, field) => checkWhole(field, value, 1),
   attemptBudget: (value = 5, field) => checkWhole(field, value, 1),
+  turnRetry: (value = TURN_RETRY, field) => checkRetry(field, value),
   loop: optional((value, field) => checkOneOf<NonNullable<KernelOptions["loop"]>>(field, value, ["worker", "inline", "off"])),
   durability: (value = "strict", field) => checkOneOf<Durability>(field, value, ["strict", "relaxed"]),
   storage: optional(checkStorage),

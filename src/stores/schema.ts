@@ -12,6 +12,7 @@ import {
   runtimes,
   sessions,
   snapshots,
+  turnKeys,
   turnSteps,
 } from "./session/tables.js";
 import type { RowOf } from "./table.js";
@@ -39,6 +40,7 @@ const DECLARED = [
   inputKeys,
   receipts,
   turnSteps,
+  turnKeys,
   blobs,
   attachments,
   quarantine,

@@ -51,9 +51,9 @@ function counted(made: Kernel): Kernel["session"] {
     held[sessionId] = (held[sessionId] ?? 0) + 1;
     const close = async () => {
       held[sessionId] = (held[sessionId] ?? 0) - 1;
-      await session[Symbol.asyncDispose]();
+      await session.close();
     };
-    return { ...session, close, [Symbol.asyncDispose]: close } as SessionRuntime;
+    return { ...session, close } as SessionRuntime;
   };
 }
 

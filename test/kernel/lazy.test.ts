@@ -15,6 +15,7 @@ import * as runtime from "../../src/kernel/runtime-store.js";
 import * as archive from "../../src/kernel/session/archive.js";
 import * as attendant from "../../src/kernel/session/attendance/attendant.js";
 import * as turns from "../../src/kernel/session/executor.js";
+import * as inputReads from "../../src/kernel/session/inputs/input-reads.js";
 import * as ops from "../../src/kernel/session/operations.js";
 import * as sessionView from "../../src/kernel/session/view/session-view.js";
 import * as views from "../../src/kernel/session/view/view-sources.js";
@@ -29,6 +30,7 @@ const codes: { [K in keyof LazyParts]: NonNullable<LazyParts[K]["loaded"]> } = {
   archive,
   runtime,
   ops,
+  inputReads,
   turns,
   attendant,
   agents,
@@ -226,7 +228,7 @@ describe("a kernel whose code does not all arrive", () => {
     const missing = shelf("turns", turns);
     const { kernel, clock, faults } = await open({ turns: missing.code });
     const session = await kernel.session("s");
-    session.onTurn(async (turn) => turn.append({ role: "assistant", content: "done" }));
+    session.onTurn(async (turn) => void turn.append({ role: "assistant", content: "done" }));
     await session.submit({ inputType: "prompt", text: "go" });
     await until(() => faults.length > 0, "a fault");
     expect(faults[0]).toMatchObject({ area: "session", code: "unavailable", message: "the code of turns could not be loaded" });

@@ -10,7 +10,7 @@ import { builtInPolicy, semanticsOf } from "../../src/stores/session/inputs/poli
 
 /** The columns of processes that schemas before 6 lack have no index there. */
 const { cancelling, endsWith, external, ...indexes5 } = TABLES.processes.indexes;
-const { floors, processes: newest, inputs, runtimes, ...lasting } = TABLES;
+const { floors, processes: newest, inputs, runtimes, turnKeys, ...lasting } = TABLES;
 const { runnable, ...indexes } = indexes5;
 /** The tables of schemas 1 to 4. */
 const processes = { ...newest, indexes };
@@ -32,7 +32,10 @@ const SCHEMA_4 = { version: 4, tables: TABLES_4 };
 const processes5 = { ...newest, indexes: indexes5 };
 const { givenUp, ...inputIndexes } = inputs.indexes;
 const inputs5 = { key: inputs.key, indexes: inputIndexes };
-const SCHEMA_5 = { version: 5, tables: { ...TABLES, runtimes: uncounted, processes: processes5, inputs: inputs5 } };
+const SCHEMA_5 = {
+  version: 5,
+  tables: { ...lasting, floors, runtimes: uncounted, processes: processes5, inputs: inputs5 },
+};
 
 const PLACES: [string, () => KernelStorage][] = [
   ["memory", memoryStorage],
@@ -268,6 +271,60 @@ describe.each(PLACES)("a database of schema 5 in %s", (_, place) => {
     expect(await shows("waiting")).toMatchObject([{ content: "waits" }]);
     await cancel("waits");
     expect(await shows("cancelled")).toMatchObject([{ content: "waits" }]);
+    await kernel.close();
+  });
+
+  it("has a failed input tried again, with the failures that were counted before, and keeps keys of messages (A-18, A-20)", async () => {
+    const storage = place();
+    const runtimeId = "rt:session:s";
+    const counts = { nextRank: 2, firstRank: 0, endedKeys: 1, messageCount: 0, digest: "", updatedAtMs: 1 };
+    const history = [{ timestampMs: 1, from: "staged", to: "queued", reason: "why" }];
+    const tried = waiting("tried", { currentState: "queued", attemptCount: 1, history: history as never });
+    const reason = { max_attempts_exhausted: { attempts: 3 } };
+    const over = {
+      currentState: "abandoned",
+      terminalOutcome: { outcomeType: "abandoned", reason },
+      idempotencyKey: "k",
+    } as const;
+    const row = { v: 1, runtimeId };
+    await write(storage, SCHEMA_5, {
+      runtimes: { ...row, sessionId: "s", state: "idle", incarnation: 0, ...counts },
+      sessions: { v: 1, sessionId: "s", runtimeId, messageCount: 0, updatedAtMs: 1 },
+      inputs: {
+        ...row,
+        inputId: "tried",
+        rank: 0,
+        liveRank: 0,
+        starterRank: 0,
+        starts: 1,
+        workId: "w",
+        workSize: 1,
+        record: tried,
+      },
+    });
+    await write(storage, SCHEMA_5, {
+      inputs: { ...row, inputId: "over", rank: 1, record: waiting("over", over) },
+      inputKeys: { ...row, idempotencyKey: "k", inputId: "over", endedAtMs: Date.now(), endedRank: 1 },
+    });
+
+    const turnRetry = { attempts: 3, backoffMs: 1 };
+    const kernel = await createKernel({ name: "old", storage, loop: "inline", channel: false, locks: false, turnRetry });
+    const session = await kernel.session("s");
+    const attempts: unknown[] = [];
+    session.onTurn(async (turn) => {
+      attempts.push([turn.attempt, turn.append({ role: "assistant", content: "once" }, { key: "said" })]);
+      await turn.checkpoint();
+      if (turn.attempt === 2) throw new Error("again");
+    });
+    expect(await session.outcome("over")).toEqual({ outcome: "failed" });
+    expect((await session.outcome("tried")).outcome).toBe("completed");
+    expect(attempts).toEqual([
+      [2, true],
+      [3, false],
+    ]);
+    expect((await session.submit({ inputType: "prompt", text: "x", inputId: "new", idempotencyKey: "k" })).outcome).toBe(
+      "accepted",
+    );
     await kernel.close();
   });
 

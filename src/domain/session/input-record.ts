@@ -43,6 +43,9 @@ const MEMBERS = [
   "persistedInput",
   "lastRunId",
   "lastBoundarySequence",
+  "error",
+  "retryAtMs",
+  "interrupted",
   "createdAtMs",
   "updatedAtMs",
 ] as const;
@@ -85,9 +88,17 @@ export function checkInputState(field: string, value: unknown, limits: Limits): 
     ...(m.lastBoundarySequence !== undefined && {
       lastBoundarySequence: count("lastBoundarySequence", m.lastBoundarySequence),
     }),
+    ...(m.error !== undefined && { error: checkText(`${field}.error`, m.error, limits.payloadBytes) }),
+    ...(m.retryAtMs !== undefined && { retryAtMs: count("retryAtMs", m.retryAtMs) }),
+    ...(m.interrupted !== undefined && { interrupted: checkTrue(`${field}.interrupted`, m.interrupted) }),
     createdAtMs: count("createdAtMs", m.createdAtMs),
     updatedAtMs: count("updatedAtMs", m.updatedAtMs),
   };
+}
+
+function checkTrue(field: string, value: unknown): true {
+  if (value !== true) throw invalid(`${field} must be true or absent`);
+  return value;
 }
 
 /** A list of at most `MOST_ITEMS` ids, each checked. */

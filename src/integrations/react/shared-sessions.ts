@@ -82,7 +82,7 @@ function shareSessions(kernel: Kernel): SharedSessions {
       entry.stop();
       const { opening } = entry;
       entry.opening = undefined;
-      opening?.then((session) => session[Symbol.asyncDispose]()).catch(() => undefined);
+      opening?.then((session) => session.close()).catch(() => undefined);
     }, 0);
   }
 

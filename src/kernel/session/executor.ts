@@ -23,7 +23,7 @@ import {
   woke,
 } from "./pacing.rules.js";
 import { createTurnRun, releaseQuietly, type TurnRun, type TurnRunParts } from "./run-turn.js";
-import type { Began, TurnHandler } from "./turn.js";
+import type { AttachedHandler, Began } from "./turn.js";
 
 export { runSessionTurn } from "./process-turn.js";
 
@@ -41,7 +41,7 @@ export interface Executor {
   /** A commit of any tab changed something: look, if it may concern this tab, after the tabs that go first had their moment. */
   hear(changes: readonly Change[]): void;
   /** This handler is taken off while another one stays: its running turn is handed back. */
-  takeOff(handler: TurnHandler): Promise<void>;
+  takeOff(handler: AttachedHandler): Promise<void>;
   /** Begins no more turns; hands the running one back, so that another tab goes on with it. */
   stop(): Promise<void>;
   /** The page leaves, or the kernel closes: the running turn ends at once, and nothing is written. */
@@ -53,7 +53,7 @@ export interface ExecutorParts
     Omit<TurnRunParts, "stopping" | "onTrouble" | "onStored" | "happened" | "tell"> {
   readonly sessionId: string;
   readonly heldLeases: HeldLeases;
-  handler(): TurnHandler | undefined;
+  handler(): AttachedHandler | undefined;
   /** A look read the session's state, which no notice may have told. */
   learn(state: RuntimeState): void;
   emit(event: SessionEvent): void;
@@ -144,7 +144,7 @@ export function createExecutor(parts: ExecutorParts): Executor {
           parts.learn(began.state);
           // A recovery may have changed inputs that a dead owner left.
           emitInputs(parts.emit, { sessionId }, began.happened);
-          return { kind: "idle" };
+          return { kind: "idle", retryAtMs: began.retryAtMs };
         }
         if (began.kind === "turn") {
           held ??= hold(began, sentMs);

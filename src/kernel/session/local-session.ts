@@ -19,7 +19,7 @@ import type { OpsRegistry } from "./operations.js";
 import type { LookEnd } from "./pacing.rules.js";
 import { followSession, type SessionChange } from "./session-changes.js";
 import { createTranscript, type Transcript } from "./transcript.js";
-import type { TurnHandler } from "./turn.js";
+import type { AttachedHandler } from "./turn.js";
 import { createTurnHandlers } from "./turn-handlers.js";
 import type { SessionView } from "./view/session-view.rules.js";
 
@@ -40,7 +40,7 @@ export interface LocalSession {
   /** This tab stored an input: its executor looks at once. */
   submitted(): void;
   /** Returns what takes the handler off; that resolves when a running turn of it is handed back. */
-  attach(handler: TurnHandler): () => Promise<void>;
+  attach(handler: AttachedHandler): () => Promise<void>;
   /** Starts the executor if there is a handler. */
   start(): void;
   /** Stores that this tab has the session open, and whether it has a handler; starts the executor. Never rejects. */
@@ -69,6 +69,7 @@ export interface SessionKernel {
   readonly hasLocks: boolean;
   readonly lazyParts: {
     readonly ops: Lazy<typeof import("./operations.js")>;
+    readonly inputReads: Lazy<typeof import("./inputs/input-reads.js")>;
     readonly turns: Lazy<typeof import("./executor.js")>;
     readonly sessionView: Lazy<typeof import("./view/session-view.js")>;
   };
@@ -86,7 +87,7 @@ interface LocalSessionParts extends SessionKernel {
   /** One for all executors of this kernel: an executor takes up the lease of the one before it as its own. */
   readonly ownerId: string;
   /** The kernel's handler for all sessions, and whether it may begin another turn of this one. */
-  readonly kernelHandler: TurnHandler | undefined;
+  readonly kernelHandler: AttachedHandler | undefined;
   mayBegin(): boolean;
   /** The executor has looked, and does not look again at once. */
   rested(end: LookEnd): void;

@@ -1,4 +1,5 @@
 import type { HoldfastError } from "../../domain/errors.js";
+import type { Retry } from "../../domain/retry.rules.js";
 import { runtimeIdOf } from "../../domain/runtime-id.js";
 import { checkSessionId } from "../../domain/session/session.js";
 import { freeHost } from "../../stores/host/hosts.js";
@@ -29,6 +30,7 @@ export interface Sessions {
 
 interface SessionsParts extends SessionKernel {
   readonly hostId: string;
+  readonly turnRetry: Retry;
   /** `KernelOptions.turns` */
   readonly turns: AnyTurnHandler | undefined;
   /** How many sessions may be visited at once. */
@@ -84,7 +86,7 @@ export function createSessions(parts: SessionsParts): Sessions {
       ownerId,
       mayRun: () => parts.runsTurns && isBooted,
       isClosing: () => closing !== undefined,
-      kernelHandler: turns && ((turn) => handle(turn)),
+      kernelHandler: turns && { run: handle, retry: parts.turnRetry },
       mayBegin: () => entry.uses > 0 || entry.visit?.mayBegin() === true,
       rested: (end) => entry.visit?.rested(end),
       onGone() {

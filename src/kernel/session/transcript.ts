@@ -11,7 +11,10 @@ import { chainDigest } from "../../stores/session/transcript.rules.js";
  * tells whether the cached messages are a prefix of the stored ones. If they are, only the new rows are read.
  */
 export interface Transcript {
-  /** The messages that are stored now, frozen and shared. Rejects `not-found` once the session is deleted. */
+  /**
+   * The messages that are stored now, frozen and shared: the same list, and in a longer one the same messages, until the transcript is
+   * replaced. Rejects `not-found` once the session is deleted.
+   */
   read(): Promise<readonly Message[]>;
   /** The messages, and what `more` reads in the same transaction out of `tables`. */
   readWith<T>(tables: readonly TableName[], more: ReadMore<T>): Promise<{ messages: readonly Message[]; more: T }>;
@@ -24,9 +27,11 @@ type ReadMore<T> = (reader: Reader, runtime: LiveRuntimeRow, now: () => number) 
 interface Known {
   readonly messages: readonly Message[];
   readonly digest: string;
+  /** The bytes of the snapshot that the messages were read from. */
+  readonly snapshot?: Uint8Array;
 }
 
-const NOTHING: Known = { messages: [], digest: "" };
+const NOTHING: Known = { messages: Object.freeze([]), digest: "" };
 
 export function createTranscript(corridor: Corridor, ref: SessionRef): Transcript {
   const { runtimeId } = ref;
@@ -52,15 +57,26 @@ export function createTranscript(corridor: Corridor, ref: SessionRef): Transcrip
     more: ReadMore<T>,
     base = known,
   ): Promise<{ messages: readonly Message[]; more: T }> {
+    const from = base.snapshot ? 0 : base.messages.length;
     const { found, also } = await corridor.query(["runtimes", "snapshots", "messages", ...tables], async (reader, now) => {
-      const found = await readRows(reader, base.messages.length);
+      const found = await readRows(reader, from);
       return { found, also: await more(reader, found.runtime, now) };
     });
-    if (found.whole) return { messages: frozen(listIn(found.whole)), more: also };
+    // Another read, or a turn, was faster: what it made is continued, so that no message is there as two objects.
+    if (known !== base) return await readWith(tables, more, known);
+    const { whole } = found;
+    if (whole) {
+      if (!known.snapshot || !isSameBytes(known.snapshot, whole))
+        known = { messages: extended([], listIn(whole)), digest: "", snapshot: whole };
+      return { messages: known.messages, more: also };
+    }
     // The transcript was replaced: the cached messages are no prefix of it. All is read again.
-    if (base !== NOTHING && chainDigest(base.digest, found.rows) !== found.digest) return await readWith(tables, more, NOTHING);
-    // Another call may have come so far meanwhile: its messages are the same objects for all.
-    if (known.digest !== found.digest) known = { messages: [...base.messages, ...frozen(found.rows)], digest: found.digest };
+    const isReplaced = base.snapshot !== undefined || (base !== NOTHING && chainDigest(base.digest, found.rows) !== found.digest);
+    if (isReplaced) {
+      known = NOTHING;
+      return await readWith(tables, more, NOTHING);
+    }
+    if (found.rows.length > 0) known = { messages: extended(base.messages, found.rows), digest: found.digest };
     return { messages: known.messages, more: also };
   }
 
@@ -68,10 +84,14 @@ export function createTranscript(corridor: Corridor, ref: SessionRef): Transcrip
     read: async () => (await readWith([], async () => undefined)).messages,
     readWith,
     extend(from, messages, digest) {
-      if (known.digest !== from.digest || known.messages.length !== from.messageCount) return;
-      known = { messages: [...known.messages, ...frozen(messages)], digest };
+      if (known.snapshot || known.digest !== from.digest || known.messages.length !== from.messageCount) return;
+      if (messages.length > 0) known = { messages: extended(known.messages, messages), digest };
     },
   };
+}
+
+function isSameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, at) => byte === b[at]);
 }
 
 function listIn(bytes: Uint8Array): Message[] {
@@ -79,8 +99,8 @@ function listIn(bytes: Uint8Array): Message[] {
   return Array.isArray(messages) ? (messages as unknown as Message[]) : [];
 }
 
-function frozen(messages: readonly Message[]): readonly Message[] {
-  return messages.map(deepFreeze);
+function extended(messages: readonly Message[], more: readonly Message[]): readonly Message[] {
+  return Object.freeze([...messages, ...more.map(deepFreeze)]);
 }
 
 export function deepFreeze<T>(value: T): T {

@@ -4,7 +4,7 @@ import type { Clock } from "../../ports/clock.js";
 import type { Change } from "../../ports/notices.js";
 import type { Lazy } from "../lazy.js";
 import type { Executor, ExecutorParts } from "./executor.js";
-import type { TurnHandler } from "./turn.js";
+import type { AttachedHandler } from "./turn.js";
 
 /**
  * The turn handlers of a session in this tab, and while there is one, the executor that runs turns with the last of them. The kernel's own
@@ -14,7 +14,7 @@ interface TurnHandlers {
   /** There is no handler at all, not even the kernel's. */
   readonly isEmpty: boolean;
   /** Returns what takes the handler off; that resolves when a running turn of it is handed back. */
-  add(handler: TurnHandler): () => Promise<unknown>;
+  add(handler: AttachedHandler): () => Promise<unknown>;
   /** Starts the executor, if there is none yet and one may run. Loads its code first. */
   start(): void;
   /** This tab stored an input: the executor looks at once. */
@@ -35,7 +35,7 @@ interface TurnHandlersParts {
   /** No executor may be started any more: the session was deleted, or the kernel closes. */
   isOver(): boolean;
   /** The kernel's handler for all sessions. */
-  readonly kernelHandler: TurnHandler | undefined;
+  readonly kernelHandler: AttachedHandler | undefined;
   /** The kernel's handler may begin another turn. */
   mayBegin(): boolean;
   readonly executorParts: Omit<ExecutorParts, "handler">;
@@ -45,7 +45,7 @@ interface TurnHandlersParts {
 export function createTurnHandlers(parts: TurnHandlersParts): TurnHandlers {
   const { kernelHandler, lazyParts } = parts;
   const { turns } = lazyParts;
-  const handlers: TurnHandler[] = [];
+  const handlers: AttachedHandler[] = [];
   let executor: Executor | undefined;
   let cancelRetry = () => {};
   /** Settles when nothing of the turns that were taken from handlers is left to be written. Never rejects. */
@@ -86,13 +86,11 @@ export function createTurnHandlers(parts: TurnHandlersParts): TurnHandlers {
       return isEmpty();
     },
     add(handler) {
-      // The same function may be attached twice; each attachment is taken off alone.
-      const own: TurnHandler = (turn) => handler(turn);
-      handlers.push(own);
+      handlers.push(handler);
       start();
       return () => {
-        handlers.splice(handlers.indexOf(own), 1);
-        return isEmpty() ? stop() : handBack(executor?.takeOff(own));
+        handlers.splice(handlers.indexOf(handler), 1);
+        return isEmpty() ? stop() : handBack(executor?.takeOff(handler));
       };
     },
     start,

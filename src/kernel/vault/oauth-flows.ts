@@ -24,6 +24,7 @@ import {
   verifyBrowser,
   verifyDevice,
 } from "../../stores/vault/oauth-flows.rules.js";
+import { disposable } from "../host/disposable.js";
 import { channelName } from "../host/ids.js";
 import { holdIfFree, type Release } from "../host/web-lock.js";
 import { OAUTH_RECORD } from "./auth-snapshot.js";
@@ -198,7 +199,7 @@ export function createOAuthFlows(parts: OAuthFlowsParts): { flows: OAuthFlows; c
         if (state === "open") state = "finished";
         end();
       };
-      return {
+      const poll = {
         async consume() {
           if (state === "finished") throw flowRefusal("LifecycleRejected");
           await change("consumeDevice", (stored, nowMs) => consumeDevice(stored, claim, nowMs));
@@ -206,8 +207,8 @@ export function createOAuthFlows(parts: OAuthFlowsParts): { flows: OAuthFlows; c
           end();
         },
         finish,
-        [Symbol.asyncDispose]: finish,
       };
+      return disposable(poll, finish);
     },
     async release(target) {
       const released = checkTarget("target", target, limits.idLength);

@@ -10,6 +10,7 @@ import * as runtime from "../../kernel/runtime-store.js";
 import * as archive from "../../kernel/session/archive.js";
 import * as attendant from "../../kernel/session/attendance/attendant.js";
 import * as turns from "../../kernel/session/executor.js";
+import * as inputReads from "../../kernel/session/inputs/input-reads.js";
 import * as ops from "../../kernel/session/operations.js";
 import * as sessionView from "../../kernel/session/view/session-view.js";
 import * as views from "../../kernel/session/view/view-sources.js";
@@ -36,6 +37,7 @@ const LAZY_PARTS: LazyParts = {
   archive: loaded(archive),
   runtime: loaded(runtime),
   ops: loaded(ops),
+  inputReads: loaded(inputReads),
   turns: loaded(turns),
   attendant: loaded(attendant),
   agents: loaded(agents),

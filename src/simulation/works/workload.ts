@@ -243,7 +243,7 @@ export const WORK: Readonly<Record<WorkKind, Work>> = {
       const agentId = dice.pick(AGENTS);
       const registration = agents.get(agentId);
       agents.delete(agentId);
-      const dismiss = async () => await registration?.[Symbol.asyncDispose]();
+      const dismiss = async () => await registration?.close();
       return { told: `dismisses agent ${agentId}`, done: runCall(ledger, `dismiss ${agentId}`, dismiss) };
     },
   },

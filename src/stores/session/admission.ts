@@ -11,7 +11,7 @@ import type { RuntimeState } from "../../domain/session/session.js";
 import type { Reader } from "../../ports/storage.js";
 import { loadRow, loadRows } from "../schema.js";
 import { ROW_VERSION } from "../table.js";
-import { checkRuntime, draftOf, type InputHappening, loadReplaceable, type SessionRef } from "./draft.js";
+import { checkRuntime, draftOf, type InputHappening, loadReplaceable, type SessionRef, sortOut, WORK_TABLES } from "./draft.js";
 import { loadInput, loadInputKeys } from "./inputs/input-rows.js";
 import { abandoned, admitted, coalesced, isIdle, superseded } from "./inputs/inputs.rules.js";
 import { semanticsOf } from "./inputs/policy.rules.js";
@@ -52,6 +52,8 @@ interface AcceptState {
   readonly runtime: RuntimeRow | undefined;
   readonly existing: InputRow | undefined;
   readonly key: InputKeyRow | undefined;
+  /** The ended input that the key stands for. If it was given up, the key may be used again. */
+  readonly holder: InputRow | undefined;
   /** Keys of ended inputs that may be dropped: those that ended first, and the oldest ones over the limit. */
   readonly endedKeys: readonly InputKeyRow[];
   readonly surplusKeys: readonly InputKeyRow[];
@@ -74,7 +76,7 @@ async function loadAccept(reader: Reader, input: AcceptInput): Promise<AcceptSta
     mayReplace && supersessionKey !== undefined ? loadReplaceable(reader, runtimeId, kind, supersessionKey) : undefined,
   ]);
   const found = { runtime, existing, old, oldKeys: await loadInputKeys(reader, runtimeId, [old?.record]) };
-  if (idempotencyKey === undefined) return { ...found, key: undefined, endedKeys: [], surplusKeys: [] };
+  if (idempotencyKey === undefined) return { ...found, key: undefined, holder: undefined, endedKeys: [], surplusKeys: [] };
   const surplus = (runtime?.endedKeys ?? 0) - MOST_ENDED_KEYS;
   const prefix = [runtimeId];
   const [key, endedKeys, surplusKeys] = await Promise.all([
@@ -82,7 +84,14 @@ async function loadAccept(reader: Reader, input: AcceptInput): Promise<AcceptSta
     loadRows(reader, "inputKeys", { index: "ended", prefix, limit: KEYS_AT_ONCE }),
     surplus > 0 ? loadRows(reader, "inputKeys", { index: "endedByRank", prefix, limit: surplus }) : [],
   ]);
-  return { ...found, key, endedKeys, surplusKeys };
+  // An unreadable input keeps its key.
+  const row = key?.endedAtMs === undefined ? undefined : await reader.get("inputs", [runtimeId, key.inputId]);
+  return { ...found, key, holder: row && sortOut([row]).live[0], endedKeys, surplusKeys };
+}
+
+/** It ended without being consumed, and its caller did not want that. */
+function wasGivenUp({ record: { terminalOutcome: end } }: InputRow): boolean {
+  return end?.outcomeType === "abandoned" && end.reason !== "cancelled";
 }
 
 function isReplacing({ queueMode }: PolicyDecision): boolean {
@@ -95,7 +104,7 @@ export const acceptInput: Command<
   AcceptState,
   { outcome: AcceptOutcome; happened: readonly InputHappening[]; state: RuntimeState }
 > = {
-  tables: ["runtimes", "inputs", "inputKeys", "blobs", "turnSteps"],
+  tables: ["runtimes", "inputs", "inputKeys", "blobs", ...WORK_TABLES],
   load: loadAccept,
   decide(state, input, nowMs) {
     const { runtimeId, inputId } = input;
@@ -116,8 +125,9 @@ export const acceptInput: Command<
     const droppedKeys = new Map(
       [...state.endedKeys.filter(isOver), ...state.surplusKeys].map((row) => [row.idempotencyKey, row]),
     );
-    const { key } = state;
-    if (key && isOver(key)) droppedKeys.set(key.idempotencyKey, key);
+    const { key, holder } = state;
+    // A key that is used again is let go of, and stands for the new input, in one write.
+    if (key && (isOver(key) || (holder && wasGivenUp(holder)))) droppedKeys.set(key.idempotencyKey, key);
     if (key && !droppedKeys.has(key.idempotencyKey)) {
       const outcome: AcceptOutcome = { outcome: "deduplicated", inputId, existingId: key.inputId };
       return accept(reply(outcome, [{ code: "input.deduplicated", inputId }]));
@@ -127,7 +137,8 @@ export const acceptInput: Command<
     }
 
     const { old } = state;
-    const draft = draftOf(runtime, old ? [old] : [], state.oldKeys, nowMs);
+    const known = [old, holder].filter((row) => row !== undefined);
+    const draft = draftOf(runtime, known, state.oldKeys, nowMs);
     for (const { idempotencyKey } of droppedKeys.values()) draft.write({ table: "inputKeys", drop: [runtimeId, idempotencyKey] });
     const decision = input.policy[isIdle(runtime.state) ? "idle" : "busy"];
     const isFirst = decision.queueMode === "priority";
@@ -142,6 +153,8 @@ export const acceptInput: Command<
       draft.put(isAggregate ? coalesced(old, inputId, nowMs) : superseded(old, inputId, nowMs));
     }
     draft.put(row);
+    // Its key stands for another input from now on, so that no view shows it any more.
+    if (holder?.givenUpSince !== undefined) draft.put(holder);
     for (const { hash, bytes } of input.blobs) draft.write({ table: "blobs", put: { v: ROW_VERSION, runtimeId, hash, bytes } });
     return draft.done(reply(accepted, [{ code: "input.accepted", inputId }, ...draft.happened]));
   },
@@ -182,7 +195,7 @@ export const cancelInput: Command<
   { runtime: RuntimeRow | undefined; row: InputRow | undefined; keys: readonly InputKeyRow[] },
   readonly InputHappening[]
 > = {
-  tables: ["runtimes", "inputs", "inputKeys", "turnSteps"],
+  tables: ["runtimes", "inputs", "inputKeys", ...WORK_TABLES],
   async load(reader, { runtimeId, inputId }) {
     const [runtime, row] = await Promise.all([loadRow(reader, "runtimes", runtimeId), loadInput(reader, runtimeId, inputId)]);
     return { runtime, row, keys: await loadInputKeys(reader, runtimeId, [row?.record]) };

@@ -17,6 +17,7 @@ import { deleteSessionProcessState, type Revoked } from "../process/handles.js";
 import { loadRow, loadRows, readable, type TableName } from "../schema.js";
 import { ROW_VERSION } from "../table.js";
 import type { ArchivedInput, ArchivedState, SessionArchive } from "./archive.rules.js";
+import { WORK_TABLES } from "./draft.js";
 import { countAll, withDue } from "./inputs/due.rules.js";
 import { loadInputs } from "./inputs/input-rows.js";
 import { type InputChange, inputWrites } from "./inputs/input-rows.rules.js";
@@ -162,7 +163,7 @@ export function readSession(corridor: Corridor, sessionId: string): Promise<{ ar
     "inputs",
     "inputKeys",
     "receipts",
-    "turnSteps",
+    ...WORK_TABLES,
     "blobs",
     "quarantine",
     "ops",
@@ -174,12 +175,13 @@ export function readSession(corridor: Corridor, sessionId: string): Promise<{ ar
     if (!home) throw unknownSession(sessionId);
     const { runtimeId, runtime, snapshot } = home;
     const query = { prefix: [runtimeId] };
-    const [messages, rows, keys, receipts, steps, blobs, quarantined, ops, lease] = await Promise.all([
+    const [messages, rows, keys, receipts, steps, appendKeys, blobs, quarantined, ops, lease] = await Promise.all([
       snapshot ? [] : loadRows(reader, "messages", query),
       loadInputs(reader, runtimeId),
       loadRows(reader, "inputKeys", query),
       loadRows(reader, "receipts", query),
       loadRows(reader, "turnSteps", query),
+      loadRows(reader, "turnKeys", query),
       loadRows(reader, "blobs", query),
       loadRows(reader, "quarantine", query),
       readSnapshot(reader, runtimeId),
@@ -209,6 +211,7 @@ export function readSession(corridor: Corridor, sessionId: string): Promise<{ ar
       inputs: inputs.map((row) => archivedInput(row, holders.has(row.inputId))),
       receipts: receipts.map(storedReceipt),
       steps: steps.filter(({ workId }) => works.has(workId)).map(({ workId, stepKey, result }) => ({ workId, stepKey, result })),
+      appendKeys: appendKeys.filter(({ workId }) => works.has(workId)).map(({ workId, appendKey }) => ({ workId, appendKey })),
       ...(ops && { ops }),
       blobs: blobs.map(({ hash, bytes }) => ({ hash, bytes })),
       quarantined: quarantined.map(({ inputId, reason, atMs, row }) => ({ inputId, reason, atMs, row: row as JsonValue })),
@@ -264,7 +267,7 @@ interface ImportSession {
 }
 
 export function prepareImport(archive: SessionArchive): ImportSession {
-  const { sessionId, state, head, messages, snapshot, receipts, steps, ops, blobs, quarantined } = archive;
+  const { sessionId, state, head, messages, snapshot, receipts, steps, appendKeys, ops, blobs, quarantined } = archive;
   const runtimeId = runtimeIdOf(sessionId);
   const base = { v: ROW_VERSION, runtimeId };
   const changes = archive.inputs.map((input) => importedChange(input, runtimeId));
@@ -292,6 +295,7 @@ export function prepareImport(archive: SessionArchive): ImportSession {
       ...inputs.writes,
       ...receipts.map((receipt) => receiptWrite(runtimeId, receipt)),
       ...steps.map((step) => put("turnSteps", { ...step })),
+      ...appendKeys.map((key) => put("turnKeys", { ...key })),
       ...(ops ? [put("ops", { snapshot: ops })] : []),
       ...blobs.map((blob) => put("blobs", { ...blob })),
       ...quarantined.map((row) => put("quarantine", { ...row })),
@@ -322,7 +326,7 @@ const ARCHIVED = [
   "inputs",
   "inputKeys",
   "receipts",
-  "turnSteps",
+  ...WORK_TABLES,
   "blobs",
   "quarantine",
   "ops",
@@ -454,7 +458,7 @@ function dropsOf(runtimeId: string): Write[] {
     "inputs",
     "inputKeys",
     "receipts",
-    "turnSteps",
+    ...WORK_TABLES,
     "blobs",
     "attachments",
     "quarantine",

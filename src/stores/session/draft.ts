@@ -52,6 +52,9 @@ export interface SessionState {
   readonly attachments: readonly AttachmentRow[];
 }
 
+/** What attempts at the same inputs have in common; by work id. */
+export const WORK_TABLES = ["turnSteps", "turnKeys"] as const;
+
 export const SESSION_STATE_TABLES = [
   "runtimes",
   "leases",
@@ -60,7 +63,7 @@ export const SESSION_STATE_TABLES = [
   "inputKeys",
   "receipts",
   "attachments",
-  "turnSteps",
+  ...WORK_TABLES,
 ] as const;
 
 /** `known` are the live rows that matter, if the caller has read them. */
@@ -257,8 +260,9 @@ export function draftOf(stored: LiveRuntimeRow, rows: readonly InputRow[], keys:
         after: after && { ...after, revision },
       }));
       const inputs = inputWrites(changed, keys);
-      // Steps are kept only for inputs that may be tried again.
-      for (const workId of worksOf(changed)) others.push({ table: "turnSteps", dropPrefix: [stored.runtimeId, workId] });
+      // Steps and keys are kept only for inputs that may be tried again.
+      for (const workId of worksOf(changed))
+        for (const table of WORK_TABLES) others.push({ table, dropPrefix: [stored.runtimeId, workId] });
       if (inputs.endedKeys !== 0) draft.update({ endedKeys: runtime.endedKeys + inputs.endedKeys });
       const writes: Write[] = [...others, ...inputs.writes];
       const told: Change[] = [...changes];

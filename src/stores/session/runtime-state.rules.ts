@@ -7,17 +7,17 @@ import type { RuntimeRow } from "./tables.js";
  * The commands that a session's runtime takes, by its state:
  *
  *     idle --run--> running --end--> idle        idle, running --retire--> retired --run--> running --end--> retired
- *     retired --reset, recycle--> idle           anything alive --stop--> stopped        all but destroyed --destroy--> destroyed
+ *     retired --reset, recycle--> idle           anything alive --shutdown--> stopped        all but destroyed --destroy--> destroyed
  *
  * "attached" means idle, seen from a tab that has a turn handler. It is never stored, so it is not in the table.
  */
-export type RuntimeCommand = "run" | "retire" | "reset" | "stop" | "destroy" | "recycle";
+export type RuntimeCommand = "run" | "retire" | "reset" | "shutdown" | "destroy" | "recycle";
 
 const TABLE: Readonly<Record<RuntimeCommand, Partial<Record<RuntimeState, RuntimeState>>>> = {
   run: { initializing: "running", idle: "running", retired: "running" },
   retire: { initializing: "retired", idle: "retired", running: "retired", retired: "retired" },
   reset: { initializing: "idle", idle: "idle", retired: "idle" },
-  stop: { initializing: "stopped", idle: "stopped", running: "stopped", retired: "stopped", stopped: "stopped" },
+  shutdown: { initializing: "stopped", idle: "stopped", running: "stopped", retired: "stopped", stopped: "stopped" },
   destroy: {
     initializing: "destroyed",
     idle: "destroyed",

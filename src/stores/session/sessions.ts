@@ -186,7 +186,7 @@ export interface RuntimeChange {
   readonly happened: readonly InputHappening[];
 }
 
-/** Retire, reset, stop, destroy, recycle: each is one write, which also abandons the inputs that it ends. */
+/** Retire, reset, shutdown, destroy, recycle: each is one write, which also abandons the inputs that it ends. */
 export const changeRuntime: Command<ChangeRuntime, SessionState, RuntimeChange> = {
   tables: SESSION_STATE_TABLES,
   load: (reader, { runtimeId }) => loadSessionState(reader, runtimeId),
@@ -210,7 +210,7 @@ export const changeRuntime: Command<ChangeRuntime, SessionState, RuntimeChange> 
     } else if (command !== "recycle") {
       abandoned = abandonAll(draft, REASON[command], nowMs);
     }
-    if (command === "stop" || command === "destroy") {
+    if (command === "shutdown" || command === "destroy") {
       // The executor loses its lease: its later writes are refused.
       draft.dropRun();
       if (isBusy && lease) draft.write({ table: "leases", put: fencedOff(lease) });
@@ -220,4 +220,4 @@ export const changeRuntime: Command<ChangeRuntime, SessionState, RuntimeChange> 
   },
 };
 
-const REASON = { reset: "reset", stop: "stopped", destroy: "destroyed" } as const;
+const REASON = { reset: "reset", shutdown: "stopped", destroy: "destroyed" } as const;

@@ -88,6 +88,12 @@ export const turnSteps = table("turnSteps", {
 });
 export type TurnStepRow = RowOf<typeof turnSteps>;
 
+/** A key under which a turn appended a message that is stored. Removed when the turn's inputs have ended. */
+export const turnKeys = table("turnKeys", {
+  key: ["runtimeId", "workId", "appendKey"],
+  columns: { runtimeId: text, workId: text, appendKey: text },
+});
+
 /** An attachment: a tab has a session open. It is renewed with the leases of its host, and removed with that host. */
 export const attachments = table("attachments", {
   key: ["runtimeId", "bootId"],

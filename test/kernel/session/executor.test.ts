@@ -193,7 +193,7 @@ describe("a turn that ends early", () => {
       // The lease is handed back at once: no clock is moved.
       expect((await rows.lease())?.leaseToken).toBeUndefined();
     }
-    const last = await openTab(town, "last", async (turn) => turn.append(saying("done")));
+    const last = await openTab(town, "last", async (turn) => void turn.append(saying("done")));
     await until(() => last.told.some(({ code }) => code === "run.completed"), "the end");
     await rounds();
     const checked = names.map((name) => `${name} checked`);
@@ -558,7 +558,7 @@ describe("a turn whose run is taken from it", () => {
     expect(log).toHaveLength(1);
   });
 
-  for (const end of ["stop", "destroy", "delete"] as const) {
+  for (const end of ["shutdown", "destroy", "delete"] as const) {
     for (const hears of [true, false]) {
       it(`by ${end} in another tab ${hears ? "is told" : "does not hold up its tab, though its handler ignores the signal"} (R-138)`, async () => {
         const leave = gate();
@@ -574,11 +574,11 @@ describe("a turn whose run is taken from it", () => {
         await until(() => turns.length === 1, "the turn");
         await b.session.submit(prompt("q"));
         if (end === "delete") await b.kernel.sessions.delete("s");
-        else if (end === "stop") await b.session.stop();
+        else if (end === "shutdown") await b.session.shutdown();
         else expect(await b.session.destroy()).toEqual({ abandoned: 2 });
         const [turn] = turns as [Turn];
         await until(() => turn.signal.aborted, "the abort");
-        const state = { stop: "stopped", destroy: "destroyed", delete: "deleted" }[end];
+        const state = { shutdown: "stopped", destroy: "destroyed", delete: "deleted" }[end];
         expect(turn.signal.reason).toMatchObject({ code: "lease-lost", details: { state } });
         leave.open();
         await expect(turn.checkpoint()).rejects.toMatchObject({ code: "lease-lost" });
@@ -634,7 +634,7 @@ describe("a tab that", () => {
     });
     await a.session.submit(prompt("p"));
     const turn = await begun.promise;
-    const b = await openTab(town, "b", async (next) => next.append(saying(`b at attempt ${next.attempt}`)));
+    const b = await openTab(town, "b", async (next) => void next.append(saying(`b at attempt ${next.attempt}`)));
     off();
     await until(() => b.told.some(({ code }) => code === "run.completed"), "the end");
     expect(turn.signal.reason).toMatchObject({ code: "aborted", details: { reason: "detached" } });
@@ -742,7 +742,7 @@ describe("a process that is a turn", () => {
   const turnOf = (input: JsonValue) => ({ id: "t", input: { type: "session_turn" as const, sessionId: "s", input } });
 
   it("ends with what its input came to", async () => {
-    const a = await openTab(town, "a", async (turn) => turn.append(saying("answer")));
+    const a = await openTab(town, "a", async (turn) => void turn.append(saying("answer")));
     await a.kernel.start(turnOf("hello"));
     const result = await a.kernel.process("t").result();
     const [input] = await rows.inputs();
@@ -755,7 +755,7 @@ describe("a process that is a turn", () => {
 
   it("is asked for anew when its id is registered with another input, after retention removed it", async () => {
     const options = { retention: { terminalProcessesMs: 1 } };
-    const a = await openTab(town, "a", async (turn) => turn.append(saying(`turn ${turn.inputs.length}`)), options);
+    const a = await openTab(town, "a", async (turn) => void turn.append(saying(`turn ${turn.inputs.length}`)), options);
     await a.kernel.start(turnOf("first"));
     const first = await a.kernel.process("t").result();
     await town.clock.advance(60_000);
@@ -778,7 +778,7 @@ describe("a process that is a turn", () => {
     const createdAtMs = ((await a.kernel.process("t").record())?.createdAtMs ?? 0) + ageMs;
     const [input] = await rows.inputs();
     await town.put("inputs", { ...input, record: { ...input?.record, createdAtMs } } as never);
-    a.session.onTurn(async (turn) => turn.append(saying("answer")));
+    a.session.onTurn(async (turn) => void turn.append(saying("answer")));
     await town.clock.advance(60_000);
     expect(await a.kernel.process("t").result()).toMatchObject({ type: "success" });
     await rounds(30);

@@ -69,14 +69,16 @@ beforeEach(async () => {
   began = (await begin("run")) as Began;
 });
 
+const BACKOFF = { attempts: 3, backoffMs: 0, factor: 1, maxBackoffMs: 0, jitter: 0 };
 const NOTHING = { base: { messageCount: 0, digest: "" }, messages: [], digest: "" };
 const WRITES: Record<string, (named: RunRef) => Promise<unknown>> = {
-  checkpoint: (named) => corridor.run(checkpointTurn, { ...named, ...NOTHING }),
+  checkpoint: (named) => corridor.run(checkpointTurn, { ...named, ...NOTHING, keys: [] }),
   "a step": (named) => corridor.run(storeTurnStep, { ...named, workId: "run", stepKey: "k", result: 1 }),
   commit: (named) => corridor.run(commitTurn, { ...named, ...NOTHING }),
-  "a failure": (named) => corridor.run(endTurn, { ...named, how: "failed", cause: "why", release: false }),
-  "a cancel": (named) => corridor.run(endTurn, { ...named, how: "cancelled", release: false }),
-  "an interruption": (named) => corridor.run(endTurn, { ...named, how: "interrupted", release: true }),
+  "a failure": (named) =>
+    corridor.run(endTurn, { ...named, how: "failed", cause: "why", isFinal: false, backoff: BACKOFF, roll: 0 }),
+  "a cancel": (named) => corridor.run(endTurn, { ...named, how: "cancelled" }),
+  "an interruption": (named) => corridor.run(endTurn, { ...named, how: "interrupted" }),
 };
 
 describe.each(Object.entries(WRITES))("%s of a run", (what, write) => {

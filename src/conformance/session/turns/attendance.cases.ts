@@ -270,7 +270,7 @@ export function attendanceCases(open: OpenFixture, runner: Runner): void {
     expect((await figures(kernel))[0]).toEqual(["s", 3, false]);
     await session.cancel("c");
     expect((await figures(kernel))[0]).toEqual(["s", 2, false]);
-    await session.stop();
+    await session.shutdown();
     expect((await figures(kernel))[0]).toEqual(["s", 0, false]);
     await kernel.sessions.delete("s");
     expect(await figures(kernel)).toEqual([["t", 0, false]]);

@@ -15,7 +15,7 @@ export function processTurnCases(open: OpenFixture, runner: Runner): void {
 
   promise("a process that is a turn goes the way of all inputs and ends with it", async (setup) => {
     const { kernel, session } = await withTurns(setup);
-    session.onTurn(async (turn) => turn.append(saying("answer")));
+    session.onTurn(async (turn) => void turn.append(saying("answer")));
     const handle = await kernel.start(turnOf("hello"));
     await setup.clock.advance(1_000);
     const output = await handle.result();
@@ -37,7 +37,7 @@ export function processTurnCases(open: OpenFixture, runner: Runner): void {
     await comes(async () => (await kernel.runtime.loadInputStates(RUNTIME)).length === 2, "both inputs");
     await running.cancel("not wanted");
     expect((await running.result()).type).toBe("cancelled");
-    await session.stop();
+    await session.shutdown();
     const output = await waiting.result();
     expect([output.type, (output as { code?: unknown }).code]).toEqual(["failure", "stopped"]);
     const outcomes = (await kernel.runtime.loadInputStates(RUNTIME)).map(({ terminalOutcome }) =>

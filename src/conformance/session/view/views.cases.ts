@@ -1,4 +1,5 @@
 import type { View } from "../../../corridor/view.js";
+import { NonRetryableError } from "../../../domain/errors.js";
 import type { SessionView } from "../../../kernel/session/view/session-view.rules.js";
 import { type OpenFixture, type Runner, type Setup, success, task } from "../../kit/fixture.js";
 import { comes, prompt, sessionCasesOn, withoutTurns, withTurns } from "../session.fixture.js";
@@ -114,6 +115,29 @@ export function viewCases(open: OpenFixture, runner: Runner): void {
     expect(lines(done)).toEqual(["a -", "answer -", "b cancelled"]);
   });
 
+  promise("a prompt that failed leaves the view when its idempotency key is used again (A-19, A-21)", async (setup) => {
+    const { session } = await withTurns(setup);
+    const off = session.view.subscribe(() => {});
+    session.onTurn(async (turn) => {
+      if (turn.inputs.some(({ inputId }) => inputId === "first")) throw new NonRetryableError("no");
+    });
+    await session.submit(prompt("first", { idempotencyKey: "k" }));
+    expect(lines(await shows(setup, session.view, ({ messages }) => messages[0]?.pending === "failed"))).toEqual([
+      "first failed",
+    ]);
+    await session.submit(prompt("second", { idempotencyKey: "k" }));
+    const done = await shows(
+      setup,
+      session.view,
+      ({ waiting, run, messages }) => !run && waiting === 0 && !messages.some(({ pending }) => pending),
+    );
+    expect([lines(done), done.error]).toEqual([["second -"], undefined]);
+    const again = await setup.open();
+    const elsewhere = await shows(setup, (await again.session("s")).view, ({ status }) => status === "ready");
+    expect(lines(elsewhere)).toEqual(["second -"]);
+    off();
+  });
+
   promise("what the transcript does not show, a view counts but does not show either (A-21)", async (setup) => {
     const { session } = await withoutTurns(setup);
     await session.submit(prompt("hidden", { visibility: { transcriptEligible: false } }));
@@ -146,7 +170,7 @@ export function viewCases(open: OpenFixture, runner: Runner): void {
         await shows(setup, runtime.view, ({ status }) => status === "ready");
         runtime.view.subscribe(() => told.push(runtime.view.get().status));
         await setup.clock.advance(16);
-        if (how === "object") await runtime[Symbol.asyncDispose]();
+        if (how === "object") await runtime.close();
         else if (how === "kernel") await own.close();
         else await kernel.sessions.delete("s");
         await comes(async () => {

@@ -200,25 +200,15 @@ function isSameView(a: SessionView, b: SessionView): boolean {
 function errorIn(messages: readonly ViewMessage[], rows: readonly InputRow[]): string | undefined {
   const byId = new Map(rows.map((row) => [row.inputId, row]));
   const hidden = rows.filter(({ record }) => !isShown(record)).sort(byRank);
-  const unseen = hidden.map(({ record }) => lastError(record)).findLast((error) => error !== undefined);
+  const unseen = hidden.findLast(({ record }) => record.error !== undefined)?.record.error;
   if (unseen !== undefined) return unseen;
   for (let at = messages.length - 1; at >= 0; at--) {
     const message = messages[at] as ViewMessage;
     const inputId = saidInput(message);
     if (inputId === undefined) continue;
-    const error = message.pending && lastError(byId.get(inputId)?.record);
+    const error = message.pending && byId.get(inputId)?.record.error;
     if (error !== undefined) return error;
     if (message.pending === undefined) return undefined;
   }
   return undefined;
-}
-
-const NO_FAILURES: ReadonlySet<string | undefined> = new Set(["interrupted", "recovered from a crash", "its receipt is missing"]);
-const GIVEN_UP = "max_attempts_exhausted: ";
-
-/** The error of the last attempt that failed, as the history tells it. */
-function lastError(record: StoredInputState | undefined): string | undefined {
-  const last = record?.history.findLast(({ from, to }) => from === "staged" && (to === "queued" || to === "abandoned"));
-  if (last?.to === "abandoned") return last.reason?.startsWith(GIVEN_UP) ? last.reason.slice(GIVEN_UP.length) : undefined;
-  return NO_FAILURES.has(last?.reason) ? undefined : last?.reason;
 }

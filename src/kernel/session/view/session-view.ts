@@ -52,7 +52,7 @@ export function followSessionView(parts: SessionViewParts): () => void {
   async function readFacts(): Promise<ViewFacts> {
     const { messages, more } = await transcript.readWith(["inputs", "leases"], async (reader, runtime, now) => {
       const [inputs, lease] = await Promise.all([
-        readInputs(reader, runtime, known),
+        readShownInputs(reader, runtime, known),
         runtime.run && loadRow(reader, "leases", runtimeId),
       ]);
       const run = runOf(runtime, lease, inputs.rows, now());
@@ -103,7 +103,7 @@ export function followSessionView(parts: SessionViewParts): () => void {
 }
 
 /** After the first read, only inputs that were written since are read: a long queue costs nothing. */
-async function readInputs(
+async function readShownInputs(
   reader: Reader,
   { runtimeId, inputRevision: revision = 0 }: LiveRuntimeRow,
   known: KnownInputs | undefined,

@@ -115,7 +115,8 @@ function ranksOf(row: InputRow, isReplaced = false): Ranks {
 /** Writes the ranks of rows that an older holdfast stored, which did not have all of them. */
 export function rankWrites(rows: readonly InputRow[]): Write[] {
   return rows.flatMap((row): Write[] => {
-    const next: Ranks = ranksOf(row);
+    // The key of an ended input without its place may have stood for another input, and may be gone by now.
+    const next: Ranks = ranksOf(row, row.givenUpSince === undefined);
     const isPlaced = [...RANK_COLUMNS].every((column) => row[column] === (next as Record<string, unknown>)[column]);
     return isPlaced ? [] : [{ table: "inputs", put: ranked(row) }];
   });

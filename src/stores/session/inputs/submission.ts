@@ -31,7 +31,10 @@ export type InputSubmission =
 export interface SubmissionHeader {
   /** Default: a new UUIDv7. An id that is stored already is refused with `conflict`. */
   inputId?: string;
-  /** A submission with the same key is answered with the input that the key stands for, even if that has ended. */
+  /**
+   * A submission with the same key is answered with the input that the key stands for, even if that has ended; but if that was given up,
+   * for any reason but `cancelled`, the key stands for the new input from then on.
+   */
   idempotencyKey?: string;
   /** Default "durable". "ephemeral": removed when it has ended, or when the tab that submitted it is gone. */
   durability?: InputDurability;

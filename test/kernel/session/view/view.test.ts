@@ -98,7 +98,7 @@ describe("a view of a session", () => {
 
   it("is right within one poll of a lost notice (A-21)", async () => {
     const a = await openTab(town, "a", undefined, { channel: false });
-    const b = await openTab(town, "b", async (turn) => turn.append(saying("x")), { channel: false });
+    const b = await openTab(town, "b", async (turn) => void turn.append(saying("x")), { channel: false });
     await subscribe(a.session.view);
     await b.session.submit(prompt("p"));
     await rounds(30);
