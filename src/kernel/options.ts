@@ -1,5 +1,4 @@
-import { guarded } from "../domain/admit.js";
-import { checkFunction, checkId, checkObject, checkOneOf, checkSignal, checkWhole, membersOf } from "../domain/check.js";
+import { checkFunction, checkId, checkOneOf, checkSignal, checkWhole, membersOf } from "../domain/check.js";
 import { invalid } from "../domain/errors.js";
 import { madeLength } from "../domain/lease.js";
 import { checkLimits, checkTimings, type Limits, type Timings } from "../domain/time.js";
@@ -10,14 +9,18 @@ import type { Durability, KernelStorage } from "../ports/storage.js";
 import type { Retention } from "../stores/host/retention.js";
 import type { Random } from "./host/ids.js";
 import type { ProcessHandler } from "./process/context.js";
+import { checkDefinitions, checkHandlers } from "./process/definition/define.js";
+import type { ProcessDefinition } from "./process/definition/definition.js";
 
 export interface KernelOptions {
   /** Database name and namespace: 1 to 64 of A-Z a-z 0-9 . _ - */
   name: string;
   /** Default: IndexedDB where it exists, else memory. If IndexedDB is there but cannot be opened, `createKernel` rejects `unavailable`. */
   storage?: KernelStorage;
-  /** Handlers by task name, or `tool:<toolName>`. Only processes with a handler here are claimed. */
-  handlers?: Record<string, ProcessHandler>;
+  /** What this host runs, as `defineProcess` gives it. Only processes with a definition or a handler here are claimed. A name may stand here once, and not in `handlers` too. */
+  processes?: readonly ProcessDefinition[];
+  /** Handlers without a definition, by task name, or `tool:<toolName>`. */
+  handlers?: Record<string, ProcessHandler | { run: ProcessHandler }>;
   /** Handlers running at once on this host. Default 8. */
   concurrency?: number;
   /** Claims in a row that end out of order and store nothing, until the process fails. Default 5. */
@@ -63,6 +66,7 @@ const OPTION_CHECKS = {
   limits: checkLimits,
   timings: checkTimings,
   retention: checkRetention,
+  processes: (value, _, limits) => checkDefinitions(value, limits),
   handlers: (value, _, limits) => checkHandlers(value, limits),
   concurrency: (value = 8, field) => checkWhole(field, value, 1),
   attemptBudget: (value = 5, field) => checkWhole(field, value, 1),
@@ -89,7 +93,10 @@ export function checkOptions(given: unknown): CheckedOptions {
     const check: OptionCheck = OPTION_CHECKS[name];
     checked[name] = check(members[name], name, checked.limits as Limits);
   }
-  return checked as CheckedOptions;
+  const { processes, handlers } = checked as CheckedOptions;
+  for (const name of processes.keys())
+    if (handlers.has(name)) throw invalid(`handlers.${name}: a definition in processes has this name`);
+  return { ...(checked as CheckedOptions), handlers: new Map([...processes, ...handlers]) };
 }
 
 function optional<T>(check: (value: unknown, field: string, limits: Limits) => T) {
@@ -120,17 +127,4 @@ function checkRetention(given: unknown = {}): Retention {
   const members = membersOf("retention", given, names);
   const wanted = names.filter((name) => members[name] !== undefined);
   return Object.fromEntries(wanted.map((name) => [name, checkWhole(`retention.${name}`, members[name], 1)]));
-}
-
-function checkHandlers(given: unknown, limits: Limits): ReadonlyMap<string, ProcessHandler> {
-  if (given === undefined) return new Map();
-  checkObject("handlers", given);
-  const names = guarded("handlers", () => Object.keys(given));
-  const members = membersOf("handlers", given, names);
-  return new Map(
-    names.map((name) => [
-      checkId(`handlers: the name "${name}"`, name, limits.idLength),
-      checkFunction(`handlers.${name}`, members[name] as ProcessHandler),
-    ]),
-  );
 }

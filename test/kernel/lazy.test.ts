@@ -239,7 +239,7 @@ describe("a kernel whose code does not all arrive", () => {
     expect((await handle.record())?.status.state).toBe("running");
     missing.isThere = true;
     await clock.advance(300_000);
-    expect((await handle.result()).type).toBe("success");
+    expect((await handle.outcome()).type).toBe("success");
   });
 
   it("keeps what a call was given", async () => {

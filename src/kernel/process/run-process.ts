@@ -1,12 +1,12 @@
 import type { Corridor } from "../../corridor/command.js";
 import type { Shared, Watch } from "../../corridor/watch.js";
-import { asHoldfastError, HoldfastError } from "../../domain/errors.js";
+import { asHoldfastError, HoldfastError, NonRetryableError } from "../../domain/errors.js";
 import type { JsonValue } from "../../domain/json.js";
 import type { ProcessAwaitOutput, ProcessRecord } from "../../domain/process/process.js";
 import type { Timings } from "../../domain/time.js";
 import type { Clock } from "../../ports/clock.js";
 import type { Host } from "../../stores/host/leases.rules.js";
-import type { EventMethods } from "../../stores/process/events.js";
+import type { EventAppender, EventMethods } from "../../stores/process/events.js";
 import { type ClaimReply, claimProcessLease, releaseLeases } from "../../stores/process/leases.js";
 import { loadProcess } from "../../stores/process/processes.js";
 import { processRecordOf } from "../../stores/process/processes.rules.js";
@@ -14,12 +14,14 @@ import type { ProcessRow } from "../../stores/process/tables.js";
 import { type HeldLease, holdLease } from "../host/held-lease.js";
 import type { Fault } from "../host/loop-contract.js";
 import { createCalls } from "./calls.js";
-import { type ContextParts, createContext, type ProcessContext, type ProcessHandler } from "./context.js";
+import { type ContextParts, createContext, type ProcessContext } from "./context.js";
+import type { Runnable } from "./definition/define.js";
+import { judgeBy } from "./definition/schema-verdict.js";
 import { abortOf, isTrouble, outputOf, storableOutput } from "./ending.js";
 import { type HandleBounds, type HandleStores, type ProcessHandle, processHandle, processRow } from "./handle.js";
 import { createRunningSteps } from "./running-steps.js";
 import { type Slot, type Slots, takeSlot } from "./slots.js";
-import { type StartParts, type StartRequest, startProcess } from "./start.js";
+import { type StartParts, startProcess } from "./start.js";
 
 /**
  * One run of a claimed process:
@@ -42,13 +44,14 @@ export interface ProcessRunParts extends StartParts {
   readonly clock: Clock;
   newNonce(): string;
   host(): Host;
-  readonly handlers: ReadonlyMap<string, ProcessHandler>;
+  readonly handlers: ReadonlyMap<string, Runnable>;
+  readonly appendEvent: EventAppender;
   /** Runs a turn of the session; `undefined` where the session is not attached. */
   sessionTurn(sessionId: string): SessionTurn | undefined;
   readonly attemptBudget: number;
   readonly timings: Timings;
   readonly watch: Watch;
-  readonly stores: HandleStores & Pick<EventMethods, "appendEvent" | "completeProcess">;
+  readonly stores: HandleStores & Pick<EventMethods, "completeProcess">;
   onLost(processId: string): void;
   fault(fault: Fault): void;
 }
@@ -149,21 +152,21 @@ async function handle(
   const { process } = claim;
   const isTurn = process.inputType === "session_turn";
   const turn = isTurn ? parts.sessionTurn(process.handler ?? "") : undefined;
-  const handler: ProcessHandler | undefined = turn
-    ? (context) => turn({ ...context, waiting: bounds.waiting, stopped: run.stopped.signal })
+  const runnable: Runnable | undefined = turn
+    ? { run: (context) => turn({ ...context, waiting: bounds.waiting, stopped: run.stopped.signal }) }
     : isTurn
       ? undefined
       : parts.handlers.get(process.handler ?? "");
-  if (!handler) return await handBack(parts, run);
+  if (!runnable) return await handBack(parts, run);
   const calls = createCalls((message) => parts.fault({ area: "runner", code: "invalid", message, processId: record.id }));
   const handleOf = (id: string): ProcessHandle => {
     const handle = processHandle(parts, id, bounds);
-    return calls.watched({ ...handle, record: () => noted(handle.record) }, ["record", "result", "cancel"]);
+    return calls.watched({ ...handle, record: () => noted(handle.record) }, ["record", "result", "outcome", "cancel"]);
   };
   const { ownerScope, hostProfileId } = record.provenance;
   const contextParts: ContextParts = {
     ...parts,
-    appendEvent: parts.stores.appendEvent,
+    events: runnable.events,
     record,
     attempt: claim.attempt,
     fresh: process.lastSequence === 0,
@@ -176,9 +179,9 @@ async function handle(
       waitMs: parts.timings.leaseRenewMs,
       tell: (message) => parts.fault({ area: "steps", code: "invalid", message, processId: record.id }),
     }),
-    async startChild(request: StartRequest, named) {
+    async startChild(what, named) {
       const child = await run.heldLease.write((lease) =>
-        startProcess(parts, request, { ...named, ownerScope, hostProfileId, parentId: record.id, lease }),
+        startProcess(parts, what, { ...named, ownerScope, hostProfileId, parentId: record.id, lease }),
       );
       return handleOf(child.id);
     },
@@ -187,8 +190,9 @@ async function handle(
 
   let output: ProcessAwaitOutput;
   try {
-    const value = (await handler(calls.watched(context, ["step", "emit", "start"]))) ?? null;
-    output = { type: "success", value };
+    const value = (await callHandler(runnable, calls.watched(context, ["step", "emit", "start"]))) ?? null;
+    // A value that is no JSON is refused when it is stored.
+    output = { type: "success", value: value as JsonValue };
   } catch (error) {
     if (isTrouble(error) && raised.has(error)) throw error;
     output = outputOf(error, run.cancelled ? run.abort.signal.reason : undefined);
@@ -199,6 +203,17 @@ async function handle(
   calls.end();
   await flushProgress();
   await storeOutput(parts, run, output);
+}
+
+/** Calls the handler with what its schema makes of the stored input. One that does not fit fails the process; another run would not help. */
+async function callHandler({ run, input }: Runnable, context: ProcessContext): Promise<unknown> {
+  if (!input) return await run(context);
+  const verdict = await judgeBy(input, context.args);
+  if (verdict.misfit !== undefined) {
+    const message = `the stored input does not fit the schema: ${verdict.misfit}`;
+    throw Object.assign(new NonRetryableError(message), { code: "invalid-input" });
+  }
+  return await run({ ...context, args: verdict.made as ProcessContext["args"] });
 }
 
 /** Aborts the handler's signal on a cancel request, also an earlier one. Ends the run when the process ends in another way. */

@@ -3,7 +3,6 @@ import type { Watch } from "../../corridor/watch.js";
 import { admitJson } from "../../domain/admit.js";
 import { checkList, checkSignal, checkText, checkWhole, membersOf } from "../../domain/check.js";
 import { invalid } from "../../domain/errors.js";
-import type { JsonValue } from "../../domain/json.js";
 import {
   type CompletionEntry,
   checkOperationId,
@@ -49,10 +48,10 @@ export interface OpsRegistry {
   provisioningFailed(id: string, error: string): Promise<void>;
   abortProvisioning(id: string, reason?: string): Promise<void>;
   /** Allowed once, and only for a running "mob_member_child". Snapshots show `peer` while the operation lives. */
-  peerReady(id: string, peer: JsonValue): Promise<void>;
+  peerReady(id: string, peer: unknown): Promise<void>;
   /** `percent` is from 0 to 100. Snapshots show the last update while the operation lives; the number of updates is stored. */
   reportProgress(id: string, update: { message: string; percent?: number }): Promise<void>;
-  complete(id: string, result: JsonValue): Promise<void>;
+  complete(id: string, result: unknown): Promise<void>;
   fail(id: string, error: string): Promise<void>;
   cancel(id: string, reason?: string): Promise<void>;
   requestRetire(id: string): Promise<void>;

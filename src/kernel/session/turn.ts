@@ -7,7 +7,7 @@ import { keyPart } from "../../domain/process/own-key.js";
 import { runtimeIdOf } from "../../domain/runtime-id.js";
 import type { StoredInputState } from "../../domain/session/input.js";
 import { checkMessage } from "../../domain/session/message.js";
-import type { Message } from "../../domain/session/session.js";
+import type { GivenMessage, Message } from "../../domain/session/session.js";
 import type { Limits } from "../../domain/time.js";
 import { admitPayload } from "../../stores/process/registration.js";
 import { loadRow } from "../../stores/schema.js";
@@ -17,6 +17,7 @@ import { type AppendedMessages, type BeganTurn, checkpointTurn, type RunRef, sto
 import type { HeldLease } from "../host/held-lease.js";
 import { createCalls } from "../process/calls.js";
 import type { ProcessContext, StepRun } from "../process/context.js";
+import type { Json } from "../process/definition/stored-json.js";
 import type { RunningSteps } from "../process/running-steps.js";
 import { deepFreeze, type Transcript } from "./transcript.js";
 
@@ -34,12 +35,12 @@ export interface Turn {
   /** Like a process's step: the result is stored once per key, and every later attempt at these inputs gets it. */
   readonly step: ProcessContext["step"];
   /** Adds a message, which is stored when the turn ends or at the next checkpoint. Throws `invalid` for a value that is no message. */
-  append(message: Message): void;
+  append(message: GivenMessage): void;
   /** Stores the messages that were appended so far. The next attempt sees them; no input changes. */
   checkpoint(): Promise<void>;
 }
 
-export type TurnHandler = (turn: Turn) => Promise<void>;
+export type TurnHandler = (turn: Turn) => Promise<void> | void;
 
 interface TurnParts {
   readonly corridor: Corridor;
@@ -151,11 +152,11 @@ export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef,
     inputs: structuredClone(inputs) as StoredInputState[],
     messages: Object.freeze([...stored, ...appended]),
     signal,
-    async step<T extends JsonValue>(key: string, run: (step: StepRun) => Promise<T> | T) {
+    async step<T>(key: string, run: (step: StepRun) => Promise<T> | T) {
       const name = checkId("key", key, limits.idLength);
       checkFunction("run", run);
       if (!isOpen) throw overError();
-      return structuredClone(await parts.steps.share(name, () => runStep(name, run))) as T;
+      return structuredClone(await parts.steps.share(name, () => runStep(name, run))) as Json<T>;
     },
     append(message) {
       if (!isOpen || heldLease.over) throw overError();

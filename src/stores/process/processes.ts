@@ -60,6 +60,8 @@ export interface RegisterProcess {
   grant?: { scope: ProcessScope; descriptor: ProcessHandleDescriptor };
   /** The lease of the process that starts this one. The child is refused if that lease is lost. */
   lease?: ProcessLease;
+  /** The hash of a stored registration that the caller found to be the same, although it differs in what does not count. */
+  alike?: string;
 }
 
 export const registerProcess: Command<
@@ -75,12 +77,12 @@ export const registerProcess: Command<
     ]);
     return { stored, lease: leaseRow };
   },
-  decide({ stored, lease: leaseRow }, { registration, grant, lease }, nowMs) {
+  decide({ stored, lease: leaseRow }, { registration, grant, lease, alike }, nowMs) {
     const fenced = lease && fence(leaseRow, lease, nowMs);
     if (fenced instanceof HoldfastError) return refuse(fenced);
     const grants = grant ? [grantWrite(grant.scope, registration.id, grant.descriptor)] : [];
     if (stored) {
-      const same = sameRegistration(stored.process, registration);
+      const same = stored.process.registrationHash === alike || sameRegistration(stored.process, registration);
       return same === true ? accept(processRecordOf(stored.process, stored.registration), grants) : refuse(same);
     }
     const made = newProcess(registration, nowMs);
@@ -197,7 +199,7 @@ async function readPage(
 
 export interface ProcessMethods {
   registerProcess(registration: ProcessRegistration): Promise<ProcessRecord>;
-  setExternalRef(processId: string, externalRef: ProcessExternalRef): Promise<ProcessRecord>;
+  setExternalRef(processId: string, externalRef: ProcessExternalRef<unknown>): Promise<ProcessRecord>;
   getProcess(processId: string): Promise<ProcessRecord | undefined>;
   list(filter?: ProcessFilter): Promise<ProcessRecord[]>;
   listNonTerminal(options?: { after?: string; limit?: number }): Promise<ProcessRecord[]>;
