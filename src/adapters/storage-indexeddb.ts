@@ -1,4 +1,5 @@
 import { wrap } from "idb";
+import { optionsOf } from "../domain/check.js";
 import { asHoldfastError, HoldfastError, invalid } from "../domain/errors.js";
 import type {
   Durability,
@@ -37,6 +38,7 @@ export interface IndexedDbOptions {
  * watches the database. Transactions use the browser's API directly: they cost half as much as through Dexie.
  */
 export function indexedDbStorage(options: IndexedDbOptions = {}): KernelStorage {
+  optionsOf("indexedDbStorage", options, ["indexedDB", "IDBKeyRange", "openTimeoutMs"]);
   return {
     kind: "indexeddb",
     elsewhere: options.indexedDB === undefined && options.IDBKeyRange === undefined,

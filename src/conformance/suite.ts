@@ -10,6 +10,7 @@ import { processCases } from "./process/processes.cases.js";
 import { schemaCases } from "./process/schemas.cases.js";
 import { selectorCases } from "./process/selectors.cases.js";
 import { terminalCases } from "./process/terminals.cases.js";
+import { valueCases } from "./process/values.cases.js";
 import { waitCases } from "./process/waits.cases.js";
 import { wakeCases } from "./process/wakes.cases.js";
 import { deletionCases } from "./session/archive/deletion.cases.js";
@@ -44,6 +45,8 @@ import { turnHandlerCases } from "./session/turns/handlers.cases.js";
 import { processTurnCases } from "./session/turns/process-turns.cases.js";
 import { turnSnapshotCases } from "./session/turns/snapshots.cases.js";
 import { turnStepCases } from "./session/turns/steps.cases.js";
+import { unknownMemberCases } from "./session/unknown-members.cases.js";
+import { sessionValueCases } from "./session/values.cases.js";
 import { placeCases } from "./storage/places.cases.js";
 import { queryCases } from "./storage/queries.cases.js";
 import { storageCases } from "./storage/storage.cases.js";
@@ -77,7 +80,7 @@ const KERNEL_AREAS: Areas = {
   lifecycle: [lifecycleCases],
   liveness: [livenessCases],
   durability: [durabilityCases],
-  input: [inputCases],
+  input: [inputCases, valueCases, unknownMemberCases],
   runtime: [runtimeIsolationCases, snapshotCases, runtimeCommitCases, inputRowCases],
   "runtime input": [runtimeArgumentCases],
   auth: [flowRecordCases, browserLoginCases, deviceLoginCases, loginFlowCases, loginArgumentCases],
@@ -95,6 +98,7 @@ const KERNEL_AREAS: Areas = {
     sessionCommandCases,
     recoveryCases,
     quarantineCases,
+    sessionValueCases,
   ],
   "session turns": [
     turnHandlerCases,

@@ -89,14 +89,64 @@ function isSignal(value: object): boolean {
   }
 }
 
-/** The named members of an argument object, each read once. */
+/** The named members of a request, each read once. Any other member that is not `undefined` is `invalid`, and named. */
 export function membersOf<K extends string>(field: string, value: unknown, names: readonly K[]): Record<K, unknown> {
+  return onlyMembersOf(field, value, names, (name) => `${field}.${name} is not known`);
+}
+
+/** The same for the options of a call. */
+export function optionsOf<K extends string>(call: string, value: unknown, names: readonly K[], field = "options") {
+  return onlyMembersOf(field, value, names, (name) => `${name} is no option of ${call}`);
+}
+
+function onlyMembersOf<K extends string>(
+  field: string,
+  value: unknown,
+  names: readonly K[],
+  refusal: (name: string) => string,
+): Record<K, unknown> {
+  const members = someMembersOf(field, value, names);
+  const unknown = guarded(field, () => {
+    for (const name in value as Record<string, unknown>) {
+      const isKnown = names.includes(name as K) || !Object.hasOwn(value as object, name);
+      if (!isKnown && (value as Record<string, unknown>)[name] !== undefined) return name;
+    }
+    return undefined;
+  });
+  if (unknown === undefined) return members;
+  const meant = nearest(unknown, names);
+  throw invalid(refusal(unknown) + (meant === undefined ? `; known are ${names.join(", ")}` : `; did you mean ${meant}?`));
+}
+
+/**
+ * The named members of an object that may have others, each read once: a platform's object, or a record that holdfast gave out,
+ * which a newer holdfast may have written.
+ */
+export function someMembersOf<K extends string>(field: string, value: unknown, names: readonly K[]): Record<K, unknown> {
   checkObject(field, value);
   return guarded(field, () => Object.fromEntries(names.map((name) => [name, value[name]])) as Record<K, unknown>);
 }
 
+/** The name that a wrong one may stand for: it begins alike, and few letters are only in one of them. */
+function nearest(wrong: string, names: readonly string[]): string | undefined {
+  if (wrong.length > 64) return undefined;
+  const strayLetters = (name: string): number => {
+    let rest = name;
+    let missing = 0;
+    for (const letter of wrong) {
+      const without = rest.replace(letter, "");
+      if (without === rest) missing++;
+      rest = without;
+    }
+    return missing + rest.length;
+  };
+  const near = names.filter((name) => name[0] === wrong[0] && strayLetters(name) <= Math.max(2, wrong.length / 3));
+  return near.sort((one, other) => strayLetters(one) - strayLetters(other))[0];
+}
+
 export function checkObject(field: string, value: unknown): asserts value is Record<string, unknown> {
-  if (!guarded(field, () => typeof value === "object" && value !== null && !Array.isArray(value)))
+  // Bytes have a name for each byte.
+  if (!guarded(field, () => typeof value === "object" && value !== null && !Array.isArray(value) && !ArrayBuffer.isView(value)))
     throw invalid(`${field} must be an object`);
 }
 

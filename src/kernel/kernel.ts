@@ -172,6 +172,7 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     fault,
     farewellNotes,
     lazyParts: platform.lazyParts,
+    definitions: platform.lazyParts.definitions,
     watch: createWatch(notices, clock, options.timings.pollMs),
     schemas: payloadSchemas(),
     heldLeases: createHeldLeases(),

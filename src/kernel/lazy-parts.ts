@@ -8,6 +8,7 @@ export const lazyParts = {
   ops: lazy("operations", () => import("./session/operations.js")),
   turns: lazy("turns", () => import("./session/executor.js")),
   agents: lazy("agents", () => import("./host/agents.js")),
+  definitions: lazy("definitions of processes", () => import("./process/definition/defined-start.js")),
   headStart: lazy("head starts", () => import("./process/head-start.js")),
 };
 

@@ -1,4 +1,13 @@
-import { checkFunction, checkId, checkOneOf, checkSignal, checkWhole, membersOf } from "../domain/check.js";
+import {
+  checkFunction,
+  checkId,
+  checkOneOf,
+  checkSignal,
+  checkWhole,
+  membersOf,
+  optionsOf,
+  someMembersOf,
+} from "../domain/check.js";
 import { invalid } from "../domain/errors.js";
 import { madeLength } from "../domain/lease.js";
 import { checkLimits, checkTimings, type Limits, type Timings } from "../domain/time.js";
@@ -87,7 +96,7 @@ export type CheckedOptions = { readonly [Name in keyof typeof OPTION_CHECKS]: Re
 /** Defaults filled in; throws `invalid` naming the option and its rule. */
 export function checkOptions(given: unknown): CheckedOptions {
   const names = Object.keys(OPTION_CHECKS) as (keyof KernelOptions)[];
-  const members = membersOf("options", given, names);
+  const members = optionsOf("createKernel", given, names);
   const checked: Partial<Record<keyof KernelOptions, unknown>> = {};
   for (const name of names) {
     const check: OptionCheck = OPTION_CHECKS[name];
@@ -114,7 +123,7 @@ function callable<T>(value: unknown, field: string): T {
 
 function withMethods<T>(...methods: (keyof T & string)[]) {
   return (value: unknown, field: string): T => {
-    const found = membersOf(field, value, methods);
+    const found = someMembersOf(field, value, methods);
     for (const method of methods) checkFunction(`${field}.${method}`, found[method]);
     return value as T;
   };

@@ -1,5 +1,5 @@
 import type { Corridor } from "../../corridor/command.js";
-import { checkFunction, checkId, checkText, membersOf } from "../../domain/check.js";
+import { checkFunction, checkId, checkText, optionsOf } from "../../domain/check.js";
 import { invalid } from "../../domain/errors.js";
 import type { JsonValue } from "../../domain/json.js";
 import type { ProcessEvent, ProcessEventAppendRequest } from "../../domain/process/event.js";
@@ -13,7 +13,7 @@ import { isUnmarkedChild, setProgress } from "../../stores/process/processes.js"
 import { admitPayload } from "../../stores/process/registration.js";
 import type { HeldLease } from "../host/held-lease.js";
 import type { NamesOf, PayloadOf, ProcessDefinition, Schemas } from "./definition/definition.js";
-import { judgeBy } from "./definition/schema-verdict.js";
+import type { JudgeBy } from "./definition/schema-verdict.js";
 import type { Json } from "./definition/stored-json.js";
 import type { HandleOf, ProcessHandle } from "./handle.js";
 import type { RunningSteps } from "./running-steps.js";
@@ -76,8 +76,9 @@ export interface ContextParts {
   readonly clock: Clock;
   readonly limits: Limits;
   readonly appendEvent: EventAppender;
-  /** The events that the running definition declares. */
+  /** The events that the running definition declares, and how their payloads are judged. */
   readonly events: Schemas | undefined;
+  readonly judgeBy: JudgeBy | undefined;
   readonly record: ProcessRecord;
   readonly attempt: number;
   /** No event was stored before this claim: there is no step to look up. */
@@ -114,8 +115,7 @@ export function createContext(parts: ContextParts): { context: ProcessContext; f
     parts.events && Object.hasOwn(parts.events, eventType) ? parts.events[eventType] : undefined;
 
   /** Rejects `invalid` for a payload that does not fit, unless an event is stored under its key: then it is a replay. */
-  async function refuseMisfit(misfit: string | undefined, eventType: string, replayKey: unknown): Promise<void> {
-    if (misfit === undefined) return;
+  async function refuseMisfit(misfit: string, eventType: string, replayKey: unknown): Promise<void> {
     const replay = typeof replayKey === "string" && { processId, eventType, payload: null, replayKey };
     const isStored = replay && (await own(() => corridor.query(["events"], (reader) => loadReplay(reader, replay))));
     if (!isStored) throw invalid(`payload is invalid for event type "${eventType}": ${misfit}`);
@@ -178,16 +178,15 @@ export function createContext(parts: ContextParts): { context: ProcessContext; f
       return (await parts.steps.share(name, () => runStep(name, run))) as Json<T>;
     },
     async emit(eventType, payload, options = {}) {
-      const { replayKey, wakeTarget } = membersOf("options", options, ["replayKey", "wakeTarget"]);
+      const { replayKey, wakeTarget } = optionsOf("emit", options, ["replayKey", "wakeTarget"]);
       const schema = eventSchema(eventType);
-      const admitted = schema ? admitPayload(payload, "payload", limits) : payload;
-      if (schema) {
-        await own(async () => {});
-        const { misfit } = await judgeBy(schema, admitted as JsonValue);
-        await refuseMisfit(misfit, eventType, replayKey);
-      }
-      const request = { eventType, payload: admitted, replayKey, wakeTarget } as ProcessEventAppendRequest;
       const isDeclared = schema !== undefined;
+      const admitted = isDeclared ? admitPayload(payload, "payload", limits) : payload;
+      const judged = isDeclared && parts.judgeBy?.(schema, admitted as JsonValue);
+      // Calls that a handler makes at once keep their order where no schema is asynchronous.
+      const verdict = judged instanceof Promise ? await judged : judged;
+      if (verdict && verdict.misfit !== undefined) await refuseMisfit(verdict.misfit, eventType, replayKey);
+      const request = { eventType, payload: admitted, replayKey, wakeTarget } as ProcessEventAppendRequest;
       return (await own(() => heldLease.write((lease) => parts.appendEvent(processId, { ...request, lease }, isDeclared)))).event;
     },
     progress(done, total, note) {

@@ -1,6 +1,6 @@
 import type { Corridor } from "../../corridor/command.js";
 import { refuseAborted, type Shared, type Watch } from "../../corridor/watch.js";
-import { checkId, checkSignal, checkText, checkWhole, membersOf } from "../../domain/check.js";
+import { checkId, checkSignal, checkText, checkWhole, optionsOf } from "../../domain/check.js";
 import { copyOf } from "../../domain/copy.js";
 import { HoldfastError } from "../../domain/errors.js";
 import type { JsonValue } from "../../domain/json.js";
@@ -77,7 +77,7 @@ export function waitMethods({ corridor, watch, limits }: HandleParts): WaitMetho
     async waitEventAfter(processId, eventType, afterSequence, options = {}) {
       const known = id("processId", processId);
       const wanted = id("eventType", eventType);
-      const signal = checkSignal("options.signal", membersOf("options", options, ["signal"]).signal);
+      const signal = checkSignal("options.signal", optionsOf("waitEventAfter", options, ["signal"]).signal);
       let cursor = checkWhole("afterSequence", afterSequence, 0);
       const read = async (shared: Shared) => {
         for (;;) {
@@ -96,7 +96,7 @@ export function waitMethods({ corridor, watch, limits }: HandleParts): WaitMetho
     },
     async awaitProcess(processId, options = {}) {
       const known = id("processId", processId);
-      const signal = checkSignal("options.signal", membersOf("options", options, ["signal"]).signal);
+      const signal = checkSignal("options.signal", optionsOf("awaitProcess", options, ["signal"]).signal);
       const read = async (shared: Shared) => {
         const process = await shared("row", () => processRow(corridor, known));
         if (!process) throw unknownProcess(known);
@@ -139,7 +139,7 @@ export function processHandle(
     bounds.signal && given ? AbortSignal.any([bounds.signal, given]) : (bounds.signal ?? given);
 
   async function* follow(options: unknown): AsyncGenerator<ProcessEvent, void, void> {
-    const m = membersOf("options", options, ["after", "signal"]);
+    const m = optionsOf("events", options, ["after", "signal"]);
     const signal = within(checkSignal("options.signal", m.signal));
     let cursor = m.after === undefined ? 0 : checkWhole("options.after", m.after, 0);
     const read = async (shared: Shared) => {
@@ -160,16 +160,16 @@ export function processHandle(
     }
   }
 
-  async function outcome(options: { signal?: AbortSignal } = {}): Promise<ProcessAwaitOutput> {
-    const signal = within(checkSignal("options.signal", membersOf("options", options, ["signal"]).signal));
+  async function outcome(options: { signal?: AbortSignal } = {}, call = "outcome"): Promise<ProcessAwaitOutput> {
+    const signal = within(checkSignal("options.signal", optionsOf(call, options, ["signal"]).signal));
     return await waiting(() => stores.awaitProcess(id, signal ? { signal } : {}));
   }
 
   return {
     id,
     record: () => stores.getProcess(id),
-    result: async (options) => successOf(await outcome(options)),
-    outcome,
+    result: async (options) => successOf(await outcome(options, "result")),
+    outcome: (options) => outcome(options),
     events: (options = {}) => follow(options),
     async cancel(reason) {
       const given = reason === undefined ? {} : { reason: checkText("reason", reason, parts.limits.idLength) };

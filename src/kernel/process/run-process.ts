@@ -16,7 +16,7 @@ import type { Fault } from "../host/loop-contract.js";
 import { createCalls } from "./calls.js";
 import { type ContextParts, createContext, type ProcessContext } from "./context.js";
 import type { Runnable } from "./definition/define.js";
-import { judgeBy } from "./definition/schema-verdict.js";
+import type { JudgeBy } from "./definition/schema-verdict.js";
 import { abortOf, isTrouble, outputOf, storableOutput } from "./ending.js";
 import { type HandleBounds, type HandleStores, type ProcessHandle, processHandle, processRow } from "./handle.js";
 import { createRunningSteps } from "./running-steps.js";
@@ -158,6 +158,9 @@ async function handle(
       ? undefined
       : parts.handlers.get(process.handler ?? "");
   if (!runnable) return await handBack(parts, run);
+  const { events, input } = runnable;
+  // If the code cannot be loaded, the run ends like one that the storage fails: the process stays claimable.
+  const judgeBy = events || input ? (await parts.definitions.load()).judgeBy : undefined;
   const calls = createCalls((message) => parts.fault({ area: "runner", code: "invalid", message, processId: record.id }));
   const handleOf = (id: string): ProcessHandle => {
     const handle = processHandle(parts, id, bounds);
@@ -166,7 +169,8 @@ async function handle(
   const { ownerScope, hostProfileId } = record.provenance;
   const contextParts: ContextParts = {
     ...parts,
-    events: runnable.events,
+    events,
+    judgeBy,
     record,
     attempt: claim.attempt,
     fresh: process.lastSequence === 0,
@@ -190,7 +194,7 @@ async function handle(
 
   let output: ProcessAwaitOutput;
   try {
-    const value = (await callHandler(runnable, calls.watched(context, ["step", "emit", "start"]))) ?? null;
+    const value = (await callHandler(runnable, judgeBy, calls.watched(context, ["step", "emit", "start"]))) ?? null;
     // A value that is no JSON is refused when it is stored.
     output = { type: "success", value: value as JsonValue };
   } catch (error) {
@@ -206,8 +210,8 @@ async function handle(
 }
 
 /** Calls the handler with what its schema makes of the stored input. One that does not fit fails the process; another run would not help. */
-async function callHandler({ run, input }: Runnable, context: ProcessContext): Promise<unknown> {
-  if (!input) return await run(context);
+async function callHandler({ run, input }: Runnable, judgeBy: JudgeBy | undefined, context: ProcessContext): Promise<unknown> {
+  if (!input || !judgeBy) return await run(context);
   const verdict = await judgeBy(input, context.args);
   if (verdict.misfit !== undefined) {
     const message = `the stored input does not fit the schema: ${verdict.misfit}`;

@@ -1,7 +1,7 @@
 import type { Corridor } from "../../corridor/command.js";
 import { refuseAborted } from "../../corridor/watch.js";
 import { guarded } from "../../domain/admit.js";
-import { checkSignal, checkWhole, membersOf } from "../../domain/check.js";
+import { checkSignal, checkWhole, optionsOf } from "../../domain/check.js";
 import { invalid } from "../../domain/errors.js";
 import type { ProcessSessionDeleteReport } from "../../domain/process/process.js";
 import { checkSessionId, type Message } from "../../domain/session/session.js";
@@ -50,12 +50,12 @@ export function sessionArchive(corridor: Corridor, limits: Limits): KernelSessio
     list: () => listSessions(corridor),
     async messages(sessionId, options = {}) {
       const known = session(sessionId);
-      const { after } = membersOf("options", options, ["after"]);
+      const { after } = optionsOf("messages", options, ["after"]);
       return await readMessages(corridor, known, after === undefined ? 0 : checkWhole("options.after", after, 0));
     },
     async *export(sessionId, options = {}) {
       const known = session(sessionId);
-      const signal = checkSignal("options.signal", membersOf("options", options, ["signal"]).signal);
+      const signal = checkSignal("options.signal", optionsOf("export", options, ["signal"]).signal);
       refuseAborted(signal);
       const { archive, atMs } = await readSession(corridor, known);
       for (const line of archiveLines(portable(archive, limits), atMs)) {

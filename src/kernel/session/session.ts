@@ -1,6 +1,6 @@
 import type { Corridor } from "../../corridor/command.js";
 import { guarded } from "../../domain/admit.js";
-import { checkFunction, checkId, checkList, checkWhole, membersOf } from "../../domain/check.js";
+import { checkFunction, checkId, checkList, checkWhole, optionsOf } from "../../domain/check.js";
 import { asHoldfastError, HoldfastError, invalid } from "../../domain/errors.js";
 import type { InputKind, PolicyDecision } from "../../domain/session/input.js";
 import { checkPolicyDecision } from "../../domain/session/input-record.js";
@@ -161,7 +161,7 @@ export function openRuntime(parts: SessionParts): SessionRuntime {
     },
     async messages(given = {}) {
       open();
-      const { after } = membersOf("options", given, ["after"]);
+      const { after } = optionsOf("messages", given, ["after"]);
       const from = after === undefined ? 0 : checkWhole("options.after", after, 0);
       const messages = await session.transcript.read();
       return structuredClone(messages.slice(from)) as Message[];
@@ -211,7 +211,7 @@ export interface CheckedSessionOptions {
 }
 
 export function checkSessionOptions(value: unknown, limits: Limits): CheckedSessionOptions {
-  const m = membersOf("options", value, ["quarantine", "policy", "silentIntents", "ops"]);
+  const m = optionsOf("session", value, ["quarantine", "policy", "silentIntents", "ops"]);
   if (m.quarantine !== undefined && typeof m.quarantine !== "boolean") throw invalid("options.quarantine must be a boolean");
   const intents = m.silentIntents === undefined ? [] : checkList("options.silentIntents", m.silentIntents, MOST_INTENTS);
   return {

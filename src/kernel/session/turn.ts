@@ -160,7 +160,9 @@ export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef,
     },
     append(message) {
       if (!isOpen || heldLease.over) throw overError();
-      appended.push(deepFreeze(checkMessage("message", message, { maxBytes: limits.payloadBytes, maxDepth: limits.depth })));
+      appended.push(
+        deepFreeze(checkMessage("message", message, { maxBytes: limits.payloadBytes, maxDepth: limits.depth, mends: true })),
+      );
     },
     checkpoint,
   };

@@ -233,7 +233,7 @@ function ending(
 }
 
 /** The members of each kind of output. The "json" members are optional. */
-const OUTPUT_MEMBERS = {
+export const OUTPUT_MEMBERS = {
   success: { required: [], json: ["value", "control"] },
   failure: { required: ["class", "code", "message"], json: ["raw", "control"] },
   cancelled: { required: ["message"], json: ["raw", "control"] },

@@ -1,5 +1,5 @@
 import { accept, afterPreparing, type Command, type Corridor, type Decision, refuse } from "../../corridor/command.js";
-import { checkId, checkWhole, membersOf } from "../../domain/check.js";
+import { checkId, checkWhole, membersOf, optionsOf } from "../../domain/check.js";
 import { invalid } from "../../domain/errors.js";
 import type { JsonValue } from "../../domain/json.js";
 import { checkLease, type ProcessLease } from "../../domain/lease.js";
@@ -22,6 +22,7 @@ import {
   asOutput,
   eventOf,
   isOwn,
+  OUTPUT_MEMBERS,
   type PayloadVerdict,
 } from "./events.rules.js";
 import type { PayloadSchemas } from "./payload-schema.js";
@@ -243,12 +244,15 @@ export function eventMethods(
     appendEvent: (processId, request) => append(processId, request, false),
     async completeProcess(processId, output, options = {}) {
       const known = id("processId", processId);
-      const { lease } = membersOf("options", options, ["lease"]);
-      const awaitOutput = asOutput(admitPayload(output, "output", limits));
+      const { lease } = optionsOf("completeProcess", options, ["lease"]);
+      const admitted = admitPayload(output, "output", limits);
+      const awaitOutput = asOutput(admitted);
       if (!awaitOutput)
         throw invalid(
           "output must be a success with a value, a failure with class, code and message, or a cancelled with a message",
         );
+      const { required, json } = OUTPUT_MEMBERS[awaitOutput.type];
+      membersOf("output", admitted, ["type", ...required, ...json]);
       const eventType = TERMINAL_EVENT[STATE_OF_OUTPUT[awaitOutput.type]];
       const payload = { awaitOutput } as unknown as JsonValue;
       const input: AppendInput = {
@@ -264,7 +268,7 @@ export function eventMethods(
     async eventsAfter(processId, afterSequence, options = {}) {
       const known = id("processId", processId);
       const after = checkWhole("afterSequence", afterSequence, 0);
-      const { limit } = membersOf("options", options, ["limit"]);
+      const { limit } = optionsOf("eventsAfter", options, ["limit"]);
       const most = limit === undefined ? undefined : checkWhole("options.limit", limit, 0);
       return (await corridor.query(["processes", "events"], (reader) => readEvents(reader, known, after, most))).events;
     },

@@ -1,5 +1,5 @@
 import { accept, type Command, type Corridor, refuse } from "../../corridor/command.js";
-import { checkId, checkWhole, membersOf } from "../../domain/check.js";
+import { checkId, checkWhole, someMembersOf } from "../../domain/check.js";
 import { HoldfastError } from "../../domain/errors.js";
 import { checkLease, madeLength, type ProcessLease, type ProcessLeaseCompletion } from "../../domain/lease.js";
 import { checkRuntimeId } from "../../domain/runtime-id.js";
@@ -154,7 +154,7 @@ export function leaseMethods(corridor: Corridor, limits: Limits, newNonce: () =>
       throw leaseLost(presented.processId);
     },
     async completeProcessLease(completion) {
-      const { processId, leaseToken } = membersOf("completion", completion, ["processId", "leaseToken"]);
+      const { processId, leaseToken } = someMembersOf("completion", completion, ["processId", "leaseToken"]);
       const lease = {
         processId: checkId("completion.processId", processId, limits.idLength),
         leaseToken: checkId("completion.leaseToken", leaseToken, madeLength(limits.idLength)),

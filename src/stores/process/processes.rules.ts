@@ -63,12 +63,38 @@ export function newProcess(
 }
 
 /** True for the same registration again, which changes nothing. Another registration under the same id is refused. */
-export function sameRegistration(stored: ProcessRow, registration: PreparedRegistration): true | HoldfastError {
-  if (stored.registrationHash === registration.registrationHash) return true;
-  return new HoldfastError("conflict", `process "${stored.processId}" is registered otherwise: registration hash conflict`, {
-    details: { processId: stored.processId },
+export function sameRegistration(
+  stored: { process: ProcessRow; registration: RegistrationRow },
+  given: PreparedRegistration,
+): true | HoldfastError {
+  const { processId, registrationHash, provenance } = stored.process;
+  if (registrationHash === given.registrationHash) return true;
+  const { input, eventTypes } = stored.registration;
+  const { input: givenInput, eventTypes: givenTypes, provenance: givenProvenance } = given;
+  const path = firstDifference(
+    { input, eventTypes, provenance },
+    { input: givenInput, eventTypes: givenTypes, provenance: givenProvenance },
+  );
+  const where = path === undefined ? "" : `, ${path} differs`;
+  return new HoldfastError("conflict", `process "${processId}" is registered otherwise: registration hash conflict${where}`, {
+    details: { processId, ...(path !== undefined && { path }) },
   });
 }
+
+/** The path of the first member that only one of them has, or that is not equal in both. It is named, and never its values. */
+function firstDifference(stored: unknown, given: unknown, path = ""): string | undefined {
+  if (!isHolder(stored) || !isHolder(given)) return stored === given ? undefined : path;
+  for (const name of Object.keys({ ...stored, ...given })) {
+    const below = `${path}${/^(input|provenance)$/.test(path) ? "." : path && "/"}${name}`;
+    const found = firstDifference(memberOf(stored, name), memberOf(given, name), below);
+    if (found) return found;
+  }
+  return undefined;
+}
+
+const isHolder = (value: unknown): value is object => typeof value === "object" && value !== null;
+
+const memberOf = (holder: object, name: string): unknown => Object.getOwnPropertyDescriptor(holder, name)?.value;
 
 export function processRecordOf(process: ProcessRow, registration: RegistrationRow): ProcessRecord {
   const { state, awaitOutput } = process;

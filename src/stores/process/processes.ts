@@ -1,5 +1,5 @@
 import { accept, type Command, type Corridor, refuse } from "../../corridor/command.js";
-import { checkId, checkOneOf, checkWhole, membersOf } from "../../domain/check.js";
+import { checkId, checkOneOf, checkWhole, membersOf, optionsOf } from "../../domain/check.js";
 import { HoldfastError } from "../../domain/errors.js";
 import type { ProcessLease } from "../../domain/lease.js";
 import type {
@@ -82,7 +82,7 @@ export const registerProcess: Command<
     if (fenced instanceof HoldfastError) return refuse(fenced);
     const grants = grant ? [grantWrite(grant.scope, registration.id, grant.descriptor)] : [];
     if (stored) {
-      const same = stored.process.registrationHash === alike || sameRegistration(stored.process, registration);
+      const same = stored.process.registrationHash === alike || sameRegistration(stored, registration);
       return same === true ? accept(processRecordOf(stored.process, stored.registration), grants) : refuse(same);
     }
     const made = newProcess(registration, nowMs);
@@ -247,7 +247,7 @@ export function processMethods(corridor: Corridor, limits: Limits, schemas: Payl
       return stored && processRecordOf(stored.process, stored.registration);
     },
     async list(filter = {}) {
-      const { state, sessionId, after, limit } = membersOf("filter", filter, ["state", "sessionId", "after", "limit"]);
+      const { state, sessionId, after, limit } = optionsOf("list", filter, ["state", "sessionId", "after", "limit"], "filter");
       return await list({
         ...(state !== undefined && {
           state: checkOneOf<ProcessState>("filter.state", state, ["running", "completed", "failed", "cancelled"]),
@@ -258,7 +258,7 @@ export function processMethods(corridor: Corridor, limits: Limits, schemas: Payl
       });
     },
     async listNonTerminal(options = {}) {
-      const { after, limit } = membersOf("options", options, ["after", "limit"]);
+      const { after, limit } = optionsOf("listNonTerminal", options, ["after", "limit"]);
       return await list({
         state: "running",
         ...(after !== undefined && { after: id("options.after", after) }),

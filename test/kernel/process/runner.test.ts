@@ -7,6 +7,7 @@ import { DEFAULT_LIMITS, DEFAULT_TIMINGS } from "../../../src/domain/time.js";
 import { createHeldLeases } from "../../../src/kernel/host/held-lease.js";
 import type { ProcessContext, ProcessHandler } from "../../../src/kernel/process/context.js";
 import type { ProcessHandle } from "../../../src/kernel/process/handle.js";
+import * as definitions from "../../../src/kernel/process/definition/defined-start.js";
 import { createRunner, type RunnerParts } from "../../../src/kernel/process/runner.js";
 import type { ClaimReply } from "../../../src/stores/process/leases.js";
 import { payloadSchemas } from "../../../src/stores/process/payload-schema.js";
@@ -105,8 +106,8 @@ describe("how a handler ends", () => {
     ["a class instance", new Map()],
     ["a function", () => 1],
     ["a bigint", 1n],
-    ["a value with undefined inside", { a: undefined }],
-    ["a lone surrogate", "\ud800"],
+    ["a list with undefined inside", [undefined]],
+    ["a lone surrogate in a member's name", { "\ud800": 1 }],
   ])("%s returned is no JSON: a failure that says so", async (_, value) => {
     const { kernel } = await bench({ handlers: { job: () => value as never } });
     expect(await ending(await kernel.start(task("job")))).toMatchObject({ type: "failure", class: "execution", code: "invalid" });
@@ -346,13 +347,13 @@ describe("steps", () => {
     const large = await bench({ handlers: { job: async ({ step }) => await step("load", () => bytes as never) } });
     expect(await ending(await large.kernel.start(task("job")))).toMatchObject({
       code: "invalid",
-      message: expect.stringContaining('the result of step "load" is an instance of a class'),
+      message: expect.stringContaining('the result of step "load" is a Uint8Array'),
     });
     const { kernel } = await bench({
       handlers: { job: async ({ step }) => await step("load", () => ({ when: new Date() }) as never) },
     });
     const output = await ending(await kernel.start(task("job")));
-    const message = expect.stringContaining('the result of step "load"/when');
+    const message = expect.stringContaining('the result of step "load": /when is a Date');
     expect(output).toMatchObject({ type: "failure", code: "invalid", message });
   });
 
@@ -1563,6 +1564,7 @@ describe("what a runner keeps of its claims", () => {
     const runner = createRunner({
       corridor,
       headStart: () => undefined,
+      definitions: loaded(definitions),
       clock,
       limits: DEFAULT_LIMITS,
       timings: DEFAULT_TIMINGS,

@@ -150,9 +150,9 @@ describe("a new process", () => {
   });
 
   it("again with the same hash is the same, with another a conflict", () => {
-    const { process } = newProcess(prepared, 5);
-    expect(sameRegistration(process, prepared)).toBe(true);
-    expect(sameRegistration(process, { ...prepared, registrationHash: "other" })).toMatchObject({
+    const stored = newProcess(prepared, 5);
+    expect(sameRegistration(stored, prepared)).toBe(true);
+    expect(sameRegistration(stored, { ...prepared, registrationHash: "other" })).toMatchObject({
       code: "conflict",
       message: expect.stringContaining("registration hash conflict"),
       details: { processId: "p" },

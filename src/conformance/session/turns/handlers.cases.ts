@@ -155,7 +155,11 @@ export function turnHandlerCases(open: OpenFixture, runner: Runner): void {
     const found: unknown[] = [];
     const bad: unknown[] = [
       ...[undefined, null, "text", [], {}, { role: "assistant" }, { content: "x" }, { role: "nobody", content: "x" }],
-      ...[saying("\ud800"), { role: "assistant", content: Number.NaN }, { role: "assistant", content: "x", more: () => 1 }],
+      ...[
+        { role: "assistant", content: "x", "\ud800": 1 },
+        { role: "assistant", content: Number.NaN },
+        { role: "assistant", content: "x", more: () => 1 },
+      ],
       { role: "assistant", content: "x".repeat(1_048_577) },
     ];
     session.onTurn(async (turn) => {

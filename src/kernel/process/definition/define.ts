@@ -56,7 +56,7 @@ const OWN_EVENTS = "process.";
 
 /** The definition, each member read once. Throws `invalid`, which names the member. */
 export function checkDefinition(field: string, value: unknown, idLength: number): CheckedDefinition {
-  const m = onlyMembersOf(field, value, ["name", "input", "events", "signals", "run", "~types"]);
+  const m = membersOf(field, value, ["name", "input", "events", "signals", "run", "~types"]);
   const events = checkSchemas(`${field}.events`, m.events, idLength);
   for (const name of Object.keys(events ?? {}))
     if (name.startsWith(OWN_EVENTS)) throw invalid(`${field}.events/${name}: names in "${OWN_EVENTS}" are holdfast's own`);
@@ -86,11 +86,10 @@ export function checkHandlers(given: unknown, { idLength }: Limits): ReadonlyMap
   if (given === undefined) return new Map();
   checkObject("handlers", given);
   const names = guarded("handlers", () => Object.keys(given));
-  const members = membersOf("handlers", given, names);
+  const members = Object.entries(membersOf("handlers", given, names)).filter(([, handler]) => handler !== undefined);
   return new Map(
-    names.map((name) => {
-      const handler = members[name];
-      const run = typeof handler === "object" ? onlyMembersOf(`handlers.${name}`, handler, ["run"]).run : handler;
+    members.map(([name, handler]) => {
+      const run = typeof handler === "object" ? membersOf(`handlers.${name}`, handler, ["run"]).run : handler;
       const field = run === handler ? `handlers.${name}` : `handlers.${name}.run`;
       return [checkId(`handlers: the name "${name}"`, name, idLength), { run: checkFunction(field, run as ProcessHandler) }];
     }),
@@ -118,16 +117,4 @@ function checkSchema(field: string, value: unknown): StandardSchemaV1 {
   );
   if (!works) throw invalid(`${field} must be a Standard Schema, as those of zod, valibot and arktype are`);
   return value as StandardSchemaV1;
-}
-
-/** The named members; a member that is not named is refused. */
-function onlyMembersOf<K extends string>(field: string, value: unknown, names: readonly K[]): Record<K, unknown> {
-  const members = membersOf(field, value, names);
-  const unknown = guarded(field, () =>
-    Object.entries(value as object).find(
-      ([name, member]) => member !== undefined && !(names as readonly string[]).includes(name),
-    ),
-  );
-  if (unknown) throw invalid(`${unknown[0]} is no member of ${field}`);
-  return members;
 }

@@ -7,15 +7,17 @@ import type { JsonValue } from "../../../domain/json.js";
 export type SchemaVerdict = { readonly made: unknown; readonly misfit?: undefined } | { readonly misfit: string };
 
 /** A schema that is asynchronous gives a promise. An error that the schema itself throws is passed on. */
-export function judgeBy(
+export type JudgeBy = (
   schema: StandardSchemaV1 | undefined,
   value: JsonValue | undefined,
-): SchemaVerdict | Promise<SchemaVerdict> {
+) => SchemaVerdict | Promise<SchemaVerdict>;
+
+export const judgeBy: JudgeBy = (schema, value) => {
   if (!schema) return { made: value };
   // A schema may change what it is given.
   const result = schema["~standard"].validate(copyOf(value));
   return "then" in result ? Promise.resolve(result).then(verdictOf) : verdictOf(result);
-}
+};
 
 /** Throws `invalid` for an input that does not fit, and for a schema that fails. */
 export async function madeOf(

@@ -1,0 +1,53 @@
+import { optionsOf } from "../../../domain/check.js";
+import { isHoldfastError } from "../../../domain/errors.js";
+import { canonicalText, type JsonValue } from "../../../domain/json.js";
+import type { ProcessInput, ProcessRecord } from "../../../domain/process/process.js";
+import { loadProcess } from "../../../stores/process/processes.js";
+import { admitPayload } from "../../../stores/process/registration.js";
+import { type Child, prepareStart, register, type Started, type StartParts } from "../start.js";
+import { isSameValue } from "./same-value.rules.js";
+import { judgeBy, madeOf } from "./schema-verdict.js";
+
+export { judgeBy } from "./schema-verdict.js";
+
+/** Starts a task of the definition's name, with the input as it was given. */
+export async function startDefined(
+  parts: StartParts,
+  started: Started,
+  options: unknown = {},
+  child: Child | undefined,
+): Promise<ProcessRecord> {
+  const { corridor, limits } = parts;
+  const { name, input: schema, events = {} } = started;
+  const m = optionsOf("start", options, ["id", "input", "provenance", "grant"]);
+  const args = m.input === undefined ? undefined : admitPayload(m.input, "options.input", limits);
+  const input: ProcessInput = { type: "task", name, ...(args !== undefined && { args }) };
+  const eventTypes = Object.keys(events).map((eventType) => ({ name: eventType }));
+  const prepared = await prepareStart(parts, "options", { ...m, input, eventTypes }, child);
+  const made = await madeOf("options.input", schema, args);
+
+  /** Whether the schema makes the same of both inputs. What else may differ, as the declared events of an older version, does not count. */
+  async function isAlike(stored: ProcessInput): Promise<boolean> {
+    if (stored.type !== "task" || stored.name !== name) return false;
+    if (textOf(stored.args) === textOf(args)) return true;
+    const verdict = await judgeBy(schema, stored.args);
+    return verdict.misfit === undefined && isSameValue(verdict.made, made);
+  }
+
+  for (let alike: string | undefined; ; ) {
+    try {
+      return await register(parts, { ...prepared, ...(alike !== undefined && { alike }) });
+    } catch (error) {
+      if (!isHoldfastError(error) || error.code !== "conflict") throw error;
+      const { id } = prepared.registration;
+      const stored = await corridor.query(["processes", "registrations"], (reader) => loadProcess(reader, id));
+      if (stored && !(await isAlike(stored.registration.input))) throw error;
+      // If it was removed meanwhile, it is registered anew.
+      alike = stored?.process.registrationHash;
+    }
+  }
+}
+
+function textOf(args: JsonValue | undefined): string {
+  return args === undefined ? "" : canonicalText(args);
+}
