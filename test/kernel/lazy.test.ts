@@ -12,6 +12,7 @@ import type { LazyParts } from "../../src/kernel/lazy-parts.js";
 import type { LoopStart, Platform } from "../../src/kernel/platform.js";
 import { typed } from "../../src/kernel/process/definition/define.js";
 import * as definitions from "../../src/kernel/process/definition/defined-start.js";
+import type { ProcessDefinition } from "../../src/kernel/process/definition/definition.js";
 import * as headStart from "../../src/kernel/process/head-start.js";
 import * as runtime from "../../src/kernel/runtime-store.js";
 import * as archive from "../../src/kernel/session/archive.js";
@@ -147,7 +148,7 @@ describe("a kernel whose code does not all arrive", () => {
 
   async function open(
     lazyParts: Partial<LazyParts>,
-    more: { inlineLoop?: Platform["inlineLoop"]; storage?: KernelStorage } = {},
+    more: { inlineLoop?: Platform["inlineLoop"]; storage?: KernelStorage; processes?: readonly ProcessDefinition[] } = {},
   ) {
     const clock = manualClock();
     const platform: Platform = {
@@ -166,7 +167,7 @@ describe("a kernel whose code does not all arrive", () => {
       },
       lazyParts: { ...allLoaded(), ...lazyParts },
     };
-    const kernel = await openKernel({ name: "lazy" }, platform);
+    const kernel = await openKernel({ name: "lazy", ...(more.processes && { processes: more.processes }) }, platform);
     kernels.push(kernel);
     const faults: KernelEvents["fault"][] = [];
     kernel.on("fault", (fault) => faults.push(fault));

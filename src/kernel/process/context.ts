@@ -13,7 +13,7 @@ import { isUnmarkedChild, setProgress } from "../../stores/process/processes.js"
 import { admitPayload } from "../../stores/process/registration.js";
 import type { HeldLease } from "../host/held-lease.js";
 import type { NamesOf, PayloadOf, ProcessDefinition, Schemas } from "./definition/definition.js";
-import type { JudgeBy } from "./definition/schema-verdict.js";
+import type { SchemasInRun } from "./definition/run-schemas.js";
 import type { Json } from "./definition/stored-json.js";
 import type { HandleOf, ProcessHandle } from "./handle.js";
 import type { RunningSteps } from "./running-steps.js";
@@ -76,9 +76,8 @@ export interface ContextParts {
   readonly clock: Clock;
   readonly limits: Limits;
   readonly appendEvent: EventAppender;
-  /** The events that the running definition declares, and how their payloads are judged. */
-  readonly events: Schemas | undefined;
-  readonly judgeBy: JudgeBy | undefined;
+  /** There if the definition that runs has schemas. */
+  readonly definition: SchemasInRun | undefined;
   readonly record: ProcessRecord;
   readonly attempt: number;
   /** No event was stored before this claim: there is no step to look up. */
@@ -100,25 +99,19 @@ export function createContext(parts: ContextParts): { context: ProcessContext; f
   const processId = record.id;
   const stored = new Set<string>();
 
+  function raise(error: unknown): never {
+    parts.raised(error);
+    throw error;
+  }
+
   /** Marks errors of `work` as the context's own: they are no failure of the handler's. */
   async function own<T>(work: () => Promise<T>): Promise<T> {
     try {
       if (heldLease.over) throw heldLease.over;
       return await work();
     } catch (error) {
-      parts.raised(error);
-      throw error;
+      raise(error);
     }
-  }
-
-  const eventSchema = (eventType: string) =>
-    parts.events && Object.hasOwn(parts.events, eventType) ? parts.events[eventType] : undefined;
-
-  /** Rejects `invalid` for a payload that does not fit, unless an event is stored under its key: then it is a replay. */
-  async function refuseMisfit(misfit: string, eventType: string, replayKey: unknown): Promise<void> {
-    const replay = typeof replayKey === "string" && { processId, eventType, payload: null, replayKey };
-    const isStored = replay && (await own(() => corridor.query(["events"], (reader) => loadReplay(reader, replay))));
-    if (!isStored) throw invalid(`payload is invalid for event type "${eventType}": ${misfit}`);
   }
 
   async function runStep(key: string, run: (step: StepRun) => unknown): Promise<JsonValue> {
@@ -179,14 +172,12 @@ export function createContext(parts: ContextParts): { context: ProcessContext; f
     },
     async emit(eventType, payload, options = {}) {
       const { replayKey, wakeTarget } = optionsOf("emit", options, ["replayKey", "wakeTarget"]);
-      const schema = eventSchema(eventType);
-      const isDeclared = schema !== undefined;
-      const admitted = isDeclared ? admitPayload(payload, "payload", limits) : payload;
-      const judged = isDeclared && parts.judgeBy?.(schema, admitted as JsonValue);
-      // Calls that a handler makes at once keep their order where no schema is asynchronous.
-      const verdict = judged instanceof Promise ? await judged : judged;
-      if (verdict && verdict.misfit !== undefined) await refuseMisfit(verdict.misfit, eventType, replayKey);
-      const request = { eventType, payload: admitted, replayKey, wakeTarget } as ProcessEventAppendRequest;
+      const judged = parts.definition?.payloadOf(eventType, payload, replayKey);
+      const isDeclared = judged !== undefined;
+      // Only a promise is awaited: calls that a handler makes at once keep their order.
+      const admitted = judged instanceof Promise ? await judged.catch(raise) : judged;
+      const given = { eventType, payload: isDeclared ? admitted : payload, replayKey, wakeTarget };
+      const request = given as ProcessEventAppendRequest;
       return (await own(() => heldLease.write((lease) => parts.appendEvent(processId, { ...request, lease }, isDeclared)))).event;
     },
     progress(done, total, note) {

@@ -1,6 +1,6 @@
 import type { Corridor } from "../../corridor/command.js";
 import type { Shared, Watch } from "../../corridor/watch.js";
-import { asHoldfastError, HoldfastError, NonRetryableError } from "../../domain/errors.js";
+import { asHoldfastError, HoldfastError } from "../../domain/errors.js";
 import type { JsonValue } from "../../domain/json.js";
 import type { ProcessAwaitOutput, ProcessRecord } from "../../domain/process/process.js";
 import type { Timings } from "../../domain/time.js";
@@ -16,7 +16,6 @@ import type { Fault } from "../host/loop-contract.js";
 import { createCalls } from "./calls.js";
 import { type ContextParts, createContext, type ProcessContext } from "./context.js";
 import type { Runnable } from "./definition/define.js";
-import type { JudgeBy } from "./definition/schema-verdict.js";
 import { abortOf, isTrouble, outputOf, storableOutput } from "./ending.js";
 import { type HandleBounds, type HandleStores, type ProcessHandle, processHandle, processRow } from "./handle.js";
 import { createRunningSteps } from "./running-steps.js";
@@ -158,9 +157,9 @@ async function handle(
       ? undefined
       : parts.handlers.get(process.handler ?? "");
   if (!runnable) return await handBack(parts, run);
-  const { events, input } = runnable;
   // If the code cannot be loaded, the run ends like one that the storage fails: the process stays claimable.
-  const judgeBy = events || input ? (await parts.definitions.load()).judgeBy : undefined;
+  const code = runnable.events || runnable.input ? await parts.definitions.load() : undefined;
+  const definition = code?.schemasInRun({ ...parts, runnable, processId: record.id });
   const calls = createCalls((message) => parts.fault({ area: "runner", code: "invalid", message, processId: record.id }));
   const handleOf = (id: string): ProcessHandle => {
     const handle = processHandle(parts, id, bounds);
@@ -169,8 +168,7 @@ async function handle(
   const { ownerScope, hostProfileId } = record.provenance;
   const contextParts: ContextParts = {
     ...parts,
-    events,
-    judgeBy,
+    definition,
     record,
     attempt: claim.attempt,
     fresh: process.lastSequence === 0,
@@ -194,7 +192,9 @@ async function handle(
 
   let output: ProcessAwaitOutput;
   try {
-    const value = (await callHandler(runnable, judgeBy, calls.watched(context, ["step", "emit", "start"]))) ?? null;
+    const watched = calls.watched(context, ["step", "emit", "start"]);
+    const made = definition && { args: (await definition.argsOf(context.args)) as ProcessContext["args"] };
+    const value = (await runnable.run({ ...watched, ...made })) ?? null;
     // A value that is no JSON is refused when it is stored.
     output = { type: "success", value: value as JsonValue };
   } catch (error) {
@@ -207,17 +207,6 @@ async function handle(
   calls.end();
   await flushProgress();
   await storeOutput(parts, run, output);
-}
-
-/** Calls the handler with what its schema makes of the stored input. One that does not fit fails the process; another run would not help. */
-async function callHandler({ run, input }: Runnable, judgeBy: JudgeBy | undefined, context: ProcessContext): Promise<unknown> {
-  if (!input || !judgeBy) return await run(context);
-  const verdict = await judgeBy(input, context.args);
-  if (verdict.misfit !== undefined) {
-    const message = `the stored input does not fit the schema: ${verdict.misfit}`;
-    throw Object.assign(new NonRetryableError(message), { code: "invalid-input" });
-  }
-  return await run({ ...context, args: verdict.made as ProcessContext["args"] });
 }
 
 /** Aborts the handler's signal on a cancel request, also an earlier one. Ends the run when the process ends in another way. */

@@ -1,7 +1,7 @@
 import type { Corridor } from "../../corridor/command.js";
 import { guarded } from "../../domain/admit.js";
 import { argumentOf } from "../../domain/argument.js";
-import { checkId, membersOf } from "../../domain/check.js";
+import { membersOf } from "../../domain/check.js";
 import type { ProcessLease } from "../../domain/lease.js";
 import type { ProcessProvenance, ProcessRecord } from "../../domain/process/process.js";
 import { checkScope, type ProcessScope } from "../../domain/scope.js";
@@ -10,8 +10,8 @@ import type { PayloadSchemas } from "../../stores/process/payload-schema.js";
 import { type RegisterProcess, registerProcess } from "../../stores/process/processes.js";
 import { checkDescriptor, prepareRegistration } from "../../stores/process/registration.js";
 import type { Lazy } from "../lazy.js";
-import { checkDefinition, type Runnable } from "./definition/define.js";
-import type { JudgeBy } from "./definition/schema-verdict.js";
+import type { Runnable } from "./definition/define.js";
+import type { RunSchemas, SchemasInRun } from "./definition/run-schemas.js";
 import type { StartArguments } from "./start-request.js";
 
 export interface StartParts {
@@ -28,8 +28,10 @@ export interface StartParts {
 
 /** The code for definitions. A page that starts and runs none does not load it. */
 export interface DefinitionCode {
-  startDefined(parts: StartParts, started: Started, options: unknown, child: Child | undefined): Promise<ProcessRecord>;
-  readonly judgeBy: JudgeBy;
+  /** Starts what a definition or a name describes. */
+  startDefined(parts: StartParts, what: unknown, options: unknown, child: Child | undefined): Promise<ProcessRecord>;
+  /** What the schemas of a definition do in a run of it. */
+  schemasInRun(schemas: RunSchemas): SchemasInRun;
 }
 
 /** What a parent's context sets for its child. */
@@ -43,31 +45,18 @@ export interface Child {
   readonly lease: ProcessLease;
 }
 
-/** What is started: a definition, or a name with the schemas of this host's definition of it, if there is one. */
-export type Started = Pick<Runnable, "input" | "events"> & { readonly name: string };
-
 export async function startProcess(parts: StartParts, [what, options]: StartArguments, child?: Child): Promise<ProcessRecord> {
-  const started = startedOf(parts, what);
-  if (!started) return await register(parts, await prepareStart(parts, "request", what as object, child));
+  const isDefined =
+    typeof what === "string" || guarded("definition", () => typeof what === "object" && what !== null && "run" in what);
+  if (!isDefined) return await register(parts, await prepareStart(parts, "request", what as object, child));
   const given = argumentOf(options);
-  const { startDefined } = parts.definitions.loaded ?? (await parts.definitions.load());
-  return await startDefined(parts, started, given, child);
+  return await (await parts.definitions.load()).startDefined(parts, what, given, child);
 }
 
 /** Registers and grants in one transaction, and claims in it if this host can run the process at once. Else the notice tells the loops. */
 export async function register({ headStart, corridor }: StartParts, registering: RegisterProcess): Promise<ProcessRecord> {
   const { size } = registering.registration;
   return (await headStart()?.register(registering)) ?? (await corridor.run(registerProcess, registering, { size }));
-}
-
-/** `undefined` for a request. */
-function startedOf({ handlers, limits }: StartParts, what: unknown): Started | undefined {
-  if (typeof what === "string") {
-    const name = checkId("name", what, limits.idLength);
-    return { ...handlers.get(name), name };
-  }
-  const isDefinition = guarded("definition", () => typeof what === "object" && what !== null && "run" in what);
-  return isDefinition ? checkDefinition("definition", what, limits.idLength) : undefined;
 }
 
 export async function prepareStart(

@@ -52,19 +52,18 @@ export interface Runnable {
 
 export type CheckedDefinition = Runnable & { readonly name: string; readonly signals?: Schemas | undefined };
 
-const OWN_EVENTS = "process.";
-
 /** The definition, each member read once. Throws `invalid`, which names the member. */
 export function checkDefinition(field: string, value: unknown, idLength: number): CheckedDefinition {
   const m = membersOf(field, value, ["name", "input", "events", "signals", "run", "~types"]);
-  const events = checkSchemas(`${field}.events`, m.events, idLength);
-  for (const name of Object.keys(events ?? {}))
-    if (name.startsWith(OWN_EVENTS)) throw invalid(`${field}.events/${name}: names in "${OWN_EVENTS}" are holdfast's own`);
+  const name = checkId(`${field}.name`, m.name, idLength);
+  const events = checkSchemas(`${field}.events`, m.events);
+  for (const eventType in events)
+    if (eventType.startsWith("process.")) throw invalid(`${field}.events/${eventType}: "process." is holdfast's own`);
   return {
-    name: checkId(`${field}.name`, m.name, idLength),
+    name,
     input: m.input === undefined ? undefined : checkSchema(`${field}.input`, m.input),
     events,
-    signals: checkSchemas(`${field}.signals`, m.signals, idLength),
+    signals: checkSchemas(`${field}.signals`, m.signals),
     run: checkFunction(`${field}.run`, m.run as ProcessHandler),
   };
 }
@@ -96,25 +95,22 @@ export function checkHandlers(given: unknown, { idLength }: Limits): ReadonlyMap
   );
 }
 
-function checkSchemas(field: string, value: unknown, idLength: number): Schemas | undefined {
+function checkSchemas(field: string, value: unknown): Schemas | undefined {
   if (value === undefined) return undefined;
   checkObject(field, value);
-  const names = guarded(field, () => Object.keys(value));
-  const members = membersOf(field, value, names);
-  return Object.fromEntries(
-    names.map((name) => [
-      checkId(`${field}: the name "${name}"`, name, idLength),
-      checkSchema(`${field}/${name}`, members[name]),
-    ]),
+  const members = membersOf(
+    field,
+    value,
+    guarded(field, () => Object.keys(value)),
   );
+  for (const name in members) checkSchema(`${field}/${name}`, members[name]);
+  return members as Schemas;
 }
 
 function checkSchema(field: string, value: unknown): StandardSchemaV1 {
   // A schema may be a function.
-  const works = guarded(
-    field,
-    () => typeof (value as StandardSchemaV1 | null | undefined)?.["~standard"]?.validate === "function",
-  );
-  if (!works) throw invalid(`${field} must be a Standard Schema, as those of zod, valibot and arktype are`);
+  const { validate } = guarded(field, () => Object((value as StandardSchemaV1 | null | undefined)?.["~standard"]));
+  if (typeof validate !== "function")
+    throw invalid(`${field} must be a Standard Schema, as those of zod, valibot and arktype are`);
   return value as StandardSchemaV1;
 }

@@ -1,24 +1,25 @@
-import { optionsOf } from "../../../domain/check.js";
+import { checkId, optionsOf } from "../../../domain/check.js";
 import { isHoldfastError } from "../../../domain/errors.js";
 import { canonicalText, type JsonValue } from "../../../domain/json.js";
 import type { ProcessInput, ProcessRecord } from "../../../domain/process/process.js";
 import { loadProcess } from "../../../stores/process/processes.js";
 import { admitPayload } from "../../../stores/process/registration.js";
-import { type Child, prepareStart, register, type Started, type StartParts } from "../start.js";
+import { type Child, prepareStart, register, type StartParts } from "../start.js";
+import { checkDefinition, type Runnable } from "./define.js";
 import { isSameValue } from "./same-value.rules.js";
 import { judgeBy, madeOf } from "./schema-verdict.js";
 
-export { judgeBy } from "./schema-verdict.js";
+export { schemasInRun } from "./run-schemas.js";
 
 /** Starts a task of the definition's name, with the input as it was given. */
 export async function startDefined(
   parts: StartParts,
-  started: Started,
+  what: unknown,
   options: unknown = {},
   child: Child | undefined,
 ): Promise<ProcessRecord> {
   const { corridor, limits } = parts;
-  const { name, input: schema, events = {} } = started;
+  const { name, input: schema, events = {} } = definitionOf(parts, what);
   const m = optionsOf("start", options, ["id", "input", "provenance", "grant"]);
   const args = m.input === undefined ? undefined : admitPayload(m.input, "options.input", limits);
   const input: ProcessInput = { type: "task", name, ...(args !== undefined && { args }) };
@@ -46,6 +47,13 @@ export async function startDefined(
       alike = stored?.process.registrationHash;
     }
   }
+}
+
+/** A name has the schemas of this host's definition of it, if there is one. */
+function definitionOf({ handlers, limits }: StartParts, what: unknown): Omit<Runnable, "run"> & { readonly name: string } {
+  if (typeof what !== "string") return checkDefinition("definition", what, limits.idLength);
+  const name = checkId("name", what, limits.idLength);
+  return { ...handlers.get(name), name };
 }
 
 function textOf(args: JsonValue | undefined): string {
