@@ -65,10 +65,10 @@ export async function prepareStart(
   request: object,
   child: Child | undefined,
 ): Promise<RegisterProcess> {
-  const m = membersOf(field, request, ["id", "input", "eventTypes", "provenance", "grant"]);
+  const { grant: givenGrant, ...m } = membersOf(field, request, ["id", "input", "eventTypes", "provenance", "grant"]);
   const id = m.id === undefined ? (child?.id ?? newProcessId()) : m.id;
   const provenance = child ? provenanceOf(child, m.id === undefined) : m.provenance;
-  const given = m.grant === undefined ? undefined : membersOf(`${field}.grant`, m.grant, ["scope", "descriptor"]);
+  const given = givenGrant === undefined ? undefined : membersOf(`${field}.grant`, givenGrant, ["scope", "descriptor"]);
   const grant = given && {
     scope: checkScope(`${field}.grant.scope`, given.scope, limits.idLength),
     descriptor: checkDescriptor(`${field}.grant.descriptor`, given.descriptor, limits),
