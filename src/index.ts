@@ -8,9 +8,17 @@ export type {
   ProcessEventAppendRequest,
   ProcessEventAppendResult,
   ProcessEventInvocation,
+  ProcessEventSemantics,
   ProcessWakeDelivery,
 } from "./domain/process/event.js";
-export type { JsonSchema, ProcessEventType, TerminalSpec, ValueSelector, WakeSpec } from "./domain/process/event-type.js";
+export type {
+  JsonSchema,
+  ProcessEventType,
+  TerminalSpec,
+  TerminalState,
+  ValueSelector,
+  WakeSpec,
+} from "./domain/process/event-type.js";
 export type {
   CausalRef,
   ProcessAwaitOutput,
@@ -19,10 +27,12 @@ export type {
   ProcessHandleGrant,
   ProcessHandleGrantEntry,
   ProcessInput,
+  ProcessProgress,
   ProcessProvenance,
   ProcessRecord,
   ProcessRegistration,
   ProcessSessionDeleteReport,
+  ProcessState,
   ProcessStatus,
 } from "./domain/process/process.js";
 export type { ProcessScope } from "./domain/scope.js";
@@ -57,10 +67,13 @@ export type { OpsOptions } from "./domain/session/ops-options.js";
 export type { GivenMessage, Message, RunBoundaryReceipt, RuntimeState, SessionDelta } from "./domain/session/session.js";
 export type { Limits, Timings } from "./domain/time.js";
 export type { AuthTarget } from "./domain/vault/auth-target.js";
+export { deleteKernelData } from "./inline-platform.js";
 export type { KernelEvents } from "./kernel/emitter.js";
 export type { AgentRegistration } from "./kernel/host/agents.js";
 export type { HostRecord } from "./kernel/host/host-list.js";
+export type { Random } from "./kernel/host/ids.js";
 export type { LifecycleStore } from "./kernel/host/lifecycle.js";
+export type { Fault, SweepReport } from "./kernel/host/loop-contract.js";
 export type { Kernel } from "./kernel/kernel.js";
 export type { KernelOptions } from "./kernel/options.js";
 export type { ProcessContext, ProcessHandler, StepRun } from "./kernel/process/context.js";
@@ -94,11 +107,13 @@ export { createKernel } from "./platform.js";
 export type { Clock } from "./ports/clock.js";
 export type { Locks } from "./ports/locks.js";
 export type { ChannelFactory } from "./ports/notices.js";
+export type { KeyStore } from "./ports/seal.js";
 export type {
   ColumnType,
   Durability,
   KernelStorage,
   Key,
+  Lift,
   OpenStorage,
   Query,
   Reader,
@@ -113,7 +128,9 @@ export type {
 export type { LivenessStore } from "./stores/host/liveness.js";
 export { noopLivenessStore } from "./stores/host/liveness.js";
 export type { Retention } from "./stores/host/retention.js";
+export type { ProcessFilter } from "./stores/process/processes.js";
 export type { AcceptOutcome } from "./stores/session/admission.js";
 export type { SessionSummary } from "./stores/session/archive.js";
 export type { RecoveryReport } from "./stores/session/draft.js";
+export type { HandlingMode } from "./stores/session/inputs/policy.rules.js";
 export type { InputSubmission, SubmissionHeader } from "./stores/session/inputs/submission.js";

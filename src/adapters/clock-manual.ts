@@ -9,7 +9,10 @@ interface Timer {
  * A clock that stands still until `advance` is called. Timers run in the order of their times, and the work that one starts
  * settles before the next one runs.
  */
-export function manualClock(startMs = 1_700_000_000_000): Clock & { advance(ms: number): Promise<void> } {
+export function manualClock(startMs = 1_700_000_000_000): Clock & {
+  /** Moves the clock by `ms` milliseconds and runs the timers that are due on the way. */
+  advance(ms: number): Promise<void>;
+} {
   let elapsedMs = 0;
   const timers = new Set<Timer>();
   return {

@@ -207,7 +207,7 @@ interface Guard {
   readonly databaseId: string;
 }
 
-function readGuard(database: IDBDatabase): Promise<unknown> {
+export function readGuard(database: IDBDatabase): Promise<unknown> {
   const guard = new Promise<unknown>((resolve, reject) => {
     if (!database.objectStoreNames.contains(GUARD_TABLE)) return resolve(undefined);
     answered(database.transaction(GUARD_TABLE).objectStore(GUARD_TABLE).get(GUARD_KEY), resolve, reject);
@@ -217,9 +217,15 @@ function readGuard(database: IDBDatabase): Promise<unknown> {
   return guard;
 }
 
+/** The database's id; undefined if the row is no guard. */
+export function guardIdIn(row: unknown): string | undefined {
+  const { schemaVersion, databaseId } = (row ?? {}) as Partial<Guard>;
+  return typeof schemaVersion === "number" && typeof databaseId === "string" ? databaseId : undefined;
+}
+
 function checkGuard(row: unknown, { name, schema }: StorageOpening, knownId: string): Guard {
   const guard = (row ?? {}) as Guard;
-  if (typeof guard.schemaVersion !== "number" || typeof guard.databaseId !== "string") throw unusable(name, "foreign");
+  if (guardIdIn(row) === undefined) throw unusable(name, "foreign");
   if (guard.v > GUARD_VERSION || guard.schemaVersion > schema.version) throw unusable(name, "newer");
   if (knownId && guard.databaseId !== knownId) throw unusable(name, "replaced");
   return guard;
@@ -235,7 +241,7 @@ const UNUSABLE_REASONS = {
   foreign: "was made by another program, or its tables are not those of its version",
 };
 
-function unusable(name: string, reason: keyof typeof UNUSABLE_REASONS): UnusableDatabase {
+export function unusable(name: string, reason: keyof typeof UNUSABLE_REASONS): UnusableDatabase {
   return new UnusableDatabase(
     reason === "newer" ? "version" : "unavailable",
     `the database ${name} ${UNUSABLE_REASONS[reason]}`,

@@ -1,7 +1,10 @@
 import type { ERROR_CODES } from "./error-codes.js";
 import type { JsonValue } from "./json.js";
 
-/** The stable codes of errors. docs/errors.md says what each means and what to do. */
+/**
+ * The stable codes of errors. docs/errors.md says what each means and what to do.
+ * @useDeclaredType
+ */
 export type ErrorCode = keyof typeof ERROR_CODES;
 
 /** The retriable codes without the table's texts, which no page needs to load. A code that is missing here, or one too many, does not compile. */

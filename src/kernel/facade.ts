@@ -1,5 +1,5 @@
 import type { Limits } from "../domain/time.js";
-import type { Seal } from "../ports/seal.js";
+import type { KeyStore, Seal } from "../ports/seal.js";
 import type { OpsMethods } from "../stores/session/ops.js";
 import type { RuntimeMethods } from "../stores/session/runtime.js";
 import type { KernelGround } from "./ground.js";
@@ -31,7 +31,8 @@ interface Facade {
 interface FacadeParts extends KernelGround {
   readonly lazyParts: LazyParts;
   readonly limits: Limits;
-  readonly seal: Seal | undefined;
+  readonly seal: Lazy<Seal> | undefined;
+  readonly keys: KeyStore | undefined;
   readonly host: Readonly<CurrentHost>;
   /** The storage is memory: nothing outlives this kernel. */
   readonly isMemory: boolean;

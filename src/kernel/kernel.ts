@@ -139,11 +139,13 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
 }
 
 function chooseLoop(options: CheckedOptions, platform: Platform, place: KernelStorage, emitter: Emitter): LoopChoice {
-  // A worker has storage, clock, channel and locks of its own: it can serve only where nothing was injected.
+  // A worker has storage, clock, channel and locks of its own: it can serve only where nothing was injected that it cannot have.
   const isShared = place.elsewhere === true && !options.clock && options.channel === undefined && options.locks === undefined;
-  const worker = options.loop !== "inline" && isShared && platform.workers() ? (options.worker ?? "default") : undefined;
+  const file = options.worker ?? (place.kind === "indexeddb" ? "default" : undefined);
+  const worker = options.loop !== "inline" && isShared && platform.workers() ? file : undefined;
   if (options.loop === "worker" && !worker) {
-    const why = isShared ? "there are no workers here" : "storage, clock, channel or locks were passed in";
+    const needed = platform.workers() ? "this storage needs a worker file that calls serveLoop" : "there are no workers here";
+    const why = isShared ? needed : "storage, clock, channel or locks were passed in";
     emitter.emit("fault", { area: "worker", code: "unsupported", message: `the loop runs inline: ${why}` });
   }
   return { loopKind: options.loop === "off" ? "off" : worker ? "worker" : "inline", worker };
@@ -155,7 +157,7 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
   const { name, limits, handlers, signal } = options;
   const { databaseId, storage, clock, channel, locks, notices, corridor, presence } = ground;
   const isMemory = place.kind === "memory";
-  const seal = platform.seal();
+  const seal = options.keys || place.keepsKeys ? platform.seal() : undefined;
   const farewellNotes = channel && platform.farewellNotes(databaseId);
   const lockName = (bootId: string) => hostLockName(databaseId, bootId);
   const fault = (event: Fault) => emitter.emit("fault", event);
@@ -173,7 +175,7 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     farewellNotes,
     lazyParts: platform.lazyParts,
     definitions: platform.lazyParts.definitions,
-    watch: createWatch(notices, clock, options.timings.pollMs),
+    watch: createWatch(notices, clock, options.timings.pollMs, platform.keepAlive),
     schemas: payloadSchemas(),
     heldLeases: createHeldLeases(),
     newProcessId: ids.processId,
@@ -219,7 +221,7 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
   });
   const { agents } = lazily;
   const pageParts = { ...parts, runs, sessions, agents };
-  const loopStart: LoopStart = { ...parts, page: loopPage(pageParts) };
+  const loopStart: LoopStart = { ...parts, storageKind: place.kind, page: loopPage(pageParts) };
 
   const hostLife = startHost({
     ...parts,
@@ -257,7 +259,11 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     emitter.clear();
   }
   // Nothing that runs here can write any more.
-  ground.ended.addEventListener("abort", () => hostLife.abort(ground.ended.reason as HoldfastError));
+  ground.ended.addEventListener("abort", () => {
+    hostLife.abort(ground.ended.reason as HoldfastError);
+    presence.close();
+    notices.pause();
+  });
   signal?.addEventListener("abort", close);
 
   return {
@@ -282,7 +288,7 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
         locks: host.identity.locked,
         channel: channel !== undefined,
         dropped: notices.dropped + presence.dropped,
-        secrets: isMemory || !seal ? "memory-only" : "sealed",
+        secrets: seal ? "sealed" : "memory-only",
       };
     },
     on: emitter.on,

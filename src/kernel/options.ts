@@ -14,6 +14,7 @@ import { checkLimits, checkTimings, type Limits, type Timings } from "../domain/
 import type { Clock } from "../ports/clock.js";
 import type { Locks } from "../ports/locks.js";
 import type { ChannelFactory } from "../ports/notices.js";
+import type { KeyStore } from "../ports/seal.js";
 import type { Durability, KernelStorage } from "../ports/storage.js";
 import type { Retention } from "../stores/host/retention.js";
 import type { Random } from "./host/ids.js";
@@ -55,6 +56,11 @@ export interface KernelOptions {
   channel?: ChannelFactory | false;
   /** Default: navigator.locks. `false`: none, a dead host is noticed by the expiry of its leases. */
   locks?: Locks | false;
+  /**
+   * Keeps the key that secrets and logins are sealed with. Default: the storage keeps it, where it can (IndexedDB can); elsewhere
+   * secrets are "memory-only" (`status().secrets`). A database that has a key already goes on with that one.
+   */
+  keys?: KeyStore;
   /** Aborting it closes the kernel. While it opens, `createKernel` rejects `aborted` instead, with the reason as cause; nothing stays open. */
   signal?: AbortSignal;
 }
@@ -68,10 +74,7 @@ type OptionCheck = (value: unknown, field: string, limits: Limits) => unknown;
 
 /** The check of each option, in this order; a check that is missing, or one too many, does not compile. */
 const OPTION_CHECKS = {
-  name(value) {
-    if (typeof value !== "string" || !NAME.test(value)) throw invalid("name must be 1 to 64 of A-Z a-z 0-9 . _ -");
-    return value;
-  },
+  name: checkName,
   limits: checkLimits,
   timings: checkTimings,
   retention: checkRetention,
@@ -81,13 +84,14 @@ const OPTION_CHECKS = {
   attemptBudget: (value = 5, field) => checkWhole(field, value, 1),
   loop: optional((value, field) => checkOneOf<NonNullable<KernelOptions["loop"]>>(field, value, ["worker", "inline", "off"])),
   durability: (value = "strict", field) => checkOneOf<Durability>(field, value, ["strict", "relaxed"]),
-  storage: optional(withMethods<KernelStorage>("open")),
+  storage: optional(checkStorage),
   worker: optional(callable<() => Worker>),
   hostId: optional((value, field, limits) => checkId(field, value, madeLength(limits.idLength) - OWNER_SUFFIX)),
   clock: optional(withMethods<Clock>("now", "monotonicMs", "setTimer")),
   random: optional(callable<Random>),
   channel: optional(orFalse(callable<ChannelFactory>)),
   locks: optional(orFalse(withMethods<Locks>("request", "query"))),
+  keys: optional(withMethods<KeyStore>("load", "store")),
   signal: (value, field) => checkSignal(field, value),
 } as const satisfies Record<keyof KernelOptions, OptionCheck>;
 
@@ -111,6 +115,15 @@ export function checkOptions(given: unknown): CheckedOptions {
 function optional<T>(check: (value: unknown, field: string, limits: Limits) => T) {
   return (value: unknown, field: string, limits: Limits): T | undefined =>
     value === undefined ? undefined : check(value, field, limits);
+}
+
+export function checkName(value: unknown): string {
+  if (typeof value !== "string" || !NAME.test(value)) throw invalid("name must be 1 to 64 of A-Z a-z 0-9 . _ -");
+  return value;
+}
+
+export function checkStorage(value: unknown, field: string): KernelStorage {
+  return withMethods<KernelStorage>("open")(value, field);
 }
 
 function orFalse<T>(check: (value: unknown, field: string) => T) {

@@ -52,8 +52,11 @@ export interface Notices {
 
 /** Opens a channel with BroadcastChannel's shape. `false` instead of a factory means that there is no channel. */
 export type ChannelFactory = (name: string) => {
+  /** Sends a message to every other channel of the name. Never throws for plain data. */
   postMessage(message: unknown): void;
+  /** Called with each message of another channel. */
   onmessage: ((event: { data: unknown }) => void) | null;
+  /** Ends the channel. */
   close(): void;
 };
 
@@ -67,4 +70,6 @@ export interface FarewellNotes {
   /** Boot ids of the last few farewells. */
   said(): string[];
   hear(listener: (bootId: string) => void): () => void;
+  /** Removes all notes: the database is deleted. */
+  burn(): void;
 }

@@ -49,6 +49,7 @@ export interface Lift {
   readonly table: string;
   readonly index: string;
   readonly prefix: readonly (string | number)[];
+  /** The row as it is stored from now on. Synchronous and without effects. */
   lift(row: Row): Row;
 }
 
@@ -74,7 +75,9 @@ export type Write =
 
 /** Reads of a transaction. They see its own earlier writes. */
 export interface Reader {
+  /** The row under the key, or `undefined`. */
   get(table: string, key: Key): Promise<Row | undefined>;
+  /** The rows that the query asks for, in order. */
   range(table: string, query: Query): Promise<Row[]>;
 }
 
@@ -131,12 +134,22 @@ export interface StorageOpening {
 
 /** A storage that can be opened many times, under many names. Names never see each other's rows. */
 export interface KernelStorage {
+  /** Names the kind of storage, as `kernel.status().storage` shows it. */
   readonly kind: string;
   /** True where a worker can open the same database by its name alone. */
   readonly elsewhere?: boolean;
+  /** True where a row may hold a `CryptoKey` that cannot be exported, and it is on the disk no more readable than in memory. */
+  readonly keepsKeys?: boolean;
   /**
    * Rejects `version` where a newer schema wrote the database, which stays untouched. Rejects `unavailable` where it cannot be
    * opened.
    */
   open(opening: StorageOpening): Promise<OpenStorage>;
+  /**
+   * Deletes the database of that name with all that is in it, whatever its version. Resolves when it is gone, or was never there;
+   * with its id, where that is known, so that what lies beside it can be deleted too. Open connections to it are told `lost` with an
+   * error, and end. Rejects `unavailable` where it cannot be deleted; `details: { outcome: "unknown" }` after a time that the
+   * storage sets, when it may still be deleted later.
+   */
+  remove?(name: string): Promise<unknown>;
 }

@@ -2,6 +2,7 @@ import { FAULTS, type FaultKind } from "./fault-kinds.js";
 import type { Life } from "./machine/machine.js";
 import type { Timeline } from "./machine/timeline.js";
 
+/** What happened in a simulated world. */
 export interface SimulationReport {
   readonly seed: number;
   /** Everything that happened, a line each. */

@@ -31,4 +31,8 @@ export const FAULTS = [
   "lockless",
 ] as const;
 
+/**
+ * A fault that strikes a host.
+ * @useDeclaredType
+ */
 export type FaultKind = (typeof FAULTS)[number];

@@ -3,6 +3,7 @@ import type { KernelStorage } from "../ports/storage.js";
 import { FAULTS, type FaultKind } from "./fault-kinds.js";
 import { WORK, type WorkKind } from "./works/workload.js";
 
+/** What is simulated. Everything comes out of the seed. */
 export interface SimulationOptions {
   /** The same seed, with the same other options, gives the same run. */
   seed: number;

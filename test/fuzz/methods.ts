@@ -335,7 +335,7 @@ export const TURN_METHODS = methodsOf<TurnMethods>(
 );
 
 /** The options without the app's own code: what that code throws is the app's concern. */
-const options = (): Required<Omit<KernelOptions, "worker" | "storage" | "clock" | "random">> => ({
+const options = (): Required<Omit<KernelOptions, "worker" | "storage" | "clock" | "random" | "keys">> => ({
   name: "new",
   processes: [definition()],
   handlers: { job: async () => null, other: { run: async () => null } },

@@ -160,6 +160,7 @@ describe("a kernel whose code does not all arrive", () => {
       seal: () => undefined,
       origin: () => undefined,
       farewellNotes: () => undefined,
+      keepAlive: () => () => {},
       workers: () => false,
       inlineLoop: more.inlineLoop ?? loaded(inHere),
       workerLoop() {

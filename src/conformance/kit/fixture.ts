@@ -11,13 +11,27 @@ import type { KernelStorage } from "../../ports/storage.js";
 
 /** The part of a test runner that the suites need. vitest, Jest, and `node:test` with an `expect` have it. */
 export interface Runner {
+  /** Groups cases. */
   describe(name: string, body: () => void): void;
+  /** Declares a case. */
   it(name: string, body: () => Promise<void> | void): void;
-  expect: (value: unknown) => { toBe(expected: unknown): void; toEqual(expected: unknown): void };
+  /** Throws where the value is another than the expected one. */
+  expect: (value: unknown) => {
+    /** The same value, by `Object.is`. */
+    toBe(expected: unknown): void;
+    /** An equal value, member by member. */
+    toEqual(expected: unknown): void;
+  };
 }
 
-/** Opens a fresh, empty storage. `reopen` opens the same data, as a later start of the program would; `dispose` deletes it. */
-export type OpenFixture = () => Promise<{ storage: KernelStorage; reopen(): Promise<KernelStorage>; dispose(): Promise<void> }>;
+/** Opens a fresh, empty storage. */
+export type OpenFixture = () => Promise<{
+  storage: KernelStorage;
+  /** The same data, as a later start of the program would open it. */
+  reopen(): Promise<KernelStorage>;
+  /** Deletes the data. */
+  dispose(): Promise<void>;
+}>;
 
 /** A case's setup: its own storage, one open kernel on it, and a clock that stands still. */
 export interface Setup {

@@ -1,7 +1,9 @@
 import type { Kernel } from "../../kernel/kernel.js";
 import { createKernel } from "../../platform.js";
+import type { Row } from "../../ports/storage.js";
 import { casesOn, type OpenFixture, type Runner, refused, success, task } from "../kit/fixture.js";
-import { input } from "./runtime.fixture.js";
+import { readRows, writeRows } from "../kit/rows.fixture.js";
+import { fullInput, input } from "./runtime.fixture.js";
 
 /** A call with one member that it does not know, and what the refusal says. */
 type Wrong = readonly [call: (kernel: Kernel) => Promise<unknown>, ...says: string[]];
@@ -64,6 +66,22 @@ const WRONG: readonly Wrong[] = [
   [(k) => k.runtime.commitSessionSnapshot("rt", as({ snapshot: new Uint8Array(0) })), "delta.snapshot is not known"],
 ];
 
+/** The row with one more member, and so the record in it and each object in that. */
+function widened(row: Row): object {
+  const { record } = row;
+  return { ...row, newer: 1, ...(record !== undefined && { record: widenedRecord(record) }) };
+}
+
+function widenedRecord(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(widenedRecord);
+  if (typeof value !== "object" || value === null) return value;
+  const members = Object.entries(value).map(([name, member]) => [
+    name,
+    name === "persistedInput" ? member : widenedRecord(member),
+  ]);
+  return { ...Object.fromEntries(members), newer: 1 };
+}
+
 const OPTIONS: readonly (readonly [options: object, ...says: string[]])[] = [
   [{ handler: {} }, "handler is no option of createKernel; did you mean handlers?"],
   [{ timing: {} }, "timing is no option of createKernel; did you mean timings?"],
@@ -98,6 +116,23 @@ export function unknownMemberCases(open: OpenFixture, runner: Runner): void {
     expect((await processes.list(as({ stat: undefined }))).map(({ id }) => id)).toEqual(["p"]);
     expect(await processes.eventsAfter("p", 0, as({ limt: undefined }))).toEqual([]);
     expect(await (await kernel.session("s", as({ polcy: undefined }))).messages(as({ aftr: undefined }))).toEqual([]);
+  });
+
+  promise("rows with members of another holdfast are read (A-5)", async (setup) => {
+    const { kernel, processes } = setup;
+    await processes.registerProcess(task("p", { eventTypes: [{ name: "note" }] }));
+    await processes.appendEvent("p", { eventType: "note", payload: 1 });
+    await kernel.runtime.persistInputState("rt", fullInput("a"));
+    const before = [
+      await processes.getProcess("p"),
+      await processes.eventsAfter("p", 0),
+      await kernel.runtime.loadInputStates("rt"),
+    ];
+    for (const table of ["processes", "registrations", "events", "inputs"]) {
+      for (const row of await readRows(setup, table)) await writeRows(setup, { table, put: widened(row) as Row });
+    }
+    const { processes: again, runtime } = await setup.reopen();
+    expect([await again.getProcess("p"), await again.eventsAfter("p", 0), await runtime.loadInputStates("rt")]).toEqual(before);
   });
 
   promise("a record that holdfast gave out may have members of a newer one (A-5)", async ({ kernel, processes }) => {

@@ -1,5 +1,6 @@
 import type { JsonValue } from "../json.js";
 
+/** The state of a process that has ended. */
 export type TerminalState = "completed" | "failed" | "cancelled";
 
 /** JSON Schema, draft 2020-12. `$ref` stays inside the schema. */

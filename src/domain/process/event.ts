@@ -25,6 +25,7 @@ export interface ProcessEventInvocation {
   replayKey?: string;
 }
 
+/** What an event means: the end of its process, or a wake of a scope. Both are decided when it is stored. */
 export interface ProcessEventSemantics {
   terminal?: { state: TerminalState; awaitOutput: ProcessAwaitOutput };
   wake?: { input: string; dedupeKey: string };

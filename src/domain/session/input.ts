@@ -41,14 +41,23 @@ export const INPUT_PHASES = [
   "coalesced",
   "abandoned",
 ] as const;
-/** The state of an input, as `currentState` shows it. The last four are terminal. */
+/**
+ * The state of an input, as `currentState` shows it. The last four are terminal.
+ * @useDeclaredType
+ */
 export type InputPhase = (typeof INPUT_PHASES)[number];
 
 export type TerminalPhase = "consumed" | "superseded" | "coalesced" | "abandoned";
 
-export const ABANDON_REASONS = ["retired", "reset", "stopped", "destroyed", "cancelled"] as const;
+export const ABANDON_REASONS = ["retired", "reset", "stopped", "destroyed", "cancelled"] as const satisfies AbandonReason[];
 /** The reason why an input ended without being consumed: a command on its session or on itself, or too many attempts. */
-export type AbandonReason = (typeof ABANDON_REASONS)[number] | { max_attempts_exhausted: { attempts: number } };
+export type AbandonReason =
+  | "retired"
+  | "reset"
+  | "stopped"
+  | "destroyed"
+  | "cancelled"
+  | { max_attempts_exhausted: { attempts: number } };
 
 /** The end of an input; its phase then has the same name. `supersededBy` is an input id. */
 export type InputOutcome =
@@ -69,11 +78,15 @@ export const INPUT_DURABILITIES = ["durable", "ephemeral", "derived"] as const;
 /**
  * A "durable" input stays stored after its end. An "ephemeral" one is dropped at its end, or when the tab that submitted it is
  * gone. A "derived" one is made by the system or a flow.
+ * @useDeclaredType
  */
 export type InputDurability = (typeof INPUT_DURABILITIES)[number];
 
 export const INPUT_TYPES = ["prompt", "peer", "flow_step", "external_event", "continuation", "operation"] as const;
-/** The type of an input as it is stored. */
+/**
+ * The type of an input as it is stored.
+ * @useDeclaredType
+ */
 export type InputType = (typeof INPUT_TYPES)[number];
 
 /** A submission as it is stored: its type, and any other members as JSON. */
@@ -93,7 +106,10 @@ export const INPUT_KINDS = [
   "continuation",
   "operation",
 ] as const;
-/** The kind of an input that a policy decides by. The type "peer" has four kinds. */
+/**
+ * The kind of an input that a policy decides by. The type "peer" has four kinds.
+ * @useDeclaredType
+ */
 export type InputKind = (typeof INPUT_KINDS)[number];
 
 export const APPLY_MODES = ["stage_run_start", "stage_run_boundary", "inject_now", "ignore"] as const;
@@ -120,7 +136,10 @@ export interface PolicyDecision {
 }
 
 export const BOUNDARIES = ["immediate", "run_start", "run_checkpoint"] as const;
-/** The moment of a run at which inputs are applied. */
+/**
+ * The moment of a run at which inputs are applied.
+ * @useDeclaredType
+ */
 export type Boundary = (typeof BOUNDARIES)[number];
 
 /** The way in which an input is executed. Inputs of one run have the same way. */

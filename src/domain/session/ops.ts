@@ -36,11 +36,17 @@ export const OPERATION_STATUSES = [
   "retired",
   "terminated",
 ] as const;
-/** The status of an operation. The last six are ends. */
+/**
+ * The status of an operation. The last six are ends.
+ * @useDeclaredType
+ */
 export type OperationStatus = (typeof OPERATION_STATUSES)[number];
 
 export const OPERATION_KINDS = ["mob_member_child", "background_tool_op"] as const;
-/** The kind of an operation: a session's child of its own, or a tool that runs in the background. */
+/**
+ * The kind of an operation: a session's child of its own, or a tool that runs in the background.
+ * @useDeclaredType
+ */
 export type OperationKind = (typeof OPERATION_KINDS)[number];
 
 /** An operation's state in a snapshot. */

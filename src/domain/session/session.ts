@@ -4,7 +4,10 @@ import type { JsonValue } from "../json.js";
 import type { Boundary } from "./input.js";
 
 export const RUNTIME_STATES = ["initializing", "idle", "attached", "running", "retired", "stopped", "destroyed"] as const;
-/** The state of a session's runtime. "attached" is idle with a turn handler in this tab; it is shown and never stored. */
+/**
+ * The state of a session's runtime. "attached" is idle with a turn handler in this tab; it is shown and never stored.
+ * @useDeclaredType
+ */
 export type RuntimeState = (typeof RUNTIME_STATES)[number];
 
 /** One message of a transcript. Further members are kept as JSON. */

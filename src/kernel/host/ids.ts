@@ -14,6 +14,7 @@ export interface Ids {
   bytes(count: number): Uint8Array;
 }
 
+/** Random bytes of a cryptographic quality, as many as asked for. */
 export type Random = (bytes: number) => Uint8Array;
 
 export function createIds(clock: Clock, random: Random): Ids {

@@ -53,9 +53,11 @@ export function createRunner(parts: RunnerParts): ProcessRunner {
     heldLeases.add(run.heldLease);
     abandoned.delete(processId);
     parts.onClaimed(processId, fencingToken);
+    const letGo = parts.watch.keepAlive();
     void execute(parts, slots, run, claim)
       .catch((error: unknown) => abandon(run, processId, error))
       .finally(() => {
+        letGo();
         run.ended.abort();
         run.heldLease.end(new HoldfastError("lease-lost", `the run of process "${processId}" is over`));
         heldLeases.remove(run.heldLease);

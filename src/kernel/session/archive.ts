@@ -63,7 +63,8 @@ export function sessionArchive(corridor: Corridor, limits: Limits): KernelSessio
         yield line;
       }
     },
-    async import(lines) {
+    // No method shorthand: tools that look for dynamic imports in a service worker's file would take it for one.
+    import: async (lines) => {
       const reader = readArchive(limits);
       if (isAsync(lines)) for await (const line of lines) reader.line(line);
       else for (const line of lines) reader.line(line);

@@ -44,20 +44,29 @@ export type { OperationSnapshot } from "./operations/live-operation.rules.js";
 export interface OpsRegistry {
   /** Adds an operation in the status "provisioning". The id must be unknown; after that, `maxConcurrent` must not be reached. */
   register(spec: OperationSpec): Promise<void>;
+  /** From "provisioning" to "running". */
   provisioningSucceeded(id: string): Promise<void>;
+  /** Ends it as failed while it is provisioned. */
   provisioningFailed(id: string, error: string): Promise<void>;
+  /** Ends it as aborted while it is provisioned. */
   abortProvisioning(id: string, reason?: string): Promise<void>;
   /** Allowed once, and only for a running "mob_member_child". Snapshots show `peer` while the operation lives. */
   peerReady(id: string, peer: unknown): Promise<void>;
   /** `percent` is from 0 to 100. Snapshots show the last update while the operation lives; the number of updates is stored. */
   reportProgress(id: string, update: { message: string; percent?: number }): Promise<void>;
+  /** Ends it as completed. */
   complete(id: string, result: unknown): Promise<void>;
+  /** Ends it as failed. */
   fail(id: string, error: string): Promise<void>;
+  /** Ends it as cancelled. */
   cancel(id: string, reason?: string): Promise<void>;
+  /** From "running" to "retiring": it still runs, and is to end. */
   requestRetire(id: string): Promise<void>;
+  /** Ends it as retired. */
   markRetired(id: string): Promise<void>;
   /** Ends all operations that live in this tab, in one write. */
   terminateOwner(reason: string): Promise<void>;
+  /** The operation, or `undefined`. Of an operation that lives in another tab only its end is known here. */
   get(id: string): Promise<OperationSnapshot | undefined>;
   /** Ended operations, oldest first; then those that live in this tab, in the order of their registration. */
   list(): Promise<OperationSnapshot[]>;

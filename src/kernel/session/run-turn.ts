@@ -151,6 +151,7 @@ export function createTurnRun(parts: TurnRunParts, handler: TurnHandler, began: 
     runId,
     handler,
     async toItsEnd() {
+      const letGo = parts.watch.keepAlive();
       if (!end) parts.happened("run.started", runId, { inputs: began.happened });
       try {
         const open = await openHere();
@@ -184,6 +185,7 @@ export function createTurnRun(parts: TurnRunParts, handler: TurnHandler, began: 
         const isStored = await commit(await open.pending());
         return end ? await finish(end) : isStored;
       } finally {
+        letGo();
         ended.abort();
         resolveStored();
       }

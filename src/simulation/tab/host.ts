@@ -53,9 +53,10 @@ export function openHost(
     storage: () => wiring.storage,
     channel: () => wiring.channel,
     locks: () => wiring.locks,
-    seal: () => labelled(random.bytes),
+    seal: () => loaded(labelled(random.bytes)),
     origin: () => "simulation",
     farewellNotes: () => undefined,
+    keepAlive: () => () => {},
     workers: () => false,
     inlineLoop: loaded((parts: LoopStart) => createLoop({ ...parts, farewellMs: 0 })),
     workerLoop() {
@@ -71,6 +72,8 @@ function labelled(bytes: (count: number) => Uint8Array): Seal {
   const label = (key: unknown, context: string) => new TextEncoder().encode(JSON.stringify([key, context]));
   return {
     newKey: async () => [...bytes(4)].join("."),
+    newKeyBytes: () => bytes(4),
+    keyOf: async (loaded) => String(loaded),
     async seal(key, plain, context) {
       return { iv: label(key, context), sealed: plain.slice() };
     },

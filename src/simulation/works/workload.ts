@@ -11,7 +11,10 @@ import { EVENT_TYPES, PROCESS_WORK } from "./process-work.js";
 import { POISON, SESSION_OPTIONS, SESSION_WORK, submit } from "./session-work.js";
 import { type Commons, runCall, SESSIONS, type Work } from "./work.js";
 
-/** The kinds of work that an app does with its kernel. */
+/**
+ * The kinds of work that an app does with its kernel.
+ * @useDeclaredType
+ */
 export type WorkKind =
   | "start"
   | "cancel"

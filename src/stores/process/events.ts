@@ -183,10 +183,22 @@ export async function readEvents(reader: Reader, processId: string, afterSequenc
 }
 
 export interface EventMethods {
+  /**
+   * Appends an event behind the stored ones. A replay key that is stored with the same event gives that event again. Rejects `not-found`,
+   * `terminal` where the process has ended, `conflict` where the replay key stands for another event, `lease-lost` where `request.lease` is
+   * not the live one, `invalid` for a type that the process has not or a payload that its schema refuses. Nothing is written then.
+   */
   appendEvent(processId: string, request: ProcessEventAppendRequest): Promise<ProcessEventAppendResult>;
+  /** The events behind the sequence, in order; 0 for all. `limit` is a number of events; default: all. Rejects `not-found`. */
   eventsAfter(processId: string, afterSequence: number, options?: { limit?: number }): Promise<ProcessEvent[]>;
+  /** The events behind the sequence that wake a scope and are not acknowledged. Rejects `not-found`. */
   wakeEventsAfter(processId: string, afterSequence: number): Promise<ProcessEvent[]>;
+  /** Acknowledges the wake of the event, so that it is not listed again. What is acknowledged already changes nothing. Rejects `not-found`. */
   ackWake(processId: string, sequence: number): Promise<void>;
+  /**
+   * Ends the process with this output. The same output again gives the same record. Rejects `terminal` where it ended otherwise, `lease-lost`
+   * where `options.lease` is not the live one, `not-found`, `invalid`.
+   */
   completeProcess(
     processId: string,
     output: ProcessAwaitOutput<unknown>,

@@ -117,13 +117,27 @@ export const deleteSessionProcessState: Command<{ sessionId: string }, Revoked, 
 };
 
 export interface HandleMethods {
+  /** Makes the process visible to the scope. A grant that the scope has already gets the new descriptor. Rejects `not-found` for an unknown process. */
   grantHandle(scope: ProcessScope, processId: string, descriptor: ProcessHandleDescriptor): Promise<ProcessHandleGrant>;
+  /** Takes the grant back. A grant that is not there changes nothing. */
   revokeHandle(scope: ProcessScope, processId: string): Promise<void>;
+  /**
+   * Moves the grants of at most 10,000 processes from one scope to another: all of them or none. A grant that the target has already is
+   * replaced. Rejects `not-found` where one of them is missing, with its `processId` in `details`.
+   */
   transferHandleGrants(from: ProcessScope, to: ProcessScope, processIds: readonly string[]): Promise<void>;
+  /** The grants of the scope, with their processes, by process id. */
   listHandleGrants(scope: ProcessScope): Promise<ProcessHandleGrantEntry[]>;
+  /** Like `listHandleGrants`, without processes that have ended. */
   listLiveHandleGrants(scope: ProcessScope): Promise<ProcessHandleGrantEntry[]>;
+  /** Whether the process exists and is granted to the scope. */
   hasHandleGrant(scope: ProcessScope, processId: string): Promise<boolean>;
+  /** All grants of the process, by scope. Rejects `not-found` for an unknown process. */
   handleGrantsForProcess(processId: string): Promise<ProcessHandleGrant[]>;
+  /**
+   * Revokes all grants of the session and of its frames. The report names the running processes that no other session has a grant of
+   * (`cancelProcessIds`; the caller decides whether to cancel them) and those that another session keeps (`preservedProcessIds`).
+   */
   deleteSessionProcessState(sessionId: string): Promise<ProcessSessionDeleteReport>;
 }
 

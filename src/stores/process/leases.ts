@@ -119,9 +119,16 @@ export const releaseLeases: Command<{ leases: readonly ProcessLeaseCompletion[] 
 };
 
 export interface LeaseMethods {
+  /** The live lease without its token, or `undefined`. Takes the runtime id of a session, too. */
   getLease(processId: string): Promise<Omit<ProcessLease, "leaseToken"> | undefined>;
+  /**
+   * Claims the process for `ttlMs` milliseconds. The lease's fencing token is higher than that of every lease before it. Rejects `lease-held`
+   * while another lease is live, `terminal` where the process has ended, `not-found`, `invalid`.
+   */
   claimProcessLease(processId: string, ownerId: string, ttlMs: number): Promise<ProcessLease>;
+  /** Makes the lease live for `ttlMs` milliseconds from now. Rejects `lease-lost` where it is not the live one. */
   renewProcessLease(lease: ProcessLease, ttlMs: number): Promise<ProcessLease>;
+  /** Hands the lease back. A token that is not the live lease's changes nothing. */
   completeProcessLease(completion: ProcessLeaseCompletion): Promise<void>;
 }
 

@@ -139,6 +139,7 @@ export const setProgress: Command<
   durability: "relaxed",
 };
 
+/** Which processes are listed. Every member narrows it. */
 export interface ProcessFilter {
   state?: ProcessState;
   /** The session of the owner scope. */
@@ -198,10 +199,18 @@ async function readPage(
 }
 
 export interface ProcessMethods {
+  /**
+   * Registers a process, once per id. The same registration again gives the stored record. Rejects `conflict` for another registration under
+   * the id, and `invalid`. Nothing claims it before it is stored.
+   */
   registerProcess(registration: ProcessRegistration): Promise<ProcessRecord>;
+  /** Stores where a process runs in another system. The same again changes nothing. Rejects `not-found`. */
   setExternalRef(processId: string, externalRef: ProcessExternalRef<unknown>): Promise<ProcessRecord>;
+  /** The process as it is stored, or `undefined`. */
   getProcess(processId: string): Promise<ProcessRecord | undefined>;
+  /** The processes that the filter fits, by id. `after` is the id of the last one of the page before, `limit` a number of records; default: all. */
   list(filter?: ProcessFilter): Promise<ProcessRecord[]>;
+  /** Like `list`, only the running ones. */
   listNonTerminal(options?: { after?: string; limit?: number }): Promise<ProcessRecord[]>;
 }
 

@@ -121,11 +121,15 @@ export interface RuntimeMethods {
   ): Promise<void>;
   /** All inputs, in the order of their ids by UTF-16 code units. A row that does not decode is `read-failed`, with its `inputId` in `details`. */
   loadInputStates(runtimeId: string): Promise<StoredInputState[]>;
+  /** The receipt of that run and sequence, or `undefined`. */
   loadBoundaryReceipt(runtimeId: string, runId: string, sequence: number): Promise<RunBoundaryReceipt | undefined>;
   /** The bytes that were stored, or, for a session that holdfast runs, its transcript as such bytes. */
   loadSessionSnapshot(runtimeId: string): Promise<Uint8Array | undefined>;
+  /** Stores one input. With `fence.lease` it is refused with `lease-lost` where that lease is not the live one. */
   persistInputState(runtimeId: string, state: StoredInputState, fence?: { lease?: ProcessLease }): Promise<void>;
+  /** The input, or `undefined`. An input that does not decode is `read-failed`. */
   loadInputState(runtimeId: string, inputId: string): Promise<StoredInputState | undefined>;
+  /** The runtime's state, or `undefined` before the first one is stored. */
   loadRuntimeState(runtimeId: string): Promise<RuntimeState | undefined>;
   /** Stores the runtime's state and the inputs in one write. Other inputs stay as they are. */
   commitMachineLifecycle(

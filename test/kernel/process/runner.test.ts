@@ -1571,7 +1571,7 @@ describe("what a runner keeps of its claims", () => {
       timings: DEFAULT_TIMINGS,
       schemas: payloadSchemas(),
       heldLeases: createHeldLeases(),
-      watch: createWatch(broadcastNotices("runner", undefined), clock, DEFAULT_TIMINGS.pollMs),
+      watch: createWatch(broadcastNotices("runner", undefined), clock, DEFAULT_TIMINGS.pollMs, () => () => {}),
       stores: {} as RunnerParts["stores"],
       appendEvent: unavailable,
       handlers: new Map(),

@@ -1,9 +1,6 @@
 import type { Boundary, InputKind, PersistedInput, PolicyDecision, RuntimeSemantics } from "../../../domain/session/input.js";
 
-/**
- * The policy decides how an input is handled, by its kind and by whether the runtime is idle. A submission may choose its lane itself
- * (`handlingMode`). A session may have a policy of its own, which is asked first.
- */
+/** The lane of an input: the queue, or the lane that goes before it. A submission may choose it. */
 export type HandlingMode = "queue" | "steer";
 
 const VERSION = 1;
@@ -66,6 +63,9 @@ interface PolicyQuestion {
   readonly silent?: boolean;
 }
 
+/**
+ * How an input is handled, by its kind and by whether the runtime is idle. A session may have a policy of its own, which is asked first.
+ */
 export function builtInPolicy({ kind, idle, handlingMode, silent }: PolicyQuestion): PolicyDecision {
   const rule = overridden(kind, handlingMode);
   return {
