@@ -48,13 +48,13 @@ export interface Child {
 export async function startProcess(parts: StartParts, [what, options]: StartArguments, child?: Child): Promise<ProcessRecord> {
   const isDefined =
     typeof what === "string" || guarded("definition", () => typeof what === "object" && what !== null && "run" in what);
-  if (!isDefined) return await register(parts, await prepareStart(parts, "request", what as object, child));
+  if (!isDefined) return await registerStart(parts, await prepareStart(parts, "request", what as object, child));
   const given = argumentOf(options);
   return await (await parts.definitions.load()).startDefined(parts, what, given, child);
 }
 
 /** Registers and grants in one transaction, and claims in it if this host can run the process at once. Else the notice tells the loops. */
-export async function register({ headStart, corridor }: StartParts, registering: RegisterProcess): Promise<ProcessRecord> {
+export async function registerStart({ headStart, corridor }: StartParts, registering: RegisterProcess): Promise<ProcessRecord> {
   const { size } = registering.registration;
   return (await headStart()?.register(registering)) ?? (await corridor.run(registerProcess, registering, { size }));
 }

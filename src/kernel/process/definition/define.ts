@@ -56,14 +56,14 @@ export type CheckedDefinition = Runnable & { readonly name: string; readonly sig
 export function checkDefinition(field: string, value: unknown, idLength: number): CheckedDefinition {
   const m = membersOf(field, value, ["name", "input", "events", "signals", "run", "~types"]);
   const name = checkId(`${field}.name`, m.name, idLength);
-  const events = checkSchemas(`${field}.events`, m.events);
+  const events = checkStandardSchemas(`${field}.events`, m.events);
   for (const eventType in events)
     if (eventType.startsWith("process.")) throw invalid(`${field}.events/${eventType}: "process." is holdfast's own`);
   return {
     name,
-    input: m.input === undefined ? undefined : checkSchema(`${field}.input`, m.input),
+    input: m.input === undefined ? undefined : checkStandardSchema(`${field}.input`, m.input),
     events,
-    signals: checkSchemas(`${field}.signals`, m.signals),
+    signals: checkStandardSchemas(`${field}.signals`, m.signals),
     run: checkFunction(`${field}.run`, m.run as ProcessHandler),
   };
 }
@@ -95,7 +95,7 @@ export function checkHandlers(given: unknown, { idLength }: Limits): ReadonlyMap
   );
 }
 
-function checkSchemas(field: string, value: unknown): Schemas | undefined {
+function checkStandardSchemas(field: string, value: unknown): Schemas | undefined {
   if (value === undefined) return undefined;
   checkObject(field, value);
   const members = membersOf(
@@ -103,11 +103,11 @@ function checkSchemas(field: string, value: unknown): Schemas | undefined {
     value,
     guarded(field, () => Object.keys(value)),
   );
-  for (const name in members) checkSchema(`${field}/${name}`, members[name]);
+  for (const name in members) checkStandardSchema(`${field}/${name}`, members[name]);
   return members as Schemas;
 }
 
-function checkSchema(field: string, value: unknown): StandardSchemaV1 {
+function checkStandardSchema(field: string, value: unknown): StandardSchemaV1 {
   // A schema may be a function.
   const { validate } = guarded(field, () => Object((value as StandardSchemaV1 | null | undefined)?.["~standard"]));
   if (typeof validate !== "function")

@@ -4,7 +4,7 @@ import { canonicalText, type JsonValue } from "../../../domain/json.js";
 import type { ProcessInput, ProcessRecord } from "../../../domain/process/process.js";
 import { loadProcess } from "../../../stores/process/processes.js";
 import { admitPayload } from "../../../stores/process/registration.js";
-import { type Child, prepareStart, register, type StartParts } from "../start.js";
+import { type Child, prepareStart, registerStart, type StartParts } from "../start.js";
 import { checkDefinition, type Runnable } from "./define.js";
 import { isSameValue } from "./same-value.rules.js";
 import { judgeBy, madeOf } from "./schema-verdict.js";
@@ -30,14 +30,14 @@ export async function startDefined(
   /** Whether the schema makes the same of both inputs. What else may differ, as the declared events of an older version, does not count. */
   async function isAlike(stored: ProcessInput): Promise<boolean> {
     if (stored.type !== "task" || stored.name !== name) return false;
-    if (textOf(stored.args) === textOf(args)) return true;
+    if (argsText(stored.args) === argsText(args)) return true;
     const verdict = await judgeBy(schema, stored.args);
     return verdict.misfit === undefined && isSameValue(verdict.made, made);
   }
 
   for (let alike: string | undefined; ; ) {
     try {
-      return await register(parts, { ...prepared, ...(alike !== undefined && { alike }) });
+      return await registerStart(parts, { ...prepared, ...(alike !== undefined && { alike }) });
     } catch (error) {
       if (!isHoldfastError(error) || error.code !== "conflict") throw error;
       const { id } = prepared.registration;
@@ -56,6 +56,6 @@ function definitionOf({ handlers, limits }: StartParts, what: unknown): Omit<Run
   return { ...handlers.get(name), name };
 }
 
-function textOf(args: JsonValue | undefined): string {
+function argsText(args: JsonValue | undefined): string {
   return args === undefined ? "" : canonicalText(args);
 }

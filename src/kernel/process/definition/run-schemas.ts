@@ -1,14 +1,15 @@
+import type { StandardSchemaV1 } from "@standard-schema/spec";
 import type { Corridor } from "../../../corridor/command.js";
 import { invalid, NonRetryableError } from "../../../domain/errors.js";
 import type { JsonValue } from "../../../domain/json.js";
 import type { Limits } from "../../../domain/time.js";
 import { loadReplay } from "../../../stores/process/events.js";
 import { admitPayload } from "../../../stores/process/registration.js";
-import type { Runnable } from "./define.js";
+import type { Schemas } from "./definition.js";
 import { judgeBy } from "./schema-verdict.js";
 
 export interface RunSchemas {
-  readonly runnable: Runnable;
+  readonly runnable: { readonly input?: StandardSchemaV1 | undefined; readonly events?: Schemas | undefined };
   readonly processId: string;
   readonly corridor: Corridor;
   readonly limits: Limits;

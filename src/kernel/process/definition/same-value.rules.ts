@@ -12,7 +12,7 @@ export function isSameValue(one: unknown, other: unknown, depth = 0): boolean {
   if (typeof one !== "object" || typeof other !== "object" || one === null || other === null || depth > DEEPEST) return false;
   const same = (a: unknown, b: unknown) => isSameValue(a, b, depth + 1);
   if (hasJson(one) && hasJson(other)) return isSameKind(one, other) && same(one.toJSON(), other.toJSON());
-  const [items, others] = [itemsOf(one), itemsOf(other)];
+  const [items, others] = [elementsOf(one), elementsOf(other)];
   if (items && others) {
     return isSameKind(one, other) && items.length === others.length && items.every((item, at) => same(item, others[at]));
   }
@@ -31,7 +31,7 @@ function isSameKind(one: object, other: object): boolean {
   return Object.getPrototypeOf(one) === Object.getPrototypeOf(other);
 }
 
-function itemsOf(value: object): unknown[] | undefined {
+function elementsOf(value: object): unknown[] | undefined {
   const isList = Array.isArray(value) || value instanceof Map || value instanceof Set || ArrayBuffer.isView(value);
   return isList && Symbol.iterator in value ? [...(value as Iterable<unknown>)] : undefined;
 }

@@ -39,10 +39,10 @@ const MOST_ISSUES = 3;
 
 function verdictOf(result: StandardSchemaV1.Result<unknown>): SchemaVerdict {
   if (!result.issues) return { made: result.value };
-  return { misfit: result.issues.slice(0, MOST_ISSUES).map(textOf).join("; ") };
+  return { misfit: result.issues.slice(0, MOST_ISSUES).map(issueText).join("; ") };
 }
 
-function textOf({ message, path = [] }: StandardSchemaV1.Issue): string {
+function issueText({ message, path = [] }: StandardSchemaV1.Issue): string {
   const steps = path.map((step) => `/${String(typeof step === "object" ? step.key : step)}`);
   return `${steps.join("")} ${message}`.trim();
 }
