@@ -10,6 +10,7 @@ export const lazyParts = {
   turns: lazy("turns", () => import("./session/executor.js")),
   attendant: lazy("turns of sessions that wait", () => import("./session/attendance/attendant.js")),
   agents: lazy("agents", () => import("./host/agents.js")),
+  definitions: lazy("definitions of processes", () => import("./process/definition/defined-start.js")),
   headStart: lazy("head starts", () => import("./process/head-start.js")),
 };
 
