@@ -67,7 +67,7 @@ export type {
   StoredOperationSpec,
 } from "./domain/session/ops.js";
 export type { OpsOptions } from "./domain/session/ops-options.js";
-export type { Message, RunBoundaryReceipt, RuntimeState, SessionDelta } from "./domain/session/session.js";
+export type { GivenMessage, Message, RunBoundaryReceipt, RuntimeState, SessionDelta } from "./domain/session/session.js";
 export type { Limits, Timings } from "./domain/time.js";
 export type { AuthTarget } from "./domain/vault/auth-target.js";
 export { deleteKernelData } from "./inline-platform.js";
@@ -80,9 +80,22 @@ export type { Fault, SweepReport } from "./kernel/host/loop-contract.js";
 export type { Kernel } from "./kernel/kernel.js";
 export type { KernelOptions } from "./kernel/options.js";
 export type { ProcessContext, ProcessHandler, StepRun } from "./kernel/process/context.js";
-export type { ProcessHandle } from "./kernel/process/handle.js";
+export { defineProcess, typed } from "./kernel/process/definition/define.js";
+export type {
+  EventsOf,
+  InputOf,
+  NamesOf,
+  NoSchemas,
+  OutputOf,
+  PayloadOf,
+  ProcessDefinition,
+  Schemas,
+  SignalsOf,
+} from "./kernel/process/definition/definition.js";
+export type { Json } from "./kernel/process/definition/stored-json.js";
+export type { HandleOf, ProcessHandle } from "./kernel/process/handle.js";
 export type { ProcessRegistry } from "./kernel/process/registry.js";
-export type { StartRequest } from "./kernel/process/start.js";
+export type { StartOptions, StartOptionsOf, StartRequest } from "./kernel/process/start-request.js";
 export type { RuntimeStore } from "./kernel/runtime-store.js";
 export type { KernelSessions } from "./kernel/session/archive.js";
 export type { SessionEvent } from "./kernel/session/events.js";

@@ -1,6 +1,7 @@
 import { lifecycleCases } from "./host/lifecycle.cases.js";
 import { livenessCases } from "./host/liveness.cases.js";
 import type { OpenFixture, Runner } from "./kit/fixture.js";
+import { definitionCases } from "./process/definitions.cases.js";
 import { durabilityCases } from "./process/durability.cases.js";
 import { endingCases } from "./process/endings.cases.js";
 import { eventCases } from "./process/events.cases.js";
@@ -74,6 +75,7 @@ const STORAGE_AREAS: Areas = {
 
 const KERNEL_AREAS: Areas = {
   processes: [processCases],
+  definitions: [definitionCases],
   handles: [handleCases],
   events: [eventCases],
   terminals: [terminalCases, endingCases],

@@ -112,8 +112,8 @@ export function createFacade(parts: FacadeParts): LazyFacade {
     secrets: methodsOf<Secrets>(secrets, { put: true, get: true, delete: true }),
     sessions: {
       ...methodsOf<Omit<KernelSessions, "export">>(archive, { list: true, messages: true, import: true, delete: true }),
-      async *export(sessionId) {
-        yield* (await archive.load()).export(sessionId);
+      async *export(sessionId, options) {
+        yield* (await archive.load()).export(sessionId, options);
       },
     },
     agent: methodsOf<Pick<Agents, "register">>(agents, { register: true }).register,

@@ -5,7 +5,7 @@ import { isRuntimeId } from "../domain/runtime-id.js";
 import type { Change } from "../ports/notices.js";
 import type { KernelStorage } from "../ports/storage.js";
 import type { LivenessStore } from "../stores/host/liveness.js";
-import { eventMethods } from "../stores/process/events.js";
+import { eventAppender, eventMethods } from "../stores/process/events.js";
 import { handleMethods } from "../stores/process/handles.js";
 import { leaseMethods } from "../stores/process/leases.js";
 import { payloadSchemas } from "../stores/process/payload-schema.js";
@@ -28,9 +28,11 @@ import { abortedBy, type OpenGround, openGround } from "./opening.js";
 import { type CheckedOptions, checkOptions, type KernelOptions } from "./options.js";
 import { hostWork, loopPage, type PageParts } from "./page.js";
 import type { LoopStart, Platform, WorkerSource } from "./platform.js";
-import { type ProcessHandle, processHandle, waitMethods } from "./process/handle.js";
+import type { ProcessDefinition } from "./process/definition/definition.js";
+import { type HandleOf, type ProcessHandle, processHandle, waitMethods } from "./process/handle.js";
 import type { ProcessRegistry } from "./process/registry.js";
-import { type StartRequest, startProcess } from "./process/start.js";
+import { startProcess } from "./process/start.js";
+import type { StartArguments, StartOptions, StartOptionsOf, StartRequest } from "./process/start-request.js";
 import { createProcessRuns } from "./runs.js";
 import type { RuntimeStore } from "./runtime-store.js";
 import type { KernelSessions } from "./session/archive.js";
@@ -53,7 +55,15 @@ export interface Kernel extends AsyncDisposable {
   /** Logins that are under way. */
   readonly auth: OAuthFlows;
   readonly secrets: Secrets;
-  /** Registers a process and grants its handle in one transaction, and looks for an owner at once. Idempotent by id. */
+  /**
+   * Registers a process and grants its handle in one transaction, and looks for an owner at once. Idempotent by id. The process is a task
+   * of the definition's name, or of the name, with `options.input` as its `args`. A name has the schemas of this kernel's definition of that
+   * name, if there is one. Rejects `invalid` for an input that does not fit its schema, and `conflict` for an id that was started with
+   * another name, or with an input of which the schema makes something else.
+   */
+  start<D extends ProcessDefinition>(definition: D, ...options: StartOptionsOf<D>): Promise<HandleOf<D>>;
+  start(name: string, options?: StartOptions): Promise<ProcessHandle>;
+  /** The same with a request, which may be of any kind. Another content under the same id is `conflict`. */
   start(request: StartRequest): Promise<ProcessHandle>;
   process(processId: string): ProcessHandle;
   /** Opens or makes a session; its runtime's state is stored when this resolves. */
@@ -168,6 +178,7 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     fault,
     farewellNotes,
     lazyParts: platform.lazyParts,
+    definitions: platform.lazyParts.definitions,
     watch: createWatch(notices, clock, options.timings.pollMs, platform.keepAlive),
     schemas: payloadSchemas(),
     heldLeases: createHeldLeases(),
@@ -175,10 +186,11 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     newNonce: ids.nonce,
   };
   const { schemas } = parts;
+  const appendEvent = eventAppender(corridor, limits, schemas);
   const stores: ProcessRegistry = {
     durabilityTier: () => (isMemory ? "inline" : "durable"),
     ...processMethods(corridor, limits, schemas),
-    ...eventMethods(corridor, limits, schemas),
+    ...eventMethods(corridor, limits, schemas, appendEvent),
     ...handleMethods(corridor, limits),
     ...leaseMethods(corridor, limits, ids.nonce),
     ...waitMethods(parts),
@@ -197,6 +209,7 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
   const runs = createProcessRuns({
     ...parts,
     stores,
+    appendEvent,
     sessionTurn: sessions.turnOf,
     onFree: () => host.loop?.poke(),
     onClaimed: (processId, fencingToken) => emitter.emit("leaseClaimed", { processId, fencingToken }),
@@ -266,8 +279,8 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     ...lazily.facade,
     views,
     liveness: presence.store,
-    async start(request) {
-      const { id } = await startProcess({ ...parts, headStart: () => runs.headStart.loaded }, request);
+    async start(...what: StartArguments) {
+      const { id } = await startProcess({ ...parts, headStart: () => runs.headStart.loaded }, what);
       return processHandle({ ...parts, stores }, id);
     },
     process: (processId) => processHandle({ ...parts, stores }, checkId("processId", processId, limits.idLength)),

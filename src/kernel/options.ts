@@ -1,8 +1,6 @@
-import { guarded } from "../domain/admit.js";
 import {
   checkFunction,
   checkId,
-  checkObject,
   checkOneOf,
   checkSignal,
   checkWhole,
@@ -22,6 +20,8 @@ import type { Durability, KernelStorage } from "../ports/storage.js";
 import type { Retention } from "../stores/host/retention.js";
 import type { Random } from "./host/ids.js";
 import type { ProcessHandler } from "./process/context.js";
+import { checkDefinitions, checkHandlers } from "./process/definition/define.js";
+import type { ProcessDefinition } from "./process/definition/definition.js";
 import type { AnyTurnHandler } from "./session/turn.js";
 
 export interface KernelOptions {
@@ -29,8 +29,10 @@ export interface KernelOptions {
   name: string;
   /** Default: IndexedDB where it exists, else memory. If IndexedDB is there but cannot be opened, `createKernel` rejects `unavailable`. */
   storage?: KernelStorage;
-  /** Handlers by task name, or `tool:<toolName>`. Only processes with a handler here are claimed. */
-  handlers?: Record<string, ProcessHandler>;
+  /** What this host runs, as `defineProcess` gives it. Only processes with a definition or a handler here are claimed. A name may stand here once, and not in `handlers` too. */
+  processes?: readonly ProcessDefinition[];
+  /** Handlers without a definition, by task name, or `tool:<toolName>`. */
+  handlers?: Record<string, ProcessHandler | { run: ProcessHandler }>;
   /**
    * The turns of all sessions that have no handler of their own in this tab, whether the app opened them or not: a session that waits, or
    * was left by a tab that died, is gone on with here. `concurrency` bounds how many sessions that the app has not opened run at once.
@@ -95,6 +97,7 @@ const OPTION_CHECKS = {
   limits: checkLimits,
   timings: checkTimings,
   retention: checkRetention,
+  processes: (value, _, limits) => checkDefinitions(value, limits),
   handlers: (value, _, limits) => checkHandlers(value, limits),
   turns: optional(callable<AnyTurnHandler>),
   concurrency: (value = 8, field) => checkWhole(field, value, 1),
@@ -125,7 +128,10 @@ export function checkOptions(given: unknown): CheckedOptions {
     const check: OptionCheck = OPTION_CHECKS[name];
     checked[name] = check(members[name], name, checked.limits as Limits);
   }
-  return checked as CheckedOptions;
+  const { processes, handlers } = checked as CheckedOptions;
+  for (const name of processes.keys())
+    if (handlers.has(name)) throw invalid(`handlers.${name}: a definition in processes has this name`);
+  return { ...(checked as CheckedOptions), handlers: new Map([...processes, ...handlers]) };
 }
 
 function optional<T>(check: (value: unknown, field: string, limits: Limits) => T) {
@@ -165,17 +171,4 @@ function checkRetention(given: unknown = {}): Retention {
   const members = membersOf("retention", given, names);
   const wanted = names.filter((name) => members[name] !== undefined);
   return Object.fromEntries(wanted.map((name) => [name, checkWhole(`retention.${name}`, members[name], 1)]));
-}
-
-function checkHandlers(given: unknown, limits: Limits): ReadonlyMap<string, ProcessHandler> {
-  if (given === undefined) return new Map();
-  checkObject("handlers", given);
-  const names = guarded("handlers", () => Object.keys(given));
-  const members = Object.entries(membersOf("handlers", given, names)).filter(([, handler]) => handler !== undefined);
-  return new Map(
-    members.map(([name, handler]) => [
-      checkId(`handlers: the name "${name}"`, name, limits.idLength),
-      checkFunction(`handlers.${name}`, handler as ProcessHandler),
-    ]),
-  );
 }

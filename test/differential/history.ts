@@ -256,7 +256,7 @@ const READS = {
   awaitProcess: async (w, { kernel }) => await kernel.processes.awaitProcess(...(await waitFor(w, kernel))),
   result: async (w, { kernel }) => {
     const [processId, options] = await waitFor(w, kernel);
-    return await kernel.process(processId).result(options);
+    return await kernel.process(processId).outcome(options);
   },
   events: async (w, { kernel }) => {
     const [processId, options] = await waitFor(w, kernel);

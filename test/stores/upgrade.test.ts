@@ -237,7 +237,7 @@ describe.each(PLACES)("a database of schema 4 in %s", (_, place) => {
       locks: false,
       handlers: { job: ({ record }) => void runs.push(record.id) },
     });
-    await kernel.process("p").result();
+    await kernel.process("p").outcome();
     expect(runs).toEqual(["p"]);
     expect((await kernel.processes.listNonTerminal()).map(({ id }) => id)).toEqual(["outside"]);
     await kernel.close();

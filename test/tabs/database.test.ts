@@ -81,7 +81,7 @@ async function followFromAnotherTab(options: { timings: typeof SLOW; channel?: f
       follow(),
       kernel.processes.waitEventAfter("p", "process.step", 1),
       kernel.processes.awaitProcess("p"),
-      handle.result(),
+      handle.outcome(),
     ]);
     return { followed, next: next.sequence, ends: [output.type, result.type] };
   });
@@ -113,7 +113,7 @@ it("says so when its database is deleted from another tab, and a new kernel work
     Promise.all([
       codeOf(kernel.processes.getProcess("p")),
       codeOf(kernel.start({ input: { type: "external", metadata: null } })),
-      codeOf(kernel.process("p").result()),
+      codeOf(kernel.process("p").outcome()),
     ]),
   );
   expect(codes).toEqual(["unavailable", "unavailable", "unavailable"]);
@@ -154,7 +154,7 @@ it("leaves a database alone that a newer program upgraded while the tab was open
     Promise.all([
       codeOf(kernel.processes.getProcess("p")),
       codeOf(kernel.processes.appendEvent("p", { eventType: "process.cancel_requested", payload: {}, replayKey: "k" })),
-      codeOf(kernel.process("p").result()),
+      codeOf(kernel.process("p").outcome()),
     ]),
   );
   expect(codes).toEqual(["version", "version", "version"]);

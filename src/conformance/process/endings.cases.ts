@@ -1,7 +1,7 @@
 import type { Kernel } from "../../kernel/kernel.js";
 import type { KernelOptions } from "../../kernel/options.js";
 import type { ProcessContext, ProcessHandler } from "../../kernel/process/context.js";
-import type { StartRequest } from "../../kernel/process/start.js";
+import type { StartRequest } from "../../kernel/process/start-request.js";
 import { cancelled, casesOn, type OpenFixture, type Runner, refused, type Setup, success, task } from "../kit/fixture.js";
 
 const external = { input: { type: "external" as const, metadata: null } };

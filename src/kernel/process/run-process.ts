@@ -6,7 +6,7 @@ import type { ProcessAwaitOutput, ProcessRecord } from "../../domain/process/pro
 import type { Timings } from "../../domain/time.js";
 import type { Clock } from "../../ports/clock.js";
 import type { Host } from "../../stores/host/leases.rules.js";
-import type { EventMethods } from "../../stores/process/events.js";
+import type { EventAppender, EventMethods } from "../../stores/process/events.js";
 import { type ClaimReply, claimProcessLease, releaseLeases } from "../../stores/process/leases.js";
 import { loadProcess } from "../../stores/process/processes.js";
 import { processRecordOf } from "../../stores/process/processes.rules.js";
@@ -15,12 +15,13 @@ import { faultOf, faultOfApp } from "../host/fault.js";
 import { type HeldLease, holdLease } from "../host/held-lease.js";
 import type { Fault } from "../host/loop-contract.js";
 import { createCalls } from "./calls.js";
-import { type ContextParts, createContext, type ProcessContext, type ProcessHandler } from "./context.js";
+import { type ContextParts, createContext, type ProcessContext } from "./context.js";
+import type { Runnable } from "./definition/define.js";
 import { abortOf, isTrouble, outputOf, storableOutput } from "./ending.js";
 import { type HandleBounds, type HandleStores, type ProcessHandle, processHandle, processRow } from "./handle.js";
 import { createRunningSteps } from "./running-steps.js";
 import { type Slot, type Slots, takeSlot } from "./slots.js";
-import { type StartParts, type StartRequest, startProcess } from "./start.js";
+import { type StartParts, startProcess } from "./start.js";
 
 /**
  * One run of a claimed process:
@@ -45,13 +46,14 @@ export interface ProcessRunParts extends StartParts {
   readonly clock: Clock;
   newNonce(): string;
   host(): Host;
-  readonly handlers: ReadonlyMap<string, ProcessHandler>;
+  readonly handlers: ReadonlyMap<string, Runnable>;
+  readonly appendEvent: EventAppender;
   /** Runs a turn of the session; `undefined` where the session is not attached. */
   sessionTurn(sessionId: string): SessionTurn | undefined;
   readonly attemptBudget: number;
   readonly timings: Timings;
   readonly watch: Watch;
-  readonly stores: HandleStores & Pick<EventMethods, "appendEvent" | "completeProcess">;
+  readonly stores: HandleStores & Pick<EventMethods, "completeProcess">;
   onLost(processId: string): void;
   fault(fault: Fault): void;
 }
@@ -159,24 +161,27 @@ async function handle(
   const { process } = claim;
   const isTurn = process.inputType === "session_turn";
   const turn = isTurn ? parts.sessionTurn(process.handler ?? "") : undefined;
-  const handler: ProcessHandler | undefined = turn
-    ? (context) => turn({ ...context, waiting: bounds.waiting, stopped: run.stopped.signal })
+  const runnable: Runnable | undefined = turn
+    ? { run: (context) => turn({ ...context, waiting: bounds.waiting, stopped: run.stopped.signal }) }
     : isTurn
       ? undefined
       : parts.handlers.get(process.handler ?? "");
-  if (!handler) return await handBack(parts, run);
+  if (!runnable) return await handBack(parts, run);
+  // If the code cannot be loaded, the run ends like one that the storage fails: the process stays claimable.
+  const code = runnable.events || runnable.input ? await parts.definitions.load() : undefined;
+  const definition = code?.schemasInRun({ ...parts, runnable, processId: record.id });
   const misused = (message: string) => parts.fault({ area: "steps", code: "invalid", message, processId: record.id });
   const calls = createCalls(misused);
   const handleOf = (id: string): ProcessHandle => {
     const handle = processHandle(parts, id, bounds);
-    return calls.watched({ ...handle, record: () => noted(handle.record) }, ["record", "result", "cancel"]);
+    return calls.watched({ ...handle, record: () => noted(handle.record) }, ["record", "result", "outcome", "cancel"]);
   };
   const { ownerScope, hostProfileId } = record.provenance;
   const steps = createRunningSteps({ clock: parts.clock, waitMs: parts.timings.leaseRenewMs, tell: misused });
   run.isWaiting = () => slot.isWaiting && steps.isIdle;
   const contextParts: ContextParts = {
     ...parts,
-    appendEvent: parts.stores.appendEvent,
+    definition,
     record,
     attempt: claim.attempt,
     fresh: process.lastSequence === 0,
@@ -185,9 +190,9 @@ async function handle(
     processHandle: handleOf,
     raised: raise,
     steps,
-    async startChild(request: StartRequest, named) {
+    async startChild(what, named) {
       const child = await run.heldLease.write((lease) =>
-        startProcess(parts, request, { ...named, ownerScope, hostProfileId, parentId: record.id, lease }),
+        startProcess(parts, what, { ...named, ownerScope, hostProfileId, parentId: record.id, lease }),
       );
       return handleOf(child.id);
     },
@@ -196,8 +201,11 @@ async function handle(
 
   let output: ProcessAwaitOutput;
   try {
-    const value = (await handler(calls.watched(context, ["step", "emit", "start"]))) ?? null;
-    output = { type: "success", value };
+    const watched = calls.watched(context, ["step", "emit", "start"]);
+    const made = definition && { args: (await definition.argsOf(context.args)) as ProcessContext["args"] };
+    const value = (await runnable.run({ ...watched, ...made })) ?? null;
+    // A value that is no JSON is refused when it is stored.
+    output = { type: "success", value: value as JsonValue };
   } catch (error) {
     if (isTrouble(error) && raised.has(error)) throw error;
     output = outputOf(error, run.cancelled ? run.abort.signal.reason : undefined);

@@ -1,6 +1,7 @@
 import type { Corridor } from "../../corridor/command.js";
+import { refuseAborted } from "../../corridor/watch.js";
 import { guarded } from "../../domain/admit.js";
-import { checkWhole, optionsOf } from "../../domain/check.js";
+import { checkSignal, checkWhole, optionsOf } from "../../domain/check.js";
 import { invalid } from "../../domain/errors.js";
 import type { ProcessSessionDeleteReport } from "../../domain/process/process.js";
 import { checkSessionId, type Message } from "../../domain/session/session.js";
@@ -28,9 +29,10 @@ export interface KernelSessions {
   /**
    * A session as it is at one moment, as JSON Lines, each without its line end: messages, inputs, receipts, steps of turns under way,
    * operations, images. Secrets, logins, leases and ephemeral inputs are left out. Work under way is exported as a recovery would leave
-   * it. The first step of the iteration throws `not-found` for an unknown session, and `read-failed` where a row does not decode.
+   * it. The first step of the iteration throws `not-found` for an unknown session, and `read-failed` where a row does not decode. Once
+   * the signal is aborted, the next step throws `aborted`.
    */
-  export(sessionId: string): AsyncIterable<string>;
+  export(sessionId: string, options?: { signal?: AbortSignal }): AsyncIterable<string>;
   /**
    * Stores all lines of an export in one transaction; a line may have its line end. Rejects `invalid`, which names line and field, before
    * anything is written, also when lines are missing; `version` for an export of a newer holdfast; `conflict` when the session exists.
@@ -70,9 +72,15 @@ export function sessionArchive({ corridor, limits, lockName, held }: ArchivePart
       const { after } = optionsOf("messages", options, ["after"]);
       return await readMessages(corridor, known, after === undefined ? 0 : checkWhole("options.after", after, 0));
     },
-    async *export(sessionId) {
-      const { archive, atMs } = await readSession(corridor, session(sessionId));
-      yield* archiveLines(portable(archive, limits), atMs);
+    async *export(sessionId, options = {}) {
+      const known = session(sessionId);
+      const signal = checkSignal("options.signal", optionsOf("export", options, ["signal"]).signal);
+      refuseAborted(signal);
+      const { archive, atMs } = await readSession(corridor, known);
+      for (const line of archiveLines(portable(archive, limits), atMs)) {
+        refuseAborted(signal);
+        yield line;
+      }
     },
     // No method shorthand: tools that look for dynamic imports in a service worker's file would take it for one.
     import: async (lines) => {

@@ -2,7 +2,6 @@ import type { Corridor } from "../../corridor/command.js";
 import type { Watch } from "../../corridor/watch.js";
 import { checkList, checkSignal, checkText, checkWhole, membersOf, optionsOf } from "../../domain/check.js";
 import { invalid } from "../../domain/errors.js";
-import type { JsonValue } from "../../domain/json.js";
 import {
   type CompletionEntry,
   checkOperationId,
@@ -52,11 +51,11 @@ export interface OpsRegistry {
   /** Ends it as aborted while it is provisioned. */
   abortProvisioning(id: string, reason?: string): Promise<void>;
   /** Allowed once, and only for a running "mob_member_child". Snapshots show `peer` while the operation lives. */
-  peerReady(id: string, peer: JsonValue): Promise<void>;
+  peerReady(id: string, peer: unknown): Promise<void>;
   /** `percent` is from 0 to 100. Snapshots show the last update while the operation lives; the number of updates is stored. */
   reportProgress(id: string, update: { message: string; percent?: number }): Promise<void>;
   /** Ends it as completed. */
-  complete(id: string, result: JsonValue): Promise<void>;
+  complete(id: string, result: unknown): Promise<void>;
   /** Ends it as failed. */
   fail(id: string, error: string): Promise<void>;
   /** Ends it as cancelled. */

@@ -8,7 +8,7 @@ import type { Retry } from "../../domain/retry.rules.js";
 import { runtimeIdOf } from "../../domain/runtime-id.js";
 import type { StoredInputState } from "../../domain/session/input.js";
 import { checkMessage } from "../../domain/session/message.js";
-import type { Message } from "../../domain/session/session.js";
+import type { GivenMessage, Message } from "../../domain/session/session.js";
 import type { Limits } from "../../domain/time.js";
 import { admitPayload } from "../../stores/process/registration.js";
 import { loadRow, loadRows } from "../../stores/schema.js";
@@ -18,6 +18,7 @@ import { type AppendedMessages, type BeganTurn, checkpointTurn, type RunRef, sto
 import type { HeldLease } from "../host/held-lease.js";
 import { createCalls } from "../process/calls.js";
 import type { ProcessContext, StepRun } from "../process/context.js";
+import type { Json } from "../process/definition/stored-json.js";
 import type { RunningSteps } from "../process/running-steps.js";
 import { deepFreeze, type Transcript } from "./transcript.js";
 
@@ -39,12 +40,13 @@ export interface Turn {
    * says that this attempt used the key before, or that an earlier one stored a message under it; then nothing is added. Throws `invalid`
    * for a value that is no message.
    */
-  append(message: Message, options?: { key?: string }): boolean;
+  append(message: GivenMessage, options?: { key?: string }): boolean;
   /** Stores the messages that were appended so far. The next attempt sees them; no input changes. */
   checkpoint(): Promise<void>;
 }
 
-export type TurnHandler = (turn: Turn) => Promise<void>;
+/** Runs a turn. It may be async: the turn ends when its promise does. What it gives is not used. */
+export type TurnHandler = (turn: Turn) => unknown;
 
 /** A handler as it was attached. The same function may be attached twice, and each attachment is taken off alone. */
 export interface AttachedHandler {
@@ -54,7 +56,7 @@ export interface AttachedHandler {
 }
 
 /** Runs the turns of every session that has no handler of its own in this tab. */
-export type AnyTurnHandler = (turn: Turn, session: { sessionId: string }) => Promise<void> | void;
+export type AnyTurnHandler = (turn: Turn, session: { sessionId: string }) => unknown;
 
 interface TurnParts {
   readonly corridor: Corridor;
@@ -170,11 +172,11 @@ export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef,
     inputs: structuredClone(inputs) as StoredInputState[],
     messages: Object.freeze([...stored, ...appended.map(({ message }) => message)]),
     signal,
-    async step<T extends JsonValue>(key: string, run: (step: StepRun) => Promise<T> | T) {
+    async step<T>(key: string, run: (step: StepRun) => Promise<T> | T) {
       const name = checkId("key", key, limits.idLength);
       checkFunction("run", run);
       if (!isOpen) throw overError();
-      return structuredClone(await parts.steps.share(name, () => runStep(name, run))) as T;
+      return structuredClone(await parts.steps.share(name, () => runStep(name, run))) as Json<T>;
     },
     append(message, options = {}) {
       if (!isOpen || heldLease.over) throw overError();

@@ -5,6 +5,7 @@ import { loaded } from "../../kernel/lazy.js";
 import type { LazyParts } from "../../kernel/lazy-parts.js";
 import type { LoopStart, Platform } from "../../kernel/platform.js";
 import type { ProcessHandler } from "../../kernel/process/context.js";
+import * as definitions from "../../kernel/process/definition/defined-start.js";
 import * as headStart from "../../kernel/process/head-start.js";
 import * as runtime from "../../kernel/runtime-store.js";
 import * as archive from "../../kernel/session/archive.js";
@@ -41,6 +42,7 @@ const LAZY_PARTS: LazyParts = {
   turns: loaded(turns),
   attendant: loaded(attendant),
   agents: loaded(agents),
+  definitions: loaded(definitions),
   headStart: loaded(headStart),
   views: loaded(views),
   sessionView: loaded(sessionView),

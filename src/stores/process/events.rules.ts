@@ -54,6 +54,8 @@ export interface AppendInput {
   own?: true;
   /** Its replay key in an older database. */
   formerKey?: string;
+  /** The definition that runs declares the type: it needs no declaration in the registration, which may be older. */
+  isDeclared?: boolean;
 }
 
 /** Whether the payload fits its type's schema, by the registration that was read before the transaction. */
@@ -99,7 +101,7 @@ export function append(
     return { result: resultOf(process, replayed), process, writes: [] };
   }
 
-  const type = typeOf(eventType, eventTypes);
+  const type = typeOf(eventType, eventTypes) ?? (request.isDeclared ? { name: eventType } : undefined);
   if (!type) throw invalid(`process "${processId}" emitted undeclared event type "${eventType}"`);
   if (!request.own && isReserved(request, type)) {
     throw invalid(`event type "${eventType}" with replayKey "${replayKey ?? ""}" is holdfast's own`);

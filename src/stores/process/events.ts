@@ -213,11 +213,21 @@ export interface EventMethods {
    * Ends the process with this output. The same output again gives the same record. Rejects `terminal` where it ended otherwise, `lease-lost`
    * where `options.lease` is not the live one, `not-found`, `invalid`.
    */
-  completeProcess(processId: string, output: ProcessAwaitOutput, options?: { lease?: ProcessLease }): Promise<ProcessRecord>;
+  completeProcess(
+    processId: string,
+    output: ProcessAwaitOutput<unknown>,
+    options?: { lease?: ProcessLease },
+  ): Promise<ProcessRecord>;
 }
 
-export function eventMethods(corridor: Corridor, limits: Limits, schemas: PayloadSchemas): EventMethods {
-  const id = (field: string, value: unknown) => checkId(field, value, limits.idLength);
+/** `appendEvent`, and for a handler's context whether the definition that runs declares the event type. */
+export type EventAppender = (
+  processId: string,
+  request: ProcessEventAppendRequest,
+  isDeclared: boolean,
+) => Promise<ProcessEventAppendResult>;
+
+export function eventAppender(corridor: Corridor, limits: Limits, schemas: PayloadSchemas): EventAppender {
   const declared = declaredTypes();
 
   /** The verdict by the event types that are cached for the process; absent if they or the schema engine are not loaded. */
@@ -228,25 +238,36 @@ export function eventMethods(corridor: Corridor, limits: Limits, schemas: Payloa
     return verdict ? { verdict } : {};
   }
 
+  return async (processId, request, isDeclared) => {
+    const known = checkId("processId", processId, limits.idLength);
+    const m = membersOf("request", request, ["eventType", "payload", "replayKey", "wakeTarget", "lease"]);
+    const eventType = checkId("request.eventType", m.eventType, limits.idLength);
+    const payload = admitPayload(m.payload, "request.payload", limits);
+    const input: Appending = {
+      processId: known,
+      eventType,
+      payload,
+      ...(m.replayKey !== undefined && { replayKey: checkReplayKey(known, m.replayKey, limits) }),
+      ...(m.wakeTarget !== undefined && { wakeTarget: checkScope("request.wakeTarget", m.wakeTarget, limits.idLength) }),
+      ...(m.lease !== undefined && { lease: leaseFor(known, "request.lease", m.lease, limits) }),
+      isDeclared,
+      schemas,
+      declared,
+      judged: judgedAhead(known, eventType, payload),
+    };
+    return await corridor.run(appendEvent, input, { size: payloadSize(payload) });
+  };
+}
+
+export function eventMethods(
+  corridor: Corridor,
+  limits: Limits,
+  schemas: PayloadSchemas,
+  append = eventAppender(corridor, limits, schemas),
+): EventMethods {
+  const id = (field: string, value: unknown) => checkId(field, value, limits.idLength);
   return {
-    async appendEvent(processId, request) {
-      const known = id("processId", processId);
-      const m = membersOf("request", request, ["eventType", "payload", "replayKey", "wakeTarget", "lease"]);
-      const eventType = id("request.eventType", m.eventType);
-      const payload = admitPayload(m.payload, "request.payload", limits);
-      const input: Appending = {
-        processId: known,
-        eventType,
-        payload,
-        ...(m.replayKey !== undefined && { replayKey: checkReplayKey(known, m.replayKey, limits) }),
-        ...(m.wakeTarget !== undefined && { wakeTarget: checkScope("request.wakeTarget", m.wakeTarget, limits.idLength) }),
-        ...(m.lease !== undefined && { lease: leaseFor(known, "request.lease", m.lease, limits) }),
-        schemas,
-        declared,
-        judged: judgedAhead(known, eventType, payload),
-      };
-      return await corridor.run(appendEvent, input, { size: payloadSize(payload) });
-    },
+    appendEvent: (processId, request) => append(processId, request, false),
     async completeProcess(processId, output, options = {}) {
       const known = id("processId", processId);
       const { lease } = optionsOf("completeProcess", options, ["lease"]);

@@ -7,6 +7,7 @@ import {
   handlerOf,
   type ProcessExternalRef,
   type ProcessHandleDescriptor,
+  type ProcessInput,
   type ProcessProgress,
   type ProcessRecord,
   type ProcessRegistration,
@@ -17,8 +18,10 @@ import type { Write } from "../../ports/storage.js";
 import { ROW_VERSION } from "../table.js";
 import type { GrantRow, ProcessRow, RegistrationRow } from "./tables.js";
 
+type CheckedRegistration = Required<Omit<ProcessRegistration, "input">> & { input: ProcessInput };
+
 /** A checked registration with its defaults filled in. The hash covers exactly that. `size` is in characters. */
-export type PreparedRegistration = Required<ProcessRegistration> & { registrationHash: string; size: number };
+export type PreparedRegistration = CheckedRegistration & { registrationHash: string; size: number };
 
 export function hashOfJson(value: JsonValue): string {
   return hashOfText(canonicalText(value));
@@ -28,7 +31,7 @@ function hashOfText(text: string): string {
   return bytesToHex(sha256(utf8ToBytes(text)));
 }
 
-export function prepared(registration: Required<ProcessRegistration>): PreparedRegistration {
+export function prepared(registration: CheckedRegistration): PreparedRegistration {
   const { id, input, eventTypes, provenance } = registration;
   const text = canonicalText({ id, input, eventTypes, provenance } as unknown as JsonValue);
   return { ...registration, registrationHash: hashOfText(text), size: text.length };

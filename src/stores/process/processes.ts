@@ -62,6 +62,8 @@ export interface RegisterProcess {
   lease?: ProcessLease;
   /** It is cancelled when the process of that lease ends. Refused if that process has ended already. */
   endsWithParent?: true;
+  /** The hash of a stored registration that the caller found to be the same, although it differs in what does not count. */
+  alike?: string;
 }
 
 export const registerProcess: Command<
@@ -78,7 +80,7 @@ export const registerProcess: Command<
     ]);
     return { stored, lease: leaseRow, parent };
   },
-  decide({ stored, lease: leaseRow, parent }, { registration, grant, lease, endsWithParent }, nowMs) {
+  decide({ stored, lease: leaseRow, parent }, { registration, grant, lease, alike, endsWithParent }, nowMs) {
     const fenced = lease && fence(leaseRow, lease, nowMs);
     if (fenced instanceof HoldfastError) return refuse(fenced);
     if (endsWithParent && parent?.state !== "running") {
@@ -90,7 +92,7 @@ export const registerProcess: Command<
       ...(parent && !parent.endsChildren ? [{ table: "processes", put: { ...parent, endsChildren: 1 } }] : []),
     ];
     if (stored) {
-      const same = sameRegistration(stored, registration);
+      const same = stored.process.registrationHash === alike || sameRegistration(stored, registration);
       if (same !== true) return refuse(same);
       if (parent && stored.process.state === "running" && stored.process.endsWith === undefined)
         writes.push({ table: "processes", put: { ...stored.process, endsWith: parent.processId } });
@@ -231,7 +233,7 @@ export interface ProcessMethods {
    */
   registerProcess(registration: ProcessRegistration): Promise<ProcessRecord>;
   /** Stores where a process runs in another system. The same again changes nothing. Rejects `not-found`. */
-  setExternalRef(processId: string, externalRef: ProcessExternalRef): Promise<ProcessRecord>;
+  setExternalRef(processId: string, externalRef: ProcessExternalRef<unknown>): Promise<ProcessRecord>;
   /** The process as it is stored, or `undefined`. */
   getProcess(processId: string): Promise<ProcessRecord | undefined>;
   /** The processes that the filter fits, by id. `after` is the id of the last one of the page before, `limit` a number of records; default: all. */

@@ -744,7 +744,7 @@ describe("a process that is a turn", () => {
   it("ends with what its input came to", async () => {
     const a = await openTab(town, "a", async (turn) => void turn.append(saying("answer")));
     await a.kernel.start(turnOf("hello"));
-    const result = await a.kernel.process("t").result();
+    const result = await a.kernel.process("t").outcome();
     const [input] = await rows.inputs();
     expect(result).toEqual({
       type: "success",
@@ -757,11 +757,11 @@ describe("a process that is a turn", () => {
     const options = { retention: { terminalProcessesMs: 1 } };
     const a = await openTab(town, "a", async (turn) => void turn.append(saying(`turn ${turn.inputs.length}`)), options);
     await a.kernel.start(turnOf("first"));
-    const first = await a.kernel.process("t").result();
+    const first = await a.kernel.process("t").outcome();
     await town.clock.advance(60_000);
     expect(await a.kernel.process("t").record()).toBeUndefined();
     await a.kernel.start(turnOf("second"));
-    const second = await a.kernel.process("t").result();
+    const second = await a.kernel.process("t").outcome();
     expect(second).toMatchObject({ type: "success", value: { outcome: { outcomeType: "consumed" } } });
     expect(second).not.toEqual(first);
     expect(await rows.said()).toEqual(["first", "turn 1", "second", "turn 1"]);
@@ -780,7 +780,7 @@ describe("a process that is a turn", () => {
     await town.put("inputs", { ...input, record: { ...input?.record, createdAtMs } } as never);
     a.session.onTurn(async (turn) => void turn.append(saying("answer")));
     await town.clock.advance(60_000);
-    expect(await a.kernel.process("t").result()).toMatchObject({ type: "success" });
+    expect(await a.kernel.process("t").outcome()).toMatchObject({ type: "success" });
     await rounds(30);
     expect(await rows.said()).toEqual(expected);
   });
@@ -790,7 +790,7 @@ describe("a process that is a turn", () => {
       throw new Error("never");
     });
     await a.kernel.start(turnOf({ inputType: "prompt", text: "hello" }));
-    expect(await a.kernel.process("t").result()).toMatchObject({ type: "failure", code: "max_attempts_exhausted" });
+    expect(await a.kernel.process("t").outcome()).toMatchObject({ type: "failure", code: "max_attempts_exhausted" });
   });
 
   it("is cancelled with its input, while it waits and while it runs", async () => {
@@ -801,13 +801,13 @@ describe("a process that is a turn", () => {
     await a.kernel.start(turnOf("waits"));
     await rounds(20);
     await a.kernel.process("t").cancel("not wanted");
-    expect(await a.kernel.process("t").result()).toMatchObject({ type: "cancelled" });
+    expect(await a.kernel.process("t").outcome()).toMatchObject({ type: "cancelled" });
     await a.session.cancel("first");
 
     await a.kernel.start({ ...turnOf("runs"), id: "u" });
     await until(() => log.length === 2, "its turn");
     await a.kernel.process("u").cancel("not wanted");
-    expect(await a.kernel.process("u").result()).toMatchObject({ type: "cancelled" });
+    expect(await a.kernel.process("u").outcome()).toMatchObject({ type: "cancelled" });
     expect(turns[1]?.signal.reason).toMatchObject({ details: { reason: "cancel-requested" } });
     for (const { record } of await rows.inputs())
       expect(record.terminalOutcome).toEqual({ outcomeType: "abandoned", reason: "cancelled" });
@@ -825,7 +825,7 @@ describe("a process that is a turn", () => {
     a.die();
     await until(() => log.length === 2, "the second turn");
     done.open();
-    expect(await b.kernel.process("t").result()).toMatchObject({ type: "success" });
+    expect(await b.kernel.process("t").outcome()).toMatchObject({ type: "success" });
     expect(await rows.inputs()).toHaveLength(1);
     expect(await rows.said()).toEqual(["hello", "b answers"]);
   });
@@ -854,7 +854,7 @@ describe("a process that is a turn", () => {
     expect(await readsDuring(() => town.clock.advance(5_000))).toEqual([1, 31]);
     expect(await readsDuring(() => town.clock.advance(5_000))).toEqual([1, 1]);
     await a.kernel.sessions.delete("s");
-    for (let n = 0; n < 30; n++) expect(await a.kernel.process(`t${n}`).result()).toMatchObject({ code: "not-found" });
+    for (let n = 0; n < 30; n++) expect(await a.kernel.process(`t${n}`).outcome()).toMatchObject({ code: "not-found" });
   });
 
   it("ends when its session is deleted under it", async () => {
@@ -863,7 +863,7 @@ describe("a process that is a turn", () => {
     await a.kernel.start(turnOf("hello"));
     await until(() => log.length === 1, "the turn");
     await a.kernel.sessions.delete("s");
-    expect(await a.kernel.process("t").result()).toMatchObject({ type: "failure", code: "not-found" });
+    expect(await a.kernel.process("t").outcome()).toMatchObject({ type: "failure", code: "not-found" });
   });
 });
 

@@ -40,17 +40,19 @@ export async function untilEnded(
   const read = async (shared: Shared): Promise<EndedInput | undefined> => {
     if (seen && revisionOf(await shared("runtime", () => corridor.query(["runtimes"], loadRuntime))) === seen.revision)
       return undefined;
-    return await corridor.query(["runtimes", "inputs", "receipts"], async (reader) => {
+    const { revision, row } = await corridor.query(["runtimes", "inputs"], async (reader) => {
       const [runtime, row] = await Promise.all([loadRuntime(reader), loadInput(reader, runtimeId, inputId)]);
-      const revision = revisionOf(runtime);
-      if (row && isTerminal(row.record.currentState)) return { record: row.record, wasThere: true };
-      if (!row) {
-        const runId = seen && (await consumedBy(reader, runtimeId, inputId, seen.createdAtMs));
-        return { wasThere: seen !== undefined, ...(runId !== undefined && { runId }) };
-      }
+      return { revision: revisionOf(runtime), row };
+    });
+    if (row && isTerminal(row.record.currentState)) return { record: row.record, wasThere: true };
+    if (row) {
       seen = { revision, createdAtMs: row.record.createdAtMs };
       return undefined;
-    });
+    }
+    if (!seen) return { wasThere: false };
+    const { createdAtMs } = seen;
+    const runId = await corridor.query(["receipts"], (reader) => consumedBy(reader, runtimeId, inputId, createdAtMs));
+    return { wasThere: true, ...(runId !== undefined && { runId }) };
   };
   /** Notices of other inputs are left out: there may be as many as inputs that are waited for. */
   const concerns = ({ about, member }: Change) => about === "runtime" || (about === "input" && member === inputId);

@@ -41,7 +41,7 @@ export interface SubmissionHeader {
   /** A newer input of the same kind and key may replace one that still waits. The policy decides for which kinds. */
   supersessionKey?: string;
   correlationId?: string;
-  source?: { type: "operator" | "peer" | "flow" | "system" | "external"; [field: string]: JsonValue };
+  source?: { type: "operator" | "peer" | "flow" | "system" | "external"; [field: string]: unknown };
   visibility?: { transcriptEligible?: boolean; operatorEligible?: boolean };
   /** Its lane: "queue" waits in order, "steer" goes before the queue. */
   handlingMode?: HandlingMode;
