@@ -158,3 +158,14 @@ describe("a deletion is refused (A-29)", () => {
     await expect.poll(() => indexedDB.databases()).toEqual([]);
   });
 });
+
+describe("the deletion by default, without IndexedDB (A-29)", () => {
+  it("has nothing to delete and resolves: the memory of a kernel ends with it", async () => {
+    const kernel = await createKernel({ name: "default", loop: "off", locks: false });
+    kernels.push(kernel);
+    await kernel.start(external("p"));
+    await deleteKernelData("default");
+    await deleteKernelData("never there");
+    expect(await kernel.processes.getProcess("p")).toMatchObject({ id: "p" });
+  });
+});

@@ -9,7 +9,7 @@ import type { ProcessLease } from "../../../src/domain/lease.js";
 import { DEFAULT_LIMITS } from "../../../src/domain/time.js";
 import { createHeldLeases, type HeldLease, holdLease } from "../../../src/kernel/host/held-lease.js";
 import type { Clock } from "../../../src/ports/clock.js";
-import { eventMethods } from "../../../src/stores/process/events.js";
+import { eventAppender, eventMethods } from "../../../src/stores/process/events.js";
 import { claimProcessLease, leaseMethods } from "../../../src/stores/process/leases.js";
 import { payloadSchemas } from "../../../src/stores/process/payload-schema.js";
 import { processMethods } from "../../../src/stores/process/processes.js";
@@ -60,7 +60,7 @@ async function setUp(within: (clock: Clock) => Clock = (clock) => clock) {
   const neighbour = createCorridor({ storage, tables: TABLES, notices: broadcastNotices("heldLease", undefined), clock });
   const theirs = {
     ...leaseMethods(neighbour, DEFAULT_LIMITS, () => `theirs${++nonces}`),
-    ...eventMethods(neighbour, DEFAULT_LIMITS, payloadSchemas()),
+    ...eventMethods(neighbour, DEFAULT_LIMITS, eventAppender(neighbour, DEFAULT_LIMITS, payloadSchemas())),
   };
   return { probed, clock, corridor, leases, theirs, heldLease, lost, cutOff };
 }
