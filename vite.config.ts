@@ -16,7 +16,7 @@ export default defineConfig({
   resolve: {
     alias: [
       { find: /^holdfast$/, replacement: dist("index") },
-      { find: /^holdfast\/(memory|indexeddb|worker)$/, replacement: dist("$1") },
+      { find: /^holdfast\/(memory|indexeddb|worker|service-worker)$/, replacement: dist("$1") },
     ],
   },
   build: { outDir: "../dist-demo", emptyOutDir: true, target: "es2022" },

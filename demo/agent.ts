@@ -34,7 +34,7 @@ export function agent({ tab, library, caughtUp, endpoint, pause }: AgentParts): 
     const { question, parts: kept, failures } = asked;
     const model = await endpoint();
     const mark = { answers: asked.id, attempt: turn.attempt, tab, agent: model?.model ?? builtIn };
-    const append = (text: string, sources: readonly Source[]) => turn.append(partMessage(text, sources, mark));
+    const append = (text: string, sources: readonly Source[]) => void turn.append(partMessage(text, sources, mark));
 
     if (!model) {
       const parts = await turn.step("plan", async () => {

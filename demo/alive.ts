@@ -137,7 +137,7 @@ export function followAlive({ kernel, tab, changed, failed, signal }: AliveParts
     },
     letGo() {
       return inTurn([...own], async ([id, registration]) => {
-        await registration[Symbol.asyncDispose]();
+        await registration.close();
         own.delete(id);
       });
     },

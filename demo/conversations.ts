@@ -126,7 +126,7 @@ export async function followConversations(parts: ConversationsParts): Promise<Co
   function drop(place: Place): void {
     if (places.get(place.id) !== place) return;
     places.delete(place.id);
-    Promise.resolve(place.session[Symbol.asyncDispose]()).catch(() => {});
+    Promise.resolve(place.session.close()).catch(() => {});
     parts.changed();
   }
 

@@ -72,7 +72,8 @@ export function tooMuchAtStart(bytes) {
 }
 
 export async function printSizes() {
-  printSize("dist/worker.js (everything inlined)", readFileSync(`${dist}/worker.js`, "utf8"));
+  for (const file of ["worker", "service-worker"])
+    printSize(`dist/${file}.js (everything inlined)`, readFileSync(`${dist}/${file}.js`, "utf8"));
   for (const entry of ["index", "memory", "indexeddb", "conformance", "simulation"]) {
     printSize(`${entry} (bundled, without dexie)`, await bundled(entry));
   }

@@ -35,6 +35,7 @@ export type {
   ProcessState,
   ProcessStatus,
 } from "./domain/process/process.js";
+export type { RetryPolicy } from "./domain/retry.rules.js";
 export type { ProcessScope } from "./domain/scope.js";
 export type {
   AbandonReason,
@@ -42,6 +43,7 @@ export type {
   InputDurability,
   InputKind,
   InputOutcome,
+  InputOutcomeReport,
   InputPhase,
   InputTransition,
   InputType,
@@ -64,9 +66,10 @@ export type {
   StoredOperationSpec,
 } from "./domain/session/ops.js";
 export type { OpsOptions } from "./domain/session/ops-options.js";
-export type { Message, RunBoundaryReceipt, RuntimeState, SessionDelta } from "./domain/session/session.js";
+export type { GivenMessage, Message, RunBoundaryReceipt, RuntimeState, SessionDelta } from "./domain/session/session.js";
 export type { Limits, Timings } from "./domain/time.js";
 export type { AuthTarget } from "./domain/vault/auth-target.js";
+export { deleteKernelData } from "./inline-platform.js";
 export type { KernelEvents } from "./kernel/emitter.js";
 export type { AgentRegistration } from "./kernel/host/agents.js";
 export type { HostRecord } from "./kernel/host/host-list.js";
@@ -76,16 +79,30 @@ export type { Fault, SweepReport } from "./kernel/host/loop-contract.js";
 export type { Kernel } from "./kernel/kernel.js";
 export type { KernelOptions } from "./kernel/options.js";
 export type { ProcessContext, ProcessHandler, StepRun } from "./kernel/process/context.js";
-export type { ProcessHandle } from "./kernel/process/handle.js";
+export { defineProcess, typed } from "./kernel/process/definition/define.js";
+export type {
+  EventsOf,
+  InputOf,
+  NamesOf,
+  NoSchemas,
+  OutputOf,
+  PayloadOf,
+  ProcessDefinition,
+  Schemas,
+  SignalsOf,
+} from "./kernel/process/definition/definition.js";
+export type { Json } from "./kernel/process/definition/stored-json.js";
+export type { HandleOf, ProcessHandle } from "./kernel/process/handle.js";
 export type { ProcessRegistry } from "./kernel/process/registry.js";
-export type { StartRequest } from "./kernel/process/start.js";
+export type { StartOptions, StartOptionsOf, StartRequest } from "./kernel/process/start-request.js";
 export type { RuntimeStore } from "./kernel/runtime-store.js";
 export type { KernelSessions } from "./kernel/session/archive.js";
 export type { SessionEvent } from "./kernel/session/events.js";
+export type { InputReads } from "./kernel/session/inputs/input-reads.js";
 export type { OperationSnapshot, OpsRegistry } from "./kernel/session/operations.js";
 export type { SessionOptions, SessionRuntime } from "./kernel/session/session.js";
 export type { SessionChange } from "./kernel/session/session-changes.js";
-export type { Turn, TurnHandler } from "./kernel/session/turn.js";
+export type { AnyTurnHandler, Turn, TurnHandler } from "./kernel/session/turn.js";
 export type { KernelStatus } from "./kernel/status.js";
 export type { DevicePoll, OAuthFlows } from "./kernel/vault/oauth-flows.js";
 export type { Secrets } from "./kernel/vault/secrets.js";
@@ -93,6 +110,7 @@ export { createKernel } from "./platform.js";
 export type { Clock } from "./ports/clock.js";
 export type { Locks } from "./ports/locks.js";
 export type { ChannelFactory } from "./ports/notices.js";
+export type { KeyStore } from "./ports/seal.js";
 export type {
   ColumnType,
   Durability,

@@ -8,4 +8,3 @@ declare module "kysely";
 declare module "localforage";
 declare module "rxdb/plugins/core";
 declare module "rxdb/plugins/storage-dexie";
-declare module "zod";

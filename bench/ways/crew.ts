@@ -116,7 +116,7 @@ export async function member({ database = "", channel = "" }: Record<string, str
       await joined().destroy();
     },
     async leave() {
-      await joined()[Symbol.asyncDispose]();
+      await joined().close();
     },
   };
   expose(self, new BroadcastChannel(channel));

@@ -27,6 +27,13 @@ export function farewellNotes(databaseId: string): FarewellNotes | undefined {
       window.addEventListener("storage", onStorage);
       return () => window.removeEventListener("storage", onStorage);
     },
+    burn() {
+      try {
+        localStorage.removeItem(key);
+      } catch {
+        // Blocked for this page: nothing was written either.
+      }
+    },
   };
 }
 

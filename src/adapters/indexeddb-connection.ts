@@ -61,12 +61,12 @@ export async function connect(options: ConnectOptions, knownId: string, signals:
     version.upgrade(async (tx) => {
       const guards = tx.table(GUARD_TABLE);
       const guard = checkGuard(await guards.get(GUARD_KEY), options.opening, knownId);
-      for (const { below, table, index, prefix, lift } of schema.lifts ?? []) {
+      for (const { below, table, index, prefix = [], lift } of schema.lifts ?? []) {
         if (guard.schemaVersion >= below) continue;
         const rows = tx.table(table);
-        const columns = schema.tables[table]?.indexes?.[index] ?? [];
+        const columns = index === undefined ? undefined : schema.tables[table]?.indexes?.[index];
         // An array sorts after every string and number.
-        const found = rows.where(keyPathOf(columns)).between(prefix, [...prefix, []]);
+        const found = columns ? rows.where(keyPathOf(columns)).between(prefix, [...prefix, []]) : rows;
         await rows.bulkPut((await found.toArray()).map(lift));
       }
       await guards.put({ ...guard, schemaVersion: schema.version });
@@ -207,7 +207,7 @@ interface Guard {
   readonly databaseId: string;
 }
 
-function readGuard(database: IDBDatabase): Promise<unknown> {
+export function readGuard(database: IDBDatabase): Promise<unknown> {
   const guard = new Promise<unknown>((resolve, reject) => {
     if (!database.objectStoreNames.contains(GUARD_TABLE)) return resolve(undefined);
     answered(database.transaction(GUARD_TABLE).objectStore(GUARD_TABLE).get(GUARD_KEY), resolve, reject);
@@ -217,9 +217,15 @@ function readGuard(database: IDBDatabase): Promise<unknown> {
   return guard;
 }
 
+/** The database's id; undefined if the row is no guard. */
+export function guardIdIn(row: unknown): string | undefined {
+  const { schemaVersion, databaseId } = (row ?? {}) as Partial<Guard>;
+  return typeof schemaVersion === "number" && typeof databaseId === "string" ? databaseId : undefined;
+}
+
 function checkGuard(row: unknown, { name, schema }: StorageOpening, knownId: string): Guard {
   const guard = (row ?? {}) as Guard;
-  if (typeof guard.schemaVersion !== "number" || typeof guard.databaseId !== "string") throw unusable(name, "foreign");
+  if (guardIdIn(row) === undefined) throw unusable(name, "foreign");
   if (guard.v > GUARD_VERSION || guard.schemaVersion > schema.version) throw unusable(name, "newer");
   if (knownId && guard.databaseId !== knownId) throw unusable(name, "replaced");
   return guard;
@@ -235,7 +241,7 @@ const UNUSABLE_REASONS = {
   foreign: "was made by another program, or its tables are not those of its version",
 };
 
-function unusable(name: string, reason: keyof typeof UNUSABLE_REASONS): UnusableDatabase {
+export function unusable(name: string, reason: keyof typeof UNUSABLE_REASONS): UnusableDatabase {
   return new UnusableDatabase(
     reason === "newer" ? "version" : "unavailable",
     `the database ${name} ${UNUSABLE_REASONS[reason]}`,

@@ -1,16 +1,7 @@
 import { wrap } from "idb";
+import { optionsOf } from "../domain/check.js";
 import { asHoldfastError, HoldfastError, invalid } from "../domain/errors.js";
-import type {
-  Durability,
-  KernelStorage,
-  Key,
-  OpenStorage,
-  Query,
-  Row,
-  StorageOpening,
-  Transaction,
-  Write,
-} from "../ports/storage.js";
+import type { Durability, KernelStorage, Key, OpenStorage, Query, Row, Transaction, Write } from "../ports/storage.js";
 import {
   answered,
   type Connection,
@@ -27,8 +18,8 @@ export interface IndexedDbOptions {
   indexedDB?: IDBFactory;
   IDBKeyRange?: typeof IDBKeyRange;
   /**
-   * How long an opening waits for the browser and for other tabs that block it, in milliseconds. Default 10 000; then it rejects
-   * `unavailable`. A running upgrade has no deadline: neither in this tab nor, where there are Web Locks, in another tab.
+   * How long an opening or a deletion waits for the browser and for other tabs that block it, in milliseconds. Default 10 000; then
+   * it rejects `unavailable`. A running upgrade has no deadline: neither in this tab nor, where there are Web Locks, in another tab.
    */
   openTimeoutMs?: number;
 }
@@ -38,11 +29,13 @@ export interface IndexedDbOptions {
  * watches the database. Transactions use the browser's API directly: they cost half as much as through Dexie.
  */
 export function indexedDbStorage(options: IndexedDbOptions = {}): KernelStorage {
+  optionsOf("indexedDbStorage", options, ["indexedDB", "IDBKeyRange", "openTimeoutMs"]);
   return {
     kind: "indexeddb",
+    keepsKeys: true,
     elsewhere: options.indexedDB === undefined && options.IDBKeyRange === undefined,
     async open(opening) {
-      const storage = new IndexedDbStorage(connectOptions(options, opening));
+      const storage = new IndexedDbStorage({ ...platformOf(options), opening });
       try {
         await storage.connected();
         return storage;
@@ -51,15 +44,20 @@ export function indexedDbStorage(options: IndexedDbOptions = {}): KernelStorage 
         throw failure;
       }
     },
+    async remove(name) {
+      const { factory, openTimeoutMs } = platformOf(options);
+      const { removeDatabase } = await import("./indexeddb-removal.js");
+      return await removeDatabase(factory, name, openTimeoutMs);
+    },
   };
 }
 
-function connectOptions({ openTimeoutMs = 10_000, ...given }: IndexedDbOptions, opening: StorageOpening): ConnectOptions {
+function platformOf({ openTimeoutMs = 10_000, ...given }: IndexedDbOptions): Omit<ConnectOptions, "opening"> {
   let cause: unknown;
   try {
     const factory = given.indexedDB ?? globalThis.indexedDB;
     const ranges = given.IDBKeyRange ?? globalThis.IDBKeyRange;
-    if (factory && ranges) return { opening, openTimeoutMs, factory, ranges };
+    if (factory && ranges) return { openTimeoutMs, factory, ranges };
   } catch (refused) {
     // Reading the global throws in a sandboxed frame.
     cause = refused;

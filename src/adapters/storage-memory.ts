@@ -32,13 +32,22 @@ export function memoryStorage(): KernelStorage {
       opening.onState("ready");
       return openDatabase(database, opening);
     },
+    async remove(name) {
+      const database = databases.get(name);
+      databases.delete(name);
+      database?.remove(name);
+      return database?.id;
+    },
   };
 }
 
 function openDatabase(database: Database, opening: StorageOpening): OpenStorage {
   let closed = false;
+  const onRemoved = (why: HoldfastError) => opening.onState("lost", why);
+  database.connections.add(onRemoved);
   const running = new Set<Promise<unknown>>();
   const current = () => {
+    if (database.removed) throw database.removed;
     if (database.version !== opening.schema.version)
       throw new HoldfastError("version", "the database was upgraded by a newer holdfast");
   };
@@ -67,6 +76,7 @@ function openDatabase(database: Database, opening: StorageOpening): OpenStorage 
     },
     async close() {
       closed = true;
+      database.connections.delete(onRemoved);
       await Promise.allSettled(running);
     },
   };
@@ -74,7 +84,11 @@ function openDatabase(database: Database, opening: StorageOpening): OpenStorage 
 
 class Database {
   readonly tables = new Map<string, MemoryTable>();
+  /** How each open connection hears that the database was deleted. */
+  readonly connections = new Set<(why: HoldfastError) => void>();
   version = 0;
+  /** Set when it was deleted: later transactions reject with it. */
+  removed: HoldfastError | undefined;
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(readonly id: string) {}
@@ -92,10 +106,15 @@ class Database {
       for (const row of this.tables.get(name)?.range({}) ?? []) lifted.replace(undefined, row);
       this.tables.set(name, lifted);
     }
-    for (const { table, index, prefix, lift } of lifts) {
+    for (const { table, index, prefix = [], lift } of lifts) {
       const rows = this.tables.get(table);
-      for (const row of rows?.range({ index, prefix }) ?? []) rows?.replace(row, lift(row));
+      for (const row of rows?.range({ ...(index !== undefined && { index }), prefix }) ?? []) rows?.replace(row, lift(row));
     }
+  }
+
+  remove(name: string): void {
+    this.removed = new HoldfastError("unavailable", `the database ${name} was deleted`, { details: { reason: "deleted" } });
+    for (const tell of [...this.connections]) tell(this.removed);
   }
 
   inTurn<T>(run: () => Promise<T>): Promise<T> {

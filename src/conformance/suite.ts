@@ -1,7 +1,9 @@
 import { lifecycleCases } from "./host/lifecycle.cases.js";
 import { livenessCases } from "./host/liveness.cases.js";
 import type { OpenFixture, Runner } from "./kit/fixture.js";
+import { definitionCases } from "./process/definitions.cases.js";
 import { durabilityCases } from "./process/durability.cases.js";
+import { endingCases } from "./process/endings.cases.js";
 import { eventCases } from "./process/events.cases.js";
 import { handleCases } from "./process/handles.cases.js";
 import { inputCases } from "./process/input.cases.js";
@@ -10,6 +12,7 @@ import { processCases } from "./process/processes.cases.js";
 import { schemaCases } from "./process/schemas.cases.js";
 import { selectorCases } from "./process/selectors.cases.js";
 import { terminalCases } from "./process/terminals.cases.js";
+import { valueCases } from "./process/values.cases.js";
 import { waitCases } from "./process/waits.cases.js";
 import { wakeCases } from "./process/wakes.cases.js";
 import { deletionCases } from "./session/archive/deletion.cases.js";
@@ -23,6 +26,7 @@ import { dedupCases } from "./session/inputs/dedup.cases.js";
 import { ephemeralCases } from "./session/inputs/ephemeral.cases.js";
 import { inputOrderCases } from "./session/inputs/order.cases.js";
 import { quarantineCases } from "./session/inputs/quarantine.cases.js";
+import { inputReadCases } from "./session/inputs/reads.cases.js";
 import { recoveryCases } from "./session/inputs/recovery.cases.js";
 import { inputRefusalCases } from "./session/inputs/refusals.cases.js";
 import { supersessionCases } from "./session/inputs/supersession.cases.js";
@@ -32,6 +36,7 @@ import { runtimeCommitCases } from "./session/runtime-store/commits.cases.js";
 import { inputRowCases } from "./session/runtime-store/input-rows.cases.js";
 import { runtimeIsolationCases } from "./session/runtime-store/isolation.cases.js";
 import { snapshotCases } from "./session/runtime-store/snapshots.cases.js";
+import { attendanceCases } from "./session/turns/attendance.cases.js";
 import { batchingCases } from "./session/turns/batching.cases.js";
 import { turnCancelCases } from "./session/turns/cancel.cases.js";
 import { checkpointCases } from "./session/turns/checkpoints.cases.js";
@@ -41,9 +46,12 @@ import { turnEndingCases } from "./session/turns/endings.cases.js";
 import { turnFailureCases } from "./session/turns/failures.cases.js";
 import { turnFencingCases } from "./session/turns/fencing.cases.js";
 import { turnHandlerCases } from "./session/turns/handlers.cases.js";
+import { turnPauseCases } from "./session/turns/pauses.cases.js";
 import { processTurnCases } from "./session/turns/process-turns.cases.js";
 import { turnSnapshotCases } from "./session/turns/snapshots.cases.js";
 import { turnStepCases } from "./session/turns/steps.cases.js";
+import { unknownMemberCases } from "./session/unknown-members.cases.js";
+import { sessionValueCases } from "./session/values.cases.js";
 import { placeCases } from "./storage/places.cases.js";
 import { queryCases } from "./storage/queries.cases.js";
 import { storageCases } from "./storage/storage.cases.js";
@@ -66,9 +74,10 @@ const STORAGE_AREAS: Areas = {
 
 const KERNEL_AREAS: Areas = {
   processes: [processCases],
+  definitions: [definitionCases],
   handles: [handleCases],
   events: [eventCases],
-  terminals: [terminalCases],
+  terminals: [terminalCases, endingCases],
   wakes: [wakeCases],
   waits: [waitCases],
   selectors: [selectorCases],
@@ -77,7 +86,7 @@ const KERNEL_AREAS: Areas = {
   lifecycle: [lifecycleCases],
   liveness: [livenessCases],
   durability: [durabilityCases],
-  input: [inputCases],
+  input: [inputCases, valueCases, unknownMemberCases],
   runtime: [runtimeIsolationCases, snapshotCases, runtimeCommitCases, inputRowCases],
   "runtime input": [runtimeArgumentCases],
   auth: [flowRecordCases, browserLoginCases, deviceLoginCases, loginFlowCases, loginArgumentCases],
@@ -90,11 +99,13 @@ const KERNEL_AREAS: Areas = {
     inputRefusalCases,
     inputOrderCases,
     dedupCases,
+    inputReadCases,
     supersessionCases,
     ephemeralCases,
     sessionCommandCases,
     recoveryCases,
     quarantineCases,
+    sessionValueCases,
   ],
   "session turns": [
     turnHandlerCases,
@@ -104,11 +115,13 @@ const KERNEL_AREAS: Areas = {
     turnFencingCases,
     batchingCases,
     turnFailureCases,
+    turnPauseCases,
     turnCancelCases,
     turnStepCases,
     turnEndingCases,
     turnCommandCases,
     processTurnCases,
+    attendanceCases,
   ],
 };
 

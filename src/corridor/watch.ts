@@ -20,6 +20,8 @@ export interface Watch {
     signal?: AbortSignal,
     concerns?: (change: Change) => boolean,
   ): Promise<T>;
+  /** Keeps a Node program alive until the returned function is called, as each wait does until it ends. */
+  keepAlive(): () => void;
   /** Ends every wait with `closed`. */
   close(): void;
 }
@@ -65,7 +67,7 @@ export function refuseAborted(signal: AbortSignal | undefined): void {
   throw new HoldfastError("aborted", "the wait was aborted by its signal", { cause });
 }
 
-export function createWatch(notices: Notices, clock: Clock, pollMs: number): Watch {
+export function createWatch(notices: Notices, clock: Clock, pollMs: number, keepAlive: Watch["keepAlive"]): Watch {
   const groups = new Map<string, Group>();
   let unsubscribe = () => {};
   let closed = false;
@@ -151,6 +153,7 @@ export function createWatch(notices: Notices, clock: Clock, pollMs: number): Wat
     groups.set(id, group);
     group.waits.add(wait);
     const shared: Shared = (name, work) => sharedRead(group, name, wait.since, work);
+    const letGo = keepAlive();
     let unhear: (() => void) | undefined;
     try {
       unhear = signal && ofSignal(() => hearAbort(signal, () => wakeUp(group, wait)));
@@ -163,6 +166,7 @@ export function createWatch(notices: Notices, clock: Clock, pollMs: number): Wat
         if (!wait.isWoken) await sleep(group, wait);
       }
     } finally {
+      letGo();
       unhear?.();
       group.waits.delete(wait);
       if (group.waits.size === 0) groups.delete(id);
@@ -172,6 +176,7 @@ export function createWatch(notices: Notices, clock: Clock, pollMs: number): Wat
 
   return {
     until,
+    keepAlive,
     close() {
       closed = true;
       for (const group of groups.values()) for (const wait of group.waits) wakeUp(group, wait);

@@ -89,14 +89,60 @@ function isSignal(value: object): boolean {
   }
 }
 
-/** The named members of an argument object, each read once. */
-export function membersOf<K extends string>(field: string, value: unknown, names: readonly K[]): Record<K, unknown> {
+/**
+ * The named members of a request, or of the options of a call, each read once. Any other member that is not `undefined` is `invalid`,
+ * and named with the nearest known one.
+ */
+export function membersOf<K extends string>(
+  field: string,
+  value: unknown,
+  names: readonly K[],
+  call?: string,
+): Record<K, unknown> {
+  const members = someMembersOf(field, value, names);
+  const given = value as Record<string, unknown>;
+  const isUnknown = (name: string) => !names.includes(name as K) && given[name] !== undefined;
+  const unknown = guarded(field, () => Object.keys(given).find(isUnknown));
+  if (unknown === undefined) return members;
+  const refusal = call === undefined ? `${field}.${unknown} is not known` : `${unknown} is no option of ${call}`;
+  const meant = nearest(unknown, names);
+  throw invalid(`${refusal}; ${meant === undefined ? `known are ${names.join(", ")}` : `did you mean ${meant}?`}`);
+}
+
+/** The named members of the options of a call. */
+export function optionsOf<K extends string>(call: string, value: unknown, names: readonly K[], field = "options") {
+  return membersOf(field, value, names, call);
+}
+
+/**
+ * The named members of an object that may have others, each read once: a platform's object, or a record that holdfast gave out,
+ * which a newer holdfast may have written.
+ */
+export function someMembersOf<K extends string>(field: string, value: unknown, names: readonly K[]): Record<K, unknown> {
   checkObject(field, value);
   return guarded(field, () => Object.fromEntries(names.map((name) => [name, value[name]])) as Record<K, unknown>);
 }
 
+/** The name that a wrong one may stand for: it begins alike, and few letters are only in one of them. */
+function nearest(wrong: string, names: readonly string[]): string | undefined {
+  if (wrong.length > 64) return undefined;
+  const strayLetters = (name: string): number => {
+    let rest = name;
+    let missing = 0;
+    for (const letter of wrong) {
+      const without = rest.replace(letter, "");
+      if (without === rest) missing++;
+      rest = without;
+    }
+    return missing + rest.length;
+  };
+  const near = names.filter((name) => name[0] === wrong[0] && strayLetters(name) <= Math.max(2, wrong.length / 3));
+  return near.sort((one, other) => strayLetters(one) - strayLetters(other))[0];
+}
+
 export function checkObject(field: string, value: unknown): asserts value is Record<string, unknown> {
-  if (!guarded(field, () => typeof value === "object" && value !== null && !Array.isArray(value)))
+  // Bytes have a name for each byte.
+  if (!guarded(field, () => typeof value === "object" && value !== null && !Array.isArray(value) && !ArrayBuffer.isView(value)))
     throw invalid(`${field} must be an object`);
 }
 

@@ -92,7 +92,8 @@ export function shortened(text: string): string {
   return `${text.slice(0, KEPT_AT_EACH_END)} ... ${text.slice(-KEPT_AT_EACH_END)}`.replace(/\p{Surrogate}/gu, "\uFFFD");
 }
 
-function textOfThrown(thrown: unknown): string {
+/** The text of any thrown value. */
+export function textOfThrown(thrown: unknown): string {
   try {
     return thrown instanceof Error ? thrown.message : String(thrown);
   } catch {

@@ -11,6 +11,11 @@ export function isWellFormed(text: string): boolean {
   return !LONE_SURROGATE.test(text);
 }
 
+/** The text with each lone surrogate replaced by U+FFFD, as any UTF-8 encoder does. */
+export function wellFormed(text: string): string {
+  return text.replace(/\p{Surrogate}/gu, "\uFFFD");
+}
+
 /** RFC 8785: equal values have equal text in every engine. Takes admitted values only. */
 export function canonicalText(value: JsonValue): string {
   return canonicalize(value) as string;

@@ -1,4 +1,4 @@
-import { checkId, checkWhole, membersOf } from "./check.js";
+import { checkId, checkWhole, membersOf, someMembersOf } from "./check.js";
 import { invalid } from "./errors.js";
 import { checkRuntimeId } from "./runtime-id.js";
 
@@ -27,9 +27,9 @@ export function madeLength(maxLength: number): number {
   return Math.max(maxLength, 64);
 }
 
-/** Times in a presented lease are ignored: the stored expiry decides. */
+/** Times in a presented lease are ignored: the stored expiry decides. A lease of a newer holdfast may have more members. */
 export function checkLease(field: string, value: unknown, maxLength: number): ProcessLease {
-  const m = membersOf(field, value, [
+  const m = someMembersOf(field, value, [
     "schemaVersion",
     "processId",
     "ownerId",

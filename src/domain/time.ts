@@ -1,4 +1,3 @@
-import { guarded } from "./admit.js";
 import { checkWhole, membersOf } from "./check.js";
 import { invalid } from "./errors.js";
 
@@ -86,8 +85,6 @@ function wholeNumbers<T extends object>(field: string, defaults: Readonly<T>, gi
   if (given === undefined) return { ...defaults };
   const names = Object.keys(defaults) as (keyof T & string)[];
   const values = membersOf(field, given, names);
-  const unknown = guarded(field, () => Object.keys(given as object)).find((name) => !Object.hasOwn(defaults, name));
-  if (unknown !== undefined) throw invalid(`${field}.${unknown} is not known; known are ${names.join(", ")}`);
   return Object.fromEntries(
     names.map((name) => [name, values[name] === undefined ? defaults[name] : checkWhole(`${field}.${name}`, values[name], 1)]),
   ) as T;

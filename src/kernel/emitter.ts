@@ -1,6 +1,7 @@
 import { checkFunction, checkOneOf, type Whole } from "../domain/check.js";
 import { tellEach } from "../ports/listeners.js";
 import type { StorageState } from "../ports/storage.js";
+import { faultOfApp } from "./host/fault.js";
 import type { Fault, SweepReport } from "./host/loop-contract.js";
 import type { SessionEvent } from "./session/events.js";
 
@@ -25,7 +26,7 @@ export interface KernelEvents {
   session: SessionEvent;
   /** The state of the database. "upgrading" and "blocked" come while the kernel opens, and "ready" only after one of the others. */
   storage: { state: StorageState };
-  /** An error that no call could reject with. */
+  /** An error that no call could reject with: `Fault.area` says what it is about. `KernelOptions.log` has those that an app must mend. */
   fault: Fault;
 }
 
@@ -50,7 +51,8 @@ export interface Emitter {
 /** How many events are kept for an app that never listens: the newest. */
 const MOST_WAITING = 16;
 
-export function createEmitter(): Emitter {
+/** `log` is told of every fault at once, also of those that wait for a listener. */
+export function createEmitter(log: (fault: Fault) => void): Emitter {
   const listeners = new Map<keyof KernelEvents, Set<(payload: never) => void>>();
   /** Events that wait for their first listener. */
   const waiting = new Map<keyof KernelEvents, KernelEvents[keyof KernelEvents][]>([
@@ -59,13 +61,25 @@ export function createEmitter(): Emitter {
   ]);
 
   function emit<E extends keyof KernelEvents>(event: E, payload: KernelEvents[E]): void {
+    if (event === "fault") log(payload as Fault);
     const early = waiting.get(event);
     if (early) {
       early.push(payload);
       if (early.length > MOST_WAITING) early.shift();
       return;
     }
-    tellEach(listeners.get(event) ?? [], payload as never);
+    tell(event, payload);
+  }
+
+  function tell<E extends keyof KernelEvents>(event: E, payload: KernelEvents[E]): void {
+    tellEach(listeners.get(event) ?? [], payload as never, (error) => threw(event, error));
+  }
+
+  function threw(event: keyof KernelEvents, error: unknown): void {
+    const fault = faultOfApp("listener", `a listener of "${event}"`, error);
+    // A listener of faults would be told of its own error for ever.
+    if (event === "fault") log(fault);
+    else emit("fault", fault);
   }
 
   return {
@@ -79,7 +93,7 @@ export function createEmitter(): Emitter {
           // The listener may have been removed again at once: then all events wait for the next one.
           if (!listeners.get(name)?.size) return;
           waiting.delete(name);
-          for (const payload of early.splice(0)) emit(name, payload);
+          for (const payload of early.splice(0)) tell(name, payload);
         });
       const known = listeners.get(name) ?? new Set();
       listeners.set(name, known);

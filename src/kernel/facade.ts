@@ -1,5 +1,5 @@
 import type { Limits } from "../domain/time.js";
-import type { Seal } from "../ports/seal.js";
+import type { KeyStore, Seal } from "../ports/seal.js";
 import type { OpsMethods } from "../stores/session/ops.js";
 import type { RuntimeMethods } from "../stores/session/runtime.js";
 import type { KernelGround } from "./ground.js";
@@ -31,7 +31,8 @@ interface Facade {
 interface FacadeParts extends KernelGround {
   readonly lazyParts: LazyParts;
   readonly limits: Limits;
-  readonly seal: Seal | undefined;
+  readonly seal: Lazy<Seal> | undefined;
+  readonly keys: KeyStore | undefined;
   readonly host: Readonly<CurrentHost>;
   /** The storage is memory: nothing outlives this kernel. */
   readonly isMemory: boolean;
@@ -62,7 +63,11 @@ export function createFacade(parts: FacadeParts): LazyFacade {
     if (isClosed) void made.close();
     return made;
   });
-  const archive = mapLazy(lazyParts.archive, ({ sessionArchive }) => sessionArchive(corridor, limits));
+  const locksOfHosts = {
+    lockName: (bootId: string) => hostLockName(databaseId, bootId),
+    held: () => heldLocks(locks),
+  };
+  const archive = mapLazy(lazyParts.archive, ({ sessionArchive }) => sessionArchive({ corridor, limits, ...locksOfHosts }));
   const rows = mapLazy(lazyParts.runtime, ({ rowMethods }) => rowMethods(corridor, limits));
   const lifecycle = mapLazy(agents, (made) => made.lifecycle);
   const secrets = mapLazy(sealed, (made) => made.secrets);
@@ -107,8 +112,8 @@ export function createFacade(parts: FacadeParts): LazyFacade {
     secrets: methodsOf<Secrets>(secrets, { put: true, get: true, delete: true }),
     sessions: {
       ...methodsOf<Omit<KernelSessions, "export">>(archive, { list: true, messages: true, import: true, delete: true }),
-      async *export(sessionId) {
-        yield* (await archive.load()).export(sessionId);
+      async *export(sessionId, options) {
+        yield* (await archive.load()).export(sessionId, options);
       },
     },
     agent: methodsOf<Pick<Agents, "register">>(agents, { register: true }).register,
@@ -116,9 +121,8 @@ export function createFacade(parts: FacadeParts): LazyFacade {
       const { listHosts } = await lazyParts.agents.load();
       return await listHosts({
         ...parts,
+        ...locksOfHosts,
         self: host.identity,
-        lockName: (bootId) => hostLockName(databaseId, bootId),
-        held: () => heldLocks(locks),
       });
     },
   };

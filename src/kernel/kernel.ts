@@ -1,11 +1,11 @@
 import { createWatch } from "../corridor/watch.js";
 import { checkId } from "../domain/check.js";
-import { asHoldfastError, HoldfastError } from "../domain/errors.js";
+import { HoldfastError } from "../domain/errors.js";
 import { isRuntimeId } from "../domain/runtime-id.js";
 import type { Change } from "../ports/notices.js";
 import type { KernelStorage } from "../ports/storage.js";
 import type { LivenessStore } from "../stores/host/liveness.js";
-import { eventMethods } from "../stores/process/events.js";
+import { eventAppender, eventMethods } from "../stores/process/events.js";
 import { handleMethods } from "../stores/process/handles.js";
 import { leaseMethods } from "../stores/process/leases.js";
 import { payloadSchemas } from "../stores/process/payload-schema.js";
@@ -14,6 +14,8 @@ import { createEmitter, type Emitter, type KernelEvents } from "./emitter.js";
 import { createFacade } from "./facade.js";
 import { soon } from "./ground.js";
 import type { AgentRegistration } from "./host/agents.js";
+import { disposable } from "./host/disposable.js";
+import { faultOf } from "./host/fault.js";
 import { createHeldLeases } from "./host/held-lease.js";
 import { isFree } from "./host/held-locks.js";
 import { type CurrentHost, startHost, unstartedHost } from "./host/host.js";
@@ -21,13 +23,16 @@ import type { HostRecord } from "./host/host-list.js";
 import { createIds, hostLockName, type Ids } from "./host/ids.js";
 import type { LifecycleStore } from "./host/lifecycle.js";
 import type { Fault } from "./host/loop-contract.js";
+import { logFaults } from "./log.js";
 import { abortedBy, type OpenGround, openGround } from "./opening.js";
 import { type CheckedOptions, checkOptions, type KernelOptions } from "./options.js";
 import { hostWork, loopPage, type PageParts } from "./page.js";
 import type { LoopStart, Platform, WorkerSource } from "./platform.js";
-import { type ProcessHandle, processHandle, waitMethods } from "./process/handle.js";
+import type { ProcessDefinition } from "./process/definition/definition.js";
+import { type HandleOf, type ProcessHandle, processHandle, waitMethods } from "./process/handle.js";
 import type { ProcessRegistry } from "./process/registry.js";
-import { type StartRequest, startProcess } from "./process/start.js";
+import { startProcess } from "./process/start.js";
+import type { StartArguments, StartOptions, StartOptionsOf, StartRequest } from "./process/start-request.js";
 import { createProcessRuns } from "./runs.js";
 import type { RuntimeStore } from "./runtime-store.js";
 import type { KernelSessions } from "./session/archive.js";
@@ -49,7 +54,15 @@ export interface Kernel extends AsyncDisposable {
   /** Logins that are under way. */
   readonly auth: OAuthFlows;
   readonly secrets: Secrets;
-  /** Registers a process and grants its handle in one transaction, and looks for an owner at once. Idempotent by id. */
+  /**
+   * Registers a process and grants its handle in one transaction, and looks for an owner at once. Idempotent by id. The process is a task
+   * of the definition's name, or of the name, with `options.input` as its `args`. A name has the schemas of this kernel's definition of that
+   * name, if there is one. Rejects `invalid` for an input that does not fit its schema, and `conflict` for an id that was started with
+   * another name, or with an input of which the schema makes something else.
+   */
+  start<D extends ProcessDefinition>(definition: D, ...options: StartOptionsOf<D>): Promise<HandleOf<D>>;
+  start(name: string, options?: StartOptions): Promise<ProcessHandle>;
+  /** The same with a request, which may be of any kind. Another content under the same id is `conflict`. */
   start(request: StartRequest): Promise<ProcessHandle>;
   process(processId: string): ProcessHandle;
   /** Opens or makes a session; its runtime's state is stored when this resolves. */
@@ -98,9 +111,10 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
   const clock = options.clock ?? platform.clock();
   const ids = createIds(clock, options.random ?? platform.random);
   const place = options.storage ?? platform.storage();
-  const emitter = createEmitter();
-  const host = unstartedHost(options.hostId ?? ids.uuid());
+  const emitter = createEmitter(logFaults(options.log));
   const loop = chooseLoop(options, platform, place, emitter);
+  // Without a loop, nothing that is stored is run here.
+  const host = unstartedHost(options.hostId ?? ids.uuid(), loop.loopKind === "off" ? [] : [...options.handlers.keys()]);
   const loadingLoop = loop.loopKind === "inline" ? platform.inlineLoop.load() : undefined;
   // If the storage does not open, that error is told instead.
   loadingLoop?.catch(() => undefined);
@@ -129,11 +143,13 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
 }
 
 function chooseLoop(options: CheckedOptions, platform: Platform, place: KernelStorage, emitter: Emitter): LoopChoice {
-  // A worker has storage, clock, channel and locks of its own: it can serve only where nothing was injected.
+  // A worker has storage, clock, channel and locks of its own: it can serve only where nothing was injected that it cannot have.
   const isShared = place.elsewhere === true && !options.clock && options.channel === undefined && options.locks === undefined;
-  const worker = options.loop !== "inline" && isShared && platform.workers() ? (options.worker ?? "default") : undefined;
+  const file = options.worker ?? (place.kind === "indexeddb" ? "default" : undefined);
+  const worker = options.loop !== "inline" && isShared && platform.workers() ? file : undefined;
   if (options.loop === "worker" && !worker) {
-    const why = isShared ? "there are no workers here" : "storage, clock, channel or locks were passed in";
+    const needed = platform.workers() ? "this storage needs a worker file that calls serveLoop" : "there are no workers here";
+    const why = isShared ? needed : "storage, clock, channel or locks were passed in";
     emitter.emit("fault", { area: "worker", code: "unsupported", message: `the loop runs inline: ${why}` });
   }
   return { loopKind: options.loop === "off" ? "off" : worker ? "worker" : "inline", worker };
@@ -145,14 +161,11 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
   const { name, limits, handlers, signal } = options;
   const { databaseId, storage, clock, channel, locks, notices, corridor, presence } = ground;
   const isMemory = place.kind === "memory";
-  const seal = platform.seal();
+  const seal = options.keys || place.keepsKeys ? platform.seal() : undefined;
   const farewellNotes = channel && platform.farewellNotes(databaseId);
   const lockName = (bootId: string) => hostLockName(databaseId, bootId);
   const fault = (event: Fault) => emitter.emit("fault", event);
-  const faultOf = (area: string, what: string) => (error: unknown) => {
-    const { code, message } = asHoldfastError(error, "internal", what);
-    fault({ area, code, message });
-  };
+  const tell = (area: string, what: string) => (error: unknown) => fault(faultOf(area, error, what));
 
   const parts = {
     ...options,
@@ -162,17 +175,19 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     fault,
     farewellNotes,
     lazyParts: platform.lazyParts,
-    watch: createWatch(notices, clock, options.timings.pollMs),
+    definitions: platform.lazyParts.definitions,
+    watch: createWatch(notices, clock, options.timings.pollMs, platform.keepAlive),
     schemas: payloadSchemas(),
     heldLeases: createHeldLeases(),
     newProcessId: ids.processId,
     newNonce: ids.nonce,
   };
   const { schemas } = parts;
+  const appendEvent = eventAppender(corridor, limits, schemas);
   const stores: ProcessRegistry = {
     durabilityTier: () => (isMemory ? "inline" : "durable"),
     ...processMethods(corridor, limits, schemas),
-    ...eventMethods(corridor, limits, schemas),
+    ...eventMethods(corridor, limits, schemas, appendEvent),
     ...handleMethods(corridor, limits),
     ...leaseMethods(corridor, limits, ids.nonce),
     ...waitMethods(parts),
@@ -191,6 +206,7 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
   const runs = createProcessRuns({
     ...parts,
     stores,
+    appendEvent,
     sessionTurn: sessions.turnOf,
     onFree: () => host.loop?.poke(),
     onClaimed: (processId, fencingToken) => emitter.emit("leaseClaimed", { processId, fencingToken }),
@@ -202,11 +218,11 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     seal,
     randomBytes: ids.bytes,
     authorityKey: isMemory ? undefined : `${place.kind}:${platform.origin() ?? "null"}:${name}:${databaseId}`,
-    agentsFailed: faultOf("agents", "the agents of this page could not be looked after"),
+    agentsFailed: tell("agents", "the agents of this page could not be looked after"),
   });
   const { agents } = lazily;
   const pageParts = { ...parts, runs, sessions, agents };
-  const loopStart: LoopStart = { ...parts, page: loopPage(pageParts) };
+  const loopStart: LoopStart = { ...parts, storageKind: place.kind, page: loopPage(pageParts) };
 
   const hostLife = startHost({
     ...parts,
@@ -224,7 +240,7 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
       // If this fails, the loops claim all the same, only later.
       if (isReady && loopKind !== "off" && handlers.size > 0) runs.headStart.load().catch(() => undefined);
     },
-    onFault: faultOf("host", "the host failed"),
+    onFault: tell("host", "the host failed"),
   });
   presence.open();
   const stopHearing = notices.subscribe((changes) => hearChanges(changes, parts));
@@ -244,17 +260,21 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     emitter.clear();
   }
   // Nothing that runs here can write any more.
-  ground.ended.addEventListener("abort", () => hostLife.abort(ground.ended.reason as HoldfastError));
+  ground.ended.addEventListener("abort", () => {
+    hostLife.abort(ground.ended.reason as HoldfastError);
+    presence.close();
+    notices.pause();
+  });
   signal?.addEventListener("abort", close);
 
-  return {
+  const kernel: Omit<Kernel, keyof AsyncDisposable> = {
     name,
     hostId: host.identity.hostId,
     processes: stores,
     ...lazily.facade,
     liveness: presence.store,
-    async start(request) {
-      const { id } = await startProcess({ ...parts, headStart: () => runs.headStart.loaded }, request);
+    async start(...what: StartArguments) {
+      const { id } = await startProcess({ ...parts, headStart: () => runs.headStart.loaded }, what);
       return processHandle({ ...parts, stores }, id);
     },
     process: (processId) => processHandle({ ...parts, stores }, checkId("processId", processId, limits.idLength)),
@@ -269,13 +289,13 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
         locks: host.identity.locked,
         channel: channel !== undefined,
         dropped: notices.dropped + presence.dropped,
-        secrets: isMemory || !seal ? "memory-only" : "sealed",
+        secrets: seal ? "sealed" : "memory-only",
       };
     },
     on: emitter.on,
     close,
-    [Symbol.asyncDispose]: close,
   };
+  return disposable(kernel, close);
 }
 
 const OF_PROCESSES: ReadonlySet<Change["about"]> = new Set(["registered", "record", "event", "lease"]);

@@ -6,8 +6,11 @@ export const lazyParts = {
   archive: lazy("session archives", () => import("./session/archive.js")),
   runtime: lazy("the runtime store", () => import("./runtime-store.js")),
   ops: lazy("operations", () => import("./session/operations.js")),
+  inputReads: lazy("the reads of inputs", () => import("./session/inputs/input-reads.js")),
   turns: lazy("turns", () => import("./session/executor.js")),
+  attendant: lazy("turns of sessions that wait", () => import("./session/attendance/attendant.js")),
   agents: lazy("agents", () => import("./host/agents.js")),
+  definitions: lazy("definitions of processes", () => import("./process/definition/defined-start.js")),
   headStart: lazy("head starts", () => import("./process/head-start.js")),
 };
 

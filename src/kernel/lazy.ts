@@ -52,11 +52,12 @@ export function mapLazy<Code, T>(bare: Lazy<Code>, make: (code: Code) => T): Laz
   };
 }
 
-/** The methods of a lazy part. Arguments are kept as they were in the moment of the call. */
-export function methodsOf<T extends object>(of: Lazy<T>, names: Record<keyof T, true>): T {
+/** The methods of a lazy part. Arguments are kept as they were in the moment of the call. `admit` throws what refuses a call. */
+export function methodsOf<T extends object>(of: Lazy<T>, names: Record<keyof T, true>, admit = () => {}): T {
   const method =
     (name: string) =>
     async (...given: unknown[]) => {
+      admit();
       const args = of.loaded ? given : given.map(argumentOf);
       const made = (of.loaded ?? (await of.load())) as Record<string, (...args: unknown[]) => unknown>;
       return await made[name]?.(...args);

@@ -1,27 +1,52 @@
-import { guarded } from "../domain/admit.js";
-import { checkFunction, checkId, checkObject, checkOneOf, checkSignal, checkWhole, membersOf } from "../domain/check.js";
+import {
+  checkFunction,
+  checkId,
+  checkOneOf,
+  checkSignal,
+  checkWhole,
+  membersOf,
+  optionsOf,
+  someMembersOf,
+} from "../domain/check.js";
 import { invalid } from "../domain/errors.js";
 import { madeLength } from "../domain/lease.js";
+import { checkRetry, type RetryPolicy } from "../domain/retry.rules.js";
 import { checkLimits, checkTimings, type Limits, type Timings } from "../domain/time.js";
 import type { Clock } from "../ports/clock.js";
 import type { Locks } from "../ports/locks.js";
 import type { ChannelFactory } from "../ports/notices.js";
+import type { KeyStore } from "../ports/seal.js";
 import type { Durability, KernelStorage } from "../ports/storage.js";
 import type { Retention } from "../stores/host/retention.js";
 import type { Random } from "./host/ids.js";
 import type { ProcessHandler } from "./process/context.js";
+import { checkDefinitions, checkHandlers } from "./process/definition/define.js";
+import type { ProcessDefinition } from "./process/definition/definition.js";
+import type { AnyTurnHandler } from "./session/turn.js";
 
 export interface KernelOptions {
   /** Database name and namespace: 1 to 64 of A-Z a-z 0-9 . _ - */
   name: string;
   /** Default: IndexedDB where it exists, else memory. If IndexedDB is there but cannot be opened, `createKernel` rejects `unavailable`. */
   storage?: KernelStorage;
-  /** Handlers by task name, or `tool:<toolName>`. Only processes with a handler here are claimed. */
-  handlers?: Record<string, ProcessHandler>;
+  /** What this host runs, as `defineProcess` gives it. Only processes with a definition or a handler here are claimed. A name may stand here once, and not in `handlers` too. */
+  processes?: readonly ProcessDefinition[];
+  /** Handlers without a definition, by task name, or `tool:<toolName>`. */
+  handlers?: Record<string, ProcessHandler | { run: ProcessHandler }>;
+  /**
+   * The turns of all sessions that have no handler of their own in this tab, whether the app opened them or not: a session that waits, or
+   * was left by a tab that died, is gone on with here. `concurrency` bounds how many sessions that the app has not opened run at once.
+   */
+  turns?: AnyTurnHandler;
   /** Handlers running at once on this host. Default 8. */
   concurrency?: number;
   /** Claims in a row that end out of order and store nothing, until the process fails. Default 5. */
   attemptBudget?: number;
+  /**
+   * When a failed turn is tried again; a session may have a policy of its own. Default: `{ attempts: 3, backoffMs: 1_000, factor: 4,
+   * maxBackoffMs: 60_000 }`.
+   */
+  turnRetry?: RetryPolicy;
   /**
    * Default "worker" where it can be used, else "inline". A "worker" that was asked for and cannot be used is told as a fault. "off":
    * nothing is claimed, renewed, beaten or swept.
@@ -43,6 +68,16 @@ export interface KernelOptions {
   channel?: ChannelFactory | false;
   /** Default: navigator.locks. `false`: none, a dead host is noticed by the expiry of its leases. */
   locks?: Locks | false;
+  /**
+   * What is called with the faults that a developer must mend: a handler, turn or listener that threw, a handler that no host has, a step
+   * that is used in a wrong way, a worker that was given up. Default: `console.error` and `console.warn`. `false`: nothing is logged.
+   */
+  log?: ((entry: { level: "warn" | "error"; message: string; error?: unknown }) => void) | false;
+  /**
+   * Keeps the key that secrets and logins are sealed with. Default: the storage keeps it, where it can (IndexedDB can); elsewhere
+   * secrets are "memory-only" (`status().secrets`). A database that has a key already goes on with that one.
+   */
+  keys?: KeyStore;
   /** Aborting it closes the kernel. While it opens, `createKernel` rejects `aborted` instead, with the reason as cause; nothing stays open. */
   signal?: AbortSignal;
 }
@@ -50,31 +85,35 @@ export interface KernelOptions {
 /** An owner id is the host id and a suffix per attempt. */
 const OWNER_SUFFIX = 16;
 
+const TURN_RETRY: RetryPolicy = { attempts: 3, backoffMs: 1_000, factor: 4, maxBackoffMs: 60_000 };
+
 const NAME = /^[A-Za-z0-9._-]{1,64}$/;
 
 type OptionCheck = (value: unknown, field: string, limits: Limits) => unknown;
 
 /** The check of each option, in this order; a check that is missing, or one too many, does not compile. */
 const OPTION_CHECKS = {
-  name(value) {
-    if (typeof value !== "string" || !NAME.test(value)) throw invalid("name must be 1 to 64 of A-Z a-z 0-9 . _ -");
-    return value;
-  },
+  name: checkName,
   limits: checkLimits,
   timings: checkTimings,
   retention: checkRetention,
+  processes: (value, _, limits) => checkDefinitions(value, limits),
   handlers: (value, _, limits) => checkHandlers(value, limits),
+  turns: optional(callable<AnyTurnHandler>),
   concurrency: (value = 8, field) => checkWhole(field, value, 1),
   attemptBudget: (value = 5, field) => checkWhole(field, value, 1),
+  turnRetry: (value = TURN_RETRY, field) => checkRetry(field, value),
   loop: optional((value, field) => checkOneOf<NonNullable<KernelOptions["loop"]>>(field, value, ["worker", "inline", "off"])),
   durability: (value = "strict", field) => checkOneOf<Durability>(field, value, ["strict", "relaxed"]),
-  storage: optional(withMethods<KernelStorage>("open")),
+  storage: optional(checkStorage),
   worker: optional(callable<() => Worker>),
   hostId: optional((value, field, limits) => checkId(field, value, madeLength(limits.idLength) - OWNER_SUFFIX)),
   clock: optional(withMethods<Clock>("now", "monotonicMs", "setTimer")),
   random: optional(callable<Random>),
   channel: optional(orFalse(callable<ChannelFactory>)),
   locks: optional(orFalse(withMethods<Locks>("request", "query"))),
+  log: optional(orFalse(callable<Exclude<KernelOptions["log"], false | undefined>>)),
+  keys: optional(withMethods<KeyStore>("load", "store")),
   signal: (value, field) => checkSignal(field, value),
 } as const satisfies Record<keyof KernelOptions, OptionCheck>;
 
@@ -83,18 +122,30 @@ export type CheckedOptions = { readonly [Name in keyof typeof OPTION_CHECKS]: Re
 /** Defaults filled in; throws `invalid` naming the option and its rule. */
 export function checkOptions(given: unknown): CheckedOptions {
   const names = Object.keys(OPTION_CHECKS) as (keyof KernelOptions)[];
-  const members = membersOf("options", given, names);
+  const members = optionsOf("createKernel", given, names);
   const checked: Partial<Record<keyof KernelOptions, unknown>> = {};
   for (const name of names) {
     const check: OptionCheck = OPTION_CHECKS[name];
     checked[name] = check(members[name], name, checked.limits as Limits);
   }
-  return checked as CheckedOptions;
+  const { processes, handlers } = checked as CheckedOptions;
+  for (const name of processes.keys())
+    if (handlers.has(name)) throw invalid(`handlers.${name}: a definition in processes has this name`);
+  return { ...(checked as CheckedOptions), handlers: new Map([...processes, ...handlers]) };
 }
 
 function optional<T>(check: (value: unknown, field: string, limits: Limits) => T) {
   return (value: unknown, field: string, limits: Limits): T | undefined =>
     value === undefined ? undefined : check(value, field, limits);
+}
+
+export function checkName(value: unknown): string {
+  if (typeof value !== "string" || !NAME.test(value)) throw invalid("name must be 1 to 64 of A-Z a-z 0-9 . _ -");
+  return value;
+}
+
+export function checkStorage(value: unknown, field: string): KernelStorage {
+  return withMethods<KernelStorage>("open")(value, field);
 }
 
 function orFalse<T>(check: (value: unknown, field: string) => T) {
@@ -107,30 +158,17 @@ function callable<T>(value: unknown, field: string): T {
 
 function withMethods<T>(...methods: (keyof T & string)[]) {
   return (value: unknown, field: string): T => {
-    const found = membersOf(field, value, methods);
+    const found = someMembersOf(field, value, methods);
     for (const method of methods) checkFunction(`${field}.${method}`, found[method]);
     return value as T;
   };
 }
 
-const RETENTION: Record<keyof Retention, true> = { offlineAgentsMs: true, terminalProcessesMs: true };
+const RETENTION: Record<keyof Retention, true> = { offlineAgentsMs: true, terminalProcessesMs: true, externalProcessesMs: true };
 
 function checkRetention(given: unknown = {}): Retention {
   const names = Object.keys(RETENTION) as (keyof Retention)[];
   const members = membersOf("retention", given, names);
   const wanted = names.filter((name) => members[name] !== undefined);
   return Object.fromEntries(wanted.map((name) => [name, checkWhole(`retention.${name}`, members[name], 1)]));
-}
-
-function checkHandlers(given: unknown, limits: Limits): ReadonlyMap<string, ProcessHandler> {
-  if (given === undefined) return new Map();
-  checkObject("handlers", given);
-  const names = guarded("handlers", () => Object.keys(given));
-  const members = membersOf("handlers", given, names);
-  return new Map(
-    names.map((name) => [
-      checkId(`handlers: the name "${name}"`, name, limits.idLength),
-      checkFunction(`handlers.${name}`, members[name] as ProcessHandler),
-    ]),
-  );
 }

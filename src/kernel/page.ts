@@ -32,6 +32,8 @@ export interface PageParts {
 export function loopPage(parts: PageParts): LoopPage {
   const { clock, timings, heldLeases, runs, sessions, agents, host, emitter } = parts;
   let answeredMs = clock.monotonicMs();
+  /** Handlers that no host has, told once each: the next worker's loop tells of them again. */
+  const lacking = new Set<string>();
   return {
     async pulse(told) {
       runs.headStart.loaded?.heard(told);
@@ -42,6 +44,7 @@ export function loopPage(parts: PageParts): LoopPage {
         asOfMs: answeredMs,
         host: host.identity,
         leases: heldLeases.leases,
+        waiting: runs.runner.waiting,
         abandoned: runs.runner.abandoned,
         claiming: runs.claiming,
         free: runs.free,
@@ -70,7 +73,10 @@ export function loopPage(parts: PageParts): LoopPage {
       if (!parts.channel && host.loop?.kind === "worker")
         for (const agentId of report.agentsOffline) emitter.emit("agentOffline", { agentId });
     },
-    fault: async (event) => emitter.emit("fault", event),
+    async fault(event) {
+      if (event.area === "handlers" && lacking.size === lacking.add(event.message).size) return;
+      emitter.emit("fault", event);
+    },
   };
 }
 

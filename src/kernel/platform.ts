@@ -19,10 +19,13 @@ export interface Platform {
   storage(): KernelStorage;
   channel(): ChannelFactory | undefined;
   locks(): Locks | undefined;
-  seal(): Seal | undefined;
+  /** Undefined where nothing can be sealed. */
+  seal(): Lazy<Seal> | undefined;
   /** The origin of the page or worker; undefined if there is none. */
   origin(): string | undefined;
   farewellNotes(databaseId: string): FarewellNotes | undefined;
+  /** Keeps a Node program alive until the returned function is called. */
+  keepAlive(): () => void;
   /** Whether loops can run in workers here. */
   workers(): boolean;
   /** Makes a loop that runs in this context. */
@@ -36,6 +39,7 @@ export type WorkerSource = (() => Worker) | "default";
 export interface LoopStart {
   readonly name: string;
   readonly databaseId: string;
+  readonly storageKind: string;
   readonly durability: Durability;
   readonly timings: Timings;
   readonly corridor: Corridor;

@@ -17,7 +17,10 @@ export interface KernelStatus {
   channel: boolean;
   /** How many messages of other tabs were dropped: they were not of this database, or too many. */
   dropped: number;
-  /** "memory-only": secrets and login flows never reach a disk, and end with the memory they are in. */
+  /**
+   * "sealed": secrets and login flows are stored under a key that the storage or `KernelOptions.keys` keeps. "memory-only": they never
+   * reach a disk, and end with the memory they are in.
+   */
   secrets: "sealed" | "memory-only";
 }
 

@@ -3,7 +3,6 @@ import { asHoldfastError, type ErrorCode } from "../domain/errors.js";
 import type { Timings } from "../domain/time.js";
 import type { LoopPage, Pulse } from "../kernel/host/loop-contract.js";
 import type { Clock } from "../ports/clock.js";
-import { firstOfEach } from "../stores/host/first-of-each.js";
 import type { LeaseRow } from "../stores/host/tables.js";
 import { type ClaimReply, claimProcessLease, releaseLeases } from "../stores/process/leases.js";
 import { type Candidates, type ClaimCandidate, createCandidates, runnableHere } from "./candidates.js";
@@ -21,8 +20,6 @@ export interface Claims extends Pick<Candidates, "begin" | "end" | "nextMs" | "r
   noteNew(processId: string): void;
   /** Looks through all processes that could be run here; `heard` are the ids that are due. */
   sweep(pulse: Pulse, heard: Iterable<string>, report: ClaimReport): Promise<void>;
-  /** Reports one running process for each handler or session that this host lacks; for 64 of these at most. */
-  skip(pulse: Pulse, report: ClaimReport): Promise<void>;
   /** Looks at these processes alone. */
   lookAt(processIds: readonly string[], pulse: Pulse, report: ClaimReport): Promise<void>;
 }
@@ -53,12 +50,11 @@ export function newReport(): ClaimReport {
 /** Processes that are read at once: few at first, since a page that fills the free slots is enough. */
 const FIRST_PAGE = 32;
 const LARGEST_PAGE = 256;
-const MOST_SKIPPED = 64;
 /** The most places in line over which the tries are spread. */
 const MOST_SPREAD = 64;
 
 export function createClaims(parts: ClaimsParts): Claims {
-  const { corridor, stopping, isHostAlive } = parts;
+  const { stopping, isHostAlive } = parts;
   const candidates = createCandidates(parts);
   const claimUpTo = createTries(parts);
   let hasBacklog = false;
@@ -113,15 +109,6 @@ export function createClaims(parts: ClaimsParts): Claims {
     for (const { lease } of found) if (lease) isHostAlive(lease, pulse);
   }
 
-  async function skip(pulse: Pulse, report: ClaimReport): Promise<void> {
-    const runnable = runnableHere(pulse);
-    const firsts = await corridor.query(["processes"], (reader) =>
-      firstOfEach(reader, "processes", "runnable", runnable.size + MOST_SKIPPED),
-    );
-    const lacking = firsts.filter((row) => !runnable.has(String(row.runnable))).slice(0, MOST_SKIPPED);
-    report.skipped.push(...lacking.map(({ processId }) => String(processId)));
-  }
-
   return {
     begin: candidates.begin,
     end: candidates.end,
@@ -141,7 +128,6 @@ export function createClaims(parts: ClaimsParts): Claims {
       newcomers.add(processId);
     },
     sweep,
-    skip,
     lookAt,
   };
 }

@@ -11,6 +11,7 @@ import { createAgenda, leaveMs } from "./agenda.rules.js";
 import { createClaims, newReport } from "./claims.js";
 import { createNeighbours } from "./neighbours.js";
 import { createPageLink } from "./page-link.js";
+import { createLacking } from "./process/lacking.js";
 import { createScheduler } from "./scheduler.js";
 import { createSearches } from "./searches.js";
 import { createSweeper } from "./sweeper.js";
@@ -65,7 +66,8 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     onOffline: (agentIds) => page.swept(newReport(), agentIds),
     onFault: page.fault,
   });
-  const searches = createSearches({ ...parts, agenda, page, neighbours, claims, sweeper, stopping: stopping.signal });
+  const lacking = createLacking({ ...parts, stopping: stopping.signal, tell: page.tell });
+  const searches = createSearches({ ...parts, agenda, page, neighbours, claims, lacking, sweeper, stopping: stopping.signal });
   const unsubscribe = parts.notices.subscribe(hear);
 
   function hear(changes: readonly Change[]): void {

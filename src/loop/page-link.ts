@@ -1,7 +1,7 @@
 import type { Corridor } from "../corridor/command.js";
-import { asHoldfastError } from "../domain/errors.js";
 import type { Timings } from "../domain/time.js";
-import type { LoopPage, Pulse } from "../kernel/host/loop-contract.js";
+import { faultOf } from "../kernel/host/fault.js";
+import type { Fault, LoopPage, Pulse } from "../kernel/host/loop-contract.js";
 import type { Presence } from "../kernel/host/presence.js";
 import type { Clock } from "../ports/clock.js";
 import { renewAttachments } from "../stores/host/beats.js";
@@ -23,6 +23,7 @@ export interface PageLink {
   renew(pulse: Pulse | undefined): Promise<void>;
   swept(report: ClaimReport, agentsOffline: string[]): void;
   fault(thrown: unknown): void;
+  tell(fault: Fault): void;
 }
 
 interface PageLinkParts {
@@ -44,10 +45,8 @@ export function createPageLink(parts: PageLinkParts): PageLink {
     return clock.monotonicMs() - last.atMs >= timings.leaseTtlMs - timings.leaseRenewMs ? undefined : last;
   }
 
-  function fault(thrown: unknown): void {
-    const { code, message } = asHoldfastError(thrown, "internal", "a turn of the loop failed");
-    unawaited(page.fault({ area: "loop", code, message }));
-  }
+  const tell = (fault: Fault) => unawaited(page.fault(fault));
+  const fault = (thrown: unknown) => tell(faultOf("loop", thrown, "a turn of the loop failed"));
 
   return {
     get last() {
@@ -88,7 +87,11 @@ export function createPageLink(parts: PageLinkParts): PageLink {
       const attended = known.attending ? corridor.run(renewAttachments, { host: known.host, ttlMs }) : undefined;
       try {
         if (known.leases.length === 0) return await attended;
-        const [renewals] = await Promise.all([corridor.run(renewLeases, { leases: known.leases, ttlMs }), attended]);
+        // What the handlers of a silent page do is unknown: what is stored of their waits stays.
+        const [renewals] = await Promise.all([
+          corridor.run(renewLeases, { leases: known.leases, ttlMs, waiting: pulse?.waiting }),
+          attended,
+        ]);
         const idsWhere = (lost: boolean) =>
           known.leases.filter((_, at) => "lost" in (renewals[at] ?? {}) === lost).map(({ processId }) => processId);
         unawaited(page.renewed({ asOfMs: known.asOfMs, renewed: idsWhere(false), lost: idsWhere(true) }));
@@ -103,6 +106,7 @@ export function createPageLink(parts: PageLinkParts): PageLink {
       unawaited(page.swept({ agentsOffline, claimed, skipped, faulted: codes }));
     },
     fault,
+    tell,
   };
 }
 

@@ -7,6 +7,7 @@ import type { Agenda, Search } from "./agenda.rules.js";
 import { type Claims, newReport } from "./claims.js";
 import type { Neighbours } from "./neighbours.js";
 import type { PageLink } from "./page-link.js";
+import type { Lacking } from "./process/lacking.js";
 import type { Sweeper } from "./sweeper.js";
 
 /** Looks for work, once the page has answered: at everything, at the backlog or at what is due. */
@@ -18,12 +19,13 @@ interface SearchesParts {
   readonly page: PageLink;
   readonly neighbours: Neighbours;
   readonly claims: Claims;
+  readonly lacking: Lacking;
   readonly sweeper: Sweeper;
   readonly stopping: AbortSignal;
 }
 
 export function createSearches(parts: SearchesParts): Searches {
-  const { corridor, agenda, page, neighbours, claims, sweeper, stopping } = parts;
+  const { corridor, agenda, page, neighbours, claims, lacking, sweeper, stopping } = parts;
 
   /** Orphans: leases claimed for this page by a loop that died before telling it. The page knows of the leases that it claims itself. */
   async function releaseOrphans(own: readonly LeaseRow[], pulse: Pulse): Promise<void> {
@@ -62,7 +64,7 @@ export function createSearches(parts: SearchesParts): Searches {
       const report = newReport();
       await claims.sweep(pulse, agenda.take(), report);
       if (stopping.aborted) return;
-      await claims.skip(pulse, report);
+      await lacking.look(pulse, report);
       page.swept(report, agentsOffline);
     },
     async backlog(pulse) {

@@ -12,6 +12,8 @@ import type { Retention } from "../stores/host/retention.js";
 export interface WorkerConfig {
   name: string;
   databaseId: string;
+  /** The kind of the page's storage. */
+  storageKind: string;
   durability: Durability;
   timings: Timings;
   retention: Retention;

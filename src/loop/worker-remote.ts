@@ -1,5 +1,6 @@
 import { proxy, releaseProxy, transferHandlers, wrap } from "comlink";
 import { asHoldfastError, HoldfastError } from "../domain/errors.js";
+import { faultOf } from "../kernel/host/fault.js";
 import type { Loop, LoopPage } from "../kernel/host/loop-contract.js";
 import type { Lazy } from "../kernel/lazy.js";
 import type { Clock } from "../ports/clock.js";
@@ -137,8 +138,7 @@ export function startWorkerLoop(parts: WorkerLoopParts): Loop {
   }
 
   function tell(thrown: unknown): void {
-    const { code, message } = asHoldfastError(thrown, "unavailable", "the loop's worker could not be used");
-    void page.fault({ area: "worker", code, message });
+    void page.fault(faultOf("worker", thrown, "the loop's worker could not be used", "unavailable"));
   }
 
   const inHere = () => (inline === "loading" ? undefined : inline);

@@ -1,12 +1,20 @@
-/** Calls every listener. An error that one throws is reported as uncaught, and the other listeners are still called. */
-export function tellEach<T>(listeners: Iterable<(told: T) => void>, told: T): void {
+/**
+ * Calls every listener. `threw` is told of one that throws, or whose promise rejects; the others are still called. Without `threw` the
+ * error is reported as uncaught: the listener is holdfast's own.
+ */
+export function tellEach<T>(listeners: Iterable<(told: T) => unknown>, told: T, threw: (error: unknown) => void = report): void {
   for (const listener of [...listeners]) {
     try {
-      listener(told);
+      const answer = listener(told);
+      if (answer instanceof Promise) answer.catch(threw);
     } catch (error) {
-      queueMicrotask(() => {
-        throw error;
-      });
+      threw(error);
     }
   }
+}
+
+function report(error: unknown): void {
+  queueMicrotask(() => {
+    throw error;
+  });
 }

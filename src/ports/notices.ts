@@ -70,4 +70,6 @@ export interface FarewellNotes {
   /** Boot ids of the last few farewells. */
   said(): string[];
   hear(listener: (bootId: string) => void): () => void;
+  /** Removes all notes: the database is deleted. */
+  burn(): void;
 }

@@ -42,13 +42,13 @@ export interface StorageSchema {
 
 /**
  * For databases of a version below `below`: `lift` replaces each row under `prefix` in `index`, under the same key. The index has
- * more columns than the prefix.
+ * more columns than the prefix. Without an index, each row of the table.
  */
 export interface Lift {
   readonly below: number;
   readonly table: string;
-  readonly index: string;
-  readonly prefix: readonly (string | number)[];
+  readonly index?: string;
+  readonly prefix?: readonly (string | number)[];
   /** The row as it is stored from now on. Synchronous and without effects. */
   lift(row: Row): Row;
 }
@@ -138,9 +138,18 @@ export interface KernelStorage {
   readonly kind: string;
   /** True where a worker can open the same database by its name alone. */
   readonly elsewhere?: boolean;
+  /** True where a row may hold a `CryptoKey` that cannot be exported, and it is on the disk no more readable than in memory. */
+  readonly keepsKeys?: boolean;
   /**
    * Rejects `version` where a newer schema wrote the database, which stays untouched. Rejects `unavailable` where it cannot be
    * opened.
    */
   open(opening: StorageOpening): Promise<OpenStorage>;
+  /**
+   * Deletes the database of that name with all that is in it, whatever its version. Resolves when it is gone, or was never there;
+   * with its id, where that is known, so that what lies beside it can be deleted too. Open connections to it are told `lost` with an
+   * error, and end. Rejects `unavailable` where it cannot be deleted; `details: { outcome: "unknown" }` after a time that the
+   * storage sets, when it may still be deleted later.
+   */
+  remove?(name: string): Promise<unknown>;
 }

@@ -1,4 +1,4 @@
-import { checkList, checkOneOf, checkWhole, membersOf } from "../domain/check.js";
+import { checkList, checkOneOf, checkWhole, optionsOf } from "../domain/check.js";
 import type { KernelStorage } from "../ports/storage.js";
 import { FAULTS, type FaultKind } from "./fault-kinds.js";
 import { WORK, type WorkKind } from "./works/workload.js";
@@ -28,7 +28,7 @@ const MOST_HOSTS = 100;
 export type CheckedSimulation = ReturnType<typeof checkSimulation>;
 
 export function checkSimulation(options: SimulationOptions) {
-  const given = membersOf("options", options, ["seed", "steps", "hosts", "faults", "work", "only", "sabotage"]);
+  const given = optionsOf("simulate", options, ["seed", "steps", "hosts", "faults", "work", "only", "sabotage"]);
   const list = <T>(field: string, value: unknown, check: (field: string, item: unknown) => T): T[] =>
     checkList(field, value, MOST_STEPS).map((item, at) => check(`${field}[${at}]`, item));
   const { steps = 120, hosts = 3, faults = FAULTS, work = KINDS_OF_WORK, only, sabotage } = given;

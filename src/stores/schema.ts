@@ -3,7 +3,18 @@ import type { Key, Query, Reader, Row, StorageSchema } from "../ports/storage.js
 import { agents, farewells, floors, hosts, leases } from "./host/tables.js";
 import { events, grants, type ProcessRow, processes, registrations } from "./process/tables.js";
 import { blobs, inputKeys, inputs, quarantine } from "./session/inputs/tables.js";
-import { attachments, messages, ops, receipts, runtimes, sessions, snapshots, turnSteps } from "./session/tables.js";
+import {
+  attachments,
+  messages,
+  ops,
+  type RuntimeRow,
+  receipts,
+  runtimes,
+  sessions,
+  snapshots,
+  turnKeys,
+  turnSteps,
+} from "./session/tables.js";
 import type { RowOf } from "./table.js";
 import { sealed, sealingKeys } from "./vault/tables.js";
 
@@ -29,6 +40,7 @@ const DECLARED = [
   inputKeys,
   receipts,
   turnSteps,
+  turnKeys,
   blobs,
   attachments,
   quarantine,
@@ -48,11 +60,15 @@ export type RowIn<T extends TableName> = RowOf<(typeof TABLES)[T]>;
 
 /** The tables are plain data here: an adapter may send them to a worker of its own. Every row has its shape's version as column `v`. */
 export const SCHEMA: StorageSchema = {
-  version: 5,
+  version: 6,
   tables: Object.fromEntries(
     DECLARED.map(({ name, key, indexes, columns }) => [name, { key, indexes, columns: { v: "number", ...columns } }]),
   ),
-  lifts: [{ below: 5, table: "processes", index: "byState", prefix: ["running"], lift: withRunnable }],
+  lifts: [
+    { below: 5, table: "processes", index: "byState", prefix: ["running"], lift: withRunnable },
+    { below: 6, table: "runtimes", lift: uncounted },
+    { below: 6, table: "processes", index: "byState", prefix: ["running"], lift: withProcessIndexes },
+  ],
 };
 
 /** Hosts find what they can run by an index of `runnable`. Rows of older schemas lack that column. */
@@ -60,6 +76,23 @@ function withRunnable(row: Row): Row {
   const { inputType, handler } = row as ProcessRow;
   const runnable = runnableBy(inputType, handler);
   return runnable === undefined ? row : { ...row, runnable };
+}
+
+/** Inputs of older schemas were not counted: their session is due, so that a tab looks once whether something waits in it. */
+function uncounted(row: Row): Row {
+  const { sessionId, state, run } = row as RuntimeRow;
+  const isOver = sessionId === undefined || state === undefined || state === "stopped" || state === "destroyed";
+  return isOver ? row : { ...row, due: run ? "running" : "waiting", dueAtMs: 0 };
+}
+
+/** Hosts find by indexes what was asked to cancel, and external processes by their last write. Rows of older schemas lack these columns. */
+function withProcessIndexes(row: Row): Row {
+  const { inputType, runnable, cancelRequested, updatedAtMs } = row as ProcessRow;
+  return {
+    ...row,
+    ...(runnable !== undefined && cancelRequested !== undefined && { cancelling: runnable }),
+    ...(inputType === "external" && { externalAtMs: updatedAtMs }),
+  };
 }
 
 /** The columns of an index, in order. Empty if the table has no such index. */

@@ -31,6 +31,16 @@ function place(more: IndexedDbOptions = {}) {
   return { indexedDB, states, open };
 }
 
+it("an option that is not known is refused by its name (A-5)", () => {
+  expect(() => indexedDbStorage({ openTimeout: 1 } as never)).toThrow(
+    expect.objectContaining({
+      code: "invalid",
+      message: "openTimeout is no option of indexedDbStorage; did you mean openTimeoutMs?",
+    }),
+  );
+  expect(indexedDbStorage({ openTimeout: undefined } as never).kind).toBe("indexeddb");
+});
+
 /** Opens the database as another program does. */
 function bare(
   indexedDB: globalThis.IDBFactory,

@@ -34,7 +34,13 @@ let told: SessionEvent[] = [];
 let faults: string[] = [];
 
 async function open(options: Partial<KernelOptions> = {}): Promise<Kernel> {
-  const kernel = await createKernel({ name, loop: "inline", timings: TIMINGS, ...options });
+  const kernel = await createKernel({
+    name,
+    loop: "inline",
+    timings: TIMINGS,
+    turnRetry: { attempts: 3, backoffMs: 0 },
+    ...options,
+  });
   kernels.push(kernel);
   kernel.on("session", (event) => told.push(event));
   kernel.on("fault", ({ code }) => faults.push(code));
@@ -350,23 +356,26 @@ describe.each(HARMS)("every request in turn is %s, and", (how) => {
     expect(recordOf(rows, "p")).toMatchObject({ attemptCount: 2, recoveryCount: 1 });
   });
 
-  it.each(["stop", "destroy", "retire", "reset", "recycle"] as const)("%s changes all or nothing (R-135)", async (command) => {
-    const session = await (await open()).session("s");
-    await session.submit(prompt("p", { idempotencyKey: "k" }));
-    await session.submit(prompt("q"));
-    await sweep<unknown>("change", how, () => session[command]());
-    const rows = await bare.read();
-    const ended = command === "recycle" ? "queued" : "abandoned";
-    expect(phasesOf(rows)).toEqual([`p ${ended}`, `q ${ended}`]);
-    const states = { stop: "stopped", destroy: "destroyed", retire: "retired", reset: "idle", recycle: "idle" };
-    expect(runtimeOf(rows)?.state).toBe(states[command]);
-    expect(session.state).toBe(states[command]);
-  });
+  it.each(["shutdown", "destroy", "retire", "reset", "recycle"] as const)(
+    "%s changes all or nothing (R-135)",
+    async (command) => {
+      const session = await (await open()).session("s");
+      await session.submit(prompt("p", { idempotencyKey: "k" }));
+      await session.submit(prompt("q"));
+      await sweep<unknown>("change", how, () => session[command]());
+      const rows = await bare.read();
+      const ended = command === "recycle" ? "queued" : "abandoned";
+      expect(phasesOf(rows)).toEqual([`p ${ended}`, `q ${ended}`]);
+      const states = { shutdown: "stopped", destroy: "destroyed", retire: "retired", reset: "idle", recycle: "idle" };
+      expect(runtimeOf(rows)?.state).toBe(states[command]);
+      expect(session.state).toBe(states[command]);
+    },
+  );
 
   it("a session is deleted, and another brought in its place, all or nothing", async () => {
     const kernel = await open();
     const session = await kernel.session("s");
-    session.onTurn(async (turn) => turn.append(saying("answer")));
+    session.onTurn(async (turn) => void turn.append(saying("answer")));
     await session.submit(prompt("p", { idempotencyKey: "k", blocks: [PICTURE] }));
     await completed(1);
     const lines: string[] = [];

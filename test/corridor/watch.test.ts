@@ -22,7 +22,7 @@ function setUp() {
     },
   };
   const state = { value: undefined as string | undefined, reads: 0 };
-  const watch = createWatch(notices, clock, 5_000);
+  const watch = createWatch(notices, clock, 5_000, () => () => {});
   const change = (id = "p"): Change => ({ about: "event", id });
   const read = async () => {
     state.reads++;

@@ -256,7 +256,7 @@ const READS = {
   awaitProcess: async (w, { kernel }) => await kernel.processes.awaitProcess(...(await waitFor(w, kernel))),
   result: async (w, { kernel }) => {
     const [processId, options] = await waitFor(w, kernel);
-    return await kernel.process(processId).result(options);
+    return await kernel.process(processId).outcome(options);
   },
   events: async (w, { kernel }) => {
     const [processId, options] = await waitFor(w, kernel);
@@ -313,7 +313,7 @@ const TURNS = {
   retire: (w, { sessions }) => sessions[w.below(sessions.length)]?.retire(),
   reset: (w, { sessions }) => sessions[w.below(sessions.length)]?.reset(),
   recycle: (w, { sessions }) => sessions[w.below(sessions.length)]?.recycle(),
-  stop: (w, { sessions }) => w.chance(1, 3) && sessions[w.below(sessions.length)]?.stop(),
+  shutdown: (w, { sessions }) => w.chance(1, 3) && sessions[w.below(sessions.length)]?.shutdown(),
   destroy: (w, { sessions }) => w.chance(1, 3) && sessions[w.below(sessions.length)]?.destroy(),
   registerOp: (w, { sessions }) =>
     sessions[w.below(sessions.length)]?.ops.register({

@@ -10,6 +10,8 @@ import {
   checkText,
   checkWhole,
   membersOf,
+  optionsOf,
+  someMembersOf,
   type Whole,
 } from "../../src/domain/check.js";
 import { checkLease } from "../../src/domain/lease.js";
@@ -150,6 +152,42 @@ describe("other arguments", () => {
     for (const wrong of [null, undefined, 1, "text", [], () => 1])
       expect(() => membersOf("options", wrong, ["a"])).toThrow(refused("options must be an object"));
     expect(() => membersOf("options", hostile, ["a"])).toThrow(refused("options could not be read"));
+  });
+
+  it("members that are not known are refused, with the nearest known one (A-5)", () => {
+    const names = ["handlers", "signal", "timings", "name", "after"] as const;
+    const options = (value: object) => () => optionsOf("open", value, names);
+    const nearest: [wrong: string, right: string | undefined][] = [
+      ["handler", "handlers"],
+      ["sginal", "signal"],
+      ["timing", "timings"],
+      ["nam", "name"],
+      ["afters", "after"],
+      ["nope", undefined],
+      ["extra", undefined],
+      ["x", undefined],
+      ["__proto__", undefined],
+      ["toString", undefined],
+      ["s".repeat(1_000_000), undefined],
+    ];
+    for (const [wrong, right] of nearest) {
+      const value = Object.defineProperty({}, wrong, { value: 1, enumerable: true });
+      const end = right === undefined ? `; known are ${names.join(", ")}` : `; did you mean ${right}?`;
+      expect(options(value)).toThrow(expect.objectContaining({ code: "invalid", message: expect.stringContaining(end) }));
+    }
+    expect(options({ handler: {} })).toThrow(refused("handler is no option of open; did you mean handlers?"));
+    expect(() => membersOf("request.grant", { scop: 1 }, ["scope"])).toThrow(refused("request.grant.scop is not known; did"));
+  });
+
+  it("members that are undefined, inherited, hidden or symbols are no unknown ones (A-5)", () => {
+    const value = Object.assign(Object.create({ inherited: 1 }), { a: 1, more: undefined, [Symbol("s")]: 1 });
+    Object.defineProperty(value, "hidden", { value: 1, enumerable: false });
+    expect(membersOf("options", value, ["a"])).toEqual({ a: 1 });
+    expect(someMembersOf("options", { a: 1, more: 2 }, ["a"])).toEqual({ a: 1 });
+  });
+
+  it("bytes are no object of members: their names are not listed", () => {
+    expect(() => membersOf("options", new Uint8Array(50_000_000), ["a"])).toThrow(refused("options must be an object"));
   });
 
   it("a list is an array of at most so many", () => {

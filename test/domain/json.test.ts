@@ -1,10 +1,10 @@
 import { runInNewContext } from "node:vm";
 import { describe, expect, it } from "vitest";
-import { admitJson } from "../../src/domain/admit.js";
+import { admitJson, type JsonLimits } from "../../src/domain/admit.js";
 import { canonicalText, isWellFormed, type JsonValue, jsonBytes, textOfJson } from "../../src/domain/json.js";
 
-const LIMITS = { maxBytes: 1_000, maxDepth: 4 };
-const admit = (value: unknown, limits: Partial<typeof LIMITS> = {}) => admitJson(value, "payload", { ...LIMITS, ...limits });
+const LIMITS: JsonLimits = { maxBytes: 1_000, maxDepth: 4 };
+const admit = (value: unknown, limits: Partial<JsonLimits> = {}) => admitJson(value, "payload", { ...LIMITS, ...limits });
 
 describe("what is JSON", () => {
   it.each<[string, unknown]>([
@@ -84,7 +84,7 @@ describe("what is no JSON is invalid, and its path is named", () => {
 
   it.each<[string, unknown, string]>([
     ["undefined", undefined, "payload is undefined"],
-    ["an undefined member", { a: [{ b: undefined }] }, "payload/a/0/b is undefined"],
+    ["undefined in an array", { a: [{ b: [undefined] }] }, "payload/a/0/b/0 is undefined"],
     ["NaN", { a: Number.NaN }, "payload/a is NaN"],
     ["infinity", [Number.POSITIVE_INFINITY], "payload/0 is Infinity"],
     ["minus infinity", Number.NEGATIVE_INFINITY, "payload is -Infinity"],
@@ -96,21 +96,21 @@ describe("what is no JSON is invalid, and its path is named", () => {
     ["surrogates the wrong way round", "\udc00\ud800", "payload has a lone surrogate"],
     ["a key with a lone surrogate", { a: { "\ud800": 1 } }, "payload/a has a key with a lone surrogate"],
     ["a symbol as a key", { a: { [Symbol("s")]: 1 } }, "payload/a has a symbol as a key"],
-    ["an instance of a class", { p: new Point() }, "payload/p is an instance of a class"],
-    ["a Date", new Date(0), "payload is an instance of a class"],
-    ["a Map", new Map(), "payload is an instance of a class"],
-    ["a boxed string", Object("text"), "payload is an instance of a class"],
-    ["bytes", new Uint8Array(2), "payload is an instance of a class"],
-    ["an error", new Error("e"), "payload is an instance of a class"],
-    ["a promise", Promise.resolve(1), "payload is an instance of a class"],
-    ["a regular expression", /a/, "payload is an instance of a class"],
-    ["an array of a class", List.from([1]), "payload is an instance of a class"],
+    ["an instance of a class", { p: new Point() }, "payload/p is a Point"],
+    ["a Date", new Date(0), "payload is a Date; a JSON value is expected"],
+    ["a Map", new Map(), "payload is a Map"],
+    ["a boxed string", Object("text"), "payload is a String"],
+    ["bytes", new Uint8Array(2), "payload is a Uint8Array"],
+    ["an error", new Error("e"), "payload is an Error"],
+    ["a promise", Promise.resolve(1), "payload is a Promise: is an await missing?"],
+    ["a regular expression", /a/, "payload is a RegExp"],
+    ["an array of a class", List.from([1]), "payload is a List"],
     ["an object behind another", Object.create({ a: 1 }), "payload is an instance of a class"],
     ["a sparse array", { a: holed }, "payload/a is a sparse array"],
     ["an array of holes", new Array(3), "payload is a sparse array"],
     ["an array with named members", named, "payload is a sparse array or has named members"],
     ["an array with as many named members as holes", shifting, "payload/0 is undefined"],
-    ["a circle", circle, "nested deeper than 4 levels, or in itself"],
+    ["a circle", circle, "payload/a/0 closes a cycle"],
     ["an own __proto__", proto, "payload/a/__proto__ is not allowed as a key"],
     ["a getter that throws", { a: throwing }, "payload could not be read"],
     ["a Proxy whose traps throw", new Proxy({}, { ownKeys: trap, getPrototypeOf: trap, get: trap }), "payload could not be read"],
@@ -133,6 +133,70 @@ describe("what is no JSON is invalid, and its path is named", () => {
     expect(() => admit(proto)).toThrow();
     expect(({} as { x?: unknown }).x).toBeUndefined();
     expect(Object.getPrototypeOf({})).toBe(Object.prototype);
+  });
+});
+
+describe("members that are undefined", () => {
+  it("are left out, at any depth, and cost nothing (A-1)", () => {
+    const admitted = admit({ a: 1, b: undefined, list: [{ c: undefined }], [`${"x".repeat(2_000)}`]: undefined });
+    expect(admitted).toStrictEqual({ a: 1, list: [{}] });
+    expect(canonicalText(admitted)).toBe('{"a":1,"list":[{}]}');
+  });
+
+  it("are left out as what they were at the one look (A-1)", () => {
+    let asked = 0;
+    const value = {
+      get a() {
+        return ++asked === 1 ? undefined : 1n;
+      },
+    };
+    expect(admit(value)).toStrictEqual({});
+  });
+});
+
+describe("lone surrogates of values that are mended", () => {
+  it("become U+FFFD, as a UTF-8 encoder makes them (A-2)", () => {
+    const text = "a\ud800b\udc00\ud83d\ude00\ude00\ud83d";
+    const encoded = new TextDecoder().decode(new TextEncoder().encode(text));
+    expect(admit({ text, list: [text] }, { mends: true })).toEqual({ text: encoded, list: [encoded] });
+    expect(encoded).toBe("a\ufffdb\ufffd\ud83d\ude00\ufffd\ufffd");
+  });
+
+  it("stay refused in the names of members (A-2)", () => {
+    expect(() => admit({ a: { "\ud800": 1 } }, { mends: true })).toThrow("payload/a has a key with a lone surrogate");
+  });
+});
+
+describe("the name of a class", () => {
+  const heir = (made: PropertyDescriptor) => Object.create(Object.create({}, { constructor: made }));
+  const trap = () => {
+    throw new Error("trapped");
+  };
+  const nameless = (name: PropertyDescriptor) => Object.defineProperty(() => {}, "name", name);
+
+  it.each<[string, unknown]>([
+    ["a constructor behind a getter", heir({ get: trap })],
+    ["a constructor that is no function", heir({ value: 7 })],
+    ["a constructor that is a Proxy whose traps throw", heir({ value: new Proxy(class {}, { getOwnPropertyDescriptor: trap }) })],
+    ["a name behind a getter", heir({ value: nameless({ get: trap }) })],
+    ["a name that is no text", heir({ value: nameless({ value: { toString: trap } }) })],
+    ["a name of a thousand letters", heir({ value: nameless({ value: "x".repeat(1_000) }) })],
+    ["a name that is a sentence", heir({ value: nameless({ value: "Date; all is well" }) })],
+    ["a prototype whose traps throw", Object.create(new Proxy({}, { getOwnPropertyDescriptor: trap, has: trap }))],
+  ])("is not asked of code: %s (A-3)", (_, value) => {
+    const message = "payload/a is an instance of a class; a JSON value is expected";
+    expect(() => admit({ a: value })).toThrow(expect.objectContaining({ code: "invalid", message }));
+  });
+
+  it("follows a field in words behind a colon (A-3)", () => {
+    const admitResult = (value: unknown) => admitJson(value, 'the result of step "load"', LIMITS);
+    expect(() => admitResult({ when: new Date(0) })).toThrow(
+      expect.objectContaining({
+        message: 'the result of step "load": /when is a Date; a JSON value is expected',
+        details: { path: 'the result of step "load"/when' },
+      }),
+    );
+    expect(() => admitResult(Promise.resolve(1))).toThrow('the result of step "load" is a Promise: is an await missing?');
   });
 });
 
@@ -228,7 +292,8 @@ describe("what is refused is read no further than to the limit", () => {
     ["an instance with many members", Object.setPrototypeOf(Object.fromEntries(new Array(10_000).entries()), new (class {})())],
   ])("%s: not at all", (_, target) => {
     const { value, reads } = counted(target);
-    for (const whole of [value, { a: [value] }]) expect(() => admit(whole)).toThrow("is an instance of a class");
+    for (const whole of [value, { a: [value] }])
+      expect(() => admit(whole)).toThrow(/^payload(\/a\/0)? is an? .*; a JSON value is expected$/);
     expect(reads).toEqual(none);
   });
 

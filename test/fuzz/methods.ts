@@ -4,6 +4,7 @@ import type { LifecycleStore } from "../../src/kernel/host/lifecycle.js";
 import type { Kernel } from "../../src/kernel/kernel.js";
 import type { KernelOptions } from "../../src/kernel/options.js";
 import type { ProcessContext } from "../../src/kernel/process/context.js";
+import { typed } from "../../src/kernel/process/definition/define.js";
 import type { ProcessHandle } from "../../src/kernel/process/handle.js";
 import type { ProcessRegistry } from "../../src/kernel/process/registry.js";
 import type { RuntimeStore } from "../../src/kernel/runtime-store.js";
@@ -52,6 +53,13 @@ function methodsOf<T extends object>(
 }
 
 const scope = { sessionId: "s" };
+const definition = () => ({
+  name: "defined",
+  input: typed<unknown>(),
+  events: { noted: typed<unknown>() },
+  signals: {},
+  run: async () => null,
+});
 const registration = () => ({
   id: "new",
   input: { type: "task", name: "job", args: { a: [1] } },
@@ -187,8 +195,17 @@ export const KERNEL_METHODS = methodsOf<Pick<Kernel, "start" | "process" | "sess
 export const HANDLE_METHODS = methodsOf<Omit<ProcessHandle, "id" | "events">>((w) => w.kernel.process("p"), {
   record: () => [],
   result: () => [signal()],
+  outcome: () => [signal()],
   cancel: () => ["why"],
 } satisfies Record<keyof Omit<ProcessHandle, "id" | "events">, Good>);
+KERNEL_METHODS.startDefined = {
+  good: () => [definition(), { id: "new", input: { a: [1] }, grant: { scope: { ...scope }, descriptor: { kind: "k" } } }],
+  call: ({ kernel }, args) => kernel.start(...(args as [string])),
+};
+KERNEL_METHODS.startNamed = {
+  good: () => ["job", { id: "new", input: { a: [1] }, provenance: { ownerScope: { ...scope }, hostProfileId: "h" } }],
+  call: ({ kernel }, args) => kernel.start(...(args as [string])),
+};
 HANDLE_METHODS.events = {
   good: () => [{ after: 0, ...signal() }],
   call: (world, args) => drain(world.kernel.process("p").events(...(args as [])), 3),
@@ -220,11 +237,14 @@ export const SESSION_METHODS = methodsOf<Omit<SessionRuntime, keyof AsyncDisposa
     onTurn: () => [async () => {}],
     messages: () => [{ after: 0 }],
     blob: () => ["hash"],
+    inputs: () => [{ live: false, after: "a", limit: 10 }],
+    owner: () => [],
+    outcome: () => ["a", signal()],
     subscribe: () => [() => {}],
     retire: () => [],
     reset: () => [],
     recycle: () => [],
-    stop: () => [],
+    shutdown: () => [],
     destroy: () => [],
   },
   { onTurn: { isSync: true }, subscribe: { isSync: true } },
@@ -289,11 +309,11 @@ export const ARCHIVE_METHODS = methodsOf<Omit<KernelSessions, "export">>(
   { import: { passesOn: true } },
 );
 ARCHIVE_METHODS.export = {
-  good: () => ["s"],
+  good: () => ["s", signal()],
   call: (world, args) => drain(world.kernel.sessions.export(...(args as [string])), 1_000),
 };
 
-type ContextMethods = Omit<ProcessContext, "record" | "input" | "attempt" | "signal">;
+type ContextMethods = Omit<ProcessContext, "record" | "input" | "args" | "attempt" | "signal">;
 export const CONTEXT_METHODS = methodsOf<ContextMethods>(
   (w) => (w as BusyWorld).context,
   {
@@ -318,13 +338,17 @@ export const TURN_METHODS = methodsOf<TurnMethods>(
 );
 
 /** The options without the app's own code: what that code throws is the app's concern. */
-const options = (): Required<Omit<KernelOptions, "worker" | "storage" | "clock" | "random">> => ({
+const options = (): Required<Omit<KernelOptions, "worker" | "storage" | "clock" | "random" | "keys">> => ({
   name: "new",
-  handlers: { job: async () => null },
+  processes: [definition()],
+  handlers: { job: async () => null, other: { run: async () => null } },
+  turns: async () => {},
   concurrency: 1,
   attemptBudget: 1,
+  turnRetry: { attempts: 3, backoffMs: 1, factor: 1, maxBackoffMs: 1, jitter: 0 },
   hostId: "h",
   loop: "off",
+  log: false,
   durability: "strict",
   timings: { pollMs: 5_000 },
   limits: { idLength: 512 },

@@ -140,6 +140,7 @@ function byHand(tables: Record<TableName, Row[]>): Write[] {
       ...messages.map((message, position) => ({ table: "messages", put: { v: 1, runtimeId, position, message } })),
       { table: "runtimes", put: { ...(runtime as Row), messageCount: messages.length, digest: chainDigest("", messages) } },
       { table: "turnSteps", put: { v: 1, runtimeId, workId: "w", stepKey: "k", result: { a: 1 } } },
+      { table: "turnKeys", put: { v: 1, runtimeId, workId: "w", appendKey: "k" } },
       { table: "quarantine", put: { v: 1, runtimeId, inputId: "old", reason: "r", atMs: 1, row: { v: 1 } } },
       { table: "attachments", put: { v: 1, runtimeId, bootId: boot, hostId: boot, expiresAtMs: 1_700_000_009_000 } },
     ];

@@ -37,7 +37,7 @@ beforeAll(async () => {
   const count = (stream: string) => writes.filter((write) => write.stream === stream).length;
   await vi.waitFor(() => expect(STREAMS.filter((stream) => count(stream) < 7)).toEqual([]), 20_000);
   await Promise.all([a.stop(), b.stop()]);
-  await steady.result();
+  await steady.outcome();
   await kernel.close();
   vi.unstubAllGlobals();
 

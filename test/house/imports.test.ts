@@ -228,7 +228,7 @@ it("no store, kernel or loop reads a range backwards", () => {
 });
 
 describe("an entry that is imported in bare Node", () => {
-  const entries = ["index", "memory", "indexeddb", "worker", "conformance", "simulation"];
+  const entries = ["index", "memory", "indexeddb", "worker", "service-worker", "conformance", "simulation"];
   let folder = "";
 
   beforeAll(() => {

@@ -34,6 +34,7 @@ export async function bench(
     loop: "inline",
     channel: false,
     locks: false,
+    log: false,
     ...options,
   });
   opened.push(kernel);

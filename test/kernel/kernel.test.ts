@@ -99,7 +99,7 @@ describe("a kernel", () => {
     const { clock, pending } = countingClock();
     const { kernel } = await bench({ clock, locks: lockService().client("a"), handlers: { job: () => new Promise(() => {}) } });
     const handle = await kernel.start(task("job"));
-    const wait = handle.result().catch(() => undefined);
+    const wait = handle.outcome().catch(() => undefined);
     await until(() => pending() > 0, "a timer");
     await rounds();
     await kernel.close();
@@ -141,7 +141,7 @@ describe("a kernel", () => {
     }
     const { kernel, faults } = await bench({ clock: new Watch(), handlers: { job: () => 1 } });
     const handle = await kernel.start(task("job"));
-    expect(await handle.result()).toEqual({ type: "success", value: 1 });
+    expect(await handle.outcome()).toEqual({ type: "success", value: 1 });
     expect(await kernel.processes.getLease(handle.id)).toBeUndefined();
     await inner.advance(60_000);
     expect(faults).toEqual([]);
@@ -152,11 +152,11 @@ describe("a kernel", () => {
     const heard: string[] = [];
     const stop = kernel.on("leaseClaimed", ({ processId, fencingToken }) => heard.push(`claimed ${processId} ${fencingToken}`));
     kernel.on("processChanged", ({ processId, sequence }) => heard.push(`changed ${processId} ${sequence ?? ""}`));
-    await (await kernel.start({ id: "p", ...task("job") })).result();
+    await (await kernel.start({ id: "p", ...task("job") })).outcome();
     expect(heard).toContain("claimed p 1");
     expect(heard).toContain("changed p 1");
     stop();
-    await (await kernel.start({ id: "q", ...task("job") })).result();
+    await (await kernel.start({ id: "q", ...task("job") })).outcome();
     await rounds();
     expect(heard).not.toContain("claimed q 1");
     expect(() => kernel.on("nothing" as never, () => {})).toThrow(expect.objectContaining({ code: "invalid" }));

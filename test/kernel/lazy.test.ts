@@ -10,10 +10,15 @@ import { type Kernel, openKernel } from "../../src/kernel/kernel.js";
 import { type Lazy, lazy, loaded, mapLazy, methodsOf } from "../../src/kernel/lazy.js";
 import type { LazyParts } from "../../src/kernel/lazy-parts.js";
 import type { LoopStart, Platform } from "../../src/kernel/platform.js";
+import { typed } from "../../src/kernel/process/definition/define.js";
+import * as definitions from "../../src/kernel/process/definition/defined-start.js";
+import type { ProcessDefinition } from "../../src/kernel/process/definition/definition.js";
 import * as headStart from "../../src/kernel/process/head-start.js";
 import * as runtime from "../../src/kernel/runtime-store.js";
 import * as archive from "../../src/kernel/session/archive.js";
+import * as attendant from "../../src/kernel/session/attendance/attendant.js";
 import * as turns from "../../src/kernel/session/executor.js";
+import * as inputReads from "../../src/kernel/session/inputs/input-reads.js";
 import * as ops from "../../src/kernel/session/operations.js";
 import * as sealed from "../../src/kernel/vault/sealed.js";
 import { createLoop } from "../../src/loop/loop.js";
@@ -26,8 +31,11 @@ const codes: { [K in keyof LazyParts]: NonNullable<LazyParts[K]["loaded"]> } = {
   archive,
   runtime,
   ops,
+  inputReads,
   turns,
+  attendant,
   agents,
+  definitions,
   headStart,
 };
 
@@ -144,7 +152,7 @@ describe("a kernel whose code does not all arrive", () => {
 
   async function open(
     lazyParts: Partial<LazyParts>,
-    more: { inlineLoop?: Platform["inlineLoop"]; storage?: KernelStorage } = {},
+    more: { inlineLoop?: Platform["inlineLoop"]; storage?: KernelStorage; processes?: readonly ProcessDefinition[] } = {},
   ) {
     const clock = manualClock();
     const platform: Platform = {
@@ -156,6 +164,7 @@ describe("a kernel whose code does not all arrive", () => {
       seal: () => undefined,
       origin: () => undefined,
       farewellNotes: () => undefined,
+      keepAlive: () => () => {},
       workers: () => false,
       inlineLoop: more.inlineLoop ?? loaded(inHere),
       workerLoop() {
@@ -163,7 +172,7 @@ describe("a kernel whose code does not all arrive", () => {
       },
       lazyParts: { ...allLoaded(), ...lazyParts },
     };
-    const kernel = await openKernel({ name: "lazy" }, platform);
+    const kernel = await openKernel({ name: "lazy", ...(more.processes && { processes: more.processes }) }, platform);
     kernels.push(kernel);
     const faults: KernelEvents["fault"][] = [];
     kernel.on("fault", (fault) => faults.push(fault));
@@ -219,7 +228,7 @@ describe("a kernel whose code does not all arrive", () => {
     const missing = shelf("turns", turns);
     const { kernel, clock, faults } = await open({ turns: missing.code });
     const session = await kernel.session("s");
-    session.onTurn(async (turn) => turn.append({ role: "assistant", content: "done" }));
+    session.onTurn(async (turn) => void turn.append({ role: "assistant", content: "done" }));
     await session.submit({ inputType: "prompt", text: "go" });
     await until(() => faults.length > 0, "a fault");
     expect(faults[0]).toMatchObject({ area: "session", code: "unavailable", message: "the code of turns could not be loaded" });
@@ -239,7 +248,32 @@ describe("a kernel whose code does not all arrive", () => {
     expect((await handle.record())?.status.state).toBe("running");
     missing.isThere = true;
     await clock.advance(300_000);
-    expect((await handle.result()).type).toBe("success");
+    expect((await handle.outcome()).type).toBe("success");
+  });
+
+  it("leaves a process of a definition to be run when its code is there, and starts none before", async () => {
+    const missing = shelf("definitions", definitions);
+    const definition = { name: "job", input: typed<unknown>(), run: () => "done" };
+    const { kernel, clock, faults } = await open({ definitions: missing.code }, { processes: [definition] });
+    await expect(kernel.start(definition)).rejects.toMatchObject({ code: "unavailable", cause: missing.missing });
+    const handle = await kernel.start({ input: { type: "task", name: "job" } });
+    await clock.advance(1_000);
+    expect(faults.map(({ area }) => area)).toContain("runner");
+    expect((await handle.record())?.status.state).toBe("running");
+    missing.isThere = true;
+    await clock.advance(300_000);
+    expect(await handle.result()).toBe("done");
+  });
+
+  it("keeps the input of a start as it was at the call", async () => {
+    const arriving = gate<typeof definitions>();
+    const { kernel } = await open({ definitions: lazy("definitions", () => arriving.promise) });
+    const options = { id: "p", input: { n: 1 } };
+    const started = kernel.start("job", options);
+    options.input.n = 2;
+    options.id = "q";
+    arriving.open(definitions);
+    expect((await (await started).record())?.input).toEqual({ type: "task", name: "job", args: { n: 1 } });
   });
 
   it("keeps what a call was given", async () => {
@@ -334,7 +368,8 @@ describe("a worker that is given up", () => {
     await rounds();
     await clock.advance(60_000);
     expect(loop.kind).toBe("inline");
-    expect(faults).toEqual([{ area: "worker", code: "unavailable", message: expect.stringContaining(reason) }]);
+    const error = expect.any(Error);
+    expect(faults).toEqual([{ area: "worker", code: "unavailable", message: expect.stringContaining(reason), error }]);
     for (const said of ["runs in the page now", "holdfast/worker", "worker-src", "`worker`", 'loop: "inline"'])
       expect(faults[0]?.message).toContain(said);
     await loop.stop();

@@ -15,7 +15,7 @@ import type { LoopStart, Platform } from "../../src/kernel/platform.js";
 import { createLoop } from "../../src/loop/loop.js";
 import type { ChannelFactory } from "../../src/ports/notices.js";
 import type { KernelStorage, StorageOpening } from "../../src/ports/storage.js";
-import { lockService } from "../loop/locks-double.js";
+import { type LockClient, lockService } from "../loop/locks-double.js";
 import { gate, rounds } from "./rounds.js";
 
 const NEWER = new HoldfastError("version", "a newer holdfast upgraded it");
@@ -35,7 +35,7 @@ afterEach(async () => {
 });
 
 /** A platform that counts what a kernel has open, and lets each wait of an opening end when the test says so. */
-function ground() {
+function ground(hasWorkers = false) {
   const storageIsThere = gate();
   const loopIsThere = gate();
   const locks = lockService().client("a");
@@ -77,7 +77,8 @@ function ground() {
     seal: () => undefined,
     origin: () => undefined,
     farewellNotes: () => undefined,
-    workers: () => false,
+    keepAlive: () => () => {},
+    workers: () => hasWorkers,
     inlineLoop: {
       loaded: inHere,
       load: async () => {
@@ -94,6 +95,7 @@ function ground() {
     storageIsThere,
     loopIsThere,
     channel,
+    locks,
     tell: (...told: Parameters<StorageOpening["onState"]>) => opening?.onState(...told),
     open: async (options: Partial<KernelOptions> = {}) => {
       const kernel = await openKernel({ name: "opening", ...options }, platform);
@@ -109,7 +111,7 @@ function ground() {
   };
 }
 
-describe("an opening whose signal aborts", () => {
+describe("an opening whose signal aborts (A-27)", () => {
   const why = new Error("the user went on");
   const ABORTED = { name: "HoldfastError", code: "aborted", cause: why };
 
@@ -172,6 +174,23 @@ describe("an opening whose signal aborts", () => {
           abort();
           return channel(name);
         },
+      };
+    });
+    expect(await place.left()).toEqual(NOTHING);
+  });
+
+  it("right before it resolves, when all is made, leaves nothing open", async () => {
+    const place = await aborted(({ storageIsThere, loopIsThere, locks }, abort) => {
+      storageIsThere.open();
+      loopIsThere.open();
+      return {
+        locks: {
+          request(...asked: Parameters<LockClient["request"]>) {
+            abort();
+            return locks.request(...asked);
+          },
+          query: locks.query,
+        } as LockClient,
       };
     });
     expect(await place.left()).toEqual(NOTHING);
@@ -341,8 +360,8 @@ describe("what is told before the app can listen", () => {
 });
 
 describe("a worker that is asked for and cannot be had", () => {
-  const faultsOf = async (options: Partial<KernelOptions>, elsewhere?: boolean) => {
-    const place = ground();
+  const faultsOf = async (options: Partial<KernelOptions>, elsewhere?: boolean, hasWorkers?: boolean) => {
+    const place = ground(hasWorkers);
     place.storageIsThere.open();
     place.loopIsThere.open();
     const faults: KernelEvents["fault"][] = [];
@@ -358,6 +377,8 @@ describe("a worker that is asked for and cannot be had", () => {
     expect(await faultsOf({ loop: "worker" }, true)).toEqual(fault("there are no workers here"));
     expect(await faultsOf({ loop: "worker", locks: false }, true)).toEqual(fault("passed in"));
     expect(await faultsOf({ loop: "worker" })).toEqual(fault("passed in"));
+    // The shipped file knows IndexedDB alone.
+    expect(await faultsOf({ loop: "worker" }, true, true)).toEqual(fault("serveLoop"));
   });
 
   it("is no trouble where nothing was asked for", async () => {

@@ -250,6 +250,7 @@ async function loopOf(pulse: () => Promise<Pick<Pulse, "moves"> & Partial<Pulse>
       asOfMs: clock.monotonicMs(),
       host: { hostId: "a", bootId: "boot", locked: false },
       leases: [],
+      waiting: [],
       abandoned: [],
       claiming: [],
       free: 0,

@@ -93,7 +93,7 @@ describe("a sweep", () => {
     expect(started).toBe(true);
     expect(await leaseOf("p")).toMatchObject({ fencingToken: 1, ownerId: expect.stringMatching(/^a:/) });
     done.open();
-    expect(await a.kernel.process("p").result()).toEqual({ type: "success", value: "done" });
+    expect(await a.kernel.process("p").outcome()).toEqual({ type: "success", value: "done" });
     expect(runs).toEqual([1]);
     expect(a.lost).toEqual([]);
   });
@@ -132,7 +132,7 @@ describe("a process that is started", () => {
       const handles = await Promise.all(
         hosts.flatMap(({ kernel }) => Array.from({ length: 4 }, () => kernel.start(task("job")))),
       );
-      await Promise.all(handles.map((handle) => handle.result()));
+      await Promise.all(handles.map((handle) => handle.outcome()));
       await rounds(30);
     }
     expect([...ran.values()]).toEqual(names.map(() => 12));
@@ -163,12 +163,12 @@ describe("a process that is started", () => {
     await a.kernel.start({ id: "q", ...task("job") });
     await rounds(30);
     gates.p.open();
-    await a.kernel.process("p").result();
+    await a.kernel.process("p").outcome();
     await a.kernel.start({ id: "r", ...task("job") });
     await rounds(60);
     expect(runs).toEqual(["p", "q"]);
     gates.q.open();
-    await a.kernel.process("r").result();
+    await a.kernel.process("r").outcome();
     expect(runs).toEqual(["p", "q", "r"]);
   });
 

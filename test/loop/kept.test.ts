@@ -33,7 +33,7 @@ it("of any number of processes that ran and were removed nothing is kept, in no 
   async function runMany(count: number): Promise<void> {
     for (let done = 0; done < count; done += 50) {
       const handles = await Promise.all(Array.from({ length: 50 }, () => a.start({ input: { type: "task", name: "job" } })));
-      const outcomes = Promise.all(handles.map((handle) => handle.result()));
+      const outcomes = Promise.all(handles.map((handle) => handle.outcome()));
       await clock.advance(1_000);
       for (const outcome of await outcomes) expect(outcome).toEqual({ type: "success", value: "done" });
     }

@@ -58,7 +58,7 @@ describe("renewal", () => {
     expect(await a.kernel.processes.getLease("p")).toMatchObject({ fencingToken: 1, ownerId: expect.stringMatching(/^a:/) });
     expect(log).toEqual(["a 1"]);
     done.open();
-    expect(await b.kernel.process("p").result()).toEqual({ type: "success", value: "a 1" });
+    expect(await b.kernel.process("p").outcome()).toEqual({ type: "success", value: "a 1" });
     expect([...a.faults, ...b.faults]).toEqual([]);
   });
 
@@ -72,7 +72,7 @@ describe("renewal", () => {
     await town.clock.advance(30_000);
     expect(signals[0]?.aborted).toBe(false);
     done.open();
-    expect(await a.kernel.process("p").result()).toEqual({ type: "success", value: "a 1" });
+    expect(await a.kernel.process("p").outcome()).toEqual({ type: "success", value: "a 1" });
     expect(log).toEqual(["a 1"]);
   });
 
@@ -112,7 +112,7 @@ describe("a host that dies", () => {
     expect((await leaseOf("p"))?.fencingToken).toBe(2);
     a.mend();
     done.open();
-    expect(await b.kernel.process("p").result()).toEqual({ type: "success", value: "b 2" });
+    expect(await b.kernel.process("p").outcome()).toEqual({ type: "success", value: "b 2" });
   });
 
   it("is taken over by one of those that are left", async () => {
@@ -157,7 +157,7 @@ describe("a host that dies", () => {
     const b = await town.host("b", { handlers: handlersOf("b"), attemptBudget: 1, locks: false });
     await rounds(30);
     done.open();
-    expect(await b.kernel.process("p").result()).toEqual({ type: "success", value: "b 2" });
+    expect(await b.kernel.process("p").outcome()).toEqual({ type: "success", value: "b 2" });
   });
 
   it("in order is taken over at once, without using up an attempt", async () => {
@@ -235,7 +235,7 @@ describe("an expired lease", () => {
     expect(signals[0]?.aborted).toBe(false);
     expect(await b.kernel.lifecycle.get("of a")).toMatchObject({ status: "online" });
     done.open();
-    expect(await b.kernel.process("p").result()).toEqual({ type: "success", value: "a 1" });
+    expect(await b.kernel.process("p").outcome()).toEqual({ type: "success", value: "a 1" });
     expect(log).toEqual(["a 1"]);
   });
 
@@ -262,7 +262,7 @@ describe("after a sleep of the whole machine", () => {
     expect(log).toEqual(["a 1"]);
     expect(signals[0]?.aborted).toBe(false);
     done.open();
-    expect(await b.kernel.process("p").result()).toEqual({ type: "success", value: "a 1" });
+    expect(await b.kernel.process("p").outcome()).toEqual({ type: "success", value: "a 1" });
     expect(a.lost).toEqual([]);
     const events = await b.kernel.processes.eventsAfter("p", 0);
     expect(events.map(({ eventType }) => eventType)).toEqual(["process.completed"]);
@@ -283,7 +283,7 @@ describe("after a sleep of the whole machine", () => {
     await rounds();
     town.clock.sleep(600_000);
     go.open();
-    expect(await a.kernel.process("p").result()).toEqual({ type: "success", value: [1, "stored"] });
+    expect(await a.kernel.process("p").outcome()).toEqual({ type: "success", value: [1, "stored"] });
     await town.clock.wake();
     expect(b.faults).toEqual([]);
   });
@@ -303,7 +303,7 @@ describe("claims", () => {
     const handlers = { job: ({ record }: ProcessContext) => void runs.push(record.id) };
     const hosts = await Promise.all(["a", "b", "c"].map((name) => town.host(name, { handlers, concurrency: 2 })));
     const handles = await Promise.all(Array.from({ length: 30 }, (_, n) => (hosts[n % 3] as TownHost).kernel.start(task("job"))));
-    await Promise.all(handles.map((handle) => handle.result()));
+    await Promise.all(handles.map((handle) => handle.outcome()));
     expect([...runs].sort()).toEqual(handles.map(({ id }) => id).sort());
     expect(hosts.flatMap(({ faults }) => faults)).toEqual([]);
   });
@@ -325,7 +325,7 @@ describe("claims", () => {
     expect(log[1]).toMatch(/2$/);
     expect(await leaseOf("orphan")).toMatchObject({ fencingToken: 2, fruitless: 0 });
     done.open();
-    await a.kernel.process("orphan").result();
+    await a.kernel.process("orphan").outcome();
   });
 
   it("work off a backlog that is larger than the slots, without waiting for the sweep", async () => {
@@ -409,7 +409,7 @@ describe("claims", () => {
     expect(await leaseOf("p")).toMatchObject({ fencingToken: 1, endedInOrder: 1 });
     const b = await town.host("b", { handlers: handlersOf("b"), attemptBudget: 1 });
     done.open();
-    expect(await b.kernel.process("p").result()).toEqual({ type: "success", value: "b 2" });
+    expect(await b.kernel.process("p").outcome()).toEqual({ type: "success", value: "b 2" });
     expect(log).toEqual(["b 2"]);
   });
 
@@ -439,6 +439,7 @@ describe("claims", () => {
         asOfMs: town.clock.monotonicMs(),
         host: { hostId: "a", bootId: "a", locked: false },
         leases: [],
+        waiting: [],
         abandoned: [],
         claiming: [],
         slots: 1,
@@ -615,7 +616,7 @@ describe("a storage that hangs", () => {
     await town.clock.advance(60_000);
     expect(signals[0]?.aborted).toBe(false);
     done.open();
-    expect(await a.kernel.process("p").result()).toEqual({ type: "success", value: "a 1" });
+    expect(await a.kernel.process("p").outcome()).toEqual({ type: "success", value: "a 1" });
     expect(log).toEqual(["a 1"]);
   });
 

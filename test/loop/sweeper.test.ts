@@ -163,7 +163,7 @@ describe("silence", () => {
     expect((await started.record())?.status.state).toBe("running");
     a.mend();
     done.open();
-    expect(await started.result()).toMatchObject({ type: "success" });
+    expect(await started.outcome()).toMatchObject({ type: "success" });
     expect([...a.lost, ...b.lost]).toEqual([]);
   });
 });
@@ -831,7 +831,7 @@ describe("retention", () => {
     expect(await town.rows("floors")).toEqual([{ v: 1, name: "leases", floor: 300 }]);
     const tokens: number[] = [];
     a.kernel.on("leaseClaimed", ({ fencingToken }) => tokens.push(fencingToken));
-    await (await a.kernel.start({ id: "gone 7", ...job() })).result();
+    await (await a.kernel.start({ id: "gone 7", ...job() })).outcome();
     expect(tokens).toEqual([301]);
   });
 
@@ -926,16 +926,16 @@ describe("retention", () => {
   it("lets no fencing token go back, also when the id is used again (V-81)", async () => {
     const a = await tapped("a", { retention: { terminalProcessesMs: 1 }, handlers: { job: () => 1 } });
     const first = await a.kernel.start({ id: "p", ...job() });
-    await first.result();
+    await first.outcome();
     await town.clock.advance(2 * sweepMs);
     expect([await idsOf(), await town.rows("leases")]).toEqual([[], []]);
     const tokens: number[] = [];
     a.kernel.on("leaseClaimed", ({ fencingToken }) => tokens.push(fencingToken));
     const again = await a.kernel.start({ id: "p", ...job() });
-    expect(await again.result()).toEqual({ type: "success", value: 1 });
+    expect(await again.outcome()).toEqual({ type: "success", value: 1 });
     expect(tokens).toEqual([2]);
     // The floor is that of the database: any id that is new counts on from there.
-    await (await a.kernel.start({ id: "q", ...job() })).result();
+    await (await a.kernel.start({ id: "q", ...job() })).outcome();
     expect(tokens).toEqual([2, 2]);
   });
 
@@ -943,15 +943,15 @@ describe("retention", () => {
     const attempts: number[] = [];
     const handlers = { job: ({ attempt }: { attempt: number }) => void attempts.push(attempt) } as never;
     const a = await tapped("a", { retention: { terminalProcessesMs: 1 }, handlers });
-    await (await a.kernel.start({ id: "p", ...job() })).result();
+    await (await a.kernel.start({ id: "p", ...job() })).outcome();
     await town.clock.advance(2 * sweepMs);
-    await (await a.kernel.start({ id: "p", ...job() })).result();
+    await (await a.kernel.start({ id: "p", ...job() })).outcome();
     expect(attempts).toEqual([1, 1]);
     await town.clock.advance(2 * sweepMs);
     const off = await tapped("off", { loop: "off" });
     const again = await off.kernel.start({ id: "r", ...job() });
     await again.cancel("not wanted");
-    const result = again.result();
+    const result = again.outcome();
     await town.clock.advance(sweepMs);
     expect(await result).toMatchObject({ type: "cancelled", message: "not wanted" });
     expect(attempts).toEqual([1, 1]);

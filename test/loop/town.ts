@@ -56,6 +56,8 @@ export function buildTown(place: KernelStorage = memoryStorage()): Town {
       const probed = probe(place);
       const client = locks.client(name);
       const kernel = await createKernel({
+        // A failed turn is tried again without a pause, but where a test asks for one.
+        turnRetry: { attempts: 3, backoffMs: 0 },
         name: "town",
         hostId: name,
         storage: probed.storage,
@@ -63,6 +65,7 @@ export function buildTown(place: KernelStorage = memoryStorage()): Town {
         loop: "inline",
         channel,
         locks: client,
+        log: false,
         ...options,
       });
       kernels.push(kernel);

@@ -13,6 +13,7 @@ export function meddle(make: (host: string) => Meddling) {
     const { row, rows, writes } = make(host);
     return {
       kind: storage.kind,
+      ...(storage.keepsKeys && { keepsKeys: true }),
       async open(opening) {
         const open = await storage.open(opening);
         return {

@@ -45,6 +45,7 @@ export function probe(inner: KernelStorage): Probe {
     hooks: {},
     storage: {
       kind: inner.kind,
+      ...(inner.keepsKeys && { keepsKeys: true }),
       async open(opening) {
         return watched(await inner.open(opening), made);
       },

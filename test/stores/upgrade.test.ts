@@ -1,15 +1,17 @@
 import { IDBFactory, IDBKeyRange } from "fake-indexeddb";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { waiting } from "../../src/conformance/session/session.fixture.js";
-import { createKernel, type ProcessContext } from "../../src/index.js";
+import { createKernel, type ProcessContext, type Turn } from "../../src/index.js";
 import { indexedDbStorage } from "../../src/indexeddb.js";
 import { memoryStorage } from "../../src/memory.js";
 import type { KernelStorage, Row, StorageSchema } from "../../src/ports/storage.js";
 import { SCHEMA, TABLES } from "../../src/stores/schema.js";
 import { builtInPolicy, semanticsOf } from "../../src/stores/session/inputs/policy.rules.js";
 
-const { floors, processes: newest, inputs, ...lasting } = TABLES;
-const { runnable, ...indexes } = newest.indexes;
+/** The columns of processes that schemas before 6 lack have no index there. */
+const { cancelling, endsWith, external, ...indexes5 } = TABLES.processes.indexes;
+const { floors, processes: newest, inputs, runtimes, turnKeys, ...lasting } = TABLES;
+const { runnable, ...indexes } = indexes5;
 /** The tables of schemas 1 to 4. */
 const processes = { ...newest, indexes };
 const { registrations, grants, leases, hosts } = TABLES;
@@ -17,9 +19,18 @@ const { registrations, grants, leases, hosts } = TABLES;
 const events = { key: ["processId", "sequence"], indexes: { pendingWakes: ["processId", "pendingWake"] } };
 const replays = { key: ["processId", "replayKey"] };
 const SCHEMA_1 = { version: 1, tables: { processes, registrations, events, replays, grants, leases, hosts } };
-const TABLES_4 = { ...lasting, processes, inputs: { key: inputs.key, indexes: { live: inputs.indexes.live } } };
+/** The table of schemas 2 to 5. */
+const uncounted = { ...runtimes, indexes: {} };
+const TABLES_4 = {
+  ...lasting,
+  runtimes: uncounted,
+  processes,
+  inputs: { key: inputs.key, indexes: { live: inputs.indexes.live } },
+};
 const SCHEMA_3 = { version: 3, tables: { ...TABLES_4, events, replays } };
 const SCHEMA_4 = { version: 4, tables: TABLES_4 };
+const processes5 = { ...newest, indexes: indexes5 };
+const SCHEMA_5 = { version: 5, tables: { ...lasting, floors, inputs, runtimes: uncounted, processes: processes5 } };
 
 const PLACES: [string, () => KernelStorage][] = [
   ["memory", memoryStorage],
@@ -221,9 +232,174 @@ describe.each(PLACES)("a database of schema 4 in %s", (_, place) => {
       locks: false,
       handlers: { job: ({ record }) => void runs.push(record.id) },
     });
-    await kernel.process("p").result();
+    await kernel.process("p").outcome();
     expect(runs).toEqual(["p"]);
     expect((await kernel.processes.listNonTerminal()).map(({ id }) => id)).toEqual(["outside"]);
+    await kernel.close();
+  });
+});
+
+describe.each(PLACES)("a database of schema 5 in %s", (_, place) => {
+  it("has a failed input tried again, with the failures that were counted before, and keeps keys of messages (A-18, A-20)", async () => {
+    const storage = place();
+    const runtimeId = "rt:session:s";
+    const counts = { nextRank: 2, firstRank: 0, endedKeys: 1, messageCount: 0, digest: "", updatedAtMs: 1 };
+    const history = [{ timestampMs: 1, from: "staged", to: "queued", reason: "why" }];
+    const tried = waiting("tried", { currentState: "queued", attemptCount: 1, history: history as never });
+    const reason = { max_attempts_exhausted: { attempts: 3 } };
+    const over = {
+      currentState: "abandoned",
+      terminalOutcome: { outcomeType: "abandoned", reason },
+      idempotencyKey: "k",
+    } as const;
+    const row = { v: 1, runtimeId };
+    await write(storage, SCHEMA_5, {
+      runtimes: { ...row, sessionId: "s", state: "idle", incarnation: 0, ...counts },
+      sessions: { v: 1, sessionId: "s", runtimeId, messageCount: 0, updatedAtMs: 1 },
+      inputs: {
+        ...row,
+        inputId: "tried",
+        rank: 0,
+        liveRank: 0,
+        starterRank: 0,
+        starts: 1,
+        workId: "w",
+        workSize: 1,
+        record: tried,
+      },
+    });
+    await write(storage, SCHEMA_5, {
+      inputs: { ...row, inputId: "over", rank: 1, record: waiting("over", over) },
+      inputKeys: { ...row, idempotencyKey: "k", inputId: "over", endedAtMs: Date.now(), endedRank: 1 },
+    });
+
+    const turnRetry = { attempts: 3, backoffMs: 1 };
+    const kernel = await createKernel({ name: "old", storage, loop: "inline", channel: false, locks: false, turnRetry });
+    const session = await kernel.session("s");
+    const attempts: unknown[] = [];
+    session.onTurn(async (turn) => {
+      attempts.push([turn.attempt, turn.append({ role: "assistant", content: "once" }, { key: "said" })]);
+      await turn.checkpoint();
+      if (turn.attempt === 2) throw new Error("again");
+    });
+    expect(await session.outcome("over")).toEqual({ outcome: "failed" });
+    expect((await session.outcome("tried")).outcome).toBe("completed");
+    expect(attempts).toEqual([
+      [2, true],
+      [3, false],
+    ]);
+    expect((await session.submit({ inputType: "prompt", text: "x", inputId: "new", idempotencyKey: "k" })).outcome).toBe(
+      "accepted",
+    );
+    await kernel.close();
+  });
+
+  /** Sessions as they were stored: `waits` input rows each. */
+  async function store(storage: KernelStorage, sessions: Record<string, { state: string; waits: number }>): Promise<void> {
+    const old = await storage.open({
+      name: "old",
+      schema: SCHEMA_5,
+      durability: "strict",
+      newDatabaseId: "the-old-one",
+      onState: () => {},
+    });
+    await old.transact(["runtimes", "sessions", "inputs"], "write", async (tx) => {
+      for (const [sessionId, { state, waits }] of Object.entries(sessions)) {
+        const runtimeId = `rt:session:${sessionId}`;
+        const counts = { nextRank: waits, firstRank: 0, endedKeys: 0, messageCount: 0, digest: "", updatedAtMs: 1 };
+        const inputs = Array.from({ length: waits }, (_, rank) => {
+          const inputId = `${sessionId} ${rank}`;
+          const ranks = { rank, liveRank: rank, starterRank: rank, starts: 1 };
+          return { v: 1, runtimeId, inputId, ...ranks, record: waiting(inputId, { currentState: "queued" }) };
+        });
+        tx.write([
+          { table: "runtimes", put: { v: 1, runtimeId, sessionId, state, incarnation: 0, ...counts } },
+          { table: "sessions", put: { v: 1, sessionId, runtimeId, messageCount: 0, updatedAtMs: 1 } },
+          ...inputs.map((put) => ({ table: "inputs", put })),
+        ]);
+      }
+    });
+    await old.close();
+  }
+
+  it("lists what waits in its sessions, which was never counted, and counts it when one is opened (A-17)", async () => {
+    const storage = place();
+    await store(storage, { s: { state: "idle", waits: 3 }, t: { state: "idle", waits: 0 } });
+    const kernel = await createKernel({ name: "old", storage, loop: "off", channel: false, locks: false });
+    const figures = async () => (await kernel.sessions.list()).map(({ waiting }) => waiting);
+    expect(await figures()).toEqual([3, 0]);
+    const session = await kernel.session("s");
+    expect(await figures()).toEqual([3, 0]);
+    await session.cancel("s 1");
+    await session.submit({ inputType: "prompt", text: "t" });
+    await session.cancel("s 0");
+    expect(await figures()).toEqual([2, 0]);
+    await kernel.close();
+  });
+
+  it("has its sessions gone on with that wait, and each of the others looked at once (A-17)", async () => {
+    const storage = place();
+    const sessions = { s: { state: "idle", waits: 2 }, t: { state: "idle", waits: 0 }, u: { state: "stopped", waits: 0 } };
+    await store(storage, { ...sessions, v: { state: "retired", waits: 1 } });
+    const ran: string[] = [];
+    const turns = ({ inputs }: Turn) => void ran.push(...inputs.map(({ inputId }) => inputId));
+    const kernel = await createKernel({ name: "old", storage, loop: "inline", channel: false, locks: false, turns });
+    await expect.poll(async () => (await kernel.sessions.list()).map(({ waiting }) => waiting)).toEqual([0, 0, 0, 0]);
+    await kernel.close();
+    const opening = { name: "old", schema: SCHEMA, durability: "strict" as const, newDatabaseId: "x", onState: () => {} };
+    const now = await storage.open(opening);
+    const due = await now.transact(["runtimes"], "read", (tx) => tx.range("runtimes", { index: "due" }));
+    await now.close();
+    expect(due).toEqual([]);
+    expect(ran.sort()).toEqual(["s 0", "s 1", "v 0"]);
+  });
+
+  const registration = { v: 1, processId: "p", sessionId: "root", input: { type: "task", name: "job" }, eventTypes: [] };
+
+  it("has what was asked to cancel found and ended, where no host has its handler (A-26)", async () => {
+    const storage = place();
+    const process = {
+      ...PROCESS,
+      handler: "job",
+      inputType: "task",
+      runnable: "handler:job",
+      lastSequence: 0,
+      cancelRequested: "no",
+    };
+    const lease = { v: 1, resource: "p", fencingToken: 3, attempts: 3, claimedAtMs: 0, expiresAtMs: 0, fruitless: 0 };
+    await write(storage, SCHEMA_5, { processes: process, registrations: registration, leases: lease });
+    const kernel = await createKernel({ name: "old", storage, loop: "inline", channel: false, locks: false });
+    expect(await kernel.processes.awaitProcess("p")).toEqual({ type: "cancelled", message: "no" });
+    await kernel.close();
+  });
+
+  it("has its external processes removed that were not written to for so long (A-34)", async () => {
+    const storage = place();
+    await write(storage, SCHEMA_5, {
+      processes: { ...PROCESS, inputType: "external", lastSequence: 0 },
+      registrations: { ...registration, input: { type: "external", metadata: null } },
+    });
+    const retention = { externalProcessesMs: 1 };
+    const kernel = await createKernel({ name: "old", storage, loop: "inline", channel: false, locks: false, retention });
+    await vi.waitFor(async () => expect(await kernel.processes.getProcess("p")).toBe(undefined));
+    await kernel.close();
+  });
+
+  it("has a host of that time, which may have any handler: nothing is told or ended beside it (A-26)", async () => {
+    const storage = place();
+    const process = {
+      ...PROCESS,
+      handler: "job",
+      inputType: "task",
+      runnable: "handler:job",
+      lastSequence: 0,
+      cancelRequested: "no",
+    };
+    const host = { v: 1, bootId: "old", hostId: "old", lastSeenAtMs: Date.now() };
+    await write(storage, SCHEMA_5, { processes: process, registrations: registration, hosts: host });
+    const kernel = await createKernel({ name: "old", storage, loop: "inline", channel: false, locks: false });
+    await new Promise((resolve) => kernel.on("sweep", resolve));
+    expect((await kernel.processes.getProcess("p"))?.status.state).toBe("running");
     await kernel.close();
   });
 });

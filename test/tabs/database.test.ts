@@ -1,6 +1,18 @@
 // Many tabs on one database: one wins a lease, all hear of a write, and the data survives a deletion or an upgrade as promised.
 import { expect, it } from "vitest";
-import { eventually, expectSound, newName, newTab, openTabs, QUICK, readStored, SLOW, stepIn, useTabs } from "./harness.js";
+import {
+  eventually,
+  expectSound,
+  newName,
+  newTab,
+  openTabs,
+  QUICK,
+  readStored,
+  SLOW,
+  stepIn,
+  stepsBegun,
+  useTabs,
+} from "./harness.js";
 
 useTabs();
 
@@ -69,7 +81,7 @@ async function followFromAnotherTab(options: { timings: typeof SLOW; channel?: f
       follow(),
       kernel.processes.waitEventAfter("p", "process.step", 1),
       kernel.processes.awaitProcess("p"),
-      handle.result(),
+      handle.outcome(),
     ]);
     return { followed, next: next.sequence, ends: [output.type, result.type] };
   });
@@ -101,7 +113,7 @@ it("says so when its database is deleted from another tab, and a new kernel work
     Promise.all([
       codeOf(kernel.processes.getProcess("p")),
       codeOf(kernel.start({ input: { type: "external", metadata: null } })),
-      codeOf(kernel.process("p").result()),
+      codeOf(kernel.process("p").outcome()),
     ]),
   );
   expect(codes).toEqual(["unavailable", "unavailable", "unavailable"]);
@@ -142,7 +154,7 @@ it("leaves a database alone that a newer program upgraded while the tab was open
     Promise.all([
       codeOf(kernel.processes.getProcess("p")),
       codeOf(kernel.processes.appendEvent("p", { eventType: "process.cancel_requested", payload: {}, replayKey: "k" })),
-      codeOf(kernel.process("p").result()),
+      codeOf(kernel.process("p").outcome()),
     ]),
   );
   expect(codes).toEqual(["version", "version", "version"]);
@@ -152,7 +164,54 @@ it("leaves a database alone that a newer program upgraded while the tab was open
   expect(before.events).toHaveLength(1);
 });
 
-it("leaves no lock and no connection of openings that were given up, at whatever moment", async () => {
+it("deletes all that a database left behind when an app asks for it, and its tabs are told (A-29)", async () => {
+  const name = newName();
+  const [a, b, gone] = await openTabs(["a", "b", "gone"], { name });
+  await a.start("p", { steps: 2, gateAt: 1 });
+  await eventually(() => stepsBegun("p").at(-1)?.key).toBe("s1");
+  // A page that goes leaves a note beside the database.
+  await gone.call((fixture) => fixture.attend("s"));
+  await gone.load("/elsewhere");
+  const other = await newTab("other");
+  const left = () =>
+    other.call(async (_, database) => {
+      const { held = [], pending = [] } = await navigator.locks.query();
+      const databases = (await indexedDB.databases()).map((found) => found.name);
+      return {
+        database: databases.includes(database),
+        notes: Object.keys(localStorage).filter((key) => key.startsWith("holdfast:")).length,
+        locks: held.length + pending.length,
+      };
+    }, name);
+  await eventually(async () => (await left()).notes).toBe(1);
+  expect(await left()).toMatchObject({ database: true, locks: expect.any(Number) });
+  const code = await other.call(({ deleteKernelData, codeOf }, database) => codeOf(deleteKernelData(database)), name);
+  expect(code).toBe("resolved");
+  for (const tab of [a, b]) {
+    await eventually(() => tab.heard("storage")).toEqual([{ state: "lost" }]);
+    const codes = await tab.call(({ kernel, codeOf }) =>
+      Promise.all([
+        codeOf(kernel.processes.getProcess("p")),
+        codeOf(kernel.start({ input: { type: "external", metadata: null } })),
+        codeOf(kernel.processes.awaitProcess("p")),
+      ]),
+    );
+    expect(codes).toEqual(["unavailable", "unavailable", "unavailable"]);
+  }
+  await eventually(left).toEqual({ database: false, notes: 0, locks: 0 });
+
+  // The tab that deletes may be one of those that have it open. A new kernel begins empty, in each of them.
+  await b.open({ name });
+  expect(await b.call(async ({ kernel }) => (await kernel.processes.list()).length)).toBe(0);
+  await b.start("q", { steps: 1 });
+  await b.ended("q");
+  expect(await b.call(({ deleteKernelData, codeOf }, database) => codeOf(deleteKernelData(database)), name)).toBe("resolved");
+  await eventually(() => b.heard("storage")).toEqual([{ state: "lost" }, { state: "lost" }]);
+  await a.open({ name });
+  expect(await a.call(async ({ kernel }) => (await kernel.processes.list()).length)).toBe(0);
+});
+
+it("leaves no lock and no connection of openings that were given up, at whatever moment (A-27)", async () => {
   const name = newName();
   const a = await newTab("a");
   const codes: string[] = [];

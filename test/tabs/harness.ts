@@ -75,11 +75,13 @@ export function useTabs(): void {
         alias: [
           { find: /^holdfast$/, replacement: file("../../dist/index.js") },
           { find: /^holdfast\/indexeddb$/, replacement: file("../../dist/indexeddb.js") },
+          { find: /^holdfast\/worker$/, replacement: file("../../dist/worker.js") },
         ],
       },
       build: { outDir: folder, target: "es2022" },
     });
     await copyFile(file("../../dist/worker.js"), join(folder, "shipped-worker.js"));
+    await copyFile(file("../../dist/service-worker.js"), join(folder, "shipped-service-worker.js"));
     await new Promise<void>((resolve) => server.listen(0, "localhost", resolve));
     origin = `http://localhost:${(server.address() as AddressInfo).port}`;
     chromium = await launchChromium();

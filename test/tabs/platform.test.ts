@@ -1,4 +1,5 @@
 // Browsers that lack a feature, workers that die or never start, and a page that may run nothing but its own files.
+import { readFileSync } from "node:fs";
 import { expect, it } from "vitest";
 import {
   eventually,
@@ -8,6 +9,7 @@ import {
   openTabs,
   QUICK,
   SLOW,
+  serveFile,
   stepIn,
   stepsBegun,
   takeViolations,
@@ -45,7 +47,7 @@ it("runs the loop in the page when the worker's file is missing", async () => {
   await a.ended("p");
   expect(await a.loop()).toBe("inline");
   const message = expect.stringMatching(/^the loop's worker failed.*The loop runs in the page now.*holdfast\/worker/);
-  expect(await a.heard("fault")).toEqual([{ area: "worker", code: "unavailable", message }]);
+  expect(await a.heard("fault")).toEqual([{ area: "worker", code: "unavailable", message, error: expect.anything() }]);
   await expectSound(name, "p", { state: "completed", steps: 3 });
 });
 
@@ -72,6 +74,77 @@ it("runs the loop in the page where Trusted Types refuse the worker's URL, and t
   expect(more).toEqual([]);
   await eventually(() => takeViolations().join()).toContain("require-trusted-types-for");
   await expectSound(name, "p", { state: "completed", steps: 3 });
+});
+
+it.each(["own", "late"] as const)(
+  "runs the loop in the app's own worker file with a storage that only the app knows, however late it calls: %s (A-31)",
+  async (worker) => {
+    const name = newName();
+    const [a, b] = await openTabs(["a", "b"], { name, worker });
+    await a.start("p", { steps: 3, gateAt: 1 });
+    await eventually(() => stepsBegun("p").at(-1)?.key).toBe("s1");
+    for (const tab of [a, b]) {
+      await eventually(() => tab.loop()).toBe("worker");
+      expect(await tab.heard("fault")).toEqual([]);
+    }
+    // Longer than a lease lives: the worker renews it, in the app's own database.
+    await new Promise((resolve) => setTimeout(resolve, QUICK.leaseTtlMs + QUICK.leaseRenewMs));
+    for (const tab of [a, b]) await tab.openGate("p");
+    await a.ended("p");
+    const { events } = await expectSound(`own-${name}`, "p", { state: "completed", steps: 3 });
+    expect(new Set(events.map(({ fencingToken }) => fencingToken))).toEqual(new Set([1]));
+    for (const tab of [a, b]) expect(await tab.heard("fault")).toEqual([]);
+  },
+);
+
+/** Runs a kernel when its page asks for it, and tells what came of it. */
+const SERVICE_WORKER = `
+import { createKernel } from "./shipped-service-worker.js";
+addEventListener("install", () => skipWaiting());
+addEventListener("message", (event) => event.waitUntil(serve(event.data, event.ports[0])));
+async function serve(name, port) {
+  try {
+    const add = async ({ input, step }) => (await step("one", () => input.args.add)) + 1;
+    const kernel = await createKernel({ name, handlers: { add } });
+    const faults = [];
+    kernel.on("fault", ({ message }) => faults.push(message));
+    const output = await kernel.processes.awaitProcess("p");
+    // What is loaded later elsewhere is there.
+    await kernel.secrets.put("a", "mine");
+    const { loop, storage, secrets, locks, channel } = await kernel.status();
+    port.postMessage({ output, faults, loop, storage, secrets, locks, channel });
+    await kernel.close();
+  } catch (error) {
+    port.postMessage(String(error?.stack ?? error));
+  }
+}`;
+
+it("runs a kernel in a service worker, on the database of its page (A-32)", async () => {
+  const shipped = readFileSync(new URL("../../dist/service-worker.js", import.meta.url), "utf8");
+  expect(shipped).not.toMatch(/\bimport\s*\(|import\.meta/);
+  const name = newName();
+  const [a] = await openTabs(["a"], { name });
+  await serveFile("service-worker.js", SERVICE_WORKER);
+  const told = await a.call(async ({ kernel }, database) => {
+    const registration = await navigator.serviceWorker.register("/service-worker.js", { type: "module" });
+    const { active } = await navigator.serviceWorker.ready;
+    // Only the service worker has this handler.
+    await kernel.start({ id: "p", input: { type: "task", name: "add", args: { add: 41 } } });
+    const { port1, port2 } = new MessageChannel();
+    const reported = new Promise<unknown>((resolve) => {
+      port1.onmessage = ({ data }) => resolve(data);
+    });
+    active?.postMessage(database, [port2]);
+    const output = await kernel.processes.awaitProcess("p");
+    const report = await reported;
+    const secret = await kernel.secrets.get("a");
+    await registration.unregister();
+    return { report, output, secret };
+  }, name);
+  const output = { type: "success", value: 42 };
+  const status = { loop: "inline", storage: "indexeddb", secrets: "sealed", locks: true, channel: true };
+  expect(told).toEqual({ report: { output, faults: [], ...status }, output, secret: "mine" });
+  await expectSound(name, "p", { state: "completed" });
 });
 
 const without: readonly (readonly [string, readonly Missing[]])[] = [

@@ -2,6 +2,7 @@
 // page is blocked, whose worker ends, or for which no space is left. Tests with slow timings rule out that an expired lease
 // explains the result.
 import { expect, it } from "vitest";
+import type { StoredInputState } from "../../src/index.js";
 import { answered, atGate, attend, expectSound, messages, readStored, SESSION, say, turns } from "./conversation.js";
 import { eventually, facts, goBack, newName, newTab, openTabs, QUICK, SLOW, type Tab, useTabs } from "./harness.js";
 
@@ -287,4 +288,33 @@ it("is left behind by nobody, whatever its tabs do at the moment in which it is 
   await say(b, "anew");
   await answered(b, "anew");
   await expectSound(name, ["anew"], 1);
+});
+
+it("a turn that fails in two tabs pauses in both, and is tried again after each pause (A-18)", async () => {
+  const name = newName();
+  const tabs = await openTabs(["a", "b"], { name, timings: QUICK });
+  for (const tab of tabs) {
+    await tab.call(({ session }) => {
+      session.onTurn(async ({ attempt }) => {
+        if (attempt < 3) throw new Error(`no ${attempt}`);
+      });
+    });
+  }
+  const [a, b] = tabs as [Tab, Tab];
+  await a.call(({ session }) => session.submit({ inputType: "prompt", text: "p", inputId: "p" }));
+  const stateIn = (tab: Tab) => tab.call(async ({ session }) => (await session.inputs())[0]);
+  await eventually(async () => (await stateIn(b))?.error).toBe("no 1");
+  // News in both tabs, while the pause lasts.
+  await b.call(({ session }) => session.submit({ inputType: "prompt", text: "q", inputId: "q" }));
+  expect((await b.call(({ session }) => session.outcome("p"))).outcome).toBe("completed");
+  await b.call(({ session }) => session.outcome("q"));
+  const { inputs } = await readStored(name);
+  const [p] = inputs.filter(({ inputId }) => inputId === "p");
+  expect(p?.record).toMatchObject({ currentState: "consumed", attemptCount: 3, recoveryCount: 0 });
+  const moves = (p?.record as unknown as StoredInputState | undefined)?.history ?? [];
+  const pauses = moves.flatMap(({ from, to, timestampMs }, at) =>
+    from === "staged" && to === "queued" ? [(moves[at + 1]?.timestampMs ?? 0) - timestampMs] : [],
+  );
+  // The default policy: one second, then four, each less or more by a fifth.
+  expect(pauses.map((ms, at) => ms >= 0.8 * 1_000 * 4 ** at)).toEqual([true, true]);
 });

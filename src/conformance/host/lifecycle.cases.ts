@@ -264,6 +264,15 @@ export function lifecycleCases(open: OpenFixture, runner: Runner): void {
     },
   );
 
+  promise("close() of a registration deregisters the agent, once (A-12)", async ({ kernel }) => {
+    const agent = await kernel.agent("a");
+    await Promise.all([agent.close(), agent.close()]);
+    expect(await summary(kernel)).toEqual(["deregistered", "offline", 1]);
+    await kernel.lifecycle.register("a");
+    await agent.close();
+    expect(await summary(kernel)).toEqual(["registered", "online", 2]);
+  });
+
   promise(
     "of two registrations of one id in one kernel the later one counts: the other's signal aborts, its disposal does nothing",
     async ({ kernel }) => {

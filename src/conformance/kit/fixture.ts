@@ -64,7 +64,15 @@ export function casesOn(open: OpenFixture, { it, expect }: Runner): Cases {
         try {
           const place = { name: uniqueName(), clock: manualClock() };
           const openOn = async (storage: KernelStorage, more: Partial<KernelOptions> = {}) => {
-            const kernel = await createKernel({ ...place, storage, loop: "off", channel: false, locks: false, ...more });
+            const kernel = await createKernel({
+              ...place,
+              storage,
+              loop: "off",
+              channel: false,
+              locks: false,
+              log: false,
+              ...more,
+            });
             kernels.push(kernel);
             return kernel;
           };

@@ -78,6 +78,9 @@ export const noObject = (): Values => ({
   ...hostileObjects(),
 });
 
+/** Values for JSON whose texts are not mended: a lone surrogate is refused in them. */
+export const noExactJson = (): Values => ({ ...noJson(), "a lone surrogate": { a: ["\ud800"] } });
+
 export function noJson(): Values {
   const cycle: { self?: unknown } = {};
   cycle.self = cycle;
@@ -96,7 +99,6 @@ export function noJson(): Values {
     "a function": () => 1,
     "a symbol": Symbol("x"),
     "a BigInt": 1n,
-    "a lone surrogate": "\ud800",
     "a sparse array": new Array(3),
     "an array with undefined": [undefined],
     "an array with a named member": named,
@@ -109,7 +111,6 @@ export function noJson(): Values {
     "an Error": new Error("x"),
     "a Promise": Promise.resolve(1),
     "a String object": new String("x"),
-    "an undefined member": { a: undefined },
     "a symbol as a key": { [Symbol("x")]: 1 },
     "a lone surrogate as a key": { "\udc00": 1 },
     "an own __proto__": JSON.parse('{"__proto__":{"polluted":true}}'),

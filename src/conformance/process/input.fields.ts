@@ -1,6 +1,17 @@
 import type { ProcessRegistry } from "../../kernel/process/registry.js";
 import { SCOPES, success, task } from "../kit/fixture.js";
-import { given, hostileObjects, noCount, noId, noJson, noObject, noSignal, noText, type Values } from "../kit/hostile.js";
+import {
+  given,
+  hostileObjects,
+  noCount,
+  noExactJson,
+  noId,
+  noJson,
+  noObject,
+  noSignal,
+  noText,
+  type Values,
+} from "../kit/hostile.js";
 
 /** Wrong values for an argument, and a call whose other arguments are right. */
 export type Field = [field: string, values: () => Values, call: (processes: ProcessRegistry, value: never) => Promise<unknown>];
@@ -66,7 +77,11 @@ export const FIELDS = {
     ],
     ["registration.eventTypes/0", noObject, (p, v) => p.registerProcess(task("new", { eventTypes: [v] }))],
     ["registration.eventTypes/0.name", noId, (p, name) => p.registerProcess(eventType({ name }))],
-    ["registration.eventTypes/0.payloadSchema", noJson, (p, payloadSchema) => p.registerProcess(eventType({ payloadSchema }))],
+    [
+      "registration.eventTypes/0.payloadSchema",
+      noExactJson,
+      (p, payloadSchema) => p.registerProcess(eventType({ payloadSchema })),
+    ],
     ["registration.eventTypes/0.semantics", noObject, (p, semantics) => p.registerProcess(eventType({ semantics }))],
     [
       "registration.eventTypes/0.semantics.terminal",
@@ -95,7 +110,7 @@ export const FIELDS = {
       (p, sessionId) => p.registerProcess(provenance({ ownerScope: { sessionId } })),
     ],
     ["registration.provenance.hostProfileId", noId, (p, hostProfileId) => p.registerProcess(provenance({ hostProfileId }))],
-    ["registration.provenance.causedBy", noJson, (p, causedBy) => p.registerProcess(provenance({ causedBy }))],
+    ["registration.provenance.causedBy", noExactJson, (p, causedBy) => p.registerProcess(provenance({ causedBy }))],
   ],
   setExternalRef: [
     ["processId", noId, (p, id) => p.setExternalRef(id, { backend: "b", id: "1" })],

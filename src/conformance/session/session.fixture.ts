@@ -1,3 +1,4 @@
+import type { RetryPolicy } from "../../domain/retry.rules.js";
 import type { InputKind, StoredInputState } from "../../domain/session/input.js";
 import type { Kernel } from "../../kernel/kernel.js";
 import type { SessionEvent } from "../../kernel/session/events.js";
@@ -48,9 +49,12 @@ export async function withoutTurns({ kernel }: Setup): Promise<OpenedSession> {
   return { kernel, session, told: events(kernel) };
 }
 
+/** A failed turn is tried again without a pause. */
+export const AT_ONCE: RetryPolicy = { attempts: 3, backoffMs: 0 };
+
 /** Opens a session in a kernel that runs turns, once the session has a handler. */
-export async function withTurns(setup: Setup): Promise<OpenedSession> {
-  const kernel = await setup.open({ loop: "inline" });
+export async function withTurns(setup: Setup, turnRetry: RetryPolicy | undefined = AT_ONCE): Promise<OpenedSession> {
+  const kernel = await setup.open({ loop: "inline", turnRetry });
   const session = await kernel.session("s");
   return { kernel, session, told: events(kernel) };
 }

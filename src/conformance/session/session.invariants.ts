@@ -1,6 +1,7 @@
 import { isTerminal } from "../../domain/session/input.js";
 import type { Message } from "../../domain/session/session.js";
 import type { OpenStorage, Row } from "../../ports/storage.js";
+import { countAll, withDue } from "../../stores/session/inputs/due.rules.js";
 import { rankWrites } from "../../stores/session/inputs/input-rows.rules.js";
 import type { InputKeyRow, InputRow } from "../../stores/session/inputs/tables.js";
 import type { MessageRow, RuntimeRow, TurnStepRow } from "../../stores/session/tables.js";
@@ -30,6 +31,7 @@ export async function complaintsAbout(storage: Pick<OpenStorage, "transact">): P
       ...of<InputRow>("inputs").flatMap((row) => ofInput(row, runtime)),
       ...ofKeys(runtime, of<InputKeyRow>("inputKeys"), of<InputRow>("inputs")),
       ...ofRun(runtime, of<InputRow>("inputs"), of<TurnStepRow>("turnSteps")),
+      ...ofCounts(runtime, of<InputRow>("inputs")),
       ...ofBlobs(of<InputRow>("inputs"), of("blobs")),
     ];
   });
@@ -86,6 +88,19 @@ function ofRun({ state, run }: RuntimeRow, inputs: readonly InputRow[], steps: r
     [(state === "running") !== (run !== undefined) && state !== "retired", `it is ${state} ${run ? "with" : "without"} a run`],
     [state === "attached", "it is stored as attached"],
     [steps.some(({ workId }) => !works.has(workId)), "a step outlived its inputs"],
+  ]);
+}
+
+/** Rows of a runtime that was never opened, or not since its schema counts, have no counts. */
+function ofCounts(runtime: RuntimeRow, inputs: readonly InputRow[]): string[] {
+  if (runtime.liveInputs === undefined) return [];
+  const counts = countAll(inputs);
+  const { due, dueAtMs } = withDue({ ...runtime, ...counts }, [], 0);
+  return said([
+    [runtime.liveInputs !== counts.liveInputs, `${counts.liveInputs} live inputs are counted as ${runtime.liveInputs}`],
+    [runtime.starters !== counts.starters, `${counts.starters} inputs that begin a run are counted as ${runtime.starters}`],
+    [runtime.due !== due, `it is due as ${runtime.due}, and not as ${due}`],
+    [(due === undefined) !== (runtime.dueAtMs === undefined), `it is due at ${dueAtMs}`],
   ]);
 }
 

@@ -328,6 +328,27 @@ export function storageCases(open: OpenFixture, { describe, it, expect }: Runner
       expect(await found(await connect({ schema: { ...SECOND, lifts: [marked] } }, await reopen()))).toEqual(lifted);
     });
 
+    promise(
+      "a lift without an index changes each row of its table, those that no index has, too",
+      async ({ connect, reopen }) => {
+        const older = await connect();
+        const events = [
+          { v: 1, stream: "s", at: 1, mood: 1 },
+          { v: 1, stream: "t", at: 2 },
+        ];
+        await write(
+          older,
+          events.map((event) => put("events", event)),
+        );
+        await older.close();
+        const lift = (row: Row) => (row.at === 2 ? { ...row, mark: 7 } : row);
+        const schema = { ...SECOND, lifts: [{ below: 2, table: "events", lift }] };
+        const storage = await connect({ schema }, await reopen());
+        expect(await range(storage, "events", {})).toEqual([events[0], { ...events[1], mark: 7 }]);
+        expect((await range(storage, "events", { index: "byMark" })).map(({ at }) => at)).toEqual([2]);
+      },
+    );
+
     promise("a connection is refused once a newer schema took the database", async ({ connect }) => {
       const older = await connect();
       await write(older, [put("notes", { v: 1, id: "a", size: 1 })]);

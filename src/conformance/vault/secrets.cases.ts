@@ -1,4 +1,5 @@
 import { isHoldfastError } from "../../domain/errors.js";
+import type { KeyStore } from "../../ports/seal.js";
 import { casesOn, type OpenFixture, type Runner, refusal, refusalMismatch, refused } from "../kit/fixture.js";
 import { noId, noText } from "../kit/hostile.js";
 import { readRows } from "../kit/rows.fixture.js";
@@ -74,6 +75,29 @@ export function secretCases(open: OpenFixture, runner: Runner): void {
     await restart();
     const later = await open();
     expect(await later.secrets.get("a")).toBe((await isInPlace(later)) ? "kept" : undefined);
+  });
+
+  promise("secrets are sealed on any storage under a key that the app keeps, and the key is in no row (A-30)", async (setup) => {
+    const { kernel, open } = setup;
+    if (!(globalThis as { crypto?: Partial<Crypto> }).crypto?.subtle) return;
+    await kernel.close();
+    let key: CryptoKey | Uint8Array | undefined;
+    const keys: KeyStore = {
+      load: async () => key,
+      async store(made) {
+        key = made;
+      },
+    };
+    const first = await open({ keys });
+    expect((await first.status()).secrets).toBe("sealed");
+    await first.secrets.put("a", "mine");
+    expect([key instanceof Uint8Array && key.length, await readRows(setup, "sealingKeys")]).toEqual([32, []]);
+    const [row] = await readRows(setup, "sealed");
+    expect([row?.sealed instanceof Uint8Array, row?.plain]).toEqual([true, undefined]);
+    const second = await open({ keys });
+    expect(await second.secrets.get("a")).toBe("mine");
+    key = undefined;
+    await refused(second.secrets.get("a"), "read-failed");
   });
 
   promise("two kernels that need a key first agree on one", async ({ kernel, open }) => {

@@ -7,7 +7,8 @@ import type { CausalRef, ProcessAwaitOutput } from "./process.js";
 /** The arguments of an append. */
 export interface ProcessEventAppendRequest {
   eventType: string;
-  payload: JsonValue;
+  /** JSON; anything else is refused. */
+  payload: unknown;
   /** The same key with the same content returns the stored event; with other content it is `conflict`. */
   replayKey?: string;
   /** The scope that a wake goes to. Ignored on events that wake nothing. */

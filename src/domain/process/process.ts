@@ -2,16 +2,16 @@ import type { JsonValue } from "../json.js";
 import type { ProcessScope } from "../scope.js";
 import type { ProcessEventType, TerminalState } from "./event-type.js";
 
-/** What a process does, and what runs it. */
-export type ProcessInput =
+/** What a process does, and what runs it. A caller may give any value in the place of JSON: it is checked at run time. */
+export type ProcessInput<Value = JsonValue> =
   /** The handler of that name runs it. */
-  | { type: "task"; name: string; args?: JsonValue }
+  | { type: "task"; name: string; args?: Value }
   /** The handler `tool:<toolName>` runs it. */
-  | { type: "tool_call"; call: { callId: string; toolName: string; args: JsonValue } }
+  | { type: "tool_call"; call: { callId: string; toolName: string; args: Value } }
   /** A host that has this session open with a turn handler runs it. */
-  | { type: "session_turn"; sessionId: string; input: JsonValue }
+  | { type: "session_turn"; sessionId: string; input: Value }
   /** No host runs it: a program outside does the work and completes the process. */
-  | { type: "external"; metadata: JsonValue };
+  | { type: "external"; metadata: Value };
 
 /** A reference to the cause of a process. The type is checked; further members are kept as JSON. */
 export type CausalRef = {
@@ -29,29 +29,32 @@ export interface ProcessProvenance {
 /** The arguments of a registration. The same id with other content is `conflict`. */
 export interface ProcessRegistration {
   id: string;
-  input: ProcessInput;
+  input: ProcessInput<unknown>;
   /** The types of the process's own events. The core types are added. */
   eventTypes?: ProcessEventType[];
   /** Default: session "root", profile "default". */
   provenance?: ProcessProvenance;
 }
 
-/** The end of a process. Its type gives the state: success is completed, failure is failed, cancelled is cancelled. */
-export type ProcessAwaitOutput =
-  | { type: "success"; value: JsonValue; control?: JsonValue }
-  | { type: "failure"; class: string; code: string; message: string; raw?: JsonValue; control?: JsonValue }
-  | { type: "cancelled"; message: string; raw?: JsonValue; control?: JsonValue };
+/**
+ * The end of a process. Its type gives the state: success is completed, failure is failed, cancelled is cancelled. A caller may give any
+ * value in the place of JSON: it is checked at run time.
+ */
+export type ProcessAwaitOutput<Value = JsonValue> =
+  | { type: "success"; value: Value; control?: Value }
+  | { type: "failure"; class: string; code: string; message: string; raw?: Value; control?: Value }
+  | { type: "cancelled"; message: string; raw?: Value; control?: Value };
 
 export type ProcessState = "running" | TerminalState;
 
 /** The state of a process, with its output once it has ended. */
 export type ProcessStatus = { state: "running" } | { state: TerminalState; awaitOutput: ProcessAwaitOutput };
 
-/** A reference to the same work in another system. It replaces the one before it. */
-export interface ProcessExternalRef {
+/** A reference to the same work in another system. It replaces the one before it. A caller may give any value as its metadata: it is checked at run time. */
+export interface ProcessExternalRef<Value = JsonValue> {
   backend: string;
   id: string;
-  metadata?: JsonValue;
+  metadata?: Value;
 }
 
 /** The last progress that the handler reported. Time in epoch milliseconds. */

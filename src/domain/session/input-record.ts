@@ -1,5 +1,5 @@
 import { admitJson } from "../admit.js";
-import { checkFlag, checkId, checkList, checkOneOf, checkText, checkWhole, membersOf } from "../check.js";
+import { checkFlag, checkId, checkList, checkOneOf, checkText, checkWhole, someMembersOf } from "../check.js";
 import { invalid } from "../errors.js";
 import type { Limits } from "../time.js";
 import {
@@ -43,6 +43,9 @@ const MEMBERS = [
   "persistedInput",
   "lastRunId",
   "lastBoundarySequence",
+  "error",
+  "retryAtMs",
+  "interrupted",
   "createdAtMs",
   "updatedAtMs",
 ] as const;
@@ -52,7 +55,7 @@ const MEMBERS = [
  * the member.
  */
 export function checkInputState(field: string, value: unknown, limits: Limits): StoredInputState {
-  const m = membersOf(field, value, MEMBERS);
+  const m = someMembersOf(field, value, MEMBERS);
   const id = (name: string, given: unknown) => checkId(`${field}.${name}`, given, limits.idLength);
   const count = (name: string, given: unknown) => checkWhole(`${field}.${name}`, given, 0);
   return {
@@ -85,9 +88,17 @@ export function checkInputState(field: string, value: unknown, limits: Limits): 
     ...(m.lastBoundarySequence !== undefined && {
       lastBoundarySequence: count("lastBoundarySequence", m.lastBoundarySequence),
     }),
+    ...(m.error !== undefined && { error: checkText(`${field}.error`, m.error, limits.payloadBytes) }),
+    ...(m.retryAtMs !== undefined && { retryAtMs: count("retryAtMs", m.retryAtMs) }),
+    ...(m.interrupted !== undefined && { interrupted: checkTrue(`${field}.interrupted`, m.interrupted) }),
     createdAtMs: count("createdAtMs", m.createdAtMs),
     updatedAtMs: count("updatedAtMs", m.updatedAtMs),
   };
+}
+
+function checkTrue(field: string, value: unknown): true {
+  if (value !== true) throw invalid(`${field} must be true or absent`);
+  return value;
 }
 
 /** A list of at most `MOST_ITEMS` ids, each checked. */
@@ -96,13 +107,13 @@ export function checkIds(field: string, value: unknown, limits: Limits): string[
 }
 
 function checkPolicy(field: string, value: unknown): NonNullable<StoredInputState["policy"]> {
-  const { version, decision } = membersOf(field, value, ["version", "decision"]);
+  const { version, decision } = someMembersOf(field, value, ["version", "decision"]);
   return { version: checkWhole(`${field}.version`, version, 0), decision: checkPolicyDecision(`${field}.decision`, decision) };
 }
 
 /** Also checks the answer of a session's own policy. */
 export function checkPolicyDecision(field: string, value: unknown): PolicyDecision {
-  const m = membersOf(field, value, [
+  const m = someMembersOf(field, value, [
     "applyMode",
     "wakeMode",
     "queueMode",
@@ -133,7 +144,7 @@ export function checkPolicyDecision(field: string, value: unknown): PolicyDecisi
 }
 
 function checkRuntimeSemantics(field: string, value: unknown): RuntimeSemantics {
-  const m = membersOf(field, value, ["boundary", "executionKind", "peerResponseTerminalApplyIntent"]);
+  const m = someMembersOf(field, value, ["boundary", "executionKind", "peerResponseTerminalApplyIntent"]);
   const intent = m.peerResponseTerminalApplyIntent ?? undefined;
   return {
     boundary: checkOneOf(`${field}.boundary`, m.boundary, BOUNDARIES),
@@ -147,7 +158,7 @@ function checkRuntimeSemantics(field: string, value: unknown): RuntimeSemantics 
 }
 
 function checkOutcome(field: string, value: unknown, limits: Limits): InputOutcome {
-  const m = membersOf(field, value, ["outcomeType", "supersededBy", "aggregateId", "reason"]);
+  const m = someMembersOf(field, value, ["outcomeType", "supersededBy", "aggregateId", "reason"]);
   const outcomeType = checkOneOf(`${field}.outcomeType`, m.outcomeType, ["consumed", "superseded", "coalesced", "abandoned"]);
   switch (outcomeType) {
     case "consumed":
@@ -163,13 +174,13 @@ function checkOutcome(field: string, value: unknown, limits: Limits): InputOutco
 
 function checkReason(field: string, value: unknown): AbandonReason {
   if (typeof value === "string") return checkOneOf(field, value, ABANDON_REASONS);
-  const { max_attempts_exhausted: exhausted } = membersOf(field, value, ["max_attempts_exhausted"]);
-  const { attempts } = membersOf(`${field}.max_attempts_exhausted`, exhausted, ["attempts"]);
+  const { max_attempts_exhausted: exhausted } = someMembersOf(field, value, ["max_attempts_exhausted"]);
+  const { attempts } = someMembersOf(`${field}.max_attempts_exhausted`, exhausted, ["attempts"]);
   return { max_attempts_exhausted: { attempts: checkWhole(`${field}.max_attempts_exhausted.attempts`, attempts, 0) } };
 }
 
 function checkTransition(field: string, value: unknown, limits: Limits): InputTransition {
-  const { timestampMs, from, to, reason } = membersOf(field, value, ["timestampMs", "from", "to", "reason"]);
+  const { timestampMs, from, to, reason } = someMembersOf(field, value, ["timestampMs", "from", "to", "reason"]);
   return {
     timestampMs: checkWhole(`${field}.timestampMs`, timestampMs, 0),
     from: checkOneOf(`${field}.from`, from, INPUT_PHASES),
@@ -179,7 +190,7 @@ function checkTransition(field: string, value: unknown, limits: Limits): InputTr
 }
 
 function checkSource(field: string, value: unknown, limits: Limits): NonNullable<StoredInputState["reconstructionSource"]> {
-  const m = membersOf(field, value, ["sourceType", "ruleId", "sourceEventId", "sourceInputIds"]);
+  const m = someMembersOf(field, value, ["sourceType", "ruleId", "sourceEventId", "sourceInputIds"]);
   const sourceType = checkOneOf(`${field}.sourceType`, m.sourceType, ["projection", "coalescing"]);
   if (sourceType === "coalescing")
     return { sourceType, sourceInputIds: checkIds(`${field}.sourceInputIds`, m.sourceInputIds, limits) };

@@ -26,6 +26,12 @@ export interface StoredInputState {
   lastRunId?: string;
   /** The sequence of the receipt that the input was applied with. */
   lastBoundarySequence?: number;
+  /** Why the last attempt failed; after the end only where the input was not consumed. */
+  error?: string;
+  /** The attempt failed, and the next one begins no earlier than this. Only while the input waits for that. */
+  retryAtMs?: number;
+  /** The turn that consumed it was ended early. */
+  interrupted?: true;
   createdAtMs: number;
   updatedAtMs: number;
 }
@@ -65,6 +71,21 @@ export type InputOutcome =
   | { outcomeType: "superseded"; supersededBy: string }
   | { outcomeType: "coalesced"; aggregateId: string }
   | { outcomeType: "abandoned"; reason: AbandonReason };
+
+/** How an input ended, in short. */
+export interface InputOutcomeReport {
+  /** "failed": it was given up after its last attempt. "abandoned": its session was ended or reset, as `reason` says. */
+  outcome: "completed" | "failed" | "cancelled" | "superseded" | "coalesced" | "abandoned";
+  /** Only of an abandoned input. */
+  reason?: string;
+  /** The last run that the input was staged for. */
+  runId?: string;
+  /** Why it failed. */
+  error?: string;
+  /** The id of the input that superseded it, or into which it was coalesced. */
+  by?: string;
+  interrupted?: true;
+}
 
 /** One change of an input's phase. Time in epoch milliseconds. */
 export interface InputTransition {

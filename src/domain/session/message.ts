@@ -1,5 +1,5 @@
 import { admitJson, guarded, type JsonLimits } from "../admit.js";
-import { checkOneOf, membersOf } from "../check.js";
+import { checkOneOf, someMembersOf } from "../check.js";
 import { invalid } from "../errors.js";
 import type { Message } from "./session.js";
 
@@ -7,11 +7,11 @@ const ROLES = ["user", "assistant", "system", "tool"] as const;
 
 /** A private copy of a message for a transcript. Throws `invalid` naming the member. */
 export function checkMessage(field: string, value: unknown, limits: JsonLimits): Message {
-  const { role, content } = membersOf(field, value, ["role", "content"]);
+  const { role, content } = someMembersOf(field, value, ["role", "content"]);
   checkOneOf(`${field}.role`, role, ROLES);
   if (content === undefined) throw invalid(`${field}.content must be a JSON value`);
-  const present = guarded(field, () => Object.entries(value as object).filter(([, member]) => member !== undefined));
-  const message = admitJson(Object.fromEntries(present), field, limits) as unknown as Message;
+  const members = guarded(field, () => Object.fromEntries(Object.entries(value as object)));
+  const message = admitJson(members, field, limits) as unknown as Message;
   // Checked a second time: a getter may have given another value to the copy.
   checkOneOf(`${field}.role`, message.role, ROLES);
   if (message.content === undefined) throw invalid(`${field}.content must be a JSON value`);

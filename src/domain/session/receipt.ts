@@ -1,4 +1,4 @@
-import { checkId, checkOneOf, checkWhole, membersOf } from "../check.js";
+import { checkId, checkOneOf, checkWhole, someMembersOf } from "../check.js";
 import { HoldfastError } from "../errors.js";
 import type { Limits } from "../time.js";
 import { BOUNDARIES } from "./input.js";
@@ -7,7 +7,7 @@ import type { RunBoundaryReceipt } from "./session.js";
 
 /** A private copy. Throws `invalid` naming the member, or `write-failed` for a sequence that is no whole number from 0 up. */
 export function checkReceipt(field: string, value: unknown, limits: Limits): RunBoundaryReceipt {
-  const m = membersOf(field, value, [
+  const m = someMembersOf(field, value, [
     "runId",
     "boundary",
     "contributingInputIds",

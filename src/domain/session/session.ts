@@ -17,6 +17,14 @@ export interface Message {
   [field: string]: JsonValue | undefined;
 }
 
+/** A message as it is given to be appended. Its content and further members are checked at run time: they must be JSON. */
+export interface GivenMessage {
+  role: Message["role"];
+  content: unknown;
+  // biome-ignore lint/suspicious/noExplicitAny: with `unknown`, an app's own interface would not be taken
+  [field: string]: any;
+}
+
 /** The result of one run, written once with its messages and the new states of its inputs. */
 export interface RunBoundaryReceipt {
   runId: string;

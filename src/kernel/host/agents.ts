@@ -7,16 +7,19 @@ import { loadAgentsOf } from "../../stores/host/hosts.js";
 import type { Host } from "../../stores/host/leases.rules.js";
 import { deregisterAgent, registerAgent } from "../../stores/host/lifecycle.js";
 import { readable } from "../../stores/schema.js";
+import { disposable } from "./disposable.js";
 import { type LifecycleStore, lifecycleMethods } from "./lifecycle.js";
 import type { Presence } from "./presence.js";
 
 export { listHosts } from "./host-list.js";
 
-/** An agent that this host beats for, until it is disposed of. Disposing deregisters it, unless another registration replaced it. */
+/** An agent that this host beats for, until it is closed. Closing deregisters it, unless another registration replaced it. */
 export interface AgentRegistration extends AsyncDisposable {
   readonly agentId: string;
   /** Aborts when another registration replaced this one, or the agent was deregistered; its reason is a HoldfastError. */
   readonly signal: AbortSignal;
+  /** Deregisters the agent, as disposing does. Idempotent. */
+  close(): Promise<void>;
 }
 
 /** The agents of this page. Their host's one row beats for all of them; the page has to know only which are still its own. */
@@ -84,13 +87,18 @@ export function createAgents(parts: AgentsParts): Agents {
     const before = own.get(id);
     own.set(id, made);
     if (before) end(before, "conflict", "was registered once more");
-    const dispose = async () => {
+    const leave = async () => {
       if (own.get(id) !== made) return;
       own.delete(id);
       presence.leave(parts.host().bootId, id);
       if (!closed) await track(corridor.run(deregisterAgent, { agentId: id, ticket: made.ticket, staleAfterMs }));
     };
-    return { agentId: id, signal: made.ending.signal, [Symbol.asyncDispose]: dispose };
+    let leaving: Promise<void> | undefined;
+    const close = () => {
+      leaving ??= leave();
+      return leaving;
+    };
+    return disposable({ agentId: id, signal: made.ending.signal, close }, close);
   }
 
   function end(gone: Own, code: ErrorCode, what: string): void {

@@ -51,8 +51,8 @@ export interface CurrentHost {
   loop: Loop | undefined;
 }
 
-export function unstartedHost(hostId: string): CurrentHost {
-  return { identity: { hostId, bootId: "", locked: false }, loop: undefined };
+export function unstartedHost(hostId: string, handlers: readonly string[]): CurrentHost {
+  return { identity: { hostId, bootId: "", locked: false, handlers }, loop: undefined };
 }
 
 interface HostLife {
@@ -70,7 +70,7 @@ const HOST_LOCK_WAIT_MS = 3_000;
 export function startHost(parts: HostParts): HostLife {
   const { host, corridor, notices, clock, locks, work } = parts;
   const { hostId } = host.identity;
-  host.identity = { hostId, bootId: parts.newBootId(), locked: false };
+  host.identity = { ...host.identity, bootId: parts.newBootId() };
   let letGo = () => {};
   let away = false;
   let over = false;
@@ -147,7 +147,7 @@ export function startHost(parts: HostParts): HostLife {
     const { bootId: old } = host.identity;
     const bootId = parts.newBootId();
     // The boot id is new: a host that is still freeing the old one must not take what this one claims.
-    host.identity = { hostId, bootId, locked: false };
+    host.identity = { ...host.identity, bootId, locked: false };
     const freed = corridor.run(freeHost, { bootId: old, self: true }).catch(parts.onFault);
     booted = freed.then(() => boot(bootId)).catch(parts.onFault);
     parts.onBoot(false);
@@ -161,8 +161,9 @@ export function startHost(parts: HostParts): HostLife {
   }
 
   function thaw(): void {
+    if (over) return;
     void work.wake();
-    if (frozen && !over && !away) host.loop = parts.startLoop();
+    if (frozen && !away) host.loop = parts.startLoop();
     frozen = false;
   }
 

@@ -1,5 +1,5 @@
 import type { Corridor } from "../../corridor/command.js";
-import { checkId, checkOneOf, membersOf } from "../../domain/check.js";
+import { checkId, checkOneOf, optionsOf } from "../../domain/check.js";
 import type { AgentRecord } from "../../domain/host/agent.js";
 import type { Limits, Timings } from "../../domain/time.js";
 import { deregisterAgent, heartbeatAgent, listAgents, readAgent, registerAgent } from "../../stores/host/lifecycle.js";
@@ -53,7 +53,7 @@ export function lifecycleMethods(parts: {
       );
     },
     async list(filter = {}) {
-      const { status } = membersOf("filter", filter, ["status"]);
+      const { status } = optionsOf("list", filter, ["status"], "filter");
       const wanted = status === undefined ? undefined : checkOneOf("filter.status", status, ["online", "offline"]);
       const all = await corridor.query(["agents", "hosts"], (reader, now) =>
         listAgents(reader, () => ({ nowMs: now(), staleAfterMs })),

@@ -29,6 +29,8 @@ export interface Pulse {
   host: Host;
   /** The leases that are to be renewed. */
   leases: ProcessLease[];
+  /** Processes whose handlers do nothing but wait just now. */
+  waiting: string[];
   /** Processes whose leases are left to run out: neither renewed nor handed back. */
   abandoned: string[];
   /** Processes that the page itself claims just now: in storage, but not yet among its leases. */
@@ -61,11 +63,20 @@ export interface SweepReport {
   faulted: { processId: string; code: ErrorCode }[];
 }
 
+/** An error that no call could reject with. */
 export interface Fault {
+  /**
+   * What it is about. The app's own: `handler` or `turn` (it threw), `steps` (a step or another call in it is used in a wrong way), `handlers`
+   * (a process waits for a handler that no host of the database has), `listener` (it threw). Of this host: `host`, `loop`, `worker`,
+   * `runner`, `session`, `ops`, `agents`.
+   */
   area: string;
   code: ErrorCode;
   message: string;
   processId?: string;
+  sessionId?: string;
+  /** The thrown value. Absent where it was thrown in another context, such as the loop's worker. */
+  error?: unknown;
 }
 
 /** The lease and heartbeat loop, wherever it runs. */

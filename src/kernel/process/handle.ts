@@ -1,8 +1,9 @@
 import type { Corridor } from "../../corridor/command.js";
 import { refuseAborted, type Shared, type Watch } from "../../corridor/watch.js";
-import { checkId, checkSignal, checkText, checkWhole, membersOf } from "../../domain/check.js";
+import { checkId, checkSignal, checkText, checkWhole, optionsOf } from "../../domain/check.js";
 import { copyOf } from "../../domain/copy.js";
 import { HoldfastError } from "../../domain/errors.js";
+import type { JsonValue } from "../../domain/json.js";
 import type { ProcessLease } from "../../domain/lease.js";
 import type { ProcessEvent } from "../../domain/process/event.js";
 import type { ProcessAwaitOutput, ProcessRecord } from "../../domain/process/process.js";
@@ -12,6 +13,7 @@ import type { ProcessMethods } from "../../stores/process/processes.js";
 import { unknownProcess } from "../../stores/process/processes.rules.js";
 import type { ProcessRow } from "../../stores/process/tables.js";
 import { loadRow } from "../../stores/schema.js";
+import type { EventsOf, OutputOf, Schemas, SignalsOf } from "./definition/definition.js";
 
 export interface WaitMethods {
   waitEventAfter(
@@ -23,17 +25,31 @@ export interface WaitMethods {
   awaitProcess(processId: string, options?: { signal?: AbortSignal }): Promise<ProcessAwaitOutput>;
 }
 
-/** A process seen from outside: read it, wait for it, follow its events, ask it to cancel. */
-export interface ProcessHandle {
+/**
+ * A process seen from outside: read it, wait for it, follow its events, ask it to cancel. A start by a definition gives a handle with the
+ * definition's types.
+ */
+export interface ProcessHandle<Output = JsonValue, _Signals = Schemas, _Events = Schemas> {
   readonly id: string;
   record(): Promise<ProcessRecord | undefined>;
-  /** Resolves with its output when it has ended. Rejects `not-found`, `aborted`, `closed`. */
-  result(options?: { signal?: AbortSignal }): Promise<ProcessAwaitOutput>;
-  /** Stored events, then new ones as they are stored, without gap or repeat. Reads 256 at a time. Ends after the terminal event. */
+  /**
+   * Resolves with what its handler returned when it has completed. Rejects `failed` (its message; `details` is `{ class, code, message }`)
+   * or `cancelled` (its message) when it ended so, and `not-found`, `aborted`, `closed`.
+   */
+  result(options?: { signal?: AbortSignal }): Promise<Output>;
+  /** Resolves with how it ended, whatever that is. Rejects `not-found`, `aborted`, `closed`. */
+  outcome(options?: { signal?: AbortSignal }): Promise<ProcessAwaitOutput>;
+  /**
+   * Stored events, then new ones as they are stored, without gap or repeat. Reads 256 at a time. Ends after the terminal event. Once the
+   * signal is aborted, the next step of the iteration rejects `aborted`, whatever is stored.
+   */
   events(options?: { after?: number; signal?: AbortSignal }): AsyncIterable<ProcessEvent>;
   /** Stores the request, once per reason; the handler decides how the process ends. */
   cancel(reason?: string): Promise<void>;
 }
+
+/** The handle that a start of `D` gives. */
+export type HandleOf<D> = ProcessHandle<OutputOf<D>, SignalsOf<D>, EventsOf<D>>;
 
 const PAGE = 256;
 
@@ -61,7 +77,7 @@ export function waitMethods({ corridor, watch, limits }: HandleParts): WaitMetho
     async waitEventAfter(processId, eventType, afterSequence, options = {}) {
       const known = id("processId", processId);
       const wanted = id("eventType", eventType);
-      const signal = checkSignal("options.signal", membersOf("options", options, ["signal"]).signal);
+      const signal = checkSignal("options.signal", optionsOf("waitEventAfter", options, ["signal"]).signal);
       let cursor = checkWhole("afterSequence", afterSequence, 0);
       const read = async (shared: Shared) => {
         for (;;) {
@@ -80,7 +96,7 @@ export function waitMethods({ corridor, watch, limits }: HandleParts): WaitMetho
     },
     async awaitProcess(processId, options = {}) {
       const known = id("processId", processId);
-      const signal = checkSignal("options.signal", membersOf("options", options, ["signal"]).signal);
+      const signal = checkSignal("options.signal", optionsOf("awaitProcess", options, ["signal"]).signal);
       const read = async (shared: Shared) => {
         const process = await shared("row", () => processRow(corridor, known));
         if (!process) throw unknownProcess(known);
@@ -92,6 +108,13 @@ export function waitMethods({ corridor, watch, limits }: HandleParts): WaitMetho
 }
 
 export type HandleStores = Pick<ProcessMethods, "getProcess"> & Pick<WaitMethods, "awaitProcess">;
+
+function successOf(output: ProcessAwaitOutput): JsonValue {
+  if (output.type === "success") return output.value;
+  const { type, message } = output;
+  if (type === "cancelled") throw new HoldfastError("cancelled", message);
+  throw new HoldfastError("failed", message, { details: { class: output.class, code: output.code, message } });
+}
 
 /** What a handler's context adds to its handles; other handles have none of it. */
 export interface HandleBounds {
@@ -116,7 +139,7 @@ export function processHandle(
     bounds.signal && given ? AbortSignal.any([bounds.signal, given]) : (bounds.signal ?? given);
 
   async function* follow(options: unknown): AsyncGenerator<ProcessEvent, void, void> {
-    const m = membersOf("options", options, ["after", "signal"]);
+    const m = optionsOf("events", options, ["after", "signal"]);
     const signal = within(checkSignal("options.signal", m.signal));
     let cursor = m.after === undefined ? 0 : checkWhole("options.after", m.after, 0);
     const read = async (shared: Shared) => {
@@ -137,13 +160,16 @@ export function processHandle(
     }
   }
 
+  async function outcome(options: { signal?: AbortSignal } = {}, call = "outcome"): Promise<ProcessAwaitOutput> {
+    const signal = within(checkSignal("options.signal", optionsOf(call, options, ["signal"]).signal));
+    return await waiting(() => stores.awaitProcess(id, signal ? { signal } : {}));
+  }
+
   return {
     id,
     record: () => stores.getProcess(id),
-    async result(options = {}) {
-      const signal = within(checkSignal("options.signal", membersOf("options", options, ["signal"]).signal));
-      return await waiting(() => stores.awaitProcess(id, signal ? { signal } : {}));
-    },
+    result: async (options) => successOf(await outcome(options, "result")),
+    outcome: (options) => outcome(options),
     events: (options = {}) => follow(options),
     async cancel(reason) {
       const given = reason === undefined ? {} : { reason: checkText("reason", reason, parts.limits.idLength) };

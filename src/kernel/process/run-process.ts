@@ -6,20 +6,22 @@ import type { ProcessAwaitOutput, ProcessRecord } from "../../domain/process/pro
 import type { Timings } from "../../domain/time.js";
 import type { Clock } from "../../ports/clock.js";
 import type { Host } from "../../stores/host/leases.rules.js";
-import type { EventMethods } from "../../stores/process/events.js";
+import type { EventAppender, EventMethods } from "../../stores/process/events.js";
 import { type ClaimReply, claimProcessLease, releaseLeases } from "../../stores/process/leases.js";
 import { loadProcess } from "../../stores/process/processes.js";
 import { processRecordOf } from "../../stores/process/processes.rules.js";
 import type { ProcessRow } from "../../stores/process/tables.js";
+import { faultOf, faultOfApp } from "../host/fault.js";
 import { type HeldLease, holdLease } from "../host/held-lease.js";
 import type { Fault } from "../host/loop-contract.js";
 import { createCalls } from "./calls.js";
-import { type ContextParts, createContext, type ProcessContext, type ProcessHandler } from "./context.js";
+import { type ContextParts, createContext, type ProcessContext } from "./context.js";
+import type { Runnable } from "./definition/define.js";
 import { abortOf, isTrouble, outputOf, storableOutput } from "./ending.js";
 import { type HandleBounds, type HandleStores, type ProcessHandle, processHandle, processRow } from "./handle.js";
 import { createRunningSteps } from "./running-steps.js";
 import { type Slot, type Slots, takeSlot } from "./slots.js";
-import { type StartParts, type StartRequest, startProcess } from "./start.js";
+import { type StartParts, startProcess } from "./start.js";
 
 /**
  * One run of a claimed process:
@@ -35,6 +37,8 @@ export interface ProcessRun {
   /** Aborts when the handler has ended, or is not waited for any more. */
   readonly ended: AbortController;
   cancelled: boolean;
+  /** The handler does nothing but wait: no step is under way. */
+  isWaiting(): boolean;
 }
 
 export interface ProcessRunParts extends StartParts {
@@ -42,13 +46,14 @@ export interface ProcessRunParts extends StartParts {
   readonly clock: Clock;
   newNonce(): string;
   host(): Host;
-  readonly handlers: ReadonlyMap<string, ProcessHandler>;
+  readonly handlers: ReadonlyMap<string, Runnable>;
+  readonly appendEvent: EventAppender;
   /** Runs a turn of the session; `undefined` where the session is not attached. */
   sessionTurn(sessionId: string): SessionTurn | undefined;
   readonly attemptBudget: number;
   readonly timings: Timings;
   readonly watch: Watch;
-  readonly stores: HandleStores & Pick<EventMethods, "appendEvent" | "completeProcess">;
+  readonly stores: HandleStores & Pick<EventMethods, "completeProcess">;
   onLost(processId: string): void;
   fault(fault: Fault): void;
 }
@@ -80,7 +85,14 @@ export function createRun(parts: ProcessRunParts, { lease }: ClaimReply, asOfMs:
       parts.onLost(lease.processId);
     },
   };
-  return { heldLease: holdLease(heldLeaseParts, lease, asOfMs), abort, stopped, ended: new AbortController(), cancelled: false };
+  return {
+    heldLease: holdLease(heldLeaseParts, lease, asOfMs),
+    abort,
+    stopped,
+    ended: new AbortController(),
+    cancelled: false,
+    isWaiting: () => false,
+  };
 }
 
 /** Ends the run at once, even if the handler ignores its signal. */
@@ -149,21 +161,27 @@ async function handle(
   const { process } = claim;
   const isTurn = process.inputType === "session_turn";
   const turn = isTurn ? parts.sessionTurn(process.handler ?? "") : undefined;
-  const handler: ProcessHandler | undefined = turn
-    ? (context) => turn({ ...context, waiting: bounds.waiting, stopped: run.stopped.signal })
+  const runnable: Runnable | undefined = turn
+    ? { run: (context) => turn({ ...context, waiting: bounds.waiting, stopped: run.stopped.signal }) }
     : isTurn
       ? undefined
       : parts.handlers.get(process.handler ?? "");
-  if (!handler) return await handBack(parts, run);
-  const calls = createCalls((message) => parts.fault({ area: "runner", code: "invalid", message, processId: record.id }));
+  if (!runnable) return await handBack(parts, run);
+  // If the code cannot be loaded, the run ends like one that the storage fails: the process stays claimable.
+  const code = runnable.events || runnable.input ? await parts.definitions.load() : undefined;
+  const definition = code?.schemasInRun({ ...parts, runnable, processId: record.id });
+  const misused = (message: string) => parts.fault({ area: "steps", code: "invalid", message, processId: record.id });
+  const calls = createCalls(misused);
   const handleOf = (id: string): ProcessHandle => {
     const handle = processHandle(parts, id, bounds);
-    return calls.watched({ ...handle, record: () => noted(handle.record) }, ["record", "result", "cancel"]);
+    return calls.watched({ ...handle, record: () => noted(handle.record) }, ["record", "result", "outcome", "cancel"]);
   };
   const { ownerScope, hostProfileId } = record.provenance;
+  const steps = createRunningSteps({ clock: parts.clock, waitMs: parts.timings.leaseRenewMs, tell: misused });
+  run.isWaiting = () => slot.isWaiting && steps.isIdle;
   const contextParts: ContextParts = {
     ...parts,
-    appendEvent: parts.stores.appendEvent,
+    definition,
     record,
     attempt: claim.attempt,
     fresh: process.lastSequence === 0,
@@ -171,14 +189,10 @@ async function handle(
     signal: run.abort.signal,
     processHandle: handleOf,
     raised: raise,
-    steps: createRunningSteps({
-      clock: parts.clock,
-      waitMs: parts.timings.leaseRenewMs,
-      tell: (message) => parts.fault({ area: "steps", code: "invalid", message, processId: record.id }),
-    }),
-    async startChild(request: StartRequest, named) {
+    steps,
+    async startChild(what, named) {
       const child = await run.heldLease.write((lease) =>
-        startProcess(parts, request, { ...named, ownerScope, hostProfileId, parentId: record.id, lease }),
+        startProcess(parts, what, { ...named, ownerScope, hostProfileId, parentId: record.id, lease }),
       );
       return handleOf(child.id);
     },
@@ -187,11 +201,16 @@ async function handle(
 
   let output: ProcessAwaitOutput;
   try {
-    const value = (await handler(calls.watched(context, ["step", "emit", "start"]))) ?? null;
-    output = { type: "success", value };
+    const watched = calls.watched(context, ["step", "emit", "start"]);
+    const made = definition && { args: (await definition.argsOf(context.args)) as ProcessContext["args"] };
+    const value = (await runnable.run({ ...watched, ...made })) ?? null;
+    // A value that is no JSON is refused when it is stored.
+    output = { type: "success", value: value as JsonValue };
   } catch (error) {
     if (isTrouble(error) && raised.has(error)) throw error;
     output = outputOf(error, run.cancelled ? run.abort.signal.reason : undefined);
+    if (output.type === "failure" && !run.heldLease.over)
+      parts.fault({ ...faultOfApp("handler", `handler "${process.handler}"`, error), processId: record.id });
   } finally {
     run.ended.abort();
   }
@@ -248,6 +267,8 @@ async function storeOutput(parts: ProcessRunParts, run: ProcessRun, wanted: Proc
       if (error.code === "terminal" || error.code === "conflict") return await handBack(parts, run);
       const smaller = error.code === "invalid" ? storableOutput(output, error) : undefined;
       if (smaller) {
+        // What the handler returned cannot be stored: that is its own mistake.
+        if (output.type === "success") parts.fault({ ...faultOf("handler", error, ""), processId });
         output = smaller;
         continue;
       }
@@ -273,6 +294,5 @@ function sleep({ clock }: ProcessRunParts, ms: number): Promise<void> {
 }
 
 export function tellRunFault(parts: Pick<ProcessRunParts, "fault">, thrown: unknown, processId: string): void {
-  const { code, message } = asHoldfastError(thrown, "internal", "a run failed");
-  parts.fault({ area: "runner", code, message, processId });
+  parts.fault({ ...faultOf("runner", thrown, "a run failed"), processId });
 }

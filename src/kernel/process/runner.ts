@@ -18,6 +18,8 @@ import { createSlots } from "./slots.js";
  */
 export interface ProcessRunner extends Pick<LoopPage, "run"> {
   readonly free: number;
+  /** Ids of processes whose handlers do nothing but wait: a death now uses up no attempt. */
+  readonly waiting: string[];
   /** Ids of processes whose leases are left to run out: neither renewed nor handed back. */
   readonly abandoned: string[];
   /** Aborts every handler with `reason`. Writes nothing and hands no lease back. */
@@ -53,9 +55,11 @@ export function createRunner(parts: RunnerParts): ProcessRunner {
     heldLeases.add(run.heldLease);
     abandoned.delete(processId);
     parts.onClaimed(processId, fencingToken);
+    const letGo = parts.watch.keepAlive();
     void execute(parts, slots, run, claim)
       .catch((error: unknown) => abandon(run, processId, error))
       .finally(() => {
+        letGo();
         run.ended.abort();
         run.heldLease.end(new HoldfastError("lease-lost", `the run of process "${processId}" is over`));
         heldLeases.remove(run.heldLease);
@@ -66,6 +70,9 @@ export function createRunner(parts: RunnerParts): ProcessRunner {
   return {
     get free() {
       return closing ? 0 : slots.free;
+    },
+    get waiting() {
+      return [...runs].flatMap(([processId, run]) => (run.isWaiting() ? [processId] : []));
     },
     get abandoned() {
       const nowMs = clock.monotonicMs();

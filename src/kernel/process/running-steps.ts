@@ -2,18 +2,23 @@ import { invalid } from "../../domain/errors.js";
 import type { JsonValue } from "../../domain/json.js";
 import type { Clock } from "../../ports/clock.js";
 
-/** The steps of one run that are under way. Calls with the same key share the `run` that the first of them began. */
+/** The steps of one run. Calls with the same key share the `run` that the first of them began. */
 export interface RunningSteps {
+  /** No step is under way. */
+  readonly isIdle: boolean;
   /** Rejects `invalid` if the key's own `run` calls it synchronously: that call would wait for itself. */
   share(key: string, run: () => Promise<JsonValue>): Promise<JsonValue>;
   /** Calls the app's `run` of the key. */
   begin<T>(key: string, run: () => Promise<T> | T): Promise<T>;
+  /** The key's result was stored in this run. The next call of it is told, once. */
+  isStored(key: string): boolean;
 }
 
 interface RunningStepsParts {
   readonly clock: Clock;
   /** How long a call may wait for a `run` that another call began, before `tell` is called, in milliseconds. */
   readonly waitMs: number;
+  /** Tells that a step is used in a way that cannot be meant. */
   tell(message: string): void;
 }
 
@@ -21,14 +26,26 @@ export function createRunningSteps({ clock, waitMs, tell }: RunningStepsParts): 
   const running = new Map<string, Promise<JsonValue>>();
   /** Keys whose `run` was called and has not returned to its caller yet. */
   const starting = new Set<string>();
+  /** Keys whose `run` was called here. */
+  const called = new Set<string>();
+  const stored = new Set<string>();
+  const told = new Set<string>();
+
   return {
+    get isIdle() {
+      return running.size === 0;
+    },
     async share(key, run) {
       if (starting.has(key)) throw invalid(`step "${key}" was called in its own run`);
       const known = running.get(key);
       if (!known) {
+        if (stored.has(key) && told.size < told.add(key).size)
+          tell(`step "${key}" was called again after its result was stored, and got it: a loop needs another key each time`);
         const begun = run().finally(() => running.delete(key));
         running.set(key, begun);
-        return await begun;
+        const result = await begun;
+        if (called.has(key)) stored.add(key);
+        return result;
       }
       const cancel = clock.setTimer(
         () => tell(`a call of step "${key}" has waited ${waitMs} ms for the step of that key that runs: is it made in that run?`),
@@ -41,10 +58,12 @@ export function createRunningSteps({ clock, waitMs, tell }: RunningStepsParts): 
       }
     },
     begin(key, run) {
+      called.add(key);
       starting.add(key);
       const begun = (async () => run())();
       starting.delete(key);
       return begun;
     },
+    isStored: (key) => stored.has(key),
   };
 }

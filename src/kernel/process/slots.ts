@@ -45,6 +45,8 @@ export function createSlots(count: number, onFree: () => void): Slots {
 
 /** One handler's slot. It is free while a wait of the handler is under way, and taken again before the last of its waits ends. */
 export interface Slot {
+  /** A wait is under way, or the handler waits for its slot after one. */
+  readonly isWaiting: boolean;
   waiting<T>(wait: () => Promise<T>): Promise<T>;
   leave(): Promise<void>;
 }
@@ -70,6 +72,9 @@ export async function takeSlot(slots: Slots, stopped: AbortSignal, ended: AbortS
   }
 
   return {
+    get isWaiting() {
+      return waits > 0 || taking !== undefined;
+    },
     async waiting(wait) {
       if (waits++ === 0) give();
       try {

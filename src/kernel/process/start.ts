@@ -1,35 +1,42 @@
 import type { Corridor } from "../../corridor/command.js";
+import { guarded } from "../../domain/admit.js";
+import { argumentOf } from "../../domain/argument.js";
 import { membersOf } from "../../domain/check.js";
+import { invalid } from "../../domain/errors.js";
 import type { ProcessLease } from "../../domain/lease.js";
-import type { ProcessEventType } from "../../domain/process/event-type.js";
-import type { ProcessHandleDescriptor, ProcessInput, ProcessProvenance, ProcessRecord } from "../../domain/process/process.js";
+import type { ProcessProvenance, ProcessRecord } from "../../domain/process/process.js";
 import { checkScope, type ProcessScope } from "../../domain/scope.js";
 import type { Limits } from "../../domain/time.js";
 import type { PayloadSchemas } from "../../stores/process/payload-schema.js";
 import { type RegisterProcess, registerProcess } from "../../stores/process/processes.js";
 import { checkDescriptor, prepareRegistration } from "../../stores/process/registration.js";
-
-export interface StartRequest {
-  /** Default: a new UUIDv7. A second call with the same id and content returns the same process. */
-  id?: string;
-  input: ProcessInput;
-  eventTypes?: ProcessEventType[];
-  provenance?: ProcessProvenance;
-  /** Makes the process visible to a scope, in the same transaction. */
-  grant?: { scope: ProcessScope; descriptor?: ProcessHandleDescriptor };
-}
+import type { Lazy } from "../lazy.js";
+import type { Runnable } from "./definition/define.js";
+import type { RunSchemas, SchemasInRun } from "./definition/run-schemas.js";
+import type { StartArguments } from "./start-request.js";
 
 export interface StartParts {
   readonly corridor: Corridor;
   readonly limits: Limits;
   readonly schemas: PayloadSchemas;
+  /** What this host runs, by name. */
+  readonly handlers: ReadonlyMap<string, Runnable>;
   /** `undefined` until it is loaded: until then the loops claim started processes. */
   headStart(): { register(register: RegisterProcess): Promise<ProcessRecord> } | undefined;
   newProcessId(): string;
+  readonly definitions: Lazy<DefinitionCode>;
+}
+
+/** The code for definitions. A page that starts and runs none does not load it. */
+export interface DefinitionCode {
+  /** Starts what a definition or a name describes. */
+  startDefined(parts: StartParts, what: unknown, options: unknown, child: Child | undefined): Promise<ProcessRecord>;
+  /** What the schemas of a definition do in a run of it. */
+  schemasInRun(schemas: RunSchemas): SchemasInRun;
 }
 
 /** What a parent's context sets for its child. */
-interface Child {
+export interface Child {
   readonly id: string;
   /** Given where the default id does not contain the key unchanged. */
   readonly key?: string;
@@ -39,28 +46,41 @@ interface Child {
   readonly lease: ProcessLease;
 }
 
+export async function startProcess(parts: StartParts, [what, options]: StartArguments, child?: Child): Promise<ProcessRecord> {
+  const isDefined =
+    typeof what === "string" || guarded("definition", () => typeof what === "object" && what !== null && "run" in what);
+  if (!isDefined) return await registerStart(parts, await prepareStart(parts, "request", what as object, child));
+  const given = argumentOf(options);
+  return await (await parts.definitions.load()).startDefined(parts, what, given, child);
+}
+
 /** Registers and grants in one transaction, and claims in it if this host can run the process at once. Else the notice tells the loops. */
-export async function startProcess(
-  { corridor, limits, schemas, headStart, newProcessId }: StartParts,
-  request: StartRequest,
-  child?: Child,
-): Promise<ProcessRecord> {
-  const m = membersOf("request", request, ["id", "input", "eventTypes", "provenance", "grant"]);
+export async function registerStart({ headStart, corridor }: StartParts, registering: RegisterProcess): Promise<ProcessRecord> {
+  const { size } = registering.registration;
+  return (await headStart()?.register(registering)) ?? (await corridor.run(registerProcess, registering, { size }));
+}
+
+export async function prepareStart(
+  { limits, schemas, newProcessId }: StartParts,
+  field: string,
+  request: object,
+  child: Child | undefined,
+): Promise<RegisterProcess> {
+  const names = ["id", "input", "eventTypes", "provenance", "grant", "endWith"] as const;
+  const { grant: givenGrant, endWith, ...m } = membersOf(field, request, names);
+  const endsWithParent = endWith !== undefined;
+  if (endsWithParent && (endWith !== "parent" || !child))
+    throw invalid(`${field}.endWith must be "parent", in context.start alone`);
   const id = m.id === undefined ? (child?.id ?? newProcessId()) : m.id;
   const provenance = child ? provenanceOf(child, m.id === undefined) : m.provenance;
-  const registration = await prepareRegistration("request", { ...m, id, provenance }, limits, schemas);
-  const grant = m.grant === undefined ? undefined : membersOf("request.grant", m.grant, ["scope", "descriptor"]);
-  const input: RegisterProcess = {
-    registration,
-    ...(grant && {
-      grant: {
-        scope: checkScope("request.grant.scope", grant.scope, limits.idLength),
-        descriptor: checkDescriptor("request.grant.descriptor", grant.descriptor, limits),
-      },
-    }),
-    ...(child && { lease: child.lease }),
+  const given = givenGrant === undefined ? undefined : membersOf(`${field}.grant`, givenGrant, ["scope", "descriptor"]);
+  const grant = given && {
+    scope: checkScope(`${field}.grant.scope`, given.scope, limits.idLength),
+    descriptor: checkDescriptor(`${field}.grant.descriptor`, given.descriptor, limits),
   };
-  return (await headStart()?.register(input)) ?? (await corridor.run(registerProcess, input, { size: registration.size }));
+  const registration = await prepareRegistration(field, { ...m, id, provenance }, limits, schemas);
+  const parent = child && { lease: child.lease, ...(endsWithParent && { endsWithParent }) };
+  return { registration, ...(grant && { grant }), ...parent };
 }
 
 function provenanceOf({ key, parentId, ownerScope, hostProfileId }: Child, hasDefaultId: boolean): ProcessProvenance {

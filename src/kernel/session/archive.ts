@@ -1,6 +1,7 @@
 import type { Corridor } from "../../corridor/command.js";
+import { refuseAborted } from "../../corridor/watch.js";
 import { guarded } from "../../domain/admit.js";
-import { checkWhole, membersOf } from "../../domain/check.js";
+import { checkSignal, checkWhole, optionsOf } from "../../domain/check.js";
 import { invalid } from "../../domain/errors.js";
 import type { ProcessSessionDeleteReport } from "../../domain/process/process.js";
 import { checkSessionId, type Message } from "../../domain/session/session.js";
@@ -18,16 +19,20 @@ import { archiveLines, portable, readArchive } from "../../stores/session/archiv
 
 /** All sessions of the database, whether a tab has them open or not. No method attaches to one. */
 export interface KernelSessions {
-  /** All sessions, in the order of their ids. */
+  /**
+   * All sessions, in the order of their ids, with how many inputs of each wait and whether a host that lives runs it. The inputs are not
+   * read.
+   */
   list(): Promise<SessionSummary[]>;
   /** The stored messages; the first `after` are left out (default 0). Rejects `not-found` for an unknown session. */
   messages(sessionId: string, options?: { after?: number }): Promise<Message[]>;
   /**
    * A session as it is at one moment, as JSON Lines, each without its line end: messages, inputs, receipts, steps of turns under way,
    * operations, images. Secrets, logins, leases and ephemeral inputs are left out. Work under way is exported as a recovery would leave
-   * it. The first step of the iteration throws `not-found` for an unknown session, and `read-failed` where a row does not decode.
+   * it. The first step of the iteration throws `not-found` for an unknown session, and `read-failed` where a row does not decode. Once
+   * the signal is aborted, the next step throws `aborted`.
    */
-  export(sessionId: string): AsyncIterable<string>;
+  export(sessionId: string, options?: { signal?: AbortSignal }): AsyncIterable<string>;
   /**
    * Stores all lines of an export in one transaction; a line may have its line end. Rejects `invalid`, which names line and field, before
    * anything is written, also when lines are missing; `version` for an export of a newer holdfast; `conflict` when the session exists.
@@ -42,20 +47,43 @@ export interface KernelSessions {
   delete(sessionId: string): Promise<ProcessSessionDeleteReport>;
 }
 
-export function sessionArchive(corridor: Corridor, limits: Limits): KernelSessions {
+interface ArchiveParts {
+  readonly corridor: Corridor;
+  readonly limits: Limits;
+  lockName(bootId: string): string;
+  /** The names of all locks that are held; undefined if that is unknown. */
+  held(): Promise<ReadonlySet<string> | undefined>;
+}
+
+export function sessionArchive({ corridor, limits, lockName, held }: ArchiveParts): KernelSessions {
   const session = (value: unknown) => checkSessionId("sessionId", value, limits.idLength);
   return {
-    list: () => listSessions(corridor),
+    async list() {
+      const listed = await listSessions(corridor);
+      // Asked after the rows were read: a boot that took its lock and a lease meanwhile must not look dead.
+      const locks = listed.some(({ lockedBy }) => lockedBy !== undefined) ? await held() : undefined;
+      return listed.map(({ lockedBy, ...session }) => {
+        const isDead = lockedBy !== undefined && locks?.has(lockName(lockedBy)) === false;
+        return isDead ? { ...session, running: false } : session;
+      });
+    },
     async messages(sessionId, options = {}) {
       const known = session(sessionId);
-      const { after } = membersOf("options", options, ["after"]);
+      const { after } = optionsOf("messages", options, ["after"]);
       return await readMessages(corridor, known, after === undefined ? 0 : checkWhole("options.after", after, 0));
     },
-    async *export(sessionId) {
-      const { archive, atMs } = await readSession(corridor, session(sessionId));
-      yield* archiveLines(portable(archive, limits), atMs);
+    async *export(sessionId, options = {}) {
+      const known = session(sessionId);
+      const signal = checkSignal("options.signal", optionsOf("export", options, ["signal"]).signal);
+      refuseAborted(signal);
+      const { archive, atMs } = await readSession(corridor, known);
+      for (const line of archiveLines(portable(archive, limits), atMs)) {
+        refuseAborted(signal);
+        yield line;
+      }
     },
-    async import(lines) {
+    // No method shorthand: tools that look for dynamic imports in a service worker's file would take it for one.
+    import: async (lines) => {
       const reader = readArchive(limits);
       if (isAsync(lines)) for await (const line of lines) reader.line(line);
       else for (const line of lines) reader.line(line);

@@ -1,8 +1,9 @@
-import { asHoldfastError, HoldfastError, isHoldfastError } from "../../domain/errors.js";
+import { HoldfastError, isHoldfastError } from "../../domain/errors.js";
 import type { RuntimeState } from "../../domain/session/session.js";
 import type { Change } from "../../ports/notices.js";
 import { releaseLeases } from "../../stores/process/leases.js";
 import { reclaimTurn } from "../../stores/session/turns.js";
+import { faultOf } from "../host/fault.js";
 import { type HeldLease, type HeldLeases, holdLease } from "../host/held-lease.js";
 import { type BeginParts, beginNext } from "./begin-turn.js";
 import { emitInputs, type SessionEvent } from "./events.js";
@@ -22,7 +23,7 @@ import {
   woke,
 } from "./pacing.rules.js";
 import { createTurnRun, releaseQuietly, type TurnRun, type TurnRunParts } from "./run-turn.js";
-import type { Began, TurnHandler } from "./turn.js";
+import type { AttachedHandler, Began } from "./turn.js";
 
 export { runSessionTurn } from "./process-turn.js";
 
@@ -40,7 +41,7 @@ export interface Executor {
   /** A commit of any tab changed something: look, if it may concern this tab, after the tabs that go first had their moment. */
   hear(changes: readonly Change[]): void;
   /** This handler is taken off while another one stays: its running turn is handed back. */
-  takeOff(handler: TurnHandler): Promise<void>;
+  takeOff(handler: AttachedHandler): Promise<void>;
   /** Begins no more turns; hands the running one back, so that another tab goes on with it. */
   stop(): Promise<void>;
   /** The page leaves, or the kernel closes: the running turn ends at once, and nothing is written. */
@@ -52,10 +53,12 @@ export interface ExecutorParts
     Omit<TurnRunParts, "stopping" | "onTrouble" | "onStored" | "happened" | "tell"> {
   readonly sessionId: string;
   readonly heldLeases: HeldLeases;
-  handler(): TurnHandler | undefined;
+  handler(): AttachedHandler | undefined;
   /** A look read the session's state, which no notice may have told. */
   learn(state: RuntimeState): void;
   emit(event: SessionEvent): void;
+  /** A look has ended, and the next one does not begin at once. */
+  rested(end: LookEnd): void;
   /** The session was deleted. */
   vanish(): void;
 }
@@ -71,8 +74,8 @@ export function createExecutor(parts: ExecutorParts): Executor {
   let runId = "";
 
   function tell(thrown: unknown): void {
-    const { code, message } = asHoldfastError(thrown, "internal", "a turn failed");
-    if (code !== "closed") parts.fault({ area: "session", code, message });
+    const told = faultOf("session", thrown, "a turn failed");
+    if (told.code !== "closed") parts.fault(told);
   }
 
   function halt(): void {
@@ -141,7 +144,7 @@ export function createExecutor(parts: ExecutorParts): Executor {
           parts.learn(began.state);
           // A recovery may have changed inputs that a dead owner left.
           emitInputs(parts.emit, { sessionId }, began.happened);
-          return { kind: "idle" };
+          return { kind: "idle", retryAtMs: began.retryAtMs };
         }
         if (began.kind === "turn") {
           held ??= hold(began, sentMs);
@@ -190,7 +193,9 @@ export function createExecutor(parts: ExecutorParts): Executor {
 
   function rest(end: LookEnd): void {
     looking = undefined;
-    take(looked(pacing, end, clock.monotonicMs(), clock.now()));
+    const step = looked(pacing, end, clock.monotonicMs(), clock.now());
+    take(step);
+    if (step.lookInMs !== 0 || stopping.signal.aborted) parts.rested(end);
   }
 
   return {

@@ -1,6 +1,6 @@
 import type { Corridor } from "../../corridor/command.js";
 import type { Watch } from "../../corridor/watch.js";
-import { asHoldfastError, HoldfastError } from "../../domain/errors.js";
+import { HoldfastError } from "../../domain/errors.js";
 import type { OpsOptions } from "../../domain/session/ops-options.js";
 import type { RuntimeState } from "../../domain/session/session.js";
 import type { Limits, Timings } from "../../domain/time.js";
@@ -9,14 +9,16 @@ import type { Notices } from "../../ports/notices.js";
 import type { Host } from "../../stores/host/leases.rules.js";
 import { type Attachment, deletedSession, type SessionRef } from "../../stores/session/draft.js";
 import { putAttachment } from "../../stores/session/sessions.js";
+import { faultOf, faultOfApp } from "../host/fault.js";
 import type { HeldLeases } from "../host/held-lease.js";
 import type { Fault } from "../host/loop-contract.js";
 import { type Lazy, mapLazy, methodsOf } from "../lazy.js";
 import type { SessionEvent } from "./events.js";
 import type { OpsRegistry } from "./operations.js";
+import type { LookEnd } from "./pacing.rules.js";
 import { followSession, type SessionChange } from "./session-changes.js";
 import { createTranscript, type Transcript } from "./transcript.js";
-import type { TurnHandler } from "./turn.js";
+import type { AttachedHandler } from "./turn.js";
 import { createTurnHandlers } from "./turn-handlers.js";
 
 /** A session that this kernel has open. The app may hold several objects of it. */
@@ -34,7 +36,9 @@ export interface LocalSession {
   /** This tab stored an input: its executor looks at once. */
   submitted(): void;
   /** Returns what takes the handler off; that resolves when a running turn of it is handed back. */
-  attach(handler: TurnHandler): () => Promise<void>;
+  attach(handler: AttachedHandler): () => Promise<void>;
+  /** Starts the executor if there is a handler. */
+  start(): void;
   /** Stores that this tab has the session open, and whether it has a handler; starts the executor. Never rejects. */
   storeAttachment(): Promise<void>;
   /** Hands the running turns back. */
@@ -61,6 +65,7 @@ export interface SessionKernel {
   readonly hasLocks: boolean;
   readonly lazyParts: {
     readonly ops: Lazy<typeof import("./operations.js")>;
+    readonly inputReads: Lazy<typeof import("./inputs/input-reads.js")>;
     readonly turns: Lazy<typeof import("./executor.js")>;
   };
   host(): Host;
@@ -73,9 +78,14 @@ export interface SessionKernel {
 interface LocalSessionParts extends SessionKernel {
   readonly ref: SessionRef;
   readonly sessionId: string;
-  readonly ops: OpsOptions;
+  ops(): OpsOptions;
   /** One for all executors of this kernel: an executor takes up the lease of the one before it as its own. */
   readonly ownerId: string;
+  /** The kernel's handler for all sessions, and whether it may begin another turn of this one. */
+  readonly kernelHandler: AttachedHandler | undefined;
+  mayBegin(): boolean;
+  /** The executor has looked, and does not look again at once. */
+  rested(end: LookEnd): void;
   /** The loop is on, and the host's Web Lock is held, if there are locks: without it, other tabs could not see that a lease's owner lives. */
   mayRun(): boolean;
   isClosing(): boolean;
@@ -107,8 +117,9 @@ const OPERATIONS = {
   collectCompleted: true,
 } as const satisfies Record<keyof OpsRegistry, true>;
 
-export function createLocalSession(parts: LocalSessionParts): LocalSession {
-  const { ref, sessionId, corridor } = parts;
+export function createLocalSession(given: LocalSessionParts): LocalSession {
+  const { ref, sessionId, corridor } = given;
+  const parts: LocalSessionParts = { ...given, fault: (fault) => given.fault({ ...fault, sessionId }) };
   const transcript = createTranscript(corridor, ref);
   let state: RuntimeState = "idle";
   let isGone = false;
@@ -117,7 +128,7 @@ export function createLocalSession(parts: LocalSessionParts): LocalSession {
 
   const operations = mapLazy(parts.lazyParts.ops, ({ createOpsRegistry }) => {
     const own = { ownerSessionId: sessionId, newEpochId: parts.newOrderedId };
-    const made = createOpsRegistry({ ...parts, ...ref, ...parts.ops, ...own });
+    const made = createOpsRegistry({ ...parts, ...ref, ...parts.ops(), ...own });
     if (isClosed) made.close(CLOSED);
     return made;
   });
@@ -135,7 +146,8 @@ export function createLocalSession(parts: LocalSessionParts): LocalSession {
     tell,
   });
 
-  const changes = followSession({ ...parts, learn, vanish, hear: handlers.hear });
+  const threw = (error: unknown) => parts.fault(faultOfApp("listener", "a listener of the session", error));
+  const changes = followSession({ ...parts, learn, vanish, hear: handlers.hear, threw });
 
   function vanish(): void {
     if (isGone) return;
@@ -169,6 +181,7 @@ export function createLocalSession(parts: LocalSessionParts): LocalSession {
     },
     attachment,
     hasHandler,
+    start: handlers.start,
     learn,
     listen: changes.listen,
     submitted: handlers.poke,
@@ -204,6 +217,6 @@ export function attachmentOf(
 }
 
 export function tellSessionFault({ fault }: Pick<SessionKernel, "fault">, thrown: unknown): void {
-  const { code, message } = asHoldfastError(thrown, "internal", "a session failed");
-  if (code !== "closed" && code !== "not-found") fault({ area: "session", code, message });
+  const told = faultOf("session", thrown, "a session failed");
+  if (told.code !== "closed" && told.code !== "not-found") fault(told);
 }

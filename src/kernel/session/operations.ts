@@ -1,9 +1,7 @@
 import type { Corridor } from "../../corridor/command.js";
 import type { Watch } from "../../corridor/watch.js";
-import { admitJson } from "../../domain/admit.js";
-import { checkList, checkSignal, checkText, checkWhole, membersOf } from "../../domain/check.js";
+import { checkList, checkSignal, checkText, checkWhole, membersOf, optionsOf } from "../../domain/check.js";
 import { invalid } from "../../domain/errors.js";
-import type { JsonValue } from "../../domain/json.js";
 import {
   type CompletionEntry,
   checkOperationId,
@@ -14,6 +12,7 @@ import {
 import type { OpsOptions } from "../../domain/session/ops-options.js";
 import type { Limits } from "../../domain/time.js";
 import type { Clock } from "../../ports/clock.js";
+import { admitPayload } from "../../stores/process/registration.js";
 import type { OpsOwner } from "../../stores/session/ops.js";
 import type { OpsSettings } from "../../stores/session/ops.rules.js";
 import type { Fault } from "../host/loop-contract.js";
@@ -52,11 +51,11 @@ export interface OpsRegistry {
   /** Ends it as aborted while it is provisioned. */
   abortProvisioning(id: string, reason?: string): Promise<void>;
   /** Allowed once, and only for a running "mob_member_child". Snapshots show `peer` while the operation lives. */
-  peerReady(id: string, peer: JsonValue): Promise<void>;
+  peerReady(id: string, peer: unknown): Promise<void>;
   /** `percent` is from 0 to 100. Snapshots show the last update while the operation lives; the number of updates is stored. */
   reportProgress(id: string, update: { message: string; percent?: number }): Promise<void>;
   /** Ends it as completed. */
-  complete(id: string, result: JsonValue): Promise<void>;
+  complete(id: string, result: unknown): Promise<void>;
   /** Ends it as failed. */
   fail(id: string, error: string): Promise<void>;
   /** Ends it as cancelled. */
@@ -164,12 +163,12 @@ export function createOpsRegistry(parts: OpsRegistryParts): OpsRegistry & { clos
       return shownAll(here, await live.look());
     },
     async watch(id, options = {}) {
-      const [outcome] = await waits.outcomes([idOf(id)], signalOf(options));
+      const [outcome] = await waits.outcomes([idOf(id)], signalOf("watch", options));
       return outcome as OperationOutcome;
     },
     async waitAll(ids, options = {}) {
       const wanted = checkList("ids", ids, MOST_AWAITED).map((id, at) => checkOperationId(`ids/${at}`, id, limits.idLength));
-      return await waits.all(wanted, signalOf(options));
+      return await waits.all(wanted, signalOf("waitAll", options));
     },
     async listSince(seq) {
       const after = checkWhole("seq", seq, 0);
@@ -177,7 +176,7 @@ export function createOpsRegistry(parts: OpsRegistryParts): OpsRegistry & { clos
     },
     async waitForAdvance(seq, options = {}) {
       const after = checkWhole("seq", seq, 0);
-      return await waits.advance(after, signalOf(options));
+      return await waits.advance(after, signalOf("waitForAdvance", options));
     },
     collectCompleted: () => live.collect(),
     close: live.close,
@@ -188,8 +187,7 @@ export function createOpsRegistry(parts: OpsRegistryParts): OpsRegistry & { clos
 function argumentChecks(limits: Limits) {
   const idOf = (id: unknown) => checkOperationId("id", id, limits.idLength);
   const textOf = (field: string, text: unknown) => checkText(field, text, limits.payloadBytes);
-  const jsonOf = (field: string, value: unknown) =>
-    admitJson(value, field, { maxBytes: limits.payloadBytes, maxDepth: limits.depth });
+  const jsonOf = (field: string, value: unknown) => admitPayload(value, field, limits);
   const reasonOf = (reason: unknown) => (reason === undefined ? {} : { reason: textOf("reason", reason) });
   const updateOf = (update: unknown) => {
     const m = membersOf("update", update, ["message", "percent"]);
@@ -199,7 +197,8 @@ function argumentChecks(limits: Limits) {
   return { idOf, textOf, jsonOf, reasonOf, updateOf };
 }
 
-const signalOf = (options: unknown) => checkSignal("options.signal", membersOf("options", options, ["signal"]).signal);
+const signalOf = (call: keyof OpsRegistry, options: unknown) =>
+  checkSignal("options.signal", optionsOf(call, options, ["signal"]).signal);
 
 function checkPercent(field: string, value: unknown): number {
   if (typeof value !== "number" || !(value >= 0 && value <= 100)) throw invalid(`${field} must be a number from 0 to 100`);

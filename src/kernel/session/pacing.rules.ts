@@ -30,6 +30,8 @@ export interface Pacing {
   readonly heardRevision: number;
   /** Tabs with a handler, as they were read last: `before` go before this one, `others` is all but this one. */
   readonly standing: Standing;
+  /** The next look is for an input whose pause ends then. Each tab looks at that time, so the tabs before this one go first. */
+  readonly isForRetry: boolean;
   /** An expired lease of a host that lives, and the time since which it is watched. */
   readonly asleep: { readonly token: string; readonly sinceMs: number } | undefined;
 }
@@ -42,8 +44,10 @@ export interface PacingStep {
 
 /** How a look ended. */
 export type LookEnd =
-  /** Idle: there is nothing to do, or no handler to do it. Failed: the look itself failed. */
-  | { readonly kind: "idle" | "failed" }
+  /** There is nothing to do before `retryAtMs` (wall clock), or no handler to do it. */
+  | { readonly kind: "idle"; readonly retryAtMs?: number | undefined }
+  /** The look itself failed. */
+  | { readonly kind: "failed" }
   /** There is something to do, and other tabs go first. */
   | { readonly kind: "later" }
   /** The last run met trouble. */
@@ -69,6 +73,7 @@ export function startPacing(timings: Pacing["timings"]): Pacing {
     isHeldElsewhere: false,
     heardRevision: 0,
     standing: { before: 0, others: 0 },
+    isForRetry: false,
     asleep: undefined,
   };
 }
@@ -116,12 +121,12 @@ export function heardOf(before: Pacing, nowMs: number, changes: readonly Change[
 export function woke(pacing: Pacing, nowMs: number): PacingStep {
   // The timer came late: this tab slept, and the tab that it waits for may have slept too.
   const hasSlept = nowMs - pacing.dueMs > pacing.timings.leaseRenewMs / 2;
-  return poked(hasSlept ? { ...pacing, asleep: undefined } : pacing, nowMs);
+  return poked(hasSlept ? { ...pacing, asleep: undefined } : pacing, nowMs, pacing.isForRetry);
 }
 
 /** The look reads now: it finds everything that was heard so far. */
 export function beginsToRead(pacing: Pacing): Pacing {
-  return { ...pacing, isStale: false, heardRevision: 0, isPolite: true };
+  return { ...pacing, isStale: false, heardRevision: 0, isPolite: true, isForRetry: false };
 }
 
 /** The look found the lease held by another tab, or not. */
@@ -158,8 +163,10 @@ export function looked(before: Pacing, end: LookEnd, nowMs: number, wallMs: numb
   const follow = (next: Pacing, lookInMs: number) => (before.isStale ? poked(next, nowMs, true) : lookIn(next, lookInMs, nowMs));
   if (end.kind === "later") return follow(pacing, pacing.standing.before * STAGGER_MS);
   if (end.kind === "trouble") return follow(pacing, Math.max(0, pacing.notBeforeMs - nowMs));
-  if (end.kind !== "held") return follow(pacing, pollMs);
   const wait = (ms: number) => Math.min(pollMs, Math.max(SHORTEST_WAIT_MS, ms));
+  if (end.kind === "idle" && end.retryAtMs !== undefined)
+    return follow({ ...pacing, isForRetry: true }, wait(end.retryAtMs - wallMs));
+  if (end.kind !== "held") return follow(pacing, pollMs);
   if (!end.expired) return follow({ ...pacing, asleep: undefined }, wait(end.expiresAtMs - wallMs));
   const asleep = pacing.asleep?.token === end.token ? pacing.asleep : { token: end.token, sinceMs: nowMs };
   return follow({ ...pacing, asleep }, wait(asleep.sinceMs + leaseRenewMs - nowMs));

@@ -1,21 +1,18 @@
 import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex, utf8ToBytes } from "@noble/hashes/utils.js";
 import type { Corridor } from "../../corridor/command.js";
-import type { Shared, Watch } from "../../corridor/watch.js";
+import type { Watch } from "../../corridor/watch.js";
 import { HoldfastError } from "../../domain/errors.js";
 import type { JsonValue } from "../../domain/json.js";
 import type { ProcessRecord } from "../../domain/process/process.js";
 import { runtimeIdOf } from "../../domain/runtime-id.js";
-import { type InputOutcome, isTerminal, type StoredInputState } from "../../domain/session/input.js";
-import type { Change } from "../../ports/notices.js";
-import type { Reader } from "../../ports/storage.js";
+import type { InputOutcome } from "../../domain/session/input.js";
 import { hashOfJson } from "../../stores/process/processes.rules.js";
-import { loadRow } from "../../stores/schema.js";
 import { type AcceptOutcome, cancelInput } from "../../stores/session/admission.js";
 import { loadInput } from "../../stores/session/inputs/input-rows.js";
 import type { InputSubmission } from "../../stores/session/inputs/submission.js";
-import type { RuntimeRow } from "../../stores/session/tables.js";
 import type { SessionTurn } from "../process/run-process.js";
+import { untilEnded } from "./inputs/input-end.js";
 
 /**
  * Runs a process that is a turn of a session. Its input is submitted like any other, and the process ends when the input ends. The id of
@@ -50,33 +47,8 @@ export async function runSessionTurn(
     return outcome.outcome === "accepted" ? outcome.inputId : outcome.existingId;
   }
 
-  const loadRuntime = (reader: Reader) => loadRow(reader, "runtimes", runtimeId);
-  /** A number that every write to inputs raises. */
-  const revisionOf = (runtime: RuntimeRow | undefined): number => {
-    if (runtime?.incarnation !== incarnation || runtime.state === undefined)
-      throw new HoldfastError("not-found", `the session "${input.sessionId}" was deleted`);
-    return runtime.inputRevision ?? 0;
-  };
-  /** The last revision at which the input had not ended. */
-  let seen: number | undefined;
-  const read = async (shared: Shared): Promise<{ record: StoredInputState | undefined } | undefined> => {
-    // All turns of this session that wait in this tab share one read of its row.
-    if (seen !== undefined && revisionOf(await shared("runtime", () => corridor.query(["runtimes"], loadRuntime))) === seen)
-      return undefined;
-    const found = await corridor.query(["runtimes", "inputs"], async (reader) => ({
-      runtime: await loadRuntime(reader),
-      row: await loadInput(reader, runtimeId, inputId),
-    }));
-    const revision = revisionOf(found.runtime);
-    // The submission may have been a duplicate of an ephemeral input, whose row is dropped when it ends.
-    if (!found.row) return { record: undefined };
-    if (isTerminal(found.row.record.currentState)) return { record: found.row.record };
-    seen = revision;
-    return undefined;
-  };
-  /** Notices of other inputs are left out: there may be as many as turns that wait. */
-  const concerns = ({ about, member }: Change) => about === "runtime" || (about === "input" && member === inputId);
-  const ended = (until: AbortSignal) => run.waiting(() => watch.until(runtimeId, read, until, concerns));
+  const ended = (until: AbortSignal) =>
+    run.waiting(() => untilEnded({ corridor, watch }, { runtimeId, incarnation }, inputId, until));
 
   const { record: last } = await ended(signal).catch(async (error: unknown) => {
     if (!isCancel(signal)) throw error;
@@ -85,6 +57,7 @@ export async function runSessionTurn(
   });
   const end = last?.terminalOutcome;
   if (end?.outcomeType === "abandoned") throw abandonedError(end, signal);
+  // The submission may have been a duplicate of an ephemeral input, which leaves no record when it ends.
   return { inputId, ...(last?.lastRunId !== undefined && { runId: last.lastRunId }), outcome: (end ?? null) as JsonValue };
 }
 

@@ -1,18 +1,20 @@
 import type { Corridor } from "../../corridor/command.js";
 import type { Watch } from "../../corridor/watch.js";
 import { asHoldfastError, type ErrorCode, HoldfastError, isHoldfastError } from "../../domain/errors.js";
+import { isRetried } from "../../domain/retry.rules.js";
 import type { Limits, Timings } from "../../domain/time.js";
 import type { Clock } from "../../ports/clock.js";
 import { releaseLeases } from "../../stores/process/leases.js";
 import { loadRow } from "../../stores/schema.js";
 import type { InputHappening, SessionRef } from "../../stores/session/draft.js";
 import { type AppendedMessages, commitTurn, endTurn, type RunRef, type TurnEnd } from "../../stores/session/turns.js";
+import { faultOfApp } from "../host/fault.js";
 import type { HeldLease } from "../host/held-lease.js";
 import type { Fault } from "../host/loop-contract.js";
 import { abortOf, isTrouble } from "../process/ending.js";
 import { createRunningSteps } from "../process/running-steps.js";
 import type { Transcript } from "./transcript.js";
-import { type Began, type OpenTurn, openTurn, type TurnHandler } from "./turn.js";
+import { type AttachedHandler, type Began, type OpenTurn, openTurn } from "./turn.js";
 
 /**
  * One run, from the call of the handler to what is stored of it:
@@ -23,7 +25,7 @@ import { type Began, type OpenTurn, openTurn, type TurnHandler } from "./turn.js
  */
 export interface TurnRun {
   readonly runId: string;
-  readonly handler: TurnHandler;
+  readonly handler: AttachedHandler;
   /** Called once. Resolves with whether the lease is still held, for the next run. */
   toItsEnd(): Promise<boolean>;
   /** Hands the inputs back, so that another handler or tab goes on. Resolves when nothing of the run is left to be written. */
@@ -51,21 +53,30 @@ export interface TurnRunParts {
     runId: string,
     more?: { inputs?: readonly InputHappening[]; error?: string },
   ): void;
+  newNonce(): string;
   fault(fault: Fault): void;
   /** Reports an error as a fault, unless it is `closed`. */
   tell(thrown: unknown): void;
 }
 
-/** Errors that end a run in this tab, however healthy the storage is: another tab goes on, or none needs to. */
-const SETTLED: ReadonlySet<ErrorCode> = new Set(["lease-lost", "not-found", "conflict", "internal", "closed", "version"]);
+/** Errors that end a run in this tab, however healthy the storage is: another tab goes on, none needs to, or the run failed. */
+const SETTLED: ReadonlySet<ErrorCode> = new Set([
+  "lease-lost",
+  "not-found",
+  "conflict",
+  "invalid",
+  "internal",
+  "closed",
+  "version",
+]);
 
-export function createTurnRun(parts: TurnRunParts, handler: TurnHandler, began: Began, heldLease: HeldLease): TurnRun {
+export function createTurnRun(parts: TurnRunParts, handler: AttachedHandler, began: Began, heldLease: HeldLease): TurnRun {
   const { ref, corridor, timings, transcript, stopping } = parts;
   const { runId } = began.run;
   const named = { ...ref, runId };
   const abort = new AbortController();
   const ended = new AbortController();
-  /** Errors that the turn's own methods threw: no failure of the handler's. */
+  /** Errors that the turn's own methods threw. */
   const raised = new WeakSet<object>();
   /** How the run ends when its handler returns. Set before the abort. */
   let end: TurnEnd | undefined = stopping.aborted ? { how: "interrupted" } : undefined;
@@ -77,6 +88,8 @@ export function createTurnRun(parts: TurnRunParts, handler: TurnHandler, began: 
     resolveStored = resolve;
   });
 
+  const misused = (message: string) => parts.fault({ area: "steps", code: "invalid", message });
+
   function openHere(): Promise<OpenTurn> {
     const turnParts = {
       ...parts,
@@ -85,12 +98,8 @@ export function createTurnRun(parts: TurnRunParts, handler: TurnHandler, began: 
       raised(error: unknown) {
         if (typeof error === "object" && error !== null) raised.add(error);
       },
-      unawaited: (message: string) => parts.fault({ area: "session", code: "invalid", message }),
-      steps: createRunningSteps({
-        clock: parts.clock,
-        waitMs: timings.leaseRenewMs,
-        tell: (message) => parts.fault({ area: "steps", code: "invalid", message }),
-      }),
+      unawaited: misused,
+      steps: createRunningSteps({ clock: parts.clock, waitMs: timings.leaseRenewMs, tell: misused }),
     };
     return openTurn(turnParts, began, named);
   }
@@ -122,12 +131,16 @@ export function createTurnRun(parts: TurnRunParts, handler: TurnHandler, began: 
   }
 
   async function finish(how: TurnEnd): Promise<boolean> {
-    const release = how.how === "interrupted";
-    const done = await persist(parts, heldLease, (lease) => corridor.run(endTurn, { ...named, ...how, lease, release }));
+    const done = await persist(parts, heldLease, (lease) => corridor.run(endTurn, { ...named, ...how, lease }));
     if (!done) return false;
     if (how.how === "failed") parts.happened("run.failed", runId, { inputs: done, error: how.cause });
     if (how.how === "cancelled") parts.happened("run.cancelled", runId, { inputs: done });
-    return !release;
+    return how.how === "cancelled";
+  }
+
+  function failedBy(cause: string, isFinal: boolean): TurnEnd {
+    const { retryIf: _, ...backoff } = handler.retry;
+    return { how: "failed", cause, isFinal, backoff, roll: Number.parseInt(parts.newNonce().slice(0, 8), 16) / 2 ** 32 };
   }
 
   async function commit(pending: AppendedMessages): Promise<boolean> {
@@ -139,7 +152,7 @@ export function createTurnRun(parts: TurnRunParts, handler: TurnHandler, began: 
     const write = (lease: RunRef["lease"]) => corridor.run(commitTurn, { ...named, ...pending, lease }, { size });
     const done = await persist(parts, heldLease, write, { onRefused, isOff: () => end !== undefined });
     // Another caller wrote into this run. It counts as a failed attempt: one that does so each time must not run for ever.
-    if (refusal) return await finish({ how: "failed", cause: refusal.message });
+    if (refusal) return await finish(failedBy(refusal.message, refusal.code === "invalid"));
     if (!done) return false;
     parts.onStored();
     transcript.extend(pending.base, pending.messages, pending.digest);
@@ -151,30 +164,36 @@ export function createTurnRun(parts: TurnRunParts, handler: TurnHandler, began: 
     runId,
     handler,
     async toItsEnd() {
+      const letGo = parts.watch.keepAlive();
       if (!end) parts.happened("run.started", runId, { inputs: began.happened });
       try {
         const open = await openHere();
-        let failure: { cause: string } | undefined;
+        let failure: { thrown: unknown } | undefined;
         try {
           if (!end) {
             void follow();
             // A handler that ignores its signal must not hold up the next run; its later calls are refused.
-            await Promise.race([handler(open.turn), abortOf(abort.signal)]);
+            await Promise.race([handler.run(open.turn), abortOf(abort.signal)]);
           }
         } catch (error) {
-          failure = { cause: causeOf(error) };
+          failure = { thrown: error };
           // Trouble of the storage or the lease is no failure of the handler.
           if (isTrouble(error) && raised.has(error)) {
             end ??= { how: "interrupted" };
             parts.onTrouble();
-          }
+          } else if (!abort.signal.aborted) parts.fault(faultOfApp("turn", `the turn handler in run "${runId}"`, error));
         } finally {
           open.close();
           hasReturned = true;
         }
         if (heldLease.over) return false;
         if (end) return await finish(end);
-        if (failure) return await finish({ how: "failed", ...failure });
+        if (failure) {
+          const { thrown } = failure;
+          // What cannot be stored cannot be stored the next time either.
+          const isUnstorable = isHoldfastError(thrown) && thrown.code === "invalid" && raised.has(thrown);
+          return await finish(failedBy(causeOf(thrown), isUnstorable || !isRetried(handler.retry, thrown)));
+        }
         if (abort.signal.aborted) {
           // The session was stopped, destroyed or deleted during the run.
           parts.happened("run.cancelled", runId);
@@ -184,6 +203,7 @@ export function createTurnRun(parts: TurnRunParts, handler: TurnHandler, began: 
         const isStored = await commit(await open.pending());
         return end ? await finish(end) : isStored;
       } finally {
+        letGo();
         ended.abort();
         resolveStored();
       }
@@ -225,7 +245,7 @@ async function persist<T>(
       if (heldLease.over) return undefined;
       if (SETTLED.has(error.code)) {
         if (error.code !== "lease-lost" && error.code !== "not-found") parts.tell(error);
-        const isRefused = error.code === "conflict" || error.code === "internal";
+        const isRefused = error.code === "conflict" || error.code === "invalid" || error.code === "internal";
         if (isRefused && onRefused) {
           onRefused(error);
           return undefined;

@@ -30,6 +30,8 @@ interface SessionChangesParts {
   learn(state: RuntimeState): void;
   /** The session was deleted. */
   vanish(): void;
+  /** A listener threw. */
+  threw(error: unknown): void;
   /** Called with notices of this session, before anything is read. */
   hear(changes: readonly Change[]): void;
 }
@@ -79,10 +81,12 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
   /** The next read is a poll: it looks for inputs as well. */
   let isPollDue = false;
 
+  const tell = (change: SessionChange) => tellEach(listeners, change, parts.threw);
+
   function tellInput(inputId: string): void {
     if (told.size === MOST_TOLD) told.clear();
     told.add(inputId);
-    tellEach(listeners, { type: "input", inputId });
+    tell({ type: "input", inputId });
   }
 
   function tellUntold(untold: Untold): void {
@@ -90,7 +94,7 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
       // An ephemeral input may still be dropped without a trace; a durable one is found by its revision.
       if (row && isEphemeral(row)) continue;
       told.delete(inputId);
-      if (!row) tellEach(listeners, { type: "input", inputId });
+      if (!row) tell({ type: "input", inputId });
     }
     for (const inputId of untold.changed) tellInput(inputId);
   }
@@ -130,7 +134,7 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
       parts.learn(now.state);
       const types = [...news];
       news.clear();
-      for (const type of types) tellEach(listeners, { type });
+      for (const type of types) tell({ type });
       if (untold) tellUntold(untold);
     } catch {
       // The next notice or poll reads again; a call of the session rejects with the error.
@@ -194,7 +198,7 @@ export function followSession(parts: SessionChangesParts): SessionChanges {
       };
     },
     vanish() {
-      for (const type of ["state", "messages"] as const) tellEach(listeners, { type });
+      for (const type of ["state", "messages"] as const) tell({ type });
       end();
     },
     end,

@@ -1,7 +1,9 @@
 import type { Corridor } from "../../corridor/command.js";
+import type { Watch } from "../../corridor/watch.js";
 import { guarded } from "../../domain/admit.js";
-import { checkFunction, checkId, checkList, checkWhole, membersOf } from "../../domain/check.js";
+import { checkFunction, checkId, checkList, checkWhole, optionsOf } from "../../domain/check.js";
 import { asHoldfastError, HoldfastError, invalid } from "../../domain/errors.js";
+import { checkRetry, type Retry, type RetryPolicy } from "../../domain/retry.rules.js";
 import type { InputKind, PolicyDecision } from "../../domain/session/input.js";
 import { checkPolicyDecision } from "../../domain/session/input-record.js";
 import { checkOpsOptions, type OpsOptions } from "../../domain/session/ops-options.js";
@@ -14,8 +16,11 @@ import { checkRuntime, type InputHappening, type RecoveryReport } from "../../st
 import { builtInPolicy, startsRun } from "../../stores/session/inputs/policy.rules.js";
 import { type InputSubmission, type PreparedInput, prepareSubmission } from "../../stores/session/inputs/submission.js";
 import { type ChangeRuntime, changeRuntime, type OpenedSession, type RuntimeChange } from "../../stores/session/sessions.js";
+import { disposable } from "../host/disposable.js";
+import { mapLazy, methodsOf } from "../lazy.js";
 import { emitInputs, type SessionEvent } from "./events.js";
-import type { LocalSession } from "./local-session.js";
+import type { InputReads } from "./inputs/input-reads.js";
+import type { LocalSession, SessionKernel } from "./local-session.js";
 import type { OpsRegistry } from "./operations.js";
 import type { SessionChange } from "./session-changes.js";
 import type { TurnHandler } from "./turn.js";
@@ -30,6 +35,8 @@ export interface SessionOptions {
   policy?: (input: { kind: InputKind; idle: boolean }) => PolicyDecision | undefined;
   /** Peer requests with these intents are queued and start no run. */
   silentIntents?: readonly string[];
+  /** When a turn that a handler of this object failed is tried again. Default: the kernel's `turnRetry`. */
+  retry?: RetryPolicy;
   /** Options of the operations in this tab; those of the call that opens the session first count. */
   ops?: OpsOptions;
 }
@@ -38,7 +45,7 @@ export interface SessionOptions {
  * A session that survives its tab. Every tab may submit and read; one tab at a time runs its turns.
  * Methods reject `not-found` once the session is deleted, `closed` once this object or its kernel is.
  */
-export interface SessionRuntime extends AsyncDisposable {
+export interface SessionRuntime extends InputReads, AsyncDisposable {
   /** `rt:session:<sessionId>` */
   readonly runtimeId: string;
   /** The state as this tab read it last. */
@@ -62,8 +69,11 @@ export interface SessionRuntime extends AsyncDisposable {
    * function that takes the handler off.
    */
   onTurn(handler: TurnHandler): () => void;
-  /** The stored messages; the first `after` are left out (default 0). */
-  messages(options?: { after?: number }): Promise<Message[]>;
+  /**
+   * The stored messages, frozen; the first `after` are left out (default 0). A message is the same object in every call, and without
+   * `after` the list is too, as long as nothing is added or replaced.
+   */
+  messages(options?: { after?: number }): Promise<readonly Message[]>;
   /** The bytes of an input's image. `hash` is the image's `blob`. */
   blob(hash: string): Promise<Uint8Array | undefined>;
   subscribe(listener: (change: SessionChange) => void): () => void;
@@ -74,18 +84,26 @@ export interface SessionRuntime extends AsyncDisposable {
   reset(): Promise<{ abandoned: number }>;
   /** The session is idle again and keeps the inputs that wait. Rejects `not-ready` while a turn runs, and when stopped or destroyed. */
   recycle(): Promise<{ carriedOver: number }>;
-  /** Ends the turn that runs and abandons all inputs. */
-  stop(): Promise<void>;
-  /** Like `stop`, for good. */
+  /** Ends the session for good: ends the turn that runs and abandons all inputs. */
+  shutdown(): Promise<void>;
+  /** Like `shutdown`, and the session takes no command any more. */
   destroy(): Promise<{ abandoned: number }>;
+  /**
+   * Lets go of this object, as disposing does: its handlers and listeners are taken off. Resolves when the turns that they ran are handed
+   * back; with the last object of the session in this tab, its lease is, too. The session stays as it is stored. Idempotent.
+   */
+  close(): Promise<void>;
 }
 
 interface SessionParts {
   readonly corridor: Corridor;
+  readonly watch: Watch;
   readonly limits: Limits;
+  readonly lazyParts: Pick<SessionKernel["lazyParts"], "inputReads">;
   readonly session: LocalSession;
   readonly options: CheckedSessionOptions;
   readonly found: Pick<OpenedSession, "recovery" | "quarantined">;
+  readonly turnRetry: Retry;
   host(): Host;
   newOrderedId(): string;
   newNonce(): string;
@@ -99,11 +117,12 @@ export function openRuntime(parts: SessionParts): SessionRuntime {
   const { ref, sessionId, ops } = session;
   const { runtimeId } = ref;
   const undo = new Set<() => void | Promise<void>>();
-  let closed = false;
+  const closing = new AbortController();
+  const reads = mapLazy(parts.lazyParts.inputReads, ({ inputReads }) => inputReads({ ...parts, ref, closing: closing.signal }));
   let leaving: Promise<void> | undefined;
 
   const open = () => {
-    if (closed) throw new HoldfastError("closed", `the session "${sessionId}" is closed here`);
+    if (closing.signal.aborted) throw closing.signal.reason;
   };
   const undoable = (take: () => void | Promise<void>): (() => void) => {
     const once = () => (undo.delete(once) ? take() : undefined);
@@ -125,7 +144,13 @@ export function openRuntime(parts: SessionParts): SessionRuntime {
     return changed;
   }
 
-  return {
+  async function close(): Promise<void> {
+    closing.abort(new HoldfastError("closed", `the session "${sessionId}" is closed here`));
+    leaving ??= leave();
+    await leaving;
+  }
+
+  const runtime: Omit<SessionRuntime, keyof AsyncDisposable> = {
     runtimeId,
     get state() {
       return session.state === "idle" && session.hasHandler() ? "attached" : session.state;
@@ -157,14 +182,15 @@ export function openRuntime(parts: SessionParts): SessionRuntime {
     },
     onTurn(handler) {
       open();
-      return undoable(session.attach(checkFunction("handler", handler)));
+      checkFunction("handler", handler);
+      return undoable(session.attach({ run: (turn) => handler(turn), retry: options.retry ?? parts.turnRetry }));
     },
     async messages(given = {}) {
       open();
-      const { after } = membersOf("options", given, ["after"]);
+      const { after } = optionsOf("messages", given, ["after"]);
       const from = after === undefined ? 0 : checkWhole("options.after", after, 0);
       const messages = await session.transcript.read();
-      return structuredClone(messages.slice(from)) as Message[];
+      return from === 0 ? messages : Object.freeze(messages.slice(from));
     },
     async blob(hash) {
       open();
@@ -179,6 +205,7 @@ export function openRuntime(parts: SessionParts): SessionRuntime {
       return undoable(session.listen(checkFunction("listener", listener)));
     },
     ops,
+    ...methodsOf<InputReads>(reads, { inputs: true, owner: true, outcome: true }, open),
     async retire() {
       const { abandoned, pending } = await change("retire");
       return { abandoned, pendingDrain: pending };
@@ -189,35 +216,34 @@ export function openRuntime(parts: SessionParts): SessionRuntime {
     async recycle() {
       return { carriedOver: (await change("recycle")).pending };
     },
-    async stop() {
-      await change("stop");
+    async shutdown() {
+      await change("shutdown");
     },
     async destroy() {
       return { abandoned: (await change("destroy")).abandoned };
     },
-    async [Symbol.asyncDispose]() {
-      closed = true;
-      leaving ??= leave();
-      await leaving;
-    },
+    close,
   };
+  return disposable(runtime, close);
 }
 
 export interface CheckedSessionOptions {
   readonly quarantine: boolean;
   readonly policy: SessionOptions["policy"];
   readonly silentIntents: ReadonlySet<string>;
+  readonly retry: Retry | undefined;
   readonly ops: OpsOptions;
 }
 
 export function checkSessionOptions(value: unknown, limits: Limits): CheckedSessionOptions {
-  const m = membersOf("options", value, ["quarantine", "policy", "silentIntents", "ops"]);
+  const m = optionsOf("session", value, ["quarantine", "policy", "silentIntents", "retry", "ops"]);
   if (m.quarantine !== undefined && typeof m.quarantine !== "boolean") throw invalid("options.quarantine must be a boolean");
   const intents = m.silentIntents === undefined ? [] : checkList("options.silentIntents", m.silentIntents, MOST_INTENTS);
   return {
     quarantine: m.quarantine === true,
     policy: m.policy === undefined ? undefined : checkFunction("options.policy", m.policy as SessionOptions["policy"]),
     silentIntents: new Set(intents.map((intent, at) => checkId(`options.silentIntents/${at}`, intent, limits.idLength))),
+    retry: m.retry === undefined ? undefined : checkRetry("options.retry", m.retry),
     ops: checkOpsOptions("options.ops", m.ops),
   };
 }

@@ -1,13 +1,17 @@
 import type { HoldfastError } from "../../domain/errors.js";
+import type { Retry } from "../../domain/retry.rules.js";
 import { runtimeIdOf } from "../../domain/runtime-id.js";
 import { checkSessionId } from "../../domain/session/session.js";
 import { freeHost } from "../../stores/host/hosts.js";
 import { loadRow, readable } from "../../stores/schema.js";
 import { dropAttachment, type OpenedSession, openSession } from "../../stores/session/sessions.js";
+import type { Lazy } from "../lazy.js";
 import type { SessionTurn } from "../process/run-process.js";
+import type { Attendant, Opened } from "./attendance/attendant.js";
 import { emitInputs } from "./events.js";
-import { attachmentOf, createLocalSession, type LocalSession, type SessionKernel, tellSessionFault } from "./local-session.js";
+import { attachmentOf, createLocalSession, type SessionKernel, tellSessionFault } from "./local-session.js";
 import { type CheckedSessionOptions, checkSessionOptions, openRuntime, type SessionRuntime } from "./session.js";
+import type { AnyTurnHandler, Turn } from "./turn.js";
 
 /** The sessions that this kernel has open, and the turns that it runs. */
 export interface Sessions {
@@ -26,29 +30,31 @@ export interface Sessions {
 
 interface SessionsParts extends SessionKernel {
   readonly hostId: string;
+  readonly turnRetry: Retry;
+  /** `KernelOptions.turns` */
+  readonly turns: AnyTurnHandler | undefined;
+  /** How many sessions may be visited at once. */
+  readonly concurrency: number;
+  readonly lazyParts: SessionKernel["lazyParts"] & {
+    readonly attendant: Lazy<typeof import("./attendance/attendant.js")>;
+  };
   /** The Web Lock of that boot is free. */
   isDead(bootId: string): Promise<boolean>;
   saidFarewell(bootId: string): boolean;
 }
 
-interface Opened {
-  readonly session: LocalSession;
-  /** Options of the call that opened it first. */
-  readonly options: CheckedSessionOptions;
-  /** How many objects of it the app holds. */
-  uses: number;
-}
-
 type OpeningReport = Pick<OpenedSession, "recovery" | "quarantined">;
 
 export function createSessions(parts: SessionsParts): Sessions {
-  const { corridor, limits } = parts;
+  const { corridor, limits, turns } = parts;
+  const runsAll = parts.runsTurns && turns !== undefined;
   const entries = new Map<string, Opened>();
   /** How often a session was left by its last object. */
   let leaves = 0;
   const ownerId = `${parts.hostId}:${parts.newNonce().slice(0, 12)}`;
   let closing: HoldfastError | undefined;
   let isBooted = false;
+  let attendant: Attendant | undefined;
 
   /** Frees what crashed tabs left, at once: no loop has to find them dead first. */
   async function freeIfDead(runtimeId: string): Promise<void> {
@@ -76,21 +82,29 @@ export function createSessions(parts: SessionsParts): Sessions {
       ...parts,
       ref,
       sessionId,
-      ops: options.ops,
+      ops: () => entry.options.ops,
       ownerId,
       mayRun: () => parts.runsTurns && isBooted,
       isClosing: () => closing !== undefined,
+      kernelHandler: turns && { run: handle, retry: parts.turnRetry },
+      mayBegin: () => entry.uses > 0 || entry.visit?.mayBegin() === true,
+      rested: (end) => entry.visit?.rested(end),
       onGone() {
-        if (entries.get(runtimeId)?.session.ref === ref) entries.delete(runtimeId);
+        if (entries.get(runtimeId) === entry) entries.delete(runtimeId);
+        entry.visit?.rested({ kind: "idle" });
       },
     });
-    const entry = { session, options, uses: 0 };
+    async function handle(turn: Turn): Promise<void> {
+      entry.visit?.ran();
+      await turns?.(turn, { sessionId });
+    }
+    const entry: Opened = { session, options, uses: 0, visit: undefined };
     entries.set(runtimeId, entry);
     return entry;
   }
 
   async function leave(entry: Opened): Promise<void> {
-    if (--entry.uses > 0) return;
+    if (entry.uses > 0 || entry.visit) return;
     const { session } = entry;
     const { runtimeId } = session.ref;
     // A session of the same id may have been opened after this one was deleted: the attachment is that one's.
@@ -104,43 +118,78 @@ export function createSessions(parts: SessionsParts): Sessions {
     await session.stop();
     session.close();
     await left;
+    if (isHere && !entries.has(runtimeId)) attendant?.left(runtimeId);
   }
 
   function runtimeFor(entry: Opened, options = entry.options, found: OpeningReport = { quarantined: [] }): SessionRuntime {
-    return openRuntime({ ...parts, session: entry.session, options, found, leave: () => leave(entry) });
+    const leaveOnce = () => {
+      entry.uses--;
+      return leave(entry);
+    };
+    return openRuntime({ ...parts, session: entry.session, options, found, leave: leaveOnce });
+  }
+
+  /** With an incarnation, that life of the session is opened, and none is made. `hold` keeps the entry from being left. */
+  async function openHere(
+    sessionId: string,
+    options: CheckedSessionOptions,
+    hold: (entry: Opened) => void,
+    incarnation?: number,
+  ): Promise<{ entry: Opened; opened: OpenedSession }> {
+    const runtimeId = runtimeIdOf(sessionId);
+    await freeIfDead(runtimeId);
+    const attachment = attachmentOf(parts, runsAll || entries.get(runtimeId)?.session.hasHandler() === true);
+    const { quarantine } = options;
+    const left = leaves;
+    const command = { runtimeId, sessionId, quarantine, attachment, ...(incarnation !== undefined && { incarnation }) };
+    const opened = await corridor.run(openSession, command);
+    if (closing) throw closing;
+    emitInputs(parts.emit, { sessionId }, opened.happened);
+    for (const { inputId, reason } of opened.quarantined)
+      parts.fault({ area: "session", code: "read-failed", message: `input "${inputId}" was set aside: ${reason}`, sessionId });
+    const entry = enter(sessionId, opened, options);
+    const { session } = entry;
+    hold(entry);
+    session.learn(opened.state);
+    // While this call was under way the host became another boot, its lock was granted, or the last object of a session was left.
+    if (attachment.host !== parts.host() || left !== leaves) void session.storeAttachment();
+    session.start();
+    return { entry, opened };
+  }
+
+  /** Goes on with the sessions that wait and that no code has open here. */
+  function attend(): void {
+    if (!runsAll || !isBooted || attendant) return;
+    parts.lazyParts.attendant.load().then(
+      ({ createAttendant }) => {
+        if (isBooted) attendant ??= createAttendant({ ...parts, entries, openHere, leave });
+      },
+      (error: unknown) => {
+        tellSessionFault(parts, error);
+        parts.clock.setTimer(attend, parts.timings.pollMs);
+      },
+    );
   }
 
   return {
     async open(sessionId, given = {}) {
       const id = checkSessionId("sessionId", sessionId, limits.idLength);
       const options = checkSessionOptions(given, limits);
-      const runtimeId = runtimeIdOf(id);
-      await freeIfDead(runtimeId);
-      const attachment = attachmentOf(parts, entries.get(runtimeId)?.session.hasHandler() === true);
-      const { quarantine } = options;
-      const left = leaves;
-      const opened = await corridor.run(openSession, { runtimeId, sessionId: id, quarantine, attachment });
-      if (closing) throw closing;
-      emitInputs(parts.emit, { sessionId: id }, opened.happened);
-      for (const { inputId, reason } of opened.quarantined)
-        parts.fault({ area: "session", code: "read-failed", message: `input "${inputId}" was set aside: ${reason}` });
-      const entry = enter(id, opened, options);
-      const { session } = entry;
-      entry.uses++;
-      session.learn(opened.state);
-      // While this call was under way the host became another boot, its lock was granted, or the last object of a session was left.
-      if (attachment.host !== parts.host() || left !== leaves) void session.storeAttachment();
+      const hold = (entry: Opened) => {
+        if (entry.uses++ === 0) entry.options = options;
+      };
+      const { entry, opened } = await openHere(id, options, hold);
       return runtimeFor(entry, options, opened);
     },
     get isAttending() {
       return entries.size > 0;
     },
     get attached() {
-      return [...entries.values()].flatMap(({ session }) => (session.hasHandler() ? [session.sessionId] : []));
+      return [...entries.values()].flatMap(({ session, uses }) => (uses > 0 && session.hasHandler() ? [session.sessionId] : []));
     },
     turnOf(sessionId) {
       const entry = entries.get(runtimeIdOf(sessionId));
-      if (!entry?.session.hasHandler()) return undefined;
+      if (!entry || entry.uses === 0 || !entry.session.hasHandler()) return undefined;
       return async (run) => {
         const { turns } = parts.lazyParts;
         // Loading counts as a wait of the run: code that does not arrive is trouble, and does not end the process.
@@ -155,9 +204,12 @@ export function createSessions(parts: SessionsParts): Sessions {
         session.end(reason);
         if (closing) session.close();
       }
+      attendant?.stop();
+      attendant = undefined;
     },
     onBoot(isReady) {
       isBooted = isReady;
+      attend();
       for (const { session } of entries.values()) void session.storeAttachment();
     },
   };

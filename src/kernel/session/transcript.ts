@@ -10,7 +10,10 @@ import { chainDigest } from "../../stores/session/transcript.rules.js";
  * tells whether the cached messages are a prefix of the stored ones. If they are, only the new rows are read.
  */
 export interface Transcript {
-  /** The messages that are stored now, frozen and shared. Rejects `not-found` once the session is deleted. */
+  /**
+   * The messages that are stored now, frozen and shared: the same list, and in a longer one the same messages, until the transcript is
+   * replaced. Rejects `not-found` once the session is deleted.
+   */
   read(): Promise<readonly Message[]>;
   /** Adds messages that were stored behind `from`; ignored where the cache ends elsewhere. */
   extend(from: { messageCount: number; digest: string }, messages: readonly Message[], digest: string): void;
@@ -19,9 +22,11 @@ export interface Transcript {
 interface Known {
   readonly messages: readonly Message[];
   readonly digest: string;
+  /** The bytes of the snapshot that the messages were read from. */
+  readonly snapshot?: Uint8Array;
 }
 
-const NOTHING: Known = { messages: [], digest: "" };
+const NOTHING: Known = { messages: Object.freeze([]), digest: "" };
 
 export function createTranscript(corridor: Corridor, ref: SessionRef): Transcript {
   const { runtimeId } = ref;
@@ -45,21 +50,36 @@ export function createTranscript(corridor: Corridor, ref: SessionRef): Transcrip
   }
 
   async function read(base: Known): Promise<readonly Message[]> {
-    const found = await readRows(base.messages.length);
-    if (found.whole) return frozen(listIn(found.whole));
+    const found = await readRows(base.snapshot ? 0 : base.messages.length);
+    // Another read, or a turn, was faster: what it made is continued, so that no message is there as two objects.
+    if (known !== base) return await read(known);
+    const { whole } = found;
+    if (whole) {
+      if (!known.snapshot || !isSameBytes(known.snapshot, whole))
+        known = { messages: extended([], listIn(whole)), digest: "", snapshot: whole };
+      return known.messages;
+    }
     // The transcript was replaced: the cached messages are no prefix of it. All is read again.
-    if (base !== NOTHING && chainDigest(base.digest, found.rows) !== found.digest) return await read(NOTHING);
-    known = { messages: [...base.messages, ...frozen(found.rows)], digest: found.digest };
+    const isReplaced = base.snapshot !== undefined || (base !== NOTHING && chainDigest(base.digest, found.rows) !== found.digest);
+    if (isReplaced) {
+      known = NOTHING;
+      return await read(NOTHING);
+    }
+    if (found.rows.length > 0) known = { messages: extended(base.messages, found.rows), digest: found.digest };
     return known.messages;
   }
 
   return {
     read: () => read(known),
     extend(from, messages, digest) {
-      if (known.digest !== from.digest || known.messages.length !== from.messageCount) return;
-      known = { messages: [...known.messages, ...frozen(messages)], digest };
+      if (known.snapshot || known.digest !== from.digest || known.messages.length !== from.messageCount) return;
+      if (messages.length > 0) known = { messages: extended(known.messages, messages), digest };
     },
   };
+}
+
+function isSameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, at) => byte === b[at]);
 }
 
 function listIn(bytes: Uint8Array): Message[] {
@@ -67,8 +87,8 @@ function listIn(bytes: Uint8Array): Message[] {
   return Array.isArray(messages) ? (messages as unknown as Message[]) : [];
 }
 
-function frozen(messages: readonly Message[]): readonly Message[] {
-  return messages.map(deepFreeze);
+function extended(messages: readonly Message[], more: readonly Message[]): readonly Message[] {
+  return Object.freeze([...messages, ...more.map(deepFreeze)]);
 }
 
 export function deepFreeze<T>(value: T): T {

@@ -4,13 +4,17 @@ import type { Clock } from "../../ports/clock.js";
 import type { Change } from "../../ports/notices.js";
 import type { Lazy } from "../lazy.js";
 import type { Executor, ExecutorParts } from "./executor.js";
-import type { TurnHandler } from "./turn.js";
+import type { AttachedHandler } from "./turn.js";
 
-/** The turn handlers of a session in this tab, and while there is one, the executor that runs turns with the last of them. */
+/**
+ * The turn handlers of a session in this tab, and while there is one, the executor that runs turns with the last of them. The kernel's own
+ * handler, for all sessions, runs those of a session that has none.
+ */
 interface TurnHandlers {
+  /** There is no handler at all, not even the kernel's. */
   readonly isEmpty: boolean;
   /** Returns what takes the handler off; that resolves when a running turn of it is handed back. */
-  add(handler: TurnHandler): () => Promise<unknown>;
+  add(handler: AttachedHandler): () => Promise<unknown>;
   /** Starts the executor, if there is none yet and one may run. Loads its code first. */
   start(): void;
   /** This tab stored an input: the executor looks at once. */
@@ -30,31 +34,39 @@ interface TurnHandlersParts {
   mayRun(): boolean;
   /** No executor may be started any more: the session was deleted, or the kernel closes. */
   isOver(): boolean;
+  /** The kernel's handler for all sessions. */
+  readonly kernelHandler: AttachedHandler | undefined;
+  /** The kernel's handler may begin another turn. */
+  mayBegin(): boolean;
   readonly executorParts: Omit<ExecutorParts, "handler">;
   tell(error: unknown): void;
 }
 
 export function createTurnHandlers(parts: TurnHandlersParts): TurnHandlers {
-  const { turns } = parts.lazyParts;
-  const handlers: TurnHandler[] = [];
+  const { kernelHandler, lazyParts } = parts;
+  const { turns } = lazyParts;
+  const handlers: AttachedHandler[] = [];
   let executor: Executor | undefined;
   let cancelRetry = () => {};
   /** Settles when nothing of the turns that were taken from handlers is left to be written. Never rejects. */
   let handingBack: Promise<unknown> = Promise.resolve();
 
+  const isEmpty = () => handlers.length === 0 && !kernelHandler;
+
   function start(): void {
-    if (!parts.mayRun() || parts.isOver() || executor || handlers.length === 0) return;
+    if (!parts.mayRun() || parts.isOver() || executor || isEmpty()) return;
     if (!turns.loaded) {
       cancelRetry();
       turns.load().then(start, (error: unknown) => {
-        if (parts.isOver() || handlers.length === 0) return;
+        if (parts.isOver() || isEmpty()) return;
         parts.tell(error);
         cancelRetry();
         cancelRetry = parts.clock.setTimer(start, parts.timings.pollMs);
       });
       return;
     }
-    executor = turns.loaded.createExecutor({ ...parts.executorParts, handler: () => handlers.at(-1) });
+    const handler = () => handlers.at(-1) ?? (parts.mayBegin() ? kernelHandler : undefined);
+    executor = turns.loaded.createExecutor({ ...parts.executorParts, handler });
     executor.poke();
   }
 
@@ -71,16 +83,14 @@ export function createTurnHandlers(parts: TurnHandlersParts): TurnHandlers {
 
   return {
     get isEmpty() {
-      return handlers.length === 0;
+      return isEmpty();
     },
     add(handler) {
-      // The same function may be attached twice; each attachment is taken off alone.
-      const own: TurnHandler = (turn) => handler(turn);
-      handlers.push(own);
+      handlers.push(handler);
       start();
       return () => {
-        handlers.splice(handlers.indexOf(own), 1);
-        return handlers.length > 0 ? handBack(executor?.takeOff(own)) : stop();
+        handlers.splice(handlers.indexOf(handler), 1);
+        return isEmpty() ? stop() : handBack(executor?.takeOff(handler));
       };
     },
     start,

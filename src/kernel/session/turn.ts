@@ -1,22 +1,24 @@
 import type { Corridor } from "../../corridor/command.js";
-import { checkFunction, checkId } from "../../domain/check.js";
+import { checkFunction, checkId, optionsOf } from "../../domain/check.js";
 import { HoldfastError } from "../../domain/errors.js";
 import type { JsonValue } from "../../domain/json.js";
 import type { ProcessLease } from "../../domain/lease.js";
 import { keyPart } from "../../domain/process/own-key.js";
+import type { Retry } from "../../domain/retry.rules.js";
 import { runtimeIdOf } from "../../domain/runtime-id.js";
 import type { StoredInputState } from "../../domain/session/input.js";
 import { checkMessage } from "../../domain/session/message.js";
-import type { Message } from "../../domain/session/session.js";
+import type { GivenMessage, Message } from "../../domain/session/session.js";
 import type { Limits } from "../../domain/time.js";
 import { admitPayload } from "../../stores/process/registration.js";
-import { loadRow } from "../../stores/schema.js";
+import { loadRow, loadRows } from "../../stores/schema.js";
 import { isTranscriptEligible, messageOf } from "../../stores/session/inputs/submission.js";
 import { chainDigest } from "../../stores/session/transcript.rules.js";
 import { type AppendedMessages, type BeganTurn, checkpointTurn, type RunRef, storeTurnStep } from "../../stores/session/turns.js";
 import type { HeldLease } from "../host/held-lease.js";
 import { createCalls } from "../process/calls.js";
 import type { ProcessContext, StepRun } from "../process/context.js";
+import type { Json } from "../process/definition/stored-json.js";
 import type { RunningSteps } from "../process/running-steps.js";
 import { deepFreeze, type Transcript } from "./transcript.js";
 
@@ -33,13 +35,28 @@ export interface Turn {
   readonly signal: AbortSignal;
   /** Like a process's step: the result is stored once per key, and every later attempt at these inputs gets it. */
   readonly step: ProcessContext["step"];
-  /** Adds a message, which is stored when the turn ends or at the next checkpoint. Throws `invalid` for a value that is no message. */
-  append(message: Message): void;
+  /**
+   * Adds a message, which is stored when the turn ends or at the next checkpoint. Under a `key` it is added once for these inputs: false
+   * says that this attempt used the key before, or that an earlier one stored a message under it; then nothing is added. Throws `invalid`
+   * for a value that is no message.
+   */
+  append(message: GivenMessage, options?: { key?: string }): boolean;
   /** Stores the messages that were appended so far. The next attempt sees them; no input changes. */
   checkpoint(): Promise<void>;
 }
 
-export type TurnHandler = (turn: Turn) => Promise<void>;
+/** Runs a turn. It may be async: the turn ends when its promise does. What it gives is not used. */
+export type TurnHandler = (turn: Turn) => unknown;
+
+/** A handler as it was attached. The same function may be attached twice, and each attachment is taken off alone. */
+export interface AttachedHandler {
+  readonly run: TurnHandler;
+  /** When a turn that it failed is tried again. */
+  readonly retry: Retry;
+}
+
+/** Runs the turns of every session that has no handler of its own in this tab. */
+export type AnyTurnHandler = (turn: Turn, session: { sessionId: string }) => unknown;
 
 interface TurnParts {
   readonly corridor: Corridor;
@@ -47,7 +64,7 @@ interface TurnParts {
   readonly transcript: Transcript;
   readonly heldLease: HeldLease;
   readonly signal: AbortSignal;
-  /** Called with each error that a method of the turn throws to the handler: it is no failure of the handler's. */
+  /** Called with each error of the storage or the lease, and with the refusal of each value that cannot be stored, that a method throws. */
   raised(error: unknown): void;
   /** Reports a call that the handler did not await. */
   unawaited(message: string): void;
@@ -67,39 +84,42 @@ export type Began = Extract<BeganTurn, { kind: "turn" }>;
 export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef, "lease">): Promise<OpenTurn> {
   const { corridor, limits, heldLease, transcript, signal } = parts;
   const { run, inputs } = began;
-  const stored = await transcript.read();
+  const [stored, keys] = await Promise.all([transcript.read(), loadKeys(corridor, ref.runtimeId, run)]);
   let base = { messageCount: began.messageCount, digest: began.digest };
   // A checkpoint of an earlier attempt may have stored an input's message already.
   const isSaid = (inputId: string, since: number) =>
     // A transcript that a snapshot replaced may be shorter, and hold any value.
     stored.slice(since > stored.length ? 0 : since).some((message) => message?.role === "user" && message.inputId === inputId);
-  let appended: Message[] = inputs.flatMap(({ inputId, persistedInput, policy, durability }, at) => {
+  let appended: PendingMessage[] = inputs.flatMap(({ inputId, persistedInput, policy, durability }, at) => {
     const isShown = persistedInput && isTranscriptEligible(persistedInput) && policy?.decision.recordTranscript !== false;
     // An ephemeral input may have the id of an earlier input: only messages since its admission count.
     const since = durability === "ephemeral" ? (began.since[at] ?? 0) : 0;
-    return isShown && !isSaid(inputId, since) ? [deepFreeze(messageOf(inputId, persistedInput))] : [];
+    return isShown && !isSaid(inputId, since) ? [{ message: deepFreeze(messageOf(inputId, persistedInput)) }] : [];
   });
   /** How many of the appended messages are stored. */
   let settled = 0;
   let isOpen = true;
   let writing: Promise<void> = Promise.resolve();
 
-  /** Marks errors of the storage and the end of the lease: they are no failure of the handler's. */
+  /** Marks the errors of the turn's own methods: trouble is no failure of the handler's, and what cannot be stored is its last one. */
   const own = async <T>(work: () => Promise<T>): Promise<T> => {
     try {
       return await work();
     } catch (thrown) {
-      const error = heldLease.over ?? thrown;
-      parts.raised(error);
-      throw error;
+      throw raise(heldLease.over ?? thrown);
     }
   };
+
+  function raise(error: unknown): unknown {
+    parts.raised(error);
+    return error;
+  }
 
   const fenced = <T>(write: (named: RunRef) => Promise<T>): Promise<T> =>
     own(() => heldLease.write((lease: ProcessLease) => write({ ...ref, lease })));
 
   function pendingNow(count = appended.length): AppendedMessages {
-    const messages = appended.slice(0, count);
+    const messages = appended.slice(0, count).map(({ message }) => message);
     return { base, messages, digest: chainDigest(base.digest, messages) };
   }
 
@@ -110,9 +130,9 @@ export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef,
     const until = settled + appended.length;
     const next = writing.then(async () => {
       const pending = pendingNow(until - settled);
-      await fenced((named) =>
-        corridor.run(checkpointTurn, { ...named, ...pending }, { size: JSON.stringify(pending.messages).length }),
-      );
+      const size = JSON.stringify(pending.messages).length;
+      const stored = appended.slice(0, until - settled).flatMap(({ key }) => key ?? []);
+      await fenced((named) => corridor.run(checkpointTurn, { ...named, ...pending, keys: stored }, { size }));
       settle(pending);
     });
     writing = next.catch(() => undefined);
@@ -135,7 +155,7 @@ export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef,
     const { fencingToken } = heldLease.lease;
     const idempotencyKey = turnStepKey(ref.runtimeId, workId, key);
     const value = await parts.steps.begin(key, () => run({ idempotencyKey, fencingToken, attempt, signal }));
-    const result = admitPayload(value ?? null, `the result of step "${key}"`, limits);
+    const result = await own(async () => admitPayload(value ?? null, `the result of step "${key}"`, limits));
     return await fenced((named) =>
       corridor.run(storeTurnStep, { ...named, workId, stepKey: key, result }, { size: JSON.stringify(result).length }),
     );
@@ -149,17 +169,28 @@ export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef,
     runId: run.runId,
     attempt,
     inputs: structuredClone(inputs) as StoredInputState[],
-    messages: Object.freeze([...stored, ...appended]),
+    messages: Object.freeze([...stored, ...appended.map(({ message }) => message)]),
     signal,
-    async step<T extends JsonValue>(key: string, run: (step: StepRun) => Promise<T> | T) {
+    async step<T>(key: string, run: (step: StepRun) => Promise<T> | T) {
       const name = checkId("key", key, limits.idLength);
       checkFunction("run", run);
       if (!isOpen) throw overError();
-      return structuredClone(await parts.steps.share(name, () => runStep(name, run))) as T;
+      return structuredClone(await parts.steps.share(name, () => runStep(name, run))) as Json<T>;
     },
-    append(message) {
+    append(message, options = {}) {
       if (!isOpen || heldLease.over) throw overError();
-      appended.push(deepFreeze(checkMessage("message", message, { maxBytes: limits.payloadBytes, maxDepth: limits.depth })));
+      try {
+        const bounds = { maxBytes: limits.payloadBytes, maxDepth: limits.depth, mends: true };
+        const given = optionsOf("append", options, ["key"]).key;
+        const key = given === undefined ? undefined : checkId("options.key", given, limits.idLength);
+        const checked = deepFreeze(checkMessage("message", message, bounds));
+        if (key !== undefined && keys.has(key)) return false;
+        appended.push({ message: checked, ...(key !== undefined && { key }) });
+        if (key !== undefined) keys.add(key);
+        return true;
+      } catch (error) {
+        throw raise(error);
+      }
     },
     checkpoint,
   };
@@ -175,6 +206,19 @@ export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef,
       if (!signal.aborted) calls.end();
     },
   };
+}
+
+interface PendingMessage {
+  readonly message: Message;
+  readonly key?: string;
+}
+
+/** The keys under which earlier attempts at these inputs stored messages. */
+async function loadKeys(corridor: Corridor, runtimeId: string, { runId, workId }: Began["run"]): Promise<Set<string>> {
+  // The first attempt gives the work its id.
+  if (workId === runId) return new Set();
+  const rows = await corridor.query(["turnKeys"], (reader) => loadRows(reader, "turnKeys", { prefix: [runtimeId, workId] }));
+  return new Set(rows.map(({ appendKey }) => appendKey));
 }
 
 /** The idempotency key of a turn's step, unique among all steps, for outside services too. A session id without `%` and `:` stays as it is. */

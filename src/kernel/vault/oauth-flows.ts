@@ -24,6 +24,7 @@ import {
   verifyBrowser,
   verifyDevice,
 } from "../../stores/vault/oauth-flows.rules.js";
+import { disposable } from "../host/disposable.js";
 import { channelName } from "../host/ids.js";
 import { holdIfFree, type Release } from "../host/web-lock.js";
 import { OAUTH_RECORD } from "./auth-snapshot.js";
@@ -79,6 +80,9 @@ export interface OAuthFlowsParts {
 
 const BROWSER_FLOW_MS = 600_000;
 const STATE_BYTES = 32;
+/** The members of a flow in any call: what began a flow may be handed over again to go on with it. */
+const BROWSER_MEMBERS = ["state", "target", "provider", "redirectUri", "pkceVerifier"] as const;
+const DEVICE_MEMBERS = ["target", "provider", "deviceCode", "expiresInMs"] as const;
 /** The longest URI, verifier or code, in characters. */
 const LONGEST_TEXT = 4_096;
 
@@ -120,13 +124,12 @@ export function createOAuthFlows(parts: OAuthFlowsParts): { flows: OAuthFlows; c
   });
 
   function checkBrowserClaim(flow: unknown): BrowserClaim {
-    const given = membersOf("flow", flow, ["state", "target", "provider", "redirectUri"]);
+    const given = membersOf("flow", flow, BROWSER_MEMBERS);
     const state = checkId("flow.state", given.state, limits.idLength);
     return { state, ...head(given), redirectUri: text("flow.redirectUri", given.redirectUri) };
   }
 
-  function checkDeviceClaim(flow: unknown): DeviceClaim {
-    const given = membersOf("flow", flow, ["target", "provider", "deviceCode"]);
+  function checkDeviceClaim(given: Record<"target" | "provider" | "deviceCode", unknown>): DeviceClaim {
     return { ...head(given), deviceCode: text("flow.deviceCode", given.deviceCode) };
   }
 
@@ -182,21 +185,21 @@ export function createOAuthFlows(parts: OAuthFlowsParts): { flows: OAuthFlows; c
       return { pkceVerifier };
     },
     async admitDevice(flow) {
-      const claim = checkDeviceClaim(flow);
-      const { expiresInMs } = membersOf("flow", flow, ["expiresInMs"]);
+      const { expiresInMs, ...given } = membersOf("flow", flow, DEVICE_MEMBERS);
+      const claim = checkDeviceClaim(given);
       const atMs = clock.now();
       const expiresAtMs = deviceExpiry(expiresInMs, atMs);
       await change("admitDevice", (stored, nowMs) => admitDevice(stored, { ...claim, createdAtMs: atMs, expiresAtMs }, nowMs));
     },
     async pollDevice(flow) {
-      const claim = checkDeviceClaim(flow);
+      const claim = checkDeviceClaim(membersOf("flow", flow, DEVICE_MEMBERS));
       const end = await beginPoll(claim);
       let state: "open" | "consumed" | "finished" = "open";
       const finish = async () => {
         if (state === "open") state = "finished";
         end();
       };
-      return {
+      const poll = {
         async consume() {
           if (state === "finished") throw flowRefusal("LifecycleRejected");
           await change("consumeDevice", (stored, nowMs) => consumeDevice(stored, claim, nowMs));
@@ -204,8 +207,8 @@ export function createOAuthFlows(parts: OAuthFlowsParts): { flows: OAuthFlows; c
           end();
         },
         finish,
-        [Symbol.asyncDispose]: finish,
       };
+      return disposable(poll, finish);
     },
     async release(target) {
       const released = checkTarget("target", target, limits.idLength);

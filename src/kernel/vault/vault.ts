@@ -1,19 +1,14 @@
 import type { Corridor } from "../../corridor/command.js";
-import { HoldfastError, isHoldfastError } from "../../domain/errors.js";
+import { HoldfastError } from "../../domain/errors.js";
 import type { Clock } from "../../ports/clock.js";
 import type { Locks } from "../../ports/locks.js";
-import type { Seal, SealingKey } from "../../ports/seal.js";
-import {
-  dropSealed,
-  putKeyIfAbsent,
-  putSealed,
-  readSealed,
-  SEALED_TABLES,
-  type SealedContent,
-} from "../../stores/vault/sealed.js";
+import type { KeyStore, Seal, SealingKey } from "../../ports/seal.js";
+import { dropSealed, putSealed, readSealed, SEALED_TABLES, type SealedContent } from "../../stores/vault/sealed.js";
 import type { SealedRow } from "../../stores/vault/tables.js";
 import { channelName } from "../host/ids.js";
 import { hold } from "../host/web-lock.js";
+import type { Lazy } from "../lazy.js";
+import { keysInRows, keysInStore, type SealingKeys } from "./sealing-keys.js";
 
 /**
  * Records that are never on disk unencrypted. Keys and seals are made outside of transactions, so a change is: read, open, change, seal,
@@ -44,7 +39,10 @@ export interface VaultParts {
   readonly databaseId: string;
   /** The storage is memory: nothing is written to disk. */
   readonly isMemory: boolean;
-  readonly seal: Seal | undefined;
+  /** `undefined` where nothing can be sealed, or no key can be kept. */
+  readonly seal: Lazy<Seal> | undefined;
+  /** The app's own place for the key; without it the storage keeps it. */
+  readonly keys: KeyStore | undefined;
   readonly locks: Locks | undefined;
   readonly clock: Clock;
   randomBytes(count: number): Uint8Array;
@@ -136,10 +134,12 @@ interface FoundRecord {
   put(next: Uint8Array): Promise<boolean>;
 }
 
-function recordStoreOf({ corridor, databaseId, isMemory, seal }: VaultParts): RecordStore {
-  if (isMemory) return inRows(corridor, plain);
-  if (seal) return inRows(corridor, sealedBy(seal, corridor, databaseId));
-  return inThisKernel();
+function recordStoreOf({ corridor, databaseId, isMemory, seal, keys, locks, clock }: VaultParts): RecordStore {
+  if (seal) {
+    const sealingKeys = keys ? keysInStore(keys, { seal, locks, clock }) : keysInRows(corridor, seal);
+    return inRows(corridor, sealedBy(seal, sealingKeys, databaseId));
+  }
+  return isMemory ? inRows(corridor, plain) : inThisKernel();
 }
 
 /** Turns bytes into the content of a row, and back. */
@@ -176,24 +176,19 @@ const plain: Wrapping = {
   },
 };
 
-function sealedBy(seal: Seal, corridor: Corridor, databaseId: string): Wrapping {
+/** A key that is stored beside the records is theirs, also where a key store is given later. */
+function sealedBy(cipher: Lazy<Seal>, keys: SealingKeys, databaseId: string): Wrapping {
   // A row that was moved to another name, database or revision does not open.
   const contextOf = (name: string, revision: number) => JSON.stringify(["holdfast", databaseId, name, revision]);
 
-  /** If several tabs find no key, all of them use the key that is stored first. */
-  async function firstKey(): Promise<SealingKey> {
-    const key = await seal.newKey();
-    try {
-      return await corridor.run(putKeyIfAbsent, { key });
-    } catch (error) {
-      if (!isHoldfastError(error) || error.code !== "invalid") throw error;
-      throw new HoldfastError("unsupported", "this storage cannot keep a sealing key", { cause: error });
-    }
-  }
-
   return {
-    wrap: async (name, revision, bytes, key = firstKey()) => await seal.seal(await key, bytes, contextOf(name, revision)),
-    async unwrap({ name, revision, iv, sealed }, key) {
+    async wrap(name, revision, bytes, stored) {
+      const seal = await cipher.load();
+      return await seal.seal(stored ?? (await keys.make()), bytes, contextOf(name, revision));
+    },
+    async unwrap({ name, revision, iv, sealed }, stored) {
+      const seal = await cipher.load();
+      const key = stored ?? (await keys.find());
       if (key === undefined || !iv || !sealed) throw doesNotOpen(name);
       try {
         return await seal.open(key, { iv, sealed }, contextOf(name, revision));
@@ -204,7 +199,7 @@ function sealedBy(seal: Seal, corridor: Corridor, databaseId: string): Wrapping 
   };
 }
 
-/** The storage is on disk and there is nothing to seal with: records stay in memory and end with the kernel. */
+/** The storage is on disk, and nothing can be sealed or no key kept: records stay in memory and end with the kernel. */
 function inThisKernel(): RecordStore {
   let kept: Map<string, Uint8Array> | undefined = new Map();
   const records = () => {

@@ -46,6 +46,7 @@ export function createSharedStorage(parts: SharedStorageParts): SharedStorage {
   function watched(life: Life): KernelStorage {
     return {
       kind: "simulated",
+      keepsKeys: true,
       async open(opening) {
         const bornIn = generation;
         const storage = await place.open(opening);
@@ -91,6 +92,7 @@ export function createSharedStorage(parts: SharedStorageParts): SharedStorage {
       const reached = sabotage ? sabotage(inner, life.host) : inner;
       return {
         kind: "simulated",
+        keepsKeys: true,
         async open(opening) {
           await delay(life);
           const storage = await reached.open(opening);

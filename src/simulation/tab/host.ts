@@ -5,10 +5,13 @@ import { loaded } from "../../kernel/lazy.js";
 import type { LazyParts } from "../../kernel/lazy-parts.js";
 import type { LoopStart, Platform } from "../../kernel/platform.js";
 import type { ProcessHandler } from "../../kernel/process/context.js";
+import * as definitions from "../../kernel/process/definition/defined-start.js";
 import * as headStart from "../../kernel/process/head-start.js";
 import * as runtime from "../../kernel/runtime-store.js";
 import * as archive from "../../kernel/session/archive.js";
+import * as attendant from "../../kernel/session/attendance/attendant.js";
 import * as turns from "../../kernel/session/executor.js";
+import * as inputReads from "../../kernel/session/inputs/input-reads.js";
 import * as ops from "../../kernel/session/operations.js";
 import * as sealed from "../../kernel/vault/sealed.js";
 import { createLoop } from "../../loop/loop.js";
@@ -33,8 +36,11 @@ const LAZY_PARTS: LazyParts = {
   archive: loaded(archive),
   runtime: loaded(runtime),
   ops: loaded(ops),
+  inputReads: loaded(inputReads),
   turns: loaded(turns),
+  attendant: loaded(attendant),
   agents: loaded(agents),
+  definitions: loaded(definitions),
   headStart: loaded(headStart),
 };
 
@@ -51,9 +57,10 @@ export function openHost(
     storage: () => wiring.storage,
     channel: () => wiring.channel,
     locks: () => wiring.locks,
-    seal: () => labelled(random.bytes),
+    seal: () => loaded(labelled(random.bytes)),
     origin: () => "simulation",
     farewellNotes: () => undefined,
+    keepAlive: () => () => {},
     workers: () => false,
     inlineLoop: loaded((parts: LoopStart) => createLoop({ ...parts, farewellMs: 0 })),
     workerLoop() {
@@ -61,7 +68,7 @@ export function openHost(
     },
     lazyParts: LAZY_PARTS,
   };
-  return openKernel({ name: KERNEL, hostId: life.host, loop: "inline", timings, handlers }, platform);
+  return openKernel({ name: KERNEL, hostId: life.host, loop: "inline", timings, handlers, log: false }, platform);
 }
 
 /** Seals nothing, but opens only what was sealed under the same key and context. */
@@ -69,6 +76,8 @@ function labelled(bytes: (count: number) => Uint8Array): Seal {
   const label = (key: unknown, context: string) => new TextEncoder().encode(JSON.stringify([key, context]));
   return {
     newKey: async () => [...bytes(4)].join("."),
+    newKeyBytes: () => bytes(4),
+    keyOf: async (loaded) => String(loaded),
     async seal(key, plain, context) {
       return { iv: label(key, context), sealed: plain.slice() };
     },

@@ -1,6 +1,6 @@
 import { isHoldfastError } from "../../domain/errors.js";
 import type { ProcessHandler } from "../../kernel/process/context.js";
-import type { StartRequest } from "../../kernel/process/start.js";
+import type { StartRequest } from "../../kernel/process/start-request.js";
 import type { Turn } from "../../kernel/session/turn.js";
 import type { InputSubmission } from "../../stores/session/inputs/submission.js";
 import type { Ledger } from "../judge/ledger.js";
@@ -91,7 +91,7 @@ export function workHandler(life: Life, ledger: Ledger): ProcessHandler {
     const shape: Shape = { steps: 1, pauseMs, children: 0, notes: false, tells: false, heeds, fails: false };
     const started = [];
     for (let at = 0; at < children; at++) started.push(await context.start(`c${at}`, requestOf(shape)));
-    for (const child of started) await child.result();
+    for (const child of started) await child.outcome();
     if (fails) throw new Error("it was to fail");
     return steps;
   };
@@ -161,7 +161,7 @@ export const WORK: Readonly<Record<WorkKind, Work>> = {
             previous = sequence;
           }
         };
-        await Promise.all([ledger.ended(id, () => handle.result()), follow()]);
+        await Promise.all([ledger.ended(id, () => handle.outcome()), follow()]);
       };
       return { told: `starts ${id} ${JSON.stringify(shape)}`, done: runCall(ledger, `start ${id}`, done) };
     },
@@ -243,7 +243,7 @@ export const WORK: Readonly<Record<WorkKind, Work>> = {
       const agentId = dice.pick(AGENTS);
       const registration = agents.get(agentId);
       agents.delete(agentId);
-      const dismiss = async () => await registration?.[Symbol.asyncDispose]();
+      const dismiss = async () => await registration?.close();
       return { told: `dismisses agent ${agentId}`, done: runCall(ledger, `dismiss ${agentId}`, dismiss) };
     },
   },

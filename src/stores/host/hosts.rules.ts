@@ -12,7 +12,7 @@ import type { HostRow } from "./tables.js";
 type HostEnd = NonNullable<HostRow["end"]>;
 
 /** The row after a beat. It takes the clock as it is, even if the clock went back. */
-export function seen(row: HostRow | undefined, { bootId, hostId, locked }: Host, nowMs: number): HostRow {
+export function seen(row: HostRow | undefined, { bootId, hostId, locked, handlers }: Host, nowMs: number): HostRow {
   const revivals = (row?.revivals ?? 0) + (row?.end === undefined ? 0 : 1);
   return {
     v: ROW_VERSION,
@@ -20,6 +20,7 @@ export function seen(row: HostRow | undefined, { bootId, hostId, locked }: Host,
     hostId,
     lastSeenAtMs: nowMs,
     ...(locked && { locked: 1 as const }),
+    ...(handlers && { handlers }),
     ...(row?.moves !== undefined && { moves: row.moves }),
     ...(revivals > 0 && { revivals }),
   };
@@ -45,7 +46,8 @@ export function needsWrite(
   host: Host,
   { nowMs, flushMs, fast }: { nowMs: number; flushMs: number; fast: boolean },
 ): boolean {
-  if (!fast || !row || row.end !== undefined || (row.locked === 1) !== host.locked) return true;
+  if (!fast || !row || row.end !== undefined || (row.locked === 1) !== host.locked || !row.handlers !== !host.handlers)
+    return true;
   const agoMs = nowMs - row.lastSeenAtMs;
   return agoMs >= flushMs || agoMs < 0;
 }

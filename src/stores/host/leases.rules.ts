@@ -1,6 +1,7 @@
 import { HoldfastError } from "../../domain/errors.js";
 import type { ProcessLease } from "../../domain/lease.js";
 import type { Change } from "../../ports/notices.js";
+import type { Write } from "../../ports/storage.js";
 import { ROW_VERSION } from "../table.js";
 import type { LeaseRow } from "./tables.js";
 
@@ -22,6 +23,8 @@ export interface Host {
   bootId: string;
   /** Whether it holds the Web Lock of its boot id. */
   locked: boolean;
+  /** The names of the handlers that it runs. */
+  handlers?: readonly string[];
 }
 
 /** Whether the lease is held and its expiry is still to come. At the very millisecond of its expiry it is over. */
@@ -103,12 +106,21 @@ export function grant(
 /** Fruitless claims so far. An owner that claims its own lease again continues its attempt, so that one is not counted. */
 function fruitlessAfter(row: LeaseRow, claim: Claim, previous: PreviousOwner): number {
   if (previous.progressFence === row.fencingToken) return 0;
-  const uncounted = row.endedInOrder || previous.farewell || row.ownerId === claim.ownerId;
+  const uncounted = row.endedInOrder || row.waiting || previous.farewell || row.ownerId === claim.ownerId;
   return uncounted ? row.fruitless : row.fruitless + 1;
 }
 
-export function renewed(row: HeldLeaseRow, ttlMs: number, nowMs: number): HeldLeaseRow {
-  return { ...row, expiresAtMs: nowMs + ttlMs };
+/** `isWaiting` is undefined where that is unknown: then what is stored stays. */
+export function renewed(row: HeldLeaseRow, ttlMs: number, nowMs: number, isWaiting?: boolean): HeldLeaseRow {
+  const { waiting, ...rest } = row;
+  return { ...rest, expiresAtMs: nowMs + ttlMs, ...((isWaiting ?? waiting) && { waiting: 1 as const }) };
+}
+
+/** What a fenced write of a holder adds: it waits no more. */
+export function awoken(row: LeaseRow | undefined): Write[] {
+  if (!row?.waiting) return [];
+  const { waiting: _, ...rest } = row;
+  return [{ table: "leases", put: rest as LeaseRow }];
 }
 
 export function released(row: LeaseRow, inOrder: boolean): LeaseRow {
@@ -120,7 +132,7 @@ export function released(row: LeaseRow, inOrder: boolean): LeaseRow {
     claimedAtMs: 0,
     expiresAtMs: 0,
     fruitless: row.fruitless,
-    ...(inOrder && { endedInOrder: 1 as const }),
+    ...((inOrder || row.waiting) && { endedInOrder: 1 as const }),
   };
 }
 

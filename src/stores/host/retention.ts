@@ -12,6 +12,12 @@ export interface Retention {
   offlineAgentsMs?: number;
   /** Ended processes with their events, except those that are granted to a session, have a wake to deliver, or were started by a process that still runs. */
   terminalProcessesMs?: number;
+  /**
+   * External processes that still run, and to which nothing was written for so long (no event, no reference): the program that did their
+   * work counts as gone. Counted from the last write, not from an end. Those that are granted, wait to deliver a wake, were started by a
+   * process that still runs, or are leased stay, too.
+   */
+  externalProcessesMs?: number;
 }
 
 /** Removes what may go among the rows of one page. Resolves with whether the next page must be looked at soon. */
@@ -92,9 +98,13 @@ async function loadRemovable(reader: Reader, processId: string): Promise<Removab
   return { process, lease };
 }
 
-/** Removes all rows of ended processes and their leases; the floor keeps the fencing tokens. Replies with how many were removed. */
+/** The column of the time from which a process may go, by its index. */
+const GOES_FROM = { ended: "endedAtMs", external: "externalAtMs" } as const;
+type GoingIndex = keyof typeof GOES_FROM;
+
+/** Removes all rows of processes and their leases; the floor keeps the fencing tokens. Replies with how many were removed. */
 const removeProcesses: Command<
-  { processIds: readonly string[]; beforeMs: number },
+  { processIds: readonly string[]; beforeMs: number; index: GoingIndex },
   { removable: readonly Removable[]; floor: number },
   number
 > = {
@@ -103,11 +113,12 @@ const removeProcesses: Command<
     const found = await Promise.all(processIds.map((processId) => loadRemovable(reader, processId)));
     return { removable: found.filter((one) => one !== undefined), floor: await loadFloor(reader, "leases") };
   },
-  decide({ removable, floor }, { beforeMs }, nowMs) {
-    const over = removable.filter(
+  decide({ removable, floor }, { beforeMs, index }, nowMs) {
+    const over = removable.filter(({ process, lease }) => {
+      const atMs = process[GOES_FROM[index]];
       // A host that holds the lease of an ended process does not know of its end yet.
-      ({ process: { endedAtMs }, lease }) => endedAtMs !== undefined && endedAtMs <= beforeMs && !isLive(lease, nowMs),
-    );
+      return atMs !== undefined && atMs <= beforeMs && !isLive(lease, nowMs);
+    });
     const writes = over.flatMap(({ process: { processId }, lease }): Write[] => [
       { table: "processes", drop: processId },
       { table: "registrations", drop: processId },
@@ -126,25 +137,23 @@ const removeProcesses: Command<
 };
 
 /**
- * Looks at ended processes in the order of their ends, each once at first. A process that was still needed is passed over, and looked at
+ * Looks at processes in the order in which they may go, each once at first. A process that was still needed is passed over, and looked at
  * again later, a few pages at a time. So processes that end later are found without reading past all that are kept.
  */
-function processPages(corridor: Corridor, olderThanMs: number): RemovePage {
+function processPages(corridor: Corridor, olderThanMs: number, index: GoingIndex): RemovePage {
   let reached: Key | undefined;
   let again: Key | undefined;
   let looks = 0;
 
   async function page(beforeMs: number, bounds: Pick<Query, "after" | "upTo">) {
-    const rows = await corridor.query(["processes"], (reader) =>
-      reader.range("processes", { index: "ended", limit: PAGE, ...bounds }),
-    );
+    const rows = await corridor.query(["processes"], (reader) => reader.range("processes", { index, limit: PAGE, ...bounds }));
     const processIds = rows.map(({ processId }) => String(processId));
-    const removed = processIds.length === 0 ? 0 : await corridor.run(removeProcesses, { processIds, beforeMs });
+    const removed = processIds.length === 0 ? 0 : await corridor.run(removeProcesses, { processIds, beforeMs, index });
     const last = rows.at(-1);
     return {
       isFull: rows.length === PAGE,
       removed,
-      ...(last && { last: [Number(last.endedAtMs), String(last.processId)] }),
+      ...(last && { last: [Number(last[GOES_FROM[index]]), String(last.processId)] }),
     };
   }
 
@@ -205,9 +214,11 @@ function orphanPages(corridor: Corridor): RemovePage {
 }
 
 /** The kinds of rows that the settings name. */
-export function pagesOf(corridor: Corridor, { offlineAgentsMs, terminalProcessesMs }: Retention): RemovePage[] {
+export function pagesOf(corridor: Corridor, retention: Retention): RemovePage[] {
+  const { offlineAgentsMs, terminalProcessesMs, externalProcessesMs } = retention;
   return [
     ...(offlineAgentsMs === undefined ? [] : [agentPages(corridor, offlineAgentsMs)]),
-    ...(terminalProcessesMs === undefined ? [] : [processPages(corridor, terminalProcessesMs), orphanPages(corridor)]),
+    ...(terminalProcessesMs === undefined ? [] : [processPages(corridor, terminalProcessesMs, "ended"), orphanPages(corridor)]),
+    ...(externalProcessesMs === undefined ? [] : [processPages(corridor, externalProcessesMs, "external")]),
   ];
 }

@@ -1,4 +1,4 @@
-import { flag, maybe, type RowOf, table, text, time, whole } from "../table.js";
+import { flag, list, maybe, type RowOf, table, text, time, whole } from "../table.js";
 
 /** A lease is kept as long as its process or session. After that a floor keeps its fencing token, which must never go back. */
 export const leases = table("leases", {
@@ -22,7 +22,9 @@ export const leases = table("leases", {
     locked: maybe(flag),
     /** Consecutive claims, before the last one, that ended out of order and stored nothing. */
     fruitless: whole,
-    /** Only after a release by an owner that ended in order. */
+    /** Only while it is held: at the last renewal that knew of it, its handler did nothing but wait. Its death then uses up no attempt. */
+    waiting: maybe(flag),
+    /** Only after the end of an owner that uses up no attempt: it ended in order, or did nothing but wait. */
     endedInOrder: maybe(flag),
   },
 });
@@ -41,6 +43,8 @@ export const hosts = table("hosts", {
     moves: maybe(whole),
     /** How often it was given up and came back. Each time adds one to the incarnation of its agents. */
     revivals: maybe(whole),
+    /** The names of its handlers. Absent in rows of schemas before 6: such a host may have any handler. */
+    handlers: maybe(list<string>),
     /** Both only after its end: it left in order, its lock fell free, or it was silent for too long. Its agents are offline then. */
     end: maybe(text<"left" | "crashed" | "silent">),
     endedAtMs: maybe(time),

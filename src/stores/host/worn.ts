@@ -25,6 +25,9 @@ export const WORN_RANGES: readonly WornRange[] = [
   { table: "processes", index: "runnable", limit: SMALL_ROWS },
   // Retention removes what ended first, and looks there for more. It also removes rows behind those that are kept.
   { table: "processes", index: "ended", limit: SMALL_ROWS, isQueue: true },
+  { table: "processes", index: "cancelling", limit: SMALL_ROWS },
+  { table: "processes", index: "endsWith", limit: SMALL_ROWS },
+  { table: "processes", index: "external", limit: SMALL_ROWS, isQueue: true },
   { table: "registrations", index: "bySession", limit: LARGE_ROWS },
   { table: "events", index: "pendingWakes", limit: LARGE_ROWS },
   { table: "grants", index: "byProcess", limit: SMALL_ROWS },
@@ -33,6 +36,7 @@ export const WORN_RANGES: readonly WornRange[] = [
   { table: "agents", index: "byBoot", limit: SMALL_ROWS },
   { table: "agents", index: "lone", limit: SMALL_ROWS },
   { table: "agents", index: "ended", limit: SMALL_ROWS, isQueue: true },
+  { table: "runtimes", index: "due", limit: LARGE_ROWS },
   { table: "inputs", index: "live", limit: LARGE_ROWS },
   { table: "inputs", index: "steers", limit: LARGE_ROWS },
   { table: "inputs", index: "starters", limit: LARGE_ROWS },

@@ -13,15 +13,17 @@ import {
   CORE_EVENT_TYPES,
   type ProcessEventType,
   STEP_EVENT,
+  TERMINAL_EVENT,
   type TerminalSpec,
   type TerminalState,
   type WakeSpec,
 } from "../../domain/process/event-type.js";
-import { restOfOwnKey } from "../../domain/process/own-key.js";
+import { ownKey, restOfOwnKey } from "../../domain/process/own-key.js";
 import { type ProcessAwaitOutput, STATE_OF_OUTPUT } from "../../domain/process/process.js";
 import { type ProcessScope, scopeId } from "../../domain/scope.js";
+import type { Change } from "../../ports/notices.js";
 import type { Write } from "../../ports/storage.js";
-import { fence } from "../host/leases.rules.js";
+import { awoken, fence } from "../host/leases.rules.js";
 import type { LeaseRow } from "../host/tables.js";
 import { ROW_VERSION } from "../table.js";
 import { hashOfJson, unknownProcess } from "./processes.rules.js";
@@ -36,6 +38,8 @@ export interface AppendState {
   lease: LeaseRow | undefined;
   /** The event that is stored under the input's replay key. */
   replayed: EventRow | undefined;
+  /** The processes that end with this one. */
+  children?: readonly ProcessRow[];
 }
 
 /** A checked request to append an event. */
@@ -50,6 +54,8 @@ export interface AppendInput {
   own?: true;
   /** Its replay key in an older database. */
   formerKey?: string;
+  /** The definition that runs declares the type: it needs no declaration in the registration, which may be older. */
+  isDeclared?: boolean;
 }
 
 /** Whether the payload fits its type's schema, by the registration that was read before the transaction. */
@@ -95,7 +101,7 @@ export function append(
     return { result: resultOf(process, replayed), process, writes: [] };
   }
 
-  const type = typeOf(eventType, eventTypes);
+  const type = typeOf(eventType, eventTypes) ?? (request.isDeclared ? { name: eventType } : undefined);
   if (!type) throw invalid(`process "${processId}" emitted undeclared event type "${eventType}"`);
   if (!request.own && isReserved(request, type)) {
     throw invalid(`event type "${eventType}" with replayKey "${replayKey ?? ""}" is holdfast's own`);
@@ -148,10 +154,17 @@ export function append(
         pendingWake: sequence,
       }),
   };
-  const { runnable, ...lasting } = process;
+  const { runnable, cancelling, externalAtMs, endsWith, endsChildren, ...lasting } = process;
+  const isAsked = cancelling !== undefined || eventType === CANCEL_REQUESTED;
+  const whileItRuns = {
+    ...(runnable !== undefined && { runnable, ...(isAsked && { cancelling: runnable }) }),
+    ...(externalAtMs !== undefined && { externalAtMs: nowMs }),
+    ...(endsWith !== undefined && { endsWith }),
+    ...(endsChildren && { endsChildren }),
+  };
   const after: ProcessRow = {
     ...lasting,
-    ...(runnable !== undefined && !semantics.terminal && { runnable }),
+    ...(!semantics.terminal && whileItRuns),
     lastSequence: sequence,
     updatedAtMs: nowMs,
     ...(ownLease && { progressFence: ownLease.fencingToken }),
@@ -161,6 +174,7 @@ export function append(
   const writes: Write[] = [
     { table: "processes", put: after },
     { table: "events", put: event },
+    ...(lease ? awoken(state.lease) : []),
   ];
   return { result: resultOf(after, event), process: after, writes };
 }
@@ -203,6 +217,17 @@ function payloadMember(payload: JsonValue, name: string): JsonValue | undefined 
   return typeof payload === "object" && payload !== null && !Array.isArray(payload) ? payload[name] : undefined;
 }
 
+/** The event with which holdfast ends a process. */
+export function endOf(processId: string, awaitOutput: ProcessAwaitOutput): AppendInput {
+  const eventType = TERMINAL_EVENT[STATE_OF_OUTPUT[awaitOutput.type]];
+  const payload = { awaitOutput } as unknown as JsonValue;
+  return { processId, eventType, payload, own: true, ...ownKey(processId, "terminal", eventType) };
+}
+
+export function eventChange({ processId, sequence }: ProcessEvent): Change {
+  return { about: "event", id: processId, sequence };
+}
+
 function typeOf(name: string, declared: readonly ProcessEventType[] | undefined): ProcessEventType | undefined {
   return CORE_EVENT_TYPES.find((type) => type.name === name) ?? declared?.find((type) => type.name === name);
 }
@@ -231,7 +256,7 @@ function ending(
 }
 
 /** The members of each kind of output. The "json" members are optional. */
-const OUTPUT_MEMBERS = {
+export const OUTPUT_MEMBERS = {
   success: { required: [], json: ["value", "control"] },
   failure: { required: ["class", "code", "message"], json: ["raw", "control"] },
   cancelled: { required: ["message"], json: ["raw", "control"] },

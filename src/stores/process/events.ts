@@ -1,27 +1,31 @@
 import { accept, afterPreparing, type Command, type Corridor, type Decision, refuse } from "../../corridor/command.js";
-import { checkId, checkWhole, membersOf } from "../../domain/check.js";
+import { checkId, checkWhole, membersOf, optionsOf } from "../../domain/check.js";
 import { invalid } from "../../domain/errors.js";
 import type { JsonValue } from "../../domain/json.js";
 import { checkLease, type ProcessLease } from "../../domain/lease.js";
 import type { ProcessEvent, ProcessEventAppendRequest, ProcessEventAppendResult } from "../../domain/process/event.js";
-import { CANCEL_REQUESTED, isCoreEventType, STEP_EVENT, TERMINAL_EVENT } from "../../domain/process/event-type.js";
+import { CANCEL_REQUESTED, isCoreEventType, STEP_EVENT } from "../../domain/process/event-type.js";
 import { ownKey, restOfOwnKey } from "../../domain/process/own-key.js";
-import { type ProcessAwaitOutput, type ProcessRecord, STATE_OF_OUTPUT } from "../../domain/process/process.js";
+import type { ProcessAwaitOutput, ProcessRecord } from "../../domain/process/process.js";
 import { checkScope } from "../../domain/scope.js";
 import type { Limits } from "../../domain/time.js";
 import type { Change } from "../../ports/notices.js";
-import type { Reader } from "../../ports/storage.js";
+import type { Reader, Write } from "../../ports/storage.js";
 import { leaseChange, released } from "../host/leases.rules.js";
 import { loadRow, loadRows } from "../schema.js";
 import { type DeclaredTypes, declaredTypes } from "./declared-types.js";
+import { endChildren, loadChildren } from "./ends/children.js";
 import {
   type Appended,
   type AppendInput,
   type AppendState,
   append,
   asOutput,
+  endOf,
+  eventChange,
   eventOf,
   isOwn,
+  OUTPUT_MEMBERS,
   type PayloadVerdict,
 } from "./events.rules.js";
 import type { PayloadSchemas } from "./payload-schema.js";
@@ -40,7 +44,7 @@ async function loadAppend(reader: Reader, request: AppendInput, declared?: Decla
     lease ? loadRow(reader, "leases", lease.processId) : undefined,
     loadReplay(reader, request),
   ]);
-  return { process, eventTypes, lease: leaseRow, replayed };
+  return { process, eventTypes, lease: leaseRow, replayed, children: await loadChildren(reader, process) };
 }
 
 /** The event that is stored under the input's replay key, if there is one. */
@@ -66,13 +70,25 @@ export const appendEvent: Command<Appending, AppendState, ProcessEventAppendResu
         judged.verdict = (await schemas.load()).judge(registrationHash, type, request.payload);
       });
     }
-    return acceptEvent(appended, appended.result);
+    return acceptEvent(appended, appended.result, state, nowMs);
   },
   repeatable: ({ replayKey }) => replayKey !== undefined,
 };
 
-function acceptEvent<Reply>({ writes, result }: Appended, reply: Reply): Decision<Reply> {
-  return accept(reply, writes, writes.length > 0 ? [eventChange(result.event)] : []);
+function acceptEvent<Reply>(appended: Appended, reply: Reply, state: AppendState, nowMs: number): Decision<Reply> {
+  const { writes, changes } = withChildren(appended, state, nowMs);
+  return accept(reply, writes, changes);
+}
+
+/** What is written of the event, and what becomes of the processes that end with this one. A replay changes nothing. */
+function withChildren(
+  { writes, result }: Appended,
+  { children }: AppendState,
+  nowMs: number,
+): { writes: Write[]; changes: Change[] } {
+  if (writes.length === 0) return { writes, changes: [] };
+  const below = endChildren(result.event.semantics.terminal ? children : [], nowMs);
+  return { writes: [...writes, ...below.writes], changes: [eventChange(result.event), ...below.changes] };
 }
 
 /** Appends an event of holdfast's own. It is always judged, because core types have no schema. */
@@ -86,7 +102,7 @@ export const storeStep: Command<AppendInput, AppendState, JsonValue> = {
   load: loadAppend,
   decide(state, step, nowMs) {
     const appended = appendOwn(state, step, nowMs);
-    return acceptEvent(appended, resultOfStep(appended.result.event));
+    return acceptEvent(appended, resultOfStep(appended.result.event), state, nowMs);
   },
   repeatable: () => true,
 };
@@ -115,8 +131,7 @@ export const completeProcess: Command<
   },
   decide({ append: state, registration }, input, nowMs) {
     const appended = appendOwn(state, input, nowMs);
-    const writes = [...appended.writes];
-    const changes: Change[] = appended.writes.length > 0 ? [eventChange(appended.result.event)] : [];
+    const { writes, changes } = withChildren(appended, state, nowMs);
     if (input.lease && state.lease?.leaseToken !== undefined) {
       writes.push({ table: "leases", put: released(state.lease, true) });
       changes.push({ ...leaseChange(input.processId), member: "ended" });
@@ -132,7 +147,7 @@ export const requestCancel: Command<{ processId: string; reason?: string; lease?
   tables: APPEND_TABLES,
   load: (reader, input) => loadAppend(reader, cancelAppend(input)),
   decide(state, input, nowMs) {
-    return acceptEvent(appendOwn(state, cancelAppend(input), nowMs), undefined);
+    return acceptEvent(appendOwn(state, cancelAppend(input), nowMs), undefined, state, nowMs);
   },
   repeatable: () => true,
 };
@@ -198,11 +213,21 @@ export interface EventMethods {
    * Ends the process with this output. The same output again gives the same record. Rejects `terminal` where it ended otherwise, `lease-lost`
    * where `options.lease` is not the live one, `not-found`, `invalid`.
    */
-  completeProcess(processId: string, output: ProcessAwaitOutput, options?: { lease?: ProcessLease }): Promise<ProcessRecord>;
+  completeProcess(
+    processId: string,
+    output: ProcessAwaitOutput<unknown>,
+    options?: { lease?: ProcessLease },
+  ): Promise<ProcessRecord>;
 }
 
-export function eventMethods(corridor: Corridor, limits: Limits, schemas: PayloadSchemas): EventMethods {
-  const id = (field: string, value: unknown) => checkId(field, value, limits.idLength);
+/** `appendEvent`, and for a handler's context whether the definition that runs declares the event type. */
+export type EventAppender = (
+  processId: string,
+  request: ProcessEventAppendRequest,
+  isDeclared: boolean,
+) => Promise<ProcessEventAppendResult>;
+
+export function eventAppender(corridor: Corridor, limits: Limits, schemas: PayloadSchemas): EventAppender {
   const declared = declaredTypes();
 
   /** The verdict by the event types that are cached for the process; absent if they or the schema engine are not loaded. */
@@ -213,49 +238,58 @@ export function eventMethods(corridor: Corridor, limits: Limits, schemas: Payloa
     return verdict ? { verdict } : {};
   }
 
+  return async (processId, request, isDeclared) => {
+    const known = checkId("processId", processId, limits.idLength);
+    const m = membersOf("request", request, ["eventType", "payload", "replayKey", "wakeTarget", "lease"]);
+    const eventType = checkId("request.eventType", m.eventType, limits.idLength);
+    const payload = admitPayload(m.payload, "request.payload", limits);
+    const input: Appending = {
+      processId: known,
+      eventType,
+      payload,
+      ...(m.replayKey !== undefined && { replayKey: checkReplayKey(known, m.replayKey, limits) }),
+      ...(m.wakeTarget !== undefined && { wakeTarget: checkScope("request.wakeTarget", m.wakeTarget, limits.idLength) }),
+      ...(m.lease !== undefined && { lease: leaseFor(known, "request.lease", m.lease, limits) }),
+      isDeclared,
+      schemas,
+      declared,
+      judged: judgedAhead(known, eventType, payload),
+    };
+    return await corridor.run(appendEvent, input, { size: payloadSize(payload) });
+  };
+}
+
+export function eventMethods(
+  corridor: Corridor,
+  limits: Limits,
+  schemas: PayloadSchemas,
+  append = eventAppender(corridor, limits, schemas),
+): EventMethods {
+  const id = (field: string, value: unknown) => checkId(field, value, limits.idLength);
   return {
-    async appendEvent(processId, request) {
-      const known = id("processId", processId);
-      const m = membersOf("request", request, ["eventType", "payload", "replayKey", "wakeTarget", "lease"]);
-      const eventType = id("request.eventType", m.eventType);
-      const payload = admitPayload(m.payload, "request.payload", limits);
-      const input: Appending = {
-        processId: known,
-        eventType,
-        payload,
-        ...(m.replayKey !== undefined && { replayKey: checkReplayKey(known, m.replayKey, limits) }),
-        ...(m.wakeTarget !== undefined && { wakeTarget: checkScope("request.wakeTarget", m.wakeTarget, limits.idLength) }),
-        ...(m.lease !== undefined && { lease: leaseFor(known, "request.lease", m.lease, limits) }),
-        schemas,
-        declared,
-        judged: judgedAhead(known, eventType, payload),
-      };
-      return await corridor.run(appendEvent, input, { size: payloadSize(payload) });
-    },
+    appendEvent: (processId, request) => append(processId, request, false),
     async completeProcess(processId, output, options = {}) {
       const known = id("processId", processId);
-      const { lease } = membersOf("options", options, ["lease"]);
-      const awaitOutput = asOutput(admitPayload(output, "output", limits));
+      const { lease } = optionsOf("completeProcess", options, ["lease"]);
+      const admitted = admitPayload(output, "output", limits);
+      const awaitOutput = asOutput(admitted);
       if (!awaitOutput)
         throw invalid(
           "output must be a success with a value, a failure with class, code and message, or a cancelled with a message",
         );
-      const eventType = TERMINAL_EVENT[STATE_OF_OUTPUT[awaitOutput.type]];
-      const payload = { awaitOutput } as unknown as JsonValue;
+      const { required, json } = OUTPUT_MEMBERS[awaitOutput.type];
+      membersOf("output", admitted, ["type", ...required, ...json]);
+      const end = endOf(known, awaitOutput);
       const input: AppendInput = {
-        processId: known,
-        eventType,
-        payload,
-        own: true,
-        ...ownKey(known, "terminal", eventType),
+        ...end,
         ...(lease !== undefined && { lease: leaseFor(known, "options.lease", lease, limits) }),
       };
-      return await corridor.run(completeProcess, input, { size: payloadSize(payload) });
+      return await corridor.run(completeProcess, input, { size: payloadSize(end.payload) });
     },
     async eventsAfter(processId, afterSequence, options = {}) {
       const known = id("processId", processId);
       const after = checkWhole("afterSequence", afterSequence, 0);
-      const { limit } = membersOf("options", options, ["limit"]);
+      const { limit } = optionsOf("eventsAfter", options, ["limit"]);
       const most = limit === undefined ? undefined : checkWhole("options.limit", limit, 0);
       return (await corridor.query(["processes", "events"], (reader) => readEvents(reader, known, after, most))).events;
     },
@@ -294,8 +328,4 @@ function leaseFor(processId: string, field: string, value: unknown, limits: Limi
 /** Characters, near enough to bound a group. */
 function payloadSize(payload: JsonValue): number {
   return JSON.stringify(payload).length;
-}
-
-function eventChange({ processId, sequence }: ProcessEvent): Change {
-  return { about: "event", id: processId, sequence };
 }

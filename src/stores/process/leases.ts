@@ -1,5 +1,5 @@
 import { accept, type Command, type Corridor, refuse } from "../../corridor/command.js";
-import { checkId, checkWhole, membersOf } from "../../domain/check.js";
+import { checkId, checkWhole, someMembersOf } from "../../domain/check.js";
 import { HoldfastError } from "../../domain/errors.js";
 import { checkLease, madeLength, type ProcessLease, type ProcessLeaseCompletion } from "../../domain/lease.js";
 import { checkRuntimeId } from "../../domain/runtime-id.js";
@@ -83,16 +83,20 @@ export const claimProcessLease: Command<
 
 type Renewal = { lease: ProcessLease } | { lost: true };
 
-/** Renews all leases of one host in one transaction. Each lease is renewed or lost alone. */
-export const renewLeases: Command<{ leases: readonly ProcessLease[]; ttlMs: number }, (LeaseRow | undefined)[], Renewal[]> = {
+/** Renews all leases of one host in one transaction. Each lease is renewed or lost alone. `waiting`: whose handlers only wait, if known. */
+export const renewLeases: Command<
+  { leases: readonly ProcessLease[]; ttlMs: number; waiting?: readonly string[] | undefined },
+  (LeaseRow | undefined)[],
+  Renewal[]
+> = {
   tables: ["leases"],
   load: (reader, { leases }) => Promise.all(leases.map(({ processId }) => loadRow(reader, "leases", processId))),
-  decide(rows, { leases, ttlMs }, nowMs) {
+  decide(rows, { leases, ttlMs, waiting }, nowMs) {
     const writes: Write[] = [];
     const renewals = leases.map((lease, at): Renewal => {
       const held = fence(rows[at], lease, nowMs);
       if (held instanceof HoldfastError) return { lost: true };
-      const row = renewed(held, ttlMs, nowMs);
+      const row = renewed(held, ttlMs, nowMs, waiting?.includes(lease.processId));
       writes.push({ table: "leases", put: row });
       return { lease: leaseOf(row) };
     });
@@ -161,7 +165,7 @@ export function leaseMethods(corridor: Corridor, limits: Limits, newNonce: () =>
       throw leaseLost(presented.processId);
     },
     async completeProcessLease(completion) {
-      const { processId, leaseToken } = membersOf("completion", completion, ["processId", "leaseToken"]);
+      const { processId, leaseToken } = someMembersOf("completion", completion, ["processId", "leaseToken"]);
       const lease = {
         processId: checkId("completion.processId", processId, limits.idLength),
         leaseToken: checkId("completion.leaseToken", leaseToken, madeLength(limits.idLength)),

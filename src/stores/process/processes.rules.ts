@@ -7,6 +7,7 @@ import {
   handlerOf,
   type ProcessExternalRef,
   type ProcessHandleDescriptor,
+  type ProcessInput,
   type ProcessProgress,
   type ProcessRecord,
   type ProcessRegistration,
@@ -17,8 +18,10 @@ import type { Write } from "../../ports/storage.js";
 import { ROW_VERSION } from "../table.js";
 import type { GrantRow, ProcessRow, RegistrationRow } from "./tables.js";
 
+type CheckedRegistration = Required<Omit<ProcessRegistration, "input">> & { input: ProcessInput };
+
 /** A checked registration with its defaults filled in. The hash covers exactly that. `size` is in characters. */
-export type PreparedRegistration = Required<ProcessRegistration> & { registrationHash: string; size: number };
+export type PreparedRegistration = CheckedRegistration & { registrationHash: string; size: number };
 
 export function hashOfJson(value: JsonValue): string {
   return hashOfText(canonicalText(value));
@@ -28,7 +31,7 @@ function hashOfText(text: string): string {
   return bytesToHex(sha256(utf8ToBytes(text)));
 }
 
-export function prepared(registration: Required<ProcessRegistration>): PreparedRegistration {
+export function prepared(registration: CheckedRegistration): PreparedRegistration {
   const { id, input, eventTypes, provenance } = registration;
   const text = canonicalText({ id, input, eventTypes, provenance } as unknown as JsonValue);
   return { ...registration, registrationHash: hashOfText(text), size: text.length };
@@ -52,6 +55,7 @@ export function newProcess(
       ...(runnable !== undefined && { runnable }),
       createdAtMs: nowMs,
       updatedAtMs: nowMs,
+      ...(input.type === "external" && { externalAtMs: nowMs }),
       state: "running",
       lastSequence: 0,
     },
@@ -60,12 +64,38 @@ export function newProcess(
 }
 
 /** True for the same registration again, which changes nothing. Another registration under the same id is refused. */
-export function sameRegistration(stored: ProcessRow, registration: PreparedRegistration): true | HoldfastError {
-  if (stored.registrationHash === registration.registrationHash) return true;
-  return new HoldfastError("conflict", `process "${stored.processId}" is registered otherwise: registration hash conflict`, {
-    details: { processId: stored.processId },
+export function sameRegistration(
+  stored: { process: ProcessRow; registration: RegistrationRow },
+  given: PreparedRegistration,
+): true | HoldfastError {
+  const { processId, registrationHash, provenance } = stored.process;
+  if (registrationHash === given.registrationHash) return true;
+  const { input, eventTypes } = stored.registration;
+  const { input: givenInput, eventTypes: givenTypes, provenance: givenProvenance } = given;
+  const path = firstDifference(
+    { input, eventTypes, provenance },
+    { input: givenInput, eventTypes: givenTypes, provenance: givenProvenance },
+  );
+  const where = path === undefined ? "" : `, ${path} differs`;
+  return new HoldfastError("conflict", `process "${processId}" is registered otherwise: registration hash conflict${where}`, {
+    details: { processId, ...(path !== undefined && { path }) },
   });
 }
+
+/** The path of the first member that only one of them has, or that is not equal in both. It is named, and never its values. */
+function firstDifference(stored: unknown, given: unknown, path = ""): string | undefined {
+  if (!isHolder(stored) || !isHolder(given)) return stored === given ? undefined : path;
+  for (const name of Object.keys({ ...stored, ...given })) {
+    const below = `${path}${/^(input|provenance)$/.test(path) ? "." : path && "/"}${name}`;
+    const found = firstDifference(memberOf(stored, name), memberOf(given, name), below);
+    if (found) return found;
+  }
+  return undefined;
+}
+
+const isHolder = (value: unknown): value is object => typeof value === "object" && value !== null;
+
+const memberOf = (holder: object, name: string): unknown => Object.getOwnPropertyDescriptor(holder, name)?.value;
 
 export function processRecordOf(process: ProcessRow, registration: RegistrationRow): ProcessRecord {
   const { state, awaitOutput } = process;
@@ -84,7 +114,7 @@ export function processRecordOf(process: ProcessRow, registration: RegistrationR
 }
 
 export function withExternalRef(process: ProcessRow, externalRef: ProcessExternalRef, nowMs: number): ProcessRow {
-  return { ...process, externalRef, updatedAtMs: nowMs };
+  return { ...process, externalRef, updatedAtMs: nowMs, ...(process.externalAtMs !== undefined && { externalAtMs: nowMs }) };
 }
 
 export function withProgress(process: ProcessRow, progress: Omit<ProcessProgress, "atMs">, nowMs: number): ProcessRow {

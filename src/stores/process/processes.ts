@@ -1,5 +1,5 @@
 import { accept, type Command, type Corridor, refuse } from "../../corridor/command.js";
-import { checkId, checkOneOf, checkWhole, membersOf } from "../../domain/check.js";
+import { checkId, checkOneOf, checkWhole, membersOf, optionsOf } from "../../domain/check.js";
 import { HoldfastError } from "../../domain/errors.js";
 import type { ProcessLease } from "../../domain/lease.js";
 import type {
@@ -12,8 +12,8 @@ import type {
 } from "../../domain/process/process.js";
 import type { ProcessScope } from "../../domain/scope.js";
 import type { Limits } from "../../domain/time.js";
-import type { Reader, Row } from "../../ports/storage.js";
-import { fence } from "../host/leases.rules.js";
+import type { Reader, Row, Write } from "../../ports/storage.js";
+import { awoken, fence } from "../host/leases.rules.js";
 import type { LeaseRow } from "../host/tables.js";
 import { loadRow, loadRows, type RowIn, readRow } from "../schema.js";
 import type { PayloadSchemas } from "./payload-schema.js";
@@ -60,33 +60,49 @@ export interface RegisterProcess {
   grant?: { scope: ProcessScope; descriptor: ProcessHandleDescriptor };
   /** The lease of the process that starts this one. The child is refused if that lease is lost. */
   lease?: ProcessLease;
+  /** It is cancelled when the process of that lease ends. Refused if that process has ended already. */
+  endsWithParent?: true;
+  /** The hash of a stored registration that the caller found to be the same, although it differs in what does not count. */
+  alike?: string;
 }
 
 export const registerProcess: Command<
   RegisterProcess,
-  { stored: StoredProcess | undefined; lease: LeaseRow | undefined },
+  { stored: StoredProcess | undefined; lease: LeaseRow | undefined; parent: ProcessRow | undefined },
   ProcessRecord
 > = {
   tables: ["processes", "registrations", "grants", "leases"],
-  async load(reader, { registration, lease }) {
-    const [stored, leaseRow] = await Promise.all([
+  async load(reader, { registration, lease, endsWithParent }) {
+    const [stored, leaseRow, parent] = await Promise.all([
       loadProcess(reader, registration.id),
       lease ? loadRow(reader, "leases", lease.processId) : undefined,
+      lease && endsWithParent ? loadRow(reader, "processes", lease.processId) : undefined,
     ]);
-    return { stored, lease: leaseRow };
+    return { stored, lease: leaseRow, parent };
   },
-  decide({ stored, lease: leaseRow }, { registration, grant, lease }, nowMs) {
+  decide({ stored, lease: leaseRow, parent }, { registration, grant, lease, alike, endsWithParent }, nowMs) {
     const fenced = lease && fence(leaseRow, lease, nowMs);
     if (fenced instanceof HoldfastError) return refuse(fenced);
-    const grants = grant ? [grantWrite(grant.scope, registration.id, grant.descriptor)] : [];
+    if (endsWithParent && parent?.state !== "running") {
+      return refuse(new HoldfastError("terminal", `process "${lease?.processId}", with which this one would end, has ended`));
+    }
+    const writes: Write[] = [
+      ...(grant ? [grantWrite(grant.scope, registration.id, grant.descriptor)] : []),
+      ...(lease ? awoken(leaseRow) : []),
+      ...(parent && !parent.endsChildren ? [{ table: "processes", put: { ...parent, endsChildren: 1 } }] : []),
+    ];
     if (stored) {
-      const same = sameRegistration(stored.process, registration);
-      return same === true ? accept(processRecordOf(stored.process, stored.registration), grants) : refuse(same);
+      const same = stored.process.registrationHash === alike || sameRegistration(stored, registration);
+      if (same !== true) return refuse(same);
+      if (parent && stored.process.state === "running" && stored.process.endsWith === undefined)
+        writes.push({ table: "processes", put: { ...stored.process, endsWith: parent.processId } });
+      return accept(processRecordOf(stored.process, stored.registration), writes);
     }
     const made = newProcess(registration, nowMs);
+    const process = { ...made.process, ...(parent && { endsWith: parent.processId }) };
     return accept(
-      processRecordOf(made.process, made.registration),
-      [{ table: "processes", put: made.process }, { table: "registrations", put: made.registration }, ...grants],
+      processRecordOf(process, made.registration),
+      [{ table: "processes", put: process }, { table: "registrations", put: made.registration }, ...writes],
       [{ about: "registered", id: registration.id }],
     );
   },
@@ -129,7 +145,7 @@ export const setProgress: Command<
     if (fenced instanceof HoldfastError) return refuse(fenced);
     return accept(
       undefined,
-      [{ table: "processes", put: withProgress(process, progress, nowMs) }],
+      [{ table: "processes", put: withProgress(process, progress, nowMs) }, ...awoken(leaseRow)],
       [{ about: "record", id: lease.processId }],
     );
   },
@@ -203,7 +219,7 @@ export interface ProcessMethods {
    */
   registerProcess(registration: ProcessRegistration): Promise<ProcessRecord>;
   /** Stores where a process runs in another system. The same again changes nothing. Rejects `not-found`. */
-  setExternalRef(processId: string, externalRef: ProcessExternalRef): Promise<ProcessRecord>;
+  setExternalRef(processId: string, externalRef: ProcessExternalRef<unknown>): Promise<ProcessRecord>;
   /** The process as it is stored, or `undefined`. */
   getProcess(processId: string): Promise<ProcessRecord | undefined>;
   /** The processes that the filter fits, by id. `after` is the id of the last one of the page before, `limit` a number of records; default: all. */
@@ -254,7 +270,7 @@ export function processMethods(corridor: Corridor, limits: Limits, schemas: Payl
       return stored && processRecordOf(stored.process, stored.registration);
     },
     async list(filter = {}) {
-      const { state, sessionId, after, limit } = membersOf("filter", filter, ["state", "sessionId", "after", "limit"]);
+      const { state, sessionId, after, limit } = optionsOf("list", filter, ["state", "sessionId", "after", "limit"], "filter");
       return await list({
         ...(state !== undefined && {
           state: checkOneOf<ProcessState>("filter.state", state, ["running", "completed", "failed", "cancelled"]),
@@ -265,7 +281,7 @@ export function processMethods(corridor: Corridor, limits: Limits, schemas: Payl
       });
     },
     async listNonTerminal(options = {}) {
-      const { after, limit } = membersOf("options", options, ["after", "limit"]);
+      const { after, limit } = optionsOf("listNonTerminal", options, ["after", "limit"]);
       return await list({
         state: "running",
         ...(after !== undefined && { after: id("options.after", after) }),

@@ -1,5 +1,5 @@
 import { admitJson, guarded } from "../../domain/admit.js";
-import { checkId, checkList, checkObject, checkOneOf, checkText, membersOf } from "../../domain/check.js";
+import { checkId, checkList, checkObject, checkOneOf, checkText, membersOf, someMembersOf } from "../../domain/check.js";
 import { invalid } from "../../domain/errors.js";
 import type { JsonValue } from "../../domain/json.js";
 import {
@@ -44,8 +44,9 @@ function checkProcessId(field: string, value: unknown, limits: Limits): string {
   return id;
 }
 
+/** JSON of the app's own: a result, arguments, a payload. */
 export function admitPayload(value: unknown, field: string, limits: Limits): JsonValue {
-  return admitJson(value, field, { maxBytes: limits.payloadBytes, maxDepth: limits.depth });
+  return admitJson(value, field, { maxBytes: limits.payloadBytes, maxDepth: limits.depth, mends: true });
 }
 
 export function checkDescriptor(field: string, value: unknown, limits: Limits): ProcessHandleDescriptor {
@@ -57,11 +58,21 @@ export function checkDescriptor(field: string, value: unknown, limits: Limits): 
   };
 }
 
+/** The members that each type of input has. */
+const INPUT_MEMBERS = {
+  task: ["name", "args"],
+  tool_call: ["call"],
+  session_turn: ["sessionId", "input"],
+  external: ["metadata"],
+} as const satisfies Record<ProcessInput["type"], readonly string[]>;
+
 function checkProcessInput(field: string, value: unknown, limits: Limits): ProcessInput {
-  const m = membersOf(field, value, ["type", "name", "args", "call", "sessionId", "input", "metadata"]);
+  const m = membersOf(field, value, ["type", ...Object.values(INPUT_MEMBERS).flat()]);
+  const type = checkOneOf(`${field}.type`, m.type, ["task", "tool_call", "session_turn", "external"]);
+  membersOf(field, m, ["type", ...INPUT_MEMBERS[type]]);
   const id = (name: string, given: unknown) => checkId(`${field}.${name}`, given, limits.idLength);
   const json = (name: string, given: unknown) => admitPayload(given, `${field}.${name}`, limits);
-  switch (checkOneOf(`${field}.type`, m.type, ["task", "tool_call", "session_turn", "external"])) {
+  switch (type) {
     case "task":
       return { type: "task", name: id("name", m.name), ...(m.args !== undefined && { args: json("args", m.args) }) };
     case "tool_call": {
@@ -151,6 +162,7 @@ function checkSelector(field: string, value: unknown, limits: Limits, depth = 0)
   const m = membersOf(field, value, ["pointer", "const", "template", "fields", "present"]);
   const kinds = (["pointer", "const", "template", "present"] as const).filter((kind) => m[kind] !== undefined);
   if (kinds.length !== 1) throw invalid(`${field} must be "payload" or have exactly one of pointer, const, template and present`);
+  if (kinds[0] !== "template") membersOf(field, m, kinds);
   const text = (name: "pointer" | "template" | "present") => checkText(`${field}.${name}`, m[name], limits.schemaBytes);
   switch (kinds[0]) {
     case "pointer":
@@ -169,14 +181,16 @@ function checkFields(field: string, value: unknown, limits: Limits, depth: numbe
   const names = guarded(field, () => Object.keys(value));
   if (names.length > limits.eventTypes) throw invalid(`${field} must have at most ${limits.eventTypes} members`);
   if (names.includes("__proto__")) throw invalid(`${field}/__proto__ is not allowed as a key`);
-  const members = membersOf(field, value, names);
-  return Object.fromEntries(names.map((name) => [name, checkSelector(`${field}/${name}`, members[name], limits, depth + 1)]));
+  const members = Object.entries(membersOf(field, value, names)).filter(([, member]) => member !== undefined);
+  return Object.fromEntries(
+    members.map(([name, member]) => [name, checkSelector(`${field}/${name}`, member, limits, depth + 1)]),
+  );
 }
 
 function checkProvenance(field: string, value: unknown, limits: Limits): ProcessProvenance {
   if (value === undefined) return { ownerScope: { sessionId: "root" }, hostProfileId: "default" };
   const { ownerScope, hostProfileId, causedBy } = membersOf(field, value, ["ownerScope", "hostProfileId", "causedBy"]);
-  const { sessionId } = membersOf(`${field}.ownerScope`, ownerScope, ["sessionId"]);
+  const { sessionId } = someMembersOf(`${field}.ownerScope`, ownerScope, ["sessionId"]);
   if (typeof sessionId === "string" && sessionId.trim() === "")
     throw invalid(`${field}.ownerScope.sessionId: the owner scope must include a session id`);
   if (typeof hostProfileId === "string" && hostProfileId.trim() === "")
@@ -191,7 +205,8 @@ function checkProvenance(field: string, value: unknown, limits: Limits): Process
 const CAUSES = ["turn", "effect", "tool_call", "process", "process_event", "host_event", "session_node"] as const;
 
 function checkCausalRef(field: string, value: unknown, limits: Limits): CausalRef {
-  const admitted = admitPayload(value, field, limits);
+  // It names things by their ids: these are not mended.
+  const admitted = admitJson(value, field, { maxBytes: limits.payloadBytes, maxDepth: limits.depth });
   if (typeof admitted !== "object" || admitted === null || Array.isArray(admitted)) throw invalid(`${field} must be an object`);
   return { ...admitted, type: checkOneOf(`${field}.type`, admitted.type, CAUSES) };
 }

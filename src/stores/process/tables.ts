@@ -11,7 +11,7 @@ import type {
   ProcessState,
 } from "../../domain/process/process.js";
 import type { ProcessScope } from "../../domain/scope.js";
-import { json, list, maybe, object, type RowOf, table, text, time, whole } from "../table.js";
+import { flag, json, list, maybe, object, type RowOf, table, text, time, whole } from "../table.js";
 
 export const processes = table(
   "processes",
@@ -21,6 +21,9 @@ export const processes = table(
       byState: ["state", "processId"],
       runnable: ["runnable", "processId"],
       ended: ["endedAtMs", "processId"],
+      cancelling: ["cancelling", "processId"],
+      endsWith: ["endsWith", "processId"],
+      external: ["externalAtMs", "processId"],
     },
     columns: {
       processId: text,
@@ -34,6 +37,8 @@ export const processes = table(
       runnable: maybe(text),
       createdAtMs: time,
       updatedAtMs: time,
+      /** `updatedAtMs` again, only while an external process runs. */
+      externalAtMs: maybe(time),
       externalRef: maybe(object<ProcessExternalRef>),
       state: text<ProcessState>,
       /** Both only after it has ended. */
@@ -44,6 +49,12 @@ export const processes = table(
       lastSequence: whole,
       /** The reason of the first cancel request. */
       cancelRequested: maybe(text),
+      /** `runnable` again, only if it was asked to cancel. */
+      cancelling: maybe(text),
+      /** The id of the process at whose end it is cancelled, only while it runs. */
+      endsWith: maybe(text),
+      /** Only while it runs: there may be processes that end with it. */
+      endsChildren: maybe(flag),
       /** The fencing token under which a lease holder last stored an event. */
       progressFence: maybe(whole),
     },

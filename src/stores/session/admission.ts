@@ -6,12 +6,13 @@ import {
   isTerminal,
   type PersistedInput,
   type PolicyDecision,
+  type StoredInputState,
 } from "../../domain/session/input.js";
 import type { RuntimeState } from "../../domain/session/session.js";
 import type { Reader } from "../../ports/storage.js";
 import { loadRow, loadRows } from "../schema.js";
 import { ROW_VERSION } from "../table.js";
-import { checkRuntime, draftOf, type InputHappening, loadReplaceable, type SessionRef } from "./draft.js";
+import { checkRuntime, draftOf, type InputHappening, loadReplaceable, type SessionRef, sortOut, WORK_TABLES } from "./draft.js";
 import { loadInput, loadInputKeys } from "./inputs/input-rows.js";
 import { abandoned, admitted, coalesced, isIdle, superseded } from "./inputs/inputs.rules.js";
 import { semanticsOf } from "./inputs/policy.rules.js";
@@ -52,6 +53,8 @@ interface AcceptState {
   readonly runtime: RuntimeRow | undefined;
   readonly existing: InputRow | undefined;
   readonly key: InputKeyRow | undefined;
+  /** The input that the key stands for was given up, so the key may be used again. */
+  readonly isGivenUp: boolean;
   /** Keys of ended inputs that may be dropped: those that ended first, and the oldest ones over the limit. */
   readonly endedKeys: readonly InputKeyRow[];
   readonly surplusKeys: readonly InputKeyRow[];
@@ -74,7 +77,7 @@ async function loadAccept(reader: Reader, input: AcceptInput): Promise<AcceptSta
     mayReplace && supersessionKey !== undefined ? loadReplaceable(reader, runtimeId, kind, supersessionKey) : undefined,
   ]);
   const found = { runtime, existing, old, oldKeys: await loadInputKeys(reader, runtimeId, [old?.record]) };
-  if (idempotencyKey === undefined) return { ...found, key: undefined, endedKeys: [], surplusKeys: [] };
+  if (idempotencyKey === undefined) return { ...found, key: undefined, isGivenUp: false, endedKeys: [], surplusKeys: [] };
   const surplus = (runtime?.endedKeys ?? 0) - MOST_ENDED_KEYS;
   const prefix = [runtimeId];
   const [key, endedKeys, surplusKeys] = await Promise.all([
@@ -82,7 +85,15 @@ async function loadAccept(reader: Reader, input: AcceptInput): Promise<AcceptSta
     loadRows(reader, "inputKeys", { index: "ended", prefix, limit: KEYS_AT_ONCE }),
     surplus > 0 ? loadRows(reader, "inputKeys", { index: "endedByRank", prefix, limit: surplus }) : [],
   ]);
-  return { ...found, key, endedKeys, surplusKeys };
+  // An unreadable input keeps its key.
+  const holder = key?.endedAtMs !== undefined && (await reader.get("inputs", [runtimeId, key.inputId]));
+  const isGivenUp = holder ? sortOut([holder]).live.some(({ record }) => wasGivenUp(record)) : false;
+  return { ...found, key, isGivenUp, endedKeys, surplusKeys };
+}
+
+/** It ended without being consumed, and its caller did not want that. */
+function wasGivenUp({ terminalOutcome: end }: StoredInputState): boolean {
+  return end?.outcomeType === "abandoned" && end.reason !== "cancelled";
 }
 
 function isReplacing({ queueMode }: PolicyDecision): boolean {
@@ -95,7 +106,7 @@ export const acceptInput: Command<
   AcceptState,
   { outcome: AcceptOutcome; happened: readonly InputHappening[]; state: RuntimeState }
 > = {
-  tables: ["runtimes", "inputs", "inputKeys", "blobs", "turnSteps"],
+  tables: ["runtimes", "inputs", "inputKeys", "blobs", ...WORK_TABLES],
   load: loadAccept,
   decide(state, input, nowMs) {
     const { runtimeId, inputId } = input;
@@ -117,7 +128,8 @@ export const acceptInput: Command<
       [...state.endedKeys.filter(isOver), ...state.surplusKeys].map((row) => [row.idempotencyKey, row]),
     );
     const { key } = state;
-    if (key && isOver(key)) droppedKeys.set(key.idempotencyKey, key);
+    // A key that is used again is let go of, and stands for the new input, in one write.
+    if (key && (isOver(key) || state.isGivenUp)) droppedKeys.set(key.idempotencyKey, key);
     if (key && !droppedKeys.has(key.idempotencyKey)) {
       const outcome: AcceptOutcome = { outcome: "deduplicated", inputId, existingId: key.inputId };
       return accept(reply(outcome, [{ code: "input.deduplicated", inputId }]));
@@ -182,7 +194,7 @@ export const cancelInput: Command<
   { runtime: RuntimeRow | undefined; row: InputRow | undefined; keys: readonly InputKeyRow[] },
   readonly InputHappening[]
 > = {
-  tables: ["runtimes", "inputs", "inputKeys", "turnSteps"],
+  tables: ["runtimes", "inputs", "inputKeys", ...WORK_TABLES],
   async load(reader, { runtimeId, inputId }) {
     const [runtime, row] = await Promise.all([loadRow(reader, "runtimes", runtimeId), loadInput(reader, runtimeId, inputId)]);
     return { runtime, row, keys: await loadInputKeys(reader, runtimeId, [row?.record]) };

@@ -28,6 +28,7 @@ export interface SessionArchive {
   readonly inputs: readonly ArchivedInput[];
   readonly receipts: readonly RunBoundaryReceipt[];
   readonly steps: readonly ArchivedStep[];
+  readonly appendKeys: readonly ArchivedAppendKey[];
   readonly ops?: PersistedOpsSnapshot;
   readonly blobs: readonly ArchivedBlob[];
   readonly quarantined: readonly ArchivedQuarantine[];
@@ -51,6 +52,12 @@ interface ArchivedStep {
   readonly result: JsonValue;
 }
 
+/** A key under which an attempt that may be repeated stored a message. */
+interface ArchivedAppendKey {
+  readonly workId: string;
+  readonly appendKey: string;
+}
+
 interface ArchivedBlob {
   readonly hash: string;
   readonly bytes: Uint8Array;
@@ -64,7 +71,8 @@ interface ArchivedQuarantine {
   readonly row: JsonValue;
 }
 
-const VERSION = 1;
+/** Version 2 has the keys of appended messages. A session without such keys is exported as version 1, which every holdfast takes. */
+const VERSION = 2;
 /** The largest part of a snapshot on one line, in characters, and of a blob, in bytes. A multiple of 3 bytes: only the last part is padded. */
 const PART_CHARACTERS = 262_144;
 const PART_BYTES = 196_608;
@@ -80,7 +88,7 @@ const MOST_PARTS = 1_048_576;
 
 /** The lines of an exported session, without line ends. Equal archives give equal lines. */
 export function* archiveLines(archive: SessionArchive, exportedAtMs: number): Generator<string> {
-  const { sessionId, state, head, messages, snapshot, inputs, receipts, steps, ops, blobs, quarantined } = archive;
+  const { sessionId, state, head, messages, snapshot, inputs, receipts, steps, appendKeys, ops, blobs, quarantined } = archive;
   let lines = 0;
   const line = (value: object): string => {
     lines++;
@@ -88,7 +96,7 @@ export function* archiveLines(archive: SessionArchive, exportedAtMs: number): Ge
   };
   yield line({
     holdfast: "session",
-    version: VERSION,
+    version: appendKeys.length > 0 ? VERSION : 1,
     sessionId,
     state,
     exportedAtMs,
@@ -103,6 +111,7 @@ export function* archiveLines(archive: SessionArchive, exportedAtMs: number): Ge
   for (const input of inputs) yield line({ type: "input", ...input });
   for (const receipt of receipts) yield line({ type: "receipt", receipt });
   for (const step of steps) yield line({ type: "step", ...step });
+  for (const key of appendKeys) yield line({ type: "appendKey", ...key });
   if (ops) yield line({ type: "ops", snapshot: ops });
   for (const { hash, bytes } of blobs) {
     const of = Math.max(1, Math.ceil(bytes.length / PART_BYTES));
@@ -233,6 +242,7 @@ export function readArchive(given: Limits): ArchiveReader {
   const keys = new Set<string>();
   const receipts = new Map<string, RunBoundaryReceipt>();
   const steps = new Map<string, ArchivedStep>();
+  const appendKeys = new Map<string, ArchivedAppendKey>();
   const blobs = new Map<string, ArchivedBlob>();
   const quarantined = new Map<string, ArchivedQuarantine>();
   let header: Header | undefined;
@@ -283,6 +293,10 @@ export function readArchive(given: Limits): ArchiveReader {
     step({ workId, stepKey, result }) {
       const step = { workId: id("workId", workId), stepKey: id("stepKey", stepKey), result: json("result", result) };
       once("workId and stepKey", steps, JSON.stringify([step.workId, step.stepKey]), step);
+    },
+    appendKey({ workId, appendKey }) {
+      const key = { workId: id("workId", workId), appendKey: id("appendKey", appendKey) };
+      once("workId and appendKey", appendKeys, JSON.stringify([key.workId, key.appendKey]), key);
     },
     ops({ snapshot }) {
       if (ops) throw invalid("type must not be ops a second time");
@@ -349,6 +363,7 @@ export function readArchive(given: Limits): ArchiveReader {
         inputs: [...inputs.values()],
         receipts: [...receipts.values()],
         steps: [...steps.values()],
+        appendKeys: [...appendKeys.values()],
         ...(ops && { ops }),
         blobs: [...blobs.values()],
         quarantined: [...quarantined.values()],

@@ -17,12 +17,15 @@ import { deleteSessionProcessState, type Revoked } from "../process/handles.js";
 import { loadRow, loadRows, readable, type TableName } from "../schema.js";
 import { ROW_VERSION } from "../table.js";
 import type { ArchivedInput, ArchivedState, SessionArchive } from "./archive.rules.js";
+import { WORK_TABLES } from "./draft.js";
+import { countAll, withDue } from "./inputs/due.rules.js";
 import { loadInputs } from "./inputs/input-rows.js";
 import { type InputChange, inputWrites } from "./inputs/input-rows.rules.js";
 import { recovered } from "./inputs/inputs.rules.js";
 import type { InputRow } from "./inputs/tables.js";
 import { readSnapshot } from "./ops.js";
-import { newRuntime, receiptWrite, storedBytes, storedReceipt } from "./runtime.rules.js";
+import { receiptWrite, storedBytes, storedReceipt } from "./runtime.rules.js";
+import { newRuntime } from "./runtime-state.rules.js";
 import type { RuntimeRow, SessionRow, SnapshotRow } from "./tables.js";
 import { chainDigest } from "./transcript.rules.js";
 import { messageWrites } from "./turns.js";
@@ -35,24 +38,57 @@ export interface SessionSummary {
   /** The stored state. A session whose runtime never ran is "idle". */
   state: RuntimeState;
   messageCount: number;
+  /** How many inputs have not ended: they wait, or a run is under way with them. */
+  waiting: number;
+  /** A host that lives runs a turn of it. */
+  running: boolean;
   updatedAtMs: number;
 }
 
+/** `lockedBy`: the boot whose lease makes it run, if that held its Web Lock then. */
+type ListedSession = SessionSummary & { readonly lockedBy?: string | undefined };
+
 /** All sessions, in the order of their ids. An unreadable row is left out and hides no other. */
-export function listSessions(corridor: Corridor): Promise<SessionSummary[]> {
-  return corridor.query(["sessions", "runtimes"], async (reader) => {
+export function listSessions(corridor: Corridor): Promise<ListedSession[]> {
+  const tables = ["sessions", "runtimes", "leases", "farewells", "inputs"] as const;
+  return corridor.query(tables, async (reader, now) => {
     const sessions = readable("sessions", await reader.range("sessions", {}));
     const found = await Promise.all(
       sessions.map(async ({ sessionId, runtimeId, messageCount, updatedAtMs }) => {
         const row = await reader.get("runtimes", runtimeId);
         const [runtime] = row ? readable("runtimes", [row]) : [];
         if (row && !runtime) return undefined;
-        const newestMs = Math.max(updatedAtMs, runtime?.updatedAtMs ?? 0);
-        return { sessionId, runtimeId, state: runtime?.state ?? "idle", messageCount, updatedAtMs: newestMs };
+        const [waiting, holder] = await Promise.all([
+          runtime?.liveInputs ?? countLive(reader, runtimeId),
+          runtime?.run && loadRunOwner(reader, runtimeId),
+        ]);
+        const { lease, farewell } = holder ?? {};
+        return {
+          sessionId,
+          runtimeId,
+          state: runtime?.state ?? "idle",
+          messageCount,
+          waiting,
+          running: isLive(lease, now()) && !farewell,
+          lockedBy: lease?.locked && lease.bootId,
+          updatedAtMs: Math.max(updatedAtMs, runtime?.updatedAtMs ?? 0),
+        };
       }),
     );
     return found.filter((session) => session !== undefined);
   });
+}
+
+/** For a session that was never opened since its inputs are counted, and for one that a program drives itself. */
+async function countLive(reader: Reader, runtimeId: string): Promise<number> {
+  return (await reader.range("inputs", { index: "live", prefix: [runtimeId] })).length;
+}
+
+/** The executor's lease, if it can be read, and whether its host left a farewell. */
+async function loadRunOwner(reader: Reader, runtimeId: string): Promise<{ lease: LeaseRow | undefined; farewell: boolean }> {
+  const row = await reader.get("leases", runtimeId);
+  const [lease] = row ? readable("leases", [row]) : [];
+  return { lease, farewell: await saidFarewell(reader, lease?.bootId) };
 }
 
 /**
@@ -127,7 +163,7 @@ export function readSession(corridor: Corridor, sessionId: string): Promise<{ ar
     "inputs",
     "inputKeys",
     "receipts",
-    "turnSteps",
+    ...WORK_TABLES,
     "blobs",
     "quarantine",
     "ops",
@@ -139,12 +175,13 @@ export function readSession(corridor: Corridor, sessionId: string): Promise<{ ar
     if (!home) throw unknownSession(sessionId);
     const { runtimeId, runtime, snapshot } = home;
     const query = { prefix: [runtimeId] };
-    const [messages, rows, keys, receipts, steps, blobs, quarantined, ops, lease] = await Promise.all([
+    const [messages, rows, keys, receipts, steps, appendKeys, blobs, quarantined, ops, lease] = await Promise.all([
       snapshot ? [] : loadRows(reader, "messages", query),
       loadInputs(reader, runtimeId),
       loadRows(reader, "inputKeys", query),
       loadRows(reader, "receipts", query),
       loadRows(reader, "turnSteps", query),
+      loadRows(reader, "turnKeys", query),
       loadRows(reader, "blobs", query),
       loadRows(reader, "quarantine", query),
       readSnapshot(reader, runtimeId),
@@ -174,6 +211,7 @@ export function readSession(corridor: Corridor, sessionId: string): Promise<{ ar
       inputs: inputs.map((row) => archivedInput(row, holders.has(row.inputId))),
       receipts: receipts.map(storedReceipt),
       steps: steps.filter(({ workId }) => works.has(workId)).map(({ workId, stepKey, result }) => ({ workId, stepKey, result })),
+      appendKeys: appendKeys.filter(({ workId }) => works.has(workId)).map(({ workId, appendKey }) => ({ workId, appendKey })),
       ...(ops && { ops }),
       blobs: blobs.map(({ hash, bytes }) => ({ hash, bytes })),
       quarantined: quarantined.map(({ inputId, reason, atMs, row }) => ({ inputId, reason, atMs, row: row as JsonValue })),
@@ -229,13 +267,11 @@ interface ImportSession {
 }
 
 export function prepareImport(archive: SessionArchive): ImportSession {
-  const { sessionId, state, head, messages, snapshot, receipts, steps, ops, blobs, quarantined } = archive;
+  const { sessionId, state, head, messages, snapshot, receipts, steps, appendKeys, ops, blobs, quarantined } = archive;
   const runtimeId = runtimeIdOf(sessionId);
   const base = { v: ROW_VERSION, runtimeId };
-  const inputs = inputWrites(
-    archive.inputs.map((input) => importedChange(input, runtimeId)),
-    [],
-  );
+  const changes = archive.inputs.map((input) => importedChange(input, runtimeId));
+  const inputs = inputWrites(changes, []);
   const ranks = archive.inputs.map(({ rank = 0 }) => rank);
   const put = (table: TableName, row: Record<string, unknown>): Write => ({ table, put: { ...base, ...row } });
   return {
@@ -247,6 +283,7 @@ export function prepareImport(archive: SessionArchive): ImportSession {
       nextRank: archive.inputs.reduce((next, { rank = -1 }) => Math.max(next, rank + 1), 0),
       firstRank: ranks.reduce((first, rank) => Math.min(first, rank), 0),
       endedKeys: inputs.endedKeys,
+      ...countAll(changes.flatMap(({ after }) => after ?? [])),
       messageCount: messages.length,
       digest: chainDigest("", messages),
       ...(head && { head }),
@@ -258,6 +295,7 @@ export function prepareImport(archive: SessionArchive): ImportSession {
       ...inputs.writes,
       ...receipts.map((receipt) => receiptWrite(runtimeId, receipt)),
       ...steps.map((step) => put("turnSteps", { ...step })),
+      ...appendKeys.map((key) => put("turnKeys", { ...key })),
       ...(ops ? [put("ops", { snapshot: ops })] : []),
       ...blobs.map((blob) => put("blobs", { ...blob })),
       ...quarantined.map((row) => put("quarantine", { ...row })),
@@ -288,7 +326,7 @@ const ARCHIVED = [
   "inputs",
   "inputKeys",
   "receipts",
-  "turnSteps",
+  ...WORK_TABLES,
   "blobs",
   "quarantine",
   "ops",
@@ -320,7 +358,7 @@ export const importSession: Command<ImportSession, ImportState, { sessionId: str
       return refuse(new HoldfastError("conflict", `the session "${sessionId}" exists already`, { details: { sessionId } }));
     }
     const { runtimeId } = runtime;
-    const row: RuntimeRow = { ...runtime, incarnation: stored?.incarnation ?? 0, updatedAtMs: nowMs };
+    const row = withDue({ ...runtime, incarnation: stored?.incarnation ?? 0, updatedAtMs: nowMs }, [], nowMs);
     return accept(
       { sessionId },
       [
@@ -420,7 +458,7 @@ function dropsOf(runtimeId: string): Write[] {
     "inputs",
     "inputKeys",
     "receipts",
-    "turnSteps",
+    ...WORK_TABLES,
     "blobs",
     "attachments",
     "quarantine",

@@ -7,6 +7,7 @@ import { saidFarewell } from "../host/hosts.js";
 import { type Host, isLive, released } from "../host/leases.rules.js";
 import type { LeaseRow } from "../host/tables.js";
 import { loadRow, readable } from "../schema.js";
+import { withDue } from "./inputs/due.rules.js";
 import { loadInputKeys } from "./inputs/input-rows.js";
 import { type InputChange, inputWrites, readInput } from "./inputs/input-rows.rules.js";
 import { abandoned, corruption, recovered, replaceKeyOf } from "./inputs/inputs.rules.js";
@@ -51,6 +52,9 @@ export interface SessionState {
   readonly attachments: readonly AttachmentRow[];
 }
 
+/** What attempts at the same inputs have in common; by work id. */
+export const WORK_TABLES = ["turnSteps", "turnKeys"] as const;
+
 export const SESSION_STATE_TABLES = [
   "runtimes",
   "leases",
@@ -59,7 +63,7 @@ export const SESSION_STATE_TABLES = [
   "inputKeys",
   "receipts",
   "attachments",
-  "turnSteps",
+  ...WORK_TABLES,
 ] as const;
 
 /** `known` are the live rows that matter, if the caller has read them. */
@@ -256,15 +260,16 @@ export function draftOf(stored: LiveRuntimeRow, rows: readonly InputRow[], keys:
         after: after && { ...after, revision },
       }));
       const inputs = inputWrites(changed, keys);
-      // Steps are kept only for inputs that may be tried again.
-      for (const workId of worksOf(changed)) others.push({ table: "turnSteps", dropPrefix: [stored.runtimeId, workId] });
+      // Steps and keys are kept only for inputs that may be tried again.
+      for (const workId of worksOf(changed))
+        for (const table of WORK_TABLES) others.push({ table, dropPrefix: [stored.runtimeId, workId] });
       if (inputs.endedKeys !== 0) draft.update({ endedKeys: runtime.endedKeys + inputs.endedKeys });
       const writes: Write[] = [...others, ...inputs.writes];
       const told: Change[] = [...changes];
       for (const member of touched.keys()) told.push({ about: "input", id: stored.runtimeId, member, sequence: revision });
       if (runtime !== stored) {
         if (!isSameToLookAt(runtime, stored)) told.push({ about: "runtime", id: stored.runtimeId });
-        runtime = { ...runtime, updatedAtMs: nowMs };
+        runtime = withDue({ ...runtime, updatedAtMs: nowMs }, changed, nowMs);
         writes.push({ table: "runtimes", put: runtime });
       }
       return accept(reply, writes, told);

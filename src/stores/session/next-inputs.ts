@@ -36,16 +36,17 @@ export async function loadNext(reader: Reader, runtimeId: string, isHeld: boolea
   const prefix = [runtimeId];
   // The recovery may change an unsettled row, so such a row does not show where a batch ends.
   const sure = (rows: readonly InputRow[]) => (isHeld ? rows : rows.filter(({ unsettledRank }) => unsettledRank === undefined));
-  // The steer lane is read first. If an input waits there, the queue must wait, and its first page is enough.
+  const isUnpaused = ({ record }: InputRow) => record.retryAtMs === undefined;
+  // The steer lane is read first. If an input waits there and none is paused, the queue must wait, and its first page is enough.
   let isSteered = false;
   const isSteerEnough = (rows: readonly InputRow[]) => {
-    isSteered ||= sure(rows).length > 0;
+    isSteered = sure(rows).length > 0 && rows.every(isUnpaused);
     return endsBatch(sure(rows), "steer");
   };
   const [steers, queue, starters, unsettled] = await Promise.all([
     readFirst(reader, "steers", prefix, isSteerEnough, PAGE),
     readFirst(reader, "live", prefix, (rows) => isSteered || endsBatch(sure(rows), "queue"), PAGE),
-    readFirst(reader, "starters", prefix, (rows) => sure(rows).length > 0, 1),
+    readFirst(reader, "starters", prefix, (rows) => sure(rows).some(isUnpaused), 1),
     isHeld ? [] : readFirst(reader, "unsettled", prefix, () => false, PAGE),
   ]);
   return inOrder([...unsettled, ...starters, ...steers, ...queue]);

@@ -1,21 +1,23 @@
 import { HoldfastError } from "../../domain/errors.js";
 import type { RuntimeState } from "../../domain/session/session.js";
+import { ROW_VERSION } from "../table.js";
+import type { RuntimeRow } from "./tables.js";
 
 /**
  * The commands that a session's runtime takes, by its state:
  *
  *     idle --run--> running --end--> idle        idle, running --retire--> retired --run--> running --end--> retired
- *     retired --reset, recycle--> idle           anything alive --stop--> stopped        all but destroyed --destroy--> destroyed
+ *     retired --reset, recycle--> idle           anything alive --shutdown--> stopped        all but destroyed --destroy--> destroyed
  *
  * "attached" means idle, seen from a tab that has a turn handler. It is never stored, so it is not in the table.
  */
-export type RuntimeCommand = "run" | "retire" | "reset" | "stop" | "destroy" | "recycle";
+export type RuntimeCommand = "run" | "retire" | "reset" | "shutdown" | "destroy" | "recycle";
 
 const TABLE: Readonly<Record<RuntimeCommand, Partial<Record<RuntimeState, RuntimeState>>>> = {
   run: { initializing: "running", idle: "running", retired: "running" },
   retire: { initializing: "retired", idle: "retired", running: "retired", retired: "retired" },
   reset: { initializing: "idle", idle: "idle", retired: "idle" },
-  stop: { initializing: "stopped", idle: "stopped", running: "stopped", retired: "stopped", stopped: "stopped" },
+  shutdown: { initializing: "stopped", idle: "stopped", running: "stopped", retired: "stopped", stopped: "stopped" },
   destroy: {
     initializing: "destroyed",
     idle: "destroyed",
@@ -53,4 +55,19 @@ export function notReady(state: RuntimeState, action: string): HoldfastError {
   return new HoldfastError("not-ready", `the session's runtime is ${state}: ${action} is refused`, {
     details: { state, action },
   });
+}
+
+/** The row of a runtime of which nothing is stored yet. */
+export function newRuntime(runtimeId: string, nowMs: number): RuntimeRow {
+  return {
+    v: ROW_VERSION,
+    runtimeId,
+    incarnation: 0,
+    nextRank: 0,
+    firstRank: 0,
+    endedKeys: 0,
+    messageCount: 0,
+    digest: "",
+    updatedAtMs: nowMs,
+  };
 }

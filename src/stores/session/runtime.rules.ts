@@ -6,22 +6,8 @@ import type { Write } from "../../ports/storage.js";
 import type { TableName } from "../schema.js";
 import { ROW_VERSION } from "../table.js";
 import { NO_LIMITS } from "./inputs/input-rows.rules.js";
+import { newRuntime } from "./runtime-state.rules.js";
 import type { ReceiptRow, RuntimeRow, SnapshotRow } from "./tables.js";
-
-/** The row of a runtime of which nothing is stored yet. */
-export function newRuntime(runtimeId: string, nowMs: number): RuntimeRow {
-  return {
-    v: ROW_VERSION,
-    runtimeId,
-    incarnation: 0,
-    nextRank: 0,
-    firstRank: 0,
-    endedKeys: 0,
-    messageCount: 0,
-    digest: "",
-    updatedAtMs: nowMs,
-  };
-}
 
 /** The row after a call; `undefined` if the call changes nothing of it, so that no needless row is made. */
 export function nextRuntime(

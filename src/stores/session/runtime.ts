@@ -16,8 +16,9 @@ import { fence } from "../host/leases.rules.js";
 import type { LeaseRow } from "../host/tables.js";
 import { loadRow, loadRows } from "../schema.js";
 import { ROW_VERSION } from "../table.js";
+import { withDue } from "./inputs/due.rules.js";
 import { loadInput, loadInputKeys, loadInputs } from "./inputs/input-rows.js";
-import { inputWrites } from "./inputs/input-rows.rules.js";
+import { type InputChange, inputWrites } from "./inputs/input-rows.rules.js";
 import type { InputKeyRow, InputRow } from "./inputs/tables.js";
 import {
   duplicateReceipt,
@@ -71,21 +72,19 @@ const storeRuntime: Command<StoreRuntime, Stored, void> = {
     const counts = stored.runtime?.state !== undefined && inputs.length > 0;
     const revised = counts && { inputRevision: (stored.runtime?.inputRevision ?? 0) + 1 };
     const revision = revised && { revision: revised.inputRevision };
-    const made = inputWrites(
-      inputs.map((record, at) => {
-        const before = stored.rows[at];
-        const row = { v: ROW_VERSION, runtimeId, inputId: record.inputId, ...before, record };
-        return { before, after: { ...row, ...revision } };
-      }),
-      stored.keys,
-    );
+    const changed = inputs.map((record, at): InputChange => {
+      const before = stored.rows[at];
+      const row = { v: ROW_VERSION, runtimeId, inputId: record.inputId, ...before, record };
+      return { before, after: { ...row, ...revision } };
+    });
+    const made = inputWrites(changed, stored.keys);
     const change = { runtimeId, state, endedKeys: made.endedKeys, replaced: snapshot !== undefined, ...revised };
     const runtime = nextRuntime(stored.runtime, change, nowMs);
     const writes: Write[] = [
       ...(snapshot ? snapshotWrites(runtimeId, snapshot, nowMs) : []),
       ...(receipt ? [receiptWrite(runtimeId, receipt)] : []),
       ...made.writes,
-      ...(runtime ? [{ table: "runtimes", put: runtime }] : []),
+      ...(runtime ? [{ table: "runtimes", put: withDue(runtime, changed, nowMs) }] : []),
     ];
     const changes: Change[] = inputs.map(({ inputId }) => ({
       about: "input",

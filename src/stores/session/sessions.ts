@@ -24,9 +24,10 @@ import {
   type SessionRef,
   type SessionState,
 } from "./draft.js";
+import { countAll } from "./inputs/due.rules.js";
 import { rankWrites, readInput } from "./inputs/input-rows.rules.js";
 import type { InputKeyRow } from "./inputs/tables.js";
-import { after, notReady, type RuntimeCommand } from "./runtime-state.rules.js";
+import { after, newRuntime, notReady, type RuntimeCommand } from "./runtime-state.rules.js";
 import type { AttachmentRow, RuntimeRow, SessionRow } from "./tables.js";
 
 interface OpenSession {
@@ -35,6 +36,8 @@ interface OpenSession {
   /** Puts unusable input rows into quarantine instead of failing on them. */
   readonly quarantine: boolean;
   readonly attachment: Attachment;
+  /** Opens this life of the session only. Where it was deleted, the call is refused with `not-found` and makes none. */
+  readonly incarnation?: number;
 }
 
 export interface OpenedSession {
@@ -75,18 +78,9 @@ export const openSession: Command<OpenSession, OpenState, OpenedSession> = {
   decide(state, input, nowMs) {
     const { runtimeId, sessionId, attachment } = input;
     const { sessionState, bad } = state;
+    if (input.incarnation !== undefined) checkRuntime(sessionState.runtime, { runtimeId, incarnation: input.incarnation });
     if (bad[0] && !input.quarantine) return refuse(bad[0].error);
-    const stored: RuntimeRow = sessionState.runtime ?? {
-      v: ROW_VERSION,
-      runtimeId,
-      incarnation: 0,
-      nextRank: 0,
-      firstRank: 0,
-      endedKeys: 0,
-      messageCount: 0,
-      digest: "",
-      updatedAtMs: nowMs,
-    };
+    const stored: RuntimeRow = sessionState.runtime ?? newRuntime(runtimeId, nowMs);
     const runtimeState = stored.state ?? "idle";
     const runtime: LiveRuntimeRow = { ...stored, sessionId, state: runtimeState };
     if ((runtimeState === "stopped" || runtimeState === "destroyed") && sessionState.live.length > 0) {
@@ -99,6 +93,9 @@ export const openSession: Command<OpenSession, OpenState, OpenedSession> = {
       draft.write({ table: "inputs", drop: [runtimeId, inputId] });
     }
     draft.write(...rankWrites(sessionState.live));
+    // Counted anew: rows of older schemas were never counted, and unusable ones are left out from now on.
+    const counts = countAll(sessionState.live);
+    if (stored.liveInputs !== counts.liveInputs || stored.starters !== counts.starters) draft.update(counts);
     // An idempotency key must stand for an input that is stored.
     for (const { idempotencyKey } of state.badKeys) draft.write({ table: "inputKeys", drop: [runtimeId, idempotencyKey] });
     const ended = state.badKeys.filter(({ endedRank }) => endedRank !== undefined).length;
@@ -189,7 +186,7 @@ export interface RuntimeChange {
   readonly happened: readonly InputHappening[];
 }
 
-/** Retire, reset, stop, destroy, recycle: each is one write, which also abandons the inputs that it ends. */
+/** Retire, reset, shutdown, destroy, recycle: each is one write, which also abandons the inputs that it ends. */
 export const changeRuntime: Command<ChangeRuntime, SessionState, RuntimeChange> = {
   tables: SESSION_STATE_TABLES,
   load: (reader, { runtimeId }) => loadSessionState(reader, runtimeId),
@@ -213,7 +210,7 @@ export const changeRuntime: Command<ChangeRuntime, SessionState, RuntimeChange> 
     } else if (command !== "recycle") {
       abandoned = abandonAll(draft, REASON[command], nowMs);
     }
-    if (command === "stop" || command === "destroy") {
+    if (command === "shutdown" || command === "destroy") {
       // The executor loses its lease: its later writes are refused.
       draft.dropRun();
       if (isBusy && lease) draft.write({ table: "leases", put: fencedOff(lease) });
@@ -223,4 +220,4 @@ export const changeRuntime: Command<ChangeRuntime, SessionState, RuntimeChange> 
   },
 };
 
-const REASON = { reset: "reset", stop: "stopped", destroy: "destroyed" } as const;
+const REASON = { reset: "reset", shutdown: "stopped", destroy: "destroyed" } as const;

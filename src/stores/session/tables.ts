@@ -6,6 +6,7 @@ import { bytes, flag, json, maybe, object, type RowOf, table, text, time, whole 
 /** The state of a session's runtime, and its counters. Every command of a session reads this row. */
 export const runtimes = table("runtimes", {
   key: ["runtimeId"],
+  indexes: { due: ["due", "dueAtMs", "runtimeId"] },
   columns: {
     runtimeId: text,
     /** Absent before the first lifecycle commit, and after the session was deleted. */
@@ -22,6 +23,13 @@ export const runtimes = table("runtimes", {
     endedKeys: whole,
     /** Counts the writes that changed inputs. Each changed input stores the number of its last write. Absent before the first. */
     inputRevision: maybe(whole),
+    /** How many inputs have not ended. Absent in rows of schemas before 6 until their session is opened. */
+    liveInputs: maybe(whole),
+    /** How many of these are under way or begin a run by themselves. */
+    starters: maybe(whole),
+    /** Both only while a run is under way, or an input waits that begins one: the time since when. */
+    due: maybe(text<"waiting" | "running">),
+    dueAtMs: maybe(time),
     /** How many message rows there are. */
     messageCount: whole,
     /** SHA-256 as hex, chained over the message rows; "" before the first. */
@@ -79,6 +87,12 @@ export const turnSteps = table("turnSteps", {
   columns: { runtimeId: text, workId: text, stepKey: text, result: json<JsonValue> },
 });
 export type TurnStepRow = RowOf<typeof turnSteps>;
+
+/** A key under which a turn appended a message that is stored. Removed when the turn's inputs have ended. */
+export const turnKeys = table("turnKeys", {
+  key: ["runtimeId", "workId", "appendKey"],
+  columns: { runtimeId: text, workId: text, appendKey: text },
+});
 
 /** An attachment: a tab has a session open. It is renewed with the leases of its host, and removed with that host. */
 export const attachments = table("attachments", {

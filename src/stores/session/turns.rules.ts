@@ -1,19 +1,28 @@
-import { abandoned, doesStart, isSameExecution, type QueuedInput, queuedInputOf, transition } from "./inputs/inputs.rules.js";
+import { type Backoff, pauseAfter } from "../../domain/retry.rules.js";
+import {
+  abandoned,
+  doesStart,
+  isPaused,
+  isSameExecution,
+  type QueuedInput,
+  queuedInputOf,
+  transition,
+} from "./inputs/inputs.rules.js";
 import { type HandlingMode, laneOf } from "./inputs/policy.rules.js";
 import type { InputRow } from "./inputs/tables.js";
 
-/** An input is given up after so many failures, that is attempts that ended with an error. */
-export const MOST_FAILURES = 3;
 /**
- * Chooses the inputs of the next run out of live rows, which are in the order of their admission. The steer lane goes before the queue.
- * An input that starts no run waits for one that does, unless no more will come (`isDraining`). Inputs that were staged together are tried
- * again together, because the steps of that attempt belong to exactly these inputs.
+ * Chooses the inputs of the next run out of live rows, which are in the order of their admission. The steer lane goes before the queue,
+ * and a lane waits while its first input is paused. An input that starts no run waits for one that does, unless no more will come
+ * (`isDraining`). Inputs that were staged together are tried again together, because the steps of that attempt belong to exactly these
+ * inputs.
  */
-export function chooseBatch(rows: readonly InputRow[], isDraining: boolean): InputRow[] {
+export function chooseBatch(rows: readonly InputRow[], isDraining: boolean, nowMs: number): InputRow[] {
   const queued = rows.map(queuedInputOf).filter((candidate) => candidate !== undefined);
-  if (!isDraining && !queued.some(doesStart)) return [];
-  const steer = queued.filter(({ decision }) => laneOf(decision) === "steer");
-  const lane = steer.length > 0 ? steer : queued;
+  const wakes = (candidate: QueuedInput) => doesStart(candidate) && !isPaused(candidate.row, nowMs);
+  if (!isDraining && !queued.some(wakes)) return [];
+  const lanes = (["steer", "queue"] as const).map((mode) => queued.filter(({ decision }) => laneOf(decision) === mode));
+  const lane = lanes.find(([first]) => first && !isPaused(first.row, nowMs)) ?? [];
   const [first] = lane;
   const batch: InputRow[] = [];
   for (const candidate of lane) {
@@ -69,12 +78,31 @@ export function consumed(row: InputRow, sequence: number, nowMs: number): InputR
   return transition(pending, "complete", nowMs, "run completed", { terminalOutcome: { outcomeType: "consumed" } });
 }
 
-/** The row after its run failed: queued again, or abandoned after too many failures. */
-export function rolledBack(row: InputRow, cause: string, nowMs: number): InputRow {
-  const { attemptCount, recoveryCount } = row.record;
-  if (attemptCount - recoveryCount - (row.interruptions ?? 0) >= MOST_FAILURES)
-    return abandoned(row, { max_attempts_exhausted: { attempts: attemptCount } }, nowMs, cause);
-  const { lastRunId: _, ...record } = row.record;
-  const { crashes: __, ...rest } = row;
-  return transition({ ...rest, record }, "rollback", nowMs, cause);
+/** Why a turn failed, and what the tab that ran it makes of that. */
+export interface TurnFailure {
+  readonly cause: string;
+  /** No further attempt can help. */
+  readonly isFinal: boolean;
+  readonly backoff: Backoff;
+  /** A random number from 0 to 1. */
+  readonly roll: number;
+}
+
+/** The rows of a batch after its run failed: queued again with one pause for all, or abandoned after the last attempt. */
+export function rolledBack(rows: readonly InputRow[], failure: TurnFailure, nowMs: number): InputRow[] {
+  const { cause, isFinal, backoff, roll } = failure;
+  const isOver = (row: InputRow) => isFinal || failuresOf(row) >= backoff.attempts;
+  const most = Math.max(0, ...rows.filter((row) => !isOver(row)).map(failuresOf));
+  const retryAtMs = Math.round(nowMs) + pauseAfter(backoff, most, roll);
+  return rows.map((row) => {
+    const { attemptCount, lastRunId: _, ...record } = row.record;
+    if (isOver(row)) return abandoned(row, { max_attempts_exhausted: { attempts: attemptCount } }, nowMs, cause);
+    const { crashes: __, ...rest } = row;
+    return transition({ ...rest, record: { ...record, attemptCount } }, "rollback", nowMs, cause, { error: cause, retryAtMs });
+  });
+}
+
+/** Attempts that ended with an error. */
+function failuresOf({ record, interruptions = 0 }: InputRow): number {
+  return record.attemptCount - record.recoveryCount - interruptions;
 }

@@ -34,15 +34,16 @@ import {
   SESSION_STATE_TABLES,
   type SessionRef,
   type SessionState,
+  WORK_TABLES,
 } from "./draft.js";
 import { loadInput, loadInputKeys } from "./inputs/input-rows.js";
-import { abandoned, interrupted } from "./inputs/inputs.rules.js";
+import { abandoned, interrupted, isPaused } from "./inputs/inputs.rules.js";
 import type { InputKeyRow, InputRow } from "./inputs/tables.js";
 import { inOrder, loadNext } from "./next-inputs.js";
 import { mayRun } from "./runtime-state.rules.js";
 import type { ActiveRun, RuntimeRow, SnapshotRow, TurnStepRow } from "./tables.js";
 import { liftSnapshot } from "./transcript.rules.js";
-import { chooseBatch, consumed, rolledBack, staged, workOf } from "./turns.rules.js";
+import { chooseBatch, consumed, rolledBack, staged, type TurnFailure, workOf } from "./turns.rules.js";
 
 /**
  * A turn, from the choice of its inputs to its commit. Its executor holds the lease of the runtime's id. Every command but the first
@@ -75,8 +76,13 @@ export type BeganTurn =
       readonly digest: string;
       readonly happened: readonly InputHappening[];
     }
-  /** Nothing to do. */
-  | { readonly kind: "idle"; readonly state: RuntimeState; readonly happened: readonly InputHappening[] }
+  /** Nothing to do, or not before `retryAtMs`. */
+  | {
+      readonly kind: "idle";
+      readonly state: RuntimeState;
+      readonly happened: readonly InputHappening[];
+      readonly retryAtMs?: number;
+    }
   /** Another executor holds the lease. Or its lease expired, but its host lives: then it gets a moment to claim it again. */
   | { readonly kind: "held"; readonly token: string; readonly expiresAtMs: number; readonly expired: boolean };
 
@@ -110,12 +116,14 @@ export const beginTurn: Command<BeginTurn, BeginState, BeganTurn> = {
       const isOwn = lease?.ownerId === input.ownerId;
       recover(draft, { ...state, farewell: state.farewell || isOwn }, input, nowMs);
     }
-    const batch = nextBatch(draft);
+    const batch = nextBatch(draft, nowMs);
     if (batch.length === 0) {
       if (isOurs && lease) draft.write({ table: "leases", put: released(lease, true) });
+      const pauses = draft.live.filter((row) => isPaused(row, nowMs)).flatMap(({ record }) => record.retryAtMs ?? []);
+      const retry = pauses.length > 0 && { retryAtMs: Math.min(...pauses) };
       return draft.isEmpty
-        ? accept({ kind: "idle", state: stored.state, happened: [] })
-        : draft.done({ kind: "idle", state: draft.runtime.state, happened: draft.happened }, idleChange(draft));
+        ? accept({ kind: "idle", state: stored.state, happened: [], ...retry })
+        : draft.done({ kind: "idle", state: draft.runtime.state, happened: draft.happened, ...retry }, idleChange(draft, nowMs));
     }
     // The recovery released a lease that ran out, so the grant starts from the released row.
     const claim = { resource: input.runtimeId, ownerId: input.ownerId, ttlMs: input.ttlMs, nonce: input.nonce, host: input.host };
@@ -153,13 +161,17 @@ export const beginTurn: Command<BeginTurn, BeginState, BeganTurn> = {
 };
 
 /** The next batch. A retired runtime takes no more inputs, so it also runs those that would wait for another one. */
-function nextBatch({ runtime, live }: Draft): InputRow[] {
-  return mayRun(runtime.state) ? chooseBatch(live, runtime.state === "retired") : [];
+function nextBatch({ runtime, live }: Draft, nowMs: number): InputRow[] {
+  return mayRun(runtime.state) ? chooseBatch(live, runtime.state === "retired", nowMs) : [];
 }
 
-/** The lease is free and no input can run. A tab looks again only after a later write of inputs than `sequence`. */
-function idleChange({ runtime, inputRevision }: Draft): Change {
-  return { ...leaseChange(runtime.runtimeId), member: "idle", sequence: inputRevision };
+/**
+ * The lease is free and no input can run. A tab looks again only after a later write of inputs than `sequence`. While an input is paused
+ * each tab looks now, and so learns when the pause ends.
+ */
+function idleChange({ runtime, inputRevision, live }: Draft, nowMs: number): Change {
+  const change = leaseChange(runtime.runtimeId);
+  return live.some((row) => isPaused(row, nowMs)) ? change : { ...change, member: "idle", sequence: inputRevision };
 }
 
 type Holder = Pick<SessionState, "lease" | "farewell">;
@@ -300,17 +312,21 @@ function appendTo(draft: Draft, isReplaced: boolean, { base, messages, digest }:
   return [{ about: "messages", id: runtimeId }];
 }
 
-/** Stores the messages that were appended so far. It writes no receipt and changes no input's phase. */
-export const checkpointTurn: Command<RunRef & AppendedMessages, RunState, void> = {
-  tables: ["runtimes", "leases", "inputs", "inputKeys", "messages", "sessions", "snapshots", "turnSteps"],
+/**
+ * Stores the messages that were appended so far, and the keys of those that have one. It writes no receipt and changes no input's phase.
+ */
+export const checkpointTurn: Command<RunRef & AppendedMessages & { keys: readonly string[] }, RunState, void> = {
+  tables: ["runtimes", "leases", "inputs", "inputKeys", "messages", "sessions", "snapshots", ...WORK_TABLES],
   load: loadRun,
   decide(state, input, nowMs) {
-    const { runtime } = checkRun(state, input, nowMs);
-    const { base, messages, digest } = input;
+    const { runtime, run } = checkRun(state, input, nowMs);
+    const { runtimeId, base, messages, digest, keys } = input;
     const isStored = runtime.digest === digest && runtime.messageCount === base.messageCount + messages.length;
     if (isStored && messages.length > 0) return accept(undefined);
     const draft = draftOf(runtime, state.contributors, state.keys, nowMs);
     const changes = appendTo(draft, state.isReplaced, input, nowMs);
+    for (const appendKey of keys)
+      draft.write({ table: "turnKeys", put: { v: ROW_VERSION, runtimeId, workId: run.workId, appendKey } });
     // A checkpoint is progress: crashes are counted from zero again.
     for (const { crashes, ...row } of draft.live) if (crashes !== undefined) draft.put(row);
     return draft.done(undefined, ...changes);
@@ -336,7 +352,7 @@ interface CommitState extends RunState {
  * write releases the lease, and the reply says so.
  */
 export const commitTurn: Command<RunRef & AppendedMessages, CommitState, CommittedTurn> = {
-  tables: ["runtimes", "leases", "inputs", "inputKeys", "receipts", "turnSteps", "messages", "sessions", "snapshots"],
+  tables: ["runtimes", "leases", "inputs", "inputKeys", "receipts", ...WORK_TABLES, "messages", "sessions", "snapshots"],
   async load(reader, input) {
     const [state, next, row] = await Promise.all([
       loadRun(reader, input),
@@ -371,10 +387,10 @@ export const commitTurn: Command<RunRef & AppendedMessages, CommitState, Committ
     draft.write({ table: "receipts", put: { v: ROW_VERSION, runtimeId, runId, sequence: SEQUENCE, receipt } });
     for (const row of state.contributors) draft.put(consumed(row, SEQUENCE, nowMs));
     draft.endRun();
-    const isReleased = nextBatch(draft).length === 0;
+    const isReleased = nextBatch(draft, nowMs).length === 0;
     if (isReleased) {
       draft.write({ table: "leases", put: released(lease, true) });
-      changes.push(idleChange(draft));
+      changes.push(idleChange(draft, nowMs));
     }
     return draft.done({ receipt, released: isReleased, happened: draft.happened }, ...changes);
   },
@@ -385,30 +401,34 @@ export const commitTurn: Command<RunRef & AppendedMessages, CommitState, Committ
 const SEQUENCE = 0;
 
 export type TurnEnd =
-  /** The handler threw. Its inputs are queued again, or given up after three failures. */
-  | { readonly how: "failed"; readonly cause: string }
+  /** The handler threw. Its inputs are queued again after a pause, or given up after the last attempt. */
+  | ({ readonly how: "failed" } & TurnFailure)
   /** One of its inputs was cancelled. That one is abandoned, the others are queued again. */
   | { readonly how: "cancelled" }
   /** Its owner stops in order. This is no failure. */
   | { readonly how: "interrupted" };
 
-export const endTurn: Command<RunRef & TurnEnd & { release: boolean }, RunState, readonly InputHappening[]> = {
-  tables: ["runtimes", "leases", "inputs", "inputKeys", "snapshots", "turnSteps"],
+/** Stores the end of a run that is not committed. Only after a cancelled one the executor keeps its lease. */
+export const endTurn: Command<RunRef & TurnEnd, RunState, readonly InputHappening[]> = {
+  tables: ["runtimes", "leases", "inputs", "inputKeys", "snapshots", ...WORK_TABLES],
   load: loadRun,
   decide(state, input, nowMs) {
     const { runtime, lease } = checkRun(state, input, nowMs);
     const draft = draftOf(runtime, state.contributors, state.keys, nowMs);
-    for (const row of state.contributors) draft.put(rowAfterEnd(row, input, nowMs));
+    for (const row of rowsAfterEnd(state.contributors, input, nowMs)) draft.put(row);
     draft.endRun();
-    if (!input.release) return draft.done(draft.happened);
+    if (input.how === "cancelled") return draft.done(draft.happened);
     draft.write({ table: "leases", put: released(lease, true) });
     return draft.done(draft.happened, leaseChange(input.runtimeId));
   },
 };
 
-function rowAfterEnd(row: InputRow, end: TurnEnd, nowMs: number): InputRow {
-  if (row.cancelRequested) return abandoned(row, "cancelled", nowMs);
-  return end.how === "failed" ? rolledBack(row, end.cause, nowMs) : interrupted(row, nowMs);
+function rowsAfterEnd(rows: readonly InputRow[], end: TurnEnd, nowMs: number): InputRow[] {
+  const kept = rows.filter(({ cancelRequested }) => !cancelRequested);
+  return [
+    ...rows.filter(({ cancelRequested }) => cancelRequested).map((row) => abandoned(row, "cancelled", nowMs)),
+    ...(end.how === "failed" ? rolledBack(kept, end, nowMs) : kept.map((row) => interrupted(row, nowMs))),
+  ];
 }
 
 /** Stores a step's result. The first stored result stays, and is the reply. */

@@ -1,4 +1,4 @@
-import { membersOf } from "../../domain/check.js";
+import { someMembersOf } from "../../domain/check.js";
 import { type ErrorCode, HoldfastError, invalid } from "../../domain/errors.js";
 import { canonicalText, type JsonValue } from "../../domain/json.js";
 import { type AuthTarget, checkTarget, sameTarget } from "../../domain/vault/auth-target.js";
@@ -150,7 +150,7 @@ export function encodeFlows({ browser, device }: Flows): Uint8Array {
 export function decodeFlows(bytes: Uint8Array | undefined): Flows | undefined {
   if (!bytes) return { browser: [], device: [] };
   try {
-    const { browser = [], device = [] } = membersOf(
+    const { browser = [], device = [] } = someMembersOf(
       "flows",
       JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes)),
       ["browser", "device"],
@@ -168,7 +168,7 @@ const DEVICE_TEXTS = ["deviceCode", "provider"] as const;
 function checkFlows<T extends BrowserFlow | DeviceFlow>(list: unknown, texts: readonly (string & keyof T)[]): T[] {
   if (!Array.isArray(list)) throw invalid("flows must be lists");
   return list.map((item: unknown) => {
-    const { target, createdAtMs, expiresAtMs, ...rest } = membersOf("flow", item, [
+    const { target, createdAtMs, expiresAtMs, ...rest } = someMembersOf("flow", item, [
       ...texts,
       "target",
       "createdAtMs",
@@ -176,8 +176,13 @@ function checkFlows<T extends BrowserFlow | DeviceFlow>(list: unknown, texts: re
     ]);
     for (const text of Object.values(rest)) if (typeof text !== "string") throw invalid("flow is not whole");
     for (const time of [createdAtMs, expiresAtMs]) if (!Number.isSafeInteger(time)) throw invalid("flow is not whole");
-    return { ...rest, target: checkTarget("target", target, Number.POSITIVE_INFINITY), createdAtMs, expiresAtMs } as T;
+    return { ...rest, target: storedTarget(target), createdAtMs, expiresAtMs } as T;
   });
+}
+
+/** A newer holdfast may have stored more members. */
+function storedTarget(value: unknown): AuthTarget {
+  return checkTarget("target", someMembersOf("target", value, ["realm", "binding", "profile"]), Number.POSITIVE_INFINITY);
 }
 
 function claimMismatch(flow: BrowserFlow | DeviceFlow, claim: BrowserClaim | DeviceClaim): HoldfastError | undefined {

@@ -27,7 +27,7 @@ function page() {
       return write.promise;
     },
   } as unknown as Corridor;
-  const current = unstartedHost("host");
+  const current = unstartedHost("host", []);
   const host = startHost({
     host: current,
     corridor,

@@ -28,7 +28,7 @@ async function pair() {
 describe("no wake-up is lost", () => {
   const cases = {
     awaitProcess: (bed: Awaited<ReturnType<typeof pair>>) => bed.processes.awaitProcess("p"),
-    result: (bed: Awaited<ReturnType<typeof pair>>) => bed.kernel.process("p").result(),
+    result: (bed: Awaited<ReturnType<typeof pair>>) => bed.kernel.process("p").outcome(),
     waitEventAfter: (bed: Awaited<ReturnType<typeof pair>>) => bed.processes.waitEventAfter("p", "process.completed", 0),
     events: (bed: Awaited<ReturnType<typeof pair>>) => bed.kernel.process("p").events()[Symbol.asyncIterator]().next(),
   };
@@ -164,7 +164,7 @@ describe("an abort, a close and trouble", () => {
     const waits = (signal: AbortSignal) => [
       processes.awaitProcess("p", { signal }),
       processes.waitEventAfter("p", "tick", 0, { signal }),
-      kernel.process("p").result({ signal }),
+      kernel.process("p").outcome({ signal }),
       kernel.process("p").events({ signal })[Symbol.asyncIterator]().next(),
     ];
     const aborted = { status: "rejected", reason: { code: "aborted", cause: reason } };
@@ -332,7 +332,7 @@ describe("many waits on one process", () => {
     const handle = kernel.process("p");
     const events = Array.from({ length: 1_000 }, () => processes.waitEventAfter("p", "process.completed", 0));
     const followed = Array.from({ length: 100 }, () => handle.events({ after: 1 })[Symbol.asyncIterator]().next());
-    const ends = Array.from({ length: 1_000 }, (_, n) => (n % 2 ? handle.result() : processes.awaitProcess("p")));
+    const ends = Array.from({ length: 1_000 }, (_, n) => (n % 2 ? handle.outcome() : processes.awaitProcess("p")));
     await rounds();
     probed.seen.length = 0;
     await processes.completeProcess("p", success(1));

@@ -62,7 +62,7 @@ function holdTurn(session: SessionRuntime): { held: Promise<Held> } {
     started.open({ turn, calls, go: () => leave.open() });
     await leave.promise;
     calls.push(
-      Promise.resolve().then(() => turn.append({ role: "assistant", content: "late" })),
+      Promise.resolve().then(() => void turn.append({ role: "assistant", content: "late" })),
       turn.checkpoint(),
       turn.step("late", () => 1),
     );
@@ -116,7 +116,7 @@ describe("a session that is deleted", () => {
     expect((await rowsIn(here.probed)).attachments).toEqual([]);
     const session = await here.kernel.session("s");
     expect(session.state).toBe("idle");
-    session.onTurn(async (turn) => turn.append({ role: "assistant", content: "new" }));
+    session.onTurn(async (turn) => void turn.append({ role: "assistant", content: "new" }));
     await old[Symbol.asyncDispose]();
     await session.submit(prompt("hello"));
     await rounds();
@@ -214,7 +214,7 @@ describe("a session that is deleted", () => {
     await there.kernel.sessions.delete("s");
     await there.kernel.session("s");
     const again = await here.kernel.session("s");
-    again.onTurn(async (turn) => turn.append({ role: "assistant", content: "done" }));
+    again.onTurn(async (turn) => void turn.append({ role: "assistant", content: "done" }));
     const handle = await here.kernel.start({ input: { type: "session_turn", sessionId: "s", input: "go" } });
     // A loop leaves new processes alone for a moment while there is another host.
     await here.clock.advance(100);
@@ -294,7 +294,7 @@ describe("a storage that fails in the middle", () => {
   async function furnished(): Promise<Bench> {
     const made = await bench();
     const session = await made.kernel.session("s");
-    session.onTurn(async (turn) => turn.append({ role: "assistant", content: "hi" }));
+    session.onTurn(async (turn) => void turn.append({ role: "assistant", content: "hi" }));
     await session.submit(prompt("hello", { idempotencyKey: "k" }));
     await rounds();
     await made.kernel.processes.registerProcess({ id: "p", input: { type: "external", metadata: {} } });

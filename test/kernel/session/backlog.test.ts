@@ -348,6 +348,7 @@ interface Sketch {
   crashes: number;
   key: string | undefined;
   broken: boolean;
+  retryAtMs: number | undefined;
 }
 
 function rowOf(sketch: Sketch, at: number): InputRow {
@@ -361,6 +362,7 @@ function rowOf(sketch: Sketch, at: number): InputRow {
     runtimeSemantics: semanticsOf(kind, decision),
     persistedInput: { ...PERSISTED[kind], ...(sketch.key && { supersessionKey: sketch.key }) } as never,
     ...(phase !== "queued" && phase !== "accepted" && { lastRunId: "r", lastBoundarySequence: 0 }),
+    ...(phase === "queued" && sketch.retryAtMs !== undefined && { retryAtMs: sketch.retryAtMs }),
   });
   return {
     v: 1,
@@ -385,6 +387,8 @@ const sketches = fc.record({
   crashes: fc.constantFrom(0, 4),
   key: fc.constantFrom(undefined, "x", "y"),
   broken: fc.constantFrom(false, false, false, false, false, false, true),
+  // Before, at and after the moment of the choice.
+  retryAtMs: fc.constantFrom(undefined, undefined, undefined, undefined, undefined, 4, 5, 6),
 }) as fc.Arbitrary<Sketch>;
 
 /** The choice by a walk over all inputs: the first that waits, the queue before the steer lane. */
@@ -431,13 +435,13 @@ it("what is read of them chooses what all of them would choose", async () => {
         };
       });
       const ids = (rows: readonly InputRow[]) => rows.map(({ inputId }) => inputId);
-      expect(ids(chooseBatch(found.held, isDraining))).toEqual(ids(chooseBatch(found.live, isDraining)));
+      expect(ids(chooseBatch(found.held, isDraining, 5))).toEqual(ids(chooseBatch(found.live, isDraining, 5)));
       const recovered = (around: typeof found.whole) => {
         const draft = draftOf(runtime as unknown as LiveRuntimeRow, around.live, [], 5);
         recover(draft, around, SELF, 5);
         const done = draft.done(undefined);
         const writes = done.kind === "accept" ? done.writes : [];
-        return { batch: ids(chooseBatch(draft.live, isDraining)), writes, happened: draft.happened };
+        return { batch: ids(chooseBatch(draft.live, isDraining, 5)), writes, happened: draft.happened };
       };
       expect(recovered(found.part)).toEqual(recovered(found.whole));
       for (const [first, all] of found.replaceable) expect(first?.inputId).toEqual(all?.inputId);

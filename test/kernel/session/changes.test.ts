@@ -53,7 +53,7 @@ describe("without a channel, a listener is told by the next poll", () => {
     expect(await next()).toEqual(["old"]);
     await b.session.submit({ ...progress, inputId: "new" });
     expect(await next()).toEqual(["new", "old"]);
-    b.session.onTurn(async (turn) => turn.append(saying("x")));
+    b.session.onTurn(async (turn) => void turn.append(saying("x")));
     expect(await next()).toEqual(["messages", "new", "q"]);
     expect(await next()).toEqual([]);
   });
@@ -91,7 +91,7 @@ describe("without a channel, a listener is told by the next poll", () => {
 
   it("of the messages of a turn, though its own kernel changes the session in between", async () => {
     const { heard, next } = await ears(a.session);
-    b.session.onTurn(async (turn) => turn.append(saying("x")));
+    b.session.onTurn(async (turn) => void turn.append(saying("x")));
     await b.session.submit(prompt("p"));
     await rounds(30);
     await a.session.retire();
@@ -130,7 +130,7 @@ describe("without a channel, a listener is told by the next poll", () => {
 
 it("over a channel nothing is told a second time by a poll, and no input is read for it", async () => {
   const a = await openTab(town, "a");
-  const b = await openTab(town, "b", async (turn) => turn.append(saying("x")));
+  const b = await openTab(town, "b", async (turn) => void turn.append(saying("x")));
   const { heard, next } = await ears(a.session);
   for (const inputId of ["p", "q"]) await b.session.submit(prompt(inputId));
   await rounds(60);

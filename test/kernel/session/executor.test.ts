@@ -193,7 +193,7 @@ describe("a turn that ends early", () => {
       // The lease is handed back at once: no clock is moved.
       expect((await rows.lease())?.leaseToken).toBeUndefined();
     }
-    const last = await openTab(town, "last", async (turn) => turn.append(saying("done")));
+    const last = await openTab(town, "last", async (turn) => void turn.append(saying("done")));
     await until(() => last.told.some(({ code }) => code === "run.completed"), "the end");
     await rounds();
     const checked = names.map((name) => `${name} checked`);
@@ -558,7 +558,7 @@ describe("a turn whose run is taken from it", () => {
     expect(log).toHaveLength(1);
   });
 
-  for (const end of ["stop", "destroy", "delete"] as const) {
+  for (const end of ["shutdown", "destroy", "delete"] as const) {
     for (const hears of [true, false]) {
       it(`by ${end} in another tab ${hears ? "is told" : "does not hold up its tab, though its handler ignores the signal"} (R-138)`, async () => {
         const leave = gate();
@@ -574,11 +574,11 @@ describe("a turn whose run is taken from it", () => {
         await until(() => turns.length === 1, "the turn");
         await b.session.submit(prompt("q"));
         if (end === "delete") await b.kernel.sessions.delete("s");
-        else if (end === "stop") await b.session.stop();
+        else if (end === "shutdown") await b.session.shutdown();
         else expect(await b.session.destroy()).toEqual({ abandoned: 2 });
         const [turn] = turns as [Turn];
         await until(() => turn.signal.aborted, "the abort");
-        const state = { stop: "stopped", destroy: "destroyed", delete: "deleted" }[end];
+        const state = { shutdown: "stopped", destroy: "destroyed", delete: "deleted" }[end];
         expect(turn.signal.reason).toMatchObject({ code: "lease-lost", details: { state } });
         leave.open();
         await expect(turn.checkpoint()).rejects.toMatchObject({ code: "lease-lost" });
@@ -634,7 +634,7 @@ describe("a tab that", () => {
     });
     await a.session.submit(prompt("p"));
     const turn = await begun.promise;
-    const b = await openTab(town, "b", async (next) => next.append(saying(`b at attempt ${next.attempt}`)));
+    const b = await openTab(town, "b", async (next) => void next.append(saying(`b at attempt ${next.attempt}`)));
     off();
     await until(() => b.told.some(({ code }) => code === "run.completed"), "the end");
     expect(turn.signal.reason).toMatchObject({ code: "aborted", details: { reason: "detached" } });
@@ -742,9 +742,9 @@ describe("a process that is a turn", () => {
   const turnOf = (input: JsonValue) => ({ id: "t", input: { type: "session_turn" as const, sessionId: "s", input } });
 
   it("ends with what its input came to", async () => {
-    const a = await openTab(town, "a", async (turn) => turn.append(saying("answer")));
+    const a = await openTab(town, "a", async (turn) => void turn.append(saying("answer")));
     await a.kernel.start(turnOf("hello"));
-    const result = await a.kernel.process("t").result();
+    const result = await a.kernel.process("t").outcome();
     const [input] = await rows.inputs();
     expect(result).toEqual({
       type: "success",
@@ -755,13 +755,13 @@ describe("a process that is a turn", () => {
 
   it("is asked for anew when its id is registered with another input, after retention removed it", async () => {
     const options = { retention: { terminalProcessesMs: 1 } };
-    const a = await openTab(town, "a", async (turn) => turn.append(saying(`turn ${turn.inputs.length}`)), options);
+    const a = await openTab(town, "a", async (turn) => void turn.append(saying(`turn ${turn.inputs.length}`)), options);
     await a.kernel.start(turnOf("first"));
-    const first = await a.kernel.process("t").result();
+    const first = await a.kernel.process("t").outcome();
     await town.clock.advance(60_000);
     expect(await a.kernel.process("t").record()).toBeUndefined();
     await a.kernel.start(turnOf("second"));
-    const second = await a.kernel.process("t").result();
+    const second = await a.kernel.process("t").outcome();
     expect(second).toMatchObject({ type: "success", value: { outcome: { outcomeType: "consumed" } } });
     expect(second).not.toEqual(first);
     expect(await rows.said()).toEqual(["first", "turn 1", "second", "turn 1"]);
@@ -778,9 +778,9 @@ describe("a process that is a turn", () => {
     const createdAtMs = ((await a.kernel.process("t").record())?.createdAtMs ?? 0) + ageMs;
     const [input] = await rows.inputs();
     await town.put("inputs", { ...input, record: { ...input?.record, createdAtMs } } as never);
-    a.session.onTurn(async (turn) => turn.append(saying("answer")));
+    a.session.onTurn(async (turn) => void turn.append(saying("answer")));
     await town.clock.advance(60_000);
-    expect(await a.kernel.process("t").result()).toMatchObject({ type: "success" });
+    expect(await a.kernel.process("t").outcome()).toMatchObject({ type: "success" });
     await rounds(30);
     expect(await rows.said()).toEqual(expected);
   });
@@ -790,7 +790,7 @@ describe("a process that is a turn", () => {
       throw new Error("never");
     });
     await a.kernel.start(turnOf({ inputType: "prompt", text: "hello" }));
-    expect(await a.kernel.process("t").result()).toMatchObject({ type: "failure", code: "max_attempts_exhausted" });
+    expect(await a.kernel.process("t").outcome()).toMatchObject({ type: "failure", code: "max_attempts_exhausted" });
   });
 
   it("is cancelled with its input, while it waits and while it runs", async () => {
@@ -801,13 +801,13 @@ describe("a process that is a turn", () => {
     await a.kernel.start(turnOf("waits"));
     await rounds(20);
     await a.kernel.process("t").cancel("not wanted");
-    expect(await a.kernel.process("t").result()).toMatchObject({ type: "cancelled" });
+    expect(await a.kernel.process("t").outcome()).toMatchObject({ type: "cancelled" });
     await a.session.cancel("first");
 
     await a.kernel.start({ ...turnOf("runs"), id: "u" });
     await until(() => log.length === 2, "its turn");
     await a.kernel.process("u").cancel("not wanted");
-    expect(await a.kernel.process("u").result()).toMatchObject({ type: "cancelled" });
+    expect(await a.kernel.process("u").outcome()).toMatchObject({ type: "cancelled" });
     expect(turns[1]?.signal.reason).toMatchObject({ details: { reason: "cancel-requested" } });
     for (const { record } of await rows.inputs())
       expect(record.terminalOutcome).toEqual({ outcomeType: "abandoned", reason: "cancelled" });
@@ -825,7 +825,7 @@ describe("a process that is a turn", () => {
     a.die();
     await until(() => log.length === 2, "the second turn");
     done.open();
-    expect(await b.kernel.process("t").result()).toMatchObject({ type: "success" });
+    expect(await b.kernel.process("t").outcome()).toMatchObject({ type: "success" });
     expect(await rows.inputs()).toHaveLength(1);
     expect(await rows.said()).toEqual(["hello", "b answers"]);
   });
@@ -854,7 +854,7 @@ describe("a process that is a turn", () => {
     expect(await readsDuring(() => town.clock.advance(5_000))).toEqual([1, 31]);
     expect(await readsDuring(() => town.clock.advance(5_000))).toEqual([1, 1]);
     await a.kernel.sessions.delete("s");
-    for (let n = 0; n < 30; n++) expect(await a.kernel.process(`t${n}`).result()).toMatchObject({ code: "not-found" });
+    for (let n = 0; n < 30; n++) expect(await a.kernel.process(`t${n}`).outcome()).toMatchObject({ code: "not-found" });
   });
 
   it("ends when its session is deleted under it", async () => {
@@ -863,7 +863,7 @@ describe("a process that is a turn", () => {
     await a.kernel.start(turnOf("hello"));
     await until(() => log.length === 1, "the turn");
     await a.kernel.sessions.delete("s");
-    expect(await a.kernel.process("t").result()).toMatchObject({ type: "failure", code: "not-found" });
+    expect(await a.kernel.process("t").outcome()).toMatchObject({ type: "failure", code: "not-found" });
   });
 });
 

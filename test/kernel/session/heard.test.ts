@@ -15,7 +15,7 @@ afterEach(() => town.close());
 
 describe("without any clock, over the channel,", () => {
   it("an input that another tab submits begins a turn (R-86)", async () => {
-    const a = await openTab(town, "a", async (turn) => turn.append(saying("heard")));
+    const a = await openTab(town, "a", async (turn) => void turn.append(saying("heard")));
     const b = await openTab(town, "b");
     await b.session.submit(prompt("p"));
     await until(() => a.told.some(({ code }) => code === "run.completed"), "its turn");
@@ -28,7 +28,7 @@ describe("without any clock, over the channel,", () => {
   it("an ephemeral input of another tab is run, and gone then (R-84, R-121)", async () => {
     const b = await openTab(town, "b");
     await b.session.submit(prompt("p", { durability: "ephemeral" }));
-    const a = await openTab(town, "a", async (turn) => turn.append(saying("heard")));
+    const a = await openTab(town, "a", async (turn) => void turn.append(saying("heard")));
     await until(() => a.told.some(({ code }) => code === "run.completed"), "its turn");
     expect(await rows.said()).toEqual(["p", "heard"]);
     expect(await rows.inputs()).toEqual([]);
@@ -40,7 +40,7 @@ describe("without any clock, over the channel,", () => {
     await b.session.submit(prompt("p", { durability: "ephemeral" }));
     await until(() => a.told.some(({ code }) => code === "run.started"), "its turn");
     a.die();
-    const c = await openTab(town, "c", async (turn) => turn.append(saying(`attempt ${turn.attempt}`)));
+    const c = await openTab(town, "c", async (turn) => void turn.append(saying(`attempt ${turn.attempt}`)));
     await until(() => c.told.some(({ code }) => code === "run.completed"), "the next turn");
     expect(await rows.said()).toEqual(["p", "attempt 2"]);
     expect(await rows.inputs()).toEqual([]);
@@ -66,14 +66,14 @@ describe("without any clock, over the channel,", () => {
     a.session.subscribe((change) => heard.push(change.type === "input" ? change.inputId : change.type));
     await b.session.submit(prompt("p"));
     await until(() => heard.includes("p"), "the input");
-    b.session.onTurn(async (turn) => turn.append(saying("x")));
+    b.session.onTurn(async (turn) => void turn.append(saying("x")));
     await until(() => heard.includes("messages"), "the messages");
     expect(await a.session.messages()).toHaveLength(2);
     await until(() => a.session.state === "idle" && b.session.state === "attached", "both states");
     for (const [name, state] of [
       ["retire", "retired"],
       ["recycle", "attached"],
-      ["stop", "stopped"],
+      ["shutdown", "stopped"],
       ["destroy", "destroyed"],
     ] as const) {
       await b.session[name]();

@@ -142,7 +142,7 @@ describe("under a handler that hears of nothing", () => {
     await until(() => a.told.some(({ code }) => code === "run.started"), "its turn");
     await b.kernel.sessions.delete("s");
     const anew = await a.kernel.session("s");
-    anew.onTurn(async (turn) => turn.append(saying("anew")));
+    anew.onTurn(async (turn) => void turn.append(saying("anew")));
     await anew.submit(prompt("q"));
     await until(() => a.told.some(({ code }) => code === "run.completed"), "its turn");
     expect(await rows.said()).toEqual(["q", "anew"]);
@@ -184,7 +184,7 @@ describe("under a handler that hears of nothing", () => {
     expect(ran).toEqual(["p", "q", "r"]);
   });
 
-  it.each(["stop", "destroy"] as const)(
+  it.each(["shutdown", "destroy"] as const)(
     "a tab whose session another one %ss takes part in nothing of it any more, and leaves at once",
     async (end) => {
       const a = await openTab(town, "a", never);

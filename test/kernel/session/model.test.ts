@@ -183,14 +183,14 @@ const STEPS: Step[] = [
     real: (stage) => stage.tab().session.recycle(),
   },
   {
-    name: "stop",
+    name: "shutdown",
     model(model) {
       if (model.state === "destroyed") return "not-ready";
       model.state = "stopped";
       model.abandon("stopped");
       model.run = undefined;
     },
-    real: (stage) => stage.tab().session.stop(),
+    real: (stage) => stage.tab().session.shutdown(),
   },
   {
     name: "destroy",
@@ -219,7 +219,7 @@ const WEIGHTS: Record<string, number> = {
   close: 4,
   reset: 4,
   delete: 1,
-  stop: 1,
+  shutdown: 1,
   destroy: 1,
 };
 

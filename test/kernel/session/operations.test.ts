@@ -55,7 +55,7 @@ function place(storage: KernelStorage = memoryStorage()) {
     });
     const notices = broadcastNotices("ops", deaf ? undefined : hub);
     const corridor = createCorridor({ storage: opened, tables: TABLES, notices, clock });
-    const watch = createWatch(notices, clock, 5_000);
+    const watch = createWatch(notices, clock, 5_000, () => () => {});
     const faults: Fault[] = [];
     const parts: OpsRegistryParts = {
       runtimeId: RUNTIME,

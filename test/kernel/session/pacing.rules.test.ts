@@ -70,6 +70,24 @@ describe("a poke", () => {
   });
 });
 
+describe("a look that found an input paused (A-18)", () => {
+  const paused = (retryAtMs: number) => looked(looking(), { kind: "idle", retryAtMs }, 100, 1_000);
+
+  it("is followed by one at the end of the pause, or by a poll that comes before", () => {
+    expect(paused(3_000).lookInMs).toBe(2_000);
+    expect(paused(1_000 + POLL_MS + 1).lookInMs).toBe(POLL_MS);
+    expect(paused(1_001).lookInMs).toBe(20);
+    expect(looked(looking(), { kind: "idle" }, 100, 1_000).lookInMs).toBe(POLL_MS);
+  });
+
+  it("wakes every tab at that time, so the tabs before this one go first", () => {
+    const { pacing } = paused(3_000);
+    expect(woke(pacing, 2_100).pacing.isPolite).toBe(true);
+    expect(woke(waiting(2_100), 2_100).pacing.isPolite).toBe(false);
+    expect(beginsToRead(pacing).isForRetry).toBe(false);
+  });
+});
+
 describe("a notice", () => {
   it("of inputs begins a look in the tab that goes first, and in each other one a moment later than in the one before it", () => {
     expect(heardOf(waiting(POLL_MS), 0, [input(1)]).lookInMs).toBe(0);

@@ -153,7 +153,7 @@ for (const [place, open] of Object.entries(PLACES)) {
         expect(session.recovery).toEqual({ recovered: 3, requeued: 2, consumed: 0, abandoned: 0, dropped: 0 });
       });
 
-      it.each(["retire", "reset", "stop", "destroy", "recycle"] as const)(
+      it.each(["retire", "reset", "shutdown", "destroy", "recycle"] as const)(
         "changes nothing by a %s that it refuses (R-135)",
         async (name) => {
           const { kernel, probed, told } = await setUp();
@@ -168,7 +168,7 @@ for (const [place, open] of Object.entries(PLACES)) {
           expect([session.state, told]).toEqual(["idle", []]);
           await session[name]();
           expect(await kernel.runtime.loadRuntimeState(RUNTIME_ID)).toBe(
-            { retire: "retired", reset: "idle", stop: "stopped", destroy: "destroyed", recycle: "idle" }[name],
+            { retire: "retired", reset: "idle", shutdown: "stopped", destroy: "destroyed", recycle: "idle" }[name],
           );
         },
       );
@@ -241,13 +241,13 @@ for (const [place, open] of Object.entries(PLACES)) {
       expect(await stored()).toEqual(["a"]);
     });
 
-    it.each(["retire", "reset", "stop", "destroy", "recycle"] as const)(
+    it.each(["retire", "reset", "shutdown", "destroy", "recycle"] as const)(
       "has a %s done once, whatever the caller hears (R-135)",
       async (name) => {
         const { kernel, session } = await lose(1);
         await (session[name]() as Promise<unknown>).catch((thrown: HoldfastError) => expect(thrown.code).toBe("unavailable"));
         expect(await kernel.runtime.loadRuntimeState(RUNTIME_ID)).toBe(
-          { retire: "retired", reset: "idle", stop: "stopped", destroy: "destroyed", recycle: "idle" }[name],
+          { retire: "retired", reset: "idle", shutdown: "stopped", destroy: "destroyed", recycle: "idle" }[name],
         );
       },
     );

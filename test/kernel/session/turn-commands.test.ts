@@ -56,7 +56,7 @@ beforeEach(async () => {
   });
   clock = manualClock();
   corridor = createCorridor({ storage, tables: TABLES, notices: broadcastNotices("turns", undefined), clock });
-  const attachment = { host: HOST, ttlMs: 30_000, handler: true };
+  const attachment = { host: HOST, ttlMs: 30_000, handler: true, hasLocks: false };
   await corridor.run(openSession, { runtimeId: RUNTIME_ID, sessionId: "s", quarantine: false, attachment });
   await storage.transact(["inputs"], "write", async (tx) =>
     tx.write(
@@ -69,14 +69,16 @@ beforeEach(async () => {
   began = (await begin("run")) as Began;
 });
 
+const BACKOFF = { attempts: 3, backoffMs: 0, factor: 1, maxBackoffMs: 0, jitter: 0 };
 const NOTHING = { base: { messageCount: 0, digest: "" }, messages: [], digest: "" };
 const WRITES: Record<string, (named: RunRef) => Promise<unknown>> = {
-  checkpoint: (named) => corridor.run(checkpointTurn, { ...named, ...NOTHING }),
+  checkpoint: (named) => corridor.run(checkpointTurn, { ...named, ...NOTHING, keys: [] }),
   "a step": (named) => corridor.run(storeTurnStep, { ...named, workId: "run", stepKey: "k", result: 1 }),
   commit: (named) => corridor.run(commitTurn, { ...named, ...NOTHING }),
-  "a failure": (named) => corridor.run(endTurn, { ...named, how: "failed", cause: "why", release: false }),
-  "a cancel": (named) => corridor.run(endTurn, { ...named, how: "cancelled", release: false }),
-  "an interruption": (named) => corridor.run(endTurn, { ...named, how: "interrupted", release: true }),
+  "a failure": (named) =>
+    corridor.run(endTurn, { ...named, how: "failed", cause: "why", isFinal: false, backoff: BACKOFF, roll: 0 }),
+  "a cancel": (named) => corridor.run(endTurn, { ...named, how: "cancelled" }),
+  "an interruption": (named) => corridor.run(endTurn, { ...named, how: "interrupted" }),
 };
 
 describe.each(Object.entries(WRITES))("%s of a run", (what, write) => {
@@ -157,7 +159,7 @@ describe("a lease that ran out", () => {
 
   it("is gone for its owner once another tab opened the session (R-111)", async () => {
     await clock.advance(40_000);
-    const attachment = { host: { ...HOST, hostId: "h2", bootId: "b2" }, ttlMs: 30_000, handler: false };
+    const attachment = { host: { ...HOST, hostId: "h2", bootId: "b2" }, ttlMs: 30_000, handler: false, hasLocks: false };
     await corridor.run(openSession, { runtimeId: RUNTIME_ID, sessionId: "s", quarantine: false, attachment });
     const claim = { lease: began.lease, ttlMs: 30_000, nonce: "again", host: HOST, runId: "run" };
     await expect(corridor.run(reclaimTurn, claim)).rejects.toMatchObject({ code: "lease-lost" });

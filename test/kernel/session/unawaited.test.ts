@@ -24,7 +24,7 @@ async function run(handler: (turn: Turn) => Promise<void>) {
 }
 
 describe("a call that a turn's handler leaves unawaited", () => {
-  it("and that outlives it is told, and ends no program", async () => {
+  it("and that outlives it is told, and ends no program (A-25)", async () => {
     const { told, unhandled, said } = await run(async (turn) => {
       turn.append(saying("hello"));
       void turn.step("slow", async () => {
@@ -35,7 +35,7 @@ describe("a call that a turn's handler leaves unawaited", () => {
     });
     expect(unhandled).toEqual([]);
     expect(told).toEqual(
-      ['step "slow"', "checkpoint"].map((what) => ["session", "invalid", `${what} was not awaited: its handler ended first`]),
+      ['step "slow"', "checkpoint"].map((what) => ["steps", "invalid", `${what} was not awaited: its handler ended first`]),
     );
     expect(said).toEqual(["p", "hello"]);
   });
@@ -48,7 +48,7 @@ describe("a call that a turn's handler leaves unawaited", () => {
       await rounds(20);
     });
     expect(unhandled).toEqual([]);
-    expect(told).toEqual([["session", "invalid", 'step "broken" was not awaited: it failed: no money']]);
+    expect(told).toEqual([["steps", "invalid", 'step "broken" was not awaited: it failed: no money']]);
   });
 
   it("is not told where it was awaited", async () => {

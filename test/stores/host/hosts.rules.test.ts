@@ -30,10 +30,20 @@ describe("a beat writes the row", () => {
     expect(at(1_000, unlocked, { host: { ...HOST, locked: false } })).toBe(false);
   });
 
+  it("where it does not say which handlers its host has (A-22)", () => {
+    const host = { ...HOST, handlers: ["job"] };
+    expect(at(1_000, ROW, { host })).toBe(true);
+    expect(at(1_000, { ...ROW, handlers: ["job"] }, { host })).toBe(false);
+  });
+
   it("from the future, because the clock went back", () => expect(at(999)).toBe(true));
 });
 
 describe("a host's row", () => {
+  it("says which handlers its host has (A-22)", () => {
+    expect(seen(undefined, { ...HOST, handlers: ["job"] }, 5_000).handlers).toEqual(["job"]);
+  });
+
   it("after a beat is seen now, by the clock as it is, also when that went back", () => {
     expect(seen(undefined, HOST, 5_000)).toEqual({ ...ROW, lastSeenAtMs: 5_000 });
     expect(seen(ROW, HOST, 10)).toEqual({ ...ROW, lastSeenAtMs: 10 });

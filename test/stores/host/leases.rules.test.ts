@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { HoldfastError } from "../../../src/domain/errors.js";
 import {
   attemptsOf,
+  awoken,
   type Claim,
   fence,
   grant,
@@ -53,6 +54,33 @@ describe("a lease is live", () => {
   it("never without a token, and never where there is none", () => {
     expect(isLive(released({ ...held, expiresAtMs: T + TTL }, true), 0)).toBe(false);
     expect(isLive(undefined, 0)).toBe(false);
+  });
+});
+
+describe("a lease whose handler does nothing but wait", () => {
+  const row: HeldLeaseRow = { ...held, waiting: 1 };
+  const { waiting: _, ...awake } = row;
+
+  it("is marked by the renewal that finds it so, and no more by the next that does not (A-33)", () => {
+    expect(renewed(held, TTL, T, true)).toEqual({ ...row, expiresAtMs: T + TTL });
+    expect(renewed(row, TTL, T, false)).toEqual({ ...held, expiresAtMs: T + TTL });
+  });
+
+  it("stays as it is by a renewal that does not know (A-33)", () => {
+    expect([renewed(row, TTL, T), renewed(held, TTL, T)].map(({ waiting }) => waiting)).toEqual([1, undefined]);
+  });
+
+  it("is marked no more by the next fenced write (A-33)", () => {
+    expect(awoken(row)).toEqual([{ table: "leases", put: awake }]);
+    expect([awoken(held), awoken(undefined)]).toEqual([[], []]);
+  });
+
+  it("uses up no attempt when its owner dies, freed or run out, and the next grant is not marked (A-33)", () => {
+    for (const left of [row, released(row, false)]) {
+      const next = granted(left);
+      expect([next.fruitless, next.waiting, next.endedInOrder]).toEqual([2, undefined, undefined]);
+    }
+    expect(granted(released(held, false)).fruitless).toBe(3);
   });
 });
 

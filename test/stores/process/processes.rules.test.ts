@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import type { JsonValue } from "../../../src/domain/json.js";
 import { CORE_EVENT_TYPES } from "../../../src/domain/process/event-type.js";
-import type { ProcessInput, ProcessRegistration } from "../../../src/domain/process/process.js";
+import type { ProcessInput } from "../../../src/domain/process/process.js";
 import {
   grantWrite,
   hashOfJson,
@@ -15,7 +15,9 @@ import {
   withProgress,
 } from "../../../src/stores/process/processes.rules.js";
 
-const registration: Required<ProcessRegistration> = {
+type Given = Parameters<typeof prepare>[0];
+
+const registration: Given = {
   id: "p",
   input: { type: "task", name: "job", args: { b: [1, 2], a: "ä" } },
   eventTypes: [{ name: "one" }, { name: "two" }],
@@ -54,7 +56,7 @@ describe("the hash", () => {
     expect(prepare(turned).registrationHash).toBe(prepared.registrationHash);
   });
 
-  it.each<[string, Partial<ProcessRegistration>]>([
+  it.each<[string, Partial<Given>]>([
     ["the id", { id: "q" }],
     ["the input", { input: { type: "task", name: "job", args: { b: [2, 1], a: "ä" } } }],
     ["the order of the event types", { eventTypes: [{ name: "two" }, { name: "one" }] }],
@@ -148,9 +150,9 @@ describe("a new process", () => {
   });
 
   it("again with the same hash is the same, with another a conflict", () => {
-    const { process } = newProcess(prepared, 5);
-    expect(sameRegistration(process, prepared)).toBe(true);
-    expect(sameRegistration(process, { ...prepared, registrationHash: "other" })).toMatchObject({
+    const stored = newProcess(prepared, 5);
+    expect(sameRegistration(stored, prepared)).toBe(true);
+    expect(sameRegistration(stored, { ...prepared, registrationHash: "other" })).toMatchObject({
       code: "conflict",
       message: expect.stringContaining("registration hash conflict"),
       details: { processId: "p" },

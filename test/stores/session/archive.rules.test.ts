@@ -25,6 +25,7 @@ const EMPTY: SessionArchive = {
   inputs: [],
   receipts: [],
   steps: [],
+  appendKeys: [],
   blobs: [],
   quarantined: [],
 };

@@ -15,7 +15,7 @@ const TABLE: Record<RuntimeCommand, Partial<Record<RuntimeState, RuntimeState>>>
   run: { initializing: "running", idle: "running", attached: "running", retired: "running" },
   retire: { initializing: "retired", idle: "retired", attached: "retired", running: "retired", retired: "retired" },
   reset: { initializing: "idle", idle: "idle", attached: "idle", retired: "idle" },
-  stop: {
+  shutdown: {
     initializing: "stopped",
     idle: "stopped",
     attached: "stopped",

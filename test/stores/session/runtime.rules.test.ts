@@ -2,7 +2,6 @@ import { describe, expect, it } from "vitest";
 import type { RunBoundaryReceipt } from "../../../src/domain/session/session.js";
 import {
   duplicateReceipt,
-  newRuntime,
   nextRuntime,
   receiptWrite,
   snapshotWrites,
@@ -10,6 +9,7 @@ import {
   storedReceipt,
   storedState,
 } from "../../../src/stores/session/runtime.rules.js";
+import { newRuntime } from "../../../src/stores/session/runtime-state.rules.js";
 import type { RuntimeRow } from "../../../src/stores/session/tables.js";
 
 const stored: RuntimeRow = {

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import type { Message } from "../../../src/domain/session/session.js";
-import { newRuntime } from "../../../src/stores/session/runtime.rules.js";
+import { newRuntime } from "../../../src/stores/session/runtime-state.rules.js";
 import { assembleSnapshot, chainDigest, headOf, liftSnapshot } from "../../../src/stores/session/transcript.rules.js";
 
 const bytesOf = (text: string) => new TextEncoder().encode(text);

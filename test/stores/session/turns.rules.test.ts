@@ -1,21 +1,31 @@
 import { describe, expect, it } from "vitest";
 import { INPUT_PHASES, type InputPhase } from "../../../src/domain/session/input.js";
-import { MOST_CRASHES, recovered } from "../../../src/stores/session/inputs/inputs.rules.js";
+import { abandoned, MOST_CRASHES, recovered } from "../../../src/stores/session/inputs/inputs.rules.js";
 import { builtInPolicy, semanticsOf } from "../../../src/stores/session/inputs/policy.rules.js";
 import type { InputRow } from "../../../src/stores/session/inputs/tables.js";
 import {
   chooseBatch,
   consumed,
   endsBatch,
-  MOST_FAILURES,
   rolledBack,
   staged,
+  type TurnFailure,
   workOf,
 } from "../../../src/stores/session/turns.rules.js";
 import { expectMove, type Made, NOW, phase, row } from "./input-row.js";
 
 const run = { runId: "run", workId: "work", inputIds: ["a"] };
 const again = (input: InputRow) => staged(input, run, NOW);
+const MOST_FAILURES = 3;
+const BACKOFF = { attempts: MOST_FAILURES, backoffMs: 1_000, factor: 4, maxBackoffMs: 10_000, jitter: 0 };
+const failing = (more: Partial<TurnFailure> = {}): TurnFailure => ({
+  cause: "why",
+  isFinal: false,
+  backoff: BACKOFF,
+  roll: 0.5,
+  ...more,
+});
+const failed = (input: InputRow, cause: string) => rolledBack([input], failing({ cause }), NOW)[0] as InputRow;
 const ids = (rows: readonly InputRow[]) => rows.map(({ inputId }) => inputId);
 
 describe("what a run makes of an input", () => {
@@ -23,7 +33,7 @@ describe("what a run makes of an input", () => {
     { step: "a stage", of: again, from: ["queued"], to: "staged" },
     {
       step: "a rollback",
-      of: (input) => rolledBack(input, "why", NOW),
+      of: (input) => failed(input, "why"),
       from: ["staged", "applied", "applied_pending_consumption"],
       to: "queued",
     },
@@ -54,7 +64,7 @@ describe("what a run makes of an input", () => {
     const whyOf = (next: InputRow) => next.record.history.slice(1).map(({ reason }) => reason);
     const staged = again(row("a"));
     expect(whyOf(staged)).toEqual(["run started"]);
-    expect(whyOf(rolledBack(staged, "why", NOW))).toEqual(["run started", "why"]);
+    expect(whyOf(failed(staged, "why"))).toEqual(["run started", "why"]);
     expect(whyOf(consumed(staged, 0, NOW))).toEqual([
       "run started",
       "boundary applied",
@@ -68,11 +78,11 @@ describe("the failures of an input", () => {
   it("give it up after three failures, with the cause of the last (R-61)", () => {
     let input = row("a");
     for (let failure = 1; failure < MOST_FAILURES; failure++) {
-      input = rolledBack(again(input), `failure ${failure}`, NOW);
+      input = failed(again(input), `failure ${failure}`);
       expect(input.record).toMatchObject({ currentState: "queued", attemptCount: failure });
       expect(input.record.lastRunId).toBeUndefined();
     }
-    input = rolledBack(again(input), "the last straw", NOW);
+    input = failed(again(input), "the last straw");
     expect(input.record).toMatchObject({
       currentState: "abandoned",
       attemptCount: 3,
@@ -86,7 +96,7 @@ describe("the failures of an input", () => {
     for (let round = 0; round < 2; round++) {
       for (let crash = 1; crash < MOST_CRASHES; crash++)
         input = recovered(again(input), { hasReceipt: false, inOrder: false }, NOW) as InputRow;
-      input = rolledBack(again(input), "why", NOW);
+      input = failed(again(input), "why");
     }
     expect(phase(input)).toBe("queued");
   });
@@ -97,9 +107,9 @@ describe("the failures of an input", () => {
       input = recovered(again(input), { hasReceipt: false, inOrder: true }, NOW) as InputRow;
     for (let crash = 0; crash < MOST_CRASHES - 1; crash++)
       input = recovered(again(input), { hasReceipt: false, inOrder: false }, NOW) as InputRow;
-    for (let failure = 1; failure < MOST_FAILURES; failure++) input = rolledBack(again(input), "why", NOW);
+    for (let failure = 1; failure < MOST_FAILURES; failure++) input = failed(again(input), "why");
     expect(phase(input)).toBe("queued");
-    expect(phase(rolledBack(again(input), "why", NOW))).toBe("abandoned");
+    expect(phase(failed(again(input), "why"))).toBe("abandoned");
   });
 
   it("are none where its receipt was missing", () => {
@@ -109,13 +119,13 @@ describe("the failures of an input", () => {
         { hasReceipt: false, inOrder: false },
         NOW,
       ) as InputRow;
-    expect(phase(rolledBack(again(found(MOST_FAILURES - 1)), "why", NOW))).toBe("queued");
-    expect(phase(rolledBack(again(found(MOST_FAILURES)), "why", NOW))).toBe("abandoned");
+    expect(phase(failed(again(found(MOST_FAILURES - 1)), "why"))).toBe("queued");
+    expect(phase(failed(again(found(MOST_FAILURES)), "why"))).toBe("abandoned");
   });
 
   it("are none where a run was interrupted, and end the row of crashes", () => {
     const ran = (attemptCount: number, more: Partial<InputRow>, recoveryCount = 0) =>
-      rolledBack(row("a", { record: { currentState: "staged", attemptCount, recoveryCount }, row: more }), "why", NOW);
+      failed(row("a", { record: { currentState: "staged", attemptCount, recoveryCount }, row: more }), "why");
     expect(phase(ran(MOST_FAILURES - 1, {}))).toBe("queued");
     expect(phase(ran(MOST_FAILURES, {}))).toBe("abandoned");
     expect(phase(ran(MOST_FAILURES + 2, { interruptions: 2 }, 1))).toBe("queued");
@@ -125,8 +135,49 @@ describe("the failures of an input", () => {
   });
 });
 
+describe("the pause after a failure (A-18)", () => {
+  const tried = (attemptCount: number, more: Partial<InputRow> = {}) =>
+    row("a", { record: { currentState: "staged", attemptCount, lastRunId: "run" }, row: more });
+  const stored = (input: InputRow | undefined) => [input?.record.error, (input?.record.retryAtMs ?? Number.NaN) - NOW];
+
+  it("grows with the failures of the input, up to the longest, and is one for the whole batch", () => {
+    const backoff = { ...BACKOFF, attempts: 9 };
+    const pausesOf = (...rows: InputRow[]) => rolledBack(rows, failing({ backoff }), NOW).map(stored);
+    expect(pausesOf(tried(1))).toEqual([["why", 1_000]]);
+    expect(pausesOf(tried(2))).toEqual([["why", 4_000]]);
+    expect(pausesOf(tried(3))).toEqual([["why", 10_000]]);
+    expect(pausesOf(tried(3, { interruptions: 2 }))).toEqual([["why", 1_000]]);
+    expect(pausesOf(tried(1), tried(2))).toEqual([
+      ["why", 4_000],
+      ["why", 4_000],
+    ]);
+  });
+
+  it("is none where the failure is final, or the attempts are used up: the input keeps the cause", () => {
+    for (const [input, more] of [
+      [tried(1), { isFinal: true }],
+      [tried(MOST_FAILURES), {}],
+      [tried(1), { backoff: { ...BACKOFF, attempts: 1 } }],
+    ] as const) {
+      const [{ record } = tried(0)] = rolledBack([input], failing(more), NOW);
+      expect(record).toMatchObject({ currentState: "abandoned", error: "why", lastRunId: "run" });
+      expect(record).not.toHaveProperty("retryAtMs");
+    }
+  });
+
+  it("ends with the wait of the input; what failed before is forgotten once it is consumed", () => {
+    const paused = failed(tried(1), "why");
+    const next = again(paused).record;
+    expect(next).toMatchObject({ error: "why" });
+    expect(next).not.toHaveProperty("retryAtMs");
+    const done = consumed(again(paused), 0, NOW).record;
+    expect(done).not.toHaveProperty("error");
+    expect(abandoned(paused, "cancelled", NOW).record).not.toHaveProperty("retryAtMs");
+  });
+});
+
 describe("the next batch (R-90, R-91)", () => {
-  const batch = (rows: InputRow[], isDraining = false) => ids(chooseBatch(rows, isDraining));
+  const batch = (rows: InputRow[], isDraining = false, nowMs = NOW) => ids(chooseBatch(rows, isDraining, nowMs));
 
   it("is nothing where nothing waits, and never more than what is queued", () => {
     expect(batch([])).toEqual([]);
@@ -173,6 +224,21 @@ describe("the next batch (R-90, R-91)", () => {
 
   it("of a runtime that takes no more is whatever waits", () => {
     expect(batch([row("g", { kind: "peer_response_progress" })], true)).toEqual(["g"]);
+  });
+
+  it("is none of a lane whose first input is paused; the other lane runs (A-18)", () => {
+    const pausedIn = (id: string, more: Made = {}) => row(id, { ...more, record: { retryAtMs: NOW + 1 } });
+    const steer = row("s", { kind: "continuation" });
+    expect(batch([pausedIn("p"), row("q")])).toEqual([]);
+    expect(batch([pausedIn("p"), row("q")], true)).toEqual([]);
+    expect(batch([pausedIn("p"), row("q")], false, NOW + 1)).toEqual(["p"]);
+    expect(batch([pausedIn("p"), steer])).toEqual(["s"]);
+    expect(batch([pausedIn("c", { kind: "continuation" }), steer, row("q")])).toEqual(["q"]);
+    // What starts no run waits for what does, and a paused input does not.
+    const progress = row("g", { kind: "peer_response_progress" });
+    expect(batch([progress, pausedIn("p")])).toEqual([]);
+    // An input that goes before it is not held up.
+    expect(batch([row("first"), pausedIn("p")])).toEqual(["first"]);
   });
 
   it("begins with what came while it was busy as with anything else", () => {
@@ -229,6 +295,6 @@ describe("where a batch ends", () => {
   it("is no prompt of the steer lane", () => {
     const steering = ["a", "b"].map((id) => row(id, { handlingMode: "steer" }));
     expect(endsBatch(steering, "steer")).toBe(false);
-    expect(ids(chooseBatch(steering, false))).toEqual(["a", "b"]);
+    expect(ids(chooseBatch(steering, false, NOW))).toEqual(["a", "b"]);
   });
 });

@@ -260,6 +260,11 @@ describe("the stored bytes", () => {
     expect(browsers.map(({ state }) => state)).toEqual(["2", "1", "0"]);
   });
 
+  it("are read also where a newer holdfast has added members (A-5)", () => {
+    const stored = { browser: [{ ...browser({ target: { ...target, newer: 1 } as never }), newer: 1 }], device: [], newer: [] };
+    expect(decodeFlows(new TextEncoder().encode(JSON.stringify(stored)))).toEqual(flows(browser()));
+  });
+
   it("decode to what they were made of", () => {
     const again = decodeFlows(encodeFlows(flows(...all))) as Flows;
     expect(text(encodeFlows(again))).toBe(text(encodeFlows(flows(...all))));

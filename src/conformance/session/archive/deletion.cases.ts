@@ -95,7 +95,7 @@ export function deletionCases(open: OpenFixture, runner: Runner): void {
         () => handle.retire(),
         () => handle.reset(),
         () => handle.recycle(),
-        () => handle.stop(),
+        () => handle.shutdown(),
         () => handle.destroy(),
         () => handle.ops.list(),
         () => handle.ops.register({ id: "op", kind: "background_tool_op", displayName: "op" }),

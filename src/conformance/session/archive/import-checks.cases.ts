@@ -117,7 +117,7 @@ export function importCheckCases(open: OpenFixture, runner: Runner): void {
   });
 
   promise("an export of a newer holdfast is refused as such, whatever it looks like", async ({ kernel }) => {
-    await refused(kernel.sessions.import(['{"holdfast":"session","version":2,"new":true}', "?"]), "version", "2");
+    await refused(kernel.sessions.import(['{"holdfast":"session","version":3,"new":true}', "?"]), "version", "3");
   });
 }
 

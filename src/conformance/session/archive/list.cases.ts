@@ -19,10 +19,11 @@ export function sessionListCases(open: OpenFixture, runner: Runner): void {
     await kernel.runtime.commitSessionSnapshot("their own", snapshot({ id: "a\uffff" }));
     await kernel.runtime.commitMachineLifecycle("their own", mintLifecycleCommit("retired"), []);
     const now = clock.now();
+    const idle = { waiting: 0, running: false };
     expect(await kernel.sessions.list()).toEqual([
-      { sessionId: "a\uffff", runtimeId: "their own", state: "retired", messageCount: 0, updatedAtMs: now },
-      { sessionId: "b", runtimeId: "rt:session:b", state: "idle", messageCount: 0, updatedAtMs: now - 1_000 },
-      { sessionId: "s", runtimeId: RUNTIME, state: "idle", messageCount: 2, updatedAtMs: now },
+      { sessionId: "a\uffff", runtimeId: "their own", state: "retired", messageCount: 0, ...idle, updatedAtMs: now },
+      { sessionId: "b", runtimeId: "rt:session:b", state: "idle", messageCount: 0, ...idle, updatedAtMs: now - 1_000 },
+      { sessionId: "s", runtimeId: RUNTIME, state: "idle", messageCount: 2, ...idle, updatedAtMs: now },
     ]);
   });
 

@@ -34,7 +34,7 @@ export function sessionArgumentCases(open: OpenFixture, runner: Runner): void {
       session.blob("x"),
       session.retire(),
     ];
-    calls.push(session.reset(), session.recycle(), session.stop(), session.destroy());
+    calls.push(session.reset(), session.recycle(), session.shutdown(), session.destroy());
     expect((await outcomes<unknown>(calls)).codes).toEqual(calls.map(() => "closed"));
     for (const call of [() => session.onTurn(async () => {}), () => session.subscribe(() => {})]) {
       await refused((async () => call())(), "closed");

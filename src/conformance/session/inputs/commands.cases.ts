@@ -28,12 +28,12 @@ export function sessionCommandCases(open: OpenFixture, runner: Runner): void {
 
   const STATES = ["idle", "retired", "stopped", "destroyed"] as const;
   type State = (typeof STATES)[number];
-  type Name = "retire" | "reset" | "recycle" | "stop" | "destroy";
+  type Name = "retire" | "reset" | "recycle" | "shutdown" | "destroy";
   const LEADS: Record<Name, Partial<Record<State, RuntimeState>>> = {
     retire: { idle: "retired", retired: "retired" },
     reset: { idle: "idle", retired: "idle" },
     recycle: { idle: "idle", retired: "idle" },
-    stop: { idle: "stopped", retired: "stopped", stopped: "stopped" },
+    shutdown: { idle: "stopped", retired: "stopped", stopped: "stopped" },
     destroy: { idle: "destroyed", retired: "destroyed", stopped: "destroyed" },
   };
 
@@ -41,7 +41,7 @@ export function sessionCommandCases(open: OpenFixture, runner: Runner): void {
   async function inState(setup: Setup, state: State, isLater: boolean) {
     const session = await setup.kernel.session("s");
     if (state === "retired") await session.retire();
-    if (state === "stopped") await session.stop();
+    if (state === "stopped") await session.shutdown();
     if (state === "destroyed") await session.destroy();
     if (!isLater) return { kernel: setup.kernel, session };
     const kernel = await setup.reopen();
@@ -79,7 +79,7 @@ export function sessionCommandCases(open: OpenFixture, runner: Runner): void {
   const ENDS = [
     ["retire", "retired", { abandoned: 3, pendingDrain: 0 }, "R-131"],
     ["reset", "reset", { abandoned: 3 }, "R-132"],
-    ["stop", "stopped", undefined, "R-133"],
+    ["shutdown", "stopped", undefined, "R-133"],
     ["destroy", "destroyed", { abandoned: 3 }, "R-134"],
   ] as const;
   for (const [name, reason, report, statement] of ENDS) {
@@ -102,11 +102,8 @@ export function sessionCommandCases(open: OpenFixture, runner: Runner): void {
       const later = await again.session("s");
       expect([later.state, later.recovery?.recovered]).toEqual([state, 0]);
       if (state === "idle") {
-        expect(await later.submit(prompt("new", { idempotencyKey: "k" }))).toEqual({
-          outcome: "deduplicated",
-          inputId: "new",
-          existingId: "a",
-        });
+        // The input that had the key was given up.
+        expect(await later.submit(prompt("new", { idempotencyKey: "k" }))).toEqual({ outcome: "accepted", inputId: "new" });
       }
     });
   }
@@ -115,17 +112,17 @@ export function sessionCommandCases(open: OpenFixture, runner: Runner): void {
     const { session, told } = await withoutTurns(setup);
     await furnish(session);
     told.splice(0);
-    await session.stop();
+    await session.shutdown();
     expect(idsOf(told, "input.abandoned").sort()).toEqual(["a", "b", "c"]);
     expect(told.filter(({ code }) => code === "runtime.state_changed").map(({ state }) => state)).toEqual(["stopped"]);
   });
 
-  promise("stop again is harmless, and destroy after it ends nothing twice (R-67, R-133, R-134)", async (setup) => {
+  promise("shutdown again is harmless, and destroy after it ends nothing twice (R-67, R-133, R-134)", async (setup) => {
     const { kernel, session } = await withoutTurns(setup);
     await session.submit(prompt("a"));
-    await session.stop();
+    await session.shutdown();
     const before = await stateOf(kernel, "a");
-    await session.stop();
+    await session.shutdown();
     expect(await session.destroy()).toEqual({ abandoned: 0 });
     expect(await stateOf(kernel, "a")).toEqual(before);
   });
@@ -172,7 +169,7 @@ export function sessionCommandCases(open: OpenFixture, runner: Runner): void {
       session.retire(),
       session.reset(),
       session.recycle(),
-      session.stop(),
+      session.shutdown(),
       session.destroy(),
     ];
     expect((await outcomes<unknown>(calls)).codes).toEqual(calls.map(() => "not-found"));

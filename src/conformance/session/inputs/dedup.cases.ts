@@ -1,7 +1,7 @@
 import { casesOn, count, type OpenFixture, type Runner } from "../../kit/fixture.js";
 import { readRows, writeRows } from "../../kit/rows.fixture.js";
 import { RUNTIME } from "../runtime.fixture.js";
-import { phases, prompt, sessionCasesOn, stateOf, waiting, withoutTurns } from "../session.fixture.js";
+import { drained, phases, prompt, sessionCasesOn, stateOf, waiting, withoutTurns, withTurns } from "../session.fixture.js";
 
 const DAY = 24 * 60 * 60 * 1_000;
 
@@ -58,6 +58,46 @@ export function dedupCases(open: OpenFixture, runner: Runner): void {
     await setup.clock.advance(DAY);
     expect(await of("d")).toEqual({ outcome: "deduplicated", inputId: "d", existingId: "c" });
   });
+
+  promise("a key whose input was given up stands for the next one from then on (A-19)", async (setup) => {
+    const { kernel, session } = await withTurns(setup);
+    const other = await (await setup.open()).session("s");
+    const submit = (inputId: string, by = session) => by.submit(prompt(inputId, { idempotencyKey: "k" }));
+    let isBroken = true;
+    session.onTurn(async () => {
+      if (isBroken) throw new Error("no");
+    });
+    await submit("a");
+    await drained(kernel);
+    expect(await phases(kernel)).toEqual(["a abandoned"]);
+    isBroken = false;
+    const calls = [await submit("b"), await submit("c", other)];
+    expect(calls).toEqual([
+      { outcome: "accepted", inputId: "b" },
+      { outcome: "deduplicated", inputId: "c", existingId: "b" },
+    ]);
+    await drained(kernel);
+    expect(await submit("d")).toEqual({ outcome: "deduplicated", inputId: "d", existingId: "b" });
+    expect(await phases(kernel)).toEqual(["a abandoned", "b consumed"]);
+    const keys = await readRows(setup, "inputKeys");
+    expect(keys.map(({ idempotencyKey, inputId }) => [idempotencyKey, inputId])).toEqual([["k", "b"]]);
+  });
+
+  promise(
+    "a key whose input was ended by a command may be used again, and that of a cancelled one may not (A-19)",
+    async (setup) => {
+      const { kernel, session } = await withoutTurns(setup);
+      const submit = async (inputId: string, idempotencyKey: string) =>
+        (await session.submit(prompt(inputId, { idempotencyKey }))).outcome;
+      await submit("a", "reset");
+      await submit("b", "cancelled");
+      await session.cancel("b");
+      await session.reset();
+      expect(await submit("c", "reset")).toBe("accepted");
+      expect(await submit("d", "cancelled")).toBe("deduplicated");
+      expect(await phases(kernel)).toEqual(["a abandoned", "b abandoned", "c queued"]);
+    },
+  );
 
   promise("a key of an input that lives is never let go of (R-74)", async (setup) => {
     const { session } = await withoutTurns(setup);

@@ -117,7 +117,7 @@ export function recoveryCases(open: OpenFixture, runner: Runner): void {
     const session = await kernel.session("s");
     expect([session.runtimeId, session.state, session.recovery?.recovered]).toEqual([RUNTIME, "idle", 0]);
     expect(await session.submit(prompt("a"))).toEqual({ outcome: "accepted", inputId: "a" });
-    await session.stop();
+    await session.shutdown();
     expect((await kernel.runtime.loadInputState("s", "a"))?.currentState).toBe("queued");
     expect(await kernel.runtime.loadRuntimeState("s")).toBe("destroyed");
   });

@@ -38,6 +38,8 @@ export async function abandonedRun(
         v: 1,
         state: "running",
         run: { runId: "run", before: "idle", inputIds: [inputId], workId: "work" },
+        due: "running",
+        dueAtMs: now,
       },
     },
     {

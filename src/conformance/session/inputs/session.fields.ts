@@ -57,7 +57,6 @@ export const SESSION_FIELDS: SessionField[] = [
   ["input.inputType", noWord, (session, inputType) => session.submit({ inputType, text: "x" })],
   ["input.inputType", () => ({ "an old name": "projected" }), (session, inputType) => session.submit({ inputType, text: "x" })],
   ["input.text", noText, (session, text) => submit(session, { text })],
-  ["input", () => ({ "a lone surrogate": "\ud800" }), (session, text) => submit(session, { text })],
   ["input.inputId", given(noId), (session, inputId) => submit(session, { inputId })],
   ["input.idempotencyKey", given(noId), (session, idempotencyKey) => submit(session, { idempotencyKey })],
   ["input", given(noId), (session, supersessionKey) => submit(session, { supersessionKey })],

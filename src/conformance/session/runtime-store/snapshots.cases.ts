@@ -90,7 +90,7 @@ export function snapshotCases(open: OpenFixture, runner: Runner): void {
     expect(await load()).toBe("none");
     await writeRows(setup, { table: "runtimes", put: { ...row, state: "idle" } });
     expect(await load()).toBe('{"id":"s","messages":[{"role":"user","content":"hello"},{"role":"user","content":"ü"}]}');
-    const live = { ...row, state: "running", run, head: { id: "s", title: "t", messages: [1] } };
+    const live = { ...row, state: "running", run, due: "running", dueAtMs: 1, head: { id: "s", title: "t", messages: [1] } };
     await writeRows(setup, { table: "runtimes", put: live });
     expect(await load()).toBe(
       '{"id":"s","title":"t","messages":[{"role":"user","content":"hello"},{"role":"user","content":"ü"}]}',

@@ -1,7 +1,8 @@
 import { chainDigest } from "../../../stores/session/transcript.rules.js";
 import { count, type OpenFixture, type Runner } from "../../kit/fixture.js";
+import { readRows } from "../../kit/rows.fixture.js";
 import { RUNTIME } from "../runtime.fixture.js";
-import { drained, gate, prompt, said, sessionCasesOn, stateOf, withTurns } from "../session.fixture.js";
+import { comes, drained, gate, prompt, said, sessionCasesOn, stateOf, withTurns } from "../session.fixture.js";
 import { runtimeRow, saying } from "./turn.fixture.js";
 
 /** Checkpoints: writes of a turn before its end. */
@@ -72,6 +73,54 @@ export function checkpointCases(open: OpenFixture, runner: Runner): void {
     await session.submit(prompt("a"));
     await drained(kernel);
     expect(await said(session)).toEqual(["a", "1", "2", "3", "4", "5", "end"]);
+  });
+
+  promise("a message under a key is stored once for its inputs, whatever attempt appends it (A-20)", async (setup) => {
+    const { kernel, session } = await withTurns(setup);
+    const added: unknown[] = [];
+    session.onTurn(async (turn) => {
+      const add = (key: string) => turn.append(saying(`${key} ${turn.attempt}`), { key });
+      added.push([add("checked"), add("checked"), turn.append(saying(`free ${turn.attempt}`))]);
+      if (turn.attempt < 3) await turn.checkpoint();
+      added.push([add("dropped")]);
+      if (turn.attempt < 3) throw new Error("no");
+    });
+    await session.submit(prompt("a"));
+    await drained(kernel);
+    expect(added).toEqual([[true, false, true], [true], [false, false, true], [true], [false, false, true], [true]]);
+    expect(await said(session)).toEqual(["a", "checked 1", "free 1", "free 2", "free 3", "dropped 3"]);
+    expect(await readRows(setup, "turnKeys")).toEqual([]);
+    // The key is of those inputs alone.
+    await session.submit(prompt("b"));
+    await drained(kernel);
+    expect(added.slice(6)).toEqual([[true, false, true], [true], [false, false, true], [true], [false, false, true], [true]]);
+  });
+
+  promise("the keys of a paused turn are exported, imported and deleted with its session (A-20)", async (setup) => {
+    const { kernel, session } = await withTurns(setup, { attempts: 3, backoffMs: 600_000 });
+    const begun: unknown[] = [];
+    session.onTurn(async (turn) => {
+      begun.push(turn.append(saying("said"), { key: "k" }));
+      await turn.checkpoint();
+      throw new Error("no");
+    });
+    await session.submit(prompt("a"));
+    await comes(async () => (await stateOf(kernel, "a")).error !== undefined, "its failure");
+    const lines: string[] = [];
+    for await (const line of kernel.sessions.export("s")) lines.push(line);
+    await kernel.sessions.delete("s");
+    expect(await readRows(setup, "turnKeys")).toEqual([]);
+    const at = async function* () {
+      yield* lines;
+    };
+    await kernel.sessions.import(at());
+    expect((await readRows(setup, "turnKeys")).map(({ appendKey }) => appendKey)).toEqual(["k"]);
+    const again = await kernel.session("s", { retry: { attempts: 2 } });
+    again.onTurn(async (turn) => void begun.push(turn.append(saying("said"), { key: "k" })));
+    await setup.clock.advance(720_000);
+    await drained(kernel);
+    expect(begun).toEqual([true, false]);
+    expect(await said(again)).toEqual(["a", "said"]);
   });
 
   promise("a checkpoint stores what was appended before it was asked for, and nothing that came after", async (setup) => {

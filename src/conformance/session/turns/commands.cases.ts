@@ -22,7 +22,7 @@ export function turnCommandCases(open: OpenFixture, runner: Runner): void {
   const { promise } = sessionCasesOn(open, runner);
 
   for (const [name, reason] of [
-    ["stop", "stopped"],
+    ["shutdown", "stopped"],
     ["destroy", "destroyed"],
   ] as const) {
     for (const isElsewhere of [false, true]) {
@@ -59,7 +59,7 @@ export function turnCommandCases(open: OpenFixture, runner: Runner): void {
     const { begun, leave } = stand(session);
     await session.submit(prompt("a"));
     await begun;
-    await (await (await setup.open()).session("s")).stop();
+    await (await (await setup.open()).session("s")).shutdown();
     leave();
     await setup.clock.advance(10_000);
     expect(session.state).toBe("stopped");
@@ -140,10 +140,10 @@ export function turnCommandCases(open: OpenFixture, runner: Runner): void {
     },
   );
 
-  promise("a handler may retire, stop or destroy its own session (R-130, R-133, R-134)", async (setup) => {
+  promise("a handler may retire, shut down or destroy its own session (R-130, R-133, R-134)", async (setup) => {
     for (const [name, phase, state] of [
       ["retire", "consumed", "retired"],
-      ["stop", "abandoned", "stopped"],
+      ["shutdown", "abandoned", "stopped"],
       ["destroy", "abandoned", "destroyed"],
     ] as const) {
       const { kernel, session } = await withTurns(setup);

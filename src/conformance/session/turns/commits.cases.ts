@@ -61,7 +61,7 @@ export function turnCommitCases(open: OpenFixture, runner: Runner): void {
 
   promise("no moment shows a part of it: all of a turn is there or nothing (R-96, R-97)", async (setup) => {
     const { kernel, session } = await withTurns(setup);
-    session.onTurn(async (turn) => turn.append(saying(`to ${turn.inputs[0]?.inputId}`)));
+    session.onTurn(async (turn) => void turn.append(saying(`to ${turn.inputs[0]?.inputId}`)));
     const moments = new Set<string>();
     let over = false;
     const watching = onRows(setup, async (rows) => {
@@ -123,7 +123,7 @@ export function turnCommitCases(open: OpenFixture, runner: Runner): void {
     });
     const off = session.subscribe(() => heard.push("taken off"));
     off();
-    session.onTurn(async (turn) => turn.append(saying("b")));
+    session.onTurn(async (turn) => void turn.append(saying("b")));
     await session.submit(prompt("a"));
     await drained(kernel);
     await quiet();

@@ -2,7 +2,19 @@ import type { Turn } from "../../../kernel/session/turn.js";
 import { count, type OpenFixture, type Runner, refused } from "../../kit/fixture.js";
 import { readRows } from "../../kit/rows.fixture.js";
 import { RUNTIME } from "../runtime.fixture.js";
-import { CONSUMED, comes, drained, gate, prompt, quiet, said, sessionCasesOn, stateOf, withTurns } from "../session.fixture.js";
+import {
+  CONSUMED,
+  comes,
+  drained,
+  gate,
+  phases,
+  prompt,
+  quiet,
+  said,
+  sessionCasesOn,
+  stateOf,
+  withTurns,
+} from "../session.fixture.js";
 import { saying, stand } from "./turn.fixture.js";
 
 /** Turns that ended, were handed back or left: another attempt goes on. */
@@ -19,7 +31,7 @@ export function turnEndingCases(open: OpenFixture, runner: Runner): void {
     await quiet();
     const [turn] = turns as [Turn];
     await refused(
-      Promise.resolve().then(() => turn.append(saying("late"))),
+      Promise.resolve().then(() => void turn.append(saying("late"))),
       "lease-lost",
     );
     await refused(turn.checkpoint(), "lease-lost");
@@ -70,7 +82,7 @@ export function turnEndingCases(open: OpenFixture, runner: Runner): void {
     const { begun, off } = stand(session);
     await session.submit(prompt("a"));
     const turn = await begun;
-    other.session.onTurn(async (next) => next.append(saying(`attempt ${next.attempt}`)));
+    other.session.onTurn(async (next) => void next.append(saying(`attempt ${next.attempt}`)));
     off();
     await comes(() => turn.signal.aborted, "the abort");
     await comes(async () => (await stateOf(other.kernel, "a")).currentState === "queued", "the input back");
@@ -91,7 +103,7 @@ export function turnEndingCases(open: OpenFixture, runner: Runner): void {
       await begun;
       off();
     }
-    session.onTurn(async (turn) => turn.append(saying("done")));
+    session.onTurn(async (turn) => void turn.append(saying("done")));
     await drained(kernel);
     expect(await said(session)).toEqual(["a", "done"]);
     const { attemptCount, recoveryCount } = await stateOf(kernel, "a");
@@ -117,7 +129,7 @@ export function turnEndingCases(open: OpenFixture, runner: Runner): void {
       expect((await stateOf(setup.kernel, "a")).recoveryCount).toBe(0);
     }
     const { kernel, session } = await withTurns(setup);
-    session.onTurn(async (turn) => turn.append(saying("done")));
+    session.onTurn(async (turn) => void turn.append(saying("done")));
     await drained(kernel);
     expect(await said(session)).toEqual(["a", "done"]);
   });
@@ -140,5 +152,20 @@ export function turnEndingCases(open: OpenFixture, runner: Runner): void {
     await again[Symbol.asyncDispose]();
     expect((await stateOf(kernel, "b")).currentState).toBe("queued");
     expect(await readRows(setup, "attachments")).toEqual([]);
+  });
+
+  promise("close() of a session resolves when no input is staged and no lease is held (A-12)", async (setup) => {
+    const { kernel, session } = await withTurns(setup);
+    const { begun } = stand(session);
+    await session.submit(prompt("a"));
+    await session.submit(prompt("b"));
+    await begun;
+    await Promise.all([session.close(), session.close()]);
+    expect(await phases(kernel)).toEqual(["a queued", "b queued"]);
+    expect((await readRows(setup, "leases")).filter(({ leaseToken }) => leaseToken !== undefined)).toEqual([]);
+    expect(await readRows(setup, "attachments")).toEqual([]);
+    await session.close();
+    await refused(session.submit(prompt("c")), "closed");
+    expect((await stateOf(kernel, "a")).recoveryCount).toBe(0);
   });
 }

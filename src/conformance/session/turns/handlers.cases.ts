@@ -34,6 +34,37 @@ export function turnHandlerCases(open: OpenFixture, runner: Runner): void {
     expect(await said(session)).toEqual(["a", "answer 1", "b", "answer 2"]);
   });
 
+  promise("messages() gives one frozen list, and the same messages in a longer one (A-14)", async (setup) => {
+    const { kernel, session } = await withTurns(setup);
+    session.onTurn(async (turn) => void turn.append(saying(`to ${turn.inputs[0]?.inputId}`)));
+    expect(await session.messages()).toEqual([]);
+    await session.submit(prompt("a"));
+    await drained(kernel);
+    const [first, at] = await Promise.all([session.messages(), session.messages({ after: 1 })]);
+    const isSame = (some: readonly unknown[], others: readonly unknown[]) => some.every((one, n) => one === others[n]);
+    expect([first.length, at.length, isSame(first.slice(1), at), (await session.messages()) === first]).toEqual([
+      2,
+      1,
+      true,
+      true,
+    ]);
+    await session.submit(prompt("b"));
+    await drained(kernel);
+    const second = await session.messages();
+    expect([second.length, isSame(first, second)]).toEqual([4, true]);
+    expect([Object.isFrozen(first), Object.isFrozen(second), Object.isFrozen(second[3]), Object.isFrozen(at)]).toEqual([
+      true,
+      true,
+      true,
+      true,
+    ]);
+    // Another tab, whose reads come at once, makes each message once too.
+    const elsewhere = await (await setup.open()).session("s");
+    const reads = await Promise.all([1, 2, 3].map(() => elsewhere.messages()));
+    expect(reads.every((read) => read === reads[0])).toBe(true);
+    expect(reads[0]).toEqual(second);
+  });
+
   promise("the view is frozen, and what a handler does to its own copies changes nothing that is stored", async (setup) => {
     const { kernel, session } = await withTurns(setup);
     const tries: unknown[] = [];
@@ -62,8 +93,10 @@ export function turnHandlerCases(open: OpenFixture, runner: Runner): void {
       { role: "user", content: "a", inputId: "a" },
       { role: "assistant", content: { list: [1] } },
     ]);
-    const read = await session.messages();
-    Object.assign(read[0] as object, { content: "forged" });
+    const read = (await session.messages()) as Message[];
+    attempt(() => read.push(saying("forged")));
+    attempt(() => Object.assign(read[0] as object, { content: "forged" }));
+    expect(tries.slice(2)).toEqual(["refused", "refused"]);
     expect((await said(session))[0]).toBe("a");
     expect(await phases(kernel)).toEqual(["a consumed"]);
   });
@@ -155,7 +188,11 @@ export function turnHandlerCases(open: OpenFixture, runner: Runner): void {
     const found: unknown[] = [];
     const bad: unknown[] = [
       ...[undefined, null, "text", [], {}, { role: "assistant" }, { content: "x" }, { role: "nobody", content: "x" }],
-      ...[saying("\ud800"), { role: "assistant", content: Number.NaN }, { role: "assistant", content: "x", more: () => 1 }],
+      ...[
+        { role: "assistant", content: "x", "\ud800": 1 },
+        { role: "assistant", content: Number.NaN },
+        { role: "assistant", content: "x", more: () => 1 },
+      ],
       { role: "assistant", content: "x".repeat(1_048_577) },
     ];
     session.onTurn(async (turn) => {

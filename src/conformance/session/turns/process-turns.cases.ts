@@ -15,10 +15,10 @@ export function processTurnCases(open: OpenFixture, runner: Runner): void {
 
   promise("a process that is a turn goes the way of all inputs and ends with it", async (setup) => {
     const { kernel, session } = await withTurns(setup);
-    session.onTurn(async (turn) => turn.append(saying("answer")));
+    session.onTurn(async (turn) => void turn.append(saying("answer")));
     const handle = await kernel.start(turnOf("hello"));
     await setup.clock.advance(1_000);
-    const output = await handle.result();
+    const output = await handle.outcome();
     const [state] = await kernel.runtime.loadInputStates(RUNTIME);
     expect(output).toEqual({
       type: "success",
@@ -36,9 +36,9 @@ export function processTurnCases(open: OpenFixture, runner: Runner): void {
     await begun;
     await comes(async () => (await kernel.runtime.loadInputStates(RUNTIME)).length === 2, "both inputs");
     await running.cancel("not wanted");
-    expect((await running.result()).type).toBe("cancelled");
-    await session.stop();
-    const output = await waiting.result();
+    expect((await running.outcome()).type).toBe("cancelled");
+    await session.shutdown();
+    const output = await waiting.outcome();
     expect([output.type, (output as { code?: unknown }).code]).toEqual(["failure", "stopped"]);
     const outcomes = (await kernel.runtime.loadInputStates(RUNTIME)).map(({ terminalOutcome }) =>
       JSON.stringify(terminalOutcome),
@@ -53,6 +53,6 @@ export function processTurnCases(open: OpenFixture, runner: Runner): void {
     expect([await phases(kernel), (await handle.record())?.status.state]).toEqual([[], "running"]);
     session.onTurn(async () => {});
     await setup.clock.advance(60_000);
-    expect((await handle.result()).type).toBe("success");
+    expect((await handle.outcome()).type).toBe("success");
   });
 }

@@ -1,4 +1,4 @@
-import type { StoredInputState } from "../../../domain/session/input.js";
+import { isTerminal, type StoredInputState } from "../../../domain/session/input.js";
 import type { Reader } from "../../../ports/storage.js";
 import { loadRow } from "../../schema.js";
 import { keysOf, readInput } from "./input-rows.rules.js";
@@ -12,6 +12,26 @@ export async function loadInput(reader: Reader, runtimeId: string, inputId: stri
 /** All inputs, in the order of their ids by code units. A row that does not decode fails the call, with its id in `details`. */
 export async function loadInputs(reader: Reader, runtimeId: string): Promise<InputRow[]> {
   return (await reader.range("inputs", { prefix: [runtimeId] })).map(readInput);
+}
+
+/** Rows that are read at once. */
+const PAGE = 256;
+
+/** At most `limit` inputs with ids behind `after`, in the order of their ids; only those that have ended, if so asked. */
+export async function readInputs(
+  reader: Reader,
+  runtimeId: string,
+  { after, limit, isEnded }: { after: string | undefined; limit: number; isEnded: boolean },
+): Promise<InputRow[]> {
+  const found: InputRow[] = [];
+  let last = after;
+  for (;;) {
+    const query = { prefix: [runtimeId], limit: PAGE, ...(last !== undefined && { after: [runtimeId, last] }) };
+    const rows = (await reader.range("inputs", query)).map(readInput);
+    found.push(...rows.filter(({ record }) => !isEnded || isTerminal(record.currentState)));
+    last = rows.at(-1)?.inputId;
+    if (rows.length < PAGE || found.length >= limit) return found.slice(0, limit);
+  }
 }
 
 /** The inputs that have not ended, in the order of their admission. Inputs without a rank come last, by id. */

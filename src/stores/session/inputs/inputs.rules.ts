@@ -16,7 +16,7 @@ import type { InputRow } from "./tables.js";
  * The life of an input. What is not in the table is refused. An input that has ended never changes again.
  *
  *     queued --stage--> staged --apply--> applied --> applied_pending_consumption --complete--> consumed
- *     staged --rollback--> queued, or abandoned after three failures        staged --cancel--> abandoned
+ *     staged --rollback--> queued, or abandoned after the last try        staged --cancel--> abandoned
  *     queued --supersede, coalesce--> superseded, coalesced                 all that lives --abandon--> abandoned
  */
 export type InputEvent = "admit" | "stage" | "rollback" | "apply" | "pend" | "complete" | "supersede" | "coalesce" | "abandon";
@@ -54,7 +54,10 @@ export function transition(row: InputRow, event: InputEvent, nowMs: number, reas
     });
   }
   const history = [...record.history, { timestampMs: nowMs, from, to, reason }];
-  return { ...row, record: { ...record, currentState: to, history, updatedAtMs: nowMs, ...changes } };
+  // A pause ends with the wait, and what failed before does not count once the input is consumed.
+  const { retryAtMs: _, error, ...kept } = record;
+  const known = { ...kept, ...(error !== undefined && to !== "consumed" && { error }) };
+  return { ...row, record: { ...known, currentState: to, history, updatedAtMs: nowMs, ...changes } };
 }
 
 /** Moves an accepted input to the queue, or to consumed. That happens in the write that stores it, so no reader sees "accepted". */
@@ -77,11 +80,12 @@ export function coalesced(row: InputRow, into: string, nowMs: number): InputRow 
   });
 }
 
-/** `cause` is the last error, added to the reason in the history. */
+/** `cause` is the last error: it is stored, and added to the reason in the history. */
 export function abandoned(row: InputRow, reason: AbandonReason, nowMs: number, cause?: string): InputRow {
   const text = typeof reason === "string" ? reason : "max_attempts_exhausted";
   return transition(row, "abandon", nowMs, cause === undefined ? text : `${text}: ${cause}`, {
     terminalOutcome: { outcomeType: "abandoned", reason },
+    ...(cause !== undefined && { error: cause }),
   });
 }
 
@@ -149,6 +153,11 @@ function isSameSemantics(a: RuntimeSemantics, b: RuntimeSemantics): boolean {
 
 export function isSameExecution(a: RuntimeSemantics, b: RuntimeSemantics): boolean {
   return a.executionKind === b.executionKind && a.peerResponseTerminalApplyIntent === b.peerResponseTerminalApplyIntent;
+}
+
+/** Whether the input waits for its next attempt, and none may begin yet. Its lane waits behind it. */
+export function isPaused({ record: { retryAtMs } }: InputRow, nowMs: number): boolean {
+  return retryAtMs !== undefined && nowMs < retryAtMs;
 }
 
 /** A queued row that is not corrupt, with what the choice of a batch needs. */

@@ -1,7 +1,7 @@
 import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex } from "@noble/hashes/utils.js";
 import { guarded } from "../../../domain/admit.js";
-import { checkBytes, checkId, checkList, checkObject, checkOneOf, membersOf } from "../../../domain/check.js";
+import { checkBytes, checkId, checkList, checkObject, checkOneOf, membersOf, someMembersOf } from "../../../domain/check.js";
 import { invalid } from "../../../domain/errors.js";
 import type { JsonValue } from "../../../domain/json.js";
 import {
@@ -23,7 +23,7 @@ import { type HandlingMode, kindOf } from "./policy.rules.js";
  * `data` becomes `blob`, the SHA-256 of the bytes as hex.
  */
 export type InputSubmission =
-  | (SubmissionHeader & { inputType: "prompt"; text: string })
+  | (SubmissionHeader & { inputType: "prompt"; text: string; [field: string]: unknown })
   | (SubmissionHeader & {
       inputType: "external_event" | "continuation" | "peer" | "flow_step" | "operation";
       [field: string]: unknown;
@@ -32,14 +32,17 @@ export type InputSubmission =
 export interface SubmissionHeader {
   /** Default: a new UUIDv7. An id that is stored already is refused with `conflict`. */
   inputId?: string;
-  /** A submission with the same key is answered with the input that the key stands for, even if that has ended. */
+  /**
+   * A submission with the same key is answered with the input that the key stands for, even if that has ended; but if that was given up,
+   * for any reason but `cancelled`, the key stands for the new input from then on.
+   */
   idempotencyKey?: string;
   /** Default "durable". "ephemeral": removed when it has ended, or when the tab that submitted it is gone. */
   durability?: InputDurability;
   /** A newer input of the same kind and key may replace one that still waits. The policy decides for which kinds. */
   supersessionKey?: string;
   correlationId?: string;
-  source?: { type: "operator" | "peer" | "flow" | "system" | "external"; [field: string]: JsonValue };
+  source?: { type: "operator" | "peer" | "flow" | "system" | "external"; [field: string]: unknown };
   visibility?: { transcriptEligible?: boolean; operatorEligible?: boolean };
   /** Its lane: "queue" waits in order, "steer" goes before the queue. */
   handlingMode?: HandlingMode;
@@ -88,17 +91,17 @@ export function prepareSubmission(value: unknown, limits: Limits): PreparedInput
   const { blocks: stored, blobs } = takeImages(blocks, limits);
   const inputType = checkOneOf("input.inputType", rest.inputType, INPUT_TYPES);
   if (inputType === "prompt" && typeof rest.text !== "string") throw invalid("input.text must be a string");
-  const given = Object.fromEntries(Object.entries(rest).filter(([, member]) => member !== undefined));
-  const fields = admitPayload({ ...given, ...(stored && { blocks: stored }) }, "input", limits) as Record<string, JsonValue>;
+  const id = (field: string, member: unknown) => checkId(`input.${field}`, member, limits.idLength);
+  // Ids are checked before the rest, in which lone surrogates are replaced.
+  if (rest.correlationId !== undefined) id("correlationId", rest.correlationId);
+  const supersessionKey = rest.supersessionKey === undefined ? undefined : id("supersessionKey", rest.supersessionKey);
+  const fields = admitPayload({ ...rest, ...(stored && { blocks: stored }) }, "input", limits) as Record<string, JsonValue>;
   const persisted: PersistedInput = {
     ...fields,
     inputType,
     source: sourceOf(fields.source, inputType),
     visibility: visibilityOf(fields.visibility),
   };
-  const id = (field: string, member: unknown) => checkId(`input.${field}`, member, limits.idLength);
-  if (fields.correlationId !== undefined) id("correlationId", fields.correlationId);
-  const supersessionKey = fields.supersessionKey === undefined ? undefined : id("supersessionKey", fields.supersessionKey);
   const handlingMode =
     fields.handlingMode === undefined
       ? undefined
@@ -127,7 +130,7 @@ export function prepareSubmission(value: unknown, limits: Limits): PreparedInput
 
 function sourceOf(value: JsonValue | undefined, inputType: InputType): JsonValue {
   if (value === undefined) return { type: USUAL_SOURCE[inputType] };
-  const { type } = membersOf("input.source", value, ["type"]);
+  const { type } = someMembersOf("input.source", value, ["type"]);
   checkOneOf("input.source.type", type, SOURCES);
   return value;
 }

@@ -1,0 +1,116 @@
+import type { StandardSchemaV1 } from "@standard-schema/spec";
+import { guarded } from "../../../domain/admit.js";
+import { checkFunction, checkId, checkList, checkObject, membersOf } from "../../../domain/check.js";
+import { invalid } from "../../../domain/errors.js";
+import type { JsonValue } from "../../../domain/json.js";
+import type { Limits } from "../../../domain/time.js";
+import type { ProcessContext, ProcessHandler } from "../context.js";
+import type { NoSchemas, ProcessDefinition, Schemas } from "./definition.js";
+import type { Json } from "./stored-json.js";
+
+/**
+ * Defines a process by its name, its types and its handler. `createKernel({ processes: [definition] })` runs it, and
+ * `kernel.start(definition, { input })` starts it, also in a tab that does not run it.
+ *
+ * `input` is checked at start and again before each run, since a stored one may be older than the schema: one that does not fit then ends
+ * the process as failed, with the code "invalid-input". The input is stored as it was given. `context.args` is what the schema makes of it,
+ * anew for each run, and need not be JSON. `events` are those that `context.emit` may store: a payload is checked by its schema and stored
+ * as it was given. A schema may be asynchronous.
+ *
+ * Throws `invalid` for a broken definition, for an event whose name begins with "process.", and for a member that it does not know.
+ */
+export function defineProcess<
+  const Name extends string,
+  Given = undefined,
+  Input = JsonValue | undefined,
+  Output = void,
+  Events extends Schemas = NoSchemas,
+  Signals extends Schemas = NoSchemas,
+>(definition: {
+  name: Name;
+  input?: StandardSchemaV1<Given, Input>;
+  events?: Events;
+  signals?: Signals;
+  run(context: ProcessContext<Input, Events, Signals>): Promise<Output> | Output;
+}): ProcessDefinition<Name, Given, Json<Output>, Events, Signals> {
+  const { name, input, events, signals, run } = checkDefinition("definition", definition, Number.POSITIVE_INFINITY);
+  const schemas = { ...(input && { input }), ...(events && { events }), ...(signals && { signals }) };
+  return Object.freeze({ name: name as Name, ...schemas, run });
+}
+
+/** The type alone: a schema that lets every value pass. Nothing is checked at run time but that the value is JSON. */
+export function typed<T>(): StandardSchemaV1<T, T> {
+  return { "~standard": { version: 1, vendor: "holdfast", validate: (value) => ({ value: value as T }) } };
+}
+
+/** What this host runs under a name. A handler without a definition has no schemas. */
+export interface Runnable {
+  readonly run: ProcessHandler;
+  readonly input?: StandardSchemaV1 | undefined;
+  readonly events?: Schemas | undefined;
+}
+
+export type CheckedDefinition = Runnable & { readonly name: string; readonly signals?: Schemas | undefined };
+
+/** The definition, each member read once. Throws `invalid`, which names the member. */
+export function checkDefinition(field: string, value: unknown, idLength: number): CheckedDefinition {
+  const m = membersOf(field, value, ["name", "input", "events", "signals", "run", "~types"]);
+  const name = checkId(`${field}.name`, m.name, idLength);
+  const events = checkStandardSchemas(`${field}.events`, m.events);
+  for (const eventType in events)
+    if (eventType.startsWith("process.")) throw invalid(`${field}.events/${eventType}: "process." is holdfast's own`);
+  return {
+    name,
+    input: m.input === undefined ? undefined : checkStandardSchema(`${field}.input`, m.input),
+    events,
+    signals: checkStandardSchemas(`${field}.signals`, m.signals),
+    run: checkFunction(`${field}.run`, m.run as ProcessHandler),
+  };
+}
+
+const MOST_DEFINITIONS = 10_000;
+
+export function checkDefinitions(given: unknown, { idLength }: Limits): ReadonlyMap<string, Runnable> {
+  const found = new Map<string, Runnable>();
+  const list = given === undefined ? [] : checkList("processes", given, MOST_DEFINITIONS);
+  for (const [at, value] of list.entries()) {
+    const definition = checkDefinition(`processes/${at}`, value, idLength);
+    if (found.has(definition.name)) throw invalid(`processes/${at}.name: "${definition.name}" is defined twice`);
+    found.set(definition.name, definition);
+  }
+  return found;
+}
+
+export function checkHandlers(given: unknown, { idLength }: Limits): ReadonlyMap<string, Runnable> {
+  if (given === undefined) return new Map();
+  checkObject("handlers", given);
+  const names = guarded("handlers", () => Object.keys(given));
+  const members = Object.entries(membersOf("handlers", given, names)).filter(([, handler]) => handler !== undefined);
+  return new Map(
+    members.map(([name, handler]) => {
+      const run = typeof handler === "object" ? membersOf(`handlers.${name}`, handler, ["run"]).run : handler;
+      const field = run === handler ? `handlers.${name}` : `handlers.${name}.run`;
+      return [checkId(`handlers: the name "${name}"`, name, idLength), { run: checkFunction(field, run as ProcessHandler) }];
+    }),
+  );
+}
+
+function checkStandardSchemas(field: string, value: unknown): Schemas | undefined {
+  if (value === undefined) return undefined;
+  checkObject(field, value);
+  const members = membersOf(
+    field,
+    value,
+    guarded(field, () => Object.keys(value)),
+  );
+  for (const name in members) checkStandardSchema(`${field}/${name}`, members[name]);
+  return members as Schemas;
+}
+
+function checkStandardSchema(field: string, value: unknown): StandardSchemaV1 {
+  // A schema may be a function.
+  const { validate } = guarded(field, () => Object((value as StandardSchemaV1 | null | undefined)?.["~standard"]));
+  if (typeof validate !== "function")
+    throw invalid(`${field} must be a Standard Schema, as those of zod, valibot and arktype are`);
+  return value as StandardSchemaV1;
+}

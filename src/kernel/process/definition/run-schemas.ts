@@ -1,0 +1,56 @@
+import type { StandardSchemaV1 } from "@standard-schema/spec";
+import type { Corridor } from "../../../corridor/command.js";
+import { invalid, NonRetryableError } from "../../../domain/errors.js";
+import type { JsonValue } from "../../../domain/json.js";
+import type { Limits } from "../../../domain/time.js";
+import { loadReplay } from "../../../stores/process/events.js";
+import { admitPayload } from "../../../stores/process/registration.js";
+import type { Schemas } from "./definition.js";
+import { judgeBy } from "./schema-verdict.js";
+
+export interface RunSchemas {
+  readonly runnable: { readonly input?: StandardSchemaV1 | undefined; readonly events?: Schemas | undefined };
+  readonly processId: string;
+  readonly corridor: Corridor;
+  readonly limits: Limits;
+}
+
+/** What the schemas of a definition do in a run of it. */
+export interface SchemasInRun {
+  /** What the schema makes of the stored input. If the input does not fit, it throws what fails the process; another run would not help. */
+  argsOf(stored: JsonValue | undefined): Promise<unknown>;
+  /**
+   * A copy of the payload of a declared event, else `undefined`. Rejects `invalid` for one that does not fit. Gives a promise only if the
+   * schema does, or for a misfit.
+   */
+  payloadOf(eventType: string, payload: unknown, replayKey: unknown): JsonValue | Promise<JsonValue> | undefined;
+}
+
+export function schemasInRun({ runnable, processId, corridor, limits }: RunSchemas): SchemasInRun {
+  /** The refusal, unless an event is stored under the key: then the append is a replay, and what is stored decides. */
+  async function refuseMisfit(misfit: string, eventType: string, replayKey: unknown): Promise<void> {
+    const replay = typeof replayKey === "string" && { processId, eventType, payload: null, replayKey };
+    const isStored = replay && (await corridor.query(["events"], (reader) => loadReplay(reader, replay)));
+    if (!isStored) throw invalid(`payload is invalid for event type "${eventType}": ${misfit}`);
+  }
+  return {
+    async argsOf(stored) {
+      const verdict = await judgeBy(runnable.input, stored);
+      if (verdict.misfit === undefined) return verdict.made;
+      const message = `the stored input does not fit its schema: ${verdict.misfit}`;
+      throw Object.assign(new NonRetryableError(message), { code: "invalid-input" });
+    },
+    payloadOf(eventType, payload, replayKey) {
+      const { events = {} } = runnable;
+      if (!Object.hasOwn(events, eventType)) return undefined;
+      const admitted = admitPayload(payload, "payload", limits);
+      const verdict = judgeBy(events[eventType], admitted);
+      if (!(verdict instanceof Promise) && verdict.misfit === undefined) return admitted;
+      return (async () => {
+        const { misfit } = await verdict;
+        if (misfit !== undefined) await refuseMisfit(misfit, eventType, replayKey);
+        return admitted;
+      })();
+    },
+  };
+}

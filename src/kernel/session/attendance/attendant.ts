@@ -1,0 +1,264 @@
+import type { Corridor } from "../../../corridor/command.js";
+import { isHoldfastError } from "../../../domain/errors.js";
+import { isRuntimeId } from "../../../domain/runtime-id.js";
+import type { Limits, Timings } from "../../../domain/time.js";
+import type { Clock } from "../../../ports/clock.js";
+import type { Change, Notices } from "../../../ports/notices.js";
+import { DUE_TABLES, type DueSession, type DueSessions, loadDue, loadDueOf } from "../../../stores/session/inputs/due.js";
+import type { Fault } from "../../host/loop-contract.js";
+import { type LocalSession, tellSessionFault } from "../local-session.js";
+import type { LookEnd } from "../pacing.rules.js";
+import { type CheckedSessionOptions, checkSessionOptions } from "../session.js";
+import { createPauses } from "./pauses.rules.js";
+
+/**
+ * Goes on with the sessions that wait and that no code of this tab has open, with the kernel's own turn handler:
+ *
+ *     notice or poll -> look (which sessions are due, and not held?) -> visit: open the session, let its executor run until it rests, leave
+ *
+ * A visit takes one of the tab's places. What finds no place waits for the next free one, and those that wait the longest go first.
+ */
+export interface Attendant {
+  /** The app has left the session, and something may wait in it. */
+  left(runtimeId: string): void;
+  /** Looks no more, and ends its visits. The executors were ended already. */
+  stop(): void;
+}
+
+/** The time for which the attendant has a session open. */
+interface Visit {
+  /** Another turn may begin. While other sessions wait for the place, a visit has one turn. */
+  mayBegin(): boolean;
+  /** A turn is run with the kernel's handler. */
+  ran(): void;
+  rested(end: LookEnd): void;
+}
+
+/** A session that this tab has open. */
+export interface Opened {
+  readonly session: LocalSession;
+  /** Options of the app's call that opened it first. */
+  options: CheckedSessionOptions;
+  /** How many objects of it the app holds. */
+  uses: number;
+  /** While the attendant has it open. */
+  visit: Visit | undefined;
+}
+
+interface AttendantParts {
+  readonly corridor: Corridor;
+  readonly notices: Notices;
+  readonly clock: Clock;
+  readonly timings: Timings;
+  /** How many visits there may be at once. */
+  readonly concurrency: number;
+  newNonce(): string;
+  readonly limits: Limits;
+  /** The sessions that this tab has open, by runtime id. */
+  readonly entries: Map<string, Opened>;
+  openHere(
+    sessionId: string,
+    options: CheckedSessionOptions,
+    hold: (entry: Opened) => void,
+    incarnation: number,
+  ): Promise<unknown>;
+  /** Closes the session here, unless the app has it open. */
+  leave(entry: Opened): Promise<void>;
+  fault(fault: Fault): void;
+}
+
+/** The unit of the time for which news is left to the tab that made it, which mostly goes on by itself. */
+const NEWS_LEFT_MS = 40;
+/** Sessions that notices name. If there are more, a look finds them by the index. */
+const MOST_HEARD = 64;
+
+export function createAttendant(parts: AttendantParts): Attendant {
+  const { corridor, clock, timings, concurrency, entries } = parts;
+  const options = checkSessionOptions({}, parts.limits);
+  /** By runtime id; with the session, once it is open. */
+  const visits = new Map<string, Opened | undefined>();
+  /** Sessions that a notice named, and the time at which they are looked at. */
+  const heard = new Set<string>();
+  let heardDueMs = 0;
+  /** Sessions that another tab ran when this was last heard or read. Emptied at each poll. */
+  const held = new Set<string>();
+  const pauses = createPauses(timings.pollMs);
+  /** More sessions wait than there are places. */
+  let hasBacklog = false;
+  let pollAtMs = clock.monotonicMs();
+  /** When the sessions that others run are looked at: their leases may have run out without a notice. */
+  let surveyAtMs = pollAtMs;
+  let isLooking = false;
+  let isOver = false;
+  let cancelTimer = () => {};
+
+  const free = () => concurrency - visits.size;
+
+  function hear(changes: readonly Change[]): void {
+    for (const { about, id, member } of changes) {
+      if ((about !== "input" && about !== "runtime" && about !== "lease") || !isRuntimeId(id) || entries.has(id)) continue;
+      if (about === "lease" && member === "held") {
+        held.add(id);
+        heard.delete(id);
+        continue;
+      }
+      if (about === "lease") held.delete(id);
+      // The holder of the lease goes on by itself while something waits.
+      if (!held.has(id)) note(id);
+    }
+    plan();
+  }
+
+  function note(runtimeId: string): void {
+    if (heard.size === 0) heardDueMs = clock.monotonicMs() + leaveMs();
+    heard.add(runtimeId);
+    if (heard.size <= MOST_HEARD) return;
+    heard.clear();
+    pollAtMs = Math.min(pollAtMs, heardDueMs);
+  }
+
+  /** A busy tab waits longer, and chance keeps tabs from looking all at once. */
+  function leaveMs(): number {
+    const chance = Number.parseInt(parts.newNonce().slice(0, 8), 16) / 2 ** 32;
+    return Math.ceil(NEWS_LEFT_MS * (1 + visits.size / concurrency + chance));
+  }
+
+  function plan(): void {
+    cancelTimer();
+    if (isOver || isLooking) return;
+    const inMs = nextLookMs() - clock.monotonicMs();
+    if (inMs > 0) cancelTimer = clock.setTimer(plan, inMs);
+    else void look();
+  }
+
+  function nextLookMs(): number {
+    // Without a free place, only a poll looks: it finds out whether other sessions wait.
+    if (free() === 0) return pollAtMs;
+    if (hasBacklog) return 0;
+    return heard.size > 0 ? Math.min(pollAtMs, heardDueMs) : pollAtMs;
+  }
+
+  async function look(): Promise<void> {
+    isLooking = true;
+    const nowMs = clock.monotonicMs();
+    const isWhole = hasBacklog || nowMs >= pollAtMs;
+    const ids = [...heard].filter((id) => !passes(id));
+    heard.clear();
+    try {
+      if (isWhole) await lookAtAll(nowMs);
+      else if (ids.length > 0) begin(await corridor.query(DUE_TABLES, (reader, now) => loadDueOf(reader, ids, now)));
+    } catch (error) {
+      if (!isOver) tellSessionFault(parts, error);
+      pollAtMs = clock.monotonicMs() + timings.pollMs;
+      hasBacklog = false;
+    }
+    isLooking = false;
+    plan();
+  }
+
+  const passes = (runtimeId: string) => entries.has(runtimeId) || pauses.lasts(runtimeId, clock.monotonicMs());
+
+  async function lookAtAll(nowMs: number): Promise<void> {
+    const isSurvey = nowMs >= surveyAtMs;
+    // One more than there are places: it tells whether there is a backlog.
+    const most = free() + 1;
+    const [waiting, running] = await corridor.query(DUE_TABLES, async (reader, now) => [
+      await loadDue(reader, "waiting", most, passes, now),
+      isSurvey ? await loadDue(reader, "running", most, passes, now) : undefined,
+    ]);
+    const inMs = waiting.nextMs === undefined ? timings.pollMs : Math.max(0, waiting.nextMs - clock.now());
+    pollAtMs = clock.monotonicMs() + Math.min(timings.pollMs, inMs);
+    held.clear();
+    if (running) {
+      const soonestMs = Math.min(clock.now() + timings.leaseTtlMs, ...running.held.values());
+      surveyAtMs = nowMs + Math.max(timings.pollMs, soonestMs - clock.now());
+    }
+    // Places that fell free meanwhile take what the look left out.
+    hasBacklog = [waiting, running].some((due) => due?.found.length === most);
+    // Sessions whose owner died come first: they were under way.
+    if (running) begin(running);
+    begin(waiting);
+  }
+
+  function begin({ found, held: taken }: DueSessions): void {
+    for (const runtimeId of taken.keys()) held.add(runtimeId);
+    for (const session of found) {
+      if (isOver || visits.has(session.runtimeId)) continue;
+      if (free() === 0) {
+        hasBacklog = true;
+        return;
+      }
+      void visit(session);
+    }
+  }
+
+  async function visit({ runtimeId, sessionId, incarnation }: DueSession): Promise<void> {
+    visits.set(runtimeId, undefined);
+    let hasRun = false;
+    let isElsewhere = false;
+    let hasTrouble = false;
+    try {
+      await new Promise<void>((resolve, reject) => {
+        const made: Visit = {
+          mayBegin: () => !hasRun || !hasBacklog,
+          ran() {
+            hasRun = true;
+          },
+          rested(end) {
+            // The tabs that go first take it, or its owner sleeps and gets a moment to return.
+            if (end.kind === "later" || (end.kind === "held" && end.expired)) return;
+            isElsewhere = end.kind === "held";
+            hasTrouble = end.kind === "trouble" || end.kind === "failed";
+            resolve();
+          },
+        };
+        const hold = (entry: Opened) => {
+          visits.set(runtimeId, entry);
+          if (isOver) resolve();
+          else entry.visit = made;
+        };
+        parts.openHere(sessionId, options, hold, incarnation).catch(reject);
+      });
+    } catch (error) {
+      tellSessionFault(parts, error);
+      // A deleted session is found no more.
+      isElsewhere = isHoldfastError(error) && error.code === "not-found";
+    }
+    await end(runtimeId);
+    if (isElsewhere || (hasRun && !hasTrouble)) pauses.end(runtimeId);
+    else pauses.begin(runtimeId, clock.monotonicMs());
+    plan();
+  }
+
+  async function end(runtimeId: string): Promise<void> {
+    const entry = visits.get(runtimeId);
+    if (entry) {
+      entry.visit = undefined;
+      await parts.leave(entry);
+    }
+    visits.delete(runtimeId);
+  }
+
+  const unsubscribe = parts.notices.subscribe(hear);
+  plan();
+  return {
+    left(runtimeId) {
+      note(runtimeId);
+      plan();
+    },
+    stop() {
+      isOver = true;
+      unsubscribe();
+      cancelTimer();
+      for (const [runtimeId, entry] of visits) {
+        if (!entry) continue;
+        entry.visit = undefined;
+        if (entry.uses > 0) continue;
+        // Its attachment goes with the host's boot.
+        if (entries.get(runtimeId) === entry) entries.delete(runtimeId);
+        entry.session.close();
+      }
+      visits.clear();
+    },
+  };
+}

@@ -1,0 +1,108 @@
+import type { Corridor } from "../../../corridor/command.js";
+import type { Watch } from "../../../corridor/watch.js";
+import { guarded } from "../../../domain/admit.js";
+import { checkFlag, checkId, checkSignal, checkWhole, optionsOf } from "../../../domain/check.js";
+import type { HoldfastError } from "../../../domain/errors.js";
+import type { InputOutcomeReport, StoredInputState } from "../../../domain/session/input.js";
+import type { Limits } from "../../../domain/time.js";
+import { saidFarewell } from "../../../stores/host/hosts.js";
+import { isLive } from "../../../stores/host/leases.rules.js";
+import { loadRow } from "../../../stores/schema.js";
+import { checkRuntime, type SessionRef } from "../../../stores/session/draft.js";
+import { loadLiveInputs, readInputs } from "../../../stores/session/inputs/input-rows.js";
+import { type EndedInput, goneInput, untilEnded } from "./input-end.js";
+
+/** What an app reads of a session's inputs, and who runs them. Loaded when it is first used. */
+export interface InputReads {
+  /**
+   * The inputs of the session, in the order of their ids by UTF-16 code units; ids that the session makes are in the order of their making.
+   * `live`: only those that have not ended, or only those that have. `after`: an input id; those behind it. `limit`: at most so many.
+   */
+  inputs(filter?: { live?: boolean; after?: string; limit?: number }): Promise<StoredInputState[]>;
+  /** The host whose lease on the session is live: it runs a turn. */
+  owner(): Promise<{ hostId: string; fencingToken: number; expiresAtMs: number } | undefined>;
+  /**
+   * Resolves when the input has ended, in whatever tab, at once if it has already. Rejects `not-found` for an unknown input, and for an
+   * ephemeral one that has left no trace: it ended before the call, or without a run; `aborted` by the signal; `closed` when this object is.
+   */
+  outcome(inputId: string, options?: { signal?: AbortSignal }): Promise<InputOutcomeReport>;
+}
+
+interface InputReadsParts {
+  readonly corridor: Corridor;
+  readonly watch: Watch;
+  readonly limits: Limits;
+  readonly ref: SessionRef;
+  /** Aborts when the session's object is closed; its reason is the error. */
+  readonly closing: AbortSignal;
+}
+
+export function inputReads({ corridor, watch, limits, ref, closing }: InputReadsParts): InputReads {
+  const { runtimeId } = ref;
+  return {
+    async inputs(filter = {}) {
+      const m = optionsOf("inputs", filter, ["live", "after", "limit"]);
+      const live = m.live === undefined ? undefined : checkFlag("filter.live", m.live);
+      const after = m.after === undefined ? undefined : checkId("filter.after", m.after, limits.idLength);
+      const limit = m.limit === undefined ? Number.MAX_SAFE_INTEGER : checkWhole("filter.limit", m.limit, 1);
+      return await corridor.query(["runtimes", "inputs"], async (reader) => {
+        checkRuntime(await loadRow(reader, "runtimes", runtimeId), ref);
+        if (!live)
+          return (await readInputs(reader, runtimeId, { after, limit, isEnded: live === false })).map(({ record }) => record);
+        const records = (await loadLiveInputs(reader, runtimeId)).map(({ record }) => record);
+        const behind = records.filter(({ inputId }) => after === undefined || inputId > after);
+        return behind.sort((a, b) => (a.inputId < b.inputId ? -1 : 1)).slice(0, limit);
+      });
+    },
+    owner: () =>
+      corridor.query(["runtimes", "leases", "farewells"], async (reader, now) => {
+        const [runtime, lease] = await Promise.all([
+          loadRow(reader, "runtimes", runtimeId),
+          loadRow(reader, "leases", runtimeId),
+        ]);
+        checkRuntime(runtime, ref);
+        const hasLeft = await saidFarewell(reader, lease?.bootId);
+        if (hasLeft || !lease || !isLive(lease, now()) || lease.hostId === undefined) return undefined;
+        const { hostId, fencingToken, expiresAtMs } = lease;
+        return { hostId, fencingToken, expiresAtMs };
+      }),
+    async outcome(inputId, options = {}) {
+      const id = checkId("inputId", inputId, limits.idLength);
+      const signal = checkSignal("options.signal", optionsOf("outcome", options, ["signal"]).signal);
+      const until = signal ? guarded("options.signal", () => AbortSignal.any([signal, closing])) : closing;
+      try {
+        return reportOf(id, await untilEnded({ corridor, watch }, ref, id, until));
+      } catch (error) {
+        throw closing.aborted && !signal?.aborted ? (closing.reason as HoldfastError) : error;
+      }
+    },
+  };
+}
+
+function reportOf(inputId: string, ended: EndedInput): InputOutcomeReport {
+  const { record, runId = record?.lastRunId } = ended;
+  const of = (outcome: InputOutcomeReport["outcome"], more: Partial<InputOutcomeReport> = {}): InputOutcomeReport => ({
+    outcome,
+    ...more,
+    ...(runId !== undefined && { runId }),
+    ...(record?.interrupted && { interrupted: true }),
+  });
+  if (!record) {
+    if (runId === undefined) throw goneInput(inputId, ended);
+    return of("completed");
+  }
+  const end = record.terminalOutcome;
+  switch (end?.outcomeType) {
+    case "superseded":
+      return of("superseded", { by: end.supersededBy });
+    case "coalesced":
+      return of("coalesced", { by: end.aggregateId });
+    case "abandoned":
+      if (end.reason === "cancelled") return of("cancelled");
+      return typeof end.reason === "string"
+        ? of("abandoned", { reason: end.reason })
+        : of("failed", record.error === undefined ? {} : { error: record.error });
+    default:
+      return of("completed");
+  }
+}

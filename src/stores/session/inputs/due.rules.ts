@@ -1,0 +1,53 @@
+import { isTerminal } from "../../../domain/session/input.js";
+import type { RuntimeRow } from "../tables.js";
+import type { InputChange } from "./input-rows.rules.js";
+import { doesStart, queuedInputOf } from "./inputs.rules.js";
+import type { InputRow } from "./tables.js";
+
+/**
+ * A session's runtime row counts its live inputs, and says whether the session is due: a run of it is under way, or an input waits that
+ * begins one. Tabs find due sessions by an index, and the list of sessions reads no inputs. Rows of schemas before 6 were never counted:
+ * their sessions are due until they are opened, which counts them.
+ */
+type InputCounts = Required<Pick<RuntimeRow, "liveInputs" | "starters">>;
+
+function recounted({ liveInputs, starters }: InputCounts, changes: readonly InputChange[]): InputCounts {
+  function count(row: InputRow | undefined, by: 1 | -1): void {
+    if (!row || isTerminal(row.record.currentState)) return;
+    liveInputs += by;
+    const waiting = queuedInputOf(row);
+    if (row.record.currentState !== "queued" || (waiting && doesStart(waiting))) starters += by;
+  }
+  for (const { before, after } of changes) {
+    count(before, -1);
+    count(after, 1);
+  }
+  return { liveInputs, starters };
+}
+
+export function countAll(live: readonly InputRow[]): InputCounts {
+  return recounted(
+    { liveInputs: 0, starters: 0 },
+    live.map((after) => ({ after })),
+  );
+}
+
+/**
+ * The row after changes of its inputs. `dueAtMs` begins anew when the session begins to wait or to run: the longest wait is the oldest
+ * time. A time to come holds until an input changes.
+ */
+export function withDue<R extends RuntimeRow>(stored: R, changes: readonly InputChange[], nowMs: number): R {
+  const { due: was, dueAtMs, ...row } = stored;
+  const { liveInputs, starters = 0 }: RuntimeRow = stored;
+  const counts = liveInputs !== undefined && recounted({ liveInputs, starters }, changes);
+  const due = dueOf({ ...row, ...counts } as R);
+  const sinceMs = due === was && dueAtMs !== undefined ? dueAtMs : nowMs;
+  return { ...row, ...counts, ...(due && { due, dueAtMs: changes.length > 0 ? Math.min(sinceMs, nowMs) : sinceMs }) } as R;
+}
+
+function dueOf({ state, sessionId, run, liveInputs, starters }: RuntimeRow): RuntimeRow["due"] {
+  if (sessionId === undefined || state === undefined || state === "stopped" || state === "destroyed") return undefined;
+  if (run) return "running";
+  // A retired session also runs the inputs that begin no run by themselves.
+  return liveInputs === undefined || starters || (state === "retired" && liveInputs) ? "waiting" : undefined;
+}

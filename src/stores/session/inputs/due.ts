@@ -1,0 +1,88 @@
+import type { Key, Reader, Row } from "../../../ports/storage.js";
+import { isLive } from "../../host/leases.rules.js";
+import type { LeaseRow } from "../../host/tables.js";
+import { readable, TABLES } from "../../schema.js";
+import type { RuntimeRow } from "../tables.js";
+
+/** A session that is due, and whose lease is not held: its owner died, or it has none. */
+export interface DueSession {
+  readonly runtimeId: string;
+  readonly incarnation: number;
+  readonly sessionId: string;
+}
+
+export interface DueSessions {
+  readonly found: readonly DueSession[];
+  /** Sessions that are due and whose lease is held, with its expiry. */
+  readonly held: ReadonlyMap<string, number>;
+  /** When the next session is due, if that time is still to come; in wall time. */
+  readonly nextMs: number | undefined;
+}
+
+export const DUE_TABLES = ["runtimes", "leases"] as const;
+
+/** Rows of one read. Most looks find few. */
+const PAGE = 32;
+
+/** The sessions that wait or run, those first that do so the longest; `most` of them, without those that the caller passes over. */
+export async function loadDue(
+  reader: Reader,
+  due: NonNullable<RuntimeRow["due"]>,
+  most: number,
+  passes: (runtimeId: string) => boolean,
+  now: () => number,
+): Promise<DueSessions> {
+  const found: DueSession[] = [];
+  const held = new Map<string, number>();
+  let after: Key | undefined;
+  for (;;) {
+    const page = await reader.range("runtimes", {
+      index: "due",
+      prefix: [due],
+      limit: PAGE,
+      ...(after !== undefined && { after }),
+    });
+    const rows = readable("runtimes", page).filter(({ runtimeId }) => !passes(runtimeId));
+    const leases = await Promise.all(rows.map(({ runtimeId }) => loadLease(reader, runtimeId)));
+    for (const [at, row] of rows.entries()) {
+      if (row.dueAtMs !== undefined && row.dueAtMs > now()) return { found, held, nextMs: row.dueAtMs };
+      sort(row, leases[at], { found, held }, now());
+      if (found.length === most) return { found, held, nextMs: undefined };
+    }
+    const last = page.at(-1);
+    if (!last || page.length < PAGE) return { found, held, nextMs: undefined };
+    after = TABLES.runtimes.indexes.due.map((column) => last[column] as string | number);
+  }
+}
+
+/** The same for these sessions alone. */
+export async function loadDueOf(reader: Reader, runtimeIds: readonly string[], now: () => number): Promise<DueSessions> {
+  const found: DueSession[] = [];
+  const held = new Map<string, number>();
+  const pairs = await Promise.all(
+    runtimeIds.map(async (id) => {
+      const row = await reader.get("runtimes", id);
+      const [runtime] = readable("runtimes", row ? [row] : []);
+      const isDue = runtime?.dueAtMs !== undefined && runtime.dueAtMs <= now();
+      return isDue ? ([runtime, await loadLease(reader, id)] as const) : undefined;
+    }),
+  );
+  for (const pair of pairs) if (pair) sort(...pair, { found, held }, now());
+  return { found, held, nextMs: undefined };
+}
+
+/** An unreadable lease counts as none: the call that opens the session fails on it, and that is told. */
+async function loadLease(reader: Reader, runtimeId: string): Promise<LeaseRow | undefined> {
+  const row: Row | undefined = await reader.get("leases", runtimeId);
+  return readable("leases", row ? [row] : [])[0];
+}
+
+function sort(
+  { runtimeId, incarnation, sessionId }: RuntimeRow,
+  lease: LeaseRow | undefined,
+  { found, held }: { found: DueSession[]; held: Map<string, number> },
+  nowMs: number,
+): void {
+  if (isLive(lease, nowMs)) held.set(runtimeId, lease.expiresAtMs);
+  else if (sessionId !== undefined) found.push({ runtimeId, incarnation, sessionId });
+}
