@@ -6,6 +6,7 @@ import { createLife, createMachine, type Life } from "../../src/simulation/machi
 import { ObservedRows } from "../../src/simulation/machine/rows.js";
 import { createTimeline } from "../../src/simulation/machine/timeline.js";
 import { type FaultKind, SIMULATION_RULES, simulate, type WorkKind } from "../../src/simulation.js";
+import type { Row } from "../../src/ports/storage.js";
 import type { AgentRow } from "../../src/stores/host/tables.js";
 import type { InputRow } from "../../src/stores/session/inputs/tables.js";
 import type { ReceiptRow } from "../../src/stores/session/tables.js";
@@ -35,6 +36,12 @@ const withoutColumn =
     const { [column]: _, ...rest } = row;
     return rest as typeof row;
   };
+
+/** Changes the records of inputs as they are read. */
+const ofRecord =
+  (change: (record: InputRow["record"]) => InputRow["record"]): Meddling["row"] =>
+  (table, row) =>
+    table === "inputs" && row ? ({ ...row, record: change((row as InputRow).record) } as Row) : row;
 
 const BREACHES: Readonly<Record<string, Breach>> = {
   "a fencing token only grows, and with every grant": {
@@ -136,6 +143,20 @@ const BREACHES: Readonly<Record<string, Breach>> = {
     faults: [],
     work: ["poison"],
     make: () => ({ row: withoutColumn("inputs", "crashes") }),
+  },
+  "an input is not run before its pause is over": {
+    faults: [],
+    work: ["doom"],
+    make: () => ({ row: ofRecord(({ retryAtMs: _, ...record }) => record) }),
+  },
+  "an input is not run after its last try failed": {
+    faults: [],
+    work: ["doom"],
+    // Each try counts as one that was interrupted.
+    make: () => ({
+      row: (table, row) =>
+        table === "inputs" && row ? { ...row, interruptions: (row as InputRow).record.attemptCount } : row,
+    }),
   },
   "an input whose end was asked for is not run again": {
     faults: ["crash"],

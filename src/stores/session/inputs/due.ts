@@ -59,16 +59,19 @@ export async function loadDue(
 export async function loadDueOf(reader: Reader, runtimeIds: readonly string[], now: () => number): Promise<DueSessions> {
   const found: DueSession[] = [];
   const held = new Map<string, number>();
+  let nextMs: number | undefined;
   const pairs = await Promise.all(
     runtimeIds.map(async (id) => {
       const row = await reader.get("runtimes", id);
       const [runtime] = readable("runtimes", row ? [row] : []);
-      const isDue = runtime?.dueAtMs !== undefined && runtime.dueAtMs <= now();
-      return isDue ? ([runtime, await loadLease(reader, id)] as const) : undefined;
+      if (runtime?.dueAtMs === undefined) return undefined;
+      if (runtime.dueAtMs <= now()) return [runtime, await loadLease(reader, id)] as const;
+      nextMs = Math.min(runtime.dueAtMs, nextMs ?? runtime.dueAtMs);
+      return undefined;
     }),
   );
   for (const pair of pairs) if (pair) sort(...pair, { found, held }, now());
-  return { found, held, nextMs: undefined };
+  return { found, held, nextMs };
 }
 
 /** An unreadable lease counts as none: the call that opens the session fails on it, and that is told. */
