@@ -1,12 +1,12 @@
 import { describe, expect, it } from "vitest";
 import { HoldfastError } from "../../src/domain/errors.js";
+import type { Row } from "../../src/ports/storage.js";
 import { Notes, type Observations } from "../../src/simulation/judge/ledger.js";
 import { createDice } from "../../src/simulation/machine/dice.js";
 import { createLife, createMachine, type Life } from "../../src/simulation/machine/machine.js";
 import { ObservedRows } from "../../src/simulation/machine/rows.js";
 import { createTimeline } from "../../src/simulation/machine/timeline.js";
 import { type FaultKind, SIMULATION_RULES, simulate, type WorkKind } from "../../src/simulation.js";
-import type { Row } from "../../src/ports/storage.js";
 import type { AgentRow } from "../../src/stores/host/tables.js";
 import type { InputRow } from "../../src/stores/session/inputs/tables.js";
 import type { ReceiptRow } from "../../src/stores/session/tables.js";
@@ -154,8 +154,7 @@ const BREACHES: Readonly<Record<string, Breach>> = {
     work: ["doom"],
     // Each try counts as one that was interrupted.
     make: () => ({
-      row: (table, row) =>
-        table === "inputs" && row ? { ...row, interruptions: (row as InputRow).record.attemptCount } : row,
+      row: (table, row) => (table === "inputs" && row ? { ...row, interruptions: (row as InputRow).record.attemptCount } : row),
     }),
   },
   "an input whose end was asked for is not run again": {

@@ -27,7 +27,7 @@ const PAGE = 32;
 /** The sessions that wait or run, those first that do so the longest; `most` of them, without those that the caller passes over. */
 export async function loadDue(
   reader: Reader,
-  due: NonNullable<RuntimeRow["due"]>,
+  how: NonNullable<RuntimeRow["due"]>,
   most: number,
   passes: (runtimeId: string) => boolean,
   now: () => number,
@@ -38,17 +38,20 @@ export async function loadDue(
   for (;;) {
     const page = await reader.range("runtimes", {
       index: "due",
-      prefix: [due],
+      prefix: [how],
       limit: PAGE,
       ...(after !== undefined && { after }),
     });
     const rows = readable("runtimes", page).filter(({ runtimeId }) => !passes(runtimeId));
-    const leases = await Promise.all(rows.map(({ runtimeId }) => loadLease(reader, runtimeId)));
-    for (const [at, row] of rows.entries()) {
-      if (row.dueAtMs !== undefined && row.dueAtMs > now()) return { found, held, nextMs: row.dueAtMs };
-      sort(row, leases[at], { found, held }, now());
+    const nowMs = now();
+    const next = rows.find(({ dueAtMs = 0 }) => dueAtMs > nowMs);
+    const due = next ? rows.slice(0, rows.indexOf(next)) : rows;
+    const leases = await Promise.all(due.map(({ runtimeId }) => loadLease(reader, runtimeId)));
+    for (const [at, row] of due.entries()) {
+      sort(row, leases[at], { found, held }, nowMs);
       if (found.length === most) return { found, held, nextMs: undefined };
     }
+    if (next) return { found, held, nextMs: next.dueAtMs };
     const last = page.at(-1);
     if (!last || page.length < PAGE) return { found, held, nextMs: undefined };
     after = TABLES.runtimes.indexes.due.map((column) => last[column] as string | number);
