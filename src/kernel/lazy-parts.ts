@@ -10,6 +10,8 @@ export const lazyParts = {
   turns: lazy("turns", () => import("./session/executor.js")),
   attendant: lazy("turns of sessions that wait", () => import("./session/attendance/attendant.js")),
   agents: lazy("agents", () => import("./host/agents.js")),
+  views: lazy("views", () => import("./session/view/view-sources.js")),
+  sessionView: lazy("session views", () => import("./session/view/session-view.js")),
   definitions: lazy("definitions of processes", () => import("./process/definition/defined-start.js")),
   headStart: lazy("head starts", () => import("./process/head-start.js")),
 };

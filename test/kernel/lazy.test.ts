@@ -20,6 +20,8 @@ import * as attendant from "../../src/kernel/session/attendance/attendant.js";
 import * as turns from "../../src/kernel/session/executor.js";
 import * as inputReads from "../../src/kernel/session/inputs/input-reads.js";
 import * as ops from "../../src/kernel/session/operations.js";
+import * as sessionView from "../../src/kernel/session/view/session-view.js";
+import * as views from "../../src/kernel/session/view/view-sources.js";
 import * as sealed from "../../src/kernel/vault/sealed.js";
 import { createLoop } from "../../src/loop/loop.js";
 import { startWorkerLoop } from "../../src/loop/worker-remote.js";
@@ -37,6 +39,8 @@ const codes: { [K in keyof LazyParts]: NonNullable<LazyParts[K]["loaded"]> } = {
   agents,
   definitions,
   headStart,
+  views,
+  sessionView,
 };
 
 /** Code that cannot be loaded until a test puts it there. */

@@ -13,6 +13,8 @@ import * as attendant from "../../kernel/session/attendance/attendant.js";
 import * as turns from "../../kernel/session/executor.js";
 import * as inputReads from "../../kernel/session/inputs/input-reads.js";
 import * as ops from "../../kernel/session/operations.js";
+import * as sessionView from "../../kernel/session/view/session-view.js";
+import * as views from "../../kernel/session/view/view-sources.js";
 import * as sealed from "../../kernel/vault/sealed.js";
 import { createLoop } from "../../loop/loop.js";
 import type { Locks } from "../../ports/locks.js";
@@ -42,6 +44,8 @@ const LAZY_PARTS: LazyParts = {
   agents: loaded(agents),
   definitions: loaded(definitions),
   headStart: loaded(headStart),
+  views: loaded(views),
+  sessionView: loaded(sessionView),
 };
 
 export function openHost(
