@@ -23,6 +23,7 @@ import type { HostRecord } from "./host/host-list.js";
 import { createIds, hostLockName, type Ids } from "./host/ids.js";
 import type { LifecycleStore } from "./host/lifecycle.js";
 import type { Fault } from "./host/loop-contract.js";
+import { createLazyRuns } from "./lazy-runs.js";
 import { logFaults } from "./log.js";
 import { abortedBy, type OpenGround, openGround } from "./opening.js";
 import { type CheckedOptions, checkOptions, type KernelOptions } from "./options.js";
@@ -33,7 +34,6 @@ import { type HandleOf, type ProcessHandle, processHandle, waitMethods } from ".
 import type { ProcessRegistry } from "./process/registry.js";
 import { startProcess } from "./process/start.js";
 import type { StartArguments, StartOptions, StartOptionsOf, StartRequest } from "./process/start-request.js";
-import { createProcessRuns } from "./runs.js";
 import type { RuntimeStore } from "./runtime-store.js";
 import type { KernelSessions } from "./session/archive.js";
 import type { SessionOptions, SessionRuntime } from "./session/session.js";
@@ -116,15 +116,18 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
   // Without a loop, nothing that is stored is run here.
   const host = unstartedHost(options.hostId ?? ids.uuid(), loop.loopKind === "off" ? [] : [...options.handlers.keys()]);
   const loadingLoop = loop.loopKind === "inline" ? platform.inlineLoop.load() : undefined;
+  // If it cannot be loaded, the kernel tells that and tries again once it has begun.
+  const loadingRuns = runsProcesses({ options, ...loop }) ? platform.lazyParts.runs.load().catch(() => undefined) : undefined;
+  const meanwhile = Promise.all([loadingLoop, loadingRuns]);
   // If the storage does not open, that error is told instead.
-  loadingLoop?.catch(() => undefined);
+  meanwhile.catch(() => undefined);
   const ground = await openGround({
     ...options,
     place,
     clock,
     channel: options.channel === false ? undefined : (options.channel ?? platform.channel()),
     locks: options.locks === false ? undefined : (options.locks ?? platform.locks()),
-    meanwhile: loadingLoop,
+    meanwhile,
     bootId: () => host.identity.bootId,
     newId: ids.uuid,
     onState: (state) => emitter.emit("storage", { state }),
@@ -155,10 +158,15 @@ function chooseLoop(options: CheckedOptions, platform: Platform, place: KernelSt
   return { loopKind: options.loop === "off" ? "off" : worker ? "worker" : "inline", worker };
 }
 
+/** Whether processes of the app's own are run here. */
+function runsProcesses({ options, loopKind }: Pick<Beginning, "options" | "loopKind">): boolean {
+  return loopKind !== "off" && options.handlers.size > 0;
+}
+
 /** Makes all parts in order: each part knows only those before it. The order of closing stands at the end. */
 function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
   const { options, platform, place, ids, emitter, host, loopKind, worker } = beginning;
-  const { name, limits, handlers, signal } = options;
+  const { name, limits, signal } = options;
   const { databaseId, storage, clock, channel, locks, notices, corridor, presence } = ground;
   const isMemory = place.kind === "memory";
   const seal = options.keys || place.keepsKeys ? platform.seal() : undefined;
@@ -203,7 +211,7 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     newOrderedId: ids.processId,
     emit: (event) => emitter.emit("session", event),
   });
-  const runs = createProcessRuns({
+  const runs = createLazyRuns({
     ...parts,
     stores,
     appendEvent,
@@ -237,8 +245,7 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     onBoot(isReady) {
       sessions.onBoot(isReady);
       if (isReady) void agents.loaded?.review();
-      // If this fails, the loops claim all the same, only later.
-      if (isReady && loopKind !== "off" && handlers.size > 0) runs.headStart.load().catch(() => undefined);
+      if (isReady && runsProcesses(beginning)) runs.load();
     },
     onFault: tell("host", "the host failed"),
   });
@@ -274,7 +281,7 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     ...lazily.facade,
     liveness: presence.store,
     async start(...what: StartArguments) {
-      const { id } = await startProcess({ ...parts, headStart: () => runs.headStart.loaded }, what);
+      const { id } = await startProcess({ ...parts, headStart: () => runs.loaded?.headStart }, what);
       return processHandle({ ...parts, stores }, id);
     },
     process: (processId) => processHandle({ ...parts, stores }, checkId("processId", processId, limits.idLength)),

@@ -11,7 +11,7 @@ export const lazyParts = {
   attendant: lazy("turns of sessions that wait", () => import("./session/attendance/attendant.js")),
   agents: lazy("agents", () => import("./host/agents.js")),
   definitions: lazy("definitions of processes", () => import("./process/definition/defined-start.js")),
-  headStart: lazy("head starts", () => import("./process/head-start.js")),
+  runs: lazy("runs of processes", () => import("./process/runs.js")),
 };
 
 export type LazyParts = typeof lazyParts;

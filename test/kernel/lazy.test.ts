@@ -13,7 +13,7 @@ import type { LoopStart, Platform } from "../../src/kernel/platform.js";
 import { typed } from "../../src/kernel/process/definition/define.js";
 import * as definitions from "../../src/kernel/process/definition/defined-start.js";
 import type { ProcessDefinition } from "../../src/kernel/process/definition/definition.js";
-import * as headStart from "../../src/kernel/process/head-start.js";
+import * as runs from "../../src/kernel/process/runs.js";
 import * as runtime from "../../src/kernel/runtime-store.js";
 import * as archive from "../../src/kernel/session/archive.js";
 import * as attendant from "../../src/kernel/session/attendance/attendant.js";
@@ -36,7 +36,7 @@ const codes: { [K in keyof LazyParts]: NonNullable<LazyParts[K]["loaded"]> } = {
   attendant,
   agents,
   definitions,
-  headStart,
+  runs,
 };
 
 /** Code that cannot be loaded until a test puts it there. */

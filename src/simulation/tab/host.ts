@@ -6,7 +6,7 @@ import type { LazyParts } from "../../kernel/lazy-parts.js";
 import type { LoopStart, Platform } from "../../kernel/platform.js";
 import type { ProcessHandler } from "../../kernel/process/context.js";
 import * as definitions from "../../kernel/process/definition/defined-start.js";
-import * as headStart from "../../kernel/process/head-start.js";
+import * as runs from "../../kernel/process/runs.js";
 import * as runtime from "../../kernel/runtime-store.js";
 import * as archive from "../../kernel/session/archive.js";
 import * as attendant from "../../kernel/session/attendance/attendant.js";
@@ -41,7 +41,7 @@ const LAZY_PARTS: LazyParts = {
   attendant: loaded(attendant),
   agents: loaded(agents),
   definitions: loaded(definitions),
-  headStart: loaded(headStart),
+  runs: loaded(runs),
 };
 
 export function openHost(
