@@ -16,7 +16,7 @@ import { soon } from "./ground.js";
 import type { AgentRegistration } from "./host/agents.js";
 import { disposable } from "./host/disposable.js";
 import { faultOf } from "./host/fault.js";
-import { createHeldLeases } from "./host/held-lease.js";
+import { createHeldLeases } from "./host/held-leases.js";
 import { isFree } from "./host/held-locks.js";
 import { type CurrentHost, startHost, unstartedHost } from "./host/host.js";
 import type { HostRecord } from "./host/host-list.js";

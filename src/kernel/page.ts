@@ -3,7 +3,7 @@ import type { Clock } from "../ports/clock.js";
 import type { ChannelFactory, FarewellNotes } from "../ports/notices.js";
 import type { Emitter } from "./emitter.js";
 import type { Agents } from "./host/agents.js";
-import type { HeldLeases } from "./host/held-lease.js";
+import type { HeldLeases } from "./host/held-leases.js";
 import type { CurrentHost, HostWork } from "./host/host.js";
 import type { LoopPage } from "./host/loop-contract.js";
 import type { Presence } from "./host/presence.js";
