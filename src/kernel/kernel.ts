@@ -7,7 +7,6 @@ import type { KernelStorage } from "../ports/storage.js";
 import type { LivenessStore } from "../stores/host/liveness.js";
 import { eventAppender, eventMethods } from "../stores/process/events.js";
 import { handleMethods } from "../stores/process/handles.js";
-import { leaseMethods } from "../stores/process/leases.js";
 import { payloadSchemas } from "../stores/process/payload-schema.js";
 import { processMethods } from "../stores/process/processes.js";
 import { createEmitter, type Emitter, type KernelEvents } from "./emitter.js";
@@ -190,6 +189,15 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     newProcessId: ids.processId,
     newNonce: ids.nonce,
   };
+  const lazily = createFacade({
+    ...parts,
+    isMemory,
+    seal,
+    randomBytes: ids.bytes,
+    authorityKey: isMemory ? undefined : `${place.kind}:${platform.origin() ?? "null"}:${name}:${databaseId}`,
+    agentsFailed: tell("agents", "the agents of this page could not be looked after"),
+  });
+  const { agents } = lazily;
   const { schemas } = parts;
   const appendEvent = eventAppender(corridor, limits, schemas);
   const stores: ProcessRegistry = {
@@ -197,7 +205,7 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     ...processMethods(corridor, limits, schemas),
     ...eventMethods(corridor, limits, schemas, appendEvent),
     ...handleMethods(corridor, limits),
-    ...leaseMethods(corridor, limits, ids.nonce),
+    ...lazily.leases,
     ...waitMethods(parts),
   };
   const sessions = createSessions({
@@ -220,15 +228,6 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     onClaimed: (processId, fencingToken) => emitter.emit("leaseClaimed", { processId, fencingToken }),
     onLost: (processId) => emitter.emit("leaseLost", { processId }),
   });
-  const lazily = createFacade({
-    ...parts,
-    isMemory,
-    seal,
-    randomBytes: ids.bytes,
-    authorityKey: isMemory ? undefined : `${place.kind}:${platform.origin() ?? "null"}:${name}:${databaseId}`,
-    agentsFailed: tell("agents", "the agents of this page could not be looked after"),
-  });
-  const { agents } = lazily;
   const pageParts = { ...parts, runs, sessions, agents };
   const loopStart: LoopStart = { ...parts, storageKind: place.kind, page: loopPage(pageParts) };
 

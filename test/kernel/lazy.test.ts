@@ -24,6 +24,7 @@ import * as sealed from "../../src/kernel/vault/sealed.js";
 import { createLoop } from "../../src/loop/loop.js";
 import { startWorkerLoop } from "../../src/loop/worker-remote.js";
 import type { KernelStorage } from "../../src/ports/storage.js";
+import * as leases from "../../src/stores/process/leases.js";
 import { gate, rounds, until } from "./rounds.js";
 
 const codes: { [K in keyof LazyParts]: NonNullable<LazyParts[K]["loaded"]> } = {
@@ -36,6 +37,7 @@ const codes: { [K in keyof LazyParts]: NonNullable<LazyParts[K]["loaded"]> } = {
   attendant,
   agents,
   definitions,
+  leases,
   runs,
 };
 

@@ -19,6 +19,7 @@ import type { Locks } from "../../ports/locks.js";
 import type { ChannelFactory } from "../../ports/notices.js";
 import type { Seal } from "../../ports/seal.js";
 import type { KernelStorage } from "../../ports/storage.js";
+import * as leases from "../../stores/process/leases.js";
 import type { Life } from "../machine/machine.js";
 
 /** What a life's kernel is wired to: the world's own, and nothing of the platform that the simulation runs on. */
@@ -41,6 +42,7 @@ const LAZY_PARTS: LazyParts = {
   attendant: loaded(attendant),
   agents: loaded(agents),
   definitions: loaded(definitions),
+  leases: loaded(leases),
   runs: loaded(runs),
 };
 
