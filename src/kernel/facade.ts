@@ -1,6 +1,6 @@
 import type { Limits } from "../domain/time.js";
 import type { KeyStore, Seal } from "../ports/seal.js";
-import type { LeaseMethods } from "../stores/process/leases.js";
+import type { LeaseMethods } from "../stores/process/leases-by-hand.js";
 import type { OpsMethods } from "../stores/session/ops.js";
 import type { RuntimeMethods } from "../stores/session/runtime.js";
 import type { KernelGround } from "./ground.js";

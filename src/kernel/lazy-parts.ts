@@ -11,8 +11,8 @@ export const lazyParts = {
   attendant: lazy("turns of sessions that wait", () => import("./session/attendance/attendant.js")),
   agents: lazy("agents", () => import("./host/agents.js")),
   definitions: lazy("definitions of processes", () => import("./process/definition/defined-start.js")),
-  leases: lazy("leases by hand", () => import("../stores/process/leases.js")),
-  runs: lazy("runs of processes", () => import("./process/runs.js")),
+  leases: lazy("leases", () => import("../stores/process/leases-by-hand.js")),
+  runs: lazy("the runner", () => import("./process/runs.js")),
 };
 
 export type LazyParts = typeof lazyParts;

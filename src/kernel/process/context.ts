@@ -12,7 +12,7 @@ import { type EventAppender, loadReplay, resultOfStep, stepOf, storeStep } from 
 import { isUnmarkedChild } from "../../stores/process/processes.js";
 import { admitPayload } from "../../stores/process/registration.js";
 import { setProgress } from "../../stores/process/runs/progress.js";
-import type { HeldLease } from "../host/held-lease.js";
+import type { HeldLease } from "../host/leases/held-lease.js";
 import type { NamesOf, PayloadOf, ProcessDefinition, Schemas } from "./definition/definition.js";
 import type { SchemasInRun } from "./definition/run-schemas.js";
 import type { Json } from "./definition/stored-json.js";

@@ -10,7 +10,7 @@ import type { Host } from "../../stores/host/leases.rules.js";
 import { type Attachment, deletedSession, type SessionRef } from "../../stores/session/draft.js";
 import { putAttachment } from "../../stores/session/sessions.js";
 import { faultOf, faultOfApp } from "../host/fault.js";
-import type { HeldLeases } from "../host/held-leases.js";
+import type { HeldLeases } from "../host/leases/held-leases.js";
 import type { Fault } from "../host/loop-contract.js";
 import { type Lazy, mapLazy, methodsOf } from "../lazy.js";
 import type { SessionEvent } from "./events.js";

@@ -19,7 +19,7 @@ import type { Locks } from "../../ports/locks.js";
 import type { ChannelFactory } from "../../ports/notices.js";
 import type { Seal } from "../../ports/seal.js";
 import type { KernelStorage } from "../../ports/storage.js";
-import * as leases from "../../stores/process/leases.js";
+import * as leases from "../../stores/process/leases-by-hand.js";
 import type { Life } from "../machine/machine.js";
 
 /** What a life's kernel is wired to: the world's own, and nothing of the platform that the simulation runs on. */

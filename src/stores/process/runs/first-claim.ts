@@ -1,6 +1,7 @@
 import { accept, type Command, type StateOf } from "../../../corridor/command.js";
 import type { ProcessRecord } from "../../../domain/process/process.js";
-import { attemptsOf, isLive, leaseOf } from "../../host/leases.rules.js";
+import { leaseOf } from "../../host/claims.rules.js";
+import { attemptsOf, isLive } from "../../host/leases.rules.js";
 import { type ClaimProcessLease, type ClaimReply, claimProcessLease } from "../leases.js";
 import { type RegisterProcess, registerProcess } from "../processes.js";
 import { newProcess } from "../processes.rules.js";

@@ -1,9 +1,9 @@
-import type { Corridor } from "../../corridor/command.js";
-import { type ErrorCode, type HoldfastError, isHoldfastError } from "../../domain/errors.js";
-import type { ProcessLease } from "../../domain/lease.js";
-import type { Clock } from "../../ports/clock.js";
-import { leaseLost } from "../../stores/host/leases.rules.js";
-import { loadRow } from "../../stores/schema.js";
+import type { Corridor } from "../../../corridor/command.js";
+import { type ErrorCode, type HoldfastError, isHoldfastError } from "../../../domain/errors.js";
+import type { ProcessLease } from "../../../domain/lease.js";
+import type { Clock } from "../../../ports/clock.js";
+import { leaseLost } from "../../../stores/host/leases.rules.js";
+import { loadRow } from "../../../stores/schema.js";
 
 /**
  * One lease as the page holds it. The loop renews it and says so; the page keeps a deadline of its own, in monotonic time.

@@ -1,4 +1,4 @@
-import type { ProcessLease } from "../../domain/lease.js";
+import type { ProcessLease } from "../../../domain/lease.js";
 import type { HeldLease } from "./held-lease.js";
 
 /** All leases that this page holds, as the loop sees them. */
