@@ -4,6 +4,14 @@ import { chromiumArgs, findChromium } from "./scripts/chromium.mjs";
 
 const executablePath = await findChromium();
 
+const browser = () => ({
+  enabled: true,
+  headless: true,
+  screenshotFailures: false,
+  provider: playwright({ launchOptions: { executablePath, args: chromiumArgs } }),
+  instances: [{ browser: "chromium" as const }],
+});
+
 export default defineConfig({
   test: {
     passWithNoTests: true,
@@ -25,14 +33,19 @@ export default defineConfig({
           name: "browser",
           include: ["test/browser/**/*.test.ts"],
           testTimeout: 60_000,
-          browser: {
-            enabled: true,
-            headless: true,
-            screenshotFailures: false,
-            provider: playwright({ launchOptions: { executablePath, args: chromiumArgs } }),
-            instances: [{ browser: "chromium" }],
-          },
+          browser: browser(),
         },
+      },
+      {
+        // The same test of holdfast/react with the React before.
+        resolve: {
+          alias: [
+            { find: /^react$/, replacement: "react-18" },
+            { find: /^react-dom(\/.*)?$/, replacement: "react-dom-18$1" },
+          ],
+        },
+        optimizeDeps: { entries: ["src/**/*.ts", "test/browser/react.test.ts"] },
+        test: { name: "browser-react-18", include: ["test/browser/react.test.ts"], testTimeout: 60_000, browser: browser() },
       },
       {
         test: {

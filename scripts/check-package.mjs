@@ -36,13 +36,16 @@ function run(cwd, command, ...args) {
   }
 }
 
-/** A project that has the packed package installed. @param {string} name @param {Record<string, string>} files */
-function project(name, files) {
+/**
+ * A project that has the packed package installed, with the optional peers that it names.
+ * @param {string} name @param {Record<string, string>} files @param {string[]} peers
+ */
+function project(name, files, ...peers) {
   const folder = join(temp, name);
   mkdirSync(folder);
   writeFileSync(join(folder, "package.json"), JSON.stringify({ name, private: true, type: "module" }));
   for (const [file, content] of Object.entries(files)) writeFileSync(join(folder, file), content);
-  run(folder, "npm", "install", "--prefer-offline", "--no-audit", "--no-fund", "--no-save", tarball);
+  run(folder, "npm", "install", "--prefer-offline", "--no-audit", "--no-fund", "--no-save", tarball, ...peers);
   return folder;
 }
 
@@ -50,7 +53,7 @@ const importEach = `
 import assert from "node:assert/strict";
 const before = Reflect.ownKeys(globalThis);
 const added = () => Reflect.ownKeys(globalThis).filter((key) => !before.includes(key));
-for (const entry of ["holdfast", "holdfast/memory", "holdfast/indexeddb", "holdfast/worker", "holdfast/service-worker", "holdfast/conformance", "holdfast/simulation"]) {
+for (const entry of ["holdfast", "holdfast/memory", "holdfast/indexeddb", "holdfast/worker", "holdfast/service-worker", "holdfast/conformance", "holdfast/simulation", "holdfast/react"]) {
   await import(entry);
   assert.deepEqual(added(), [], "globals added by importing " + entry);
 }
@@ -214,7 +217,7 @@ try {
     }
   });
 
-  const node = project("node", { "import.mjs": importEach, "run.mjs": runOne, "simulate.mjs": simulateOne });
+  const node = project("node", { "import.mjs": importEach, "run.mjs": runOne, "simulate.mjs": simulateOne }, "react@19");
   await check("every entry point imports in Node and adds no global", () => run(node, process.execPath, "import.mjs"));
   await check("a process runs to its end in Node, and all that is loaded later is there", () =>
     run(node, process.execPath, "run.mjs"),

@@ -17,9 +17,14 @@ function printSize(label, code) {
   console.log(`${label.padEnd(40)} ${gzip} gzip ${brotli} brotli`);
 }
 
-/** The code that an application ships for one entry point: minified, with every dependency but dexie. @param {string} entry */
+/** The code that an application ships for one entry point: minified, with every dependency but dexie and react. @param {string} entry */
 async function bundled(entry) {
-  const bundle = await rolldown({ input: `${dist}/${entry}.js`, platform: "browser", external: ["dexie"], logLevel: "silent" });
+  const bundle = await rolldown({
+    input: `${dist}/${entry}.js`,
+    platform: "browser",
+    external: ["dexie", "react"],
+    logLevel: "silent",
+  });
   const { output } = await bundle.generate({ format: "esm", codeSplitting: false, minify: true });
   await bundle.close();
   return output[0].code;
@@ -74,7 +79,7 @@ export function tooMuchAtStart(bytes) {
 export async function printSizes() {
   for (const file of ["worker", "service-worker"])
     printSize(`dist/${file}.js (everything inlined)`, readFileSync(`${dist}/${file}.js`, "utf8"));
-  for (const entry of ["index", "memory", "indexeddb", "conformance", "simulation"]) {
+  for (const entry of ["index", "memory", "indexeddb", "conformance", "simulation", "react"]) {
     printSize(`${entry} (bundled, without dexie)`, await bundled(entry));
   }
   const { start, later, startAsSplit } = await loadsOf(`${dist}/index.js`);

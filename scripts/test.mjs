@@ -9,12 +9,19 @@ import { bin, run } from "./run.mjs";
 
 const counts = { passed: 0, failed: 0, skipped: 0 };
 
-/** Runs one vitest project and adds its numbers to the sum. @param {string} project */
-function vitest(project) {
+/** Runs vitest projects and adds their numbers to the sum. @param {string[]} projects */
+function vitest(...projects) {
   const folder = mkdtempSync(join(tmpdir(), "holdfast-test-"));
   const file = join(folder, "report.json");
   try {
-    const ok = run(bin.vitest, "run", "--project", project, "--reporter=default", "--reporter=json", `--outputFile.json=${file}`);
+    const ok = run(
+      bin.vitest,
+      "run",
+      ...projects.flatMap((name) => ["--project", name]),
+      "--reporter=default",
+      "--reporter=json",
+      `--outputFile.json=${file}`,
+    );
     const report = JSON.parse(readFileSync(file, "utf8"));
     counts.passed += report.numPassedTests;
     counts.failed += report.numFailedTests;
@@ -34,7 +41,7 @@ const stages = {
   lint: () => run(bin.biome, "ci", "."),
   build: () => run("scripts/build.mjs"),
   unit: () => vitest("unit"),
-  browser: async () => (await ensureChromium()) !== undefined && vitest("browser"),
+  browser: async () => (await ensureChromium()) !== undefined && vitest("browser", "browser-react-18"),
   tabs: async () => (await ensureChromium()) !== undefined && vitest("tabs"),
 };
 

@@ -1,3 +1,4 @@
+export type { View } from "./corridor/view.js";
 export type { ErrorCode } from "./domain/errors.js";
 export { HoldfastError, isHoldfastError, NonRetryableError } from "./domain/errors.js";
 export type { AgentRecord } from "./domain/host/agent.js";
@@ -103,6 +104,8 @@ export type { OperationSnapshot, OpsRegistry } from "./kernel/session/operations
 export type { SessionOptions, SessionRuntime } from "./kernel/session/session.js";
 export type { SessionChange } from "./kernel/session/session-changes.js";
 export type { AnyTurnHandler, Turn, TurnHandler } from "./kernel/session/turn.js";
+export type { KernelViews } from "./kernel/session/view/kernel-views.js";
+export type { SessionRun, SessionView, ViewMessage } from "./kernel/session/view/session-view.rules.js";
 export type { KernelStatus } from "./kernel/status.js";
 export type { DevicePoll, OAuthFlows } from "./kernel/vault/oauth-flows.js";
 export type { Secrets } from "./kernel/vault/secrets.js";

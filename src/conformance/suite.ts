@@ -52,6 +52,7 @@ import { turnSnapshotCases } from "./session/turns/snapshots.cases.js";
 import { turnStepCases } from "./session/turns/steps.cases.js";
 import { unknownMemberCases } from "./session/unknown-members.cases.js";
 import { sessionValueCases } from "./session/values.cases.js";
+import { viewCases } from "./session/view/views.cases.js";
 import { placeCases } from "./storage/places.cases.js";
 import { queryCases } from "./storage/queries.cases.js";
 import { storageCases } from "./storage/storage.cases.js";
@@ -123,6 +124,7 @@ const KERNEL_AREAS: Areas = {
     processTurnCases,
     attendanceCases,
   ],
+  views: [viewCases],
 };
 
 function describeAreas(areas: Areas, open: OpenFixture, runner: Runner): void {

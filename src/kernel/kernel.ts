@@ -37,6 +37,7 @@ import type { RuntimeStore } from "./runtime-store.js";
 import type { KernelSessions } from "./session/archive.js";
 import type { SessionOptions, SessionRuntime } from "./session/session.js";
 import { createSessions } from "./session/sessions.js";
+import { createViews, type KernelViews } from "./session/view/kernel-views.js";
 import { type KernelStatus, readQuota } from "./status.js";
 import type { OAuthFlows } from "./vault/oauth-flows.js";
 import type { Secrets } from "./vault/secrets.js";
@@ -75,6 +76,8 @@ export interface Kernel extends AsyncDisposable {
   readonly sessions: KernelSessions;
   /** Every tab and program that is here, or was not yet found to be gone; ordered by host id. */
   hosts(): Promise<HostRecord[]>;
+  /** What a user interface shows of the whole database. */
+  readonly views: KernelViews;
   /** What the platform granted, not what the options asked for. */
   status(): Promise<KernelStatus>;
   /** Returns the unsubscribe. */
@@ -228,6 +231,8 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     onClaimed: (processId, fencingToken) => emitter.emit("leaseClaimed", { processId, fencingToken }),
     onLost: (processId) => emitter.emit("leaseLost", { processId }),
   });
+  const { sessions: archive, hosts: listHosts } = lazily.facade;
+  const views = createViews({ ...parts, processes: stores, listSessions: archive.list, listHosts });
   const pageParts = { ...parts, runs, sessions, agents };
   const loopStart: LoopStart = { ...parts, storageKind: place.kind, page: loopPage(pageParts) };
 
@@ -278,6 +283,7 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     hostId: host.identity.hostId,
     processes: stores,
     ...lazily.facade,
+    views,
     liveness: presence.store,
     async start(...what: StartArguments) {
       const { id } = await startProcess({ ...parts, headStart: () => runs.loaded?.headStart }, what);

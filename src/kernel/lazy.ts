@@ -1,5 +1,7 @@
 import { argumentOf } from "../domain/argument.js";
 import { HoldfastError } from "../domain/errors.js";
+import type { Timings } from "../domain/time.js";
+import type { Clock } from "../ports/clock.js";
 
 /** Code that is loaded when it is first used: a page that never uses it never pays for it. */
 export interface Lazy<T> {
@@ -63,4 +65,30 @@ export function methodsOf<T extends object>(of: Lazy<T>, names: Record<keyof T, 
       return await made[name]?.(...args);
     };
   return Object.fromEntries(Object.keys(names).map((name) => [name, method(name)])) as T;
+}
+
+/** Begins with the code once it is loaded, and tries to load it at each poll until it is. Returns what ends it, begun or not. */
+export function whenLoaded<Code>(
+  part: Lazy<Code>,
+  { clock, timings }: { readonly clock: Clock; readonly timings: Pick<Timings, "pollMs"> },
+  begin: (code: Code) => () => void,
+  failed?: (error: unknown) => void,
+): () => void {
+  let isOver = false;
+  let end = () => {};
+  async function load(): Promise<void> {
+    try {
+      const code = await part.load();
+      if (!isOver) end = begin(code);
+    } catch (error) {
+      if (isOver) return;
+      end = clock.setTimer(load, timings.pollMs);
+      failed?.(error);
+    }
+  }
+  void load();
+  return () => {
+    isOver = true;
+    end();
+  };
 }

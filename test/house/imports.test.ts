@@ -65,6 +65,7 @@ const floorOf = (file: string) => (file.includes("/") ? (file.split("/")[0] as s
 function isAllowed({ from, to }: Import): boolean {
   const [floor, other] = [floorOf(from), floorOf(to)];
   if (floor === "entry") return true;
+  if (floor === "integrations") return other === "entry" || other === floor;
   if (other === "entry") return floor === "conformance";
   if (OUTSIDE.has(floor)) return floor === other || !OUTSIDE.has(other);
   if (WIRING.has(from)) return true;
@@ -83,7 +84,14 @@ const SIMULATION_WINGS: typeof WINGS = {
   faults: ["machine", "tab"],
   works: ["machine", "judge", "tab"],
 };
-const wingsOf = (floor: string) => (floor === "conformance" ? KIT_WINGS : floor === "simulation" ? SIMULATION_WINGS : WINGS);
+/** Each stands alone, over the entry files: over what any app has. */
+const INTEGRATIONS: typeof WINGS = { react: [] };
+const WINGS_OF: Record<string, typeof WINGS> = {
+  conformance: KIT_WINGS,
+  simulation: SIMULATION_WINGS,
+  integrations: INTEGRATIONS,
+};
+const wingsOf = (floor: string) => WINGS_OF[floor] ?? WINGS;
 const wingOf = (file: string) => file.split("/").slice(1, -1)[0] ?? "";
 
 /** Each wing declares its tables, and this file lists them. */
@@ -154,7 +162,7 @@ describe("imports", () => {
   });
 
   it("stand on floors and in wings that are known, few enough to a folder to be seen at once", () => {
-    const floors = new Set([...FLOORS, "adapters", "conformance", "simulation", "entry"]);
+    const floors = new Set([...FLOORS, "adapters", "conformance", "simulation", "integrations", "entry"]);
     expect(files.filter((file) => !floors.has(floorOf(file)))).toEqual([]);
     expect(files.filter((file) => wingOf(file) !== "" && !(wingOf(file) in wingsOf(floorOf(file))))).toEqual([]);
     const sizes = new Map<string, number>();
@@ -175,12 +183,14 @@ describe("imports", () => {
     expect(imports.filter(({ to }) => to.startsWith("node:") || builtin.has(to)).map(lineOf)).toEqual([]);
   });
 
-  it("name only packages that an installation brings along", () => {
-    const { dependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
+  it("name only packages that an installation brings along, and in an integration its peers", () => {
+    const { dependencies, peerDependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
       dependencies: Record<string, string>;
+      peerDependencies: Record<string, string>;
     };
+    const isPeer = ({ from, to }: Import) => floorOf(from) === "integrations" && to in peerDependencies;
     const packages = imports
-      .filter(({ to }) => !to.endsWith(".ts"))
+      .filter((line) => !line.to.endsWith(".ts") && !isPeer(line))
       .map(({ to }) => (to.startsWith("@") ? to.split("/", 2).join("/") : to.split("/")[0]));
     expect([...new Set(packages)].sort()).toEqual(
       Object.keys(dependencies)
@@ -228,7 +238,7 @@ it("no store, kernel or loop reads a range backwards", () => {
 });
 
 describe("an entry that is imported in bare Node", () => {
-  const entries = ["index", "memory", "indexeddb", "worker", "service-worker", "conformance", "simulation"];
+  const entries = ["index", "memory", "indexeddb", "worker", "service-worker", "conformance", "simulation", "react"];
   let folder = "";
 
   beforeAll(() => {

@@ -21,6 +21,8 @@ import * as attendant from "../../src/kernel/session/attendance/attendant.js";
 import * as turns from "../../src/kernel/session/executor.js";
 import * as inputReads from "../../src/kernel/session/inputs/input-reads.js";
 import * as ops from "../../src/kernel/session/operations.js";
+import * as sessionView from "../../src/kernel/session/view/session-view.js";
+import * as views from "../../src/kernel/session/view/view-sources.js";
 import * as sealed from "../../src/kernel/vault/sealed.js";
 import { createLoop } from "../../src/loop/loop.js";
 import { startWorkerLoop } from "../../src/loop/worker-remote.js";
@@ -40,6 +42,8 @@ const codes: { [K in keyof LazyParts]: NonNullable<LazyParts[K]["loaded"]> } = {
   definitions,
   leases,
   runs,
+  views,
+  sessionView,
 };
 
 /** Code that cannot be loaded until a test puts it there. */

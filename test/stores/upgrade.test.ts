@@ -30,7 +30,12 @@ const TABLES_4 = {
 const SCHEMA_3 = { version: 3, tables: { ...TABLES_4, events, replays } };
 const SCHEMA_4 = { version: 4, tables: TABLES_4 };
 const processes5 = { ...newest, indexes: indexes5 };
-const SCHEMA_5 = { version: 5, tables: { ...lasting, floors, inputs, runtimes: uncounted, processes: processes5 } };
+const { givenUp, ...inputIndexes } = inputs.indexes;
+const inputs5 = { key: inputs.key, indexes: inputIndexes };
+const SCHEMA_5 = {
+  version: 5,
+  tables: { ...lasting, floors, runtimes: uncounted, processes: processes5, inputs: inputs5 },
+};
 
 const PLACES: [string, () => KernelStorage][] = [
   ["memory", memoryStorage],
@@ -240,6 +245,35 @@ describe.each(PLACES)("a database of schema 4 in %s", (_, place) => {
 });
 
 describe.each(PLACES)("a database of schema 5 in %s", (_, place) => {
+  it("has a session's view show the inputs that wait in it, and what is given up from now on (A-21)", async () => {
+    const storage = place();
+    const runtimeId = "rt:session:s";
+    const counts = { nextRank: 3, firstRank: 0, endedKeys: 0, inputRevision: 4, messageCount: 0, digest: "", updatedAtMs: 1 };
+    const rowOf = (inputId: string, rank: number, more: object) => ({
+      ...{ v: 1, runtimeId, inputId, rank, since: 0, revision: 4, record: waiting(inputId, more) },
+    });
+    const ended = { currentState: "abandoned", terminalOutcome: { outcomeType: "abandoned", reason: "cancelled" } };
+    const queued = { ...rowOf("waits", 1, { currentState: "queued" }), liveRank: 1, starterRank: 1 };
+    await write(storage, SCHEMA_5, {
+      runtimes: { v: 1, runtimeId, sessionId: "s", state: "idle", incarnation: 0, ...counts },
+      sessions: { v: 1, sessionId: "s", runtimeId, messageCount: 0, updatedAtMs: 1 },
+      inputs: queued,
+    });
+    await write(storage, SCHEMA_5, { inputs: rowOf("before", 0, ended) });
+
+    const kernel = await createKernel({ name: "old", storage, loop: "off", channel: false, locks: false });
+    const { view, cancel } = await kernel.session("s");
+    const shows = (pending: string) =>
+      new Promise<unknown>((resolve) => {
+        const look = () => view.get().messages[0]?.pending === pending && resolve(view.get().messages);
+        view.subscribe(look);
+      });
+    expect(await shows("waiting")).toMatchObject([{ content: "waits" }]);
+    await cancel("waits");
+    expect(await shows("cancelled")).toMatchObject([{ content: "waits" }]);
+    await kernel.close();
+  });
+
   it("has a failed input tried again, with the failures that were counted before, and keeps keys of messages (A-18, A-20)", async () => {
     const storage = place();
     const runtimeId = "rt:session:s";

@@ -77,7 +77,17 @@ function ofKeys(runtime: RuntimeRow, keys: readonly InputKeyRow[], inputs: reado
       [(endedAtMs === undefined) !== (endedRank === undefined), "has half an end"],
     ]).map((what) => `key "${idempotencyKey}" ${what}`);
   });
-  return [...wrong, ...said([[runtime.endedKeys !== ended, `${ended} ended keys are counted as ${runtime.endedKeys}`]])];
+  const holders = new Map(keys.map(({ idempotencyKey, inputId }) => [idempotencyKey, inputId]));
+  const shown = inputs.flatMap(({ inputId, givenUpSince, record: { idempotencyKey = "" } }) =>
+    givenUpSince !== undefined && (holders.get(idempotencyKey) ?? inputId) !== inputId
+      ? [`input "${inputId}": a view shows it, and its key stands for another`]
+      : [],
+  );
+  return [
+    ...wrong,
+    ...shown,
+    ...said([[runtime.endedKeys !== ended, `${ended} ended keys are counted as ${runtime.endedKeys}`]]),
+  ];
 }
 
 function ofRun({ state, run }: RuntimeRow, inputs: readonly InputRow[], steps: readonly TurnStepRow[]): string[] {

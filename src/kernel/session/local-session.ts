@@ -1,4 +1,5 @@
 import type { Corridor } from "../../corridor/command.js";
+import { type OpenView, openView, viewOf } from "../../corridor/view.js";
 import type { Watch } from "../../corridor/watch.js";
 import { HoldfastError } from "../../domain/errors.js";
 import type { OpsOptions } from "../../domain/session/ops-options.js";
@@ -12,7 +13,7 @@ import { putAttachment } from "../../stores/session/sessions.js";
 import { faultOf, faultOfApp } from "../host/fault.js";
 import type { HeldLeases } from "../host/leases/held-leases.js";
 import type { Fault } from "../host/loop-contract.js";
-import { type Lazy, mapLazy, methodsOf } from "../lazy.js";
+import { type Lazy, mapLazy, methodsOf, whenLoaded } from "../lazy.js";
 import type { SessionEvent } from "./events.js";
 import type { OpsRegistry } from "./operations.js";
 import type { LookEnd } from "./pacing.rules.js";
@@ -20,6 +21,7 @@ import { followSession, type SessionChange } from "./session-changes.js";
 import { createTranscript, type Transcript } from "./transcript.js";
 import type { AttachedHandler } from "./turn.js";
 import { createTurnHandlers } from "./turn-handlers.js";
+import type { SessionView } from "./view/session-view.rules.js";
 
 /** A session that this kernel has open. The app may hold several objects of it. */
 export interface LocalSession {
@@ -27,6 +29,8 @@ export interface LocalSession {
   readonly sessionId: string;
   readonly transcript: Transcript;
   readonly ops: OpsRegistry;
+  /** A view of an object that the app holds. */
+  openView(): OpenView<SessionView>;
   hasHandler(): boolean;
   attachment(): Attachment;
   /** The session's state as it was read last. */
@@ -67,6 +71,7 @@ export interface SessionKernel {
     readonly ops: Lazy<typeof import("./operations.js")>;
     readonly inputReads: Lazy<typeof import("./inputs/input-reads.js")>;
     readonly turns: Lazy<typeof import("./executor.js")>;
+    readonly sessionView: Lazy<typeof import("./view/session-view.js")>;
   };
   host(): Host;
   newOrderedId(): string;
@@ -92,6 +97,8 @@ interface LocalSessionParts extends SessionKernel {
   /** The session was deleted; its listeners are told after this. */
   onGone(): void;
 }
+
+const LOADING: SessionView = { status: "loading", messages: [], live: [], waiting: 0, state: "initializing" };
 
 const CLOSED = "the session was closed";
 
@@ -149,11 +156,22 @@ export function createLocalSession(given: LocalSessionParts): LocalSession {
   const threw = (error: unknown) => parts.fault(faultOfApp("listener", "a listener of the session", error));
   const changes = followSession({ ...parts, learn, vanish, hear: handlers.hear, threw });
 
+  const view: OpenView<SessionView> = openView(LOADING, (show) => {
+    const last = view.get;
+    return whenLoaded(
+      parts.lazyParts.sessionView,
+      parts,
+      ({ followSessionView }) => followSessionView({ ...parts, transcript, hasHandler, vanish, last, show }),
+      (error) => show({ ...last(), error: (error as HoldfastError).message }),
+    );
+  });
+
   function vanish(): void {
     if (isGone) return;
     isGone = true;
     parts.onGone();
     changes.vanish();
+    view.end(closedView(view.get()));
     // The executor finds out by itself: a running turn ends with its reason.
     handlers.poke();
   }
@@ -176,6 +194,7 @@ export function createLocalSession(given: LocalSessionParts): LocalSession {
     sessionId,
     transcript,
     ops: methodsOf<OpsRegistry>(operations, OPERATIONS),
+    openView: () => viewOf(view, threw),
     get state() {
       return state;
     },
@@ -202,6 +221,7 @@ export function createLocalSession(given: LocalSessionParts): LocalSession {
     vanish,
     close() {
       changes.end();
+      view.end(closedView(view.get()));
       isClosed = true;
       operations.loaded?.close(CLOSED);
       handlers.end(new HoldfastError("lease-lost", "the session was closed here"));
@@ -214,6 +234,10 @@ export function attachmentOf(
   handler: boolean,
 ): Attachment {
   return { host: host(), ttlMs: timings.leaseTtlMs, handler, hasLocks };
+}
+
+export function closedView(last: SessionView): SessionView {
+  return last.status === "closed" ? last : { ...last, status: "closed" };
 }
 
 export function tellSessionFault({ fault }: Pick<SessionKernel, "fault">, thrown: unknown): void {

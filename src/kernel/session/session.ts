@@ -1,4 +1,5 @@
 import type { Corridor } from "../../corridor/command.js";
+import type { View } from "../../corridor/view.js";
 import type { Watch } from "../../corridor/watch.js";
 import { guarded } from "../../domain/admit.js";
 import { checkFunction, checkId, checkList, checkWhole, optionsOf } from "../../domain/check.js";
@@ -20,10 +21,11 @@ import { disposable } from "../host/disposable.js";
 import { mapLazy, methodsOf } from "../lazy.js";
 import { emitInputs, type SessionEvent } from "./events.js";
 import type { InputReads } from "./inputs/input-reads.js";
-import type { LocalSession, SessionKernel } from "./local-session.js";
+import { closedView, type LocalSession, type SessionKernel } from "./local-session.js";
 import type { OpsRegistry } from "./operations.js";
 import type { SessionChange } from "./session-changes.js";
 import type { TurnHandler } from "./turn.js";
+import type { SessionView } from "./view/session-view.rules.js";
 
 export interface SessionOptions {
   /** Inputs that cannot be read or continued are set aside instead of failing the call; `quarantined` lists them. */
@@ -77,6 +79,8 @@ export interface SessionRuntime extends InputReads, AsyncDisposable {
   /** The bytes of an input's image. `hash` is the image's `blob`. */
   blob(hash: string): Promise<Uint8Array | undefined>;
   subscribe(listener: (change: SessionChange) => void): () => void;
+  /** The session as a user interface shows it. All objects of a session in this tab read it together. */
+  readonly view: View<SessionView>;
   readonly ops: OpsRegistry;
   /** The session takes no more inputs. Those that wait are still run if a tab has a turn handler, and abandoned if none has. */
   retire(): Promise<{ abandoned: number; pendingDrain: number }>;
@@ -116,6 +120,7 @@ export function openRuntime(parts: SessionParts): SessionRuntime {
   const { corridor, limits, session, options } = parts;
   const { ref, sessionId, ops } = session;
   const { runtimeId } = ref;
+  const view = session.openView();
   const undo = new Set<() => void | Promise<void>>();
   const closing = new AbortController();
   const reads = mapLazy(parts.lazyParts.inputReads, ({ inputReads }) => inputReads({ ...parts, ref, closing: closing.signal }));
@@ -133,6 +138,7 @@ export function openRuntime(parts: SessionParts): SessionRuntime {
   const tellInputs = (happened: readonly InputHappening[]) => emitInputs(parts.emit, { sessionId }, happened);
 
   async function leave(): Promise<void> {
+    view.end(closedView(view.get()));
     await Promise.all([...[...undo].map((take) => take()), parts.leave()]);
   }
 
@@ -204,6 +210,7 @@ export function openRuntime(parts: SessionParts): SessionRuntime {
       open();
       return undoable(session.listen(checkFunction("listener", listener)));
     },
+    view,
     ops,
     ...methodsOf<InputReads>(reads, { inputs: true, owner: true, outcome: true }, open),
     async retire() {

@@ -1,8 +1,9 @@
 import type { Corridor } from "../../corridor/command.js";
 import type { Message } from "../../domain/session/session.js";
 import { parseSnapshot } from "../../domain/session/snapshot.js";
-import { loadRow, loadRows } from "../../stores/schema.js";
-import { checkRuntime, type SessionRef } from "../../stores/session/draft.js";
+import type { Reader } from "../../ports/storage.js";
+import { loadRow, loadRows, type TableName } from "../../stores/schema.js";
+import { checkRuntime, type LiveRuntimeRow, type SessionRef } from "../../stores/session/draft.js";
 import { chainDigest } from "../../stores/session/transcript.rules.js";
 
 /**
@@ -15,9 +16,13 @@ export interface Transcript {
    * replaced. Rejects `not-found` once the session is deleted.
    */
   read(): Promise<readonly Message[]>;
+  /** The messages, and what `more` reads in the same transaction out of `tables`. */
+  readWith<T>(tables: readonly TableName[], more: ReadMore<T>): Promise<{ messages: readonly Message[]; more: T }>;
   /** Adds messages that were stored behind `from`; ignored where the cache ends elsewhere. */
   extend(from: { messageCount: number; digest: string }, messages: readonly Message[], digest: string): void;
 }
+
+type ReadMore<T> = (reader: Reader, runtime: LiveRuntimeRow, now: () => number) => Promise<T>;
 
 interface Known {
   readonly messages: readonly Message[];
@@ -32,45 +37,52 @@ export function createTranscript(corridor: Corridor, ref: SessionRef): Transcrip
   const { runtimeId } = ref;
   let known = NOTHING;
 
-  /** The messages from number `from` on, and the digest of all, in one transaction. */
-  async function readRows(from: number) {
-    return await corridor.query(["runtimes", "snapshots", "messages"], async (reader) => {
-      const [stored, snapshot] = await Promise.all([
-        loadRow(reader, "runtimes", runtimeId),
-        loadRow(reader, "snapshots", runtimeId),
-      ]);
-      const runtime = checkRuntime(stored, ref);
-      if (snapshot) return { whole: snapshot.bytes, digest: "", rows: [] };
-      const count = runtime.messageCount;
-      if (count < from) return { digest: "replaced", rows: [] };
-      const bound = from === 0 ? {} : { after: [runtimeId, from - 1] };
-      const rows = count === from ? [] : await loadRows(reader, "messages", { prefix: [runtimeId], ...bound });
-      return { digest: runtime.digest, rows: rows.map(({ message }) => message) };
-    });
+  /** The messages from number `from` on, and the digest of all. */
+  async function readRows(reader: Reader, from: number) {
+    const [stored, snapshot] = await Promise.all([
+      loadRow(reader, "runtimes", runtimeId),
+      loadRow(reader, "snapshots", runtimeId),
+    ]);
+    const runtime = checkRuntime(stored, ref);
+    if (snapshot) return { runtime, whole: snapshot.bytes, digest: "", rows: [] };
+    const count = runtime.messageCount;
+    if (count < from) return { runtime, digest: "replaced", rows: [] };
+    const bound = from === 0 ? {} : { after: [runtimeId, from - 1] };
+    const rows = count === from ? [] : await loadRows(reader, "messages", { prefix: [runtimeId], ...bound });
+    return { runtime, digest: runtime.digest, rows: rows.map(({ message }) => message) };
   }
 
-  async function read(base: Known): Promise<readonly Message[]> {
-    const found = await readRows(base.snapshot ? 0 : base.messages.length);
+  async function readWith<T>(
+    tables: readonly TableName[],
+    more: ReadMore<T>,
+    base = known,
+  ): Promise<{ messages: readonly Message[]; more: T }> {
+    const from = base.snapshot ? 0 : base.messages.length;
+    const { found, also } = await corridor.query(["runtimes", "snapshots", "messages", ...tables], async (reader, now) => {
+      const found = await readRows(reader, from);
+      return { found, also: await more(reader, found.runtime, now) };
+    });
     // Another read, or a turn, was faster: what it made is continued, so that no message is there as two objects.
-    if (known !== base) return await read(known);
+    if (known !== base) return await readWith(tables, more, known);
     const { whole } = found;
     if (whole) {
       if (!known.snapshot || !isSameBytes(known.snapshot, whole))
         known = { messages: extended([], listIn(whole)), digest: "", snapshot: whole };
-      return known.messages;
+      return { messages: known.messages, more: also };
     }
     // The transcript was replaced: the cached messages are no prefix of it. All is read again.
     const isReplaced = base.snapshot !== undefined || (base !== NOTHING && chainDigest(base.digest, found.rows) !== found.digest);
     if (isReplaced) {
       known = NOTHING;
-      return await read(NOTHING);
+      return await readWith(tables, more, NOTHING);
     }
     if (found.rows.length > 0) known = { messages: extended(base.messages, found.rows), digest: found.digest };
-    return known.messages;
+    return { messages: known.messages, more: also };
   }
 
   return {
-    read: () => read(known),
+    read: async () => (await readWith([], async () => undefined)).messages,
+    readWith,
     extend(from, messages, digest) {
       if (known.snapshot || known.digest !== from.digest || known.messages.length !== from.messageCount) return;
       if (messages.length > 0) known = { messages: extended(known.messages, messages), digest };

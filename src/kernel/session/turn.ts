@@ -12,7 +12,7 @@ import type { GivenMessage, Message } from "../../domain/session/session.js";
 import type { Limits } from "../../domain/time.js";
 import { admitPayload } from "../../stores/process/registration.js";
 import { loadRow, loadRows } from "../../stores/schema.js";
-import { isTranscriptEligible, messageOf } from "../../stores/session/inputs/submission.js";
+import { isShown, messageOf } from "../../stores/session/inputs/prompt-message.rules.js";
 import { chainDigest } from "../../stores/session/transcript.rules.js";
 import { type AppendedMessages, type BeganTurn, checkpointTurn, type RunRef, storeTurnStep } from "../../stores/session/turns.js";
 import type { HeldLease } from "../host/leases/held-lease.js";
@@ -90,11 +90,12 @@ export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef,
   const isSaid = (inputId: string, since: number) =>
     // A transcript that a snapshot replaced may be shorter, and hold any value.
     stored.slice(since > stored.length ? 0 : since).some((message) => message?.role === "user" && message.inputId === inputId);
-  let appended: PendingMessage[] = inputs.flatMap(({ inputId, persistedInput, policy, durability }, at) => {
-    const isShown = persistedInput && isTranscriptEligible(persistedInput) && policy?.decision.recordTranscript !== false;
+  let appended: PendingMessage[] = inputs.flatMap((input, at) => {
+    const { inputId, persistedInput, durability } = input;
     // An ephemeral input may have the id of an earlier input: only messages since its admission count.
     const since = durability === "ephemeral" ? (began.since[at] ?? 0) : 0;
-    return isShown && !isSaid(inputId, since) ? [{ message: deepFreeze(messageOf(inputId, persistedInput)) }] : [];
+    if (!persistedInput || !isShown(input) || isSaid(inputId, since)) return [];
+    return [{ message: deepFreeze(messageOf(inputId, persistedInput)) }];
   });
   /** How many of the appended messages are stored. */
   let settled = 0;

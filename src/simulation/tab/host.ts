@@ -13,6 +13,8 @@ import * as attendant from "../../kernel/session/attendance/attendant.js";
 import * as turns from "../../kernel/session/executor.js";
 import * as inputReads from "../../kernel/session/inputs/input-reads.js";
 import * as ops from "../../kernel/session/operations.js";
+import * as sessionView from "../../kernel/session/view/session-view.js";
+import * as views from "../../kernel/session/view/view-sources.js";
 import * as sealed from "../../kernel/vault/sealed.js";
 import { createLoop } from "../../loop/loop.js";
 import type { Locks } from "../../ports/locks.js";
@@ -44,6 +46,8 @@ const LAZY_PARTS: LazyParts = {
   definitions: loaded(definitions),
   leases: loaded(leases),
   runs: loaded(runs),
+  views: loaded(views),
+  sessionView: loaded(sessionView),
 };
 
 export function openHost(

@@ -43,6 +43,7 @@ export const WORN_RANGES: readonly WornRange[] = [
   { table: "inputs", index: "unsettled", limit: LARGE_ROWS },
   { table: "inputs", index: "replaceable", limit: LARGE_ROWS },
   { table: "inputs", index: "changed", limit: LARGE_ROWS },
+  { table: "inputs", index: "givenUp", limit: LARGE_ROWS },
   // Rows leave at the beginning of each session. The accept that removes them reads that place in its write transaction, which removes the entries.
   { table: "inputKeys", index: "ended", limit: SMALL_ROWS },
   { table: "inputKeys", index: "endedByRank", limit: SMALL_ROWS },

@@ -136,6 +136,20 @@ export interface ProcessFilter {
   limit?: number;
 }
 
+/** A copy with its members in one order. */
+export function checkProcessFilter(method: string, filter: unknown, limits: Limits): ProcessFilter {
+  const { state, sessionId, after, limit } = optionsOf(method, filter, ["state", "sessionId", "after", "limit"], "filter");
+  const id = (field: string, value: unknown) => checkId(field, value, limits.idLength);
+  return {
+    ...(state !== undefined && {
+      state: checkOneOf<ProcessState>("filter.state", state, ["running", "completed", "failed", "cancelled"]),
+    }),
+    ...(sessionId !== undefined && { sessionId: id("filter.sessionId", sessionId) }),
+    ...(after !== undefined && { after: id("filter.after", after) }),
+    ...(limit !== undefined && { limit: checkWhole("filter.limit", limit, 0) }),
+  };
+}
+
 /** Rows that one transaction reads, so that none takes long. */
 const PAGE = 1_024;
 /** How many rows a range may read for each row that is wanted: one `get` costs as much as several rows of a range. */
@@ -243,15 +257,7 @@ export function processMethods(corridor: Corridor, limits: Limits, schemas: Payl
       return stored && processRecordOf(stored.process, stored.registration);
     },
     async list(filter = {}) {
-      const { state, sessionId, after, limit } = optionsOf("list", filter, ["state", "sessionId", "after", "limit"], "filter");
-      return await list({
-        ...(state !== undefined && {
-          state: checkOneOf<ProcessState>("filter.state", state, ["running", "completed", "failed", "cancelled"]),
-        }),
-        ...(sessionId !== undefined && { sessionId: id("filter.sessionId", sessionId) }),
-        ...(after !== undefined && { after: id("filter.after", after) }),
-        ...(limit !== undefined && { limit: checkWhole("filter.limit", limit, 0) }),
-      });
+      return await list(checkProcessFilter("list", filter, limits));
     },
     async listNonTerminal(options = {}) {
       const { after, limit } = optionsOf("listNonTerminal", options, ["after", "limit"]);

@@ -6,7 +6,6 @@ import {
   isTerminal,
   type PersistedInput,
   type PolicyDecision,
-  type StoredInputState,
 } from "../../domain/session/input.js";
 import type { RuntimeState } from "../../domain/session/session.js";
 import type { Reader } from "../../ports/storage.js";
@@ -53,8 +52,8 @@ interface AcceptState {
   readonly runtime: RuntimeRow | undefined;
   readonly existing: InputRow | undefined;
   readonly key: InputKeyRow | undefined;
-  /** The input that the key stands for was given up, so the key may be used again. */
-  readonly isGivenUp: boolean;
+  /** The ended input that the key stands for. If it was given up, the key may be used again. */
+  readonly holder: InputRow | undefined;
   /** Keys of ended inputs that may be dropped: those that ended first, and the oldest ones over the limit. */
   readonly endedKeys: readonly InputKeyRow[];
   readonly surplusKeys: readonly InputKeyRow[];
@@ -77,7 +76,7 @@ async function loadAccept(reader: Reader, input: AcceptInput): Promise<AcceptSta
     mayReplace && supersessionKey !== undefined ? loadReplaceable(reader, runtimeId, kind, supersessionKey) : undefined,
   ]);
   const found = { runtime, existing, old, oldKeys: await loadInputKeys(reader, runtimeId, [old?.record]) };
-  if (idempotencyKey === undefined) return { ...found, key: undefined, isGivenUp: false, endedKeys: [], surplusKeys: [] };
+  if (idempotencyKey === undefined) return { ...found, key: undefined, holder: undefined, endedKeys: [], surplusKeys: [] };
   const surplus = (runtime?.endedKeys ?? 0) - MOST_ENDED_KEYS;
   const prefix = [runtimeId];
   const [key, endedKeys, surplusKeys] = await Promise.all([
@@ -86,13 +85,12 @@ async function loadAccept(reader: Reader, input: AcceptInput): Promise<AcceptSta
     surplus > 0 ? loadRows(reader, "inputKeys", { index: "endedByRank", prefix, limit: surplus }) : [],
   ]);
   // An unreadable input keeps its key.
-  const holder = key?.endedAtMs !== undefined && (await reader.get("inputs", [runtimeId, key.inputId]));
-  const isGivenUp = holder ? sortOut([holder]).live.some(({ record }) => wasGivenUp(record)) : false;
-  return { ...found, key, isGivenUp, endedKeys, surplusKeys };
+  const row = key?.endedAtMs === undefined ? undefined : await reader.get("inputs", [runtimeId, key.inputId]);
+  return { ...found, key, holder: row && sortOut([row]).live[0], endedKeys, surplusKeys };
 }
 
 /** It ended without being consumed, and its caller did not want that. */
-function wasGivenUp({ terminalOutcome: end }: StoredInputState): boolean {
+function wasGivenUp({ record: { terminalOutcome: end } }: InputRow): boolean {
   return end?.outcomeType === "abandoned" && end.reason !== "cancelled";
 }
 
@@ -127,9 +125,9 @@ export const acceptInput: Command<
     const droppedKeys = new Map(
       [...state.endedKeys.filter(isOver), ...state.surplusKeys].map((row) => [row.idempotencyKey, row]),
     );
-    const { key } = state;
+    const { key, holder } = state;
     // A key that is used again is let go of, and stands for the new input, in one write.
-    if (key && (isOver(key) || state.isGivenUp)) droppedKeys.set(key.idempotencyKey, key);
+    if (key && (isOver(key) || (holder && wasGivenUp(holder)))) droppedKeys.set(key.idempotencyKey, key);
     if (key && !droppedKeys.has(key.idempotencyKey)) {
       const outcome: AcceptOutcome = { outcome: "deduplicated", inputId, existingId: key.inputId };
       return accept(reply(outcome, [{ code: "input.deduplicated", inputId }]));
@@ -139,7 +137,8 @@ export const acceptInput: Command<
     }
 
     const { old } = state;
-    const draft = draftOf(runtime, old ? [old] : [], state.oldKeys, nowMs);
+    const known = [old, holder].filter((row) => row !== undefined);
+    const draft = draftOf(runtime, known, state.oldKeys, nowMs);
     for (const { idempotencyKey } of droppedKeys.values()) draft.write({ table: "inputKeys", drop: [runtimeId, idempotencyKey] });
     const decision = input.policy[isIdle(runtime.state) ? "idle" : "busy"];
     const isFirst = decision.queueMode === "priority";
@@ -154,6 +153,8 @@ export const acceptInput: Command<
       draft.put(isAggregate ? coalesced(old, inputId, nowMs) : superseded(old, inputId, nowMs));
     }
     draft.put(row);
+    // Its key stands for another input from now on, so that no view shows it any more.
+    if (holder?.givenUpSince !== undefined) draft.put(holder);
     for (const { hash, bytes } of input.blobs) draft.write({ table: "blobs", put: { v: ROW_VERSION, runtimeId, hash, bytes } });
     return draft.done(reply(accepted, [{ code: "input.accepted", inputId }, ...draft.happened]));
   },

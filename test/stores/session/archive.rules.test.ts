@@ -281,7 +281,7 @@ describe("the header", () => {
   });
 
   it("of a newer holdfast is a version", () => {
-    expect(refusal(header({ version: 2 })).code).toBe("version");
+    expect(refusal(header({ version: 3 })).code).toBe("version");
   });
 
   it("may say that it was exported at the very beginning of time", () => {

@@ -4,7 +4,7 @@ import { checkInputState } from "../../../domain/session/input-record.js";
 import type { Limits } from "../../../domain/time.js";
 import type { Row, Write } from "../../../ports/storage.js";
 import { ROW_VERSION } from "../../table.js";
-import { doesStart, queuedInputOf, replaceKeyIn } from "./inputs.rules.js";
+import { doesStart, givenUpAs, queuedInputOf, replaceKeyIn } from "./inputs.rules.js";
 import { laneOf } from "./policy.rules.js";
 import { type InputKeyRow, type InputRow, inputs } from "./tables.js";
 
@@ -29,6 +29,7 @@ interface InputWrites {
  * Makes the writes of input rows and of their key rows, which stay in step. Every change of an input goes through this. `stored` are the key
  * rows of all keys of the records before and after. A key that stands for another input is left alone. An ephemeral input has a key row
  * only while it is live.
+ * An input that was given up is shown until its key stands for another one.
  */
 export function inputWrites(changes: readonly InputChange[], stored: readonly InputKeyRow[]): InputWrites {
   const before = new Map(stored.map((row) => [row.idempotencyKey, row]));
@@ -47,7 +48,7 @@ export function inputWrites(changes: readonly InputChange[], stored: readonly In
     if (!holder || holder.inputId === after.inputId) keys.set(key, keyRow(after, key));
   }
   return {
-    writes: [...changes.flatMap(rowWrite), ...keyWrites(before, keys)],
+    writes: [...changes.flatMap((change) => rowWrite(change, keys)), ...keyWrites(before, keys)],
     endedKeys: countEnded(keys) - countEnded(before),
   };
 }
@@ -66,17 +67,22 @@ function keyRow({ runtimeId, inputId, record }: InputRow, idempotencyKey: string
   };
 }
 
-function rowWrite({ before, after }: InputChange): Write[] {
+function rowWrite({ before, after }: InputChange, keys: ReadonlyMap<string, InputKeyRow>): Write[] {
   if (after) {
-    return [{ table: "inputs", put: ranked(after) }];
+    const { idempotencyKey } = after.record;
+    const holder = idempotencyKey === undefined ? undefined : keys.get(idempotencyKey);
+    return [{ table: "inputs", put: ranked(after, holder !== undefined && holder.inputId !== after.inputId) }];
   }
   return before ? [{ table: "inputs", drop: [before.runtimeId, before.inputId] }] : [];
 }
 
-/** The row with its ranks: the columns that exist only while their condition holds, so that the indexes stay small. */
-export function ranked(row: InputRow): InputRow {
+/**
+ * The row with its ranks: the columns that exist only while their condition holds, so that the indexes stay small. `isReplaced`: its
+ * idempotency key stands for another input.
+ */
+export function ranked(row: InputRow, isReplaced = false): InputRow {
   const rest = Object.fromEntries(Object.entries(row).filter(([column]) => !RANK_COLUMNS.has(column))) as InputRow;
-  return { ...rest, ...ranksOf(row), v: ROW_VERSION };
+  return { ...rest, ...ranksOf(row, isReplaced), v: ROW_VERSION };
 }
 
 const RANK_COLUMNS: ReadonlySet<string> = new Set([
@@ -85,13 +91,15 @@ const RANK_COLUMNS: ReadonlySet<string> = new Set([
   "starterRank",
   "unsettledRank",
   "replaceKey",
+  "givenUpSince",
 ] satisfies (keyof Ranks)[]);
 
-type Ranks = Pick<InputRow, "liveRank" | "steerRank" | "starterRank" | "unsettledRank" | "replaceKey">;
+type Ranks = Pick<InputRow, "liveRank" | "steerRank" | "starterRank" | "unsettledRank" | "replaceKey" | "givenUpSince">;
 
-function ranksOf(row: InputRow): Ranks {
+function ranksOf(row: InputRow, isReplaced = false): Ranks {
   const { currentState, durability } = row.record;
-  if (isTerminal(currentState)) return {};
+  if (isTerminal(currentState))
+    return isReplaced || row.since === undefined || !givenUpAs(row.record) ? {} : { givenUpSince: row.since };
   const liveRank = row.rank ?? LAST_RANK;
   const waiting = queuedInputOf(row);
   const replaceKey = replaceKeyIn(row);
@@ -107,7 +115,8 @@ function ranksOf(row: InputRow): Ranks {
 /** Writes the ranks of rows that an older holdfast stored, which did not have all of them. */
 export function rankWrites(rows: readonly InputRow[]): Write[] {
   return rows.flatMap((row): Write[] => {
-    const next: Ranks = ranksOf(row);
+    // The key of an ended input without its place may have stood for another input, and may be gone by now.
+    const next: Ranks = ranksOf(row, row.givenUpSince === undefined);
     const isPlaced = [...RANK_COLUMNS].every((column) => row[column] === (next as Record<string, unknown>)[column]);
     return isPlaced ? [] : [{ table: "inputs", put: ranked(row) }];
   });

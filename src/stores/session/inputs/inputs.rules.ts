@@ -89,6 +89,14 @@ export function abandoned(row: InputRow, reason: AbandonReason, nowMs: number, c
   });
 }
 
+/** How the input was given up, if it was: after too many attempts, or by `cancel`. */
+export function givenUpAs({ terminalOutcome }: StoredInputState): "failed" | "cancelled" | undefined {
+  if (terminalOutcome?.outcomeType !== "abandoned") return undefined;
+  const { reason } = terminalOutcome;
+  if (typeof reason === "object") return "failed";
+  return reason === "cancelled" ? "cancelled" : undefined;
+}
+
 /** The row after its run was interrupted in order. This is no failure and no crash, and crashes are counted from zero again. */
 export function interrupted(row: InputRow, nowMs: number): InputRow {
   const { crashes: _, ...rest } = row;

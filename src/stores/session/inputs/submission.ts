@@ -12,7 +12,6 @@ import {
   type InputType,
   type PersistedInput,
 } from "../../../domain/session/input.js";
-import type { Message } from "../../../domain/session/session.js";
 import type { Limits } from "../../../domain/time.js";
 import { admitPayload } from "../../process/registration.js";
 import { type HandlingMode, kindOf } from "./policy.rules.js";
@@ -194,24 +193,4 @@ function imageBytes(field: string, data: unknown, most: number): Uint8Array {
   const bytes = guarded(field, () => Uint8Array.from(atob(data), (char) => char.charCodeAt(0)));
   if (bytes.byteLength > most) throw invalid(rule);
   return bytes;
-}
-
-/** Fields about how an input is treated. They are not part of its content. */
-const HEADER = new Set(["inputType", "source", "visibility", "supersessionKey", "correlationId", "handlingMode", "convention"]);
-
-/** The input's message in the transcript: its text, with its blocks if it has any; else its other fields. */
-export function messageOf(inputId: string, input: PersistedInput): Message {
-  const { text, body, blocks } = input;
-  const said = typeof text === "string" ? text : typeof body === "string" ? body : undefined;
-  if (Array.isArray(blocks)) {
-    const first = said === undefined || said === "" ? [] : [{ type: "text", text: said }];
-    return { role: "user", content: [...first, ...blocks], inputId };
-  }
-  if (said !== undefined) return { role: "user", content: said, inputId };
-  const payload = Object.fromEntries(Object.entries(input).filter(([name]) => !HEADER.has(name)));
-  return { role: "user", content: payload, inputId };
-}
-
-export function isTranscriptEligible(input: PersistedInput): boolean {
-  return (input.visibility as { transcriptEligible?: boolean } | undefined)?.transcriptEligible !== false;
 }

@@ -10,6 +10,7 @@ export const inputs = table("inputs", {
     unsettled: ["runtimeId", "unsettledRank", "inputId"],
     replaceable: ["runtimeId", "replaceKey", "liveRank", "inputId"],
     changed: ["runtimeId", "revision"],
+    givenUp: ["runtimeId", "givenUpSince", "rank", "inputId"],
   },
   columns: {
     runtimeId: text,
@@ -34,6 +35,8 @@ export const inputs = table("inputs", {
     starts: maybe(bit),
     /** How many messages the session had when the input came. */
     since: maybe(whole),
+    /** The same number, only while the input was given up and its idempotency key, if it has one, stands for no other input. */
+    givenUpSince: maybe(whole),
     /** Consecutive recoveries without a checkpoint. */
     crashes: maybe(whole),
     /** Attempts that were interrupted in order. They are no failures. */

@@ -97,6 +97,22 @@ describe("an input row", () => {
     expect(ranks({ currentState: "consumed", terminalOutcome: { outcomeType: "consumed" } }, stale)).toEqual(none);
   });
 
+  it("is found once it was given up, by its place, until its key stands for another input (A-21)", () => {
+    const over = (reason: unknown, more: Partial<InputRow> = {}) => {
+      const terminalOutcome = { outcomeType: "abandoned", reason } as NonNullable<StoredInputState["terminalOutcome"]>;
+      return row("a", { currentState: "abandoned", terminalOutcome, idempotencyKey: "k" }, { since: 4, ...more });
+    };
+    const placeOf = (after: InputRow, stored: InputKeyRow[] = []) => {
+      const write = inputWrites([{ before: after, after }], stored).writes.find(({ table }) => table === "inputs");
+      return (write as unknown as { put: InputRow }).put.givenUpSince;
+    };
+    expect(["cancelled", { max_attempts_exhausted: { attempts: 3 } }].map((reason) => placeOf(over(reason)))).toEqual([4, 4]);
+    expect(["retired", "reset", "stopped", "destroyed"].map((reason) => placeOf(over(reason)))).toEqual(Array(4).fill(undefined));
+    expect(placeOf({ ...over("cancelled"), since: undefined } as unknown as InputRow)).toBe(undefined);
+    expect(placeOf(over("cancelled"), [key("k", "a")])).toBe(4);
+    expect(placeOf(over("cancelled", { givenUpSince: 4 }), [key("k", "b")])).toBe(undefined);
+  });
+
   it("has no column for what is not to be found", () => {
     const [write] = inputsOf([{ after: row("a", {}, { rank: 3 }) }]);
     expect(Object.keys((write as unknown as { put: InputRow }).put)).toEqual([
