@@ -28,7 +28,7 @@ const files = [
   ...rules.sort().map((name) => `src/${name}`),
   "src/corridor/run.ts",
   "src/corridor/row-cache.ts",
-  "src/kernel/host/held-lease.ts",
+  "src/kernel/host/leases/held-lease.ts",
 ];
 const inLines = values.only.filter((text) => text.includes(":"));
 const chosen = [
