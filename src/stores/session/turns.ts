@@ -6,20 +6,10 @@ import type { StoredInputState } from "../../domain/session/input.js";
 import type { Message, RunBoundaryReceipt, RuntimeState } from "../../domain/session/session.js";
 import type { Change } from "../../ports/notices.js";
 import type { Reader, Write } from "../../ports/storage.js";
+import { grant, heldChange, leaseOf, renewed } from "../host/claims.rules.js";
 import { loadFloor } from "../host/floors.js";
 import { saidFarewell } from "../host/hosts.js";
-import {
-  fence,
-  grant,
-  type Host,
-  heldChange,
-  isLive,
-  leaseChange,
-  leaseLost,
-  leaseOf,
-  released,
-  renewed,
-} from "../host/leases.rules.js";
+import { fence, type Host, isLive, leaseChange, leaseLost, released } from "../host/leases.rules.js";
 import type { LeaseRow } from "../host/tables.js";
 import { loadRow } from "../schema.js";
 import { ROW_VERSION } from "../table.js";
