@@ -1,3 +1,4 @@
+import { fileURLToPath } from "node:url";
 import { playwright } from "@vitest/browser-playwright";
 import { defineConfig } from "vitest/config";
 import { chromiumArgs, findChromium } from "./scripts/chromium.mjs";
@@ -17,6 +18,8 @@ export default defineConfig({
     passWithNoTests: true,
     projects: [
       {
+        // The demo imports the package by its name; a test must not need a build.
+        resolve: { alias: [{ find: /^holdfast$/, replacement: fileURLToPath(new URL("./src/index.ts", import.meta.url)) }] },
         test: {
           name: "unit",
           include: ["test/**/*.test.ts"],

@@ -1,8 +1,8 @@
-// Liveness: the hosts and the agents that the kernel knows, read again and again, and the agents of this tab.
+// Liveness: the hosts and the agents that the kernel knows, and the agents of this tab.
 import { type AgentRecord, type AgentRegistration, type HostRecord, isHoldfastError, type Kernel } from "holdfast";
 import type { Tab } from "./identity.js";
 import { oneAtATime } from "./one-at-a-time.js";
-import { isStill, whenMoving } from "./stillness.js";
+import { whenMoving, whileMoving } from "./stillness.js";
 
 export interface Alive {
   readonly hosts: readonly HostRecord[];
@@ -26,7 +26,6 @@ export interface AliveParts {
 }
 
 const keptKey = "holdfast-playground:agents";
-const hostsEveryMs = 2_000;
 /** A slow read, for changes of agents that no event reported. */
 const agentsEveryMs = 10_000;
 /** A thousand events lead to one read. */
@@ -39,51 +38,37 @@ export function forgetAgents(): void {
 
 export function followAlive({ kernel, tab, changed, failed, signal }: AliveParts): Alive {
   const own = new Map<string, AgentRegistration>();
-  let hosts: HostRecord[] = [];
+  const hosts = kernel.views.hosts();
   let agents: AgentRecord[] = [];
 
-  const reading = (read: () => Promise<void>) =>
-    oneAtATime(async () => {
-      if (signal.aborted || isStill()) return;
-      try {
-        await read();
-        changed();
-      } catch (error) {
-        const code = isHoldfastError(error) ? error.code : undefined;
-        if (!signal.aborted && code !== "closed" && code !== "aborted") failed(error);
-      }
-    });
-  const readHosts = reading(async () => {
-    hosts = await kernel.hosts();
+  const readAgents = oneAtATime(async () => {
+    if (signal.aborted) return;
+    try {
+      agents = await kernel.lifecycle.list();
+      changed();
+    } catch (error) {
+      const code = isHoldfastError(error) ? error.code : undefined;
+      if (!signal.aborted && code !== "closed" && code !== "aborted") failed(error);
+    }
   });
-  const readAgents = reading(async () => {
-    agents = await kernel.lifecycle.list();
-  });
-  const readAll = () => {
-    readHosts();
-    readAgents();
-  };
-
   let gathering: number | undefined;
   const gather = () => {
     gathering ??= window.setTimeout(() => {
       gathering = undefined;
-      readAll();
+      readAgents();
     }, gatherMs);
   };
-  const whenSeen = (run: () => void) => () => {
-    if (document.visibilityState === "visible") run();
-  };
-  const shown = whenSeen(readAll);
-  document.addEventListener("visibilitychange", shown);
-  const timers = [setInterval(whenSeen(readHosts), hostsEveryMs), setInterval(shown, agentsEveryMs)];
-  const offs = [kernel.on("agentOnline", gather), kernel.on("agentOffline", gather)];
-  signal.addEventListener("abort", () => {
-    for (const off of offs) off();
-    timers.forEach(clearInterval);
-    clearTimeout(gathering);
-    document.removeEventListener("visibilitychange", shown);
-  });
+  whileMoving(() => {
+    readAgents();
+    const timer = setInterval(readAgents, agentsEveryMs);
+    const offs = [hosts.subscribe(changed), kernel.on("agentOnline", gather), kernel.on("agentOffline", gather)];
+    return () => {
+      for (const off of offs) off();
+      clearInterval(timer);
+      clearTimeout(gathering);
+      gathering = undefined;
+    };
+  }, signal);
 
   const mine = () => [...own].filter(([, registration]) => !registration.signal.aborted);
   const keep = (ids: readonly string[] = []) => {
@@ -110,10 +95,9 @@ export function followAlive({ kernel, tab, changed, failed, signal }: AliveParts
     return inTurn(ids, async (id) => void own.set(id, await kernel.agent(id)));
   }
 
-  readAll();
   return {
     get hosts() {
-      return hosts;
+      return hosts.get();
     },
     get agents() {
       return agents;
