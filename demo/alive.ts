@@ -1,6 +1,6 @@
 // Liveness: the hosts and the agents that the kernel knows, and the agents of this tab.
 import { type AgentRecord, type AgentRegistration, type HostRecord, isHoldfastError, type Kernel } from "holdfast";
-import type { Tab } from "./identity.js";
+import { type Tab, tabOf } from "./identity.js";
 import { oneAtATime } from "./one-at-a-time.js";
 import { whenMoving, whileMoving } from "./stillness.js";
 
@@ -17,6 +17,14 @@ export interface Alive {
   letGo(): Promise<void>;
 }
 
+/** A tab with a kernel. */
+export interface Present {
+  readonly tab: Tab;
+  readonly self: boolean;
+  /** The time without a beat, in milliseconds; 0 for a tab that is alive. */
+  readonly silentMs: number;
+}
+
 export interface AliveParts {
   readonly kernel: Kernel;
   readonly tab: Tab;
@@ -31,6 +39,17 @@ const agentsEveryMs = 10_000;
 /** A thousand events lead to one read. */
 const gatherMs = 200;
 const atOnce = 50;
+
+/** This tab first. A tab that was reloaded may be there twice for a moment: its new kernel counts. */
+export function presentIn(hosts: readonly HostRecord[], now: number): Present[] {
+  const byId = new Map<string, Present>();
+  for (const { hostId, self, alive, lastSeenAtMs } of hosts) {
+    const tab = tabOf(hostId);
+    if (tab && byId.get(hostId)?.silentMs !== 0)
+      byId.set(hostId, { tab, self, silentMs: alive ? 0 : Math.max(1, now - lastSeenAtMs) });
+  }
+  return [...byId.values()].sort((a, b) => Number(b.self) - Number(a.self));
+}
 
 export function forgetAgents(): void {
   sessionStorage.removeItem(keptKey);

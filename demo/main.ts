@@ -1,6 +1,6 @@
 import { isHoldfastError, type Kernel, type ProcessEvent, type TurnHandler } from "holdfast";
 import { agent } from "./agent.js";
-import { followAlive } from "./alive.js";
+import { followAlive, type Present, presentIn } from "./alive.js";
 import { type Conversation, type Conversations, followConversations } from "./conversations.js";
 import { type FileEntry, type Files, followFiles } from "./files.js";
 import { becomeTab, hueOf, type Tab } from "./identity.js";
@@ -8,7 +8,6 @@ import { type IndexFile, indexFile, pickedUp } from "./index-file.js";
 import { openKernel, startOver } from "./kernel.js";
 import { createLibrary } from "./library.js";
 import { pause } from "./pace.js";
-import { type Present, rollCall } from "./roll-call.js";
 import { questions, samples } from "./samples.js";
 import { settings } from "./settings.js";
 import { alivePanel } from "./ui/alive.js";
@@ -73,6 +72,9 @@ async function run(tab: Tab, kernel: Kernel, reading: IndexFile, answer: (handle
     talk.draw(hasSamples);
     const { current } = conversations;
     for (const [name, text] of answerNews(current)) tell(Date.now(), name, text);
+    const now = presentIn(alive.hosts, Date.now());
+    tellPresence(tell, present, now);
+    present = now;
     showRoster(present, entries.values(), current.runner);
   };
 
@@ -120,7 +122,11 @@ async function run(tab: Tab, kernel: Kernel, reading: IndexFile, answer: (handle
   });
   const talk = chat(conversations);
   const answers = settingsDialog(endpoint);
-  const alive = followAlive({ kernel, tab, changed: () => soon(panel.draw), failed: explain, signal: stopped.signal });
+  const alive = followAlive({ kernel, tab, changed: () => soon(drawAlive), failed: explain, signal: stopped.signal });
+  const drawAlive = () => {
+    panel.draw();
+    draw();
+  };
   const retire = () => {
     stopped.abort();
     intake.close();
@@ -154,11 +160,6 @@ async function run(tab: Tab, kernel: Kernel, reading: IndexFile, answer: (handle
     );
   });
 
-  rollCall(tab, (now) => {
-    tellPresence(tell, present, now);
-    present = now;
-    soon(draw);
-  });
   setInterval(() => {
     if (document.visibilityState !== "visible") return;
     cards.tick(Date.now());
@@ -233,7 +234,8 @@ function newsOfAnswers(): (shown: Conversation) => [name: string, text: string][
     const news = exchanges.flatMap(({ id, phase, attempt, parts }): [string, string][] => {
       if (phase !== "running" || runner === undefined || attempts.get(id) === attempt) return [];
       attempts.set(id, attempt);
-      return [[runner.name, attempt === 1 ? "began an answer" : `went on with an answer after ${plural(parts.length, "part")}`]];
+      const on = parts.length > 0 ? `went on with an answer after ${plural(parts.length, "part")}` : "tried an answer again";
+      return [[runner.name, attempt === 1 ? "began an answer" : on]];
     });
     // Answers that were already running when this tab showed the conversation: it did not see them begin.
     const seen = known === conversation ? news : [];

@@ -23,8 +23,8 @@ export function exchangeView(actions: ExchangeActions): ExchangeView {
   // A timer's text is not announced at each change.
   const left = h("span", { role: "timer" });
   const stop = h("button", { type: "button", class: "plain stop", hidden: true }, "Stop");
-  const again = h("button", { type: "button", class: "stop", hidden: true }, "Try again");
-  const status = h("p", { class: "status quiet numbers" }, told, left, stop, again);
+  const again = h("button", { type: "button", class: "again", hidden: true }, "Try again");
+  const status = h("p", { class: "status quiet numbers" }, h("span", {}, told, left), stop, again);
   const said = h("p", { class: "said" });
   const failure = h("p", { class: "failure" });
   const sources = h("ol", { class: "sources quiet" });

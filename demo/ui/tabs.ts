@@ -1,8 +1,8 @@
 // The open tabs, and the buttons that harm this one.
 import type { KernelStatus } from "holdfast";
+import type { Present } from "../alive.js";
 import type { FileEntry } from "../files.js";
 import { type Tab, tabOf } from "../identity.js";
-import type { Present } from "../roll-call.js";
 import { holdStill } from "../stillness.js";
 import { canCrash, closeTab, crash, hang, hangMs, openAnother } from "../trouble.js";
 import { plural } from "../words.js";
