@@ -23,8 +23,8 @@ export interface Conversations {
   readonly all: readonly { readonly id: string; readonly title: string; readonly isRunning: boolean }[];
   show(id: string): Promise<void>;
   begin(): Promise<void>;
-  /** A second call with the same key stores nothing, unless the question was given up. Resolves with why it was not taken, if so. */
-  say(text: string, key: string): Promise<string | undefined>;
+  /** A second call with the same key stores nothing, unless the question was given up. */
+  say(text: string, key: string): Promise<void>;
   /** Takes a question back. The stored parts of its answer stay. */
   stop(inputId: string): Promise<void>;
   remove(id: string): Promise<void>;
@@ -163,8 +163,7 @@ export async function followConversations({ kernel, changed, signal, ...parts }:
     show,
     begin: () => show(newId()),
     async say(text, key) {
-      const taken = await current.session.submit({ inputType: "prompt", text, idempotencyKey: key });
-      return taken.outcome === "rejected" ? taken.reason : undefined;
+      await current.session.submit({ inputType: "prompt", text, idempotencyKey: key });
     },
     stop: (inputId) => current.session.cancel(inputId),
     async remove(id) {

@@ -74,8 +74,7 @@ export function chat(conversations: Conversations): Chat {
     sessionStorage.setItem(draftKey, JSON.stringify(draft));
     const { key } = draft;
     await attempt("It could not be stored", async () => {
-      const refusal = await conversations.say(text, key);
-      if (refusal !== undefined) note(`It was not taken: ${refusal}`);
+      await conversations.say(text, key);
       forget();
     });
     sending = false;
