@@ -19,7 +19,7 @@ export default defineConfig({
     passWithNoTests: true,
     projects: [
       {
-        // The guide's examples import the package by its name.
+        // The demo and the guide's examples import the package by its name; a test must not need a build.
         resolve: {
           alias: [
             { find: /^holdfast$/, replacement: source("index") },
