@@ -30,7 +30,7 @@ async function runs(job: (context: ProcessContext) => unknown, options: Partial<
     ...options,
   });
   const handle = await bed.kernel.start({ id: "p", ...task("job") });
-  await handle.result();
+  await handle.outcome();
   await rounds(20);
   return { ...bed, entries };
 }
@@ -83,7 +83,7 @@ describe("a handler that throws", () => {
     const handle = await bed.kernel.start(task("job"));
     await rounds();
     await handle.cancel();
-    expect(await handle.result()).toMatchObject({ type: "cancelled" });
+    expect(await handle.outcome()).toMatchObject({ type: "cancelled" });
     expect(bed.faults).toEqual([]);
   });
 
@@ -209,7 +209,7 @@ describe("a listener that throws", () => {
     const { kernel, faults } = await bench({ handlers: { job: throwing }, log: (entry) => entries.push(entry) });
     kernel.on("fault", throwing);
     kernel.on("fault", hear);
-    await (await kernel.start(task("job"))).result();
+    await (await kernel.start(task("job"))).outcome();
     expect(faults.map(({ area }) => area)).toEqual(["handler"]);
     expect(heard).toEqual(["heard"]);
     expect(entries.map(({ message }) => message)).toEqual([

@@ -9,9 +9,10 @@ import type { ProcessScope } from "../../domain/scope.js";
 import type { Limits } from "../../domain/time.js";
 import type { Clock } from "../../ports/clock.js";
 import { type EventAppender, loadReplay, resultOfStep, stepOf, storeStep } from "../../stores/process/events.js";
-import { isUnmarkedChild, setProgress } from "../../stores/process/processes.js";
+import { isUnmarkedChild } from "../../stores/process/processes.js";
 import { admitPayload } from "../../stores/process/registration.js";
-import type { HeldLease } from "../host/held-lease.js";
+import { setProgress } from "../../stores/process/runs/progress.js";
+import type { HeldLease } from "../host/leases/held-lease.js";
 import type { NamesOf, PayloadOf, ProcessDefinition, Schemas } from "./definition/definition.js";
 import type { SchemasInRun } from "./definition/run-schemas.js";
 import type { Json } from "./definition/stored-json.js";
@@ -19,6 +20,7 @@ import type { HandleOf, ProcessHandle } from "./handle.js";
 import type { RunningSteps } from "./running-steps.js";
 import type { StartArguments, StartOptions, StartOptionsOf, StartRequest } from "./start-request.js";
 
+/** What the function of a step gets. */
 export interface StepRun {
   /** The step's replay key: pass it to outside services, so that they recognize a repeated call. */
   idempotencyKey: string;
@@ -62,7 +64,9 @@ export interface ProcessContext<Input = JsonValue | undefined, Events = Schemas,
    * finds the same child.
    */
   start<D extends ProcessDefinition>(key: string, definition: D, ...options: StartOptionsOf<D>): Promise<HandleOf<D>>;
+  /** The same by the name of a handler. */
   start(key: string, name: string, options?: StartOptions): Promise<ProcessHandle>;
+  /** The same with a request, which may be of any kind. */
   start(key: string, request: StartRequest): Promise<ProcessHandle>;
   /** A handle of any process. Each wait on it gives the handler's slot back until the wait is over. */
   process(processId: string): ProcessHandle;

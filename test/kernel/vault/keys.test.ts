@@ -137,9 +137,9 @@ describe("a key store (A-30)", () => {
   });
 
   it("is given one key by kernels that need it first in one moment, in one program or under one lock", async () => {
-    const storage = file();
     const service = lockService();
     for (const locks of [() => false as const, (at: number) => service.client(String(at))]) {
+      const storage = file();
       const inner = keyStore();
       // Each kernel has an object of its own, as each tab has; without locks it is the same one.
       const own = () => (locks(0) === false ? inner.keys : { load: inner.keys.load, store: inner.keys.store });
