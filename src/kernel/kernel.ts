@@ -117,7 +117,8 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
   const emitter = createEmitter(logFaults(options.log));
   const loop = chooseLoop(options, platform, place, emitter);
   // Without a loop, nothing that is stored is run here.
-  const host = unstartedHost(options.hostId ?? ids.uuid(), loop.loopKind === "off" ? [] : [...options.handlers.keys()]);
+  const runs = loop.loopKind !== "off";
+  const host = unstartedHost(options.hostId ?? ids.uuid(), runs ? [...options.handlers.keys()] : [], runs && !!options.turns);
   const loadingLoop = loop.loopKind === "inline" ? platform.inlineLoop.load() : undefined;
   // If the storage does not open, that error is told instead.
   loadingLoop?.catch(() => undefined);

@@ -109,6 +109,7 @@ interface SessionParts {
   readonly found: Pick<OpenedSession, "recovery" | "quarantined">;
   readonly turnRetry: Retry;
   host(): Host;
+  isDead(bootId: string): Promise<boolean>;
   newOrderedId(): string;
   newNonce(): string;
   emit(event: SessionEvent): void;

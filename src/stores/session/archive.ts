@@ -9,7 +9,7 @@ import { parseSnapshot } from "../../domain/session/snapshot.js";
 import type { Change } from "../../ports/notices.js";
 import type { Reader, Write } from "../../ports/storage.js";
 import { loadFloor, raiseFloor } from "../host/floors.js";
-import { saidFarewell } from "../host/hosts.js";
+import { loadOwner, saidFarewell } from "../host/hosts.js";
 import { isLive, leaseChange } from "../host/leases.rules.js";
 import type { LeaseRow } from "../host/tables.js";
 import { requestCancel } from "../process/events.js";
@@ -58,19 +58,18 @@ export function listSessions(corridor: Corridor): Promise<ListedSession[]> {
         const row = await reader.get("runtimes", runtimeId);
         const [runtime] = row ? readable("runtimes", [row]) : [];
         if (row && !runtime) return undefined;
-        const [waiting, holder] = await Promise.all([
+        const [waiting, owner] = await Promise.all([
           runtime?.liveInputs ?? countLive(reader, runtimeId),
-          runtime?.run && loadRunOwner(reader, runtimeId),
+          runtime?.run && loadOwner(reader, runtimeId, now),
         ]);
-        const { lease, farewell } = holder ?? {};
         return {
           sessionId,
           runtimeId,
           state: runtime?.state ?? "idle",
           messageCount,
           waiting,
-          running: isLive(lease, now()) && !farewell,
-          lockedBy: lease?.locked && lease.bootId,
+          running: owner !== undefined,
+          lockedBy: owner?.locked && owner.bootId,
           updatedAtMs: Math.max(updatedAtMs, runtime?.updatedAtMs ?? 0),
         };
       }),
@@ -82,13 +81,6 @@ export function listSessions(corridor: Corridor): Promise<ListedSession[]> {
 /** For a session that was never opened since its inputs are counted, and for one that a program drives itself. */
 async function countLive(reader: Reader, runtimeId: string): Promise<number> {
   return (await reader.range("inputs", { index: "live", prefix: [runtimeId] })).length;
-}
-
-/** The executor's lease, if it can be read, and whether its host left a farewell. */
-async function loadRunOwner(reader: Reader, runtimeId: string): Promise<{ lease: LeaseRow | undefined; farewell: boolean }> {
-  const row = await reader.get("leases", runtimeId);
-  const [lease] = row ? readable("leases", [row]) : [];
-  return { lease, farewell: await saidFarewell(reader, lease?.bootId) };
 }
 
 /**

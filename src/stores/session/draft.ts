@@ -187,7 +187,7 @@ export interface Draft {
   /** Removes the run and leaves the state as it is. */
   dropRun(): void;
   put(row: InputRow): void;
-  drop(row: InputRow): void;
+  drop(row: Pick<InputRow, "inputId">): void;
   write(...writes: Write[]): void;
   readonly isEmpty: boolean;
   /** The runtime's `inputRevision` as it will be. */
