@@ -139,4 +139,4 @@ export type { AcceptOutcome } from "./stores/session/admission.js";
 export type { SessionSummary } from "./stores/session/archive.js";
 export type { RecoveryReport } from "./stores/session/draft.js";
 export type { HandlingMode } from "./stores/session/inputs/policy.rules.js";
-export type { InputSubmission, SubmissionHeader } from "./stores/session/inputs/submission.js";
+export type { InputSubmission, PromptSubmission, SubmissionHeader } from "./stores/session/inputs/submission.js";

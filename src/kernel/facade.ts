@@ -1,5 +1,6 @@
 import type { Limits } from "../domain/time.js";
 import type { KeyStore, Seal } from "../ports/seal.js";
+import type { LeaseMethods } from "../stores/process/leases-by-hand.js";
 import type { OpsMethods } from "../stores/session/ops.js";
 import type { RuntimeMethods } from "../stores/session/runtime.js";
 import type { KernelGround } from "./ground.js";
@@ -45,6 +46,8 @@ interface FacadeParts extends KernelGround {
 
 interface LazyFacade {
   readonly facade: Facade;
+  /** `kernel.processes` has them: leases that an app claims itself. */
+  readonly leases: LeaseMethods;
   readonly agents: Lazy<Agents>;
   /** Parts that are made after this are closed at once. */
   close(): void;
@@ -69,6 +72,7 @@ export function createFacade(parts: FacadeParts): LazyFacade {
   };
   const archive = mapLazy(lazyParts.archive, ({ sessionArchive }) => sessionArchive({ corridor, limits, ...locksOfHosts }));
   const rows = mapLazy(lazyParts.runtime, ({ rowMethods }) => rowMethods(corridor, limits));
+  const byHand = mapLazy(lazyParts.leases, ({ leaseMethods }) => leaseMethods(corridor, limits, parts.newNonce));
   const lifecycle = mapLazy(agents, (made) => made.lifecycle);
   const secrets = mapLazy(sealed, (made) => made.secrets);
 
@@ -128,6 +132,12 @@ export function createFacade(parts: FacadeParts): LazyFacade {
   };
   return {
     facade,
+    leases: methodsOf<LeaseMethods>(byHand, {
+      getLease: true,
+      claimProcessLease: true,
+      renewProcessLease: true,
+      completeProcessLease: true,
+    }),
     agents,
     close() {
       isClosed = true;

@@ -7,7 +7,6 @@ import type { KernelStorage } from "../ports/storage.js";
 import type { LivenessStore } from "../stores/host/liveness.js";
 import { eventAppender, eventMethods } from "../stores/process/events.js";
 import { handleMethods } from "../stores/process/handles.js";
-import { leaseMethods } from "../stores/process/leases.js";
 import { payloadSchemas } from "../stores/process/payload-schema.js";
 import { processMethods } from "../stores/process/processes.js";
 import { createEmitter, type Emitter, type KernelEvents } from "./emitter.js";
@@ -16,13 +15,14 @@ import { soon } from "./ground.js";
 import type { AgentRegistration } from "./host/agents.js";
 import { disposable } from "./host/disposable.js";
 import { faultOf } from "./host/fault.js";
-import { createHeldLeases } from "./host/held-lease.js";
 import { isFree } from "./host/held-locks.js";
 import { type CurrentHost, startHost, unstartedHost } from "./host/host.js";
 import type { HostRecord } from "./host/host-list.js";
 import { createIds, hostLockName, type Ids } from "./host/ids.js";
+import { createHeldLeases } from "./host/leases/held-leases.js";
 import type { LifecycleStore } from "./host/lifecycle.js";
 import type { Fault } from "./host/loop-contract.js";
+import { createLazyRuns } from "./lazy-runs.js";
 import { logFaults } from "./log.js";
 import { abortedBy, type OpenGround, openGround } from "./opening.js";
 import { type CheckedOptions, checkOptions, type KernelOptions } from "./options.js";
@@ -33,7 +33,6 @@ import { type HandleOf, type ProcessHandle, processHandle, waitMethods } from ".
 import type { ProcessRegistry } from "./process/registry.js";
 import { startProcess } from "./process/start.js";
 import type { StartArguments, StartOptions, StartOptionsOf, StartRequest } from "./process/start-request.js";
-import { createProcessRuns } from "./runs.js";
 import type { RuntimeStore } from "./runtime-store.js";
 import type { KernelSessions } from "./session/archive.js";
 import type { SessionOptions, SessionRuntime } from "./session/session.js";
@@ -120,15 +119,18 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
   const runs = loop.loopKind !== "off";
   const host = unstartedHost(options.hostId ?? ids.uuid(), runs ? [...options.handlers.keys()] : [], runs && !!options.turns);
   const loadingLoop = loop.loopKind === "inline" ? platform.inlineLoop.load() : undefined;
+  // If it cannot be loaded, the kernel tells that and tries again once it has begun.
+  const loadingRuns = runsProcesses({ options, ...loop }) ? platform.lazyParts.runs.load().catch(() => undefined) : undefined;
+  const meanwhile = Promise.all([loadingLoop, loadingRuns]);
   // If the storage does not open, that error is told instead.
-  loadingLoop?.catch(() => undefined);
+  meanwhile.catch(() => undefined);
   const ground = await openGround({
     ...options,
     place,
     clock,
     channel: options.channel === false ? undefined : (options.channel ?? platform.channel()),
     locks: options.locks === false ? undefined : (options.locks ?? platform.locks()),
-    meanwhile: loadingLoop,
+    meanwhile,
     bootId: () => host.identity.bootId,
     newId: ids.uuid,
     onState: (state) => emitter.emit("storage", { state }),
@@ -159,10 +161,15 @@ function chooseLoop(options: CheckedOptions, platform: Platform, place: KernelSt
   return { loopKind: options.loop === "off" ? "off" : worker ? "worker" : "inline", worker };
 }
 
+/** Whether processes of the app's own are run here. */
+function runsProcesses({ options, loopKind }: Pick<Beginning, "options" | "loopKind">): boolean {
+  return loopKind !== "off" && options.handlers.size > 0;
+}
+
 /** Makes all parts in order: each part knows only those before it. The order of closing stands at the end. */
 function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
   const { options, platform, place, ids, emitter, host, loopKind, worker } = beginning;
-  const { name, limits, handlers, signal } = options;
+  const { name, limits, signal } = options;
   const { databaseId, storage, clock, channel, locks, notices, corridor, presence } = ground;
   const isMemory = place.kind === "memory";
   const seal = options.keys || place.keepsKeys ? platform.seal() : undefined;
@@ -186,6 +193,15 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     newProcessId: ids.processId,
     newNonce: ids.nonce,
   };
+  const lazily = createFacade({
+    ...parts,
+    isMemory,
+    seal,
+    randomBytes: ids.bytes,
+    authorityKey: isMemory ? undefined : `${place.kind}:${platform.origin() ?? "null"}:${name}:${databaseId}`,
+    agentsFailed: tell("agents", "the agents of this page could not be looked after"),
+  });
+  const { agents } = lazily;
   const { schemas } = parts;
   const appendEvent = eventAppender(corridor, limits, schemas);
   const stores: ProcessRegistry = {
@@ -193,7 +209,7 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     ...processMethods(corridor, limits, schemas),
     ...eventMethods(corridor, limits, schemas, appendEvent),
     ...handleMethods(corridor, limits),
-    ...leaseMethods(corridor, limits, ids.nonce),
+    ...lazily.leases,
     ...waitMethods(parts),
   };
   const sessions = createSessions({
@@ -207,7 +223,7 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     newOrderedId: ids.processId,
     emit: (event) => emitter.emit("session", event),
   });
-  const runs = createProcessRuns({
+  const runs = createLazyRuns({
     ...parts,
     stores,
     appendEvent,
@@ -216,15 +232,6 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     onClaimed: (processId, fencingToken) => emitter.emit("leaseClaimed", { processId, fencingToken }),
     onLost: (processId) => emitter.emit("leaseLost", { processId }),
   });
-  const lazily = createFacade({
-    ...parts,
-    isMemory,
-    seal,
-    randomBytes: ids.bytes,
-    authorityKey: isMemory ? undefined : `${place.kind}:${platform.origin() ?? "null"}:${name}:${databaseId}`,
-    agentsFailed: tell("agents", "the agents of this page could not be looked after"),
-  });
-  const { agents } = lazily;
   const { sessions: archive, hosts: listHosts } = lazily.facade;
   const views = createViews({ ...parts, processes: stores, listSessions: archive.list, listHosts });
   const pageParts = { ...parts, runs, sessions, agents };
@@ -243,8 +250,7 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     onBoot(isReady) {
       sessions.onBoot(isReady);
       if (isReady) void agents.loaded?.review();
-      // If this fails, the loops claim all the same, only later.
-      if (isReady && loopKind !== "off" && handlers.size > 0) runs.headStart.load().catch(() => undefined);
+      if (isReady && runsProcesses(beginning)) runs.load();
     },
     onFault: tell("host", "the host failed"),
   });
@@ -281,7 +287,7 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     views,
     liveness: presence.store,
     async start(...what: StartArguments) {
-      const { id } = await startProcess({ ...parts, headStart: () => runs.headStart.loaded }, what);
+      const { id } = await startProcess({ ...parts, headStart: () => runs.loaded?.headStart }, what);
       return processHandle({ ...parts, stores }, id);
     },
     process: (processId) => processHandle({ ...parts, stores }, checkId("processId", processId, limits.idLength)),

@@ -8,7 +8,7 @@ interface OpeningParts extends Omit<KernelGroundParts, "storage" | "tableId"> {
   readonly name: string;
   readonly durability: Durability;
   /** Awaited, too, before a kernel is made. */
-  readonly meanwhile: Promise<unknown> | undefined;
+  readonly meanwhile: Promise<unknown>;
   readonly signal: AbortSignal | undefined;
   newId(): string;
   onState(state: StorageState): void;

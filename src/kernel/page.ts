@@ -3,12 +3,12 @@ import type { Clock } from "../ports/clock.js";
 import type { ChannelFactory, FarewellNotes } from "../ports/notices.js";
 import type { Emitter } from "./emitter.js";
 import type { Agents } from "./host/agents.js";
-import type { HeldLeases } from "./host/held-lease.js";
 import type { CurrentHost, HostWork } from "./host/host.js";
+import type { HeldLeases } from "./host/leases/held-leases.js";
 import type { LoopPage } from "./host/loop-contract.js";
 import type { Presence } from "./host/presence.js";
 import type { Lazy } from "./lazy.js";
-import type { ProcessRuns } from "./runs.js";
+import type { LazyRuns } from "./lazy-runs.js";
 import type { Sessions } from "./session/sessions.js";
 
 /** What runs in this page or program. */
@@ -18,7 +18,7 @@ export interface PageParts {
   readonly concurrency: number;
   readonly handlers: ReadonlyMap<string, unknown>;
   readonly heldLeases: HeldLeases;
-  readonly runs: ProcessRuns;
+  readonly runs: LazyRuns;
   readonly sessions: Sessions;
   readonly agents: Lazy<Agents>;
   readonly presence: Presence;
@@ -36,7 +36,10 @@ export function loopPage(parts: PageParts): LoopPage {
   const lacking = new Set<string>();
   return {
     async pulse(told) {
-      runs.headStart.loaded?.heard(told);
+      const attached = sessions.attached;
+      // A process may be a turn of one of these sessions.
+      if (attached.length > 0) runs.load();
+      runs.loaded?.headStart.heard(told);
       // The page was silent for so long that other hosts may have its leases by now.
       if (clock.monotonicMs() - answeredMs >= timings.leaseTtlMs - timings.leaseRenewMs) await heldLeases.recheckAll();
       answeredMs = clock.monotonicMs();
@@ -44,13 +47,13 @@ export function loopPage(parts: PageParts): LoopPage {
         asOfMs: answeredMs,
         host: host.identity,
         leases: heldLeases.leases,
-        waiting: runs.runner.waiting,
-        abandoned: runs.runner.abandoned,
-        claiming: runs.claiming,
+        waiting: runs.loaded?.runner.waiting ?? [],
+        abandoned: runs.loaded?.runner.abandoned ?? [],
+        claiming: runs.loaded?.headStart.claiming ?? [],
         free: runs.free,
         slots: parts.concurrency,
         handlers: [...parts.handlers.keys()],
-        sessions: sessions.attached,
+        sessions: attached,
         attending: sessions.isAttending,
         farewells: parts.farewellNotes?.said() ?? [],
         moves: agents.loaded?.moves ?? 0,
@@ -59,7 +62,7 @@ export function loopPage(parts: PageParts): LoopPage {
     async run(claims, asOfMs) {
       // A start of this page may have taken a slot since the loop asked how many there are.
       const taken = claims.slice(0, runs.free);
-      const refused = await runs.runner.run(taken, asOfMs);
+      const refused = await runs.run(taken, asOfMs);
       return [...refused, ...claims.slice(taken.length).map(({ lease }) => lease.processId)];
     },
     async renewed({ asOfMs, renewed, lost }) {
@@ -86,8 +89,8 @@ export function hostWork({ heldLeases, runs, sessions, agents, presence }: PageP
     get isHolding() {
       return (
         !heldLeases.isEmpty ||
-        runs.claiming.length > 0 ||
-        runs.runner.abandoned.length > 0 ||
+        !!runs.loaded?.headStart.claiming.length ||
+        !!runs.loaded?.runner.abandoned.length ||
         sessions.isAttending ||
         agents.loaded?.isEmpty === false
       );
@@ -98,7 +101,7 @@ export function hostWork({ heldLeases, runs, sessions, agents, presence }: PageP
     },
     settle: async () => agents.loaded?.close(),
     endAll(reason) {
-      runs.runner.endAll(reason);
+      runs.endAll(reason);
       sessions.endAll(reason);
     },
   };

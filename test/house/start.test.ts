@@ -7,6 +7,8 @@ const src = fileURLToPath(new URL("../../src", import.meta.url));
 
 /** The purpose of a part, and a file at its heart. */
 const ROOMS = {
+  "runs of processes": "kernel/process/runner.ts",
+  "leases by hand": "stores/process/leases-by-hand.ts",
   "session archives": "stores/session/archive.ts",
   "logins and secrets": "kernel/vault/vault.ts",
   "the runtime store": "stores/session/runtime.ts",
@@ -32,10 +34,11 @@ describe("an app that imports holdfast", () => {
     later = filesOf(loads.later.flatMap(({ moduleIds }) => moduleIds));
   });
 
-  it("loads at start what opens a kernel, runs processes and opens sessions", () => {
+  it("loads at start what opens a kernel, starts processes and opens sessions", () => {
     for (const file of [
       "kernel/kernel.ts",
       "corridor/run.ts",
+      "kernel/process/start.ts",
       "stores/process/events.ts",
       "kernel/session/sessions.ts",
       "kernel/host/presence.ts",

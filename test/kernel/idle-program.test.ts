@@ -104,6 +104,17 @@ describe("a program stays alive (A-28)", () => {
     expect(told.slice(-2)).toEqual(["over", "exit 0"]);
   });
 
+  it("until the end of a wait for an input that another kernel runs: a session's outcome", async () => {
+    const told = await run(`
+      const session = await (await open({ loop: "off" })).session("s");
+      const submitted = await session.submit({ inputType: "prompt", text: "go" });
+      const other = await open();
+      // The other kernel begins it later, by a timer that keeps nothing alive.
+      setTimeout(async () => (await other.session("s")).onTurn(slow), 300).unref();
+      say((await session.outcome(submitted)).outcome);`);
+    expect(told).toEqual(["begun", "ended", "completed", "exit 0"]);
+  });
+
   it("while a handler of a process runs, though nothing waits for it", async () => {
     const told = await run(`await (await open({ handlers: { slow } })).start(task("slow"));`);
     expect(told).toEqual(["begun", "ended", "exit 0"]);

@@ -9,11 +9,12 @@ import type { Loop, LoopPage } from "../../src/kernel/host/loop-contract.js";
 import { type Kernel, openKernel } from "../../src/kernel/kernel.js";
 import { type Lazy, lazy, loaded, mapLazy, methodsOf } from "../../src/kernel/lazy.js";
 import type { LazyParts } from "../../src/kernel/lazy-parts.js";
+import type { KernelOptions } from "../../src/kernel/options.js";
 import type { LoopStart, Platform } from "../../src/kernel/platform.js";
 import { typed } from "../../src/kernel/process/definition/define.js";
 import * as definitions from "../../src/kernel/process/definition/defined-start.js";
 import type { ProcessDefinition } from "../../src/kernel/process/definition/definition.js";
-import * as headStart from "../../src/kernel/process/head-start.js";
+import * as runs from "../../src/kernel/process/runs.js";
 import * as runtime from "../../src/kernel/runtime-store.js";
 import * as archive from "../../src/kernel/session/archive.js";
 import * as attendant from "../../src/kernel/session/attendance/attendant.js";
@@ -26,6 +27,7 @@ import * as sealed from "../../src/kernel/vault/sealed.js";
 import { createLoop } from "../../src/loop/loop.js";
 import { startWorkerLoop } from "../../src/loop/worker-remote.js";
 import type { KernelStorage } from "../../src/ports/storage.js";
+import * as leases from "../../src/stores/process/leases-by-hand.js";
 import { gate, rounds, until } from "./rounds.js";
 
 const codes: { [K in keyof LazyParts]: NonNullable<LazyParts[K]["loaded"]> } = {
@@ -38,7 +40,8 @@ const codes: { [K in keyof LazyParts]: NonNullable<LazyParts[K]["loaded"]> } = {
   attendant,
   agents,
   definitions,
-  headStart,
+  leases,
+  runs,
   views,
   sessionView,
 };
@@ -156,13 +159,13 @@ describe("a kernel whose code does not all arrive", () => {
 
   async function open(
     lazyParts: Partial<LazyParts>,
-    more: { inlineLoop?: Platform["inlineLoop"]; storage?: KernelStorage; processes?: readonly ProcessDefinition[] } = {},
+    { inlineLoop, storage, ...options }: { inlineLoop?: Platform["inlineLoop"] } & Omit<KernelOptions, "name"> = {},
   ) {
     const clock = manualClock();
     const platform: Platform = {
       clock: () => clock,
       random: platformRandom,
-      storage: () => more.storage ?? memoryStorage(),
+      storage: () => storage ?? memoryStorage(),
       channel: () => undefined,
       locks: () => undefined,
       seal: () => undefined,
@@ -170,13 +173,13 @@ describe("a kernel whose code does not all arrive", () => {
       farewellNotes: () => undefined,
       keepAlive: () => () => {},
       workers: () => false,
-      inlineLoop: more.inlineLoop ?? loaded(inHere),
+      inlineLoop: inlineLoop ?? loaded(inHere),
       workerLoop() {
         throw new Error("there are no workers here");
       },
       lazyParts: { ...allLoaded(), ...lazyParts },
     };
-    const kernel = await openKernel({ name: "lazy", ...(more.processes && { processes: more.processes }) }, platform);
+    const kernel = await openKernel({ name: "lazy", ...options }, platform);
     kernels.push(kernel);
     const faults: KernelEvents["fault"][] = [];
     kernel.on("fault", (fault) => faults.push(fault));
@@ -193,6 +196,7 @@ describe("a kernel whose code does not all arrive", () => {
     sealed: ["logins and secrets", (kernel) => kernel.secrets.get("s")],
     ops: ["operations", async (kernel) => (await kernel.session("s")).ops.list()],
     agents: ["agents", (kernel) => kernel.lifecycle.list()],
+    leases: ["leases", (kernel) => kernel.processes.getLease("p")],
   };
 
   it.each(Object.entries(calls))(
@@ -254,6 +258,76 @@ describe("a kernel whose code does not all arrive", () => {
     await clock.advance(300_000);
     expect((await handle.outcome()).type).toBe("success");
   });
+
+  it.each([
+    ["by name", { handlers: { job: () => "done" } }],
+    ["of a definition", { processes: [{ name: "job", run: () => "done" } as ProcessDefinition] }],
+  ])("opens without the code that runs processes, tells that, and claims and runs those %s when it is there", async (_, more) => {
+    const missing = shelf("the runner", runs);
+    const { kernel, clock, faults } = await open({ runs: missing.code }, more);
+    const claimed: string[] = [];
+    kernel.on("leaseClaimed", ({ processId }) => claimed.push(processId));
+    const handle = await kernel.start("job");
+    await clock.advance(1_000);
+    expect(faults[0]).toMatchObject({
+      area: "runner",
+      code: "unavailable",
+      message: "the code of the runner could not be loaded",
+    });
+    expect([(await handle.record())?.status.state, await kernel.processes.getLease(handle.id)]).toEqual(["running", undefined]);
+    missing.isThere = true;
+    await clock.advance(60_000);
+    expect([await handle.result(), claimed]).toEqual(["done", [handle.id]]);
+  });
+
+  it("runs a process that is a turn when the code that runs processes is there, and asks for it only then", async () => {
+    const missing = shelf("the runner", runs);
+    const { kernel, clock, faults } = await open({ runs: missing.code });
+    await clock.advance(60_000);
+    expect(missing.asked).toBe(0);
+    const session = await kernel.session("s");
+    session.onTurn(async () => {});
+    const handle = await kernel.start({ input: { type: "session_turn", sessionId: "s", input: "go" } });
+    await clock.advance(1_000);
+    expect(faults.map(({ area, code }) => [area, code])).toContainEqual(["runner", "unavailable"]);
+    expect((await handle.record())?.status.state).toBe("running");
+    missing.isThere = true;
+    await clock.advance(60_000);
+    expect((await handle.outcome()).type).toBe("success");
+  });
+
+  it("that closes before the code that runs processes is there asks for it no more, and tells nothing", async () => {
+    const missing = shelf("the runner", runs);
+    const { kernel, clock, faults } = await open({ runs: missing.code }, { handlers: { job: () => "done" } });
+    await rounds();
+    const { asked } = missing;
+    const told = faults.length;
+    await kernel.close();
+    await clock.advance(600_000);
+    expect([missing.asked, faults.length]).toEqual([asked, told]);
+  });
+
+  it("with a handler has the code that runs processes when it is open: the first start claims in its own write", async () => {
+    const present = shelf("the runner", runs);
+    present.isThere = true;
+    const { kernel, clock, faults } = await open({ runs: present.code }, { handlers: { job: () => "done" } });
+    expect([present.asked, present.code.loaded === runs]).toEqual([1, true]);
+    await clock.advance(1_000);
+    expect((await (await kernel.start("job")).outcome()).type).toBe("success");
+    expect([present.asked, faults]).toEqual([1, []]);
+  });
+
+  it.each([{}, { handlers: { job: () => "done" }, loop: "off" as const }])(
+    "that runs no process does not load the code for it (%o)",
+    async (more) => {
+      const present = shelf("the runner", runs);
+      present.isThere = true;
+      const { kernel, clock } = await open({ runs: present.code }, more);
+      await kernel.start("job");
+      await clock.advance(60_000);
+      expect(present.asked).toBe(0);
+    },
+  );
 
   it("leaves a process of a definition to be run when its code is there, and starts none before", async () => {
     const missing = shelf("definitions", definitions);

@@ -23,7 +23,7 @@ const NOTHING = { connections: 0, channels: 0, locks: 0 };
 
 /** The lazy parts: none of them is loaded while a kernel opens. */
 const LAZY_PARTS = Object.fromEntries(
-  ["sealed", "archive", "runtime", "ops", "turns", "agents", "headStart"].map((name) => [
+  ["sealed", "archive", "runtime", "ops", "turns", "agents", "runs"].map((name) => [
     name,
     lazy(name, () => Promise.reject(new Error("not here"))),
   ]),

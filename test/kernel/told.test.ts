@@ -30,7 +30,7 @@ async function runs(job: (context: ProcessContext) => unknown, options: Partial<
     ...options,
   });
   const handle = await bed.kernel.start({ id: "p", ...task("job") });
-  await handle.result();
+  await handle.outcome();
   await rounds(20);
   return { ...bed, entries };
 }

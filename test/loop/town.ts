@@ -1,6 +1,6 @@
 // All code is loaded here: loading takes time that no clock of a town knows of.
 import "../../src/kernel/session/executor.js";
-import "../../src/kernel/process/head-start.js";
+import "../../src/kernel/process/runs.js";
 import { memoryStorage } from "../../src/adapters/storage-memory.js";
 import { channelHub } from "../../src/conformance/kit/channel.fixture.js";
 import { HoldfastError } from "../../src/domain/errors.js";

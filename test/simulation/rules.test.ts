@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { HoldfastError } from "../../src/domain/errors.js";
+import type { Row } from "../../src/ports/storage.js";
 import { Notes, type Observations } from "../../src/simulation/judge/ledger.js";
 import { createDice } from "../../src/simulation/machine/dice.js";
 import { createLife, createMachine, type Life } from "../../src/simulation/machine/machine.js";
@@ -35,6 +36,12 @@ const withoutColumn =
     const { [column]: _, ...rest } = row;
     return rest as typeof row;
   };
+
+/** Changes the records of inputs as they are read. */
+const ofRecord =
+  (change: (record: InputRow["record"]) => InputRow["record"]): Meddling["row"] =>
+  (table, row) =>
+    table === "inputs" && row ? ({ ...row, record: change((row as InputRow).record) } as Row) : row;
 
 const BREACHES: Readonly<Record<string, Breach>> = {
   "a fencing token only grows, and with every grant": {
@@ -136,6 +143,19 @@ const BREACHES: Readonly<Record<string, Breach>> = {
     faults: [],
     work: ["poison"],
     make: () => ({ row: withoutColumn("inputs", "crashes") }),
+  },
+  "an input is not run before its pause is over": {
+    faults: [],
+    work: ["doom"],
+    make: () => ({ row: ofRecord(({ retryAtMs: _, ...record }) => record) }),
+  },
+  "an input is not run after its last try failed": {
+    faults: [],
+    work: ["doom"],
+    // Each try counts as one that was interrupted.
+    make: () => ({
+      row: (table, row) => (table === "inputs" && row ? { ...row, interruptions: (row as InputRow).record.attemptCount } : row),
+    }),
   },
   "an input whose end was asked for is not run again": {
     faults: ["crash"],

@@ -2,9 +2,9 @@ import type { Corridor } from "../../corridor/command.js";
 import { handlerOf, type ProcessInput, type ProcessRecord } from "../../domain/process/process.js";
 import type { Clock } from "../../ports/clock.js";
 import type { Host } from "../../stores/host/leases.rules.js";
-import { type FirstClaim, registerAndClaim } from "../../stores/process/first-claim.js";
 import { type ClaimReply, releaseLeases } from "../../stores/process/leases.js";
 import { type RegisterProcess, registerProcess } from "../../stores/process/processes.js";
+import { type FirstClaim, registerAndClaim } from "../../stores/process/runs/first-claim.js";
 import type { ProcessRunner } from "./runner.js";
 
 /**

@@ -1,6 +1,6 @@
 import type { EventMethods } from "../../stores/process/events.js";
 import type { HandleMethods } from "../../stores/process/handles.js";
-import type { LeaseMethods } from "../../stores/process/leases.js";
+import type { LeaseMethods } from "../../stores/process/leases-by-hand.js";
 import type { ProcessMethods } from "../../stores/process/processes.js";
 import type { WaitMethods } from "./handle.js";
 

@@ -12,7 +12,7 @@ import { loadProcess } from "../../stores/process/processes.js";
 import { processRecordOf } from "../../stores/process/processes.rules.js";
 import type { ProcessRow } from "../../stores/process/tables.js";
 import { faultOf, faultOfApp } from "../host/fault.js";
-import { type HeldLease, holdLease } from "../host/held-lease.js";
+import { type HeldLease, holdLease } from "../host/leases/held-lease.js";
 import type { Fault } from "../host/loop-contract.js";
 import { createCalls } from "./calls.js";
 import { type ContextParts, createContext, type ProcessContext } from "./context.js";

@@ -1,6 +1,6 @@
 import { HoldfastError } from "../../domain/errors.js";
 import type { ClaimReply } from "../../stores/process/leases.js";
-import type { HeldLeases } from "../host/held-lease.js";
+import type { HeldLeases } from "../host/leases/held-leases.js";
 import type { LoopPage } from "../host/loop-contract.js";
 import { createRun, endRun, execute, type ProcessRun, type ProcessRunParts, tellRunFault } from "./run-process.js";
 import { createSlots } from "./slots.js";

@@ -14,7 +14,7 @@ import {
   holderOf,
   loadHolder,
 } from "../../stores/session/turns.js";
-import type { HeldLease } from "../host/held-lease.js";
+import type { HeldLease } from "../host/leases/held-lease.js";
 
 /** What a look found. A turn that it found has begun. */
 type LookResult =

@@ -4,7 +4,8 @@ import type { Change } from "../../ports/notices.js";
 import { releaseLeases } from "../../stores/process/leases.js";
 import { reclaimTurn } from "../../stores/session/turns.js";
 import { faultOf } from "../host/fault.js";
-import { type HeldLease, type HeldLeases, holdLease } from "../host/held-lease.js";
+import { type HeldLease, holdLease } from "../host/leases/held-lease.js";
+import type { HeldLeases } from "../host/leases/held-leases.js";
 import { type BeginParts, beginNext } from "./begin-turn.js";
 import { emitInputs, type SessionEvent } from "./events.js";
 import {

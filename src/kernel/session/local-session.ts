@@ -11,7 +11,7 @@ import type { Host } from "../../stores/host/leases.rules.js";
 import { type Attachment, deletedSession, type SessionRef } from "../../stores/session/draft.js";
 import { putAttachment } from "../../stores/session/sessions.js";
 import { faultOf, faultOfApp } from "../host/fault.js";
-import type { HeldLeases } from "../host/held-lease.js";
+import type { HeldLeases } from "../host/leases/held-leases.js";
 import type { Fault } from "../host/loop-contract.js";
 import { type Lazy, mapLazy, methodsOf, whenLoaded } from "../lazy.js";
 import type { SessionEvent } from "./events.js";

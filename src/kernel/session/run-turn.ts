@@ -9,7 +9,7 @@ import { loadRow } from "../../stores/schema.js";
 import type { InputHappening, SessionRef } from "../../stores/session/draft.js";
 import { type AppendedMessages, commitTurn, endTurn, type RunRef, type TurnEnd } from "../../stores/session/turns.js";
 import { faultOfApp } from "../host/fault.js";
-import type { HeldLease } from "../host/held-lease.js";
+import type { HeldLease } from "../host/leases/held-lease.js";
 import type { Fault } from "../host/loop-contract.js";
 import { abortOf, isTrouble } from "../process/ending.js";
 import { createRunningSteps } from "../process/running-steps.js";

@@ -15,7 +15,12 @@ import { loadRow } from "../../stores/schema.js";
 import { type AcceptInput, type AcceptOutcome, acceptInput, cancelInput } from "../../stores/session/admission.js";
 import { checkRuntime, type InputHappening, type RecoveryReport } from "../../stores/session/draft.js";
 import { builtInPolicy, startsRun } from "../../stores/session/inputs/policy.rules.js";
-import { type InputSubmission, type PreparedInput, prepareSubmission } from "../../stores/session/inputs/submission.js";
+import {
+  type InputSubmission,
+  type PreparedInput,
+  type PromptSubmission,
+  prepareSubmission,
+} from "../../stores/session/inputs/submission.js";
 import { type ChangeRuntime, changeRuntime, type OpenedSession, type RuntimeChange } from "../../stores/session/sessions.js";
 import { disposable } from "../host/disposable.js";
 import { mapLazy, methodsOf } from "../lazy.js";
@@ -37,7 +42,10 @@ export interface SessionOptions {
   policy?: (input: { kind: InputKind; idle: boolean }) => PolicyDecision | undefined;
   /** Peer requests with these intents are queued and start no run. */
   silentIntents?: readonly string[];
-  /** When a turn that a handler of this object failed is tried again. Default: the kernel's `turnRetry`. */
+  /**
+   * When a turn that a handler of this object failed is tried again. Default: the kernel's `turnRetry`. Also for `KernelOptions.turns`,
+   * which runs the session in this tab: that of the call that opens the session first counts there.
+   */
   retry?: RetryPolicy;
   /** Options of the operations in this tab; those of the call that opens the session first count. */
   ops?: OpsOptions;
@@ -57,9 +65,11 @@ export interface SessionRuntime extends InputReads, AsyncDisposable {
   /** Inputs that were set aside when the session was opened. */
   readonly quarantined: readonly { inputId: string; reason: string }[];
   /**
-   * Resolves when the input is stored. Rejects `invalid` for a value that is no input, `not-ready` when the session is retired, stopped or
+   * Resolves when the input is stored, or when its idempotency key stands for another one, or when a session takes no such input
+   * ("rejected"), which a prompt never is. Give the outcome to `outcome()` to wait for the input's end. Rejects `invalid` for a value that is no input, `not-ready` when the session is retired, stopped or
    * destroyed, `conflict` for an input id that is known; nothing is stored then.
    */
+  submit(input: PromptSubmission): Promise<Exclude<AcceptOutcome, { outcome: "rejected" }>>;
   submit(input: InputSubmission): Promise<AcceptOutcome>;
   /**
    * Takes an input back. An input that waits is abandoned at once. A turn that runs with it is ended, and the other inputs of that turn
@@ -151,6 +161,26 @@ export function openRuntime(parts: SessionParts): SessionRuntime {
     return changed;
   }
 
+  async function submit(input: InputSubmission): Promise<AcceptOutcome> {
+    open();
+    const prepared = prepareSubmission(input, limits);
+    const { inputId = parts.newOrderedId(), ...rest } = prepared;
+    const command: AcceptInput = {
+      ...ref,
+      ...rest,
+      inputId,
+      ticket: parts.newNonce(),
+      ...policyFor(prepared, options),
+      hostId: parts.host().hostId,
+    };
+    const size = JSON.stringify(prepared.persisted).length + prepared.blobs.reduce((sum, { bytes }) => sum + bytes.length, 0);
+    const { outcome, happened, state } = await corridor.run(acceptInput, command, { size });
+    session.learn(state);
+    tellInputs(happened);
+    session.submitted();
+    return outcome;
+  }
+
   async function close(): Promise<void> {
     closing.abort(new HoldfastError("closed", `the session "${sessionId}" is closed here`));
     leaving ??= leave();
@@ -164,25 +194,8 @@ export function openRuntime(parts: SessionParts): SessionRuntime {
     },
     recovery: parts.found.recovery,
     quarantined: parts.found.quarantined,
-    async submit(input) {
-      open();
-      const prepared = prepareSubmission(input, limits);
-      const { inputId = parts.newOrderedId(), ...rest } = prepared;
-      const command: AcceptInput = {
-        ...ref,
-        ...rest,
-        inputId,
-        ticket: parts.newNonce(),
-        ...policyFor(prepared, options),
-        hostId: parts.host().hostId,
-      };
-      const size = JSON.stringify(prepared.persisted).length + prepared.blobs.reduce((sum, { bytes }) => sum + bytes.length, 0);
-      const { outcome, happened, state } = await corridor.run(acceptInput, command, { size });
-      session.learn(state);
-      tellInputs(happened);
-      session.submitted();
-      return outcome;
-    },
+    // The type of a prompt admits none that is rejected.
+    submit: submit as SessionRuntime["submit"],
     async cancel(inputId) {
       open();
       tellInputs(await corridor.run(cancelInput, { ...ref, inputId: checkId("inputId", inputId, limits.idLength) }));

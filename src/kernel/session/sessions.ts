@@ -86,7 +86,12 @@ export function createSessions(parts: SessionsParts): Sessions {
       ownerId,
       mayRun: () => parts.runsTurns && isBooted,
       isClosing: () => closing !== undefined,
-      kernelHandler: turns && { run: handle, retry: parts.turnRetry },
+      kernelHandler: turns && {
+        run: handle,
+        get retry() {
+          return entry.options.retry ?? parts.turnRetry;
+        },
+      },
       mayBegin: () => entry.uses > 0 || entry.visit?.mayBegin() === true,
       rested: (end) => entry.visit?.rested(end),
       onGone() {

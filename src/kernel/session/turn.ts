@@ -15,7 +15,7 @@ import { loadRow, loadRows } from "../../stores/schema.js";
 import { isShown, messageOf } from "../../stores/session/inputs/prompt-message.rules.js";
 import { chainDigest } from "../../stores/session/transcript.rules.js";
 import { type AppendedMessages, type BeganTurn, checkpointTurn, type RunRef, storeTurnStep } from "../../stores/session/turns.js";
-import type { HeldLease } from "../host/held-lease.js";
+import type { HeldLease } from "../host/leases/held-lease.js";
 import { createCalls } from "../process/calls.js";
 import type { ProcessContext, StepRun } from "../process/context.js";
 import type { Json } from "../process/definition/stored-json.js";

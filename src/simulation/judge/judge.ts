@@ -40,6 +40,10 @@ type RowRule = (trial: Trial) => (string | undefined)[];
 
 const TERMINAL_STATES: ReadonlySet<unknown> = new Set(["completed", "failed", "cancelled"]);
 const MOST_OWNER_DEATHS = 5;
+/** Tries of the policy that holds where an app names none. */
+const MOST_TRIES = 3;
+/** What the history of an input gives as the reason where a try of it ended and nothing failed. */
+const NO_FAILURES: ReadonlySet<string> = new Set(["interrupted", "recovered from a crash"]);
 
 /** The lease was live at some moment of the transaction: no more can be told from outside. */
 const wasLive = (lease: LeaseRow | undefined, { commit }: Trial): lease is LeaseRow =>
@@ -250,6 +254,22 @@ export const ROW_RULES: Readonly<Record<string, RowRule>> = {
       const isRight = died < MOST_OWNER_DEATHS ? !isGivenUp : currentState === "abandoned";
       if (after.crashes === died && isRight) return undefined;
       return `over input ${after.inputId}, which is ${currentState}, ${died} owners died, and ${after.crashes} are counted`;
+    }),
+
+  "an input is not run before its pause is over": ({ changes, commit }) =>
+    changes<InputRow>("inputs").map(({ before, after }) => {
+      const { retryAtMs } = before?.record ?? {};
+      if (retryAtMs === undefined || after?.record.currentState !== "staged" || retryAtMs <= commit.untilMs) return undefined;
+      return `${commit.life.name} runs input ${after.inputId} at ${commit.untilMs}, which is paused until ${retryAtMs}`;
+    }),
+
+  "an input is not run after its last try failed": ({ changes }) =>
+    changes<InputRow>("inputs").map(({ before, after }) => {
+      if (after?.record.currentState !== "staged" || before?.record.lastRunId === after.record.lastRunId) return undefined;
+      const failures = after.record.history.filter(
+        ({ from, to, reason = "" }) => from === "staged" && to === "queued" && !NO_FAILURES.has(reason),
+      ).length;
+      return failures < MOST_TRIES ? undefined : `input ${after.inputId} is run again after ${failures} failures`;
     }),
 
   "an input whose end was asked for is not run again": ({ changes }) =>

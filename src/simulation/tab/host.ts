@@ -6,7 +6,7 @@ import type { LazyParts } from "../../kernel/lazy-parts.js";
 import type { LoopStart, Platform } from "../../kernel/platform.js";
 import type { ProcessHandler } from "../../kernel/process/context.js";
 import * as definitions from "../../kernel/process/definition/defined-start.js";
-import * as headStart from "../../kernel/process/head-start.js";
+import * as runs from "../../kernel/process/runs.js";
 import * as runtime from "../../kernel/runtime-store.js";
 import * as archive from "../../kernel/session/archive.js";
 import * as attendant from "../../kernel/session/attendance/attendant.js";
@@ -21,6 +21,7 @@ import type { Locks } from "../../ports/locks.js";
 import type { ChannelFactory } from "../../ports/notices.js";
 import type { Seal } from "../../ports/seal.js";
 import type { KernelStorage } from "../../ports/storage.js";
+import * as leases from "../../stores/process/leases-by-hand.js";
 import type { Life } from "../machine/machine.js";
 
 /** What a life's kernel is wired to: the world's own, and nothing of the platform that the simulation runs on. */
@@ -43,7 +44,8 @@ const LAZY_PARTS: LazyParts = {
   attendant: loaded(attendant),
   agents: loaded(agents),
   definitions: loaded(definitions),
-  headStart: loaded(headStart),
+  leases: loaded(leases),
+  runs: loaded(runs),
   views: loaded(views),
   sessionView: loaded(sessionView),
 };

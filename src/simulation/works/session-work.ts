@@ -8,6 +8,8 @@ import { runCall, SESSIONS, type Work } from "./work.js";
 
 /** The text of an input whose turn kills its tab. */
 export const POISON = "poison";
+/** The text of an input whose turn fails. */
+export const DOOMED = "doomed";
 
 /** The kinds of which a newer input with the same key replaces one that waits. */
 const REPLACING: Partial<Record<string, PolicyDecision["queueMode"]>> = { flow_step: "supersede", peer_message: "coalesce" };
@@ -66,6 +68,21 @@ export const SESSION_WORK = {
       return {
         told: `submits ${POISON} x${number} to ${sessionId}`,
         done: runCall(guest.ledger, `submit x${number}`, () => submit(guest, inputs, sessionId, given), [
+          "not-found",
+          "conflict",
+        ]),
+      };
+    },
+  },
+  /** An input whose turn fails at each try, until it is given up. */
+  doom: {
+    weight: 3,
+    work(guest, { inputs }, dice, number) {
+      const sessionId = dice.pick(SESSIONS);
+      const given: InputSubmission = { inputType: "prompt", text: DOOMED, inputId: `d${number}` };
+      return {
+        told: `submits ${DOOMED} d${number} to ${sessionId}`,
+        done: runCall(guest.ledger, `submit d${number}`, () => submit(guest, inputs, sessionId, given), [
           "not-found",
           "conflict",
         ]),

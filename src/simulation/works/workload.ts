@@ -8,7 +8,7 @@ import type { Dice } from "../machine/dice.js";
 import type { Life } from "../machine/machine.js";
 import type { Guest } from "../tab/guest.js";
 import { EVENT_TYPES, PROCESS_WORK } from "./process-work.js";
-import { POISON, SESSION_OPTIONS, SESSION_WORK, submit } from "./session-work.js";
+import { DOOMED, POISON, SESSION_OPTIONS, SESSION_WORK, submit } from "./session-work.js";
 import { type Commons, runCall, SESSIONS, type Work } from "./work.js";
 
 /**
@@ -105,6 +105,7 @@ function turnHandler({ life, ledger }: Guest, commons: Commons) {
       commons.kill(life);
       return await new Promise(() => {});
     }
+    if (turn.inputs.some(({ persistedInput }) => persistedInput?.text === DOOMED)) throw new Error("doomed");
     let name = "";
     const drawn = await turn.step("draw", ({ idempotencyKey }) => {
       name = idempotencyKey;

@@ -5,7 +5,6 @@ import type { ProcessLease } from "../../domain/lease.js";
 import type {
   ProcessExternalRef,
   ProcessHandleDescriptor,
-  ProcessProgress,
   ProcessRecord,
   ProcessRegistration,
   ProcessState,
@@ -25,7 +24,6 @@ import {
   sameRegistration,
   unknownProcess,
   withExternalRef,
-  withProgress,
 } from "./processes.rules.js";
 import { admitPayload, prepareRegistration } from "./registration.js";
 import type { ProcessRow, RegistrationRow } from "./tables.js";
@@ -126,31 +124,6 @@ export const setExternalRef: Command<
     );
   },
   repeatable: () => true,
-};
-
-/** How far a handler says it is. The next progress overwrites it, so it may be lost in a power cut. */
-export const setProgress: Command<
-  { progress: Omit<ProcessProgress, "atMs">; lease: ProcessLease },
-  { process: ProcessRow | undefined; lease: LeaseRow | undefined },
-  void
-> = {
-  tables: ["processes", "leases"],
-  async load(reader, { lease: { processId } }) {
-    const [process, lease] = await Promise.all([loadRow(reader, "processes", processId), loadRow(reader, "leases", processId)]);
-    return { process, lease };
-  },
-  decide({ process, lease: leaseRow }, { progress, lease }, nowMs) {
-    if (!process) return refuse(unknownProcess(lease.processId));
-    const fenced = fence(leaseRow, lease, nowMs);
-    if (fenced instanceof HoldfastError) return refuse(fenced);
-    return accept(
-      undefined,
-      [{ table: "processes", put: withProgress(process, progress, nowMs) }, ...awoken(leaseRow)],
-      [{ about: "record", id: lease.processId }],
-    );
-  },
-  repeatable: () => true,
-  durability: "relaxed",
 };
 
 /** Which processes are listed. Every member narrows it. */

@@ -186,6 +186,8 @@ export interface Draft {
   endRun(): void;
   /** Removes the run and leaves the state as it is. */
   dropRun(): void;
+  /** Nothing that waits may begin before this time. */
+  pauseUntil(atMs: number): void;
   put(row: InputRow): void;
   drop(row: Pick<InputRow, "inputId">): void;
   write(...writes: Write[]): void;
@@ -204,6 +206,7 @@ export function draftOf(stored: LiveRuntimeRow, rows: readonly InputRow[], keys:
   /** `undefined`: the row is dropped. */
   const touched = new Map<string, InputRow | undefined>();
   const others: Write[] = [];
+  let pausedUntilMs: number | undefined;
   const happened: InputHappening[] = [];
 
   const draft: Draft = {
@@ -224,6 +227,10 @@ export function draftOf(stored: LiveRuntimeRow, rows: readonly InputRow[], keys:
     dropRun() {
       const { run: _, ...rest } = runtime;
       runtime = rest;
+    },
+    pauseUntil(atMs) {
+      pausedUntilMs = atMs;
+      if (runtime.due === "waiting" && runtime.dueAtMs !== atMs) draft.update({ dueAtMs: atMs });
     },
     put(row) {
       const from = (live.get(row.inputId) ?? before.get(row.inputId))?.record.currentState;
@@ -269,7 +276,7 @@ export function draftOf(stored: LiveRuntimeRow, rows: readonly InputRow[], keys:
       for (const member of touched.keys()) told.push({ about: "input", id: stored.runtimeId, member, sequence: revision });
       if (runtime !== stored) {
         if (!isSameToLookAt(runtime, stored)) told.push({ about: "runtime", id: stored.runtimeId });
-        runtime = withDue({ ...runtime, updatedAtMs: nowMs }, changed, nowMs);
+        runtime = withDue({ ...runtime, updatedAtMs: nowMs }, changed, nowMs, pausedUntilMs);
         writes.push({ table: "runtimes", put: runtime });
       }
       return accept(reply, writes, told);

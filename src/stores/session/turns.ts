@@ -6,20 +6,10 @@ import type { StoredInputState } from "../../domain/session/input.js";
 import type { Message, RunBoundaryReceipt, RuntimeState } from "../../domain/session/session.js";
 import type { Change } from "../../ports/notices.js";
 import type { Reader, Write } from "../../ports/storage.js";
+import { grant, heldChange, leaseOf, renewed } from "../host/claims.rules.js";
 import { loadFloor } from "../host/floors.js";
 import { saidFarewell } from "../host/hosts.js";
-import {
-  fence,
-  grant,
-  type Host,
-  heldChange,
-  isLive,
-  leaseChange,
-  leaseLost,
-  leaseOf,
-  released,
-  renewed,
-} from "../host/leases.rules.js";
+import { fence, type Host, isLive, leaseChange, leaseLost, released } from "../host/leases.rules.js";
 import type { LeaseRow } from "../host/tables.js";
 import { loadRow } from "../schema.js";
 import { ROW_VERSION } from "../table.js";
@@ -119,11 +109,17 @@ export const beginTurn: Command<BeginTurn, BeginState, BeganTurn> = {
     const batch = nextBatch(draft, nowMs);
     if (batch.length === 0) {
       if (isOurs && lease) draft.write({ table: "leases", put: released(lease, true) });
-      const pauses = draft.live.filter((row) => isPaused(row, nowMs)).flatMap(({ record }) => record.retryAtMs ?? []);
-      const retry = pauses.length > 0 && { retryAtMs: Math.min(...pauses) };
-      return draft.isEmpty
-        ? accept({ kind: "idle", state: stored.state, happened: [], ...retry })
-        : draft.done({ kind: "idle", state: draft.runtime.state, happened: draft.happened, ...retry }, idleChange(draft, nowMs));
+      const retryAtMs = endOfPause(draft, nowMs);
+      // A pause alone is not told: each tab that looks finds it.
+      const told = draft.isEmpty ? [] : [idleChange(draft, nowMs)];
+      if (retryAtMs !== undefined) draft.pauseUntil(retryAtMs);
+      const reply: BeganTurn = {
+        kind: "idle",
+        state: draft.runtime.state,
+        happened: draft.happened,
+        ...(retryAtMs !== undefined && { retryAtMs }),
+      };
+      return draft.isEmpty ? accept(reply) : draft.done(reply, ...told);
     }
     // The recovery released a lease that ran out, so the grant starts from the released row.
     const claim = { resource: input.runtimeId, ownerId: input.ownerId, ttlMs: input.ttlMs, nonce: input.nonce, host: input.host };
@@ -163,6 +159,12 @@ export const beginTurn: Command<BeginTurn, BeginState, BeganTurn> = {
 /** The next batch. A retired runtime takes no more inputs, so it also runs those that would wait for another one. */
 function nextBatch({ runtime, live }: Draft, nowMs: number): InputRow[] {
   return mayRun(runtime.state) ? chooseBatch(live, runtime.state === "retired", nowMs) : [];
+}
+
+/** When the first of the inputs that are paused may run. */
+function endOfPause({ live }: Draft, nowMs: number): number | undefined {
+  const ends = live.filter((row) => isPaused(row, nowMs)).flatMap(({ record }) => record.retryAtMs ?? []);
+  return ends.length > 0 ? Math.min(...ends) : undefined;
 }
 
 /**
@@ -420,10 +422,18 @@ export const endTurn: Command<RunRef & TurnEnd, RunState, readonly InputHappenin
     for (const row of rowsAfterEnd(state.contributors, input, nowMs)) draft.put(row);
     draft.endRun();
     if (input.how === "cancelled") return draft.done(draft.happened);
+    const retryAtMs = endOfPause(draft, nowMs);
+    // If other inputs wait too, the next look tells whether one of them may run.
+    if (retryAtMs !== undefined && !hasOthers(draft.runtime, state.contributors)) draft.pauseUntil(retryAtMs);
     draft.write({ table: "leases", put: released(lease, true) });
     return draft.done(draft.happened, leaseChange(input.runtimeId));
   },
 };
+
+/** Whether inputs wait that may begin a run, other than those of the run that ended. */
+function hasOthers({ state, liveInputs, starters }: RuntimeRow, contributors: readonly InputRow[]): boolean {
+  return (state === "retired" ? liveInputs : starters) !== contributors.length;
+}
 
 function rowsAfterEnd(rows: readonly InputRow[], end: TurnEnd, nowMs: number): InputRow[] {
   const kept = rows.filter(({ cancelRequested }) => !cancelRequested);

@@ -4,7 +4,7 @@ import { broadcastNotices } from "../../../src/corridor/notices.js";
 import { createWatch } from "../../../src/corridor/watch.js";
 import { HoldfastError } from "../../../src/domain/errors.js";
 import { DEFAULT_LIMITS, DEFAULT_TIMINGS } from "../../../src/domain/time.js";
-import { createHeldLeases } from "../../../src/kernel/host/held-lease.js";
+import { createHeldLeases } from "../../../src/kernel/host/leases/held-leases.js";
 import { loaded } from "../../../src/kernel/lazy.js";
 import type { ProcessContext, ProcessHandler } from "../../../src/kernel/process/context.js";
 import * as definitions from "../../../src/kernel/process/definition/defined-start.js";

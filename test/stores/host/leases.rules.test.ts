@@ -1,18 +1,14 @@
 import { describe, expect, it } from "vitest";
 import { HoldfastError } from "../../../src/domain/errors.js";
+import { type Claim, grant, leaseOf, type PreviousOwner, renewed } from "../../../src/stores/host/claims.rules.js";
 import {
   attemptsOf,
   awoken,
-  type Claim,
   fence,
-  grant,
   type HeldLeaseRow,
   isLive,
   leaseChange,
-  leaseOf,
-  type PreviousOwner,
   released,
-  renewed,
 } from "../../../src/stores/host/leases.rules.js";
 import type { LeaseRow } from "../../../src/stores/host/tables.js";
 

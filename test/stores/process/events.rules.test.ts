@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { isHoldfastError } from "../../../src/domain/errors.js";
 import type { JsonValue } from "../../../src/domain/json.js";
 import type { ProcessEventType, TerminalSpec, WakeSpec } from "../../../src/domain/process/event-type.js";
-import { leaseOf } from "../../../src/stores/host/leases.rules.js";
+import { leaseOf } from "../../../src/stores/host/claims.rules.js";
 import type { LeaseRow } from "../../../src/stores/host/tables.js";
 import {
   type Appended,

@@ -5,10 +5,10 @@ import { memoryStorage } from "../../../src/adapters/storage-memory.js";
 import { broadcastNotices } from "../../../src/corridor/notices.js";
 import { createCorridor } from "../../../src/corridor/run.js";
 import { HoldfastError } from "../../../src/domain/errors.js";
-import { registerAndClaim } from "../../../src/stores/process/first-claim.js";
 import { claimProcessLease } from "../../../src/stores/process/leases.js";
 import { registerProcess } from "../../../src/stores/process/processes.js";
 import { prepared } from "../../../src/stores/process/processes.rules.js";
+import { registerAndClaim } from "../../../src/stores/process/runs/first-claim.js";
 import { SCHEMA, TABLES } from "../../../src/stores/schema.js";
 import { probe } from "../probe-storage.js";
 

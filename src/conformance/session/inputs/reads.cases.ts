@@ -119,6 +119,43 @@ export function inputReadCases(open: OpenFixture, runner: Runner): void {
     },
   );
 
+  promise("outcome() takes what submit() resolved with: accepted, deduplicated, and no rejected one (A-16)", async (setup) => {
+    const { session } = await withTurns(setup);
+    const keyed = { inputType: "prompt", text: "a", idempotencyKey: "k" } as const;
+    const [accepted, again] = [await session.submit(keyed), await session.submit(keyed)];
+    expect([accepted.outcome, again.outcome]).toEqual(["accepted", "deduplicated"]);
+    const waits = [session.outcome(accepted), session.outcome(again), session.outcome(accepted.inputId)];
+    session.onTurn(async () => {});
+    const [first, second, third] = await Promise.all(waits);
+    expect([first?.outcome, second, third]).toEqual(["completed", first, first]);
+    expect(await session.outcome(await session.submit(keyed))).toEqual(first);
+    const rejected = await session.submit({ inputType: "peer", convention: { conventionType: "response_terminal" } });
+    await refused(session.outcome(rejected), "invalid", "peer_response_terminal_invalid");
+    const broken: unknown[] = [null, undefined, 1, {}, [], { outcome: "lost", inputId: "a" }, { outcome: "accepted" }];
+    for (const value of [...broken, { outcome: "deduplicated", inputId: accepted.inputId }])
+      await refused(session.outcome(value as never), "invalid", "input");
+  });
+
+  promise("a prompt is never rejected, whatever its type admits (A-16)", async (setup) => {
+    const { session } = await withoutTurns(setup);
+    const ids = new Set<string>();
+    for (const durability of [undefined, "durable", "ephemeral"] as const)
+      for (const handlingMode of [undefined, "queue", "steer"] as const)
+        for (const source of [undefined, "operator", "peer", "flow", "system", "external"] as const) {
+          const { inputId } = await session.submit({
+            inputType: "prompt",
+            text: "a",
+            ...(durability && { durability }),
+            ...(handlingMode && { handlingMode }),
+            ...(source && { source: { type: source } }),
+          });
+          ids.add(inputId);
+        }
+    expect(ids.size).toBe(54);
+    const derived = await session.submit({ inputType: "prompt", text: "a", durability: "derived" } as never);
+    expect(derived.outcome as string).toBe("rejected");
+  });
+
   promise("outcome() ends with its signal, its object and its session (A-16)", async (setup) => {
     const { kernel, session } = await withoutTurns(setup);
     await session.submit(prompt("a"));

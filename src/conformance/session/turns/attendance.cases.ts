@@ -208,6 +208,41 @@ export function attendanceCases(open: OpenFixture, runner: Runner): void {
     expect((await readRows(setup, "runtimes")).filter(({ due }) => due !== undefined)).toEqual([]);
   });
 
+  promise("a pause holds where no code has the session open, and any host goes on after it (A-17, A-18)", async (setup) => {
+    const { kernel, clock } = setup;
+    const pauseMs = 2 * pollMs;
+    const turnRetry = { attempts: 2, backoffMs: pauseMs, jitter: 0 };
+    const turns: AnyTurnHandler = () => Promise.reject(new Error("no"));
+    await leaves(kernel, "s", "a");
+    const first = await setup.open({ loop: "inline", turns, turnRetry });
+    await comes(async () => (await stateOf(kernel, "a")).retryAtMs !== undefined, "the failure");
+    await first.close();
+    const second = noting();
+    await setup.open({ loop: "inline", turns: second.turns, turnRetry });
+    await quiet();
+    await clock.advance(pauseMs - 1);
+    await quiet();
+    expect([second.ran, await attachments(setup)]).toEqual([[], []]);
+    await comes(async () => {
+      await clock.advance(pollMs);
+      return second.ran.length === 1;
+    }, "the second try");
+    await drained(kernel);
+    expect((await stateOf(kernel, "a")).attemptCount).toBe(2);
+  });
+
+  promise("the retry of a session that is open holds for the kernel's handler too (A-17, A-18)", async (setup) => {
+    const turns: AnyTurnHandler = () => Promise.reject(new Error("no"));
+    const kernel = await setup.open({ loop: "inline", turns, turnRetry: { attempts: 3, backoffMs: 0 } });
+    const session = await kernel.session("s", { retry: { attempts: 2, backoffMs: 0 } });
+    const other = await kernel.session("t");
+    const ends = [await session.submit(prompt("a")), await other.submit(prompt("b"))];
+    expect((await session.outcome(ends[0] ?? "")).outcome).toBe("failed");
+    expect((await other.outcome(ends[1] ?? "")).outcome).toBe("failed");
+    const attempts = [await session.inputs(), await other.inputs()].map(([input]) => input?.attemptCount);
+    expect(attempts).toEqual([2, 3]);
+  });
+
   promise("a closed kernel hands back what it attends to: no attempt is lost (A-17)", async (setup) => {
     const { kernel, clock } = setup;
     await leaves(kernel, "s", "a");

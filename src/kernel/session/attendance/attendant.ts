@@ -146,7 +146,11 @@ export function createAttendant(parts: AttendantParts): Attendant {
     heard.clear();
     try {
       if (isWhole) await lookAtAll(nowMs);
-      else if (ids.length > 0) begin(await corridor.query(DUE_TABLES, (reader, now) => loadDueOf(reader, ids, now)));
+      else if (ids.length > 0) {
+        const due = await corridor.query(DUE_TABLES, (reader, now) => loadDueOf(reader, ids, now));
+        pollAtMs = Math.min(pollAtMs, pollFor(due));
+        begin(due);
+      }
     } catch (error) {
       if (!isOver) tellSessionFault(parts, error);
       pollAtMs = clock.monotonicMs() + timings.pollMs;
@@ -154,6 +158,12 @@ export function createAttendant(parts: AttendantParts): Attendant {
     }
     isLooking = false;
     plan();
+  }
+
+  /** The next poll, which is no later than the end of the first pause. Chance decides which tab is first, and the others find it held. */
+  function pollFor({ nextMs }: DueSessions): number {
+    const inMs = nextMs === undefined ? timings.pollMs : Math.max(0, nextMs - clock.now()) + leaveMs();
+    return clock.monotonicMs() + Math.min(timings.pollMs, inMs);
   }
 
   const passes = (runtimeId: string) => entries.has(runtimeId) || pauses.lasts(runtimeId, clock.monotonicMs());
@@ -166,8 +176,7 @@ export function createAttendant(parts: AttendantParts): Attendant {
       await loadDue(reader, "waiting", most, passes, now),
       isSurvey ? await loadDue(reader, "running", most, passes, now) : undefined,
     ]);
-    const inMs = waiting.nextMs === undefined ? timings.pollMs : Math.max(0, waiting.nextMs - clock.now());
-    pollAtMs = clock.monotonicMs() + Math.min(timings.pollMs, inMs);
+    pollAtMs = pollFor(waiting);
     held.clear();
     if (running) {
       const soonestMs = Math.min(clock.now() + timings.leaseTtlMs, ...running.held.values());
@@ -196,6 +205,8 @@ export function createAttendant(parts: AttendantParts): Attendant {
     visits.set(runtimeId, undefined);
     let hasRun = false;
     let isElsewhere = false;
+    /** What waits may not begin yet, and the stored time says when. */
+    let isPaused = false;
     let hasTrouble = false;
     try {
       await new Promise<void>((resolve, reject) => {
@@ -208,6 +219,7 @@ export function createAttendant(parts: AttendantParts): Attendant {
             // The tabs that go first take it, or its owner sleeps and gets a moment to return.
             if (end.kind === "later" || (end.kind === "held" && end.expired)) return;
             isElsewhere = end.kind === "held";
+            isPaused = end.kind === "idle" && end.retryAtMs !== undefined;
             hasTrouble = end.kind === "trouble" || end.kind === "failed";
             resolve();
           },
@@ -225,7 +237,7 @@ export function createAttendant(parts: AttendantParts): Attendant {
       isElsewhere = isHoldfastError(error) && error.code === "not-found";
     }
     await end(runtimeId);
-    if (isElsewhere || (hasRun && !hasTrouble)) pauses.end(runtimeId);
+    if (isElsewhere || isPaused || (hasRun && !hasTrouble)) pauses.end(runtimeId);
     else pauses.begin(runtimeId, clock.monotonicMs());
     plan();
   }

@@ -1,12 +1,13 @@
 import type { Corridor } from "../../../corridor/command.js";
 import type { Watch } from "../../../corridor/watch.js";
 import { guarded } from "../../../domain/admit.js";
-import { checkFlag, checkId, checkSignal, checkWhole, optionsOf } from "../../../domain/check.js";
-import type { HoldfastError } from "../../../domain/errors.js";
+import { checkFlag, checkId, checkOneOf, checkSignal, checkWhole, optionsOf, someMembersOf } from "../../../domain/check.js";
+import { type HoldfastError, invalid } from "../../../domain/errors.js";
 import type { InputOutcomeReport, StoredInputState } from "../../../domain/session/input.js";
 import type { Limits } from "../../../domain/time.js";
 import { loadOwner } from "../../../stores/host/hosts.js";
 import { loadRow } from "../../../stores/schema.js";
+import type { AcceptOutcome } from "../../../stores/session/admission.js";
 import { checkRuntime, type SessionRef } from "../../../stores/session/draft.js";
 import { loadLiveInputs, readInputs } from "../../../stores/session/inputs/input-rows.js";
 import { type EndedInput, goneInput, untilEnded } from "./input-end.js";
@@ -21,11 +22,12 @@ export interface InputReads {
   /** The host whose lease on the session is live: it runs a turn. */
   owner(): Promise<{ hostId: string; fencingToken: number; expiresAtMs: number } | undefined>;
   /**
-   * Resolves when the input has ended, in whatever tab, at once if it has already. Rejects `not-found` for an unknown input, and for an
+   * Resolves when the input has ended, in whatever tab, at once if it has already. Takes its id, or what `submit` resolved with:
+   * of "deduplicated" the end of the input that is stored is awaited, "rejected" is `invalid`. Rejects `not-found` for an unknown input, and for an
    * ephemeral one that has left no trace: it ended before the call, or without a run; `read-failed` for one in quarantine; `aborted` by
    * the signal; `closed` when this object is.
    */
-  outcome(inputId: string, options?: { signal?: AbortSignal }): Promise<InputOutcomeReport>;
+  outcome(input: string | AcceptOutcome, options?: { signal?: AbortSignal }): Promise<InputOutcomeReport>;
 }
 
 interface InputReadsParts {
@@ -68,8 +70,8 @@ export function inputReads(parts: InputReadsParts): InputReads {
       if (locked && bootId !== undefined && (await parts.isDead(bootId))) return undefined;
       return { hostId, fencingToken, expiresAtMs };
     },
-    async outcome(inputId, options = {}) {
-      const id = checkId("inputId", inputId, limits.idLength);
+    async outcome(input, options = {}) {
+      const id = inputIdOf(input, limits);
       const signal = checkSignal("options.signal", optionsOf("outcome", options, ["signal"]).signal);
       const until = signal ? guarded("options.signal", () => AbortSignal.any([signal, closing])) : closing;
       try {
@@ -79,6 +81,16 @@ export function inputReads(parts: InputReadsParts): InputReads {
       }
     },
   };
+}
+
+/** The id of the input whose end is awaited. */
+function inputIdOf(input: unknown, limits: Limits): string {
+  if (typeof input !== "object") return checkId("input", input, limits.idLength);
+  const m = someMembersOf("input", input, ["outcome", "inputId", "existingId", "reason"]);
+  const outcome = checkOneOf("input.outcome", m.outcome, ["accepted", "deduplicated", "rejected"]);
+  if (outcome === "rejected") throw invalid(`input must be one that was stored; it was rejected: ${String(m.reason)}`);
+  const field = outcome === "accepted" ? "inputId" : "existingId";
+  return checkId(`input.${field}`, m[field], limits.idLength);
 }
 
 function reportOf(inputId: string, ended: EndedInput): InputOutcomeReport {

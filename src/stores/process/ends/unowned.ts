@@ -1,7 +1,8 @@
 import { accept, type Command, type StateOf } from "../../../corridor/command.js";
 import { HoldfastError } from "../../../domain/errors.js";
 import type { Reader } from "../../../ports/storage.js";
-import { grant, isLive, leaseChange, leaseOf, released } from "../../host/leases.rules.js";
+import { grant, leaseOf } from "../../host/claims.rules.js";
+import { isLive, leaseChange, released } from "../../host/leases.rules.js";
 import type { LeaseRow } from "../../host/tables.js";
 import { readable } from "../../schema.js";
 import { type Appended, append, endOf, eventChange } from "../events.rules.js";

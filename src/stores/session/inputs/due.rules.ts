@@ -34,15 +34,22 @@ export function countAll(live: readonly InputRow[]): InputCounts {
 
 /**
  * The row after changes of its inputs. `dueAtMs` begins anew when the session begins to wait or to run: the longest wait is the oldest
- * time. A time to come holds until an input changes.
+ * time. With `pausedUntilMs` nothing that waits may begin before that time, and then it is due; that holds until an input changes.
  */
-export function withDue<R extends RuntimeRow>(stored: R, changes: readonly InputChange[], nowMs: number): R {
+export function withDue<R extends RuntimeRow>(
+  stored: R,
+  changes: readonly InputChange[],
+  nowMs: number,
+  pausedUntilMs?: number,
+): R {
   const { due: was, dueAtMs, ...row } = stored;
   const { liveInputs, starters = 0 }: RuntimeRow = stored;
   const counts = liveInputs !== undefined && recounted({ liveInputs, starters }, changes);
   const due = dueOf({ ...row, ...counts } as R);
+  if (due === undefined) return { ...row, ...counts } as R;
   const sinceMs = due === was && dueAtMs !== undefined ? dueAtMs : nowMs;
-  return { ...row, ...counts, ...(due && { due, dueAtMs: changes.length > 0 ? Math.min(sinceMs, nowMs) : sinceMs }) } as R;
+  const knownMs = changes.length > 0 ? Math.min(sinceMs, nowMs) : sinceMs;
+  return { ...row, ...counts, due, dueAtMs: (due === "waiting" ? pausedUntilMs : undefined) ?? knownMs } as R;
 }
 
 function dueOf({ state, sessionId, run, liveInputs, starters }: RuntimeRow): RuntimeRow["due"] {

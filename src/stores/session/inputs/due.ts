@@ -27,7 +27,7 @@ const PAGE = 32;
 /** The sessions that wait or run, those first that do so the longest; `most` of them, without those that the caller passes over. */
 export async function loadDue(
   reader: Reader,
-  due: NonNullable<RuntimeRow["due"]>,
+  how: NonNullable<RuntimeRow["due"]>,
   most: number,
   passes: (runtimeId: string) => boolean,
   now: () => number,
@@ -38,17 +38,20 @@ export async function loadDue(
   for (;;) {
     const page = await reader.range("runtimes", {
       index: "due",
-      prefix: [due],
+      prefix: [how],
       limit: PAGE,
       ...(after !== undefined && { after }),
     });
     const rows = readable("runtimes", page).filter(({ runtimeId }) => !passes(runtimeId));
-    const leases = await Promise.all(rows.map(({ runtimeId }) => loadLease(reader, runtimeId)));
-    for (const [at, row] of rows.entries()) {
-      if (row.dueAtMs !== undefined && row.dueAtMs > now()) return { found, held, nextMs: row.dueAtMs };
-      sort(row, leases[at], { found, held }, now());
+    const nowMs = now();
+    const next = rows.find(({ dueAtMs = 0 }) => dueAtMs > nowMs);
+    const due = next ? rows.slice(0, rows.indexOf(next)) : rows;
+    const leases = await Promise.all(due.map(({ runtimeId }) => loadLease(reader, runtimeId)));
+    for (const [at, row] of due.entries()) {
+      sort(row, leases[at], { found, held }, nowMs);
       if (found.length === most) return { found, held, nextMs: undefined };
     }
+    if (next) return { found, held, nextMs: next.dueAtMs };
     const last = page.at(-1);
     if (!last || page.length < PAGE) return { found, held, nextMs: undefined };
     after = TABLES.runtimes.indexes.due.map((column) => last[column] as string | number);
@@ -59,16 +62,19 @@ export async function loadDue(
 export async function loadDueOf(reader: Reader, runtimeIds: readonly string[], now: () => number): Promise<DueSessions> {
   const found: DueSession[] = [];
   const held = new Map<string, number>();
+  let nextMs: number | undefined;
   const pairs = await Promise.all(
     runtimeIds.map(async (id) => {
       const row = await reader.get("runtimes", id);
       const [runtime] = readable("runtimes", row ? [row] : []);
-      const isDue = runtime?.dueAtMs !== undefined && runtime.dueAtMs <= now();
-      return isDue ? ([runtime, await loadLease(reader, id)] as const) : undefined;
+      if (runtime?.dueAtMs === undefined) return undefined;
+      if (runtime.dueAtMs <= now()) return [runtime, await loadLease(reader, id)] as const;
+      nextMs = Math.min(runtime.dueAtMs, nextMs ?? runtime.dueAtMs);
+      return undefined;
     }),
   );
   for (const pair of pairs) if (pair) sort(...pair, { found, held }, now());
-  return { found, held, nextMs: undefined };
+  return { found, held, nextMs };
 }
 
 /** An unreadable lease counts as none: the call that opens the session fails on it, and that is told. */

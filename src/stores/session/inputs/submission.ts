@@ -22,11 +22,20 @@ import { type HandlingMode, kindOf } from "./policy.rules.js";
  * `data` becomes `blob`, the SHA-256 of the bytes as hex.
  */
 export type InputSubmission =
-  | (SubmissionHeader & { inputType: "prompt"; text: string; [field: string]: unknown })
+  | PromptSubmission
   | (SubmissionHeader & {
       inputType: "external_event" | "continuation" | "peer" | "flow_step" | "operation";
       [field: string]: unknown;
     });
+
+/** What a user asks. A session rejects none that has this type. */
+export type PromptSubmission = SubmissionHeader & {
+  inputType: "prompt";
+  text: string;
+  /** A prompt cannot be derived again. */
+  durability?: Exclude<InputDurability, "derived">;
+  [field: string]: unknown;
+};
 
 export interface SubmissionHeader {
   /** Default: a new UUIDv7. An id that is stored already is refused with `conflict`. */

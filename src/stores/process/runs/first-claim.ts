@@ -1,9 +1,10 @@
-import { accept, type Command, type StateOf } from "../../corridor/command.js";
-import type { ProcessRecord } from "../../domain/process/process.js";
-import { attemptsOf, isLive, leaseOf } from "../host/leases.rules.js";
-import { type ClaimProcessLease, type ClaimReply, claimProcessLease } from "./leases.js";
-import { type RegisterProcess, registerProcess } from "./processes.js";
-import { newProcess } from "./processes.rules.js";
+import { accept, type Command, type StateOf } from "../../../corridor/command.js";
+import type { ProcessRecord } from "../../../domain/process/process.js";
+import { leaseOf } from "../../host/claims.rules.js";
+import { attemptsOf, isLive } from "../../host/leases.rules.js";
+import { type ClaimProcessLease, type ClaimReply, claimProcessLease } from "../leases.js";
+import { type RegisterProcess, registerProcess } from "../processes.js";
+import { newProcess } from "../processes.rules.js";
 
 /** A claim for the host that registers the process. */
 export type FirstClaim = Omit<ClaimProcessLease, "processId" | "over">;
