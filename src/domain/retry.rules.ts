@@ -47,6 +47,11 @@ function checkNumber(field: string, value: unknown, least: number, most: number)
   throw invalid(`${field} must be a number from ${least}${most === Number.MAX_VALUE ? " up" : ` to ${most}`}`);
 }
 
+/** A random number from 0 to 1, out of a nonce: the same seed gives the same simulation. */
+export function rollOf(nonce: string): number {
+  return Number.parseInt(nonce.slice(0, 8), 16) / 2 ** 32;
+}
+
 /** Milliseconds between try number `failures`, which failed, and the next one. `roll` is a random number from 0 to 1. */
 export function pauseAfter({ backoffMs, factor, maxBackoffMs, jitter }: Backoff, failures: number, roll: number): number {
   // Without a first pause there is none: 0 times an infinite factor is no number.

@@ -5,7 +5,7 @@ import type { ProcessSessionDeleteReport } from "../../domain/process/process.js
 import { isRuntimeId, runtimeIdOf } from "../../domain/runtime-id.js";
 import { isTerminal } from "../../domain/session/input.js";
 import type { Message, RuntimeState } from "../../domain/session/session.js";
-import { parseSnapshot } from "../../domain/session/snapshot.js";
+import { messagesIn, parseSnapshot } from "../../domain/session/snapshot.js";
 import type { Change } from "../../ports/notices.js";
 import type { Reader, Write } from "../../ports/storage.js";
 import { loadFloor, raiseFloor } from "../host/floors.js";
@@ -132,7 +132,7 @@ export function readMessages(corridor: Corridor, sessionId: string, from: number
   return corridor.query([...HOME_TABLES, "messages"], async (reader) => {
     const home = await loadHome(reader, sessionId);
     if (!home) throw unknownSession(sessionId);
-    if (home.snapshot) return listedIn(storedBytes(home.snapshot)).slice(from);
+    if (home.snapshot) return messagesIn(storedBytes(home.snapshot)).slice(from);
     const { runtimeId } = home;
     const rows = await loadRows(reader, "messages", {
       prefix: [runtimeId],
@@ -140,11 +140,6 @@ export function readMessages(corridor: Corridor, sessionId: string, from: number
     });
     return rows.map(({ message }) => message);
   });
-}
-
-function listedIn(snapshot: Uint8Array): Message[] {
-  const messages = parseSnapshot(snapshot)?.messages;
-  return Array.isArray(messages) ? (messages as unknown as Message[]) : [];
 }
 
 /** Reads all of a session that an export holds, at one moment. Inputs under way are read as a recovery would leave them. Ephemeral inputs are left out. */
@@ -280,7 +275,7 @@ export function prepareImport(archive: SessionArchive): ImportSession {
       digest: chainDigest("", messages),
       ...(head && { head }),
     },
-    messageCount: snapshot ? listedIn(snapshot).length : messages.length,
+    messageCount: snapshot ? messagesIn(snapshot).length : messages.length,
     writes: [
       ...(snapshot ? [put("snapshots", { bytes: snapshot })] : []),
       ...messageWrites(runtimeId, 0, messages),

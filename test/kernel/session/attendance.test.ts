@@ -6,7 +6,7 @@ import type { Turn } from "../../../src/index.js";
 import "../../../src/kernel/session/attendance/attendant.js";
 import { lazyParts } from "../../../src/kernel/lazy-parts.js";
 import type { KernelOptions } from "../../../src/kernel/options.js";
-import { createPauses } from "../../../src/kernel/session/attendance/pauses.rules.js";
+import { createBackOff } from "../../../src/kernel/session/attendance/back-off.rules.js";
 import { buildTown, type Town, type TownHost } from "../../loop/town.js";
 import { gate, rounds, until } from "../rounds.js";
 import { prompt, RUNTIME_ID, rowsOf, saying } from "./tabs.js";
@@ -167,23 +167,32 @@ describe("looking for sessions that wait (A-17)", () => {
   });
 });
 
-describe("a pause of a session that has no turn to begin", () => {
+describe("the back-off from a session that has no turn to begin", () => {
   it("is twice as long each time in a row, up to 64 polls, and begins anew after a time without one", () => {
-    const pauses = createPauses(10);
+    const backOff = createBackOff(10);
     let nowMs = 0;
     const lengths: number[] = [];
     for (let time = 0; time < 9; time++) {
-      pauses.begin("s", nowMs);
+      backOff.begin("s", nowMs, 4);
       let length = 0;
-      while (pauses.lasts("s", nowMs + length)) length += 10;
+      while (backOff.lasts("s", nowMs + length)) length += 10;
       lengths.push(length);
       nowMs += length;
     }
     expect(lengths).toEqual([10, 20, 40, 80, 160, 320, 640, 640, 640]);
-    pauses.begin("s", nowMs + 641);
-    expect([pauses.lasts("s", nowMs + 650), pauses.lasts("s", nowMs + 651)]).toEqual([true, false]);
-    pauses.begin("s", nowMs + 651);
-    pauses.end("s");
-    expect(pauses.lasts("s", nowMs + 651)).toBe(false);
+    backOff.begin("s", nowMs + 641, 4);
+    expect([backOff.lasts("s", nowMs + 650), backOff.lasts("s", nowMs + 651)]).toEqual([true, false]);
+    backOff.begin("s", nowMs + 651, 4);
+    backOff.end("s");
+    expect(backOff.lasts("s", nowMs + 651)).toBe(false);
+  });
+
+  it("ends with the news of an input that was not there when it began", () => {
+    const backOff = createBackOff(10);
+    backOff.begin("s", 0, 4);
+    backOff.hear("s", 4);
+    expect(backOff.lasts("s", 1)).toBe(true);
+    backOff.hear("s", 5);
+    expect(backOff.lasts("s", 1)).toBe(false);
   });
 });
