@@ -5,7 +5,14 @@ import { isRuntimeId } from "../../../domain/runtime-id.js";
 import type { Limits, Timings } from "../../../domain/time.js";
 import type { Clock } from "../../../ports/clock.js";
 import type { Change, Notices } from "../../../ports/notices.js";
-import { DUE_TABLES, type DueSession, type DueSessions, loadDue, loadDueOf } from "../../../stores/session/inputs/due.js";
+import {
+  countInputs,
+  DUE_TABLES,
+  type DueSession,
+  type DueSessions,
+  loadDue,
+  loadDueOf,
+} from "../../../stores/session/inputs/due.js";
 import type { Fault } from "../../host/loop-contract.js";
 import { type LocalSession, tellSessionFault } from "../local-session.js";
 import type { LookEnd } from "../pacing.rules.js";
@@ -72,6 +79,8 @@ interface AttendantParts {
 
 /** The unit of the time for which news is left to the tab that made it, which mostly goes on by itself. */
 const NEWS_LEFT_MS = 40;
+/** Sessions of older schemas whose inputs one look counts. */
+const COUNTED_AT_ONCE = 16;
 /** Sessions that notices name. If there are more, a look finds them by the index. */
 const MOST_HEARD = 64;
 
@@ -91,6 +100,8 @@ export function createAttendant(parts: AttendantParts): Attendant {
   let pollAtMs = clock.monotonicMs();
   /** When the sessions that others run are looked at: their leases may have run out without a notice. */
   let surveyAtMs = pollAtMs;
+  /** Sessions of older schemas were found, whose inputs were never counted. */
+  let hasUncounted = false;
   let isLooking = false;
   let isOver = false;
   let cancelTimer = () => {};
@@ -181,10 +192,15 @@ export function createAttendant(parts: AttendantParts): Attendant {
     const most = free() + 1;
     // What is heard from here on is newer than what is read.
     held.clear();
-    const [waiting, running] = await corridor.query(DUE_TABLES, async (reader, now) => [
-      await loadDue(reader, "waiting", most, passes, now),
-      isSurvey ? await loadDue(reader, "running", most, passes, now) : undefined,
-    ]);
+    const [waiting, running, uncounted] = await corridor.query(DUE_TABLES, async (reader, now) => {
+      const waiting = await loadDue(reader, "waiting", most, passes, now);
+      const isDone = waiting.found.length > 0 || !(isSurvey || hasUncounted);
+      return [
+        waiting,
+        isSurvey ? await loadDue(reader, "running", most, passes, now) : undefined,
+        isDone ? undefined : await loadDue(reader, "uncounted", COUNTED_AT_ONCE, passes, now),
+      ] as const;
+    });
     pollAtMs = pollFor(waiting);
     if (running) {
       const soonestMs = Math.min(clock.now() + timings.leaseTtlMs, ...running.held.values());
@@ -195,6 +211,20 @@ export function createAttendant(parts: AttendantParts): Attendant {
     // Sessions whose owner died come first: they were under way.
     if (running) begin(running);
     begin(waiting);
+    if (!uncounted) return;
+    hasUncounted = uncounted.found.length > 0;
+    await Promise.all(uncounted.found.map(count));
+    // What was counted now may wait.
+    if (hasUncounted) pollAtMs = clock.monotonicMs();
+  }
+
+  async function count({ runtimeId, incarnation, revision }: DueSession): Promise<void> {
+    try {
+      await corridor.run(countInputs, { runtimeId, incarnation });
+    } catch (error) {
+      tellSessionFault(parts, error);
+      backOff.begin(runtimeId, clock.monotonicMs(), revision);
+    }
   }
 
   function begin({ found, held: taken }: DueSessions): void {

@@ -1,8 +1,11 @@
+import { accept, type Command } from "../../../corridor/command.js";
 import type { Key, Reader, Row } from "../../../ports/storage.js";
 import { isLive } from "../../host/leases.rules.js";
 import type { LeaseRow } from "../../host/tables.js";
-import { readable, TABLES } from "../../schema.js";
+import { loadRow, readable, TABLES } from "../../schema.js";
+import { readLive, type SessionRef } from "../draft.js";
 import type { RuntimeRow } from "../tables.js";
+import { countAll, withDue } from "./due.rules.js";
 import { isSetBack } from "./inputs.rules.js";
 
 /** A session that is due, and whose lease is not held: its owner died, or it has none. */
@@ -101,3 +104,25 @@ function sort(
   if (isLive(lease, nowMs)) held.set(runtimeId, lease.expiresAtMs);
   else if (sessionId !== undefined) found.push({ runtimeId, incarnation, sessionId, revision: inputRevision });
 }
+
+/** Counts the inputs of a session that an older holdfast stored, so that it need not be opened to know whether something waits in it. */
+export const countInputs: Command<
+  SessionRef,
+  { runtime: RuntimeRow | undefined; found: Awaited<ReturnType<typeof readLive>> },
+  void
+> = {
+  tables: ["runtimes", "inputs"],
+  async load(reader, { runtimeId }) {
+    const [runtime, found] = await Promise.all([loadRow(reader, "runtimes", runtimeId), readLive(reader, runtimeId)]);
+    return { runtime, found };
+  },
+  decide({ runtime, found }, { incarnation }, nowMs) {
+    if (runtime?.incarnation !== incarnation || runtime.liveInputs !== undefined) return accept(undefined);
+    const counts = countAll(found.live);
+    // What cannot be read makes the session due: the tab that opens it tells why it cannot.
+    const bad = found.bad.length;
+    const counted = { ...runtime, liveInputs: counts.liveInputs + bad, starters: counts.starters + bad };
+    return accept(undefined, [{ table: "runtimes", put: withDue(counted, [], nowMs) }]);
+  },
+  repeatable: () => true,
+};
