@@ -1,8 +1,10 @@
+import { fileURLToPath } from "node:url";
 import { playwright } from "@vitest/browser-playwright";
 import { defineConfig } from "vitest/config";
 import { chromiumArgs, findChromium } from "./scripts/chromium.mjs";
 
 const executablePath = await findChromium();
+const source = (entry: string) => fileURLToPath(new URL(`./src/${entry}.ts`, import.meta.url));
 
 const browser = () => ({
   enabled: true,
@@ -17,6 +19,13 @@ export default defineConfig({
     passWithNoTests: true,
     projects: [
       {
+        // The demo and the guide's examples import the package by its name; a test must not need a build.
+        resolve: {
+          alias: [
+            { find: /^holdfast$/, replacement: source("index") },
+            { find: /^holdfast\/(\w+)$/, replacement: source("$1") },
+          ],
+        },
         test: {
           name: "unit",
           include: ["test/**/*.test.ts"],

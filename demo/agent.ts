@@ -1,8 +1,8 @@
 // The turn. It answers one question in parts, and stores each before it begins the next. A tab that takes the turn over finds the
 // chosen passages (a step) and the stored parts (messages), and goes on behind them.
 import type { TurnHandler } from "holdfast";
-import { answerOf, builtIn, exchangesOf, failureMessage, partMessage, type Source } from "./conversation.js";
-import { complete, type Endpoint, EndpointError } from "./endpoint.js";
+import { answerOf, builtIn, exchangesOf, partMessage } from "./conversation.js";
+import { complete, type Endpoint } from "./endpoint.js";
 import type { Library } from "./library.js";
 import { passagesFor, promptOf, sourcesIn } from "./model-agent.js";
 import { plan } from "./offline-agent.js";
@@ -11,8 +11,6 @@ import { plan } from "./offline-agent.js";
 const paceMs = 900;
 /** Interval between two stored parts of a model's answer. */
 const storeEveryMs = 400;
-/** Wait before another try at an endpoint that failed, times the number of tries so far. */
-const retryMs = 1_500;
 
 export interface AgentParts {
   readonly tab: string;
@@ -31,38 +29,33 @@ export function agent({ tab, library, caughtUp, endpoint, pause }: AgentParts): 
     const current = exchanges.findIndex(({ id }) => id === input?.inputId);
     const asked = exchanges[current];
     if (!asked) return;
-    const { question, parts: kept, failures } = asked;
+    const { question, parts: kept } = asked;
     const model = await endpoint();
     const mark = { answers: asked.id, attempt: turn.attempt, tab, agent: model?.model ?? builtIn };
-    const append = (text: string, sources: readonly Source[]) => void turn.append(partMessage(text, sources, mark));
 
     if (!model) {
       const parts = await turn.step("plan", async () => {
         await caughtUp();
-        return plan(question, library.find, library.size).map(({ text, sources }) => ({
-          text,
-          sources: sources.map((source) => ({ ...source })),
-        }));
+        return plan(question, library.find, library.size);
       });
-      // The plan does not contain parts that a model wrote before the endpoint was removed.
-      for (const { text, sources } of parts.slice(kept.filter(({ agent: by }) => by === builtIn).length)) {
-        await pause(paceMs, turn.signal);
-        append(text, sources);
+      for (const [at, { text, sources }] of parts.entries()) {
+        // An earlier attempt has stored the part already.
+        if (!turn.append(partMessage(text, sources, mark), { key: `part-${at}` })) continue;
         await turn.checkpoint();
+        await pause(paceMs, turn.signal);
       }
       return;
     }
 
-    if (failures.length > 0) await pause(retryMs * failures.length, turn.signal);
     const passages = await turn.step("passages", async () => {
       await caughtUp();
-      return passagesFor(question, library.find).map((passage) => ({ ...passage }));
+      return passagesFor(question, library.find);
     });
     const prompt = promptOf(question, passages, exchanges.slice(0, current), answerOf(kept));
     let unstored = "";
     let storedAt = performance.now();
     const put = () => {
-      if (unstored !== "") append(unstored, sourcesIn(unstored, passages));
+      if (unstored !== "") turn.append(partMessage(unstored, sourcesIn(unstored, passages), mark));
       unstored = "";
     };
     try {
@@ -78,11 +71,11 @@ export function agent({ tab, library, caughtUp, endpoint, pause }: AgentParts): 
       // Stored with the turn's end: a partial answer must never look like a whole one.
       put();
     } catch (error) {
-      if (!(error instanceof EndpointError)) throw error;
-      put();
-      // Shown in the conversation, where every tab sees it.
-      turn.append(failureMessage(error.message, mark));
-      await turn.checkpoint();
+      // Kept for the next attempt. The kernel stores why this one failed, and when the next one begins.
+      if (unstored !== "" && !turn.signal.aborted) {
+        put();
+        await turn.checkpoint();
+      }
       throw error;
     }
   };

@@ -1,8 +1,8 @@
-// Liveness: the hosts and the agents that the kernel knows, read again and again, and the agents of this tab.
+// Liveness: the hosts and the agents that the kernel knows, and the agents of this tab.
 import { type AgentRecord, type AgentRegistration, type HostRecord, isHoldfastError, type Kernel } from "holdfast";
-import type { Tab } from "./identity.js";
+import { type Tab, tabOf } from "./identity.js";
 import { oneAtATime } from "./one-at-a-time.js";
-import { isStill, whenMoving } from "./stillness.js";
+import { whenMoving, whileMoving } from "./stillness.js";
 
 export interface Alive {
   readonly hosts: readonly HostRecord[];
@@ -17,6 +17,14 @@ export interface Alive {
   letGo(): Promise<void>;
 }
 
+/** A tab with a kernel. */
+export interface Present {
+  readonly tab: Tab;
+  readonly self: boolean;
+  /** The time without a beat, in milliseconds; 0 for a tab that is alive. */
+  readonly silentMs: number;
+}
+
 export interface AliveParts {
   readonly kernel: Kernel;
   readonly tab: Tab;
@@ -26,12 +34,22 @@ export interface AliveParts {
 }
 
 const keptKey = "holdfast-playground:agents";
-const hostsEveryMs = 2_000;
 /** A slow read, for changes of agents that no event reported. */
 const agentsEveryMs = 10_000;
 /** A thousand events lead to one read. */
 const gatherMs = 200;
 const atOnce = 50;
+
+/** This tab first. A tab that was reloaded may be there twice for a moment: its new kernel counts. */
+export function presentIn(hosts: readonly HostRecord[], now: number): Present[] {
+  const byId = new Map<string, Present>();
+  for (const { hostId, self, alive, lastSeenAtMs } of hosts) {
+    const tab = tabOf(hostId);
+    if (tab && byId.get(hostId)?.silentMs !== 0)
+      byId.set(hostId, { tab, self, silentMs: alive ? 0 : Math.max(1, now - lastSeenAtMs) });
+  }
+  return [...byId.values()].sort((a, b) => Number(b.self) - Number(a.self));
+}
 
 export function forgetAgents(): void {
   sessionStorage.removeItem(keptKey);
@@ -39,51 +57,37 @@ export function forgetAgents(): void {
 
 export function followAlive({ kernel, tab, changed, failed, signal }: AliveParts): Alive {
   const own = new Map<string, AgentRegistration>();
-  let hosts: HostRecord[] = [];
+  const hosts = kernel.views.hosts();
   let agents: AgentRecord[] = [];
 
-  const reading = (read: () => Promise<void>) =>
-    oneAtATime(async () => {
-      if (signal.aborted || isStill()) return;
-      try {
-        await read();
-        changed();
-      } catch (error) {
-        const code = isHoldfastError(error) ? error.code : undefined;
-        if (!signal.aborted && code !== "closed" && code !== "aborted") failed(error);
-      }
-    });
-  const readHosts = reading(async () => {
-    hosts = await kernel.hosts();
+  const readAgents = oneAtATime(async () => {
+    if (signal.aborted) return;
+    try {
+      agents = await kernel.lifecycle.list();
+      changed();
+    } catch (error) {
+      const code = isHoldfastError(error) ? error.code : undefined;
+      if (!signal.aborted && code !== "closed" && code !== "aborted") failed(error);
+    }
   });
-  const readAgents = reading(async () => {
-    agents = await kernel.lifecycle.list();
-  });
-  const readAll = () => {
-    readHosts();
-    readAgents();
-  };
-
   let gathering: number | undefined;
   const gather = () => {
     gathering ??= window.setTimeout(() => {
       gathering = undefined;
-      readAll();
+      readAgents();
     }, gatherMs);
   };
-  const whenSeen = (run: () => void) => () => {
-    if (document.visibilityState === "visible") run();
-  };
-  const shown = whenSeen(readAll);
-  document.addEventListener("visibilitychange", shown);
-  const timers = [setInterval(whenSeen(readHosts), hostsEveryMs), setInterval(shown, agentsEveryMs)];
-  const offs = [kernel.on("agentOnline", gather), kernel.on("agentOffline", gather)];
-  signal.addEventListener("abort", () => {
-    for (const off of offs) off();
-    timers.forEach(clearInterval);
-    clearTimeout(gathering);
-    document.removeEventListener("visibilitychange", shown);
-  });
+  whileMoving(() => {
+    readAgents();
+    const timer = setInterval(readAgents, agentsEveryMs);
+    const offs = [hosts.subscribe(changed), kernel.on("agentOnline", gather), kernel.on("agentOffline", gather)];
+    return () => {
+      for (const off of offs) off();
+      clearInterval(timer);
+      clearTimeout(gathering);
+      gathering = undefined;
+    };
+  }, signal);
 
   const mine = () => [...own].filter(([, registration]) => !registration.signal.aborted);
   const keep = (ids: readonly string[] = []) => {
@@ -110,10 +114,9 @@ export function followAlive({ kernel, tab, changed, failed, signal }: AliveParts
     return inTurn(ids, async (id) => void own.set(id, await kernel.agent(id)));
   }
 
-  readAll();
   return {
     get hosts() {
-      return hosts;
+      return hosts.get();
     },
     get agents() {
       return agents;

@@ -1,16 +1,16 @@
-// A conversation as the page shows it, folded from the session's messages and inputs. An answer is stored in parts, so that
+// A conversation as the page shows it, folded from the messages of the session's view and from its inputs. An answer is stored in parts, so that
 // another tab can go on behind the last one.
 import type { Message, StoredInputState } from "holdfast";
 
-export interface Source {
+export type Source = {
   /** The number of the source in the answer. */
   readonly n: number;
   readonly fileName: string;
   readonly lines: string;
   readonly title: string;
-}
+};
 
-/** Further members of a message, beside `role` and `content`: a part of an answer, or an attempt that failed. */
+/** Further members of a message that is a part of an answer. */
 export interface Mark {
   /** The input id of the question. */
   readonly answers: string;
@@ -25,10 +25,6 @@ export interface Part extends Mark {
   readonly sources: readonly Source[];
 }
 
-export interface Failure extends Mark {
-  readonly reason: string;
-}
-
 /** Consecutive parts that one tab stored in one attempt. */
 export interface Stretch {
   readonly tab: string;
@@ -37,78 +33,82 @@ export interface Stretch {
   count: number;
 }
 
-export type Phase = "stored" | "running" | "between" | "answered" | "stopped" | "given-up";
+/** "paused": the last attempt failed, and the next one has a time. */
+export type Phase = "stored" | "running" | "between" | "paused" | "answered" | "stopped" | "given-up";
 
 export interface Exchange {
   /** The input's id, or an id made of the position where there is none. */
   readonly id: string;
   readonly question: string;
   readonly parts: Part[];
-  readonly failures: Failure[];
-  phase: Phase;
+  readonly phase: Phase;
   /** 0 before the first attempt. */
-  attempt: number;
+  readonly attempt: number;
+  /** Why the last attempt failed. */
+  readonly error: string | undefined;
+  readonly retryAtMs: number | undefined;
+  /** Sent once more with this key, a question that was given up gets new attempts. Undefined if that was done. */
+  readonly retryKey: string | undefined;
 }
 
 export const builtIn = "the built-in agent";
 
 export function partMessage(text: string, sources: readonly Source[], mark: Mark): Message {
-  return { role: "assistant", content: text, sources: sources.map((source) => ({ ...source })), ...mark };
+  return { role: "assistant", content: text, sources: [...sources], ...mark };
 }
 
-export function failureMessage(reason: string, mark: Mark): Message {
-  return { role: "system", content: reason, ...mark };
-}
-
-/** Messages first, then the inputs that have no message yet, in the order of their arrival. */
-export function exchangesOf(messages: readonly Message[], inputs: readonly StoredInputState[]): Exchange[] {
+/** `messages` are those of a view, with the questions that have no answer yet, or the stored ones alone. */
+export function exchangesOf(messages: readonly Message[], inputs: readonly StoredInputState[] = []): Exchange[] {
   const exchanges: Exchange[] = [];
   const byId = new Map<string, Exchange>();
-  const begin = (id: string, question: string) => {
-    const exchange: Exchange = { id, question, parts: [], failures: [], phase: "answered", attempt: 0 };
+  const states = new Map(inputs.map((input) => [input.inputId, input]));
+  const begin = (id: string, question: string, pending?: Message[string]) => {
+    const state = states.get(id);
+    const exchange: Exchange = {
+      id,
+      question,
+      parts: [],
+      phase: phaseOf(pending, state),
+      attempt: state?.attemptCount ?? 0,
+      error: state?.error,
+      retryAtMs: state?.retryAtMs,
+      retryKey: pending === "failed" ? state?.idempotencyKey : undefined,
+    };
     exchanges.push(exchange);
     byId.set(id, exchange);
     return exchange;
   };
   messages.forEach((message, at) => {
     const text = textOf(message.content);
-    if (message.role === "user") begin(textIn(message.inputId) || `message-${at}`, text);
-    else {
+    if (message.role === "user") begin(textIn(message.inputId) || `message-${at}`, text, message.pending);
+    else if (message.role === "assistant") {
       const to = byId.get(textIn(message.answers)) ?? exchanges.at(-1) ?? begin(`message-${at}`, "");
-      const mark = {
+      to.parts.push({
         answers: to.id,
         attempt: Number(message.attempt) || 1,
         tab: textIn(message.tab),
         agent: textIn(message.agent),
-      };
-      if (message.role === "assistant") to.parts.push({ ...mark, text, sources: sourcesIn(message.sources) });
-      else if (mark.tab !== "") to.failures.push({ ...mark, reason: text });
+        text,
+        sources: sourcesIn(message.sources),
+      });
     }
   });
-  for (const input of [...inputs].sort((a, b) => (a.inputId < b.inputId ? -1 : 1))) {
-    const { inputId, currentState, attemptCount, persistedInput, terminalOutcome } = input;
-    const exchange = byId.get(inputId) ?? begin(inputId, textIn(persistedInput?.text));
-    exchange.attempt = attemptCount;
-    const isStopped = terminalOutcome?.outcomeType === "abandoned" && terminalOutcome.reason === "cancelled";
-    exchange.phase = isStopped ? "stopped" : phaseOf(currentState, attemptCount);
-  }
   return exchanges;
 }
 
-function phaseOf(state: StoredInputState["currentState"], attempts: number): Phase {
-  switch (state) {
-    case "accepted":
-    case "queued":
-      return attempts === 0 ? "stored" : "between";
-    case "staged":
-      return "running";
-    case "applied":
-    case "applied_pending_consumption":
-    case "consumed":
-      return "answered";
-    default:
-      return "given-up";
-  }
+/** The view says whether a question has its answer. The input, which may have been read later, says what else is known of it. */
+function phaseOf(pending: unknown, state: StoredInputState | undefined): Phase {
+  if (pending === "running" || state?.currentState === "staged") return "running";
+  if (pending === "cancelled") return "stopped";
+  if (pending === "failed" || state?.currentState === "abandoned") return "given-up";
+  if (pending !== "waiting") return "answered";
+  if (state?.retryAtMs !== undefined) return "paused";
+  return state && state.attemptCount > 0 ? "between" : "stored";
+}
+
+/** Nothing more will happen to it by itself. */
+export function isOver({ phase }: Exchange): boolean {
+  return phase === "answered" || phase === "stopped" || phase === "given-up";
 }
 
 export function stretchesOf(parts: readonly Part[]): Stretch[] {

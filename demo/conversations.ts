@@ -1,31 +1,30 @@
-// Follows the conversations. Each is a session that is open in every tab, and every tab can run its turns.
-import { type AcceptOutcome, isHoldfastError, type Kernel, type SessionRuntime, type TurnHandler } from "holdfast";
+// Follows the list of conversations and the one on show. Each is a session; the kernel's turn handler answers in all of them,
+// whether they are on show or not.
+import { isHoldfastError, type Kernel, type SessionRuntime, type SessionSummary } from "holdfast";
 import { type Exchange, exchangesOf, titleOf } from "./conversation.js";
-import { tabOf } from "./identity.js";
+import { type Tab, tabOf } from "./identity.js";
 import { oneAtATime } from "./one-at-a-time.js";
-import { isStill } from "./stillness.js";
+import { whileMoving } from "./stillness.js";
 
 export interface Conversation {
   readonly id: string;
-  readonly title: string;
+  /** False until its messages were read. */
+  readonly isRead: boolean;
   readonly exchanges: readonly Exchange[];
-  /** The tab that holds the session's lease. */
-  readonly runner: string | undefined;
-  readonly runnerId: string | undefined;
+  /** The tab that answers now. */
+  readonly runner: Tab | undefined;
   readonly keys: ReadonlySet<string>;
 }
 
 export interface Conversations {
   /** The conversation on show, the same in every tab. */
-  readonly current: Conversation | undefined;
+  readonly current: Conversation;
   /** Newest first. */
-  readonly all: readonly Conversation[];
-  /** Host ids of tabs that are answering. */
-  readonly answering: ReadonlySet<string>;
+  readonly all: readonly { readonly id: string; readonly title: string; readonly isRunning: boolean }[];
   show(id: string): Promise<void>;
   begin(): Promise<void>;
-  /** A second call with the same key stores nothing. */
-  say(text: string, key: string): Promise<AcceptOutcome>;
+  /** A second call with the same key stores nothing, unless the question was given up. */
+  say(text: string, key: string): Promise<void>;
   /** Takes a question back. The stored parts of its answer stay. */
   stop(inputId: string): Promise<void>;
   remove(id: string): Promise<void>;
@@ -35,182 +34,143 @@ export interface Conversations {
 
 export interface ConversationsParts {
   readonly kernel: Kernel;
-  readonly handler: TurnHandler;
   changed(): void;
   failed(error: unknown): void;
   readonly signal: AbortSignal;
 }
 
-interface Place extends Conversation {
+interface Shown extends Conversation {
   readonly session: SessionRuntime;
-  title: string;
-  exchanges: Exchange[];
-  runner: string | undefined;
-  runnerId: string | undefined;
-  keys: Set<string>;
-  updatedAtMs: number;
-  refresh(): void;
+  isRead: boolean;
+  exchanges: readonly Exchange[];
+  runner: Tab | undefined;
+  keys: ReadonlySet<string>;
+  leave(): void;
 }
 
 /** Key of the id on show. Other tabs hear of a change. */
 const shownKey = "holdfast-playground:conversation";
 /** A fixed id: tabs that open at the same moment make the same conversation. */
 const firstId = "conversation-1";
-const listEveryMs = 5_000;
-const lookEveryMs = 1_000;
 
 export function forgetConversations(): void {
   localStorage.removeItem(shownKey);
 }
 
-export async function followConversations(parts: ConversationsParts): Promise<Conversations> {
-  const { kernel, signal } = parts;
-  const places = new Map<string, Place>();
-  const opening = new Map<string, Promise<Place>>();
+export async function followConversations({ kernel, changed, signal, ...parts }: ConversationsParts): Promise<Conversations> {
+  const sessions = kernel.views.sessions();
+  const titles = new Map<string, string>();
   const failed = (error: unknown) => {
     const code = isHoldfastError(error) ? error.code : undefined;
-    if (!signal.aborted && code !== "closed" && code !== "aborted") parts.failed(error);
+    // A conversation that was deleted meanwhile is no trouble.
+    if (!signal.aborted && code !== "closed" && code !== "aborted" && code !== "not-found") parts.failed(error);
   };
 
-  function open(id: string): Promise<Place> {
-    const known = places.get(id);
-    if (known) return Promise.resolve(known);
-    const begun = opening.get(id) ?? take(id).finally(() => opening.delete(id));
-    opening.set(id, begun);
-    return begun;
-  }
-
-  async function take(id: string): Promise<Place> {
+  async function open(id: string): Promise<Shown> {
     const session = await kernel.session(id);
-    const place: Place = {
+    const left = new AbortController();
+    const shown: Shown = {
       id,
       session,
-      title: titleOf([]),
+      isRead: false,
       exchanges: [],
       runner: undefined,
-      runnerId: undefined,
       keys: new Set(),
-      updatedAtMs: Date.now(),
-      refresh: oneAtATime(() => read(place).catch((error) => gone(place, error))),
+      leave() {
+        left.abort();
+        session.close().catch(failed);
+      },
     };
-    session.onTurn(parts.handler);
-    session.subscribe(place.refresh);
-    await read(place);
-    places.set(id, place);
-    return place;
+    const read = oneAtATime(() => readInto(shown).catch(failed));
+    whileMoving(() => session.view.subscribe(read), AbortSignal.any([signal, left.signal]));
+    return shown;
   }
 
-  async function read(place: Place): Promise<void> {
-    if (isStill()) return;
-    const { session } = place;
-    const [messages, inputs, lease] = await Promise.all([
-      session.messages(),
-      kernel.runtime.loadInputStates(session.runtimeId),
-      kernel.processes.getLease(session.runtimeId),
-    ]);
-    const runner = lease && tabOf(lease.ownerId);
-    place.exchanges = exchangesOf(messages, inputs);
-    place.title = titleOf(place.exchanges);
-    place.runner = runner?.name;
-    place.runnerId = runner?.hostId;
-    place.keys = new Set(inputs.flatMap(({ idempotencyKey = [] }) => idempotencyKey));
-    parts.changed();
+  async function readInto(shown: Shown): Promise<void> {
+    const { status, messages, run } = shown.session.view.get();
+    // It was deleted in another tab.
+    if (status === "closed" && shown === current && !signal.aborted) return await show((await newest()) ?? newId());
+    if (status !== "ready") return;
+    const inputs = await shown.session.inputs();
+    shown.isRead = true;
+    shown.exchanges = exchangesOf(messages, inputs);
+    shown.runner = run && tabOf(run.hostId);
+    shown.keys = new Set(inputs.flatMap(({ idempotencyKey = [] }) => idempotencyKey));
+    if (shown.exchanges.length > 0) titles.set(shown.id, titleOf(shown.exchanges));
+    changed();
   }
 
-  /** The session was deleted in another tab, or cannot be read any more. */
-  function gone(place: Place, error: unknown): void {
-    if (!(isHoldfastError(error) && error.code === "not-found")) return failed(error);
-    drop(place);
-  }
-
-  function drop(place: Place): void {
-    if (places.get(place.id) !== place) return;
-    places.delete(place.id);
-    Promise.resolve(place.session.close()).catch(() => {});
-    parts.changed();
-  }
-
-  async function list(): Promise<void> {
-    if (isStill()) return;
-    const before = [...places.values()];
-    const found = await kernel.sessions.list();
-    await Promise.all(
-      found.map(async ({ sessionId, updatedAtMs }) => {
-        const place = await open(sessionId);
-        place.updatedAtMs = updatedAtMs;
-      }),
-    );
-    for (const place of before) if (!found.some(({ sessionId }) => sessionId === place.id)) drop(place);
-    await settle();
-  }
-
-  /** Makes sure that one conversation is on show. */
-  async function settle(): Promise<void> {
-    const id = localStorage.getItem(shownKey);
-    if (id !== null && places.has(id)) return;
-    const next = newestFirst()[0]?.id ?? (id === null ? firstId : newId());
-    await open(next);
-    localStorage.setItem(shownKey, next);
-    parts.changed();
-  }
-
-  const newId = () => `conversation-${crypto.randomUUID()}`;
-  const newestFirst = () => [...places.values()].sort((a, b) => b.updatedAtMs - a.updatedAtMs);
-  const current = () => places.get(localStorage.getItem(shownKey) ?? "");
-  const relist = oneAtATime(() => list().catch(failed));
-
-  async function show(id: string): Promise<void> {
-    await open(id);
-    localStorage.setItem(shownKey, id);
-    parts.changed();
-  }
-
-  const onStorage = ({ key }: StorageEvent) => {
-    if (key === shownKey) relist();
-  };
-  addEventListener("storage", onStorage);
-  const timers = [
-    setInterval(relist, listEveryMs),
-    // The session emits no event when its lease changes hands.
-    setInterval(() => {
-      for (const place of places.values())
-        if (place.exchanges.some(({ phase }) => phase !== "answered" && phase !== "given-up")) place.refresh();
-    }, lookEveryMs),
-  ];
-  signal.addEventListener("abort", () => {
-    timers.forEach(clearInterval);
-    removeEventListener("storage", onStorage);
+  /** Reads the first question of conversations that have one by now. */
+  const readTitles = oneAtATime(async () => {
+    for (const { sessionId, messageCount } of sessions.get()) {
+      if (messageCount === 0 || titles.has(sessionId) || signal.aborted) continue;
+      await kernel.sessions.messages(sessionId).then((messages) => titles.set(sessionId, titleOf(exchangesOf(messages))), failed);
+    }
+    changed();
   });
 
-  await list();
+  const newId = () => `conversation-${crypto.randomUUID()}`;
+  const newestFirst = (found: readonly SessionSummary[]) => [...found].sort((a, b) => b.updatedAtMs - a.updatedAtMs);
+  const newest = async (but?: string) =>
+    newestFirst(await kernel.sessions.list()).find(({ sessionId }) => sessionId !== but)?.sessionId;
+
+  let current = await first();
+  let settling = Promise.resolve();
+
+  async function first(): Promise<Shown> {
+    const id = localStorage.getItem(shownKey);
+    const isThere = (await kernel.sessions.list()).some(({ sessionId }) => sessionId === id);
+    const chosen = id !== null && isThere ? id : ((await newest()) ?? (id === null ? firstId : newId()));
+    localStorage.setItem(shownKey, chosen);
+    return await open(chosen);
+  }
+
+  async function settle(): Promise<void> {
+    const id = localStorage.getItem(shownKey);
+    if (id === null || id === current.id) return;
+    const before = current;
+    current = await open(id);
+    before.leave();
+    changed();
+  }
+
+  /** One change at a time: only one conversation is open at once. */
+  function show(id: string): Promise<void> {
+    localStorage.setItem(shownKey, id);
+    const settled = settling.then(settle);
+    settling = settled.catch(() => {});
+    return settled;
+  }
+
+  addEventListener(
+    "storage",
+    ({ key, newValue }) => {
+      if (key === shownKey && newValue !== null) show(newValue).catch(failed);
+    },
+    { signal },
+  );
+  whileMoving(() => sessions.subscribe(readTitles), signal);
+
   return {
     get current() {
-      return current();
+      return current;
     },
     get all() {
-      return newestFirst();
-    },
-    get answering() {
-      return new Set([...places.values()].flatMap(({ runnerId = [] }) => runnerId));
+      const found = newestFirst(sessions.get()).map(({ sessionId: id, running }) => ({ id, isRunning: running }));
+      if (!found.some(({ id }) => id === current.id)) found.unshift({ id: current.id, isRunning: false });
+      return found.map(({ id, isRunning }) => ({ id, isRunning, title: titles.get(id) ?? titleOf([]) }));
     },
     show,
     begin: () => show(newId()),
     async say(text, key) {
-      const place = current();
-      if (!place) throw new Error("There is no conversation");
-      const outcome = await place.session.submit({ inputType: "prompt", text, idempotencyKey: key });
-      place.updatedAtMs = Date.now();
-      place.refresh();
-      return outcome;
+      await current.session.submit({ inputType: "prompt", text, idempotencyKey: key });
     },
-    async stop(inputId) {
-      await current()?.session.cancel(inputId);
-    },
+    stop: (inputId) => current.session.cancel(inputId),
     async remove(id) {
+      // Every tab leaves it before it is gone.
+      if (id === current.id) await show((await newest(id)) ?? newId());
       await kernel.sessions.delete(id);
-      const place = places.get(id);
-      if (place) drop(place);
-      await settle();
+      titles.delete(id);
     },
     async export(id) {
       let text = "";

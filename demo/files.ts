@@ -1,9 +1,9 @@
 // Follows every file's process: its events from the first to the last, and its lease while it runs.
 import { isHoldfastError, type Kernel, type ProcessEvent, type ProcessRecord } from "holdfast";
-import { argsOf, type IndexFileArgs, pickedUp, planned, taskName } from "./index-file.js";
+import { type IndexFile, type IndexFileArgs, taskName } from "./index-file.js";
 import type { Library } from "./library.js";
 import { apply, type FileModel, newModel, passageOf } from "./model.js";
-import { isStill } from "./stillness.js";
+import { isStill, whileMoving } from "./stillness.js";
 
 export interface LeaseView {
   readonly ownerId: string;
@@ -28,7 +28,6 @@ export interface Watcher {
   failed(error: unknown): void;
 }
 
-const listEveryMs = 10_000;
 const leaseEveryMs = 500;
 
 export interface Files {
@@ -39,29 +38,25 @@ export interface Files {
   caughtUp(): Promise<void>;
 }
 
-export async function followFiles(kernel: Kernel, library: Library, watcher: Watcher, signal: AbortSignal): Promise<Files> {
+export async function followFiles(
+  kernel: Kernel,
+  definition: IndexFile,
+  library: Library,
+  watcher: Watcher,
+  signal: AbortSignal,
+): Promise<Files> {
   const entries = new Map<string, FileEntry>();
   const failed = (error: unknown) => {
     if (!signal.aborted && !(isHoldfastError(error) && (error.code === "closed" || error.code === "aborted")))
       watcher.failed(error);
   };
 
-  const list = async () => {
-    for (const record of await kernel.processes.list()) open(record);
-  };
-
-  const open = (record: ProcessRecord) => {
-    const { input } = record;
-    if (entries.has(record.id) || input.type !== "task" || input.name !== taskName) return;
-    const args = argsOf(input.args);
-    const entry: FileEntry = {
-      id: record.id,
-      args,
-      createdAtMs: record.createdAtMs,
-      model: newModel(record.id),
-      lease: undefined,
-    };
-    entries.set(record.id, entry);
+  const open = (record: ProcessRecord | undefined) => {
+    const args = record && argsOf(record);
+    if (!args || entries.has(record.id)) return;
+    const { id, createdAtMs } = record;
+    const entry: FileEntry = { id, args, createdAtMs, model: newModel(id), lease: undefined };
+    entries.set(id, entry);
     watcher.changed(entry);
     tail(entry).catch(failed);
   };
@@ -98,44 +93,30 @@ export async function followFiles(kernel: Kernel, library: Library, watcher: Wat
     );
   };
 
-  let listing = false;
-  const relist = () => {
-    if (listing) return;
-    listing = true;
-    list()
-      .catch(failed)
-      .finally(() => {
-        listing = false;
-      });
-  };
-  const timers = [setInterval(relist, listEveryMs), setInterval(() => void readLeases().catch(failed), leaseEveryMs)];
-  const off = kernel.on("processChanged", ({ processId }) => {
-    if (!entries.has(processId)) relist();
-  });
-  signal.addEventListener("abort", () => {
-    timers.forEach(clearInterval);
-    off();
-  });
+  const timer = setInterval(() => void readLeases().catch(failed), leaseEveryMs);
+  signal.addEventListener("abort", () => clearInterval(timer));
 
-  await list();
+  for (const record of await kernel.processes.list()) open(record);
+  const records = kernel.views.processes();
+  whileMoving(() => records.subscribe(() => records.get().forEach(open)), signal, true);
   return {
     entries,
     async add(args) {
-      const eventTypes = [{ name: planned }, { name: pickedUp }];
-      await kernel.start({ input: { type: "task", name: taskName, args: { ...args } }, eventTypes });
-      relist();
+      const handle = await kernel.start(definition, { input: args });
+      open(await handle.record());
     },
     cancel: (id, reason) => kernel.process(id).cancel(reason),
     async caughtUp() {
-      for (const { id, input } of await kernel.processes.list()) {
-        if (input.type !== "task" || input.name !== taskName) continue;
-        const { fileName } = argsOf(input.args);
+      for (const record of await kernel.processes.list()) {
+        const { id } = record;
+        const args = argsOf(record);
+        if (!args) continue;
         let after = entries.get(id)?.model.events.at(-1)?.sequence ?? 0;
         for (;;) {
           const events = await kernel.processes.eventsAfter(id, after);
           for (const event of events) {
             const passage = passageOf(event);
-            if (passage) library.add(id, fileName, passage);
+            if (passage) library.add(id, args.fileName, passage);
           }
           const last = events.at(-1);
           if (!last) break;
@@ -144,4 +125,8 @@ export async function followFiles(kernel: Kernel, library: Library, watcher: Wat
       }
     },
   };
+}
+
+function argsOf({ input }: ProcessRecord): IndexFileArgs | undefined {
+  return input.type === "task" && input.name === taskName ? (input.args as IndexFileArgs) : undefined;
 }

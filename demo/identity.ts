@@ -83,7 +83,7 @@ function hold(hostId: string, waitMs: number): Promise<boolean> {
 }
 
 /** The names of all open tabs; undefined where the browser cannot list locks. */
-export async function openTabs(): Promise<Tab[] | undefined> {
+async function openTabs(): Promise<Tab[] | undefined> {
   if (!navigator.locks) return undefined;
   const { held = [] } = await navigator.locks.query();
   return held.flatMap(({ name }) => (name?.startsWith(lockPrefix) ? (tabOf(name.slice(lockPrefix.length)) ?? []) : []));

@@ -1,9 +1,8 @@
-import { createKernel, type Kernel } from "holdfast";
+import { type AnyTurnHandler, createKernel, deleteKernelData, type Kernel } from "holdfast";
 import { forgetAgents } from "./alive.js";
 import { forgetConversations } from "./conversations.js";
 import { forgetTabs, type Tab } from "./identity.js";
-import { indexFile, taskName } from "./index-file.js";
-import { pause } from "./pace.js";
+import type { IndexFile } from "./index-file.js";
 
 const name = "holdfast-playground";
 
@@ -24,33 +23,23 @@ export const retention = { offlineAgentsMs: 120_000 };
 /** Files that one tab works on at once: few, so that other tabs get some and have room to take over more. */
 const filesAtOnce = 4;
 
-export function openKernel(tab: Tab): Promise<Kernel> {
+export function openKernel(tab: Tab, definition: IndexFile, turns: AnyTurnHandler): Promise<Kernel> {
   return createKernel({
     name,
     hostId: tab.hostId,
-    handlers: { [taskName]: indexFile(tab.name, pause) },
+    processes: [definition],
+    turns,
     concurrency: filesAtOnce,
     timings,
     retention,
   });
 }
 
-/** Closes the kernel and deletes the whole database. The browser tells the other tabs. */
-export async function startOver(kernel: Kernel | undefined): Promise<void> {
-  await kernel?.close();
-  const found = await indexedDB.databases?.();
-  const mine = found?.flatMap((one) => (one.name?.includes(name) ? one.name : [])) ?? [name];
-  await Promise.all(mine.map(remove));
+/** Closes the kernel and deletes the whole database. The other tabs are told. */
+export async function startOver(kernel: Kernel): Promise<void> {
+  await kernel.close();
+  await deleteKernelData(name);
   forgetTabs();
   forgetConversations();
   forgetAgents();
-}
-
-function remove(database: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const request = indexedDB.deleteDatabase(database);
-    request.onsuccess = () => resolve();
-    request.onerror = () => reject(request.error);
-    request.onblocked = () => reject(new Error("Another tab still holds the library open. Close it and try again."));
-  });
 }

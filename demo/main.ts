@@ -1,14 +1,13 @@
-import { isHoldfastError, type Kernel, type ProcessEvent } from "holdfast";
+import { isHoldfastError, type Kernel, type ProcessEvent, type TurnHandler } from "holdfast";
 import { agent } from "./agent.js";
-import { followAlive } from "./alive.js";
-import { type Conversations, followConversations } from "./conversations.js";
+import { followAlive, type Present, presentIn } from "./alive.js";
+import { type Conversation, type Conversations, followConversations } from "./conversations.js";
 import { type FileEntry, type Files, followFiles } from "./files.js";
 import { becomeTab, hueOf, type Tab } from "./identity.js";
-import { pickedUp } from "./index-file.js";
+import { type IndexFile, indexFile, pickedUp } from "./index-file.js";
 import { openKernel, startOver } from "./kernel.js";
 import { createLibrary } from "./library.js";
 import { pause } from "./pace.js";
-import { type Present, rollCall } from "./roll-call.js";
 import { questions, samples } from "./samples.js";
 import { settings } from "./settings.js";
 import { alivePanel } from "./ui/alive.js";
@@ -35,12 +34,22 @@ if (new URLSearchParams(location.search).has("closed")) {
 } else {
   const tab = await becomeTab();
   wear(tab);
-  await openKernel(tab)
-    .then((kernel) => run(tab, kernel))
+  const reading = indexFile(tab.name, pause);
+  let answer: (handler: TurnHandler) => void = () => {};
+  // A turn that waits from before this tab opened begins when the library follows the files.
+  const answering = new Promise<TurnHandler>((resolve) => {
+    answer = resolve;
+  });
+  await openKernel(tab, reading, async (turn) => (await answering)(turn))
+    .then((kernel) => {
+      // In development, an edit reloads the page: the kernel ends in order before.
+      import.meta.hot?.on("vite:beforeFullReload", () => kernel.close());
+      return run(tab, kernel, reading, answer);
+    })
     .catch(explain);
 }
 
-async function run(tab: Tab, kernel: Kernel): Promise<void> {
+async function run(tab: Tab, kernel: Kernel, reading: IndexFile, answer: (handler: TurnHandler) => void): Promise<void> {
   const library = createLibrary();
   const ask = askBox(library);
   const { tell } = story();
@@ -61,12 +70,17 @@ async function run(tab: Tab, kernel: Kernel): Promise<void> {
     const hasSamples = samples.some(({ fileName }) => [...entries.values()].some(({ args }) => args.fileName === fileName));
     ask.examples(hasSamples ? questions : []);
     talk.draw(hasSamples);
-    for (const [name, text] of answerNews(conversations)) tell(Date.now(), name, text);
-    showRoster(present, entries.values(), conversations.answering);
+    const { current } = conversations;
+    for (const [name, text] of answerNews(current)) tell(Date.now(), name, text);
+    const now = presentIn(alive.hosts, Date.now());
+    tellPresence(tell, present, now);
+    present = now;
+    showRoster(present, entries.values(), current.runner);
   };
 
   const following = await followFiles(
     kernel,
+    reading,
     library,
     {
       changed(entry) {
@@ -99,16 +113,20 @@ async function run(tab: Tab, kernel: Kernel): Promise<void> {
   });
 
   const endpoint = settings(kernel);
+  answer(agent({ tab: tab.name, library, caughtUp: following.caughtUp, endpoint: endpoint.read, pause }));
   conversations = await followConversations({
     kernel,
-    handler: agent({ tab: tab.name, library, caughtUp: following.caughtUp, endpoint: endpoint.read, pause }),
     changed: () => soon(draw),
     failed: explain,
     signal: stopped.signal,
   });
   const talk = chat(conversations);
   const answers = settingsDialog(endpoint);
-  const alive = followAlive({ kernel, tab, changed: () => soon(panel.draw), failed: explain, signal: stopped.signal });
+  const alive = followAlive({ kernel, tab, changed: () => soon(drawAlive), failed: explain, signal: stopped.signal });
+  const drawAlive = () => {
+    panel.draw();
+    draw();
+  };
   const retire = () => {
     stopped.abort();
     intake.close();
@@ -142,14 +160,10 @@ async function run(tab: Tab, kernel: Kernel): Promise<void> {
     );
   });
 
-  rollCall(tab, (now) => {
-    tellPresence(tell, present, now);
-    present = now;
-    soon(draw);
-  });
   setInterval(() => {
     if (document.visibilityState !== "visible") return;
     cards.tick(Date.now());
+    talk.tick(Date.now());
     panel.tick(Date.now());
   }, 100);
 
@@ -199,7 +213,6 @@ function watchStorage(kernel: Kernel, lost: () => void): void {
       showBanner("Another tab holds the library.", "Close or reload that tab; then this one goes on.", false);
     else hideBanner();
   });
-  kernel.on("fault", ({ area, code, message }) => console.info(`holdfast ${area}: ${code}: ${message}`));
 }
 
 function tellEvent(tell: Story["tell"], { args: { fileName }, model }: FileEntry, event: ProcessEvent): void {
@@ -214,20 +227,19 @@ function tellEvent(tell: Story["tell"], { args: { fileName }, model }: FileEntry
 }
 
 /** Reports which tab began an answer and which went on with it, as far as this tab sees it. */
-function newsOfAnswers(): (conversations: Conversations) => [name: string, text: string][] {
+function newsOfAnswers(): (shown: Conversation) => [name: string, text: string][] {
   const attempts = new Map<string, number>();
-  let isFirst = true;
-  return ({ all }) => {
-    const news = all.flatMap(({ exchanges, runner }) =>
-      exchanges.flatMap(({ id, phase, attempt, parts }): [string, string][] => {
-        if (phase !== "running" || runner === undefined || attempts.get(id) === attempt) return [];
-        attempts.set(id, attempt);
-        return [[runner, attempt === 1 ? "began an answer" : `went on with an answer after ${plural(parts.length, "part")}`]];
-      }),
-    );
-    // Answers that were already running when this tab opened: it did not see them begin.
-    const seen = isFirst ? [] : news;
-    isFirst = false;
+  let known = "";
+  return ({ id: conversation, isRead, exchanges, runner }) => {
+    const news = exchanges.flatMap(({ id, phase, attempt, parts }): [string, string][] => {
+      if (phase !== "running" || runner === undefined || attempts.get(id) === attempt) return [];
+      attempts.set(id, attempt);
+      const on = parts.length > 0 ? `went on with an answer after ${plural(parts.length, "part")}` : "tried an answer again";
+      return [[runner.name, attempt === 1 ? "began an answer" : on]];
+    });
+    // Answers that were already running when this tab showed the conversation: it did not see them begin.
+    const seen = known === conversation ? news : [];
+    if (isRead) known = conversation;
     return seen;
   };
 }

@@ -4,9 +4,7 @@ import { answerOf, type Exchange, type Source } from "./conversation.js";
 import type { ChatMessage } from "./endpoint.js";
 import type { Found } from "./library.js";
 
-export interface Passage extends Source {
-  readonly text: string;
-}
+export type Passage = Source & { readonly text: string };
 
 const longestPassage = 900;
 const mostEarlier = 6;

@@ -1,6 +1,6 @@
 // One file as the page knows it, folded from its process's events. Every tab folds the same events and gets the same model.
-import type { JsonValue, ProcessAwaitOutput, ProcessEvent } from "holdfast";
-import { pickedUp, planned, type ReadPassage } from "./index-file.js";
+import type { ProcessAwaitOutput, ProcessEvent } from "holdfast";
+import { type PickedUp, type Planned, pickedUp, planned, type ReadPassage } from "./index-file.js";
 
 export interface Step {
   readonly n: number;
@@ -59,7 +59,7 @@ export function apply(model: FileModel, event: ProcessEvent): ReadPassage | unde
   const line = (tab: string | undefined, note: string) => {
     model.events.push({ sequence: event.sequence, type: event.eventType, atMs: event.occurredAtMs, tab, note });
   };
-  const payload = event.payload as { [key: string]: JsonValue };
+  const { payload } = event;
   const terminal = event.semantics.terminal;
   if (terminal) {
     model.state = terminal.state;
@@ -69,12 +69,11 @@ export function apply(model: FileModel, event: ProcessEvent): ReadPassage | unde
   }
   switch (event.eventType) {
     case planned:
-      model.planned = Number(payload.passages);
+      model.planned = (payload as Planned).passages;
       line(undefined, `${model.planned} ${model.planned === 1 ? "passage" : "passages"}`);
       return undefined;
     case pickedUp:
-      model.worker = String(payload.tab);
-      model.attempt = Number(payload.attempt);
+      ({ tab: model.worker, attempt: model.attempt } = payload as PickedUp);
       line(model.worker, model.attempt === 1 ? "first owner" : `after ${model.steps.length} stored passages`);
       return undefined;
     case "process.step": {
@@ -90,7 +89,7 @@ export function apply(model: FileModel, event: ProcessEvent): ReadPassage | unde
     }
     case "process.cancel_requested":
       model.cancelAsked = true;
-      line(undefined, typeof payload.reason === "string" ? payload.reason : "");
+      line(undefined, (payload as { reason?: string }).reason ?? "");
       return undefined;
     default:
       line(undefined, "");
@@ -100,7 +99,7 @@ export function apply(model: FileModel, event: ProcessEvent): ReadPassage | unde
 
 /** The passage that a step has read. */
 export function passageOf({ eventType, payload }: ProcessEvent): ReadPassage | undefined {
-  return eventType === "process.step" ? ((payload as { result: JsonValue }).result as unknown as ReadPassage) : undefined;
+  return eventType === "process.step" ? (payload as { result: ReadPassage }).result : undefined;
 }
 
 function outcomeNote(output: ProcessAwaitOutput): string {

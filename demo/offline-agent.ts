@@ -5,10 +5,7 @@ import type { Source } from "./conversation.js";
 import type { Found } from "./library.js";
 import { plural, sentences } from "./words.js";
 
-export interface Planned {
-  readonly text: string;
-  readonly sources: readonly Source[];
-}
+export type Planned = { readonly text: string; readonly sources: readonly Source[] };
 
 const mostQuotes = 3;
 const longestQuote = 260;

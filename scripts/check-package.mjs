@@ -192,6 +192,9 @@ try {
     tarball = join(temp, readdirSync(temp).find((file) => file.endsWith(".tgz")) ?? "");
   });
   await check("the public types are those of docs/api", () => run(root, process.execPath, "scripts/api.mjs"));
+  await check("the API reference is made, and no public name lacks a comment", () =>
+    run(root, process.execPath, "scripts/docs.mjs"),
+  );
   await check("publint", () => run(root, process.execPath, "node_modules/publint/src/cli.js", tarball, "--strict"));
   await check("attw", () => {
     run(root, process.execPath, "node_modules/@arethetypeswrong/cli/dist/index.js", tarball, "--profile", "esm-only");

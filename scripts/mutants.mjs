@@ -24,7 +24,12 @@ const { Stryker } = await import(pathToFileURL(installed("core/dist/src/index.js
 const rules = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" }).filter(
   (name) => name.endsWith(".rules.ts") && !name.startsWith("simulation/"),
 );
-const files = [...rules.sort().map((name) => `src/${name}`), "src/corridor/run.ts", "src/kernel/host/held-lease.ts"];
+const files = [
+  ...rules.sort().map((name) => `src/${name}`),
+  "src/corridor/run.ts",
+  "src/corridor/row-cache.ts",
+  "src/kernel/host/leases/held-lease.ts",
+];
 const inLines = values.only.filter((text) => text.includes(":"));
 const chosen = [
   ...files.filter((file) => values.only.length === 0 || values.only.some((text) => file.includes(text))),

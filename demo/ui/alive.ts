@@ -86,7 +86,7 @@ export function alivePanel(alive: Alive, closeKernel: () => Promise<void>): Aliv
     close() {
       closed = true;
       part("alive-hosts").hidden = true;
-      part("agents").replaceChildren(h("p", { class: "quiet" }, "This tab does not hear of anybody any more."));
+      part("agents").replaceChildren(h("p", { class: "quiet" }, "This tab hears nothing of the others any more."));
       enable();
     },
   };

@@ -1,12 +1,14 @@
 // The conversation on show: its messages, the running answer, and the field for the next question.
+import { isOver } from "../conversation.js";
 import type { Conversations } from "../conversations.js";
 import { starters } from "../samples.js";
 import { h, part, say, set } from "./dom.js";
-import { type ExchangeView, exchangeView } from "./exchange.js";
+import { type ExchangeActions, type ExchangeView, exchangeView } from "./exchange.js";
 import { messageOf } from "./explain.js";
 
 export interface Chat {
   draw(hasSamples: boolean): void;
+  tick(now: number): void;
   /** The kernel is closed: no more messages can be sent. */
   close(): void;
 }
@@ -53,7 +55,12 @@ export function chat(conversations: Conversations): Chat {
       note(`${what}: ${messageOf(error)}`);
     }
   };
-  const onStop = (id: string) => void attempt("Not stopped", () => conversations.stop(id));
+  const actions: ExchangeActions = {
+    stop: ({ id }) => void attempt("Not stopped", () => conversations.stop(id)),
+    // The same key: a double click asks once.
+    tryAgain: ({ question, retryKey = "" }) =>
+      void attempt("It could not be stored", () => conversations.say(question, retryKey)),
+  };
   const forget = () => {
     if (draft && field.value.trim() === draft.text) field.value = "";
     draft = undefined;
@@ -67,8 +74,7 @@ export function chat(conversations: Conversations): Chat {
     sessionStorage.setItem(draftKey, JSON.stringify(draft));
     const { key } = draft;
     await attempt("It could not be stored", async () => {
-      const outcome = await conversations.say(text, key);
-      if (outcome.outcome === "rejected") note(`It was not taken: ${outcome.reason}`);
+      await conversations.say(text, key);
       forget();
     });
     sending = false;
@@ -104,14 +110,15 @@ export function chat(conversations: Conversations): Chat {
   });
   dialog.addEventListener("close", () => {
     const { current } = conversations;
-    if (dialog.returnValue !== "delete" || !current) return;
+    if (dialog.returnValue !== "delete") return;
     void attempt("It could not be deleted", () => conversations.remove(current.id));
   });
 
   part("chat-export").addEventListener("click", () =>
     attempt("It could not be exported", async () => {
-      const { current } = conversations;
-      if (current) download(await conversations.export(current.id), current.title);
+      const { current, all } = conversations;
+      const title = all.find(({ id }) => id === current.id)?.title ?? "conversation";
+      download(await conversations.export(current.id), title);
     }),
   );
   part("chat-import").addEventListener("click", () => picker.click());
@@ -126,9 +133,10 @@ export function chat(conversations: Conversations): Chat {
   return {
     draw(hasSamples) {
       const { current, all } = conversations;
-      if (!current) return;
       if (draft && current.keys.has(draft.key)) forget();
-      const names = all.map(({ id, title }) => [id, title] as const);
+      const names = all.map(
+        ({ id, title, isRunning }) => [id, isRunning && id !== current.id ? `${title} (answering)` : title] as const,
+      );
       const key = JSON.stringify([names, current.id]);
       if (key !== options) {
         options = key;
@@ -141,21 +149,28 @@ export function chat(conversations: Conversations): Chat {
         list.replaceChildren();
         shownId = current.id;
       }
-      const { exchanges, runner } = current;
+      const { exchanges, runner, isRead } = current;
       for (const [id, { element }] of views) {
         if (exchanges.some((exchange) => exchange.id === id)) continue;
         element.remove();
         views.delete(id);
       }
       exchanges.forEach((exchange, at) => {
-        const view = views.get(exchange.id) ?? exchangeView(onStop);
+        const view = views.get(exchange.id) ?? exchangeView(actions);
         views.set(exchange.id, view);
-        view.update(exchange, runner, at > 0 && !isOver(exchanges[at - 1]));
+        view.update(
+          exchange,
+          runner?.name,
+          exchanges.slice(0, at).some((before) => !isOver(before)),
+        );
         if (list.children[at] !== view.element) list.insertBefore(view.element, list.children[at] ?? null);
       });
-      set(part("chat-empty"), "hidden", exchanges.length > 0);
+      set(part("chat-empty"), "hidden", exchanges.length > 0 || !isRead);
       set(beginnings, "hidden", exchanges.length > 0 || !hasSamples);
       if (isAtEnd) transcript.scrollTop = transcript.scrollHeight;
+    },
+    tick(now) {
+      for (const view of views.values()) view.tick(now);
     },
     close() {
       closed = true;
@@ -164,10 +179,6 @@ export function chat(conversations: Conversations): Chat {
       note("This tab has lost its library. Reload it to go on.");
     },
   };
-}
-
-function isOver(exchange: { readonly phase: string } | undefined): boolean {
-  return exchange !== undefined && ["answered", "stopped", "given-up"].includes(exchange.phase);
 }
 
 function readDraft(): Draft | undefined {

@@ -54,7 +54,7 @@ export function leasePanel(): LeasePanel {
         ownerShown = name;
         owner.replaceChildren(...(name ? [tabName(name)] : []));
       }
-      if (!name) say(owner, model.state === "running" ? "nobody yet" : "released");
+      if (!name) say(owner, model.state === "running" ? "no tab yet" : "released");
       say(fence, String(lease?.fencingToken ?? model.stretches.at(-1)?.fence ?? "–"));
       say(attempt, model.attempt === undefined ? "–" : String(model.attempt));
       set(element, "data-held", lease !== undefined);

@@ -1,15 +1,15 @@
 // The open tabs, and the buttons that harm this one.
 import type { KernelStatus } from "holdfast";
+import type { Present } from "../alive.js";
 import type { FileEntry } from "../files.js";
 import { type Tab, tabOf } from "../identity.js";
-import type { Present } from "../roll-call.js";
 import { holdStill } from "../stillness.js";
 import { canCrash, closeTab, crash, hang, hangMs, openAnother } from "../trouble.js";
 import { plural } from "../words.js";
 import { h, part, say, set } from "./dom.js";
 import { tabName } from "./tab-name.js";
 
-export function showRoster(present: readonly Present[], entries: Iterable<FileEntry>, answering: ReadonlySet<string>): void {
+export function showRoster(present: readonly Present[], entries: Iterable<FileEntry>, answering: Tab | undefined): void {
   const list = part("roster");
   const work = new Map<string, number>();
   for (const { lease } of entries) {
@@ -24,7 +24,7 @@ export function showRoster(present: readonly Present[], entries: Iterable<FileEn
     const files = work.get(tab.hostId) ?? 0;
     const doing = [
       ...(files > 0 ? [`reading ${plural(files, "file")}`] : []),
-      ...(answering.has(tab.hostId) ? ["answering"] : []),
+      ...(answering?.hostId === tab.hostId ? ["answering"] : []),
     ].join(", ");
     const text = silentMs > 0 ? `no answer for ${Math.floor(silentMs / 1_000)} s` : doing || "idle";
     set(item, "data-silent", silentMs > 0);

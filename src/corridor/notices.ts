@@ -26,8 +26,8 @@ export function broadcastNotices(name: string, open: ChannelFactory | undefined)
     if (opened) {
       opened.onmessage = ({ data }) => {
         const changes = changesIn(data);
-        if (changes) tellEach(listeners, changes);
-        else dropped++;
+        if (!changes) dropped++;
+        else if (changes.length > 0) tellEach(listeners, changes);
       };
     }
     return opened;
@@ -84,13 +84,15 @@ function readChanges(message: unknown): Change[] | undefined {
   if (v !== NOTICE_VERSION || !Array.isArray(changes) || changes.length > MOST_CHANGES) return undefined;
   // Copies, read by index: listeners get exactly what was checked, and a hole in the list is refused.
   const read = Array.from({ length: changes.length }, (_, at) => readChange(changes[at]));
-  return read.every((change) => change !== undefined) ? read : undefined;
+  if (!read.every((change) => change !== undefined)) return undefined;
+  // A newer tab may tell of topics that this one does not know, beside those that it knows.
+  return read.filter(({ about }) => KNOWN.has(about));
 }
 
 function readChange(value: unknown): Change | undefined {
   if (typeof value !== "object" || value === null) return undefined;
   const { about, id, sequence, member } = value as Record<string, unknown>;
-  if (!KNOWN.has(about) || typeof id !== "string") return undefined;
+  if (typeof about !== "string" || typeof id !== "string") return undefined;
   if (sequence !== undefined && !Number.isSafeInteger(sequence)) return undefined;
   if (member !== undefined && typeof member !== "string") return undefined;
   return {

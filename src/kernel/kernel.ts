@@ -42,6 +42,7 @@ import { type KernelStatus, readQuota } from "./status.js";
 import type { OAuthFlows } from "./vault/oauth-flows.js";
 import type { Secrets } from "./vault/secrets.js";
 
+/** One host of the database: what `createKernel` opens. Its methods reject `closed` after `close`. */
 export interface Kernel extends AsyncDisposable {
   readonly name: string;
   readonly hostId: string;
@@ -61,9 +62,11 @@ export interface Kernel extends AsyncDisposable {
    * another name, or with an input of which the schema makes something else.
    */
   start<D extends ProcessDefinition>(definition: D, ...options: StartOptionsOf<D>): Promise<HandleOf<D>>;
+  /** The same by the name of a handler, with an input of any kind. */
   start(name: string, options?: StartOptions): Promise<ProcessHandle>;
   /** The same with a request, which may be of any kind. Another content under the same id is `conflict`. */
   start(request: StartRequest): Promise<ProcessHandle>;
+  /** A handle of the process, which need not exist yet. Throws `invalid` for a broken id. */
   process(processId: string): ProcessHandle;
   /** Opens or makes a session; its runtime's state is stored when this resolves. */
   session(sessionId: string, options?: SessionOptions): Promise<SessionRuntime>;

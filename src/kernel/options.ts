@@ -24,6 +24,7 @@ import { checkDefinitions, checkHandlers } from "./process/definition/define.js"
 import type { ProcessDefinition } from "./process/definition/definition.js";
 import type { AnyTurnHandler } from "./session/turn.js";
 
+/** What a kernel is opened with. Only `name` must be given. Times and durations are in milliseconds. */
 export interface KernelOptions {
   /** Database name and namespace: 1 to 64 of A-Z a-z 0-9 . _ - */
   name: string;

@@ -1,5 +1,6 @@
 import type { Durability } from "../ports/storage.js";
 
+/** What the platform granted. */
 export interface KernelStatus {
   /** The storage's own kind: "indexeddb", "memory", or what another one calls itself. */
   storage: string;

@@ -1,10 +1,10 @@
 import { afterEach, expect, it } from "vitest";
 import { type AgentParts, agent } from "../../demo/agent.js";
-import { answerOf, type Exchange, exchangesOf, sourcesOf } from "../../demo/conversation.js";
+import { answerOf, exchangesOf, sourcesOf } from "../../demo/conversation.js";
 import { createLibrary } from "../../demo/library.js";
 import { plan } from "../../demo/offline-agent.js";
 import { starters } from "../../demo/samples.js";
-import { createKernel, type Kernel, type SessionRuntime } from "../../src/index.js";
+import { createKernel, type Kernel, type TurnHandler } from "../../src/index.js";
 import { memoryStorage } from "../../src/memory.js";
 import { sampleLibrary } from "./fixture.js";
 
@@ -21,68 +21,70 @@ function parts(tab: string, own: Partial<AgentParts> = {}): AgentParts {
   return { tab, library, caughtUp: async () => {}, endpoint: async () => undefined, pause: async () => {}, ...own };
 }
 
-async function openSession(storage = memoryStorage()) {
-  const kernel = await createKernel({ name: "chat", storage, loop: "inline" });
+/** A tab whose turn handler answers in every conversation. */
+async function openTab(turns: TurnHandler, storage = memoryStorage()) {
+  const turnRetry = { attempts: 3, backoffMs: 10, maxBackoffMs: 20 };
+  const kernel = await createKernel({ name: "chat", storage, loop: "inline", turns, turnRetry, log: false });
   kernels.push(kernel);
-  return { kernel, storage, session: await kernel.session("one") };
-}
-
-async function read(kernel: Kernel, session: SessionRuntime): Promise<Exchange[]> {
-  return exchangesOf(await session.messages(), await kernel.runtime.loadInputStates(session.runtimeId));
+  const session = await kernel.session("one");
+  const ask = (text: string) => session.submit({ inputType: "prompt", text, idempotencyKey: text });
+  const read = async () => exchangesOf(await session.messages(), await session.inputs());
+  return { kernel, storage, session, ask, read };
 }
 
 it("goes on in another tab behind the part that was stored last, by the plan that was stored", async () => {
-  const first = await openSession();
   let pauses = 0;
+  let stop = () => {};
   const stuck = new Promise<void>((resolve) => {
-    const pause = async (_: number, signal: AbortSignal) => {
-      if (++pauses < 3) return;
-      resolve();
-      await new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
-    };
-    first.session.onTurn(agent(parts("Otter", { pause })));
+    stop = resolve;
   });
-  await first.session.submit({ inputType: "prompt", text: question });
+  const pause = async (_: number, signal: AbortSignal) => {
+    if (++pauses < 2) return;
+    stop();
+    await new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+  };
+  const first = await openTab(agent(parts("Otter", { pause })));
+  const asked = await first.ask(question);
   await stuck;
   await first.kernel.close();
 
-  const second = await openSession(first.storage);
   // The second agent's library is empty: the quoted passages were decided before.
-  second.session.onTurn(agent(parts("Heron", { library: createLibrary() })));
-  const last = async () => (await read(second.kernel, second.session)).at(-1);
-  await expect.poll(async () => (await last())?.phase).toBe("answered");
-  const exchange = await last();
+  const second = await openTab(agent(parts("Heron", { library: createLibrary() })), first.storage);
+  expect(await second.session.outcome(asked)).toMatchObject({ outcome: "completed" });
+  const exchange = (await second.read()).at(-1);
   expect(exchange?.parts.map(({ text }) => text)).toEqual(planned.map(({ text }) => text));
   expect(exchange?.parts.map(({ tab }) => tab)).toEqual(planned.map((_, at) => (at < 2 ? "Otter" : "Heron")));
   expect(sourcesOf(exchange?.parts ?? [])).toEqual(planned.flatMap(({ sources }) => sources));
 });
 
 it("quotes nothing before all that is stored is known", async () => {
-  const { kernel, session } = await openSession();
   const empty = createLibrary();
   const caughtUp = async () => {
     const [found] = library.find("fog horn");
     if (found) empty.add("file", found.fileName, found.passage);
   };
-  session.onTurn(agent(parts("Otter", { library: empty, caughtUp })));
-  await session.submit({ inputType: "prompt", text: "fog horn" });
-  await expect.poll(async () => (await read(kernel, session)).at(-1)?.phase).toBe("answered");
-  expect(answerOf((await read(kernel, session))[0]?.parts ?? [])).toMatch(/^One passage speaks of this/);
+  const { session, ask, read } = await openTab(agent(parts("Otter", { library: empty, caughtUp })));
+  await session.outcome(await ask("fog horn"));
+  expect(answerOf((await read())[0]?.parts ?? [])).toMatch(/^One passage speaks of this/);
 });
 
-it("tells each failed attempt at an endpoint, and gives up after the third", async () => {
-  const { kernel, session } = await openSession();
-  const pauses: number[] = [];
+it("gives a question up after the last attempt with its reason, and answers it when it is asked again with its key", async () => {
   // The endpoint's port has no listener.
-  const endpoint = async () => ({ url: "http://127.0.0.1:1", model: "m", key: "sk-not-to-be-seen" });
-  const pause = async (ms: number) => void pauses.push(ms);
-  session.onTurn(agent(parts("Otter", { endpoint, pause })));
-  await session.submit({ inputType: "prompt", text: "Who tuned the fog horn?" });
-  await expect.poll(async () => (await read(kernel, session)).at(-1)?.phase).toBe("given-up");
-  const [exchange] = await read(kernel, session);
-  expect(exchange?.question).toBe("Who tuned the fog horn?");
-  expect(exchange?.failures.map(({ attempt, reason }) => [attempt, reason])).toEqual(
-    [1, 2, 3].map((attempt) => [attempt, "127.0.0.1:1: it cannot be reached, or does not let this page in (CORS)"]),
-  );
-  expect(pauses).toEqual([1_500, 3_000]);
+  const broken = { url: "http://127.0.0.1:1", model: "m", key: "sk-not-to-be-seen" };
+  let model: typeof broken | undefined = broken;
+  const { session, ask } = await openTab(agent(parts("Otter", { endpoint: async () => model })));
+  const stop = session.view.subscribe(() => {});
+  const shown = async () => exchangesOf(session.view.get().messages, await session.inputs());
+  const report = await session.outcome(await ask(question));
+  const error = "127.0.0.1:1: it cannot be reached, or does not let this page in (CORS)";
+  expect(report).toMatchObject({ outcome: "failed", error });
+  await expect
+    .poll(shown)
+    .toEqual([expect.objectContaining({ question, phase: "given-up", attempt: 3, error, retryKey: question })]);
+
+  model = undefined;
+  expect(await session.outcome(await ask(question))).toMatchObject({ outcome: "completed" });
+  // Nothing of the failed attempts was said, so the question stands there once.
+  await expect.poll(shown).toEqual([expect.objectContaining({ question, phase: "answered", error: undefined })]);
+  stop();
 });

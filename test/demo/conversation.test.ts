@@ -1,20 +1,11 @@
 import { describe, expect, it } from "vitest";
-import {
-  answerOf,
-  type Exchange,
-  exchangesOf,
-  failureMessage,
-  partMessage,
-  sourcesOf,
-  stretchesOf,
-  titleOf,
-} from "../../demo/conversation.js";
+import { answerOf, type Exchange, exchangesOf, partMessage, sourcesOf, stretchesOf, titleOf } from "../../demo/conversation.js";
 import { takeIn } from "../../demo/intake.js";
 import { passagesFor, promptOf, sourcesIn } from "../../demo/model-agent.js";
 import { plan } from "../../demo/offline-agent.js";
 import { split } from "../../demo/passages.js";
 import { samples, starters } from "../../demo/samples.js";
-import type { StoredInputState } from "../../src/index.js";
+import type { StoredInputState, ViewMessage } from "../../src/index.js";
 import { sampleLibrary } from "./fixture.js";
 
 const library = sampleLibrary();
@@ -75,7 +66,6 @@ describe("a model", () => {
       [
         { role: "user", content: "Who?", inputId: "1" },
         partMessage("Mr", [], { answers: "1", attempt: 1, tab: "Otter", agent: "m" }),
-        failureMessage("it broke off", { answers: "1", attempt: 1, tab: "Otter", agent: "m" }),
         partMessage(" Brandt.", [], { answers: "1", attempt: 2, tab: "Heron", agent: "m" }),
         { role: "user", content: "Unanswered", inputId: "2" },
       ],
@@ -138,25 +128,52 @@ describe("a conversation", () => {
     expect(sourcesOf(parts)).toEqual([source]);
   });
 
-  it("shows what is stored and not said yet, in the order in which it came", () => {
-    const exchanges = exchangesOf(messages, [
-      input("c", {}),
-      input("b", { attemptCount: 1 }),
-      input("a", { currentState: "staged", attemptCount: 1 }),
-      input("d", { currentState: "abandoned", attemptCount: 3 }),
-    ]);
+  const asked = (inputId: string, pending: NonNullable<ViewMessage["pending"]>): ViewMessage => ({
+    role: "user",
+    content: `text of ${inputId}`,
+    inputId,
+    pending,
+  });
+
+  it("shows what waits, runs and was given up, where the view has it", () => {
+    const exchanges = exchangesOf(
+      [{ ...asked("a", "running"), content: "Asked" }, ...messages.slice(1), ...["b", "c"].map((id) => asked(id, "waiting"))],
+      [
+        input("c", {}),
+        input("b", { attemptCount: 1 }),
+        input("a", { currentState: "staged", attemptCount: 1 }),
+        input("d", { currentState: "abandoned", attemptCount: 3 }),
+      ],
+    );
     expect(exchanges.map(({ id, phase, question }) => [id, phase, question])).toEqual([
       ["a", "running", "Asked"],
       ["b", "between", "text of b"],
       ["c", "stored", "text of c"],
-      ["d", "given-up", "text of d"],
     ]);
   });
 
-  it("keeps failures apart from what was answered", () => {
-    const [exchange] = exchangesOf([...messages, failureMessage("it broke off", mark)], []);
+  it("has the time of the next attempt and the last error of a question that failed, until it is answered", () => {
+    const failed = { attemptCount: 2, error: "it broke off", retryAtMs: 5_000 };
+    const [paused] = exchangesOf([asked("b", "waiting")], [input("b", failed)]);
+    expect(paused).toMatchObject({ phase: "paused", attempt: 2, error: "it broke off", retryAtMs: 5_000 });
+    expect(paused?.retryKey).toBeUndefined();
+  });
+
+  it("may be asked again with its key once it was given up, and only until then", () => {
+    const givenUp = input("b", { currentState: "abandoned", attemptCount: 3, error: "it broke off", idempotencyKey: "k" });
+    const [before] = exchangesOf([asked("b", "failed")], [givenUp]);
+    expect(before).toMatchObject({ phase: "given-up", error: "it broke off", retryKey: "k" });
+    // Its first attempt has stored the question, so it stays in the view when it is asked again.
+    const { pending: _, ...stored } = asked("b", "failed");
+    const [after, again] = exchangesOf([stored, asked("c", "waiting")], [givenUp, input("c", { idempotencyKey: "k" })]);
+    expect(after).toMatchObject({ phase: "given-up", error: "it broke off" });
+    expect([after?.retryKey, again?.phase, again?.retryKey]).toEqual([undefined, "stored", undefined]);
+  });
+
+  it("keeps the parts of an answer that was stopped", () => {
+    const [exchange] = exchangesOf([{ ...asked("a", "cancelled") }, ...messages.slice(1)]);
+    expect(exchange).toMatchObject({ phase: "stopped" });
     expect(exchange?.parts).toHaveLength(3);
-    expect(exchange?.failures).toEqual([{ ...mark, reason: "it broke off" }]);
   });
 
   it("shows what somebody else wrote too", () => {

@@ -1,83 +1,83 @@
-import type { JsonValue, ProcessContext, ProcessEvent } from "holdfast";
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it } from "vitest";
 import { indexFile } from "../../demo/index-file.js";
 import { apply, newModel } from "../../demo/model.js";
 import { inOrder } from "../../demo/order.js";
+import { createKernel, type Kernel } from "../../src/index.js";
+import { memoryStorage } from "../../src/memory.js";
 
 const text = "One.\n\nTwo.\n\nThree.\n\nFour.";
+const kernels: Kernel[] = [];
 
-/** A minimal process that runs the handler under one owner after another: stored steps and replay keys outlive the owners. */
-function process(paceMs: number) {
-  const events: ProcessEvent[] = [];
-  const keys = new Set<string>();
-  const steps = new Map<string, JsonValue>();
-  const store = (eventType: string, payload: JsonValue, key: string) => {
-    if (keys.has(key)) return;
-    keys.add(key);
-    events.push({ sequence: events.length + 1, eventType, payload, occurredAtMs: 1, semantics: {} } as unknown as ProcessEvent);
-  };
-  const context = (attempt: number, signal: AbortSignal) =>
-    ({
-      attempt,
-      signal,
-      input: { type: "task", name: "index-file", args: { fileName: "a.txt", kind: "text", text, paceMs } },
-      progress: () => {},
-      emit: async (type: string, payload: JsonValue, options: { replayKey: string }) => store(type, payload, options.replayKey),
-      step: async (key: string, run: (step: { fencingToken: number }) => JsonValue) => {
-        const known = steps.get(key);
-        if (known !== undefined) return known;
-        const result = run({ fencingToken: attempt });
-        steps.set(key, result);
-        store("process.step", { key, result }, key);
-        return result;
-      },
-    }) as unknown as ProcessContext;
-  return { events, context };
+afterEach(async () => {
+  await Promise.all(kernels.splice(0).map((kernel) => kernel.close()));
+});
+
+/** A tab that reads files, or goes on with those of a closed one. */
+async function openTab(name: string, pause: Parameters<typeof indexFile>[1], storage = memoryStorage()) {
+  const definition = indexFile(name, pause);
+  const kernel = await createKernel({ name: "files", storage, loop: "inline", processes: [definition], log: false });
+  kernels.push(kernel);
+  const input = (paceMs: number) => ({ fileName: "a.txt", kind: "text", text, paceMs }) as const;
+  return { kernel, storage, start: (paceMs: number) => kernel.start(definition, { id: "p", input: input(paceMs) }) };
 }
 
-describe("the handler", () => {
+describe("the process of a file", () => {
   it("stores one step per passage, with the tab that read it, and goes on where another tab stopped", async () => {
-    const { events, context } = process(1);
     let passages = 0;
-    const stopping = indexFile("Otter", async () => {
-      if (++passages === 2) throw new Error("gone");
+    let stop = () => {};
+    const stuck = new Promise<void>((resolve) => {
+      stop = resolve;
     });
-    const live = new AbortController().signal;
-    await expect(stopping(context(1, live))).rejects.toThrow("gone");
-    const result = await indexFile("Heron", async () => {})(context(2, live));
-    expect(result).toMatchObject({ passages: 4, finishedIn: "Heron" });
+    const first = await openTab("Otter", async (_, signal) => {
+      if (++passages < 2) return;
+      stop();
+      await new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+    });
+    await first.start(1);
+    await stuck;
+    await first.kernel.close();
+    // It does not pause for passages that were stored before.
+    let pauses = 0;
+    const second = await openTab("Heron", async () => void pauses++, first.storage);
+    const handle = await second.start(1);
+    expect(await handle.result()).toEqual({ passages: 4, words: 4, finishedIn: "Heron" });
+    expect(pauses).toBe(2);
 
     const model = newModel("p");
-    for (const event of events) apply(model, event);
+    for await (const event of handle.events()) apply(model, event);
     expect(model.planned).toBe(4);
     expect(model.attempt).toBe(2);
+    const [before, after] = model.stretches.map(({ fence }) => fence);
     expect(model.steps.map(({ n, tab, fence }) => [n, tab, fence])).toEqual([
-      [1, "Otter", 1],
-      [2, "Otter", 1],
-      [3, "Heron", 2],
-      [4, "Heron", 2],
+      [1, "Otter", before],
+      [2, "Otter", before],
+      [3, "Heron", after],
+      [4, "Heron", after],
     ]);
     expect(model.stretches).toEqual([
-      { tab: "Otter", fence: 1, count: 2 },
-      { tab: "Heron", fence: 2, count: 2 },
+      { tab: "Otter", fence: before, count: 2 },
+      { tab: "Heron", fence: after, count: 2 },
     ]);
+    expect(after).toBeGreaterThan(before ?? Number.NaN);
   });
 
-  it("does not pause for passages that were stored before", async () => {
-    const { context } = process(1);
-    const live = new AbortController().signal;
-    await indexFile("Otter", async () => {})(context(1, live));
-    let pauses = 0;
-    await indexFile("Heron", async () => void pauses++)(context(2, live));
-    expect(pauses).toBe(0);
-  });
-
-  it("stores everything at full speed too", async () => {
-    const { events, context } = process(0);
+  it("stores everything at full speed too, with one pause", async () => {
     const waits: number[] = [];
-    await indexFile("Otter", async (ms) => void waits.push(ms))(context(1, new AbortController().signal));
+    const { start } = await openTab("Otter", async (ms) => void waits.push(ms));
+    const handle = await start(0);
+    expect(await handle.result()).toMatchObject({ passages: 4 });
     expect(waits).toEqual([0]);
-    expect(events.filter(({ eventType }) => eventType === "process.step")).toHaveLength(4);
+    const model = newModel("p");
+    for await (const event of handle.events()) apply(model, event);
+    expect(model).toMatchObject({ state: "completed", planned: 4 });
+    expect(model.steps).toHaveLength(4);
+  });
+
+  it("ends as failed, with the reason, for a file that its kind cannot be", async () => {
+    const { kernel } = await openTab("Otter", async () => {});
+    const input = { fileName: "a.json", kind: "json", text: "{a:1}", paceMs: 0 };
+    const outcome = await (await kernel.start("index-file", { input })).outcome();
+    expect(outcome).toMatchObject({ type: "failure", message: expect.stringContaining("JSON") });
   });
 });
 

@@ -73,7 +73,7 @@ describe("a handler that throws", () => {
     const handle = await bed.kernel.start(task("job"));
     await rounds();
     await handle.cancel();
-    expect(await handle.result()).toMatchObject({ type: "cancelled" });
+    expect(await handle.outcome()).toMatchObject({ type: "cancelled" });
     expect(bed.faults).toEqual([]);
   });
 
@@ -199,7 +199,7 @@ describe("a listener that throws", () => {
     const { kernel, faults } = await bench({ handlers: { job: throwing }, log: (entry) => entries.push(entry) });
     kernel.on("fault", throwing);
     kernel.on("fault", hear);
-    await (await kernel.start(task("job"))).result();
+    await (await kernel.start(task("job"))).outcome();
     expect(faults.map(({ area }) => area)).toEqual(["handler"]);
     expect(heard).toEqual(["heard"]);
     expect(entries.map(({ message }) => message)).toEqual([

@@ -430,7 +430,14 @@ it("asks an endpoint with its key, tells its failures, and keeps the key out of 
     );
 
     await say(page, "Who tuned the fog horn?");
+    const failure = page.locator(".exchange .failure");
+    await eventually(() => statusOf(page).textContent()).toMatch(/^attempt 1 failed; waits, next try (in \d+ s|soon)$/);
+    expect(await failure.textContent()).toMatch(
+      /^Attempt 1 failed\. 127\.0\.0\.1:\d+: it answered 401: Not with the key \[key\]$/,
+    );
+    await eventually(() => failure.textContent()).toMatch(/^Attempt 2 failed\. .* cannot be reached/);
     await answered(page);
+    expect(await failure.isVisible()).toBe(false);
     expect(calls).toHaveLength(3);
     for (const { headers } of calls) expect(headers.authorization).toBe(`Bearer ${key}`);
     expect(calls[0]?.body).toMatchObject({ model: "small-model", stream: true });
@@ -438,9 +445,6 @@ it("asks an endpoint with its key, tells its failures, and keeps the key out of 
     expect(calls[2]?.body.messages.map(({ content }) => content)).toContain("It was tuned by Mr");
     expect(await saidIn(page)).toBe("It was tuned by Mr Brandt [1], not by [key].");
     expect(await page.locator(".exchange .sources li").count()).toBe(1);
-    const failures = await page.locator(".exchange .failures li").allTextContents();
-    expect(failures[0]).toMatch(/^Attempt 1 failed\. 127\.0\.0\.1:\d+: it answered 401: Not with the key \[key\]$/);
-    expect(failures[1]).toMatch(/^Attempt 2 failed\. .* cannot be reached/);
 
     const [file] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Export" }).click()]);
     expect(await readFile(await file.path(), "utf8")).not.toContain(key);
@@ -448,7 +452,9 @@ it("asks an endpoint with its key, tells its failures, and keeps the key out of 
     expect(await isKept(page, key)).toBe(false);
     expect(await page.content()).not.toContain(key);
     // The browser itself reports what it could not load.
-    expect(complaints.filter((text) => !text.startsWith("Failed to load resource"))).toEqual([]);
+    const told = complaints.filter((text) => !text.startsWith("Failed to load resource"));
+    // The kernel tells a developer of each attempt that failed.
+    expect(told).toEqual([401, "reached"].map((part) => expect.stringMatching(`^holdfast: session "conversation-1": .*${part}`)));
     expect([...complaints, ...logged].join()).not.toContain(key);
 
     await page.reload();
@@ -457,6 +463,37 @@ it("asks an endpoint with its key, tells its failures, and keeps the key out of 
     endpoint.closeAllConnections();
     endpoint.close();
   }
+});
+
+it("keeps a question that no attempt could answer, with the reason, and answers it once when told to try again", async () => {
+  const page = await openTab();
+  await page.getByRole("button", { name: "Settings" }).click();
+  // No endpoint is there.
+  await page.getByLabel("URL").fill("http://127.0.0.1:1/v1");
+  await page.getByLabel("Model").fill("small-model");
+  await page.getByRole("button", { name: "Use this endpoint" }).click();
+  await eventually(() => page.locator("#agent-line").textContent()).toContain("small-model");
+  await say(page, "Who tuned the fog horn?");
+  const again = page.getByRole("button", { name: "Try again" });
+  await again.waitFor({ timeout: 50_000 });
+  await page.reload();
+  await page.locator("#main").waitFor();
+  await again.waitFor();
+  expect(await page.locator(".exchange .question").allTextContents()).toEqual(["Who tuned the fog horn?"]);
+  expect(await statusOf(page).textContent()).toBe("given up after 3 attempts");
+  expect(await page.locator(".exchange .failure").textContent()).toMatch(
+    /^Attempt 3 failed\. 127\.0\.0\.1:1: it cannot be reached/,
+  );
+
+  await page.getByRole("button", { name: "Settings" }).click();
+  await page.getByRole("button", { name: "Use the built-in agent" }).click();
+  await eventually(() => page.locator("#agent-line").textContent()).toContain("built-in agent");
+  await again.click();
+  await answered(page);
+  expect(await page.locator(".exchange .question").allTextContents()).toEqual(["Who tuned the fog horn?"]);
+  expect(await saidIn(page)).toContain("There is nothing to quote from yet");
+  expect(complaints.filter((text) => text.startsWith("holdfast: session"))).toHaveLength(3);
+  expect(complaints.filter((text) => !/^(Failed to load resource|holdfast: session)/.test(text))).toEqual([]);
 });
 
 it("shows who is alive in every tab, a thousand agents at one click, and takes them offline with their tab", async () => {

@@ -294,6 +294,7 @@ it("a turn that fails in two tabs pauses in both, and is tried again after each 
   const name = newName();
   const tabs = await openTabs(["a", "b"], { name, timings: QUICK });
   for (const tab of tabs) {
+    await attend(tab);
     await tab.call(({ session }) => {
       session.onTurn(async ({ attempt }) => {
         if (attempt < 3) throw new Error(`no ${attempt}`);

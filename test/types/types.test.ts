@@ -51,11 +51,23 @@ function pages(): string[] {
   return ["README.md", ...docs.sort()];
 }
 
+/** A snippet that is a file of examples/ begins with its path, and is compiled where it stands. */
+const isExample = (code = "") => code.startsWith("// examples/");
+
 /** Each snippet as a module of its own. */
 function snippets(): string[] {
   return pages().flatMap((page) => {
     const found = [...readFileSync(join(root, page), "utf8").matchAll(/^```(tsx?)\n(.*?)^```/gms)];
-    return found.map(([, kind, code], at) => write(`${page.replace(/[^\w]+/g, "-")}-${at + 1}.${kind}`, `${code}\nexport {};\n`));
+    const own = found.filter(([, , code]) => !isExample(code));
+    return own.map(([, kind, code], at) => write(`${page.replace(/[^\w]+/g, "-")}-${at + 1}.${kind}`, `${code}\nexport {};\n`));
+  });
+}
+
+/** The whole programs of the guide. Those of other frameworks and of service workers have compilers and globals of their own. */
+function examples(): string[] {
+  return ["guide", "react"].flatMap((folder) => {
+    const home = join(root, "examples", folder);
+    return readdirSync(home).flatMap((name) => (/\.tsx?$/.test(name) ? [join(home, name)] : []));
   });
 }
 
@@ -81,7 +93,7 @@ describe("with the declarations that a build makes", () => {
       join(made, "holdfast"),
     );
     expect(told).toBe("");
-    files = [write("prelude.d.ts", PRELUDE), ...snippets(), ...fixtures()];
+    files = [write("prelude.d.ts", PRELUDE), ...snippets(), ...examples(), ...fixtures()];
   }, SLOW_MS);
 
   const variants = Object.keys(COMPILERS).flatMap((compiler) => [true, false].map((exact) => [compiler, exact] as const));
@@ -97,7 +109,8 @@ describe("with the declarations that a build makes", () => {
             module: "nodenext",
             moduleResolution: "nodenext",
             // The declarations of arktype name a type of Node.
-            types: ["node"],
+            types: ["node", "vite/client"],
+            jsx: "react-jsx",
             strict: true,
             exactOptionalPropertyTypes: exact,
             skipLibCheck: false,

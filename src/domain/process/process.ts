@@ -45,6 +45,7 @@ export type ProcessAwaitOutput<Value = JsonValue> =
   | { type: "failure"; class: string; code: string; message: string; raw?: Value; control?: Value }
   | { type: "cancelled"; message: string; raw?: Value; control?: Value };
 
+/** The state of a process: "running", also while it waits for an owner, and the three ends. */
 export type ProcessState = "running" | TerminalState;
 
 /** The state of a process, with its output once it has ended. */

@@ -45,6 +45,7 @@ export function useHosts(): readonly HostRecord[] {
   return useKernelView("", NO_HOSTS, ({ views }) => views.hosts());
 }
 
+/** A process as a component shows it. */
 export interface UsedProcess {
   /** Undefined while it loads, and where there is no such process. */
   readonly record: ProcessRecord | undefined;

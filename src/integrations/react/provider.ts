@@ -43,6 +43,7 @@ function isPromise(given: Kernel | Promise<Kernel>): given is Promise<Kernel> {
   return typeof (given as { then?: unknown }).then === "function";
 }
 
+/** The props of `HoldfastProvider`. */
 export interface HoldfastProviderProps {
   /** Made once, outside of all components: a kernel, or the promise that `createKernel` returns. The provider does not close it. */
   kernel: Kernel | Promise<Kernel>;

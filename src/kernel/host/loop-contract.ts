@@ -54,6 +54,7 @@ interface Renewed {
   lost: string[];
 }
 
+/** What a sweep of this host found. Lists of ids. */
 export interface SweepReport {
   /** Agents that this loop took offline since its last report. */
   agentsOffline: string[];

@@ -20,6 +20,7 @@ import type { HandleOf, ProcessHandle } from "./handle.js";
 import type { RunningSteps } from "./running-steps.js";
 import type { StartArguments, StartOptions, StartOptionsOf, StartRequest } from "./start-request.js";
 
+/** What the function of a step gets. */
 export interface StepRun {
   /** The step's replay key: pass it to outside services, so that they recognize a repeated call. */
   idempotencyKey: string;
@@ -63,7 +64,9 @@ export interface ProcessContext<Input = JsonValue | undefined, Events = Schemas,
    * finds the same child.
    */
   start<D extends ProcessDefinition>(key: string, definition: D, ...options: StartOptionsOf<D>): Promise<HandleOf<D>>;
+  /** The same by the name of a handler. */
   start(key: string, name: string, options?: StartOptions): Promise<ProcessHandle>;
+  /** The same with a request, which may be of any kind. */
   start(key: string, request: StartRequest): Promise<ProcessHandle>;
   /** A handle of any process. Each wait on it gives the handler's slot back until the wait is over. */
   process(processId: string): ProcessHandle;

@@ -16,12 +16,17 @@ import { loadRow } from "../../stores/schema.js";
 import type { EventsOf, OutputOf, Schemas, SignalsOf } from "./definition/definition.js";
 
 export interface WaitMethods {
+  /**
+   * The first event of the type behind the sequence: a stored one at once, else the next that comes, in whichever tab. Rejects `terminal`
+   * where the process has ended without one, `not-found`, `aborted`, `closed`.
+   */
   waitEventAfter(
     processId: string,
     eventType: string,
     afterSequence: number,
     options?: { signal?: AbortSignal },
   ): Promise<ProcessEvent>;
+  /** The end of the process, in whichever tab it comes; at once when it has ended. Rejects `not-found`, `aborted`, `closed`. */
   awaitProcess(processId: string, options?: { signal?: AbortSignal }): Promise<ProcessAwaitOutput>;
 }
 
@@ -31,6 +36,7 @@ export interface WaitMethods {
  */
 export interface ProcessHandle<Output = JsonValue, _Signals = Schemas, _Events = Schemas> {
   readonly id: string;
+  /** The process as it is stored, or `undefined`. */
   record(): Promise<ProcessRecord | undefined>;
   /**
    * Resolves with what its handler returned when it has completed. Rejects `failed` (its message; `details` is `{ class, code, message }`)

@@ -32,6 +32,7 @@ import type { SessionChange } from "./session-changes.js";
 import type { TurnHandler } from "./turn.js";
 import type { SessionView } from "./view/session-view.rules.js";
 
+/** What a session is opened with. The options of the call that opens it first in a tab count, where they are about all of it. */
 export interface SessionOptions {
   /** Inputs that cannot be read or continued are set aside instead of failing the call; `quarantined` lists them. */
   quarantine?: boolean;
@@ -88,6 +89,7 @@ export interface SessionRuntime extends InputReads, AsyncDisposable {
   messages(options?: { after?: number }): Promise<readonly Message[]>;
   /** The bytes of an input's image. `hash` is the image's `blob`. */
   blob(hash: string): Promise<Uint8Array | undefined>;
+  /** Calls `listener` with each change, in any tab, until the returned function is called. */
   subscribe(listener: (change: SessionChange) => void): () => void;
   /** The session as a user interface shows it. All objects of a session in this tab read it together. */
   readonly view: View<SessionView>;

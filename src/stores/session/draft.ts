@@ -290,6 +290,7 @@ function isSameToLookAt(a: RuntimeRow, b: RuntimeRow): boolean {
   return a.state === b.state && a.run?.runId === b.run?.runId && a.digest === b.digest && a.messageCount === b.messageCount;
 }
 
+/** What became of the inputs that a dead tab left. Counts of inputs. */
 export interface RecoveryReport {
   /** Inputs that are live after the recovery. */
   recovered: number;

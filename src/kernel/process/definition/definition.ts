@@ -23,6 +23,7 @@ export interface ProcessDefinition<
   readonly input?: StandardSchemaV1;
   readonly events?: Schemas;
   readonly signals?: Schemas;
+  /** The handler, with types of its own that only `defineProcess` knows. */
   readonly run: (context: never) => unknown;
   /** It carries the types alone and is never set. */
   readonly "~types"?: { readonly input: Input; readonly output: Output; readonly events: Events; readonly signals: Signals };

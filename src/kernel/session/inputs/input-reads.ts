@@ -71,7 +71,7 @@ export function inputReads(parts: InputReadsParts): InputReads {
       return { hostId, fencingToken, expiresAtMs };
     },
     async outcome(input, options = {}) {
-      const id = inputIdOf(input, limits);
+      const id = awaitedId(input, limits);
       const signal = checkSignal("options.signal", optionsOf("outcome", options, ["signal"]).signal);
       const until = signal ? guarded("options.signal", () => AbortSignal.any([signal, closing])) : closing;
       try {
@@ -84,7 +84,7 @@ export function inputReads(parts: InputReadsParts): InputReads {
 }
 
 /** The id of the input whose end is awaited. */
-function inputIdOf(input: unknown, limits: Limits): string {
+function awaitedId(input: unknown, limits: Limits): string {
   if (typeof input !== "object") return checkId("input", input, limits.idLength);
   const m = someMembersOf("input", input, ["outcome", "inputId", "existingId", "reason"]);
   const outcome = checkOneOf("input.outcome", m.outcome, ["accepted", "deduplicated", "rejected"]);

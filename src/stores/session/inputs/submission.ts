@@ -37,6 +37,7 @@ export type PromptSubmission = SubmissionHeader & {
   [field: string]: unknown;
 };
 
+/** What every kind of submission may say beside its own fields. */
 export interface SubmissionHeader {
   /** Default: a new UUIDv7. An id that is stored already is refused with `conflict`. */
   inputId?: string;

@@ -29,6 +29,22 @@ describe("notices over a channel", () => {
     expect(there.dropped).toBe(0);
   });
 
+  it("are heard without the topics of a newer version that stand beside them", () => {
+    const open = hub();
+    const newer = open("n");
+    const notices = broadcastNotices("n", open);
+    const heard: (readonly Change[])[] = [];
+    notices.subscribe((changes) => heard.push(changes));
+    const unknown = { about: "of a later version", id: "two" };
+    newer.postMessage({ v: 1, changes: [unknown, { about: "record", id: "one" }] });
+    newer.postMessage({ v: 1, changes: [unknown] });
+    expect(heard).toEqual([[{ about: "record", id: "one" }]]);
+    expect(notices.dropped).toBe(0);
+    newer.postMessage({ v: 1, changes: [{ about: "record" }, { about: "record", id: "one" }] });
+    expect(heard).toHaveLength(1);
+    expect(notices.dropped).toBe(1);
+  });
+
   it("reach every listener of a tab, also behind one that throws", async () => {
     const open = hub();
     const [here, there] = [broadcastNotices("n", open), broadcastNotices("n", open)];

@@ -1,0 +1,3 @@
+import { kernel } from "./kernel.js";
+
+export const session = await kernel.session("chat-1");
