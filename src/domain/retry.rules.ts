@@ -5,11 +5,11 @@ import { invalid, isNonRetryable } from "./errors.js";
 export interface RetryPolicy {
   /** Tries in total, 1 to 1,000. */
   attempts: number;
-  /** The pause before the second try, in milliseconds. Default 1,000. */
+  /** The pause before the second try, in milliseconds, at most 365 days. Default 1,000. */
   backoffMs?: number;
   /** Each further pause is so many times as long as the one before. From 1 up; default 2. */
   factor?: number;
-  /** The longest pause, in milliseconds. Default 60,000. */
+  /** The longest pause, in milliseconds, at most 365 days. Default 60,000. */
   maxBackoffMs?: number;
   /** By chance, each pause is longer or shorter by up to this share of it. 0 to 1; default 0.2. */
   jitter?: number;
@@ -26,6 +26,7 @@ export interface Retry extends Backoff {
 }
 
 const MOST_ATTEMPTS = 1_000;
+const LONGEST_PAUSE_MS = 365 * 24 * 60 * 60 * 1_000;
 
 /** Throws `invalid` naming the member. */
 export function checkRetry(field: string, value: unknown): Retry {
@@ -33,9 +34,9 @@ export function checkRetry(field: string, value: unknown): Retry {
   const { backoffMs = 1_000, factor = 2, maxBackoffMs = 60_000, jitter = 0.2, retryIf } = m;
   return {
     attempts: checkWhole(`${field}.attempts`, m.attempts, 1, MOST_ATTEMPTS),
-    backoffMs: checkWhole(`${field}.backoffMs`, backoffMs, 0),
+    backoffMs: checkWhole(`${field}.backoffMs`, backoffMs, 0, LONGEST_PAUSE_MS),
     factor: checkNumber(`${field}.factor`, factor, 1, Number.MAX_VALUE),
-    maxBackoffMs: checkWhole(`${field}.maxBackoffMs`, maxBackoffMs, 0),
+    maxBackoffMs: checkWhole(`${field}.maxBackoffMs`, maxBackoffMs, 0, LONGEST_PAUSE_MS),
     jitter: checkNumber(`${field}.jitter`, jitter, 0, 1),
     retryIf: retryIf === undefined ? undefined : checkFunction(`${field}.retryIf`, retryIf as RetryPolicy["retryIf"]),
   };
@@ -44,6 +45,11 @@ export function checkRetry(field: string, value: unknown): Retry {
 function checkNumber(field: string, value: unknown, least: number, most: number): number {
   if (typeof value === "number" && value >= least && value <= most) return value;
   throw invalid(`${field} must be a number from ${least}${most === Number.MAX_VALUE ? " up" : ` to ${most}`}`);
+}
+
+/** A random number from 0 to 1, out of a nonce: the same seed gives the same simulation. */
+export function rollOf(nonce: string): number {
+  return Number.parseInt(nonce.slice(0, 8), 16) / 2 ** 32;
 }
 
 /** Milliseconds between try number `failures`, which failed, and the next one. `roll` is a random number from 0 to 1. */

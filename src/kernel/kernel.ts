@@ -119,7 +119,8 @@ export async function openKernel(given: KernelOptions, platform: Platform): Prom
   const emitter = createEmitter(logFaults(options.log));
   const loop = chooseLoop(options, platform, place, emitter);
   // Without a loop, nothing that is stored is run here.
-  const host = unstartedHost(options.hostId ?? ids.uuid(), loop.loopKind === "off" ? [] : [...options.handlers.keys()]);
+  const runs = loop.loopKind !== "off";
+  const host = unstartedHost(options.hostId ?? ids.uuid(), runs ? [...options.handlers.keys()] : [], runs && !!options.turns);
   const loadingLoop = loop.loopKind === "inline" ? platform.inlineLoop.load() : undefined;
   // If it cannot be loaded, the kernel tells that and tries again once it has begun.
   const loadingRuns = runsProcesses({ options, ...loop }) ? platform.lazyParts.runs.load().catch(() => undefined) : undefined;

@@ -37,7 +37,8 @@ export interface KernelOptions {
   handlers?: Record<string, ProcessHandler | { run: ProcessHandler }>;
   /**
    * The turns of all sessions that have no handler of their own in this tab, whether the app opened them or not: a session that waits, or
-   * was left by a tab that died, is gone on with here. `concurrency` bounds how many sessions that the app has not opened run at once.
+   * was left by a tab that died, is gone on with here. `concurrency` bounds how many sessions that the app has not opened run at once. A
+   * process of type `session_turn` runs only in a tab where the app has its session open.
    */
   turns?: AnyTurnHandler;
   /** Handlers running at once on this host. Default 8. */

@@ -1,4 +1,5 @@
 import type { Corridor } from "../corridor/command.js";
+import { rollOf } from "../domain/retry.rules.js";
 import { isRuntimeId } from "../domain/runtime-id.js";
 import type { Timings } from "../domain/time.js";
 import type { Loop, LoopPage } from "../kernel/host/loop-contract.js";
@@ -46,8 +47,7 @@ export const FAREWELL_MS = 100;
 export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: number } {
   const { clock } = parts;
   const stopping = new AbortController();
-  /** Drawn from the nonces, so that the same seed gives the same simulation. */
-  const chance = () => Number.parseInt(parts.newNonce().slice(0, 8), 16) / 2 ** 32;
+  const chance = () => rollOf(parts.newNonce());
   const agenda = createAgenda(parts.timings, clock.monotonicMs());
   const page = createPageLink({ ...parts, agenda });
   const scheduler = createScheduler({ clock, turn, nextMs });

@@ -78,11 +78,11 @@ function withRunnable(row: Row): Row {
   return runnable === undefined ? row : { ...row, runnable };
 }
 
-/** Inputs of older schemas were not counted: their session is due, so that a tab looks once whether something waits in it. */
+/** Inputs of older schemas were not counted: a tab looks once whether something waits in the session. */
 function uncounted(row: Row): Row {
   const { sessionId, state, run } = row as RuntimeRow;
   const isOver = sessionId === undefined || state === undefined || state === "stopped" || state === "destroyed";
-  return isOver ? row : { ...row, due: run ? "running" : "waiting", dueAtMs: 0 };
+  return isOver ? row : { ...row, due: run ? "running" : "uncounted", dueAtMs: 0 };
 }
 
 /** Hosts find by indexes what was asked to cancel, and external processes by their last write. Rows of older schemas lack these columns. */

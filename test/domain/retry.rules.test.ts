@@ -41,6 +41,8 @@ describe("a policy (A-18)", () => {
     [{ attempts: 0 }, "retry.attempts"],
     [{ attempts: 1_001 }, "retry.attempts"],
     [{ attempts: 1, backoffMs: -1 }, "retry.backoffMs"],
+    [{ attempts: 1, backoffMs: 365 * 86_400_000 + 1 }, "retry.backoffMs"],
+    [{ attempts: 1, maxBackoffMs: Number.MAX_SAFE_INTEGER }, "retry.maxBackoffMs"],
     [{ attempts: 1, factor: 0.9 }, "retry.factor"],
     [{ attempts: 1, factor: Number.POSITIVE_INFINITY }, "retry.factor"],
     [{ attempts: 1, maxBackoffMs: 0.5 }, "retry.maxBackoffMs"],

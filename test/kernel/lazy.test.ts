@@ -245,6 +245,33 @@ describe("a kernel whose code does not all arrive", () => {
     expect((await session.messages()).map(({ content }) => content)).toContain("done");
   });
 
+  it.each(["arrives", "cannot be loaded at first"])(
+    "starts nothing for a session that was closed before the code of turns %s (A-17)",
+    async (how) => {
+      const arriving = gate();
+      let asked = 0;
+      const made: string[] = [];
+      const createExecutor: typeof turns.createExecutor = (parts) => {
+        made.push(parts.sessionId);
+        return turns.createExecutor(parts);
+      };
+      const slow = lazy("turns", async () => {
+        asked++;
+        await arriving.promise;
+        if (asked === 1 && how !== "arrives") throw new Error("the chunk is gone");
+        return { ...turns, createExecutor };
+      });
+      const { kernel, clock } = await open({ turns: slow }, { turns: async () => {} });
+      const session = await kernel.session("s");
+      await until(() => asked === 1, "the first try");
+      await session.close();
+      arriving.open();
+      await rounds(30);
+      await clock.advance(60_000);
+      expect([made, asked]).toEqual([[], 1]);
+    },
+  );
+
   it("leaves a process that is a turn to be run when that can be", async () => {
     const missing = shelf("turns", turns);
     const { kernel, clock, faults } = await open({ turns: missing.code });

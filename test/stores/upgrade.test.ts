@@ -7,6 +7,7 @@ import { memoryStorage } from "../../src/memory.js";
 import type { KernelStorage, Row, StorageSchema } from "../../src/ports/storage.js";
 import { SCHEMA, TABLES } from "../../src/stores/schema.js";
 import { builtInPolicy, semanticsOf } from "../../src/stores/session/inputs/policy.rules.js";
+import { probe } from "./probe-storage.js";
 
 /** The columns of processes that schemas before 6 lack have no index there. */
 const { cancelling, endsWith, external, ...indexes5 } = TABLES.processes.indexes;
@@ -379,13 +380,32 @@ describe.each(PLACES)("a database of schema 5 in %s", (_, place) => {
     const turns = ({ inputs }: Turn) => void ran.push(...inputs.map(({ inputId }) => inputId));
     const kernel = await createKernel({ name: "old", storage, loop: "inline", channel: false, locks: false, turns });
     await expect.poll(async () => (await kernel.sessions.list()).map(({ waiting }) => waiting)).toEqual([0, 0, 0, 0]);
-    await kernel.close();
     const opening = { name: "old", schema: SCHEMA, durability: "strict" as const, newDatabaseId: "x", onState: () => {} };
     const now = await storage.open(opening);
-    const due = await now.transact(["runtimes"], "read", (tx) => tx.range("runtimes", { index: "due" }));
+    const due = () => now.transact(["runtimes"], "read", (tx) => tx.range("runtimes", { index: "due" }));
+    await expect.poll(due).toEqual([]);
     await now.close();
-    expect(due).toEqual([]);
+    await kernel.close();
     expect(ran.sort()).toEqual(["s 0", "s 1", "v 0"]);
+  });
+
+  it("has those of its sessions opened that wait, and no other (A-17)", async () => {
+    const probed = probe(place());
+    const empty = Object.fromEntries(Array.from({ length: 60 }, (_, n) => [`a${n}`, { state: "idle", waits: 0 }]));
+    await store(probed.storage, { ...empty, s: { state: "idle", waits: 1 } });
+    const ran: string[] = [];
+    const turns = ({ inputs }: Turn) => void ran.push(...inputs.map(({ inputId }) => inputId));
+    const kernel = await createKernel({
+      name: "old",
+      storage: probed.storage,
+      loop: "inline",
+      channel: false,
+      locks: false,
+      turns,
+    });
+    await expect.poll(() => ran).toEqual(["s 0"]);
+    await kernel.close();
+    expect(new Set(probed.puts("attachments").map(({ runtimeId }) => runtimeId))).toEqual(new Set(["rt:session:s"]));
   });
 
   const registration = { v: 1, processId: "p", sessionId: "root", input: { type: "task", name: "job" }, eventTypes: [] };

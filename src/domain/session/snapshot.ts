@@ -2,6 +2,7 @@ import { checkBytes } from "../check.js";
 import { HoldfastError } from "../errors.js";
 import type { JsonValue } from "../json.js";
 import type { Limits } from "../time.js";
+import type { Message } from "./session.js";
 
 /** A session snapshot that a caller passed, checked. */
 export interface AdmittedSnapshot {
@@ -39,4 +40,10 @@ export function parseSnapshot(bytes: Uint8Array): Snapshot | undefined {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
   const { id } = value as { id?: unknown };
   return typeof id === "string" && id !== "" ? (value as Snapshot) : undefined;
+}
+
+/** The messages of a snapshot. Any value may stand among them. */
+export function messagesIn(bytes: Uint8Array): Message[] {
+  const messages = parseSnapshot(bytes)?.messages;
+  return Array.isArray(messages) ? (messages as unknown as Message[]) : [];
 }

@@ -51,8 +51,8 @@ export interface CurrentHost {
   loop: Loop | undefined;
 }
 
-export function unstartedHost(hostId: string, handlers: readonly string[]): CurrentHost {
-  return { identity: { hostId, bootId: "", locked: false, handlers }, loop: undefined };
+export function unstartedHost(hostId: string, handlers: readonly string[], turns = false): CurrentHost {
+  return { identity: { hostId, bootId: "", locked: false, handlers, turns }, loop: undefined };
 }
 
 interface HostLife {

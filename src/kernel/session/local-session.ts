@@ -148,7 +148,7 @@ export function createLocalSession(given: LocalSessionParts): LocalSession {
 
   const handlers = createTurnHandlers({
     ...parts,
-    isOver: () => isGone || parts.isClosing(),
+    isOver: () => isGone || isClosed || parts.isClosing(),
     executorParts: { ...parts, transcript, learn, vanish },
     tell,
   });

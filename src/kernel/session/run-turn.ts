@@ -1,7 +1,7 @@
 import type { Corridor } from "../../corridor/command.js";
 import type { Watch } from "../../corridor/watch.js";
 import { asHoldfastError, type ErrorCode, HoldfastError, isHoldfastError } from "../../domain/errors.js";
-import { isRetried } from "../../domain/retry.rules.js";
+import { isRetried, rollOf } from "../../domain/retry.rules.js";
 import type { Limits, Timings } from "../../domain/time.js";
 import type { Clock } from "../../ports/clock.js";
 import { releaseLeases } from "../../stores/process/leases.js";
@@ -140,7 +140,7 @@ export function createTurnRun(parts: TurnRunParts, handler: AttachedHandler, beg
 
   function failedBy(cause: string, isFinal: boolean): TurnEnd {
     const { retryIf: _, ...backoff } = handler.retry;
-    return { how: "failed", cause, isFinal, backoff, roll: Number.parseInt(parts.newNonce().slice(0, 8), 16) / 2 ** 32 };
+    return { how: "failed", cause, isFinal, backoff, roll: rollOf(parts.newNonce()) };
   }
 
   async function commit(pending: AppendedMessages): Promise<boolean> {

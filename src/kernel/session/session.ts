@@ -94,7 +94,7 @@ export interface SessionRuntime extends InputReads, AsyncDisposable {
   /** The session as a user interface shows it. All objects of a session in this tab read it together. */
   readonly view: View<SessionView>;
   readonly ops: OpsRegistry;
-  /** The session takes no more inputs. Those that wait are still run if a tab has a turn handler, and abandoned if none has. */
+  /** The session takes no more inputs. Those that wait are still run if a tab has a turn handler or `KernelOptions.turns`, and abandoned if none has. */
   retire(): Promise<{ abandoned: number; pendingDrain: number }>;
   /** Abandons the inputs that wait; the session is idle again. Rejects `not-ready` while a turn runs, and when stopped or destroyed. */
   reset(): Promise<{ abandoned: number }>;
@@ -106,7 +106,8 @@ export interface SessionRuntime extends InputReads, AsyncDisposable {
   destroy(): Promise<{ abandoned: number }>;
   /**
    * Lets go of this object, as disposing does: its handlers and listeners are taken off. Resolves when the turns that they ran are handed
-   * back; with the last object of the session in this tab, its lease is, too. The session stays as it is stored. Idempotent.
+   * back; with the last object of the session in this tab, its lease is, too. A turn of `KernelOptions.turns` goes on: only handlers of
+   * this object are ended. The session stays as it is stored. Idempotent.
    */
   close(): Promise<void>;
 }
@@ -121,6 +122,7 @@ interface SessionParts {
   readonly found: Pick<OpenedSession, "recovery" | "quarantined">;
   readonly turnRetry: Retry;
   host(): Host;
+  isDead(bootId: string): Promise<boolean>;
   newOrderedId(): string;
   newNonce(): string;
   emit(event: SessionEvent): void;

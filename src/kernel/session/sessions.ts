@@ -101,9 +101,14 @@ export function createSessions(parts: SessionsParts): Sessions {
     });
     async function handle(turn: Turn): Promise<void> {
       entry.visit?.ran();
-      await turns?.(turn, { sessionId });
+      entry.turns++;
+      try {
+        await turns?.(turn, { sessionId });
+      } finally {
+        entry.turns--;
+      }
     }
-    const entry: Opened = { session, options, uses: 0, visit: undefined };
+    const entry: Opened = { session, options, uses: 0, turns: 0, visit: undefined };
     entries.set(runtimeId, entry);
     return entry;
   }
@@ -112,6 +117,15 @@ export function createSessions(parts: SessionsParts): Sessions {
     if (entry.uses > 0 || entry.visit) return;
     const { session } = entry;
     const { runtimeId } = session.ref;
+    if (entry.turns > 0 && isBooted) {
+      // The app's object does not run this turn: the session stays open until the turn has ended.
+      const rested = () => {
+        entry.visit = undefined;
+        void leave(entry);
+      };
+      entry.visit = { mayBegin: () => false, ran() {}, rested };
+      return;
+    }
     // A session of the same id may have been opened after this one was deleted: the attachment is that one's.
     const isHere = entries.get(runtimeId) === entry;
     if (isHere) entries.delete(runtimeId);

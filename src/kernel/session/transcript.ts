@@ -1,6 +1,6 @@
 import type { Corridor } from "../../corridor/command.js";
 import type { Message } from "../../domain/session/session.js";
-import { parseSnapshot } from "../../domain/session/snapshot.js";
+import { messagesIn } from "../../domain/session/snapshot.js";
 import type { Reader } from "../../ports/storage.js";
 import { loadRow, loadRows, type TableName } from "../../stores/schema.js";
 import { checkRuntime, type LiveRuntimeRow, type SessionRef } from "../../stores/session/draft.js";
@@ -67,7 +67,7 @@ export function createTranscript(corridor: Corridor, ref: SessionRef): Transcrip
     const { whole } = found;
     if (whole) {
       if (!known.snapshot || !isSameBytes(known.snapshot, whole))
-        known = { messages: extended([], listIn(whole)), digest: "", snapshot: whole };
+        known = { messages: extended([], messagesIn(whole)), digest: "", snapshot: whole };
       return { messages: known.messages, more: also };
     }
     // The transcript was replaced: the cached messages are no prefix of it. All is read again.
@@ -92,11 +92,6 @@ export function createTranscript(corridor: Corridor, ref: SessionRef): Transcrip
 
 function isSameBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, at) => byte === b[at]);
-}
-
-function listIn(bytes: Uint8Array): Message[] {
-  const messages = parseSnapshot(bytes)?.messages;
-  return Array.isArray(messages) ? (messages as unknown as Message[]) : [];
 }
 
 function extended(messages: readonly Message[], more: readonly Message[]): readonly Message[] {

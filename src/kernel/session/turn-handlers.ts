@@ -32,7 +32,7 @@ interface TurnHandlersParts {
   readonly timings: Pick<Timings, "pollMs">;
   /** An executor may be started now. */
   mayRun(): boolean;
-  /** No executor may be started any more: the session was deleted, or the kernel closes. */
+  /** No executor may be started any more: the session was deleted or closed here, or the kernel closes. */
   isOver(): boolean;
   /** The kernel's handler for all sessions. */
   readonly kernelHandler: AttachedHandler | undefined;

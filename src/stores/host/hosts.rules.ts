@@ -12,7 +12,7 @@ import type { HostRow } from "./tables.js";
 type HostEnd = NonNullable<HostRow["end"]>;
 
 /** The row after a beat. It takes the clock as it is, even if the clock went back. */
-export function seen(row: HostRow | undefined, { bootId, hostId, locked, handlers }: Host, nowMs: number): HostRow {
+export function seen(row: HostRow | undefined, { bootId, hostId, locked, handlers, turns }: Host, nowMs: number): HostRow {
   const revivals = (row?.revivals ?? 0) + (row?.end === undefined ? 0 : 1);
   return {
     v: ROW_VERSION,
@@ -21,6 +21,7 @@ export function seen(row: HostRow | undefined, { bootId, hostId, locked, handler
     lastSeenAtMs: nowMs,
     ...(locked && { locked: 1 as const }),
     ...(handlers && { handlers }),
+    ...(turns && { turns: 1 as const }),
     ...(row?.moves !== undefined && { moves: row.moves }),
     ...(revivals > 0 && { revivals }),
   };

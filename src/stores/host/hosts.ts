@@ -4,12 +4,20 @@ import type { Reader, Row, Write } from "../../ports/storage.js";
 import { loadRow, readable } from "../schema.js";
 import { ROW_VERSION } from "../table.js";
 import { over } from "./hosts.rules.js";
-import { leaseChange, released } from "./leases.rules.js";
+import { type HeldLeaseRow, isLive, leaseChange, released } from "./leases.rules.js";
 import type { AgentRow, HostRow, LeaseRow } from "./tables.js";
 
 /** Whether the boot left a farewell that no host has acted on yet. */
 export async function saidFarewell(reader: Reader, bootId: string | undefined): Promise<boolean> {
   return bootId !== undefined && (await reader.get("farewells", bootId)) !== undefined;
+}
+
+/** The lease on a resource, while its owner counts as alive by what is stored. An unreadable lease counts as none. */
+export async function loadOwner(reader: Reader, resource: string, now: () => number): Promise<HeldLeaseRow | undefined> {
+  const row = await reader.get("leases", resource);
+  const [lease] = readable("leases", row ? [row] : []);
+  const hasLeft = await saidFarewell(reader, lease?.bootId);
+  return !hasLeft && isLive(lease, now()) ? lease : undefined;
 }
 
 export async function loadAgentsOf(reader: Reader, bootId: string): Promise<AgentRow[]> {

@@ -25,6 +25,8 @@ export interface Host {
   locked: boolean;
   /** The names of the handlers that it runs. */
   handlers?: readonly string[];
+  /** Whether it runs turns of all sessions. */
+  turns?: boolean;
 }
 
 /** Whether the lease is held and its expiry is still to come. At the very millisecond of its expiry it is over. */

@@ -45,6 +45,8 @@ export const hosts = table("hosts", {
     revivals: maybe(whole),
     /** The names of its handlers. Absent in rows of schemas before 6: such a host may have any handler. */
     handlers: maybe(list<string>),
+    /** Only if it runs turns of all sessions, whether it has them open or not. */
+    turns: maybe(flag),
     /** Both only after its end: it left in order, its lock fell free, or it was silent for too long. Its agents are offline then. */
     end: maybe(text<"left" | "crashed" | "silent">),
     endedAtMs: maybe(time),

@@ -122,12 +122,13 @@ export const acceptInput: Command<
     if (input.rejection) return accept(reply({ outcome: "rejected", reason: input.rejection }));
 
     const isOver = ({ endedAtMs }: InputKeyRow) => endedAtMs !== undefined && endedAtMs < nowMs - KEY_LIFE_MS;
-    const droppedKeys = new Map(
-      [...state.endedKeys.filter(isOver), ...state.surplusKeys].map((row) => [row.idempotencyKey, row]),
-    );
     const { key, holder } = state;
+    // The same submission again stands for itself, however its input ended.
+    const isAgain = (row: InputKeyRow) => row.idempotencyKey === input.idempotencyKey && row.inputId === inputId;
+    const letGo = [...state.endedKeys.filter(isOver), ...state.surplusKeys].filter((row) => !isAgain(row));
+    const droppedKeys = new Map(letGo.map((row) => [row.idempotencyKey, row]));
     // A key that is used again is let go of, and stands for the new input, in one write.
-    if (key && (isOver(key) || (holder && wasGivenUp(holder)))) droppedKeys.set(key.idempotencyKey, key);
+    if (key && !isAgain(key) && (isOver(key) || (holder && wasGivenUp(holder)))) droppedKeys.set(key.idempotencyKey, key);
     if (key && !droppedKeys.has(key.idempotencyKey)) {
       const outcome: AcceptOutcome = { outcome: "deduplicated", inputId, existingId: key.inputId };
       return accept(reply(outcome, [{ code: "input.deduplicated", inputId }]));

@@ -5,11 +5,11 @@ import type { ProcessSessionDeleteReport } from "../../domain/process/process.js
 import { isRuntimeId, runtimeIdOf } from "../../domain/runtime-id.js";
 import { isTerminal } from "../../domain/session/input.js";
 import type { Message, RuntimeState } from "../../domain/session/session.js";
-import { parseSnapshot } from "../../domain/session/snapshot.js";
+import { messagesIn, parseSnapshot } from "../../domain/session/snapshot.js";
 import type { Change } from "../../ports/notices.js";
 import type { Reader, Write } from "../../ports/storage.js";
 import { loadFloor, raiseFloor } from "../host/floors.js";
-import { saidFarewell } from "../host/hosts.js";
+import { loadOwner, saidFarewell } from "../host/hosts.js";
 import { isLive, leaseChange } from "../host/leases.rules.js";
 import type { LeaseRow } from "../host/tables.js";
 import { requestCancel } from "../process/events.js";
@@ -58,19 +58,18 @@ export function listSessions(corridor: Corridor): Promise<ListedSession[]> {
         const row = await reader.get("runtimes", runtimeId);
         const [runtime] = row ? readable("runtimes", [row]) : [];
         if (row && !runtime) return undefined;
-        const [waiting, holder] = await Promise.all([
+        const [waiting, owner] = await Promise.all([
           runtime?.liveInputs ?? countLive(reader, runtimeId),
-          runtime?.run && loadRunOwner(reader, runtimeId),
+          runtime?.run && loadOwner(reader, runtimeId, now),
         ]);
-        const { lease, farewell } = holder ?? {};
         return {
           sessionId,
           runtimeId,
           state: runtime?.state ?? "idle",
           messageCount,
           waiting,
-          running: isLive(lease, now()) && !farewell,
-          lockedBy: lease?.locked && lease.bootId,
+          running: owner !== undefined,
+          lockedBy: owner?.locked && owner.bootId,
           updatedAtMs: Math.max(updatedAtMs, runtime?.updatedAtMs ?? 0),
         };
       }),
@@ -82,13 +81,6 @@ export function listSessions(corridor: Corridor): Promise<ListedSession[]> {
 /** For a session that was never opened since its inputs are counted, and for one that a program drives itself. */
 async function countLive(reader: Reader, runtimeId: string): Promise<number> {
   return (await reader.range("inputs", { index: "live", prefix: [runtimeId] })).length;
-}
-
-/** The executor's lease, if it can be read, and whether its host left a farewell. */
-async function loadRunOwner(reader: Reader, runtimeId: string): Promise<{ lease: LeaseRow | undefined; farewell: boolean }> {
-  const row = await reader.get("leases", runtimeId);
-  const [lease] = row ? readable("leases", [row]) : [];
-  return { lease, farewell: await saidFarewell(reader, lease?.bootId) };
 }
 
 /**
@@ -140,7 +132,7 @@ export function readMessages(corridor: Corridor, sessionId: string, from: number
   return corridor.query([...HOME_TABLES, "messages"], async (reader) => {
     const home = await loadHome(reader, sessionId);
     if (!home) throw unknownSession(sessionId);
-    if (home.snapshot) return listedIn(storedBytes(home.snapshot)).slice(from);
+    if (home.snapshot) return messagesIn(storedBytes(home.snapshot)).slice(from);
     const { runtimeId } = home;
     const rows = await loadRows(reader, "messages", {
       prefix: [runtimeId],
@@ -148,11 +140,6 @@ export function readMessages(corridor: Corridor, sessionId: string, from: number
     });
     return rows.map(({ message }) => message);
   });
-}
-
-function listedIn(snapshot: Uint8Array): Message[] {
-  const messages = parseSnapshot(snapshot)?.messages;
-  return Array.isArray(messages) ? (messages as unknown as Message[]) : [];
 }
 
 /** Reads all of a session that an export holds, at one moment. Inputs under way are read as a recovery would leave them. Ephemeral inputs are left out. */
@@ -288,7 +275,7 @@ export function prepareImport(archive: SessionArchive): ImportSession {
       digest: chainDigest("", messages),
       ...(head && { head }),
     },
-    messageCount: snapshot ? listedIn(snapshot).length : messages.length,
+    messageCount: snapshot ? messagesIn(snapshot).length : messages.length,
     writes: [
       ...(snapshot ? [put("snapshots", { bytes: snapshot })] : []),
       ...messageWrites(runtimeId, 0, messages),

@@ -189,7 +189,7 @@ export interface Draft {
   /** Nothing that waits may begin before this time. */
   pauseUntil(atMs: number): void;
   put(row: InputRow): void;
-  drop(row: InputRow): void;
+  drop(row: Pick<InputRow, "inputId">): void;
   write(...writes: Write[]): void;
   readonly isEmpty: boolean;
   /** The runtime's `inputRevision` as it will be. */

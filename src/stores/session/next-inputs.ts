@@ -37,16 +37,19 @@ export async function loadNext(reader: Reader, runtimeId: string, isHeld: boolea
   // The recovery may change an unsettled row, so such a row does not show where a batch ends.
   const sure = (rows: readonly InputRow[]) => (isHeld ? rows : rows.filter(({ unsettledRank }) => unsettledRank === undefined));
   const isUnpaused = ({ record }: InputRow) => record.retryAtMs === undefined;
-  // The steer lane is read first. If an input waits there and none is paused, the queue must wait, and its first page is enough.
+  const wakes = (row: InputRow) => row.starterRank !== undefined && isUnpaused(row);
+  // The steer lane is read first. If none is paused there and one begins a run, the queue must wait, and its first page is enough.
   let isSteered = false;
   const isSteerEnough = (rows: readonly InputRow[]) => {
-    isSteered = sure(rows).length > 0 && rows.every(isUnpaused);
-    return endsBatch(sure(rows), "steer");
+    const isWoken = sure(rows).some(wakes);
+    isSteered = isWoken && rows.every(isUnpaused);
+    return isWoken && endsBatch(sure(rows), "steer");
   };
+  const isWoken = (rows: readonly InputRow[]) => isSteered || sure(rows).some((row) => row.steerRank === undefined && wakes(row));
   const [steers, queue, starters, unsettled] = await Promise.all([
     readFirst(reader, "steers", prefix, isSteerEnough, PAGE),
     readFirst(reader, "live", prefix, (rows) => isSteered || endsBatch(sure(rows), "queue"), PAGE),
-    readFirst(reader, "starters", prefix, (rows) => sure(rows).some(isUnpaused), 1),
+    readFirst(reader, "starters", prefix, isWoken, 1),
     isHeld ? [] : readFirst(reader, "unsettled", prefix, () => false, PAGE),
   ]);
   return inOrder([...unsettled, ...starters, ...steers, ...queue]);

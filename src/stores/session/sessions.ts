@@ -3,7 +3,7 @@ import { HoldfastError, isHoldfastError } from "../../domain/errors.js";
 import type { RuntimeState } from "../../domain/session/session.js";
 import type { Reader, Write } from "../../ports/storage.js";
 import { leaseChange } from "../host/leases.rules.js";
-import { loadRow, loadRows } from "../schema.js";
+import { loadRow, loadRows, readable } from "../schema.js";
 import { ROW_VERSION } from "../table.js";
 import {
   type Attachment,
@@ -91,6 +91,8 @@ export const openSession: Command<OpenSession, OpenState, OpenedSession> = {
     for (const { inputId, row, error } of bad) {
       draft.write({ table: "quarantine", put: { v: ROW_VERSION, runtimeId, inputId, reason: error.message, atMs: nowMs, row } });
       draft.write({ table: "inputs", drop: [runtimeId, inputId] });
+      // A write to inputs like any other: what waits for the end of this one is told.
+      draft.drop({ inputId });
     }
     draft.write(...rankWrites(sessionState.live));
     // Counted anew: rows of older schemas were never counted, and unusable ones are left out from now on.
@@ -187,9 +189,13 @@ export interface RuntimeChange {
 }
 
 /** Retire, reset, shutdown, destroy, recycle: each is one write, which also abandons the inputs that it ends. */
-export const changeRuntime: Command<ChangeRuntime, SessionState, RuntimeChange> = {
-  tables: SESSION_STATE_TABLES,
-  load: (reader, { runtimeId }) => loadSessionState(reader, runtimeId),
+export const changeRuntime: Command<ChangeRuntime, SessionState & { isAttended: boolean }, RuntimeChange> = {
+  tables: [...SESSION_STATE_TABLES, "hosts"],
+  async load(reader, { runtimeId, command }) {
+    const hosts = command === "retire" ? readable("hosts", await reader.range("hosts", {})) : [];
+    const isAttended = hosts.some(({ turns, end }) => turns === 1 && end === undefined);
+    return { ...(await loadSessionState(reader, runtimeId)), isAttended };
+  },
   decide(state, input, nowMs) {
     const { command, runtimeId, attachment } = input;
     const draft = draftOf(checkRuntime(state.runtime, input), state.live, state.keys, nowMs);
@@ -205,7 +211,7 @@ export const changeRuntime: Command<ChangeRuntime, SessionState, RuntimeChange> 
     let abandoned = 0;
     if (command === "retire") {
       const isServed = (row: AttachmentRow) => row.handler === 1 && isAttached(row, attachment.hasLocks, nowMs);
-      const hasLoop = isRunning || attachment.handler || state.attachments.some(isServed);
+      const hasLoop = isRunning || state.isAttended || attachment.handler || state.attachments.some(isServed);
       if (!hasLoop) abandoned = abandonAll(draft, "retired", nowMs);
     } else if (command !== "recycle") {
       abandoned = abandonAll(draft, REASON[command], nowMs);

@@ -27,8 +27,8 @@ export const runtimes = table("runtimes", {
     liveInputs: maybe(whole),
     /** How many of these are under way or begin a run by themselves. */
     starters: maybe(whole),
-    /** Both only while a run is under way, or an input waits that begins one: the time since when. */
-    due: maybe(text<"waiting" | "running">),
+    /** Both only while a run is under way, an input waits that begins one, or that is unknown: the time since when. */
+    due: maybe(text<"waiting" | "running" | "uncounted">),
     dueAtMs: maybe(time),
     /** How many message rows there are. */
     messageCount: whole,

@@ -13,16 +13,18 @@ import type { InputRow } from "./inputs/tables.js";
 
 /**
  * Chooses the inputs of the next run out of live rows, which are in the order of their admission. The steer lane goes before the queue,
- * and a lane waits while its first input is paused. An input that starts no run waits for one that does, unless no more will come
- * (`isDraining`). Inputs that were staged together are tried again together, because the steps of that attempt belong to exactly these
+ * and a lane waits while its first input is paused. An input that starts no run waits for one that does, in a lane that does not wait,
+ * unless no more will come (`isDraining`). Inputs that were staged together are tried again together, because the steps of that attempt belong to exactly these
  * inputs.
  */
 export function chooseBatch(rows: readonly InputRow[], isDraining: boolean, nowMs: number): InputRow[] {
   const queued = rows.map(queuedInputOf).filter((candidate) => candidate !== undefined);
-  const wakes = (candidate: QueuedInput) => doesStart(candidate) && !isPaused(candidate.row, nowMs);
-  if (!isDraining && !queued.some(wakes)) return [];
   const lanes = (["steer", "queue"] as const).map((mode) => queued.filter(({ decision }) => laneOf(decision) === mode));
-  const lane = lanes.find(([first]) => first && !isPaused(first.row, nowMs)) ?? [];
+  // What stands behind a paused input wakes nothing either.
+  const open = lanes.filter(([first]) => first && !isPaused(first.row, nowMs));
+  const wakes = (candidate: QueuedInput) => doesStart(candidate) && !isPaused(candidate.row, nowMs);
+  if (!isDraining && !open.flat().some(wakes)) return [];
+  const [lane = []] = open;
   const [first] = lane;
   const batch: InputRow[] = [];
   for (const candidate of lane) {
@@ -93,7 +95,7 @@ export function rolledBack(rows: readonly InputRow[], failure: TurnFailure, nowM
   const { cause, isFinal, backoff, roll } = failure;
   const isOver = (row: InputRow) => isFinal || failuresOf(row) >= backoff.attempts;
   const most = Math.max(0, ...rows.filter((row) => !isOver(row)).map(failuresOf));
-  const retryAtMs = Math.round(nowMs) + pauseAfter(backoff, most, roll);
+  const retryAtMs = Math.min(Math.round(nowMs) + pauseAfter(backoff, most, roll), Number.MAX_SAFE_INTEGER);
   return rows.map((row) => {
     const { attemptCount, lastRunId: _, ...record } = row.record;
     if (isOver(row)) return abandoned(row, { max_attempts_exhausted: { attempts: attemptCount } }, nowMs, cause);

@@ -203,6 +203,8 @@ function liftInto(draft: Draft, snapshot: SnapshotRow): void {
   const { runtimeId } = snapshot;
   const { head, messages, digest } = liftSnapshot(snapshot.bytes);
   draft.write({ table: "snapshots", drop: runtimeId }, { table: "messages", dropPrefix: [runtimeId] });
+  // The messages that earlier attempts appended under these keys are gone.
+  draft.write({ table: "turnKeys", dropPrefix: [runtimeId] });
   draft.write(...messageWrites(runtimeId, 0, messages));
   draft.update({ head, messageCount: messages.length, digest });
 }

@@ -6,7 +6,7 @@ import type { Turn } from "../../../src/index.js";
 import "../../../src/kernel/session/attendance/attendant.js";
 import { lazyParts } from "../../../src/kernel/lazy-parts.js";
 import type { KernelOptions } from "../../../src/kernel/options.js";
-import { createPauses } from "../../../src/kernel/session/attendance/pauses.rules.js";
+import { createBackOff } from "../../../src/kernel/session/attendance/back-off.rules.js";
 import { buildTown, type Town, type TownHost } from "../../loop/town.js";
 import { gate, rounds, until } from "../rounds.js";
 import { prompt, RUNTIME_ID, rowsOf, saying } from "./tabs.js";
@@ -70,9 +70,13 @@ describe("a session that no code of the other tabs has open (A-17)", () => {
     await until(() => log.length === 1, "the turn");
     const figures = async () => (await b.kernel.sessions.list()).map(({ waiting, running }) => [waiting, running]);
     expect(await figures()).toEqual([[1, true]]);
+    const session = await b.kernel.session("s");
+    expect((await session.owner())?.hostId).toBe("a");
     a.die();
     expect(await figures()).toEqual([[1, false]]);
     expect((await rowsOf(town).lease())?.leaseToken).toBeDefined();
+    // One answer in the list and of the session itself.
+    expect(await session.owner()).toBeUndefined();
   });
 
   it("is left to the tab that submits: twenty others open nothing", async () => {
@@ -136,9 +140,63 @@ describe("a session that no code of the other tabs has open (A-17)", () => {
     await town.clock.advance(64 * pollMs);
     await until(() => log.length === 1, "the turn");
   });
+
+  it("is opened at the news of another input, however long it could not be opened", async () => {
+    const { log, done, of } = shift();
+    done.open();
+    const b = await town.host("b", of("b"));
+    await town.clock.advance(SOON_MS);
+    b.probed.hooks.open = ({ mode, tables }) => {
+      if (mode === "write" && tables.includes("quarantine")) throw new Error("no opening today");
+    };
+    const session = await (await town.host("off", { loop: "off" })).kernel.session("s");
+    await session.submit(prompt("p"));
+    await town.clock.advance(40 * pollMs);
+    b.mend();
+    await session.submit(prompt("q"));
+    await town.clock.advance(SOON_MS);
+    await until(() => log.length === 2, "both turns");
+  });
 });
 
 describe("looking for sessions that wait (A-17)", () => {
+  it("costs a tab that did not open it nothing for the turns that another tab runs", async () => {
+    const { log, done, of } = shift();
+    done.open();
+    const a = await town.host("a", of("a"));
+    const b = await town.host("b", of("b"));
+    await town.clock.advance(SOON_MS);
+    const session = await a.kernel.session("s");
+    const before = transactionsOf(b);
+    for (let n = 0; n < 10; n++) {
+      await session.submit(prompt(`p${n}`));
+      await until(() => log.length === n + 1, "its turn");
+      await town.clock.advance(100);
+    }
+    const looks = b.probed.seen.slice(before).filter(({ gets }) => gets.some((get) => get.startsWith("runtimes")));
+    expect([log.length, looks.length]).toEqual([10, 0]);
+  });
+
+  it("are not looked at again and again while others are still being opened", async () => {
+    const { done, log, of } = shift();
+    done.open();
+    const off = await town.host("off", { loop: "off" });
+    for (const id of ["s", "t"]) await (await off.kernel.session(id)).submit(prompt("p"));
+    const opening = gate();
+    const b = await town.host("b", { ...of("b"), concurrency: 3 });
+    b.probed.hooks.open = async ({ mode, tables }) => {
+      if (mode === "write" && tables.includes("quarantine")) await opening.promise;
+    };
+    const before = transactionsOf(b);
+    await town.clock.advance(SOON_MS);
+    const looks = b.probed.seen
+      .slice(before)
+      .filter(({ mode, tables }) => mode === "read" && tables.join() === "runtimes,leases");
+    expect([log.length, looks.length < 5]).toEqual([0, true]);
+    opening.open();
+    await until(() => log.length === 2, "both turns");
+  });
+
   it("costs a read of no rows at each poll, however many sessions there are", async () => {
     const off = await town.host("off", { loop: "off" });
     for (let n = 0; n < 30; n++) await (await off.kernel.session(`s${n}`))[Symbol.asyncDispose]();
@@ -167,23 +225,32 @@ describe("looking for sessions that wait (A-17)", () => {
   });
 });
 
-describe("a pause of a session that has no turn to begin", () => {
+describe("the back-off from a session that has no turn to begin", () => {
   it("is twice as long each time in a row, up to 64 polls, and begins anew after a time without one", () => {
-    const pauses = createPauses(10);
+    const backOff = createBackOff(10);
     let nowMs = 0;
     const lengths: number[] = [];
     for (let time = 0; time < 9; time++) {
-      pauses.begin("s", nowMs);
+      backOff.begin("s", nowMs, 4);
       let length = 0;
-      while (pauses.lasts("s", nowMs + length)) length += 10;
+      while (backOff.lasts("s", nowMs + length)) length += 10;
       lengths.push(length);
       nowMs += length;
     }
     expect(lengths).toEqual([10, 20, 40, 80, 160, 320, 640, 640, 640]);
-    pauses.begin("s", nowMs + 641);
-    expect([pauses.lasts("s", nowMs + 650), pauses.lasts("s", nowMs + 651)]).toEqual([true, false]);
-    pauses.begin("s", nowMs + 651);
-    pauses.end("s");
-    expect(pauses.lasts("s", nowMs + 651)).toBe(false);
+    backOff.begin("s", nowMs + 641, 4);
+    expect([backOff.lasts("s", nowMs + 650), backOff.lasts("s", nowMs + 651)]).toEqual([true, false]);
+    backOff.begin("s", nowMs + 651, 4);
+    backOff.end("s");
+    expect(backOff.lasts("s", nowMs + 651)).toBe(false);
+  });
+
+  it("ends with the news of an input that was not there when it began", () => {
+    const backOff = createBackOff(10);
+    backOff.begin("s", 0, 4);
+    backOff.hear("s", 4);
+    expect(backOff.lasts("s", 1)).toBe(true);
+    backOff.hear("s", 5);
+    expect(backOff.lasts("s", 1)).toBe(false);
   });
 });

@@ -98,8 +98,8 @@ describe("an agent of a host", () => {
 
   it("is one incarnation more with every return of its host, also in what is written of it later (V-28)", () => {
     const back = seen(
-      over(seen(over(HOST, "silent", 2_000), { ...HOST, locked: false }, 3_000), "silent", 4_000),
-      { ...HOST, locked: false },
+      over(seen(over(HOST, "silent", 2_000), { ...HOST, locked: false, turns: false }, 3_000), "silent", 4_000),
+      { ...HOST, locked: false, turns: false },
       5_000,
     );
     expect(agentStateOf(hosted, back, at(5_000))).toMatchObject({ registration: "registered", incarnation: 3 });

@@ -91,6 +91,12 @@ describe("the failures of an input", () => {
     expect(input.record.history.at(-1)?.reason).toBe("max_attempts_exhausted: the last straw");
   });
 
+  it("are stored with a time that can be read, however long the pause", () => {
+    const endless = { ...BACKOFF, backoffMs: Number.MAX_SAFE_INTEGER, maxBackoffMs: Number.MAX_SAFE_INTEGER, jitter: 1 };
+    const [next] = rolledBack([again(row("a"))], failing({ backoff: endless, roll: 1 }), NOW);
+    expect(Number.isSafeInteger(next?.record.retryAtMs)).toBe(true);
+  });
+
   it("end a row of crashes: it begins anew", () => {
     let input = row("a");
     for (let round = 0; round < 2; round++) {

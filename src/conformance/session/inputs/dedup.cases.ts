@@ -99,6 +99,22 @@ export function dedupCases(open: OpenFixture, runner: Runner): void {
     },
   );
 
+  promise(
+    "the same submission again is answered with itself, however and whenever its input ended (A-19, R-74)",
+    async (setup) => {
+      const { session } = await withoutTurns(setup);
+      const submit = (inputId: string) => session.submit(prompt(inputId, { idempotencyKey: "k" }));
+      await submit("a");
+      await session.reset();
+      const again = { outcome: "deduplicated", inputId: "a", existingId: "a" };
+      expect(await submit("a")).toEqual(again);
+      await setup.clock.advance(DAY + 1);
+      expect(await submit("a")).toEqual(again);
+      expect(await submit("b")).toEqual({ outcome: "accepted", inputId: "b" });
+      expect(await submit("a")).toEqual({ outcome: "deduplicated", inputId: "a", existingId: "b" });
+    },
+  );
+
   promise("a key of an input that lives is never let go of (R-74)", async (setup) => {
     const { session } = await withoutTurns(setup);
     await session.submit(prompt("a", { idempotencyKey: "k" }));

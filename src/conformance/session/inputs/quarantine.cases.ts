@@ -1,9 +1,10 @@
 import type { StoredInputState } from "../../../domain/session/input.js";
 import { mintLifecycleCommit } from "../../../domain/session/lifecycle-commit.js";
-import { type OpenFixture, type Runner, refused } from "../../kit/fixture.js";
+import type { Row } from "../../../ports/storage.js";
+import { type OpenFixture, type Runner, refusal, refused } from "../../kit/fixture.js";
 import { readRows, writeRows } from "../../kit/rows.fixture.js";
 import { RUNTIME, receipt } from "../runtime.fixture.js";
-import { phases, prompt, sessionCasesOn, waiting } from "../session.fixture.js";
+import { phases, prompt, quiet, sessionCasesOn, waiting } from "../session.fixture.js";
 import { applied, handOver } from "./recovery.fixture.js";
 
 /** Stored rows that a session cannot use. */
@@ -90,6 +91,24 @@ export function quarantineCases(open: OpenFixture, runner: Runner): void {
     await handOver(setup, { ...waiting("bad", { idempotencyKey: "k" }), policy: undefined } as never);
     const session = await kernel.session("s", { quarantine: true });
     expect(await session.submit(prompt("again", { idempotencyKey: "k" }))).toEqual({ outcome: "accepted", inputId: "again" });
+  });
+
+  promise("outcome() of an input that is set aside is read-failed, before and after (A-16, R-24)", async (setup) => {
+    const { kernel } = setup;
+    const session = await kernel.session("s");
+    await session.submit(prompt("a"));
+    const other = await setup.open();
+    const waits = [session, await other.session("s")].map((each) => refusal(each.outcome("a")));
+    await quiet();
+    const [row] = await readRows(setup, "inputs");
+    const { policy: _, ...record } = (row as Row).record as { policy: unknown };
+    await writeRows(setup, { table: "inputs", put: { ...row, v: 1, record } });
+    const fresh = await setup.open();
+    expect((await fresh.session("s", { quarantine: true })).quarantined.map(({ inputId }) => inputId)).toEqual(["a"]);
+    // No notice reaches the others: they poll.
+    await setup.clock.advance(10_000);
+    for (const error of await Promise.all(waits)) expect((error as { code?: unknown }).code).toBe("read-failed");
+    await refused(session.outcome("a"), "read-failed", "set aside");
   });
 
   promise("stopped or destroyed with inputs that live is corruption, and nothing is touched (R-116)", async (setup) => {

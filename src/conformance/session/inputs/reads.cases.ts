@@ -30,6 +30,7 @@ export function inputReadCases(open: OpenFixture, runner: Runner): void {
     await changesNoRow(setup, async () => {
       for (const filter of [null, { live: 1 }, { after: "" }, { limit: 0 }, { limit: 1.5 }])
         await refused(session.inputs(filter as never), "invalid");
+      await refused(session.inputs(7 as never), "invalid", "filter must be");
     });
   });
 

@@ -334,4 +334,83 @@ export function attendanceCases(open: OpenFixture, runner: Runner): void {
     await drained(kernel);
     await host.close();
   });
+
+  promise("closing a session's object leaves a turn of the kernel's handler alone (A-12, A-17)", async (setup) => {
+    const { begun, leave, turns } = standing();
+    const kernel = await setup.open({ loop: "inline", turns });
+    const session = await kernel.session("s");
+    await session.submit(prompt("a"));
+    await comes(() => begun.length === 1, "the turn");
+    await session.submit(prompt("b"));
+    await session.close();
+    // Opened and closed once more in the same turn.
+    await (await kernel.session("s")).close();
+    await quiet();
+    const [, turn] = begun[0] as [string, Turn];
+    expect([turn.signal.aborted, begun.length, await phases(kernel)]).toEqual([false, 1, ["a staged", "b queued"]]);
+    leave();
+    await comes(async () => {
+      await setup.clock.advance(pollMs);
+      return begun.length === 2;
+    }, "the turn of what waits");
+    await drained(kernel);
+    expect([(await stateOf(kernel, "a")).attemptCount, (await stateOf(kernel, "b")).attemptCount]).toEqual([1, 1]);
+    await comes(async () => (await attachments(setup)).length === 0, "the end of the visit");
+  });
+
+  promise("the object's own handler is ended by its close, and the kernel's goes on (A-12, A-17)", async (setup) => {
+    const { ran, turns } = noting();
+    const kernel = await setup.open({ loop: "inline", turns });
+    const session = await kernel.session("s");
+    const { begun } = stand(session);
+    await session.submit(prompt("a"));
+    const turn = await begun;
+    await session.close();
+    expect(turn.signal.aborted).toBe(true);
+    await comes(async () => {
+      await setup.clock.advance(pollMs);
+      return ran.length === 1;
+    }, "the kernel's turn");
+    await drained(kernel);
+  });
+
+  promise("retire leaves what waits to a host that runs all sessions, and that runs it (A-17, R-130)", async (setup) => {
+    const { ran, turns } = noting();
+    await setup.open({ loop: "inline", turns });
+    await comes(async () => {
+      await setup.clock.advance(pollMs);
+      return (await readRows(setup, "hosts")).some((row) => row.turns === 1);
+    }, "the host's row");
+    const session = await setup.kernel.session("s");
+    await session.submit(prompt("a"));
+    expect(await session.retire()).toEqual({ abandoned: 0, pendingDrain: 1 });
+    await comes(async () => {
+      await setup.clock.advance(pollMs);
+      return ran.length === 1;
+    }, "its turn");
+    await drained(setup.kernel);
+    expect(ran).toEqual(["s: a"]);
+  });
+
+  promise(
+    "where the loop is off, a host with turns is none that runs what a retired session left (A-17, R-131)",
+    async (setup) => {
+      await setup.open({ loop: "off", turns: noting().turns });
+      const session = await setup.kernel.session("s");
+      await session.submit(prompt("a"));
+      expect(await session.retire()).toEqual({ abandoned: 1, pendingDrain: 0 });
+    },
+  );
+
+  promise("a session that waited before the clock was set back is run at once (A-17)", async (setup) => {
+    const { kernel, clock } = setup;
+    await leaves(kernel, "s", "a");
+    const [row] = await readRows(setup, "runtimes");
+    const aheadMs = clock.now() + 3_600_000;
+    await writeRows(setup, { table: "runtimes", put: { ...row, v: 1, dueAtMs: aheadMs, updatedAtMs: aheadMs } });
+    const { ran, turns } = noting();
+    await setup.open({ loop: "inline", turns });
+    await comes(() => ran.length === 1, "its turn");
+    await drained(kernel);
+  });
 }

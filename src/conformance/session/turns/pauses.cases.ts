@@ -1,6 +1,7 @@
 import { HoldfastError, NonRetryableError } from "../../../domain/errors.js";
 import type { RetryPolicy } from "../../../domain/retry.rules.js";
 import { type OpenFixture, type Runner, refused, type Setup } from "../../kit/fixture.js";
+import { readRows, writeRows } from "../../kit/rows.fixture.js";
 import {
   ABANDONED,
   AT_ONCE,
@@ -168,9 +169,55 @@ export function turnPauseCases(open: OpenFixture, runner: Runner): void {
     expect(await phases(kernel)).toEqual(["a consumed"]);
   });
 
+  promise("an input that begins no run waits while the next that does stands behind a pause (A-18)", async (setup) => {
+    const { kernel, session } = await withTurns(setup, POLICY);
+    const ran: string[] = [];
+    session.onTurn(async (turn) => {
+      ran.push(turn.inputs.map(({ inputId }) => inputId).join(" "));
+      if (ran.length === 1) throw new Error("no");
+    });
+    await session.submit(prompt("a"));
+    await isFailed(setup, "a");
+    await session.submit({ inputType: "peer", convention: { conventionType: "response_progress" }, inputId: "p" });
+    await session.submit(prompt("b"));
+    await quiet();
+    expect(ran).toEqual(["a"]);
+    await setup.clock.advance(1_050);
+    await drained(kernel);
+    expect(ran).toEqual(["a", "p", "a", "b"]);
+  });
+
+  promise("a pause that began before the clock was set back has ended (A-18)", async (setup) => {
+    const { kernel, session } = await withTurns(setup, POLICY);
+    let attempts = 0;
+    session.onTurn(async () => {
+      if (++attempts === 1) throw new Error("no");
+    });
+    await session.submit(prompt("a"));
+    await isFailed(setup, "a");
+    const [row] = await readRows(setup, "inputs");
+    const record = await stateOf(kernel, "a");
+    const updatedAtMs = record.updatedAtMs + 3_600_000;
+    const ahead = { ...record, updatedAtMs, retryAtMs: updatedAtMs + 1_000 };
+    await writeRows(setup, { table: "inputs", put: { ...row, v: 1, record: ahead as never } });
+    await setup.clock.advance(2_050);
+    await drained(kernel);
+    expect(attempts).toBe(2);
+  });
+
   promise("a policy is checked where it is given (A-18)", async (setup) => {
     const broken: unknown[] = [null, 1, {}, { attempts: 0 }, { attempts: 1_001 }, { attempts: 1.5 }];
-    const more = [{ backoffMs: -1 }, { factor: 0.5 }, { factor: "2" }, { maxBackoffMs: -1 }, { jitter: 1.1 }, { retryIf: true }];
+    const most = Number.MAX_SAFE_INTEGER;
+    const more = [
+      { backoffMs: -1 },
+      { backoffMs: most },
+      { maxBackoffMs: most },
+      { factor: 0.5 },
+      { factor: "2" },
+      { maxBackoffMs: -1 },
+      { jitter: 1.1 },
+      { retryIf: true },
+    ];
     for (const retry of [...broken, ...more.map((each) => ({ attempts: 2, ...each }))]) {
       await refused(setup.kernel.session("s", { retry: retry as never }), "invalid");
       await refused(setup.open({ turnRetry: retry as never }), "invalid");

@@ -86,4 +86,22 @@ export function turnSnapshotCases(open: OpenFixture, runner: Runner): void {
       ]);
     },
   );
+
+  promise("a message is appended again under its key where a snapshot took the place of the first one (A-20)", async (setup) => {
+    const { kernel, session } = await withTurns(setup);
+    const added: boolean[] = [];
+    session.onTurn(async (turn) => {
+      added.push(turn.append(saying("mine"), { key: "k" }));
+      await turn.checkpoint();
+      if (turn.attempt > 1) return;
+      await kernel.runtime.commitSessionSnapshot(RUNTIME, snapshot({ id: "s", messages: [saying("theirs")] as never }));
+      throw new Error("no");
+    });
+    await session.submit(prompt("a"));
+    await drained(kernel);
+    expect([added, await said(session)]).toEqual([
+      [true, true],
+      ["theirs", "a", "mine"],
+    ]);
+  });
 }

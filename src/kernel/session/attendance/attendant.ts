@@ -1,15 +1,23 @@
 import type { Corridor } from "../../../corridor/command.js";
 import { isHoldfastError } from "../../../domain/errors.js";
+import { rollOf } from "../../../domain/retry.rules.js";
 import { isRuntimeId } from "../../../domain/runtime-id.js";
 import type { Limits, Timings } from "../../../domain/time.js";
 import type { Clock } from "../../../ports/clock.js";
 import type { Change, Notices } from "../../../ports/notices.js";
-import { DUE_TABLES, type DueSession, type DueSessions, loadDue, loadDueOf } from "../../../stores/session/inputs/due.js";
+import {
+  countInputs,
+  DUE_TABLES,
+  type DueSession,
+  type DueSessions,
+  loadDue,
+  loadDueOf,
+} from "../../../stores/session/inputs/due.js";
 import type { Fault } from "../../host/loop-contract.js";
 import { type LocalSession, tellSessionFault } from "../local-session.js";
 import type { LookEnd } from "../pacing.rules.js";
 import { type CheckedSessionOptions, checkSessionOptions } from "../session.js";
-import { createPauses } from "./pauses.rules.js";
+import { createBackOff } from "./back-off.rules.js";
 
 /**
  * Goes on with the sessions that wait and that no code of this tab has open, with the kernel's own turn handler:
@@ -25,7 +33,7 @@ export interface Attendant {
   stop(): void;
 }
 
-/** The time for which the attendant has a session open. */
+/** The time for which the attendant has a session open, or the kernel after the app left it in the middle of a turn of the kernel's. */
 interface Visit {
   /** Another turn may begin. While other sessions wait for the place, a visit has one turn. */
   mayBegin(): boolean;
@@ -41,7 +49,9 @@ export interface Opened {
   options: CheckedSessionOptions;
   /** How many objects of it the app holds. */
   uses: number;
-  /** While the attendant has it open. */
+  /** How many turns the kernel's handler runs in it. */
+  turns: number;
+  /** While the kernel has it open for its own handler. */
   visit: Visit | undefined;
 }
 
@@ -69,6 +79,8 @@ interface AttendantParts {
 
 /** The unit of the time for which news is left to the tab that made it, which mostly goes on by itself. */
 const NEWS_LEFT_MS = 40;
+/** Sessions of older schemas whose inputs one look counts. */
+const COUNTED_AT_ONCE = 16;
 /** Sessions that notices name. If there are more, a look finds them by the index. */
 const MOST_HEARD = 64;
 
@@ -80,14 +92,16 @@ export function createAttendant(parts: AttendantParts): Attendant {
   /** Sessions that a notice named, and the time at which they are looked at. */
   const heard = new Set<string>();
   let heardDueMs = 0;
-  /** Sessions that another tab ran when this was last heard or read. Emptied at each poll. */
-  const held = new Set<string>();
-  const pauses = createPauses(timings.pollMs);
+  /** Sessions that another tab ran when this was last heard or read, with the highest input revision heard since. Emptied at each poll. */
+  const held = new Map<string, number>();
+  const backOff = createBackOff(timings.pollMs);
   /** More sessions wait than there are places. */
   let hasBacklog = false;
   let pollAtMs = clock.monotonicMs();
   /** When the sessions that others run are looked at: their leases may have run out without a notice. */
   let surveyAtMs = pollAtMs;
+  /** Sessions of older schemas were found, whose inputs were never counted. */
+  let hasUncounted = false;
   let isLooking = false;
   let isOver = false;
   let cancelTimer = () => {};
@@ -95,17 +109,21 @@ export function createAttendant(parts: AttendantParts): Attendant {
   const free = () => concurrency - visits.size;
 
   function hear(changes: readonly Change[]): void {
-    for (const { about, id, member } of changes) {
+    const leases = new Map(changes.filter(({ about }) => about === "lease").map((change) => [change.id, change]));
+    for (const { about, id, sequence = Number.POSITIVE_INFINITY } of changes) {
       if ((about !== "input" && about !== "runtime" && about !== "lease") || !isRuntimeId(id) || entries.has(id)) continue;
-      if (about === "lease" && member === "held") {
-        held.add(id);
-        heard.delete(id);
-        continue;
-      }
-      if (about === "lease") held.delete(id);
+      const revision = Math.max(held.get(id) ?? 0, about === "input" ? sequence : 0);
+      if (about === "input") backOff.hear(id, sequence);
+      const lease = leases.get(id);
       // The holder of the lease goes on by itself while something waits.
-      if (!held.has(id)) note(id);
+      if (lease ? lease.member === "held" : held.has(id)) {
+        held.set(id, revision);
+        heard.delete(id);
+      }
+      // The last holder left nothing to do of all that it knew of.
+      else if (lease?.member !== "idle" || revision > (lease.sequence ?? 0)) note(id);
     }
+    for (const [id, { member }] of leases) if (member !== "held") held.delete(id);
     plan();
   }
 
@@ -119,8 +137,7 @@ export function createAttendant(parts: AttendantParts): Attendant {
 
   /** A busy tab waits longer, and chance keeps tabs from looking all at once. */
   function leaveMs(): number {
-    const chance = Number.parseInt(parts.newNonce().slice(0, 8), 16) / 2 ** 32;
-    return Math.ceil(NEWS_LEFT_MS * (1 + visits.size / concurrency + chance));
+    return Math.ceil(NEWS_LEFT_MS * (1 + visits.size / concurrency + rollOf(parts.newNonce())));
   }
 
   function plan(): void {
@@ -166,18 +183,25 @@ export function createAttendant(parts: AttendantParts): Attendant {
     return clock.monotonicMs() + Math.min(timings.pollMs, inMs);
   }
 
-  const passes = (runtimeId: string) => entries.has(runtimeId) || pauses.lasts(runtimeId, clock.monotonicMs());
+  const passes = (runtimeId: string) =>
+    entries.has(runtimeId) || visits.has(runtimeId) || backOff.lasts(runtimeId, clock.monotonicMs());
 
   async function lookAtAll(nowMs: number): Promise<void> {
     const isSurvey = nowMs >= surveyAtMs;
     // One more than there are places: it tells whether there is a backlog.
     const most = free() + 1;
-    const [waiting, running] = await corridor.query(DUE_TABLES, async (reader, now) => [
-      await loadDue(reader, "waiting", most, passes, now),
-      isSurvey ? await loadDue(reader, "running", most, passes, now) : undefined,
-    ]);
-    pollAtMs = pollFor(waiting);
+    // What is heard from here on is newer than what is read.
     held.clear();
+    const [waiting, running, uncounted] = await corridor.query(DUE_TABLES, async (reader, now) => {
+      const waiting = await loadDue(reader, "waiting", most, passes, now);
+      const isDone = waiting.found.length > 0 || !(isSurvey || hasUncounted);
+      return [
+        waiting,
+        isSurvey ? await loadDue(reader, "running", most, passes, now) : undefined,
+        isDone ? undefined : await loadDue(reader, "uncounted", COUNTED_AT_ONCE, passes, now),
+      ] as const;
+    });
+    pollAtMs = pollFor(waiting);
     if (running) {
       const soonestMs = Math.min(clock.now() + timings.leaseTtlMs, ...running.held.values());
       surveyAtMs = nowMs + Math.max(timings.pollMs, soonestMs - clock.now());
@@ -187,10 +211,24 @@ export function createAttendant(parts: AttendantParts): Attendant {
     // Sessions whose owner died come first: they were under way.
     if (running) begin(running);
     begin(waiting);
+    if (!uncounted) return;
+    hasUncounted = uncounted.found.length > 0;
+    await Promise.all(uncounted.found.map(count));
+    // What was counted now may wait.
+    if (hasUncounted) pollAtMs = clock.monotonicMs();
+  }
+
+  async function count({ runtimeId, incarnation, revision }: DueSession): Promise<void> {
+    try {
+      await corridor.run(countInputs, { runtimeId, incarnation });
+    } catch (error) {
+      tellSessionFault(parts, error);
+      backOff.begin(runtimeId, clock.monotonicMs(), revision);
+    }
   }
 
   function begin({ found, held: taken }: DueSessions): void {
-    for (const runtimeId of taken.keys()) held.add(runtimeId);
+    for (const runtimeId of taken.keys()) held.set(runtimeId, held.get(runtimeId) ?? 0);
     for (const session of found) {
       if (isOver || visits.has(session.runtimeId)) continue;
       if (free() === 0) {
@@ -201,13 +239,14 @@ export function createAttendant(parts: AttendantParts): Attendant {
     }
   }
 
-  async function visit({ runtimeId, sessionId, incarnation }: DueSession): Promise<void> {
+  async function visit({ runtimeId, sessionId, incarnation, revision }: DueSession): Promise<void> {
     visits.set(runtimeId, undefined);
     let hasRun = false;
     let isElsewhere = false;
     /** What waits may not begin yet, and the stored time says when. */
     let isPaused = false;
     let hasTrouble = false;
+    let isIdle = false;
     try {
       await new Promise<void>((resolve, reject) => {
         const made: Visit = {
@@ -219,6 +258,7 @@ export function createAttendant(parts: AttendantParts): Attendant {
             // The tabs that go first take it, or its owner sleeps and gets a moment to return.
             if (end.kind === "later" || (end.kind === "held" && end.expired)) return;
             isElsewhere = end.kind === "held";
+            isIdle = end.kind === "idle";
             isPaused = end.kind === "idle" && end.retryAtMs !== undefined;
             hasTrouble = end.kind === "trouble" || end.kind === "failed";
             resolve();
@@ -236,10 +276,21 @@ export function createAttendant(parts: AttendantParts): Attendant {
       // A deleted session is found no more.
       isElsewhere = isHoldfastError(error) && error.code === "not-found";
     }
+    // Another tab was quicker and has run what waited: that is no reason to stay away.
+    const isServed = isElsewhere || isPaused || (hasRun && !hasTrouble) || (isIdle && !(await isDue(runtimeId)));
     await end(runtimeId);
-    if (isElsewhere || isPaused || (hasRun && !hasTrouble)) pauses.end(runtimeId);
-    else pauses.begin(runtimeId, clock.monotonicMs());
+    if (isServed) backOff.end(runtimeId);
+    else backOff.begin(runtimeId, clock.monotonicMs(), revision);
     plan();
+  }
+
+  async function isDue(runtimeId: string): Promise<boolean> {
+    try {
+      const { found } = await corridor.query(DUE_TABLES, (reader, now) => loadDueOf(reader, [runtimeId], now));
+      return found.length > 0;
+    } catch {
+      return true;
+    }
   }
 
   async function end(runtimeId: string): Promise<void> {

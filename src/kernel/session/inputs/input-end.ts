@@ -15,6 +15,8 @@ export interface EndedInput {
   readonly runId?: string;
   /** It was stored when the wait read it first. */
   readonly wasThere: boolean;
+  /** Why it was set aside: no run can use it. */
+  readonly quarantined?: string;
 }
 
 /**
@@ -49,10 +51,13 @@ export async function untilEnded(
       seen = { revision, createdAtMs: row.record.createdAtMs };
       return undefined;
     }
-    if (!seen) return { wasThere: false };
-    const { createdAtMs } = seen;
-    const runId = await corridor.query(["receipts"], (reader) => consumedBy(reader, runtimeId, inputId, createdAtMs));
-    return { wasThere: true, ...(runId !== undefined && { runId }) };
+    const since = seen?.createdAtMs;
+    return await corridor.query(["receipts", "quarantine"], async (reader) => {
+      const quarantined = (await loadRow(reader, "quarantine", [runtimeId, inputId]))?.reason;
+      if (quarantined !== undefined) return { wasThere: true, quarantined };
+      const runId = since === undefined ? undefined : await consumedBy(reader, runtimeId, inputId, since);
+      return { wasThere: since !== undefined, ...(runId !== undefined && { runId }) };
+    });
   };
   /** Notices of other inputs are left out: there may be as many as inputs that are waited for. */
   const concerns = ({ about, member }: Change) => about === "runtime" || (about === "input" && member === inputId);
@@ -73,7 +78,9 @@ async function consumedBy(reader: Reader, runtimeId: string, inputId: string, cr
 }
 
 /** The input left no row. */
-export function goneInput(inputId: string, { wasThere }: EndedInput): HoldfastError {
+export function goneInput(inputId: string, { wasThere, quarantined }: EndedInput): HoldfastError {
+  if (quarantined !== undefined)
+    return new HoldfastError("read-failed", `the input "${inputId}" was set aside: ${quarantined}`, { details: { inputId } });
   const what = wasThere
     ? `the ephemeral input "${inputId}" ended without a run and left nothing`
     : `there is no input "${inputId}"`;

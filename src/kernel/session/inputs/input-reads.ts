@@ -5,8 +5,7 @@ import { checkFlag, checkId, checkOneOf, checkSignal, checkWhole, optionsOf, som
 import { type HoldfastError, invalid } from "../../../domain/errors.js";
 import type { InputOutcomeReport, StoredInputState } from "../../../domain/session/input.js";
 import type { Limits } from "../../../domain/time.js";
-import { saidFarewell } from "../../../stores/host/hosts.js";
-import { isLive } from "../../../stores/host/leases.rules.js";
+import { loadOwner } from "../../../stores/host/hosts.js";
 import { loadRow } from "../../../stores/schema.js";
 import type { AcceptOutcome } from "../../../stores/session/admission.js";
 import { checkRuntime, type SessionRef } from "../../../stores/session/draft.js";
@@ -17,7 +16,7 @@ import { type EndedInput, goneInput, untilEnded } from "./input-end.js";
 export interface InputReads {
   /**
    * The inputs of the session, in the order of their ids by UTF-16 code units; ids that the session makes are in the order of their making.
-   * `live`: only those that have not ended, or only those that have. `after`: an input id; those behind it. `limit`: at most so many.
+   * `live`: only those that have not ended, all of which are read whatever the limit, or only those that have. `after`: an input id; those behind it. `limit`: at most so many.
    */
   inputs(filter?: { live?: boolean; after?: string; limit?: number }): Promise<StoredInputState[]>;
   /** The host whose lease on the session is live: it runs a turn. */
@@ -25,7 +24,8 @@ export interface InputReads {
   /**
    * Resolves when the input has ended, in whatever tab, at once if it has already. Takes its id, or what `submit` resolved with:
    * of "deduplicated" the end of the input that is stored is awaited, "rejected" is `invalid`. Rejects `not-found` for an unknown input, and for an
-   * ephemeral one that has left no trace: it ended before the call, or without a run; `aborted` by the signal; `closed` when this object is.
+   * ephemeral one that has left no trace: it ended before the call, or without a run; `read-failed` for one in quarantine; `aborted` by
+   * the signal; `closed` when this object is.
    */
   outcome(input: string | AcceptOutcome, options?: { signal?: AbortSignal }): Promise<InputOutcomeReport>;
 }
@@ -37,13 +37,16 @@ interface InputReadsParts {
   readonly ref: SessionRef;
   /** Aborts when the session's object is closed; its reason is the error. */
   readonly closing: AbortSignal;
+  /** The Web Lock of that boot is free. */
+  isDead(bootId: string): Promise<boolean>;
 }
 
-export function inputReads({ corridor, watch, limits, ref, closing }: InputReadsParts): InputReads {
+export function inputReads(parts: InputReadsParts): InputReads {
+  const { corridor, watch, limits, ref, closing } = parts;
   const { runtimeId } = ref;
   return {
     async inputs(filter = {}) {
-      const m = optionsOf("inputs", filter, ["live", "after", "limit"]);
+      const m = optionsOf("inputs", filter, ["live", "after", "limit"], "filter");
       const live = m.live === undefined ? undefined : checkFlag("filter.live", m.live);
       const after = m.after === undefined ? undefined : checkId("filter.after", m.after, limits.idLength);
       const limit = m.limit === undefined ? Number.MAX_SAFE_INTEGER : checkWhole("filter.limit", m.limit, 1);
@@ -56,18 +59,17 @@ export function inputReads({ corridor, watch, limits, ref, closing }: InputReads
         return behind.sort((a, b) => (a.inputId < b.inputId ? -1 : 1)).slice(0, limit);
       });
     },
-    owner: () =>
-      corridor.query(["runtimes", "leases", "farewells"], async (reader, now) => {
-        const [runtime, lease] = await Promise.all([
-          loadRow(reader, "runtimes", runtimeId),
-          loadRow(reader, "leases", runtimeId),
-        ]);
+    async owner() {
+      const lease = await corridor.query(["runtimes", "leases", "farewells"], async (reader, now) => {
+        const [runtime, owner] = await Promise.all([loadRow(reader, "runtimes", runtimeId), loadOwner(reader, runtimeId, now)]);
         checkRuntime(runtime, ref);
-        const hasLeft = await saidFarewell(reader, lease?.bootId);
-        if (hasLeft || !lease || !isLive(lease, now()) || lease.hostId === undefined) return undefined;
-        const { hostId, fencingToken, expiresAtMs } = lease;
-        return { hostId, fencingToken, expiresAtMs };
-      }),
+        return owner;
+      });
+      if (lease?.hostId === undefined) return undefined;
+      const { hostId, bootId, locked, fencingToken, expiresAtMs } = lease;
+      if (locked && bootId !== undefined && (await parts.isDead(bootId))) return undefined;
+      return { hostId, fencingToken, expiresAtMs };
+    },
     async outcome(input, options = {}) {
       const id = awaitedId(input, limits);
       const signal = checkSignal("options.signal", optionsOf("outcome", options, ["signal"]).signal);

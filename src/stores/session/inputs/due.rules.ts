@@ -7,7 +7,7 @@ import type { InputRow } from "./tables.js";
 /**
  * A session's runtime row counts its live inputs, and says whether the session is due: a run of it is under way, or an input waits that
  * begins one. Tabs find due sessions by an index, and the list of sessions reads no inputs. Rows of schemas before 6 were never counted:
- * their sessions are due until they are opened, which counts them.
+ * their sessions are uncounted until they are opened, or a tab counts them that looks for sessions that are due.
  */
 type InputCounts = Required<Pick<RuntimeRow, "liveInputs" | "starters">>;
 
@@ -55,6 +55,7 @@ export function withDue<R extends RuntimeRow>(
 function dueOf({ state, sessionId, run, liveInputs, starters }: RuntimeRow): RuntimeRow["due"] {
   if (sessionId === undefined || state === undefined || state === "stopped" || state === "destroyed") return undefined;
   if (run) return "running";
+  if (liveInputs === undefined) return "uncounted";
   // A retired session also runs the inputs that begin no run by themselves.
-  return liveInputs === undefined || starters || (state === "retired" && liveInputs) ? "waiting" : undefined;
+  return starters || (state === "retired" && liveInputs) ? "waiting" : undefined;
 }

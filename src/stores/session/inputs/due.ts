@@ -1,14 +1,20 @@
+import { accept, type Command } from "../../../corridor/command.js";
 import type { Key, Reader, Row } from "../../../ports/storage.js";
 import { isLive } from "../../host/leases.rules.js";
 import type { LeaseRow } from "../../host/tables.js";
-import { readable, TABLES } from "../../schema.js";
+import { loadRow, readable, TABLES } from "../../schema.js";
+import { readLive, type SessionRef } from "../draft.js";
 import type { RuntimeRow } from "../tables.js";
+import { countAll, withDue } from "./due.rules.js";
+import { isSetBack } from "./inputs.rules.js";
 
 /** A session that is due, and whose lease is not held: its owner died, or it has none. */
 export interface DueSession {
   readonly runtimeId: string;
   readonly incarnation: number;
   readonly sessionId: string;
+  /** The number of the last write to its inputs. */
+  readonly revision: number;
 }
 
 export interface DueSessions {
@@ -44,8 +50,9 @@ export async function loadDue(
     });
     const rows = readable("runtimes", page).filter(({ runtimeId }) => !passes(runtimeId));
     const nowMs = now();
-    const next = rows.find(({ dueAtMs = 0 }) => dueAtMs > nowMs);
-    const due = next ? rows.slice(0, rows.indexOf(next)) : rows;
+    const next = rows.find((row) => isAwaited(row, nowMs));
+    // Behind it stand later times, and those that were stored before the clock was set back.
+    const due = rows.filter((row) => !isAwaited(row, nowMs));
     const leases = await Promise.all(due.map(({ runtimeId }) => loadLease(reader, runtimeId)));
     for (const [at, row] of due.entries()) {
       sort(row, leases[at], { found, held }, nowMs);
@@ -68,13 +75,18 @@ export async function loadDueOf(reader: Reader, runtimeIds: readonly string[], n
       const row = await reader.get("runtimes", id);
       const [runtime] = readable("runtimes", row ? [row] : []);
       if (runtime?.dueAtMs === undefined) return undefined;
-      if (runtime.dueAtMs <= now()) return [runtime, await loadLease(reader, id)] as const;
+      if (!isAwaited(runtime, now())) return [runtime, await loadLease(reader, id)] as const;
       nextMs = Math.min(runtime.dueAtMs, nextMs ?? runtime.dueAtMs);
       return undefined;
     }),
   );
   for (const pair of pairs) if (pair) sort(...pair, { found, held }, now());
   return { found, held, nextMs };
+}
+
+/** Whether the session is due at a time to come: the end of a pause. */
+function isAwaited({ dueAtMs = 0, updatedAtMs }: RuntimeRow, nowMs: number): boolean {
+  return dueAtMs > nowMs && !isSetBack(updatedAtMs, nowMs);
 }
 
 /** An unreadable lease counts as none: the call that opens the session fails on it, and that is told. */
@@ -84,11 +96,33 @@ async function loadLease(reader: Reader, runtimeId: string): Promise<LeaseRow | 
 }
 
 function sort(
-  { runtimeId, incarnation, sessionId }: RuntimeRow,
+  { runtimeId, incarnation, sessionId, inputRevision = 0 }: RuntimeRow,
   lease: LeaseRow | undefined,
   { found, held }: { found: DueSession[]; held: Map<string, number> },
   nowMs: number,
 ): void {
   if (isLive(lease, nowMs)) held.set(runtimeId, lease.expiresAtMs);
-  else if (sessionId !== undefined) found.push({ runtimeId, incarnation, sessionId });
+  else if (sessionId !== undefined) found.push({ runtimeId, incarnation, sessionId, revision: inputRevision });
 }
+
+/** Counts the inputs of a session that an older holdfast stored, so that it need not be opened to know whether something waits in it. */
+export const countInputs: Command<
+  SessionRef,
+  { runtime: RuntimeRow | undefined; found: Awaited<ReturnType<typeof readLive>> },
+  void
+> = {
+  tables: ["runtimes", "inputs"],
+  async load(reader, { runtimeId }) {
+    const [runtime, found] = await Promise.all([loadRow(reader, "runtimes", runtimeId), readLive(reader, runtimeId)]);
+    return { runtime, found };
+  },
+  decide({ runtime, found }, { incarnation }, nowMs) {
+    if (runtime?.incarnation !== incarnation || runtime.liveInputs !== undefined) return accept(undefined);
+    const counts = countAll(found.live);
+    // What cannot be read makes the session due: the tab that opens it tells why it cannot.
+    const bad = found.bad.length;
+    const counted = { ...runtime, liveInputs: counts.liveInputs + bad, starters: counts.starters + bad };
+    return accept(undefined, [{ table: "runtimes", put: withDue(counted, [], nowMs) }]);
+  },
+  repeatable: () => true,
+};

@@ -164,8 +164,16 @@ export function isSameExecution(a: RuntimeSemantics, b: RuntimeSemantics): boole
 }
 
 /** Whether the input waits for its next attempt, and none may begin yet. Its lane waits behind it. */
-export function isPaused({ record: { retryAtMs } }: InputRow, nowMs: number): boolean {
-  return retryAtMs !== undefined && nowMs < retryAtMs;
+export function isPaused({ record: { retryAtMs, updatedAtMs } }: InputRow, nowMs: number): boolean {
+  return retryAtMs !== undefined && nowMs < retryAtMs && !isSetBack(updatedAtMs, nowMs);
+}
+
+/** A clock that is corrected may go back by so much at once. */
+const CORRECTION_MS = 1_000;
+
+/** Whether the wall clock was set back since that time was stored: then a later time that was stored with it is no end of a wait. */
+export function isSetBack(storedAtMs: number, nowMs: number): boolean {
+  return nowMs < storedAtMs - CORRECTION_MS;
 }
 
 /** A queued row that is not corrupt, with what the choice of a batch needs. */
