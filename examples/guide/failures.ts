@@ -19,7 +19,7 @@ const kernel = await createKernel({
     turn.append({ role: "assistant", content: await turn.step("model", () => askModel(question)) });
   },
 });
-kernel.on("fault", ({ area, error }) => console.log(`${area}: ${error}`));
+kernel.on("fault", ({ area, message, error }) => console.log(area, String(error ?? message)));
 
 const session = await kernel.session("chat-1");
 

@@ -20,7 +20,7 @@ declare global {
   const createKernel: typeof import("holdfast").createKernel;
   function fetchChapters(book: string): Promise<string[]>;
   function summarise(chapter: string): Promise<string>;
-  function askModel(messages: readonly Message[]): Promise<string>;
+  function askModel(messages: readonly Message[], signal?: AbortSignal): Promise<string>;
   function makeAnEmptyPlace(): Promise<{ delete(): Promise<void> }>;
   function myStorage(place: unknown): KernelStorage;
   const describe: import("holdfast/conformance").Runner["describe"];

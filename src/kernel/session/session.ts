@@ -66,11 +66,12 @@ export interface SessionRuntime extends InputReads, AsyncDisposable {
   /** Inputs that were set aside when the session was opened. */
   readonly quarantined: readonly { inputId: string; reason: string }[];
   /**
-   * Resolves when the input is stored, or when its idempotency key stands for another one, or when a session takes no such input
-   * ("rejected"), which a prompt never is. Give the outcome to `outcome()` to wait for the input's end. Rejects `invalid` for a value that is no input, `not-ready` when the session is retired, stopped or
-   * destroyed, `conflict` for an input id that is known; nothing is stored then.
+   * Resolves when the input is stored, or when its idempotency key stands for another one. Give the outcome to `outcome()` to wait for
+   * the input's end. Rejects `invalid` for a value that is no input, `not-ready` when the session is retired, stopped or destroyed,
+   * `conflict` for an input id that is known; nothing is stored then.
    */
   submit(input: PromptSubmission): Promise<Exclude<AcceptOutcome, { outcome: "rejected" }>>;
+  /** The same for inputs of every kind. Some a session does not take: "rejected", with the reason; nothing is stored then. */
   submit(input: InputSubmission): Promise<AcceptOutcome>;
   /**
    * Takes an input back. An input that waits is abandoned at once. A turn that runs with it is ended, and the other inputs of that turn
