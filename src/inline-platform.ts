@@ -16,6 +16,8 @@ const memory = lazy("the memory storage", () => import("./adapters/storage-memor
 const memoryOnOpen: KernelStorage = {
   kind: "memory",
   open: async (opening) => (await memory.load()).memoryStorage().open(opening),
+  // Each kernel has a memory of its own, which ends with it.
+  remove: async () => undefined,
 };
 
 /** Loaded on demand: few apps seal anything. An insecure context has no `crypto.subtle`, and no cipher. */
@@ -54,7 +56,8 @@ const deletion = lazy("deletions", () => import("./kernel/deletion.js"));
  * every tab, and their later calls reject `unavailable`. Resolves when it is gone, also if it never was there. Rejects `invalid` for
  * a broken argument, `unsupported` for a storage that cannot delete, `unavailable` where the database is another program's. A tab
  * that blocks the deletion is waited for as long as for an opening (`openTimeoutMs`); then it is `unavailable` with `details.outcome`
- * "unknown", since it may be deleted later. A key that `KernelOptions.keys` keeps stays where it is.
+ * "unknown", since it may be deleted later. A key that `KernelOptions.keys` keeps stays where it is. Without IndexedDB there is
+ * nothing to delete by default: each kernel has a memory of its own, which ends with the kernel.
  */
 export async function deleteKernelData(name: string, options: { storage?: KernelStorage } = {}): Promise<void> {
   const { deleteData } = await deletion.load();

@@ -106,7 +106,7 @@ export function membersOf<K extends string>(
   if (unknown === undefined) return members;
   const refusal = call === undefined ? `${field}.${unknown} is not known` : `${unknown} is no option of ${call}`;
   const meant = nearest(unknown, names);
-  throw invalid(`${refusal}; ${meant === undefined ? `known are ${names.join(", ")}` : `did you mean ${meant}?`}`);
+  throw invalid(`${refusal}; ${meant === undefined ? `known are ${names.join(", ") || "none"}` : `did you mean ${meant}?`}`);
 }
 
 /** The named members of the options of a call. */

@@ -59,7 +59,7 @@ export const ERROR_CODES = {
   },
   unavailable: {
     meaning:
-      "The storage cannot be opened, was deleted, or its connection is lost; code that is loaded when it is first used could not be loaded; a key store failed; for liveness, there is no channel to the other tabs.",
+      "The storage cannot be opened, was deleted, or its connection is lost; code that is loaded when it is first used could not be loaded; a key store failed, or gives no key while records are sealed; for liveness, there is no channel to the other tabs.",
     todo: 'Try again or open a new kernel. With details.outcome "unknown" read first: the call may have been stored.',
     retriable: true,
   },

@@ -210,7 +210,7 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
   const stores: ProcessRegistry = {
     durabilityTier: () => (isMemory ? "inline" : "durable"),
     ...processMethods(corridor, limits, schemas),
-    ...eventMethods(corridor, limits, schemas, appendEvent),
+    ...eventMethods(corridor, limits, appendEvent),
     ...handleMethods(corridor, limits),
     ...lazily.leases,
     ...waitMethods(parts),

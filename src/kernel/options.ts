@@ -1,3 +1,4 @@
+import { isPlain } from "../domain/admit.js";
 import {
   checkFunction,
   checkId,
@@ -115,7 +116,7 @@ const OPTION_CHECKS = {
   channel: optional(orFalse(callable<ChannelFactory>)),
   locks: optional(orFalse(withMethods<Locks>("request", "query"))),
   log: optional(orFalse(callable<Exclude<KernelOptions["log"], false | undefined>>)),
-  keys: optional(withMethods<KeyStore>("load", "store")),
+  keys: optional(checkKeys),
   signal: (value, field) => checkSignal(field, value),
 } as const satisfies Record<keyof KernelOptions, OptionCheck>;
 
@@ -164,6 +165,13 @@ function withMethods<T>(...methods: (keyof T & string)[]) {
     for (const method of methods) checkFunction(`${field}.${method}`, found[method]);
     return value as T;
   };
+}
+
+/** An instance of an app's class may have members of its own; a plain object has the two methods alone. */
+function checkKeys(value: unknown, field: string): KeyStore {
+  const keys = withMethods<KeyStore>("load", "store")(value, field);
+  if (isPlain(Object.getPrototypeOf(keys), 0)) membersOf(field, keys, ["load", "store"]);
+  return keys;
 }
 
 const RETENTION: Record<keyof Retention, true> = { offlineAgentsMs: true, terminalProcessesMs: true, externalProcessesMs: true };

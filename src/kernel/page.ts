@@ -32,8 +32,8 @@ export interface PageParts {
 export function loopPage(parts: PageParts): LoopPage {
   const { clock, timings, heldLeases, runs, sessions, agents, host, emitter } = parts;
   let answeredMs = clock.monotonicMs();
-  /** Handlers that no host has, told once each: the next worker's loop tells of them again. */
-  const lacking = new Set<string>();
+  /** Messages about handlers that no host has, told once each: the next worker's loop tells of them again. */
+  const toldHandlers = new Set<string>();
   return {
     async pulse(told) {
       const attached = sessions.attached;
@@ -77,7 +77,10 @@ export function loopPage(parts: PageParts): LoopPage {
         for (const agentId of report.agentsOffline) emitter.emit("agentOffline", { agentId });
     },
     async fault(event) {
-      if (event.area === "handlers" && lacking.size === lacking.add(event.message).size) return;
+      if (event.area === "handlers") {
+        if (toldHandlers.has(event.message)) return;
+        toldHandlers.add(event.message);
+      }
       emitter.emit("fault", event);
     },
   };

@@ -8,7 +8,7 @@ import { HoldfastError, isHoldfastError } from "../../src/domain/errors.js";
 import { DEFAULT_LIMITS } from "../../src/domain/time.js";
 import type { Change } from "../../src/ports/notices.js";
 import type { Query, Row, StorageSchema } from "../../src/ports/storage.js";
-import { eventMethods } from "../../src/stores/process/events.js";
+import { eventAppender, eventMethods } from "../../src/stores/process/events.js";
 import { payloadSchemas } from "../../src/stores/process/payload-schema.js";
 import { processMethods } from "../../src/stores/process/processes.js";
 import { SCHEMA } from "../../src/stores/schema.js";
@@ -81,7 +81,7 @@ describe("group commit", () => {
     const { corridor, probed, writes } = await setUp(SCHEMA);
     const schemas = payloadSchemas();
     const processes = processMethods(corridor, DEFAULT_LIMITS, schemas);
-    const events = eventMethods(corridor, DEFAULT_LIMITS, schemas);
+    const events = eventMethods(corridor, DEFAULT_LIMITS, eventAppender(corridor, DEFAULT_LIMITS, schemas));
     await processes.registerProcess({ id: "p", input: { type: "external", metadata: null }, eventTypes: [{ name: "tick" }] });
     probed.seen.length = 0;
     const results = await Promise.all(
@@ -820,7 +820,7 @@ describe("notices", () => {
       input: { type: "external", metadata: null },
       eventTypes: [{ name: "tick" }],
     });
-    const { appendEvent } = eventMethods(corridor, DEFAULT_LIMITS, schemas);
+    const { appendEvent } = eventMethods(corridor, DEFAULT_LIMITS, eventAppender(corridor, DEFAULT_LIMITS, schemas));
     await Promise.all([1, 2, 3].map((payload) => appendEvent("p", { eventType: "tick", payload })));
     expect(published.at(-1)).toEqual([{ about: "event", id: "p", sequence: 3 }]);
   });

@@ -117,11 +117,10 @@ describe("a deletion is refused (A-29)", () => {
     expect((await kernel.processes.list()).map(({ id }) => id)).toEqual(["p"]);
   });
 
-  it("where the storage cannot delete, and where the default one is memory of its kernel's own", async () => {
+  it("where the storage cannot delete", async () => {
     const { open: opens } = memoryStorage();
     const bare = { kind: "bare", open: opens };
     expect(await refusal(deleteKernelData("data", { storage: bare }))).toMatchObject({ code: "unsupported" });
-    expect(await refusal(deleteKernelData("data"))).toMatchObject({ code: "unsupported" });
   });
 
   it("with what the storage says, or `unavailable` and its error as the cause", async () => {
@@ -156,5 +155,16 @@ describe("a deletion is refused (A-29)", () => {
     // It was only late: it goes on once it can.
     blocking.close();
     await expect.poll(() => indexedDB.databases()).toEqual([]);
+  });
+});
+
+describe("the deletion by default, without IndexedDB (A-29)", () => {
+  it("has nothing to delete and resolves: the memory of a kernel ends with it", async () => {
+    const kernel = await createKernel({ name: "default", loop: "off", locks: false });
+    kernels.push(kernel);
+    await kernel.start(external("p"));
+    await deleteKernelData("default");
+    await deleteKernelData("never-there");
+    expect(await kernel.processes.getProcess("p")).toMatchObject({ id: "p" });
   });
 });

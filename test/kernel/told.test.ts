@@ -61,9 +61,19 @@ describe("a handler that throws", () => {
     expect(faults).toMatchObject([{ area: "handler", code: "conflict" }]);
   });
 
-  it("is told where its result cannot be stored (A-22)", async () => {
-    const { faults } = await runs(() => undefined, { handlers: { job: () => 1n as never } });
-    expect(faults).toMatchObject([{ area: "handler", code: "invalid", processId: "p" }]);
+  it("is told where its result cannot be stored, by its name and the path (A-22, A-3)", async () => {
+    const { faults, kernel } = await runs(() => undefined, { handlers: { job: () => ({ when: new Date(0) }) as never } });
+    const message = expect.stringMatching(/^the result of handler "job": \/when is a Date/);
+    expect(faults).toMatchObject([{ area: "handler", code: "invalid", processId: "p", message }]);
+    expect(await kernel.process("p").outcome()).toMatchObject({ type: "failure", code: "invalid", message });
+  });
+
+  it("is not told to have thrown where the stored input does not fit (A-22, A-8)", async () => {
+    const validate = () => ({ issues: [{ message: "must be a number" }] });
+    const job = { name: "job", input: { "~standard": { version: 1 as const, vendor: "test", validate } }, run: throwing };
+    const { faults } = await runs(() => undefined, { handlers: {}, processes: [job as never] });
+    const message = 'handler "job" was not called: the stored input does not fit its schema: must be a number';
+    expect(faults).toMatchObject([{ area: "handler", code: "failed", message }]);
   });
 
   it("is not told where it was asked to cancel and obeys (A-22)", async () => {

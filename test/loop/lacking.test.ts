@@ -68,6 +68,18 @@ describe("a process whose handler no host has", () => {
     expect((await a.kernel.processes.getProcess("p"))?.status.state).toBe("cancelled");
   });
 
+  it("is not told while a claim by hand holds it, by any host (A-22)", async () => {
+    const hosts = [await town.host("a"), await town.host("b")] as const;
+    const { processes } = hosts[0].kernel;
+    await hosts[0].kernel.start({ id: "p", ...task("missing") });
+    const lease = await processes.claimProcessLease("p", "by hand", 100 * sweepMs);
+    await sweeps(4);
+    expect(hosts.map(toldBy)).toEqual([[], []]);
+    await processes.completeProcessLease(lease);
+    await sweeps(3);
+    expect(hosts.map(toldBy)).toEqual([[told], [told]]);
+  });
+
   it("is not told for a session that is not open, nor for an external process (A-22)", async () => {
     const a = await town.host("a");
     await a.kernel.start({ id: "turn", input: { type: "session_turn", sessionId: "s", input: null } });

@@ -67,6 +67,23 @@ describe("a run whose owner dies", () => {
   });
 });
 
+describe("the end by attemptBudget", () => {
+  it("is told with its process (A-22, A-33)", async () => {
+    const job = () => new Promise<never>(() => {});
+    const off = await town.host("off", { loop: "off" });
+    await off.kernel.start({ id: "p", input: { type: "task", name: "job" } });
+    const host = await town.host("first", { handlers: { job }, attemptBudget: 1 });
+    await rounds(20);
+    host.die();
+    const last = await town.host("last", { handlers: { job }, attemptBudget: 1 });
+    await rounds(30);
+    const message = "1 attempts in a row ended without a result";
+    expect(last.faults.filter(({ area }) => area === "handler")).toEqual([
+      { area: "handler", code: "failed", message, processId: "p" },
+    ]);
+  });
+});
+
 describe("the mark of a wait", () => {
   const waitsThen = (then: (context: ProcessContext) => unknown) => async (context: ProcessContext) => {
     await context.process("kid").result();

@@ -236,6 +236,98 @@ export function definitionCases(open: OpenFixture, runner: Runner): void {
     expect((await appEvents(after, "p")).map(({ payload }) => payload)).toEqual(["much"]);
   });
 
+  promise(
+    "a schema that throws on the stored input is `conflict`, and one that throws in emit is `invalid` (A-7)",
+    async (setup) => {
+      const strict = schema<{ v: number }, number>("", (value) => {
+        if (value.v === 1) throw new Error("too old");
+        return { made: value.v };
+      });
+      const job = (input: StandardSchemaV1<{ v: number }, unknown>) =>
+        defineProcess({
+          name: "job",
+          input,
+          events: { noted: strict },
+          run: async ({ emit }) =>
+            (await refusalMismatch(emit("noted", { v: 1 }), "invalid", "the schema of payload threw")) ?? "refused",
+        });
+      const angry = schema<{ v: number }, unknown>("", (value) => ({
+        made: {
+          v: value.v,
+          toJSON: () => {
+            throw new Error("no");
+          },
+        },
+      }));
+      await setup.kernel.start(job(typed<{ v: number }>()), { id: "p", input: { v: 1 } });
+      await changesNothing(setup.processes, async () => {
+        for (const input of [strict, angry])
+          await refused(setup.kernel.start(job(input), { id: "p", input: { v: 2 } }), "conflict", "registration hash conflict");
+      });
+      const kernel = await running(setup, job(typed<{ v: number }>()));
+      expect(await settled(setup, kernel.process("p"))).toEqual(success("refused"));
+    },
+  );
+
+  promise("`run` is called as a method of its definition or handler (A-8)", async (setup) => {
+    class Counter {
+      readonly #from = 7;
+      constructor(readonly name: string) {}
+      run() {
+        return this.#from;
+      }
+    }
+    const object = {
+      run() {
+        return this === object;
+      },
+    };
+    const handlers = {
+      object,
+      own(): unknown {
+        return this === handlers;
+      },
+    };
+    const processes = [new Counter("given"), defineProcess(new Counter("defined"))];
+    const kernel = await setup.open({ loop: "inline", processes, handlers });
+    const started = await Promise.all(["given", "defined", "object", "own"].map((name) => kernel.start(name)));
+    const ended = await Promise.all(started.map((handle) => settled(setup, handle)));
+    expect(ended).toEqual([success(7), success(7), success(true), success(true)]);
+  });
+
+  promise("arguments that mean nothing are `invalid` (A-1)", async (setup) => {
+    const external = { input: { type: "external" as const, metadata: null } };
+    await changesNothing(setup.processes, async () => {
+      await refused(
+        (setup.kernel.start as (request: object, more: object) => Promise<unknown>)(external, { id: "x" }),
+        "invalid",
+        "id is no option of a start of a request",
+      );
+      const list = setup.kernel.sessions.list as (options: unknown) => Promise<unknown>;
+      await refused(list({ zz: 1 }), "invalid", "zz is no option of sessions.list");
+      const agent = setup.kernel.agent as (id: string, options: unknown) => Promise<unknown>;
+      await refused(agent("a", { zz: 1 }), "invalid", "zz is no option of agent");
+    });
+    const keys = { load: async () => undefined, store: async () => {}, zz: 1 };
+    await refused(setup.open({ keys }), "invalid", "keys.zz");
+    const kernel = await setup.open({
+      loop: "inline",
+      handlers: {
+        job: async ({ step }) => {
+          const withOptions = step as (key: string, run: () => number, options: unknown) => Promise<number>;
+          return (
+            (await refusalMismatch(
+              withOptions("k", () => 1, { retry: 1 }),
+              "invalid",
+              "retry is no option of step",
+            )) ?? "refused"
+          );
+        },
+      },
+    });
+    expect(await settled(setup, await kernel.start("job"))).toEqual(success("refused"));
+  });
+
   promise("broken definitions and handlers are refused by name and rule (A-7)", async ({ open: openMore }) => {
     const run = () => {};
     const fine = { name: "job", run };
@@ -248,6 +340,8 @@ export function definitionCases(open: OpenFixture, runner: Runner): void {
       [{ processes: [{ ...fine, input: {} }] }, "processes/0.input", "Standard Schema"],
       [{ processes: [{ ...fine, events: { a: 1 } }] }, "processes/0.events/a", "Standard Schema"],
       [{ processes: [{ ...fine, events: { "process.done": typed() } }] }, "processes/0.events/process.done", "holdfast's own"],
+      [{ processes: [{ ...fine, events: { " ": typed() } }] }, "processes/0.events", "non-empty"],
+      [{ processes: [{ ...fine, signals: { "\ud800": typed() } }] }, "processes/0.signals", "lone surrogate"],
       [{ processes: [{ ...fine, retry: { attempts: 2 } }] }, "processes/0", "retry"],
       [{ handlers: { job: 5 } }, "handlers.job"],
       [{ handlers: { job: { run: 5 } } }, "handlers.job.run"],

@@ -2,7 +2,17 @@ import type { Kernel } from "../../kernel/kernel.js";
 import type { KernelOptions } from "../../kernel/options.js";
 import type { ProcessContext, ProcessHandler } from "../../kernel/process/context.js";
 import type { StartRequest } from "../../kernel/process/start-request.js";
-import { cancelled, casesOn, type OpenFixture, type Runner, refused, type Setup, success, task } from "../kit/fixture.js";
+import {
+  cancelled,
+  casesOn,
+  type OpenFixture,
+  type Runner,
+  refusalMismatch,
+  refused,
+  type Setup,
+  success,
+  task,
+} from "../kit/fixture.js";
 
 const external = { input: { type: "external" as const, metadata: null } };
 const endedWith = (parent: string) => cancelled(`process "${parent}" has ended, and this one with it`);
@@ -111,6 +121,45 @@ export function endingCases(open: OpenFixture, runner: Runner): void {
     await kernel.start({ id: "p", input: { type: "task", name: "parent" } });
     await kernel.processes.awaitProcess("p");
     expect(await outputs(kernel, ["p/kid"])).toEqual([endedWith("p")]);
+  });
+
+  promise("a process that others started, its own or one above it ends with no other: conflict (A-34)", async (setup) => {
+    const told: unknown[] = [];
+    const begin = latch();
+    const kernel = await hostWith(setup, {
+      parent: async ({ start, record }) => {
+        if (record.id === "top") return await new Promise<never>(() => {});
+        for (const id of ["top", record.id]) {
+          const wrong = await refusalMismatch(
+            start(`to ${id}`, "parent", { id, endWith: "parent" }),
+            "conflict",
+            "endWith",
+            `"${id}"`,
+          );
+          told.push(wrong ?? "refused");
+        }
+        begin.open();
+      },
+    });
+    await setup.kernel.start("parent", { id: "top" });
+    await kernel.start("parent", { id: "p" });
+    await begin.isOpen;
+    expect(told).toEqual(["refused", "refused"]);
+    expect(await kernel.processes.awaitProcess("p")).toEqual(success(null));
+    expect(await outputs(setup.kernel, ["p"])).toEqual([success(null)]);
+  });
+
+  promise("a session's turn that would end with its parent is asked to cancel, once (A-34)", async (setup) => {
+    const turn = { input: { type: "session_turn" as const, sessionId: "s", input: null }, endWith: "parent" as const };
+    const kernel = await families(setup, { asked: turn, kid: turn }, ({ process }) => process("p/asked").cancel("before"));
+    await kernel.start({ id: "p", input: { type: "task", name: "parent" } });
+    expect(await kernel.processes.awaitProcess("p")).toEqual(success(null));
+    const reasons = async (id: string) => {
+      const events = await kernel.processes.eventsAfter(id, 0);
+      return events.filter(({ eventType }) => eventType === "process.cancel_requested").map(({ payload }) => payload);
+    };
+    expect(await reasons("p/kid")).toEqual([{ reason: 'process "p" has ended, and this one with it' }]);
+    expect(await reasons("p/asked")).toEqual([{ reason: "before" }]);
   });
 
   promise("only a child says that it ends with its parent, and in no other way (A-34)", async (setup) => {

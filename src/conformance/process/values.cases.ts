@@ -150,7 +150,7 @@ export function valueCases(open: OpenFixture, runner: Runner): void {
     [{ eventTypes: [] }, "eventTypes/0"],
     [{ eventTypes: [{ name: "note", payloadSchema: { type: "string" } }] }, "eventTypes/0/payloadSchema/type"],
     [{ provenance: { ...base.provenance, hostProfileId: "i" } }, "provenance.hostProfileId"],
-    [{ provenance: { ...base.provenance, ownerScope: { sessionId: "t" } } }, "provenance.ownerScope/sessionId"],
+    [{ provenance: { ...base.provenance, ownerScope: { sessionId: "t" } } }, "provenance.ownerScope.sessionId"],
     [{ provenance: { ...base.provenance, causedBy: { type: "turn" } } }, "provenance.causedBy"],
   ];
   promise("a conflict of registrations names the first member that differs, and no value (A-3)", async ({ processes }) => {

@@ -1,5 +1,5 @@
 import type { Corridor } from "../../corridor/command.js";
-import { checkId } from "../../domain/check.js";
+import { checkId, optionsOf } from "../../domain/check.js";
 import { type ErrorCode, HoldfastError, isHoldfastError } from "../../domain/errors.js";
 import type { Limits, Timings } from "../../domain/time.js";
 import type { Notices } from "../../ports/notices.js";
@@ -78,8 +78,9 @@ export function createAgents(parts: AgentsParts): Agents {
     }
   }
 
-  async function register(agentId: string): Promise<AgentRegistration> {
+  async function register(agentId: string, options: unknown = {}): Promise<AgentRegistration> {
     const id = checkId("agentId", agentId, limits.idLength);
+    optionsOf("agent", options, []);
     if (closed) throw new HoldfastError("closed", "the kernel is closed");
     const ticket = parts.newNonce();
     await track(enroll(id, ticket));

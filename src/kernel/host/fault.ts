@@ -7,8 +7,8 @@ export function faultOf(area: string, thrown: unknown, what: string, ifUnknown: 
   return { area, code, message, error: thrown };
 }
 
-/** The app's own function threw. */
-export function faultOfApp(area: "handler" | "turn" | "listener", which: string, thrown: unknown): Fault {
+/** The app's own function threw, or did what `did` says because of the thrown value. */
+export function faultOfApp(area: "handler" | "turn" | "listener", which: string, thrown: unknown, did = "threw"): Fault {
   const code = isHoldfastError(thrown) ? thrown.code : "failed";
-  return { area, code, message: shortened(`${which} threw: ${textOfThrown(thrown)}`), error: thrown };
+  return { area, code, message: shortened(`${which} ${did}: ${textOfThrown(thrown)}`), error: thrown };
 }

@@ -167,9 +167,10 @@ export function createContext(parts: ContextParts): { context: ProcessContext; f
     args: argsOf(record.input),
     attempt,
     signal,
-    async step<T>(key: string, run: (step: StepRun) => Promise<T> | T) {
+    async step<T>(key: string, run: (step: StepRun) => Promise<T> | T, options: unknown = {}) {
       const name = checkId("key", key, limits.idLength);
       checkFunction("run", run);
+      optionsOf("step", options, []);
       return (await parts.steps.share(name, () => runStep(name, run))) as Json<T>;
     },
     async emit(eventType, payload, options = {}) {
@@ -180,7 +181,8 @@ export function createContext(parts: ContextParts): { context: ProcessContext; f
       const admitted = judged instanceof Promise ? await judged.catch(raise) : judged;
       const given = { eventType, payload: isDeclared ? admitted : payload, replayKey, wakeTarget };
       const request = given as ProcessEventAppendRequest;
-      return (await own(() => heldLease.write((lease) => parts.appendEvent(processId, { ...request, lease }, isDeclared)))).event;
+      return (await own(() => heldLease.write((lease) => parts.appendEvent(processId, { ...request, lease }, { isDeclared }))))
+        .event;
     },
     progress(done, total, note) {
       if (heldLease.over) {

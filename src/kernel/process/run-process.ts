@@ -10,6 +10,7 @@ import type { EventAppender, EventMethods } from "../../stores/process/events.js
 import { type ClaimReply, claimProcessLease, releaseLeases } from "../../stores/process/leases.js";
 import { loadProcess } from "../../stores/process/processes.js";
 import { processRecordOf } from "../../stores/process/processes.rules.js";
+import { admitPayload } from "../../stores/process/registration.js";
 import type { ProcessRow } from "../../stores/process/tables.js";
 import { faultOf, faultOfApp } from "../host/fault.js";
 import { type HeldLease, holdLease } from "../host/leases/held-lease.js";
@@ -37,7 +38,7 @@ export interface ProcessRun {
   /** Aborts when the handler has ended, or is not waited for any more. */
   readonly ended: AbortController;
   cancelled: boolean;
-  /** The handler does nothing but wait: no step is under way. */
+  /** The handler does nothing but wait: no step is under way. `handle` sets it; until then nothing waits. */
   isWaiting(): boolean;
 }
 
@@ -122,6 +123,7 @@ async function work(parts: ProcessRunParts, run: ProcessRun, claim: ClaimReply, 
   if (record?.status.state !== "running") return await handBack(parts, run);
   if (claim.fruitless >= parts.attemptBudget) {
     const message = `${claim.fruitless} attempts in a row ended without a result`;
+    parts.fault({ area: "handler", code: "failed", message, processId });
     return await storeOutput(parts, run, { type: "failure", class: "execution", code: "process_recovery_failed", message });
   }
   const reason = claim.process.cancelRequested;
@@ -200,17 +202,23 @@ async function handle(
   const { context, flushProgress } = createContext(contextParts);
 
   let output: ProcessAwaitOutput;
+  const which = `handler "${process.handler}"`;
+  let did: string | undefined = "was not called";
   try {
     const watched = calls.watched(context, ["step", "emit", "start"]);
     const made = definition && { args: (await definition.argsOf(context.args)) as ProcessContext["args"] };
+    did = "threw";
     const value = (await runnable.run({ ...watched, ...made })) ?? null;
-    // A value that is no JSON is refused when it is stored.
-    output = { type: "success", value: value as JsonValue };
+    did = undefined;
+    output = { type: "success", value: admitPayload(value, `the result of ${which}`, parts.limits) };
   } catch (error) {
     if (isTrouble(error) && raised.has(error)) throw error;
     output = outputOf(error, run.cancelled ? run.abort.signal.reason : undefined);
     if (output.type === "failure" && !run.heldLease.over)
-      parts.fault({ ...faultOfApp("handler", `handler "${process.handler}"`, error), processId: record.id });
+      parts.fault({
+        ...(did === undefined ? faultOf("handler", error, which) : faultOfApp("handler", which, error, did)),
+        processId: record.id,
+      });
   } finally {
     run.ended.abort();
   }

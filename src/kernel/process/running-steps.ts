@@ -39,8 +39,10 @@ export function createRunningSteps({ clock, waitMs, tell }: RunningStepsParts): 
       if (starting.has(key)) throw invalid(`step "${key}" was called in its own run`);
       const known = running.get(key);
       if (!known) {
-        if (stored.has(key) && told.size < told.add(key).size)
+        if (stored.has(key) && !told.has(key)) {
+          told.add(key);
           tell(`step "${key}" was called again after its result was stored, and got it: a loop needs another key each time`);
+        }
         const begun = run().finally(() => running.delete(key));
         running.set(key, begun);
         const result = await begun;

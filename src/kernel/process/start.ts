@@ -1,7 +1,7 @@
 import type { Corridor } from "../../corridor/command.js";
 import { guarded } from "../../domain/admit.js";
 import { argumentOf } from "../../domain/argument.js";
-import { membersOf } from "../../domain/check.js";
+import { membersOf, optionsOf } from "../../domain/check.js";
 import { invalid } from "../../domain/errors.js";
 import type { ProcessLease } from "../../domain/lease.js";
 import type { ProcessProvenance, ProcessRecord } from "../../domain/process/process.js";
@@ -46,10 +46,17 @@ export interface Child {
   readonly lease: ProcessLease;
 }
 
-export async function startProcess(parts: StartParts, [what, options]: StartArguments, child?: Child): Promise<ProcessRecord> {
+export async function startProcess(
+  parts: StartParts,
+  [what, options = {}]: StartArguments,
+  child?: Child,
+): Promise<ProcessRecord> {
   const isDefined =
     typeof what === "string" || guarded("definition", () => typeof what === "object" && what !== null && "run" in what);
-  if (!isDefined) return await registerStart(parts, await prepareStart(parts, "request", what as object, child));
+  if (!isDefined) {
+    optionsOf("a start of a request", options, []);
+    return await registerStart(parts, await prepareStart(parts, "request", what as object, child));
+  }
   const given = argumentOf(options);
   return await (await parts.definitions.load()).startDefined(parts, what, given, child);
 }

@@ -58,7 +58,8 @@ interface ArchiveParts {
 export function sessionArchive({ corridor, limits, lockName, held }: ArchiveParts): KernelSessions {
   const session = (value: unknown) => checkSessionId("sessionId", value, limits.idLength);
   return {
-    async list() {
+    async list(options: unknown = {}) {
+      optionsOf("sessions.list", options, []);
       const listed = await listSessions(corridor);
       // Asked after the rows were read: a boot that took its lock and a lease meanwhile must not look dead.
       const locks = listed.some(({ lockedBy }) => lockedBy !== undefined) ? await held() : undefined;

@@ -3,7 +3,7 @@ import { HoldfastError, isHoldfastError } from "../../domain/errors.js";
 import type { Clock } from "../../ports/clock.js";
 import type { Locks } from "../../ports/locks.js";
 import type { KeyStore, Seal, SealingKey } from "../../ports/seal.js";
-import { putKeyIfAbsent } from "../../stores/vault/sealed.js";
+import { isOtherSealed, putKeyIfAbsent } from "../../stores/vault/sealed.js";
 import { hold } from "../host/web-lock.js";
 import type { Lazy } from "../lazy.js";
 
@@ -11,8 +11,8 @@ import type { Lazy } from "../lazy.js";
 export interface SealingKeys {
   /** `undefined` if there is none. */
   find(): Promise<SealingKey | undefined>;
-  /** The key that all kernels use; it is made if there is none. */
-  make(): Promise<SealingKey>;
+  /** The key that all kernels use, to seal the record of that name; it is made if there is none. */
+  make(name: string): Promise<SealingKey>;
 }
 
 /** The key lies in the database, and is read with each record. If several tabs find none, all of them use the one that is stored first. */
@@ -39,24 +39,30 @@ const LOCK_WAIT_MS = 2_000;
 const makings = new WeakMap<KeyStore, Promise<SealingKey>>();
 
 interface KeyStoreParts {
+  readonly corridor: Corridor;
   readonly seal: Lazy<Seal>;
   readonly locks: Locks | undefined;
   readonly clock: Clock;
 }
 
-/** The key lies in the app's own key store, and is asked for at each use: nothing here keeps it. */
-export function keysInStore(keys: KeyStore, { seal, locks, clock }: KeyStoreParts): SealingKeys {
+/**
+ * The key lies in the app's own key store, and is asked for at each use: nothing here keeps it. A key store that gives none is given no
+ * other one while records are sealed: that one would take the place of the key that opens them.
+ */
+export function keysInStore(keys: KeyStore, { corridor, seal, locks, clock }: KeyStoreParts): SealingKeys {
   async function find(): Promise<SealingKey | undefined> {
     const loaded = await asked("load", () => keys.load());
     return loaded === undefined ? undefined : await (await seal.load()).keyOf(loaded);
   }
 
-  async function make(): Promise<SealingKey> {
+  async function make(name: string): Promise<SealingKey> {
     const release = await hold(locks, LOCK, clock, LOCK_WAIT_MS);
     try {
       // Another kernel may have made it meanwhile.
       const found = await find();
       if (found) return found;
+      if (await corridor.query(["sealed"], (reader) => isOtherSealed(reader, name)))
+        throw new HoldfastError("unavailable", "keys.load gives no key, but records are sealed with one");
       const key = (await seal.load()).newKeyBytes();
       await asked("store", () => keys.store(key));
       // A key that is not given back is lost with this program: nothing may be sealed with it.
@@ -70,11 +76,11 @@ export function keysInStore(keys: KeyStore, { seal, locks, clock }: KeyStorePart
 
   return {
     find,
-    async make() {
+    async make(name) {
       const found = await find();
       if (found) return found;
       const before = makings.get(keys)?.catch(() => undefined);
-      const making = before ? before.then(make) : make();
+      const making = before ? before.then(() => make(name)) : make(name);
       makings.set(keys, making);
       return await making;
     },

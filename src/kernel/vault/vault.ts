@@ -136,7 +136,7 @@ interface FoundRecord {
 
 function recordStoreOf({ corridor, databaseId, isMemory, seal, keys, locks, clock }: VaultParts): RecordStore {
   if (seal) {
-    const sealingKeys = keys ? keysInStore(keys, { seal, locks, clock }) : keysInRows(corridor, seal);
+    const sealingKeys = keys ? keysInStore(keys, { corridor, seal, locks, clock }) : keysInRows(corridor, seal);
     return inRows(corridor, sealedBy(seal, sealingKeys, databaseId));
   }
   return isMemory ? inRows(corridor, plain) : inThisKernel();
@@ -176,7 +176,10 @@ const plain: Wrapping = {
   },
 };
 
-/** A key that is stored beside the records is theirs, also where a key store is given later. */
+/**
+ * A key that is stored beside the records seals them, also where a key store is given later. A record that it does not open may be older
+ * than it, and sealed with the key store's: a kernel without `keys` may have been the first to store one.
+ */
 function sealedBy(cipher: Lazy<Seal>, keys: SealingKeys, databaseId: string): Wrapping {
   // A row that was moved to another name, database or revision does not open.
   const contextOf = (name: string, revision: number) => JSON.stringify(["holdfast", databaseId, name, revision]);
@@ -184,17 +187,22 @@ function sealedBy(cipher: Lazy<Seal>, keys: SealingKeys, databaseId: string): Wr
   return {
     async wrap(name, revision, bytes, stored) {
       const seal = await cipher.load();
-      return await seal.seal(stored ?? (await keys.make()), bytes, contextOf(name, revision));
+      return await seal.seal(stored ?? (await keys.make(name)), bytes, contextOf(name, revision));
     },
     async unwrap({ name, revision, iv, sealed }, stored) {
       const seal = await cipher.load();
-      const key = stored ?? (await keys.find());
-      if (key === undefined || !iv || !sealed) throw doesNotOpen(name);
-      try {
-        return await seal.open(key, { iv, sealed }, contextOf(name, revision));
-      } catch (error) {
-        throw doesNotOpen(name, error);
+      if (!iv || !sealed) throw doesNotOpen(name);
+      const openWith = (key: SealingKey) => seal.open(key, { iv, sealed }, contextOf(name, revision));
+      let cause: unknown;
+      for (const find of [async () => stored, () => keys.find()]) {
+        const key = await find();
+        try {
+          if (key !== undefined) return await openWith(key);
+        } catch (error) {
+          cause ??= error;
+        }
       }
+      throw doesNotOpen(name, cause);
     },
   };
 }

@@ -2,8 +2,9 @@ import type { Corridor } from "../../corridor/command.js";
 import type { Timings } from "../../domain/time.js";
 import type { Fault, Pulse } from "../../kernel/host/loop-contract.js";
 import type { Clock } from "../../ports/clock.js";
-import type { Reader } from "../../ports/storage.js";
+import type { Reader, Row } from "../../ports/storage.js";
 import { firstOfEach } from "../../stores/host/first-of-each.js";
+import { isLive } from "../../stores/host/leases.rules.js";
 import { cancelUnowned, type HandlerNames, isUnowned, loadHandlerNames } from "../../stores/process/ends/unowned.js";
 import type { ProcessRow } from "../../stores/process/tables.js";
 import { findRow, readable } from "../../stores/schema.js";
@@ -38,17 +39,30 @@ export function createLacking(parts: LackingParts): Lacking {
   /** Since when no host was seen to have the handler, in monotonic time. */
   let missing = new Map<string, number>();
 
-  function tell(firsts: readonly ProcessRow[], handlerNames: HandlerNames, nowMs: number): void {
+  function tell(firsts: readonly ProcessRow[], nowMs: number): void {
     const before = missing;
     missing = new Map();
-    for (const { processId, handler, inputType } of firsts) {
-      if (handler === undefined || inputType === "session_turn" || handlerNames?.has(handler) !== false) continue;
+    for (const { processId, handler } of firsts) {
+      if (handler === undefined) continue;
       const sinceMs = before.get(handler) ?? nowMs;
       missing.set(handler, sinceMs);
       if (nowMs - sinceMs < timings.sweepMs) continue;
       const message = `processes wait for the handler "${handler}", which no host of this database has`;
       parts.tell({ area: "handlers", code: "not-found", message, processId });
     }
+  }
+
+  /** Those that need a handler that no host has. One under a live lease has an owner, which claimed it by hand. */
+  async function untended(reader: Reader, firsts: readonly Row[], handlerNames: HandlerNames): Promise<ProcessRow[]> {
+    const found = await Promise.all(
+      readable("processes", firsts).map(async (process) => {
+        const { processId, handler, inputType } = process;
+        if (handler === undefined || inputType === "session_turn" || handlerNames?.has(handler) !== false) return [];
+        const lease = await findRow(reader, "leases", processId);
+        return lease !== "unreadable" && isLive(lease, clock.now()) ? [] : [process];
+      }),
+    );
+    return found.flat();
   }
 
   async function cancel(processIds: readonly string[], { host }: Pulse): Promise<void> {
@@ -69,19 +83,19 @@ export function createLacking(parts: LackingParts): Lacking {
       const runnable = runnableHere(pulse);
       const lacking = (row: { readonly [column: string]: unknown }, column: string) => !runnable.has(String(row[column]));
       const found = await corridor.query(["processes", "hosts", "leases"], async (reader) => {
-        const most = runnable.size + MOST_LACKING;
-        const [firsts, asked, handlerNames] = await Promise.all([
-          firstOfEach(reader, "processes", "runnable", most),
-          firstOfEach(reader, "processes", "cancelling", most),
-          loadHandlerNames(reader),
+        const handlerNames = await loadHandlerNames(reader);
+        const [found, asked] = await Promise.all([
+          firstOfEach(reader, "processes", "runnable", runnable.size + MOST_LACKING),
+          // Handlers that other hosts have take no place of those that no host has.
+          firstOfEach(reader, "processes", "cancelling", runnable.size + (handlerNames?.size ?? 0) + MOST_LACKING),
         ]);
+        const firsts = found.filter((row) => lacking(row, "runnable")).slice(0, MOST_LACKING);
         const names = asked.filter((row) => lacking(row, "cancelling")).map(({ cancelling }) => String(cancelling));
         const cancelled = await Promise.all(names.map((name) => unowned(reader, name, handlerNames)));
-        return { firsts: firsts.filter((row) => lacking(row, "runnable")), cancelled: cancelled.flat(), handlerNames };
+        return { firsts, untended: await untended(reader, firsts, handlerNames), cancelled: cancelled.flat() };
       });
-      const firsts = found.firsts.slice(0, MOST_LACKING);
-      report.skipped.push(...firsts.map(({ processId }) => String(processId)));
-      tell(readable("processes", firsts), found.handlerNames, nowMs);
+      report.skipped.push(...found.firsts.map(({ processId }) => String(processId)));
+      tell(found.untended, nowMs);
       await cancel(found.cancelled, pulse);
     },
   };

@@ -305,6 +305,11 @@ export const ROW_RULES: Readonly<Record<string, RowRule>> = {
       const stored = rows.get<InputKeyRow>("inputKeys", after.runtimeId, key);
       const isItsOwn = !before || was<InputKeyRow>("inputKeys", after.runtimeId, key)?.inputId === after.inputId;
       if (!isItsOwn) return undefined;
+      const { terminalOutcome: end } = after.record;
+      const mayBeUsedAgain = end?.outcomeType === "abandoned" && end.reason !== "cancelled";
+      const isNew = (inputId: string) => was("inputs", after.runtimeId, inputId) === undefined;
+      // The key of an input that was given up stands for the input that was submitted under it in this commit.
+      if (mayBeUsedAgain && stored && stored.inputId !== after.inputId && isNew(stored.inputId)) return undefined;
       if (stored?.inputId !== after.inputId) return `${key} does not stand for input ${after.inputId}`;
       const isOver = isTerminal(after.record.currentState);
       return (stored.endedAtMs !== undefined) === isOver

@@ -101,7 +101,7 @@ export function append(
     return { result: resultOf(process, replayed), process, writes: [] };
   }
 
-  const type = typeOf(eventType, eventTypes) ?? (request.isDeclared ? { name: eventType } : undefined);
+  const type = eventTypeOf(eventType, eventTypes) ?? (request.isDeclared ? { name: eventType } : undefined);
   if (!type) throw invalid(`process "${processId}" emitted undeclared event type "${eventType}"`);
   if (!request.own && isReserved(request, type)) {
     throw invalid(`event type "${eventType}" with replayKey "${replayKey ?? ""}" is holdfast's own`);
@@ -224,11 +224,18 @@ export function endOf(processId: string, awaitOutput: ProcessAwaitOutput): Appen
   return { processId, eventType, payload, own: true, ...ownKey(processId, "terminal", eventType) };
 }
 
+/** The event with which holdfast asks a process to cancel. */
+export function cancelOf(processId: string, reason: string | undefined): AppendInput {
+  const payload: JsonValue = reason === undefined ? {} : { reason };
+  const key = ownKey(processId, "cancel_requested", hashOfJson(payload));
+  return { processId, eventType: CANCEL_REQUESTED, payload, own: true, ...key };
+}
+
 export function eventChange({ processId, sequence }: ProcessEvent): Change {
   return { about: "event", id: processId, sequence };
 }
 
-function typeOf(name: string, declared: readonly ProcessEventType[] | undefined): ProcessEventType | undefined {
+export function eventTypeOf(name: string, declared: readonly ProcessEventType[] | undefined): ProcessEventType | undefined {
   return CORE_EVENT_TYPES.find((type) => type.name === name) ?? declared?.find((type) => type.name === name);
 }
 

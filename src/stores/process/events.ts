@@ -4,7 +4,7 @@ import { invalid } from "../../domain/errors.js";
 import type { JsonValue } from "../../domain/json.js";
 import { checkLease, type ProcessLease } from "../../domain/lease.js";
 import type { ProcessEvent, ProcessEventAppendRequest, ProcessEventAppendResult } from "../../domain/process/event.js";
-import { CANCEL_REQUESTED, isCoreEventType, STEP_EVENT } from "../../domain/process/event-type.js";
+import { isCoreEventType, STEP_EVENT } from "../../domain/process/event-type.js";
 import { ownKey, restOfOwnKey } from "../../domain/process/own-key.js";
 import type { ProcessAwaitOutput, ProcessRecord } from "../../domain/process/process.js";
 import { checkScope } from "../../domain/scope.js";
@@ -21,15 +21,17 @@ import {
   type AppendState,
   append,
   asOutput,
+  cancelOf,
   endOf,
   eventChange,
   eventOf,
+  eventTypeOf,
   isOwn,
   OUTPUT_MEMBERS,
   type PayloadVerdict,
 } from "./events.rules.js";
 import type { PayloadSchemas } from "./payload-schema.js";
-import { hashOfJson, processRecordOf, unknownProcess } from "./processes.rules.js";
+import { processRecordOf, unknownProcess } from "./processes.rules.js";
 import { admitPayload } from "./registration.js";
 import type { EventRow, ProcessRow, RegistrationRow } from "./tables.js";
 
@@ -44,7 +46,10 @@ async function loadAppend(reader: Reader, request: AppendInput, declared?: Decla
     lease ? loadRow(reader, "leases", lease.processId) : undefined,
     loadReplay(reader, request),
   ]);
-  return { process, eventTypes, lease: leaseRow, replayed, children: await loadChildren(reader, process) };
+  // An event that ends nothing does not read what ends with the process.
+  const isEnd = eventTypeOf(eventType, eventTypes)?.semantics?.terminal !== undefined;
+  const children = isEnd ? await loadChildren(reader, process) : [];
+  return { process, eventTypes, lease: leaseRow, replayed, children };
 }
 
 /** The event that is stored under the input's replay key, if there is one. */
@@ -153,9 +158,7 @@ export const requestCancel: Command<{ processId: string; reason?: string; lease?
 };
 
 function cancelAppend({ processId, reason, lease }: { processId: string; reason?: string; lease?: ProcessLease }): AppendInput {
-  const payload: JsonValue = reason === undefined ? {} : { reason };
-  const key = ownKey(processId, "cancel_requested", hashOfJson(payload));
-  return { processId, eventType: CANCEL_REQUESTED, payload, own: true, ...key, ...(lease && { lease }) };
+  return { ...cancelOf(processId, reason), ...(lease && { lease }) };
 }
 
 /** Takes a wake off the list of pending wakes. Nothing else of the event changes. A sequence that is no pending wake changes nothing. */
@@ -220,11 +223,14 @@ export interface EventMethods {
   ): Promise<ProcessRecord>;
 }
 
-/** `appendEvent`, and for a handler's context whether the definition that runs declares the event type. */
+/** `appendEvent`, and what a handler's context adds to it. */
 export type EventAppender = (
   processId: string,
   request: ProcessEventAppendRequest,
-  isDeclared: boolean,
+  emitted?: {
+    /** The definition that runs declares the event type. */
+    isDeclared: boolean;
+  },
 ) => Promise<ProcessEventAppendResult>;
 
 export function eventAppender(corridor: Corridor, limits: Limits, schemas: PayloadSchemas): EventAppender {
@@ -238,19 +244,21 @@ export function eventAppender(corridor: Corridor, limits: Limits, schemas: Paylo
     return verdict ? { verdict } : {};
   }
 
-  return async (processId, request, isDeclared) => {
+  return async (processId, request, emitted) => {
+    // The arguments of `emit` are no members of a request.
+    const [field, option] = emitted ? ["", "options."] : ["request.", "request."];
     const known = checkId("processId", processId, limits.idLength);
     const m = membersOf("request", request, ["eventType", "payload", "replayKey", "wakeTarget", "lease"]);
-    const eventType = checkId("request.eventType", m.eventType, limits.idLength);
-    const payload = admitPayload(m.payload, "request.payload", limits);
+    const eventType = checkId(`${field}eventType`, m.eventType, limits.idLength);
+    const payload = admitPayload(m.payload, `${field}payload`, limits);
     const input: Appending = {
       processId: known,
       eventType,
       payload,
-      ...(m.replayKey !== undefined && { replayKey: checkReplayKey(known, m.replayKey, limits) }),
-      ...(m.wakeTarget !== undefined && { wakeTarget: checkScope("request.wakeTarget", m.wakeTarget, limits.idLength) }),
+      ...(m.replayKey !== undefined && { replayKey: checkReplayKey(`${option}replayKey`, known, m.replayKey, limits) }),
+      ...(m.wakeTarget !== undefined && { wakeTarget: checkScope(`${option}wakeTarget`, m.wakeTarget, limits.idLength) }),
       ...(m.lease !== undefined && { lease: leaseFor(known, "request.lease", m.lease, limits) }),
-      isDeclared,
+      isDeclared: emitted?.isDeclared === true,
       schemas,
       declared,
       judged: judgedAhead(known, eventType, payload),
@@ -259,15 +267,10 @@ export function eventAppender(corridor: Corridor, limits: Limits, schemas: Paylo
   };
 }
 
-export function eventMethods(
-  corridor: Corridor,
-  limits: Limits,
-  schemas: PayloadSchemas,
-  append = eventAppender(corridor, limits, schemas),
-): EventMethods {
+export function eventMethods(corridor: Corridor, limits: Limits, append: EventAppender): EventMethods {
   const id = (field: string, value: unknown) => checkId(field, value, limits.idLength);
   return {
-    appendEvent: (processId, request) => append(processId, request, false),
+    appendEvent: (processId, request) => append(processId, request),
     async completeProcess(processId, output, options = {}) {
       const known = id("processId", processId);
       const { lease } = optionsOf("completeProcess", options, ["lease"]);
@@ -312,10 +315,10 @@ export function eventMethods(
 }
 
 /** The limit does not count the prefix with the process id that holdfast's own keys have. */
-function checkReplayKey(processId: string, value: unknown, limits: Limits): string {
+function checkReplayKey(field: string, processId: string, value: unknown, limits: Limits): string {
   const rest = typeof value === "string" ? restOfOwnKey(processId, value) : undefined;
   const uncounted = rest === undefined ? 0 : (value as string).length - rest.length + "terminal:".length;
-  return checkId("request.replayKey", value, limits.idLength + uncounted);
+  return checkId(field, value, limits.idLength + uncounted);
 }
 
 /** A lease fences only its own process. */

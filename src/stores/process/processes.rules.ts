@@ -86,7 +86,7 @@ export function sameRegistration(
 function firstDifference(stored: unknown, given: unknown, path = ""): string | undefined {
   if (!isHolder(stored) || !isHolder(given)) return stored === given ? undefined : path;
   for (const name of Object.keys({ ...stored, ...given })) {
-    const below = `${path}${/^(input|provenance)$/.test(path) ? "." : path && "/"}${name}`;
+    const below = `${path}${/^(input(\.call)?|provenance(\.ownerScope)?)$/.test(path) ? "." : path && "/"}${name}`;
     const found = firstDifference(memberOf(stored, name), memberOf(given, name), below);
     if (found) return found;
   }

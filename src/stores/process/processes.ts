@@ -46,6 +46,14 @@ function withRegistration(process: ProcessRow, registration: RegistrationRow | u
   });
 }
 
+/** Only such a process may end with that one: what others started is theirs, and no process ends with itself. */
+function isChildOf(
+  { processId }: ProcessRow,
+  { processId: id, provenance: { causedBy }, endsWith = processId }: ProcessRow,
+): boolean {
+  return id !== processId && causedBy?.type === "process" && causedBy.processId === processId && endsWith === processId;
+}
+
 /** Whether that process is a child of that parent without a key. Older databases made such children, under ids that another child may have now. */
 export async function isUnmarkedChild(reader: Reader, parentId: string, processId: string): Promise<boolean> {
   const cause = (await loadRow(reader, "processes", processId))?.provenance.causedBy;
@@ -92,7 +100,11 @@ export const registerProcess: Command<
     if (stored) {
       const same = stored.process.registrationHash === alike || sameRegistration(stored, registration);
       if (same !== true) return refuse(same);
-      if (parent && stored.process.state === "running" && stored.process.endsWith === undefined)
+      if (parent && !isChildOf(parent, stored.process)) {
+        const message = `endWith: process "${registration.id}" is no child of process "${parent.processId}", with which it would end`;
+        return refuse(new HoldfastError("conflict", message, { details: { processId: registration.id, path: "endWith" } }));
+      }
+      if (parent && stored.process.state === "running")
         writes.push({ table: "processes", put: { ...stored.process, endsWith: parent.processId } });
       return accept(processRecordOf(stored.process, stored.registration), writes);
     }

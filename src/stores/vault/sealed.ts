@@ -60,6 +60,12 @@ export const dropSealed: Command<{ name: string }, { revisions: number[]; floor:
   repeatable: () => true,
 };
 
+/** Whether a record of another name is sealed: a new key would not open it. */
+export async function isOtherSealed(reader: Reader, name: string): Promise<boolean> {
+  const rows = await reader.range("sealed", { limit: 2 });
+  return rows.some((row) => row.name !== name && row.plain === undefined);
+}
+
 /** A record and the key, read at one moment. `revision` is what the next content is made from. */
 export async function readSealed(reader: Reader, name: string): Promise<{ row?: SealedRow; revision: number; key?: SealingKey }> {
   const [row, kept] = await Promise.all([loadRow(reader, "sealed", name), loadRow(reader, "sealingKeys", KEY)]);

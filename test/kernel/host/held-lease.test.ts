@@ -10,7 +10,7 @@ import { DEFAULT_LIMITS } from "../../../src/domain/time.js";
 import { type HeldLease, holdLease } from "../../../src/kernel/host/leases/held-lease.js";
 import { createHeldLeases } from "../../../src/kernel/host/leases/held-leases.js";
 import type { Clock } from "../../../src/ports/clock.js";
-import { eventMethods } from "../../../src/stores/process/events.js";
+import { eventAppender, eventMethods } from "../../../src/stores/process/events.js";
 import { claimProcessLease } from "../../../src/stores/process/leases.js";
 import { leaseMethods } from "../../../src/stores/process/leases-by-hand.js";
 import { payloadSchemas } from "../../../src/stores/process/payload-schema.js";
@@ -62,7 +62,7 @@ async function setUp(within: (clock: Clock) => Clock = (clock) => clock) {
   const neighbour = createCorridor({ storage, tables: TABLES, notices: broadcastNotices("heldLease", undefined), clock });
   const theirs = {
     ...leaseMethods(neighbour, DEFAULT_LIMITS, () => `theirs${++nonces}`),
-    ...eventMethods(neighbour, DEFAULT_LIMITS, payloadSchemas()),
+    ...eventMethods(neighbour, DEFAULT_LIMITS, eventAppender(neighbour, DEFAULT_LIMITS, payloadSchemas())),
   };
   return { probed, clock, corridor, leases, theirs, heldLease, lost, cutOff };
 }

@@ -137,9 +137,9 @@ describe("a key store (A-30)", () => {
   });
 
   it("is given one key by kernels that need it first in one moment, in one program or under one lock", async () => {
-    const storage = file();
     const service = lockService();
     for (const locks of [() => false as const, (at: number) => service.client(String(at))]) {
+      const storage = file();
       const inner = keyStore();
       // Each kernel has an object of its own, as each tab has; without locks it is the same one.
       const own = () => (locks(0) === false ? inner.keys : { load: inner.keys.load, store: inner.keys.store });
@@ -162,6 +162,37 @@ describe("a key store (A-30)", () => {
     expect(await rowsOf(storage)).toEqual(before);
     await kernel.secrets.put("a", "new");
     expect([await kernel.secrets.get("a"), stored.length]).toEqual(["new", 2]);
+  });
+
+  it("that gives no key while others' records are sealed is given no other one", async () => {
+    const storage = file();
+    const { keys, stored, lose } = keyStore();
+    const kernel = await open({ storage, keys });
+    await kernel.secrets.put("a", "old");
+    lose();
+    const before = await rowsOf(storage);
+    expect(await refusal(kernel.secrets.put("b", "new"))).toMatchObject({
+      code: "unavailable",
+      message: expect.stringContaining("keys.load gives no key"),
+    });
+    expect([await rowsOf(storage), stored.length]).toEqual([before, 1]);
+    await kernel.secrets.delete("a");
+    await kernel.secrets.put("b", "new");
+    expect([await kernel.secrets.get("b"), stored.length]).toEqual(["new", 2]);
+  });
+
+  it("opens what it sealed, also where a kernel without it stored a key of its own since", async () => {
+    const storage = indexedDbStorage({ indexedDB: new IDBFactory(), IDBKeyRange });
+    const { keys } = keyStore();
+    const first = await open({ storage, keys });
+    await first.secrets.put("one", "1");
+    await first.close();
+    const without = await open({ storage });
+    await without.secrets.put("two", "2");
+    expect(await refusal(without.secrets.get("one"))).toMatchObject({ code: "read-failed" });
+    await without.close();
+    const later = await open({ storage, keys });
+    expect([await later.secrets.get("one"), await later.secrets.get("two")]).toEqual(["1", "2"]);
   });
 
   it("that fails is named, its error is the cause, and nothing is stored", async () => {

@@ -6,7 +6,7 @@ import { createCorridor } from "../../../src/corridor/run.js";
 import type { JsonSchema } from "../../../src/domain/process/event-type.js";
 import { DEFAULT_LIMITS } from "../../../src/domain/time.js";
 import type { Row } from "../../../src/ports/storage.js";
-import { eventMethods } from "../../../src/stores/process/events.js";
+import { eventAppender, eventMethods } from "../../../src/stores/process/events.js";
 import type { SchemaEngine } from "../../../src/stores/process/json-schema.js";
 import { type PayloadSchemas, payloadSchemas } from "../../../src/stores/process/payload-schema.js";
 import { processMethods } from "../../../src/stores/process/processes.js";
@@ -46,7 +46,7 @@ async function setUp() {
     load: async () => watched(await loaded.load()),
   };
   const processes = processMethods(corridor, DEFAULT_LIMITS, schemas);
-  const events = eventMethods(corridor, DEFAULT_LIMITS, schemas);
+  const events = eventMethods(corridor, DEFAULT_LIMITS, eventAppender(corridor, DEFAULT_LIMITS, schemas));
   const register = (payloadSchema: JsonSchema) =>
     processes.registerProcess({
       id: "p",

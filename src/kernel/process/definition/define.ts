@@ -54,17 +54,17 @@ export type CheckedDefinition = Runnable & { readonly name: string; readonly sig
 
 /** The definition, each member read once. Throws `invalid`, which names the member. */
 export function checkDefinition(field: string, value: unknown, idLength: number): CheckedDefinition {
-  const m = membersOf(field, value, ["name", "input", "events", "signals", "run", "~types"]);
+  const m = membersOf(field, value, ["name", "input", "events", "signals", "run"]);
   const name = checkId(`${field}.name`, m.name, idLength);
-  const events = checkStandardSchemas(`${field}.events`, m.events);
+  const events = checkStandardSchemas(`${field}.events`, m.events, idLength);
   for (const eventType in events)
     if (eventType.startsWith("process.")) throw invalid(`${field}.events/${eventType}: "process." is holdfast's own`);
   return {
     name,
     input: m.input === undefined ? undefined : checkStandardSchema(`${field}.input`, m.input),
     events,
-    signals: checkStandardSchemas(`${field}.signals`, m.signals),
-    run: checkFunction(`${field}.run`, m.run as ProcessHandler),
+    signals: checkStandardSchemas(`${field}.signals`, m.signals, idLength),
+    run: methodOf(`${field}.run`, m.run, value),
   };
 }
 
@@ -88,14 +88,23 @@ export function checkHandlers(given: unknown, { idLength }: Limits): ReadonlyMap
   const members = Object.entries(membersOf("handlers", given, names)).filter(([, handler]) => handler !== undefined);
   return new Map(
     members.map(([name, handler]) => {
-      const run = typeof handler === "object" ? membersOf(`handlers.${name}`, handler, ["run"]).run : handler;
-      const field = run === handler ? `handlers.${name}` : `handlers.${name}.run`;
-      return [checkId(`handlers: the name "${name}"`, name, idLength), { run: checkFunction(field, run as ProcessHandler) }];
+      const field = `handlers.${name}`;
+      const run =
+        typeof handler === "object"
+          ? methodOf(`${field}.run`, membersOf(field, handler, ["run"]).run, handler)
+          : methodOf(field, handler, given);
+      return [checkId(`handlers: the name "${name}"`, name, idLength), { run }];
     }),
   );
 }
 
-function checkStandardSchemas(field: string, value: unknown): Schemas | undefined {
+/** The function, which is called as a method of its object. */
+function methodOf(field: string, method: unknown, holder: unknown): ProcessHandler {
+  const run = checkFunction(field, method as ProcessHandler);
+  return (context) => Reflect.apply(run, holder, [context]);
+}
+
+function checkStandardSchemas(field: string, value: unknown, idLength: number): Schemas | undefined {
   if (value === undefined) return undefined;
   checkObject(field, value);
   const members = membersOf(
@@ -103,7 +112,10 @@ function checkStandardSchemas(field: string, value: unknown): Schemas | undefine
     value,
     guarded(field, () => Object.keys(value)),
   );
-  for (const name in members) checkStandardSchema(`${field}/${name}`, members[name]);
+  for (const name in members) {
+    checkId(`${field}: the name "${name}"`, name, idLength);
+    checkStandardSchema(`${field}/${name}`, members[name]);
+  }
   return members as Schemas;
 }
 

@@ -1,5 +1,5 @@
 import { checkId, optionsOf } from "../../../domain/check.js";
-import { isHoldfastError } from "../../../domain/errors.js";
+import { HoldfastError, isHoldfastError } from "../../../domain/errors.js";
 import { canonicalText, type JsonValue } from "../../../domain/json.js";
 import type { ProcessInput, ProcessRecord } from "../../../domain/process/process.js";
 import { loadProcess } from "../../../stores/process/processes.js";
@@ -28,11 +28,17 @@ export async function startDefined(
   const made = await madeOf("options.input", schema, args);
 
   /** Whether the schema makes the same of both inputs. What else may differ, as the declared events of an older version, does not count. */
-  async function isAlike(stored: ProcessInput): Promise<boolean> {
+  async function isAlike(stored: ProcessInput, conflict: HoldfastError): Promise<boolean> {
     if (stored.type !== "task" || stored.name !== name) return false;
     if (argsText(stored.args) === argsText(args)) return true;
-    const verdict = await judgeBy(schema, stored.args);
-    return verdict.misfit === undefined && isSameValue(verdict.made, made);
+    try {
+      const verdict = await judgeBy(schema, stored.args);
+      return verdict.misfit === undefined && isSameValue(verdict.made, made);
+    } catch (cause) {
+      // The schema may not know the input of an older version, and what it makes may have a `toJSON` that throws.
+      const { message, details } = conflict;
+      throw new HoldfastError("conflict", message, { ...(details !== undefined && { details }), cause });
+    }
   }
 
   for (let alike: string | undefined; ; ) {
@@ -42,7 +48,9 @@ export async function startDefined(
       if (!isHoldfastError(error) || error.code !== "conflict") throw error;
       const { id } = prepared.registration;
       const stored = await corridor.query(["processes", "registrations"], (reader) => loadProcess(reader, id));
-      if (stored && !(await isAlike(stored.registration.input))) throw error;
+      // It is taken for the same already: what conflicts is something else.
+      if (stored && stored.process.registrationHash === alike) throw error;
+      if (stored && !(await isAlike(stored.registration.input, error))) throw error;
       // If it was removed meanwhile, it is registered anew.
       alike = stored?.process.registrationHash;
     }

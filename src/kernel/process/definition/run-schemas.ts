@@ -6,7 +6,7 @@ import type { Limits } from "../../../domain/time.js";
 import { loadReplay } from "../../../stores/process/events.js";
 import { admitPayload } from "../../../stores/process/registration.js";
 import type { Schemas } from "./definition.js";
-import { judgeBy } from "./schema-verdict.js";
+import { judgeBy, judgedBy, type SchemaVerdict } from "./schema-verdict.js";
 
 export interface RunSchemas {
   readonly runnable: { readonly input?: StandardSchemaV1 | undefined; readonly events?: Schemas | undefined };
@@ -20,18 +20,18 @@ export interface SchemasInRun {
   /** What the schema makes of the stored input. If the input does not fit, it throws what fails the process; another run would not help. */
   argsOf(stored: JsonValue | undefined): Promise<unknown>;
   /**
-   * A copy of the payload of a declared event, else `undefined`. Rejects `invalid` for one that does not fit. Gives a promise only if the
-   * schema does, or for a misfit.
+   * A copy of the payload of a declared event, else `undefined`. Rejects `invalid` for one that does not fit, and for a schema that throws. Gives a promise only if the
+   * schema does, or for a payload that is refused.
    */
   payloadOf(eventType: string, payload: unknown, replayKey: unknown): JsonValue | Promise<JsonValue> | undefined;
 }
 
 export function schemasInRun({ runnable, processId, corridor, limits }: RunSchemas): SchemasInRun {
-  /** The refusal, unless an event is stored under the key: then the append is a replay, and what is stored decides. */
-  async function refuseMisfit(misfit: string, eventType: string, replayKey: unknown): Promise<void> {
+  /** Throws the refusal, unless an event is stored under the key: then the append is a replay, and what is stored decides. */
+  async function refuse(refusal: unknown, eventType: string, replayKey: unknown): Promise<void> {
     const replay = typeof replayKey === "string" && { processId, eventType, payload: null, replayKey };
     const isStored = replay && (await corridor.query(["events"], (reader) => loadReplay(reader, replay)));
-    if (!isStored) throw invalid(`payload is invalid for event type "${eventType}": ${misfit}`);
+    if (!isStored) throw refusal;
   }
   return {
     async argsOf(stored) {
@@ -44,13 +44,18 @@ export function schemasInRun({ runnable, processId, corridor, limits }: RunSchem
       const { events = {} } = runnable;
       if (!Object.hasOwn(events, eventType)) return undefined;
       const admitted = admitPayload(payload, "payload", limits);
-      const verdict = judgeBy(events[eventType], admitted);
-      if (!(verdict instanceof Promise) && verdict.misfit === undefined) return admitted;
-      return (async () => {
-        const { misfit } = await verdict;
-        if (misfit !== undefined) await refuseMisfit(misfit, eventType, replayKey);
+      const refused = async (refusal: unknown) => {
+        await refuse(refusal, eventType, replayKey);
         return admitted;
-      })();
+      };
+      const taken = ({ misfit }: SchemaVerdict) =>
+        misfit === undefined ? admitted : refused(invalid(`payload is invalid for event type "${eventType}": ${misfit}`));
+      try {
+        const verdict = judgedBy("payload", events[eventType], admitted);
+        return verdict instanceof Promise ? verdict.then(taken, refused) : taken(verdict);
+      } catch (thrown) {
+        return refused(thrown);
+      }
     },
   };
 }

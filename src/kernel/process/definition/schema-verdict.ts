@@ -6,7 +6,7 @@ import type { JsonValue } from "../../../domain/json.js";
 /** What a schema made of a value, or why the value does not fit. */
 export type SchemaVerdict = { readonly made: unknown; readonly misfit?: undefined } | { readonly misfit: string };
 
-/** A schema that is asynchronous gives a promise. An error that the schema itself throws is passed on. */
+/** A schema that is asynchronous gives a promise. What the schema itself throws is passed on; `judgedBy` tells it as `invalid`. */
 export type JudgeBy = (
   schema: StandardSchemaV1 | undefined,
   value: JsonValue | undefined,
@@ -19,18 +19,30 @@ export const judgeBy: JudgeBy = (schema, value) => {
   return "then" in result ? Promise.resolve(result).then(verdictOf) : verdictOf(result);
 };
 
+/** `judgeBy`, but `invalid` for a schema that throws. */
+export function judgedBy(
+  field: string,
+  schema: StandardSchemaV1 | undefined,
+  value: JsonValue | undefined,
+): SchemaVerdict | Promise<SchemaVerdict> {
+  const refuse = (cause: unknown): never => {
+    throw new HoldfastError("invalid", `the schema of ${field} threw an error`, { cause });
+  };
+  try {
+    const verdict = judgeBy(schema, value);
+    return verdict instanceof Promise ? verdict.catch(refuse) : verdict;
+  } catch (cause) {
+    return refuse(cause);
+  }
+}
+
 /** Throws `invalid` for an input that does not fit, and for a schema that fails. */
 export async function madeOf(
   field: string,
   schema: StandardSchemaV1 | undefined,
   value: JsonValue | undefined,
 ): Promise<unknown> {
-  let verdict: SchemaVerdict;
-  try {
-    verdict = await judgeBy(schema, value);
-  } catch (cause) {
-    throw new HoldfastError("invalid", `the schema of ${field} threw an error`, { cause });
-  }
+  const verdict = await judgedBy(field, schema, value);
   if (verdict.misfit !== undefined) throw invalid(`${field} does not fit its schema: ${verdict.misfit}`);
   return verdict.made;
 }
