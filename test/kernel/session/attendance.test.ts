@@ -188,11 +188,11 @@ describe("looking for sessions that wait (A-17)", () => {
       if (mode === "write" && tables.includes("quarantine")) await opening.promise;
     };
     const before = transactionsOf(b);
-    await town.clock.advance(SOON_MS);
+    await town.clock.advance(4 * pollMs);
     const looks = b.probed.seen
       .slice(before)
       .filter(({ mode, tables }) => mode === "read" && tables.join() === "runtimes,leases");
-    expect([log.length, looks.length < 5]).toEqual([0, true]);
+    expect([log.length, looks.length > 1, looks.length < 10]).toEqual([0, true, true]);
     opening.open();
     await until(() => log.length === 2, "both turns");
   });
