@@ -124,6 +124,7 @@ describe("a column", () => {
       "leases.waiting",
       "leases.endedInOrder",
       "hosts.locked",
+      "hosts.turns",
       "inputs.starts",
       "inputs.cancelRequested",
       "attachments.locked",
