@@ -42,6 +42,8 @@ const TERMINAL_STATES: ReadonlySet<unknown> = new Set(["completed", "failed", "c
 const MOST_OWNER_DEATHS = 5;
 /** Tries of the policy that holds where an app names none. */
 const MOST_TRIES = 3;
+/** A clock may be corrected by so much, and the pauses that it began stay. */
+const SMALL_CORRECTION_MS = 1_000;
 /** What the history of an input gives as the reason where a try of it ended and nothing failed. */
 const NO_FAILURES: ReadonlySet<string> = new Set(["interrupted", "recovered from a crash"]);
 
@@ -258,8 +260,10 @@ export const ROW_RULES: Readonly<Record<string, RowRule>> = {
 
   "an input is not run before its pause is over": ({ changes, commit }) =>
     changes<InputRow>("inputs").map(({ before, after }) => {
-      const { retryAtMs } = before?.record ?? {};
+      const { retryAtMs, updatedAtMs = 0 } = before?.record ?? {};
       if (retryAtMs === undefined || after?.record.currentState !== "staged" || retryAtMs <= commit.untilMs) return undefined;
+      // A clock that was set back since then ends the pause.
+      if (commit.sinceMs < updatedAtMs - SMALL_CORRECTION_MS) return undefined;
       return `${commit.life.name} runs input ${after.inputId} at ${commit.untilMs}, which is paused until ${retryAtMs}`;
     }),
 
