@@ -53,7 +53,7 @@ export interface UsedProcess {
   readonly result?: JsonValue;
   /** The message of a process that failed or was cancelled. */
   readonly error?: string;
-  /** Always empty in this edition. */
+  /** Always empty so far. */
   readonly live: readonly JsonValue[];
   /** As a handle's `cancel`. The same function in every render. */
   cancel(reason?: string): Promise<void>;

@@ -2,7 +2,7 @@ import { createContext, createElement, type ReactNode, Suspense, useContext, use
 import type { Kernel } from "../../index.js";
 
 /** What hooks know of the kernel of their provider. */
-export interface ProvidedKernel {
+interface ProvidedKernel {
   /** Undefined until it is open. */
   readonly kernel: Kernel | undefined;
   /** The same promise in every render. */

@@ -1,7 +1,7 @@
 import type { Kernel, SessionOptions, SessionRuntime, SessionView } from "../../index.js";
 
 /** The sessions that components of one kernel use together: each is opened with its first use, and closed after its last. */
-export interface SharedSessions {
+interface SharedSessions {
   get(sessionId: string): SessionView;
   subscribe(sessionId: string, options: SessionOptions | undefined, listener: () => void): () => void;
   /** Calls `work` with the open session, which stays open until `work` has ended. */

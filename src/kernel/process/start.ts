@@ -28,7 +28,7 @@ export interface StartParts {
 }
 
 /** The code for definitions. A page that starts and runs none does not load it. */
-export interface DefinitionCode {
+interface DefinitionCode {
   /** Starts what a definition or a name describes. */
   startDefined(parts: StartParts, what: unknown, options: unknown, child: Child | undefined): Promise<ProcessRecord>;
   /** What the schemas of a definition do in a run of it. */

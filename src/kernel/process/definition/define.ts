@@ -50,7 +50,7 @@ export interface Runnable {
   readonly events?: Schemas | undefined;
 }
 
-export type CheckedDefinition = Runnable & { readonly name: string; readonly signals?: Schemas | undefined };
+type CheckedDefinition = Runnable & { readonly name: string; readonly signals?: Schemas | undefined };
 
 /** The definition, each member read once. Throws `invalid`, which names the member. */
 export function checkDefinition(field: string, value: unknown, idLength: number): CheckedDefinition {

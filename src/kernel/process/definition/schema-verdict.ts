@@ -7,10 +7,7 @@ import type { JsonValue } from "../../../domain/json.js";
 export type SchemaVerdict = { readonly made: unknown; readonly misfit?: undefined } | { readonly misfit: string };
 
 /** A schema that is asynchronous gives a promise. What the schema itself throws is passed on; `judgedBy` tells it as `invalid`. */
-export type JudgeBy = (
-  schema: StandardSchemaV1 | undefined,
-  value: JsonValue | undefined,
-) => SchemaVerdict | Promise<SchemaVerdict>;
+type JudgeBy = (schema: StandardSchemaV1 | undefined, value: JsonValue | undefined) => SchemaVerdict | Promise<SchemaVerdict>;
 
 export const judgeBy: JudgeBy = (schema, value) => {
   if (!schema) return { made: value };

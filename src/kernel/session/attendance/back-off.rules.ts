@@ -1,5 +1,5 @@
 /** The back-off from sessions that were due and had no turn to begin, or could not be opened: each one in a row is twice as long. */
-export interface BackOff {
+interface BackOff {
   lasts(id: string, nowMs: number): boolean;
   /** `revision`: the session's input revision, as it was read last. */
   begin(id: string, nowMs: number, revision: number): void;

@@ -14,7 +14,7 @@ export interface SessionView {
   messages: readonly ViewMessage[];
   /** The turn that runs now, in any tab. Absent where its owner is gone, until another one goes on with it. */
   run?: SessionRun;
-  /** Always empty in this edition. */
+  /** Always empty so far. */
   live: readonly JsonValue[];
   /** How many inputs wait; those of the turn that runs are not counted. */
   waiting: number;

@@ -21,7 +21,7 @@ import {
   viewFrom,
 } from "./session-view.rules.js";
 
-export interface SessionViewParts {
+interface SessionViewParts {
   readonly ref: SessionRef;
   readonly corridor: Corridor;
   readonly transcript: Transcript;
