@@ -79,7 +79,8 @@ export type { LifecycleStore } from "./kernel/host/lifecycle.js";
 export type { Fault, SweepReport } from "./kernel/host/loop-contract.js";
 export type { Kernel } from "./kernel/kernel.js";
 export type { KernelOptions } from "./kernel/options.js";
-export type { ProcessContext, ProcessHandler, StepRun } from "./kernel/process/context.js";
+export type { ProcessContext, ProcessHandler } from "./kernel/process/context/context.js";
+export type { StepRun } from "./kernel/process/context/step.js";
 export { defineProcess, typed } from "./kernel/process/definition/define.js";
 export type {
   EventsOf,

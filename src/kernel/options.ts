@@ -20,7 +20,7 @@ import type { KeyStore } from "../ports/seal.js";
 import type { Durability, KernelStorage } from "../ports/storage.js";
 import type { Retention } from "../stores/host/retention.js";
 import type { Random } from "./host/ids.js";
-import type { ProcessHandler } from "./process/context.js";
+import type { ProcessHandler } from "./process/context/context.js";
 import { checkDefinitions, checkHandlers } from "./process/definition/define.js";
 import type { ProcessDefinition } from "./process/definition/definition.js";
 import type { AnyTurnHandler } from "./session/turn.js";

@@ -9,6 +9,7 @@ import type { LoopPage } from "./host/loop-contract.js";
 import type { Presence } from "./host/presence.js";
 import type { Lazy } from "./lazy.js";
 import type { LazyRuns } from "./lazy-runs.js";
+import { type Runnable, termsOf } from "./process/definition/define.js";
 import type { Sessions } from "./session/sessions.js";
 
 /** What runs in this page or program. */
@@ -16,7 +17,7 @@ export interface PageParts {
   readonly clock: Clock;
   readonly timings: Timings;
   readonly concurrency: number;
-  readonly handlers: ReadonlyMap<string, unknown>;
+  readonly handlers: ReadonlyMap<string, Runnable>;
   readonly heldLeases: HeldLeases;
   readonly runs: LazyRuns;
   readonly sessions: Sessions;
@@ -31,6 +32,7 @@ export interface PageParts {
 /** The page as the loop sees it. */
 export function loopPage(parts: PageParts): LoopPage {
   const { clock, timings, heldLeases, runs, sessions, agents, host, emitter } = parts;
+  const terms = termsOf(parts.handlers);
   let answeredMs = clock.monotonicMs();
   /** Messages about handlers that no host has, told once each: the next worker's loop tells of them again. */
   const toldHandlers = new Set<string>();
@@ -53,6 +55,7 @@ export function loopPage(parts: PageParts): LoopPage {
         free: runs.free,
         slots: parts.concurrency,
         handlers: [...parts.handlers.keys()],
+        terms,
         sessions: attached,
         attending: sessions.isAttending,
         farewells: parts.farewellNotes?.said() ?? [],

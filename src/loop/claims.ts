@@ -177,10 +177,11 @@ function createTries(parts: ClaimsParts) {
     report: ClaimReport,
   ): Promise<{ taken: number; refused: boolean }> {
     const outcomes = await Promise.allSettled(
-      candidates.map(({ process: { processId } }) => {
+      candidates.map(({ process: { processId, handler = "" } }) => {
         const nonce = parts.newNonce();
         const ownerId = `${pulse.host.hostId}:${nonce.slice(0, 12)}`;
-        return corridor.run(claimProcessLease, { processId, ownerId, ttlMs: timings.leaseTtlMs, nonce, host: pulse.host });
+        const terms = pulse.terms.get(handler);
+        return corridor.run(claimProcessLease, { processId, ownerId, ttlMs: timings.leaseTtlMs, nonce, host: pulse.host, terms });
       }),
     );
     const claims: ClaimReply[] = [];

@@ -1,7 +1,7 @@
 import { runnableBy } from "../domain/process/process.js";
 import type { Key, Query, Reader, Row, StorageSchema } from "../ports/storage.js";
 import { agents, farewells, floors, hosts, leases } from "./host/tables.js";
-import { events, grants, type ProcessRow, processes, registrations } from "./process/tables.js";
+import { events, grants, type ProcessRow, processes, registrations, waits } from "./process/tables.js";
 import { blobs, inputKeys, inputs, quarantine } from "./session/inputs/tables.js";
 import {
   attachments,
@@ -27,6 +27,7 @@ const DECLARED = [
   processes,
   registrations,
   events,
+  waits,
   grants,
   leases,
   hosts,
@@ -60,7 +61,7 @@ export type RowIn<T extends TableName> = RowOf<(typeof TABLES)[T]>;
 
 /** The tables are plain data here: an adapter may send them to a worker of its own. Every row has its shape's version as column `v`. */
 export const SCHEMA: StorageSchema = {
-  version: 6,
+  version: 7,
   tables: Object.fromEntries(
     DECLARED.map(({ name, key, indexes, columns }) => [name, { key, indexes, columns: { v: "number", ...columns } }]),
   ),

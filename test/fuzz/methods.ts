@@ -3,7 +3,7 @@ import { mintLifecycleCommit } from "../../src/domain/session/lifecycle-commit.j
 import type { LifecycleStore } from "../../src/kernel/host/lifecycle.js";
 import type { Kernel } from "../../src/kernel/kernel.js";
 import type { KernelOptions } from "../../src/kernel/options.js";
-import type { ProcessContext } from "../../src/kernel/process/context.js";
+import type { ProcessContext } from "../../src/kernel/process/context/context.js";
 import { typed } from "../../src/kernel/process/definition/define.js";
 import type { ProcessHandle } from "../../src/kernel/process/handle.js";
 import type { ProcessRegistry } from "../../src/kernel/process/registry.js";

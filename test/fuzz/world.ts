@@ -4,7 +4,7 @@ import type { ProcessLease } from "../../src/domain/lease.js";
 import type { PersistedOpsSnapshot } from "../../src/domain/session/ops.js";
 import type { Kernel } from "../../src/kernel/kernel.js";
 import type { KernelOptions } from "../../src/kernel/options.js";
-import type { ProcessContext } from "../../src/kernel/process/context.js";
+import type { ProcessContext } from "../../src/kernel/process/context/context.js";
 import type { SessionRuntime } from "../../src/kernel/session/session.js";
 import type { Turn } from "../../src/kernel/session/turn.js";
 import { memoryStorage } from "../../src/memory.js";

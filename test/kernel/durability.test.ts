@@ -4,7 +4,7 @@ import { indexedDbStorage } from "../../src/adapters/storage-indexeddb.js";
 import { HoldfastError } from "../../src/domain/errors.js";
 import { DEFAULT_TIMINGS } from "../../src/domain/time.js";
 import type { Kernel } from "../../src/kernel/kernel.js";
-import type { ProcessContext } from "../../src/kernel/process/context.js";
+import type { ProcessContext } from "../../src/kernel/process/context/context.js";
 import type { ProcessRegistry } from "../../src/kernel/process/registry.js";
 import type { Probe } from "../stores/probe-storage.js";
 import { bench, closeBenches, ending, task } from "./hosts.js";

@@ -3,7 +3,7 @@ import { manualClock } from "../../src/adapters/clock-manual.js";
 import { memoryStorage } from "../../src/adapters/storage-memory.js";
 import { channelHub } from "../../src/conformance/kit/channel.fixture.js";
 import { broadcastNotices } from "../../src/corridor/notices.js";
-import type { ProcessContext } from "../../src/kernel/process/context.js";
+import type { ProcessContext } from "../../src/kernel/process/context/context.js";
 import { createKernel } from "../../src/platform.js";
 import type { ChannelFactory } from "../../src/ports/notices.js";
 import type { KernelStorage } from "../../src/ports/storage.js";

@@ -256,6 +256,7 @@ async function loopOf(pulse: () => Promise<Pick<Pulse, "moves"> & Partial<Pulse>
       free: 0,
       slots: 1,
       handlers: [],
+      terms: new Map(),
       sessions: [],
       attending: false,
       farewells: [],

@@ -1,7 +1,7 @@
 // What a sweep reads, and which host claims what is started.
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { DEFAULT_TIMINGS } from "../../src/domain/time.js";
-import type { ProcessContext } from "../../src/kernel/process/context.js";
+import type { ProcessContext } from "../../src/kernel/process/context/context.js";
 import type { Row } from "../../src/ports/storage.js";
 import { gate, rounds, until } from "../kernel/rounds.js";
 import { buildTown, type Town, type TownHost } from "./town.js";

@@ -5,7 +5,7 @@ import { HoldfastError } from "../../src/domain/errors.js";
 import { DEFAULT_TIMINGS } from "../../src/domain/time.js";
 import type { LoopPage } from "../../src/kernel/host/loop-contract.js";
 import { createPresence } from "../../src/kernel/host/presence.js";
-import type { ProcessContext } from "../../src/kernel/process/context.js";
+import type { ProcessContext } from "../../src/kernel/process/context/context.js";
 import { createLoop } from "../../src/loop/loop.js";
 import type { Row } from "../../src/ports/storage.js";
 import { SCHEMA, TABLES } from "../../src/stores/schema.js";
@@ -445,6 +445,7 @@ describe("claims", () => {
         slots: 1,
         free: refusals > 0 ? 0 : 2,
         handlers: ["job"],
+        terms: new Map(),
         sessions: [],
         attending: false,
         farewells: [],

@@ -119,6 +119,8 @@ describe("a column", () => {
   it("that is there only while something is so holds a 1", () => {
     const counts = thoseThatHold(7);
     expect(numbers.filter((one) => !counts.includes(one)).map(({ name }) => name)).toEqual([
+      "processes.suspended",
+      "processes.mayWait",
       "processes.endsChildren",
       "leases.locked",
       "leases.waiting",

@@ -1,6 +1,6 @@
 import type { Kernel } from "../../kernel/kernel.js";
 import type { KernelOptions } from "../../kernel/options.js";
-import type { ProcessContext, ProcessHandler } from "../../kernel/process/context.js";
+import type { ProcessContext, ProcessHandler } from "../../kernel/process/context/context.js";
 import type { StartRequest } from "../../kernel/process/start-request.js";
 import {
   cancelled,

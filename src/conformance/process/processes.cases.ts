@@ -46,7 +46,18 @@ export function processCases(open: OpenFixture, runner: Runner): void {
   promise("the core types stand behind the declared ones (P-1)", async ({ processes }) => {
     const { eventTypes } = await processes.registerProcess(task("p", { eventTypes: [{ name: "z" }, { name: "a" }] }));
     expect(eventTypes.slice(0, 2)).toEqual([{ name: "z" }, { name: "a" }]);
-    const core = ["process.cancel_requested", "process.cancelled", "process.completed", "process.failed", "process.step"];
+    const core = [
+      "process.attempt_failed",
+      "process.cancel_requested",
+      "process.cancelled",
+      "process.completed",
+      "process.failed",
+      "process.restarted",
+      "process.signal",
+      "process.step",
+      "process.step_failed",
+      "process.waiting",
+    ];
     expect(
       eventTypes
         .slice(2)

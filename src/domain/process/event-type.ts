@@ -39,6 +39,11 @@ export interface ProcessEventType {
 
 export const CANCEL_REQUESTED = "process.cancel_requested";
 export const STEP_EVENT = "process.step";
+export const SIGNAL_EVENT = "process.signal";
+export const WAITING_EVENT = "process.waiting";
+export const STEP_FAILED_EVENT = "process.step_failed";
+export const ATTEMPT_FAILED_EVENT = "process.attempt_failed";
+export const RESTARTED_EVENT = "process.restarted";
 export const TERMINAL_EVENT = {
   completed: "process.completed",
   failed: "process.failed",
@@ -57,6 +62,7 @@ export function coreEventTypes(): ProcessEventType[] {
       semantics: { terminal: { state, awaitOutput: { pointer: "/awaitOutput" } } },
     })),
     { name: STEP_EVENT },
+    ...[SIGNAL_EVENT, WAITING_EVENT, STEP_FAILED_EVENT, ATTEMPT_FAILED_EVENT, RESTARTED_EVENT].map((name) => ({ name })),
   ];
 }
 

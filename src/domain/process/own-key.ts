@@ -2,14 +2,23 @@
  * The replay keys that are holdfast's own: `process:<id>:<kind>:<rest>`. The id is encoded, so that no two processes share a key:
  * a service outside sees the step keys of all processes. The former key is that of an older database, where ids were not encoded.
  */
-export function ownKey(
-  processId: string,
-  kind: "step" | "terminal" | "cancel_requested",
-  rest: string,
-): { replayKey: string; formerKey: string } {
+export function ownKey(processId: string, kind: OwnKeyKind, rest: string): { replayKey: string; formerKey: string } {
   const [replayKey, formerKey] = prefixesOf(processId).map((prefix) => `${prefix}${kind}:${rest}`) as [string, string];
   return { replayKey, formerKey };
 }
+
+/** `sleep` and `wait` hold the results of timers and of waits for signals, `waiting` their beginnings. */
+export type OwnKeyKind =
+  | "step"
+  | "sleep"
+  | "wait"
+  | "waiting"
+  | "signal"
+  | "step_failed"
+  | "attempt_failed"
+  | "restarted"
+  | "terminal"
+  | "cancel_requested";
 
 /** The rest of a key that begins with holdfast's own prefix; `undefined` for an app's own key. */
 export function restOfOwnKey(processId: string, key: string): string | undefined {

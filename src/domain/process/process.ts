@@ -1,6 +1,7 @@
 import type { JsonValue } from "../json.js";
 import type { ProcessScope } from "../scope.js";
 import type { ProcessEventType, TerminalState } from "./event-type.js";
+import type { ProcessAttempts, ProcessWait } from "./wait.js";
 
 /** What a process does, and what runs it. A caller may give any value in the place of JSON: it is checked at run time. */
 export type ProcessInput<Value = JsonValue> =
@@ -80,6 +81,14 @@ export interface ProcessRecord {
   externalRef?: ProcessExternalRef;
   status: ProcessStatus;
   progress?: ProcessProgress;
+  /** What it waits for, by key, while it does. Absent where it waits for nothing of its own. */
+  waiting?: readonly ProcessWait[];
+  /** It waits without a handler, a slot and a lease; the end of a wait brings it back. */
+  suspended?: true;
+  /** No host runs it before. */
+  startAtMs?: number;
+  /** Only after its handler threw, where its definition has `retry`. */
+  attempts?: ProcessAttempts;
 }
 
 /** A description of the process for the scope that it is granted to. */

@@ -1,7 +1,7 @@
 import type { ErrorCode } from "../../domain/errors.js";
 import type { ProcessLease } from "../../domain/lease.js";
 import type { Host } from "../../stores/host/leases.rules.js";
-import type { ClaimReply } from "../../stores/process/leases.js";
+import type { ClaimReply, ClaimTerms } from "../../stores/process/leases.js";
 
 /**
  * What the loop asks of the page that runs the handlers. The page holds the leases; the loop is its clock and knows nothing
@@ -38,6 +38,8 @@ export interface Pulse {
   free: number;
   slots: number;
   handlers: string[];
+  /** What some of the handlers declare for a claim, by name. */
+  terms: ReadonlyMap<string, ClaimTerms>;
   /** Sessions whose turns are run here. */
   sessions: string[];
   /** The page has sessions open: its attachments are renewed, too. */

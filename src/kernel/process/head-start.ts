@@ -5,6 +5,7 @@ import type { Host } from "../../stores/host/leases.rules.js";
 import { type ClaimReply, releaseLeases } from "../../stores/process/leases.js";
 import { type RegisterProcess, registerProcess } from "../../stores/process/processes.js";
 import { type FirstClaim, registerAndClaim } from "../../stores/process/runs/first-claim.js";
+import { type Runnable, termsOf } from "./definition/define.js";
 import type { ProcessRunner } from "./runner.js";
 
 /**
@@ -26,7 +27,7 @@ interface HeadStartParts {
   readonly corridor: Corridor;
   readonly clock: Clock;
   readonly ttlMs: number;
-  readonly handlers: ReadonlyMap<string, unknown>;
+  readonly handlers: ReadonlyMap<string, Runnable>;
   readonly runner: Pick<ProcessRunner, "free" | "run">;
   /**
    * This host while its loop is on and its lock is held; else `undefined`. Without the loop no lease is renewed. Without the lock other
@@ -39,6 +40,7 @@ interface HeadStartParts {
 export function createHeadStart(parts: HeadStartParts): HeadStart {
   const { corridor, clock, runner } = parts;
   const underway = new Set<{ readonly processId: string }>();
+  const terms = termsOf(parts.handlers);
   let hasBacklog = false;
   const free = () => Math.max(0, runner.free - underway.size);
 
@@ -49,7 +51,8 @@ export function createHeadStart(parts: HeadStartParts): HeadStart {
     hasBacklog ||= free() === 0;
     if (hasBacklog) return undefined;
     const nonce = parts.newNonce();
-    return { ownerId: `${host.hostId}:${nonce.slice(0, 12)}`, ttlMs: parts.ttlMs, nonce, host };
+    const ownerId = `${host.hostId}:${nonce.slice(0, 12)}`;
+    return { ownerId, ttlMs: parts.ttlMs, nonce, host, terms: terms.get(handler) };
   }
 
   async function take(claim: ClaimReply, bootId: string, asOfMs: number): Promise<void> {

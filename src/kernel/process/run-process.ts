@@ -8,21 +8,21 @@ import type { Clock } from "../../ports/clock.js";
 import type { Host } from "../../stores/host/leases.rules.js";
 import type { EventAppender, EventMethods } from "../../stores/process/events.js";
 import { type ClaimReply, claimProcessLease, releaseLeases } from "../../stores/process/leases.js";
-import { loadProcess } from "../../stores/process/processes.js";
-import { processRecordOf } from "../../stores/process/processes.rules.js";
+import { readRecord } from "../../stores/process/processes.js";
 import { admitPayload } from "../../stores/process/registration.js";
 import type { ProcessRow } from "../../stores/process/tables.js";
 import { faultOf, faultOfApp } from "../host/fault.js";
 import { type HeldLease, holdLease } from "../host/leases/held-lease.js";
 import type { Fault } from "../host/loop-contract.js";
-import { createCalls } from "./calls.js";
-import { type ContextParts, createContext, type ProcessContext } from "./context.js";
+import { createCalls } from "./context/calls.js";
+import { type ContextParts, createContext, type ProcessContext } from "./context/context.js";
+import { createRunningSteps } from "./context/running-steps.js";
 import type { Runnable } from "./definition/define.js";
 import { abortOf, isTrouble, outputOf, storableOutput } from "./ending.js";
 import { type HandleBounds, type HandleStores, type ProcessHandle, processHandle, processRow } from "./handle.js";
-import { createRunningSteps } from "./running-steps.js";
 import { type Slot, type Slots, takeSlot } from "./slots.js";
 import { type StartParts, startProcess } from "./start.js";
+import { createRunWaits } from "./waits/run-waits.js";
 
 /**
  * One run of a claimed process:
@@ -40,6 +40,8 @@ export interface ProcessRun {
   cancelled: boolean;
   /** The handler does nothing but wait: no step is under way. `handle` sets it; until then nothing waits. */
   isWaiting(): boolean;
+  /** The process changed. `handle` sets it. */
+  heard(): void;
 }
 
 export interface ProcessRunParts extends StartParts {
@@ -93,6 +95,7 @@ export function createRun(parts: ProcessRunParts, { lease }: ClaimReply, asOfMs:
     ended: new AbortController(),
     cancelled: false,
     isWaiting: () => false,
+    heard: () => {},
   };
 }
 
@@ -119,7 +122,7 @@ export async function execute(parts: ProcessRunParts, slots: Slots, run: Process
 
 async function work(parts: ProcessRunParts, run: ProcessRun, claim: ClaimReply, slot: Slot): Promise<void> {
   const { processId } = claim.lease;
-  const record = await readRecord(parts, processId);
+  const record = await readRecord(parts.corridor, processId);
   if (record?.status.state !== "running") return await handBack(parts, run);
   if (claim.fruitless >= parts.attemptBudget) {
     const message = `${claim.fruitless} attempts in a row ended without a result`;
@@ -181,6 +184,8 @@ async function handle(
   const { ownerScope, hostProfileId } = record.provenance;
   const steps = createRunningSteps({ clock: parts.clock, waitMs: parts.timings.leaseRenewMs, tell: misused });
   run.isWaiting = () => slot.isWaiting && steps.isIdle;
+  const waits = createRunWaits({ clock: parts.clock, waiting: bounds.waiting, stopped: run.stopped.signal });
+  run.heard = waits.heard;
   const contextParts: ContextParts = {
     ...parts,
     definition,
@@ -192,6 +197,7 @@ async function handle(
     processHandle: handleOf,
     raised: raise,
     steps,
+    waits,
     async startChild(what, named) {
       const child = await run.heldLease.write((lease) =>
         startProcess(parts, what, { ...named, ownerScope, hostProfileId, parentId: record.id, lease }),
@@ -237,6 +243,7 @@ async function followProcess(parts: ProcessRunParts, run: ProcessRun, processId:
     if (!row || isOver()) return;
     if (row.state !== "running")
       return endRun(run, new HoldfastError("terminal", `process "${processId}" is already terminal: ${row.state}`));
+    run.heard();
     if (row.cancelRequested === undefined) return;
     run.cancelled = true;
     run.abort.abort(new HoldfastError("aborted", row.cancelRequested, { details: { reason: "cancel-requested" } }));
@@ -290,11 +297,6 @@ async function storeOutput(parts: ProcessRunParts, run: ProcessRun, wanted: Proc
 
 async function handBack({ corridor }: ProcessRunParts, run: ProcessRun): Promise<void> {
   await corridor.run(releaseLeases, { leases: [run.heldLease.lease] });
-}
-
-async function readRecord({ corridor }: ProcessRunParts, processId: string): Promise<ProcessRecord | undefined> {
-  const stored = await corridor.query(["processes", "registrations"], (reader) => loadProcess(reader, processId));
-  return stored && processRecordOf(stored.process, stored.registration);
 }
 
 function sleep({ clock }: ProcessRunParts, ms: number): Promise<void> {

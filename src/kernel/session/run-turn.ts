@@ -11,8 +11,8 @@ import { type AppendedMessages, commitTurn, endTurn, type RunRef, type TurnEnd }
 import { faultOfApp } from "../host/fault.js";
 import type { HeldLease } from "../host/leases/held-lease.js";
 import type { Fault } from "../host/loop-contract.js";
+import { createRunningSteps } from "../process/context/running-steps.js";
 import { abortOf, isTrouble } from "../process/ending.js";
-import { createRunningSteps } from "../process/running-steps.js";
 import type { Transcript } from "./transcript.js";
 import { type AttachedHandler, type Began, type OpenTurn, openTurn } from "./turn.js";
 

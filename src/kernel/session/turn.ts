@@ -16,10 +16,11 @@ import { isShown, messageOf } from "../../stores/session/inputs/prompt-message.r
 import { chainDigest } from "../../stores/session/transcript.rules.js";
 import { type AppendedMessages, type BeganTurn, checkpointTurn, type RunRef, storeTurnStep } from "../../stores/session/turns.js";
 import type { HeldLease } from "../host/leases/held-lease.js";
-import { createCalls } from "../process/calls.js";
-import type { ProcessContext, StepRun } from "../process/context.js";
+import { createCalls } from "../process/context/calls.js";
+import type { ProcessContext } from "../process/context/context.js";
+import type { RunningSteps } from "../process/context/running-steps.js";
+import type { StepRun } from "../process/context/step.js";
 import type { Json } from "../process/definition/stored-json.js";
-import type { RunningSteps } from "../process/running-steps.js";
 import { deepFreeze, type Transcript } from "./transcript.js";
 
 /** What a turn handler gets. Its writes are fenced by the executor's lease: once the lease is lost, they change nothing. */

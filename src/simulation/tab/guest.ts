@@ -2,7 +2,7 @@ import type { ErrorCode } from "../../domain/errors.js";
 import type { Timings } from "../../domain/time.js";
 import type { AgentRegistration } from "../../kernel/host/agents.js";
 import type { Kernel } from "../../kernel/kernel.js";
-import type { ProcessHandler } from "../../kernel/process/context.js";
+import type { ProcessHandler } from "../../kernel/process/context/context.js";
 import type { SessionRuntime } from "../../kernel/session/session.js";
 import type { Ledger } from "../judge/ledger.js";
 import type { Life } from "../machine/machine.js";

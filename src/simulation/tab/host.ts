@@ -4,7 +4,7 @@ import { type Kernel, openKernel } from "../../kernel/kernel.js";
 import { loaded } from "../../kernel/lazy.js";
 import type { LazyParts } from "../../kernel/lazy-parts.js";
 import type { LoopStart, Platform } from "../../kernel/platform.js";
-import type { ProcessHandler } from "../../kernel/process/context.js";
+import type { ProcessHandler } from "../../kernel/process/context/context.js";
 import * as definitions from "../../kernel/process/definition/defined-start.js";
 import * as runs from "../../kernel/process/runs.js";
 import * as runtime from "../../kernel/runtime-store.js";

@@ -1,5 +1,5 @@
 import { isHoldfastError } from "../../domain/errors.js";
-import type { ProcessHandler } from "../../kernel/process/context.js";
+import type { ProcessHandler } from "../../kernel/process/context/context.js";
 import type { StartRequest } from "../../kernel/process/start-request.js";
 import type { Turn } from "../../kernel/session/turn.js";
 import type { InputSubmission } from "../../stores/session/inputs/submission.js";

@@ -28,6 +28,8 @@ export const WORN_RANGES: readonly WornRange[] = [
   { table: "processes", index: "cancelling", limit: SMALL_ROWS },
   { table: "processes", index: "endsWith", limit: SMALL_ROWS },
   { table: "processes", index: "external", limit: SMALL_ROWS, isQueue: true },
+  // What is due first leaves first.
+  { table: "processes", index: "due", limit: SMALL_ROWS },
   { table: "registrations", index: "bySession", limit: LARGE_ROWS },
   { table: "events", index: "pendingWakes", limit: LARGE_ROWS },
   { table: "grants", index: "byProcess", limit: SMALL_ROWS },

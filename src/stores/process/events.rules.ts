@@ -29,6 +29,7 @@ import { ROW_VERSION } from "../table.js";
 import { hashOfJson, unknownProcess } from "./processes.rules.js";
 import { isTruthy, select } from "./selectors.rules.js";
 import type { EventRow, ProcessRow } from "./tables.js";
+import { dropWaits } from "./waits/waits.rules.js";
 
 /** The rows that an append reads in its transaction. */
 export interface AppendState {
@@ -154,17 +155,8 @@ export function append(
         pendingWake: sequence,
       }),
   };
-  const { runnable, cancelling, externalAtMs, endsWith, endsChildren, ...lasting } = process;
-  const isAsked = cancelling !== undefined || eventType === CANCEL_REQUESTED;
-  const whileItRuns = {
-    ...(runnable !== undefined && { runnable, ...(isAsked && { cancelling: runnable }) }),
-    ...(externalAtMs !== undefined && { externalAtMs: nowMs }),
-    ...(endsWith !== undefined && { endsWith }),
-    ...(endsChildren && { endsChildren }),
-  };
   const after: ProcessRow = {
-    ...lasting,
-    ...(!semantics.terminal && whileItRuns),
+    ...(semantics.terminal ? ended(process) : running(process, eventType === CANCEL_REQUESTED, nowMs)),
     lastSequence: sequence,
     updatedAtMs: nowMs,
     ...(ownLease && { progressFence: ownLease.fencingToken }),
@@ -174,9 +166,37 @@ export function append(
   const writes: Write[] = [
     { table: "processes", put: after },
     { table: "events", put: event },
+    ...(semantics.terminal ? dropWaits(process) : []),
     ...(lease ? awoken(state.lease) : []),
   ];
   return { result: resultOf(after, event), process: after, writes };
+}
+
+/** The process without what it has only while it runs. */
+function ended(process: ProcessRow): ProcessRow {
+  const {
+    runnable: _,
+    parked: _1,
+    dueAtMs: _2,
+    suspended: _3,
+    mayWait: _4,
+    deadlineAtMs: _5,
+    cancelling: _6,
+    externalAtMs: _7,
+    endsWith: _8,
+    endsChildren: _9,
+    ...lasting
+  } = process;
+  return lasting as ProcessRow;
+}
+
+function running(process: ProcessRow, isCancel: boolean, nowMs: number): ProcessRow {
+  const name = process.runnable ?? process.parked;
+  return {
+    ...process,
+    ...(isCancel && name !== undefined && { cancelling: name }),
+    ...(process.externalAtMs !== undefined && { externalAtMs: nowMs }),
+  };
 }
 
 /**

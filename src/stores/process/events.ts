@@ -35,7 +35,7 @@ import { processRecordOf, unknownProcess } from "./processes.rules.js";
 import { admitPayload } from "./registration.js";
 import type { EventRow, ProcessRow, RegistrationRow } from "./tables.js";
 
-const APPEND_TABLES = ["processes", "registrations", "events", "leases"] as const;
+const APPEND_TABLES = ["processes", "registrations", "events", "leases", "waits"] as const;
 
 async function loadAppend(reader: Reader, request: AppendInput, declared?: DeclaredTypes): Promise<AppendState> {
   const { processId, eventType, lease } = request;

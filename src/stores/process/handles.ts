@@ -10,8 +10,8 @@ import type {
 import { checkScope, type ProcessScope, scopeId } from "../../domain/scope.js";
 import type { Limits } from "../../domain/time.js";
 import { loadRow, loadRows } from "../schema.js";
-import { loadProcess } from "./processes.js";
-import { grantWrite, processRecordOf, unknownProcess } from "./processes.rules.js";
+import { loadProcess, RECORD_TABLES, recordOf } from "./processes.js";
+import { grantWrite, unknownProcess } from "./processes.rules.js";
 import { checkDescriptor } from "./registration.js";
 import type { GrantRow, ProcessRow } from "./tables.js";
 
@@ -148,12 +148,12 @@ export function handleMethods(corridor: Corridor, limits: Limits): HandleMethods
   const scoped = (field: string, value: unknown) => checkScope(field, value, limits.idLength);
 
   const entriesOf = (scope: ProcessScope) =>
-    corridor.query(["grants", "processes", "registrations"], async (reader) => {
+    corridor.query(["grants", ...RECORD_TABLES], async (reader, now) => {
       const grants = await loadRows(reader, "grants", { prefix: [scopeId(scope)] });
       const stored = await Promise.all(grants.map(({ processId }) => loadProcess(reader, processId)));
       return grants.flatMap((grant, at): ProcessHandleGrantEntry[] => {
         const process = stored[at];
-        return process ? [{ grant: grantOf(grant), record: processRecordOf(process.process, process.registration) }] : [];
+        return process ? [{ grant: grantOf(grant), record: recordOf(process, now()) }] : [];
       });
     });
 

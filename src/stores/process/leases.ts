@@ -9,6 +9,7 @@ import { attemptsOf, fence, type Host, leaseChange, leaseLost, released } from "
 import type { LeaseRow } from "../host/tables.js";
 import { loadRow } from "../schema.js";
 import { unknownProcess } from "./processes.rules.js";
+import { claimable, isParked } from "./runs/claimable.rules.js";
 import type { ProcessRow } from "./tables.js";
 
 export interface ClaimProcessLease {
@@ -17,8 +18,15 @@ export interface ClaimProcessLease {
   ttlMs: number;
   nonce: string;
   host?: Host;
+  terms?: ClaimTerms | undefined;
   /** The token of the grant to replace. Refused if the lease was claimed or freed since. */
   over?: string;
+}
+
+/** What the host that claims has declared for the handler: plain data, since a loop in a worker claims by it. */
+export interface ClaimTerms {
+  /** The process ends as failed so long after its first claim. */
+  readonly timeoutMs?: number;
 }
 
 /** The lease, and what a runner needs to know at this moment. `process` is the stored row. */
@@ -49,8 +57,9 @@ export const claimProcessLease: Command<
         new HoldfastError("terminal", `process "${input.processId}" is already terminal`, { details: { state: process.state } }),
       );
     }
+    if (isParked(process, nowMs)) return refuse(notYet(process));
     if (input.over !== undefined && lease?.leaseToken !== input.over) return refuse(leaseLost(input.processId));
-    const { processId: resource, ...claim } = input;
+    const { processId: resource, terms, ...claim } = input;
     const row = grant(
       lease,
       { resource, ...claim },
@@ -58,14 +67,28 @@ export const claimProcessLease: Command<
       nowMs,
     );
     if (row instanceof HoldfastError) return refuse(row);
+    const claimed = withDeadline(claimable(process), terms, nowMs);
     return accept(
-      { lease: leaseOf(row), process, attempt: attemptsOf(row), fruitless: row.fruitless },
-      [{ table: "leases", put: row }],
+      { lease: leaseOf(row), process: claimed, attempt: attemptsOf(row), fruitless: row.fruitless },
+      [{ table: "leases", put: row }, ...(claimed === process ? [] : [{ table: "processes", put: claimed }])],
       // A runner's lease has the usual time to live, so no loop looks before that. A caller that claims by hand chooses its own time to live.
       [claim.host ? heldChange(resource) : leaseChange(resource)],
     );
   },
 };
+
+function notYet({ processId, dueAtMs, suspended }: ProcessRow): HoldfastError {
+  const until = dueAtMs === undefined ? "a write brings it back" : `${dueAtMs}`;
+  return new HoldfastError("lease-held", `process "${processId}" ${suspended ? "is suspended" : "waits"} until ${until}`, {
+    details: { processId, ...(dueAtMs !== undefined && { dueAtMs }) },
+  });
+}
+
+/** The deadline is set once, by the first claim of a host that has one. */
+function withDeadline(process: ProcessRow, terms: ClaimTerms | undefined, nowMs: number): ProcessRow {
+  if (terms?.timeoutMs === undefined || process.deadlineAtMs !== undefined) return process;
+  return { ...process, deadlineAtMs: nowMs + terms.timeoutMs };
+}
 
 type Renewal = { lease: ProcessLease } | { lost: true };
 

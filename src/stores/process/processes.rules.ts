@@ -13,6 +13,7 @@ import {
   type ProcessRegistration,
   runnableBy,
 } from "../../domain/process/process.js";
+import type { ProcessWait } from "../../domain/process/wait.js";
 import { type ProcessScope, scopeId } from "../../domain/scope.js";
 import type { Write } from "../../ports/storage.js";
 import { ROW_VERSION } from "../table.js";
@@ -97,7 +98,11 @@ const isHolder = (value: unknown): value is object => typeof value === "object" 
 
 const memberOf = (holder: object, name: string): unknown => Object.getOwnPropertyDescriptor(holder, name)?.value;
 
-export function processRecordOf(process: ProcessRow, registration: RegistrationRow): ProcessRecord {
+export function processRecordOf(
+  process: ProcessRow,
+  registration: RegistrationRow,
+  waiting: readonly ProcessWait[] = [],
+): ProcessRecord {
   const { state, awaitOutput } = process;
   return {
     id: process.processId,
@@ -110,6 +115,8 @@ export function processRecordOf(process: ProcessRow, registration: RegistrationR
     ...(process.externalRef && { externalRef: process.externalRef }),
     status: state === "running" || !awaitOutput ? { state: "running" } : { state, awaitOutput },
     ...(process.progress && { progress: process.progress }),
+    ...(waiting.length > 0 && { waiting }),
+    ...(process.suspended && { suspended: true }),
   };
 }
 

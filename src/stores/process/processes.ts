@@ -26,23 +26,45 @@ import {
   withExternalRef,
 } from "./processes.rules.js";
 import { admitPayload, prepareRegistration } from "./registration.js";
-import type { ProcessRow, RegistrationRow } from "./tables.js";
+import type { ProcessRow, RegistrationRow, WaitRow } from "./tables.js";
+import { loadWaits } from "./waits/wait-rows.js";
+import { waitsOf } from "./waits/waits.rules.js";
 
-/** The two rows of a process. They are written and removed together. */
-export type StoredProcess = { process: ProcessRow; registration: RegistrationRow };
+/** A process: its two rows, which are written and removed together, and what it waits for. */
+export type StoredProcess = { process: ProcessRow; registration: RegistrationRow; waits: readonly WaitRow[] };
+
+/** The record as it is at this moment. */
+export function recordOf({ process, registration, waits }: StoredProcess, nowMs: number): ProcessRecord {
+  return processRecordOf(process, registration, waitsOf(waits, nowMs));
+}
+
+/** The tables of a record. */
+export const RECORD_TABLES = ["processes", "registrations", "waits"] as const;
 
 export async function loadProcess(reader: Reader, processId: string): Promise<StoredProcess | undefined> {
   const [process, registration] = await Promise.all([
     loadRow(reader, "processes", processId),
     loadRow(reader, "registrations", processId),
   ]);
-  return process && withRegistration(process, registration);
+  return process && withRegistration(process, registration, await loadWaits(reader, process));
 }
 
-function withRegistration(process: ProcessRow, registration: RegistrationRow | undefined): StoredProcess {
-  if (registration) return { process, registration };
+function withRegistration(
+  process: ProcessRow,
+  registration: RegistrationRow | undefined,
+  waits: readonly WaitRow[],
+): StoredProcess {
+  if (registration) return { process, registration, waits };
   throw new HoldfastError("read-failed", `the registration of process "${process.processId}" is missing`, {
     details: { table: "registrations", key: process.processId },
+  });
+}
+
+/** The process as it is stored, or `undefined`. */
+export function readRecord(corridor: Corridor, processId: string): Promise<ProcessRecord | undefined> {
+  return corridor.query(RECORD_TABLES, async (reader, now) => {
+    const stored = await loadProcess(reader, processId);
+    return stored && recordOf(stored, now());
   });
 }
 
@@ -77,7 +99,7 @@ export const registerProcess: Command<
   { stored: StoredProcess | undefined; lease: LeaseRow | undefined; parent: ProcessRow | undefined },
   ProcessRecord
 > = {
-  tables: ["processes", "registrations", "grants", "leases"],
+  tables: [...RECORD_TABLES, "grants", "leases"],
   async load(reader, { registration, lease, endsWithParent }) {
     const [stored, leaseRow, parent] = await Promise.all([
       loadProcess(reader, registration.id),
@@ -106,7 +128,7 @@ export const registerProcess: Command<
       }
       if (parent && stored.process.state === "running")
         writes.push({ table: "processes", put: { ...stored.process, endsWith: parent.processId } });
-      return accept(processRecordOf(stored.process, stored.registration), writes);
+      return accept(recordOf(stored, nowMs), writes);
     }
     const made = newProcess(registration, nowMs);
     const process = { ...made.process, ...(parent && { endsWith: parent.processId }) };
@@ -124,13 +146,13 @@ export const setExternalRef: Command<
   StoredProcess | undefined,
   ProcessRecord
 > = {
-  tables: ["processes", "registrations"],
+  tables: RECORD_TABLES,
   load: (reader, { processId }) => loadProcess(reader, processId),
   decide(stored, { processId, externalRef }, nowMs) {
     if (!stored) return refuse(unknownProcess(processId));
     const process = withExternalRef(stored.process, externalRef, nowMs);
     return accept(
-      processRecordOf(process, stored.registration),
+      recordOf({ ...stored, process }, nowMs),
       [{ table: "processes", put: process }],
       [{ about: "record", id: processId }],
     );
@@ -200,15 +222,20 @@ async function readPage(
       const process = processes.get(registration.processId);
       return process && (state === undefined || process.state === state) ? [{ process, registration }] : [];
     });
-    return { found, last: registrations.length < limit ? undefined : ids.at(-1) };
+    return { found: await withWaits(reader, found), last: registrations.length < limit ? undefined : ids.at(-1) };
   }
   const bound = after === undefined ? {} : { after: state === undefined ? after : [state, after] };
   const where = state === undefined ? {} : { index: "byState", prefix: [state] };
   const processes = await loadRows(reader, "processes", { ...where, ...bound, limit });
   const ids = processes.map(({ processId }) => processId);
   const registrations = await loadBetween(reader, "registrations", ids);
-  const found = processes.map((process) => withRegistration(process, registrations.get(process.processId)));
-  return { found, last: processes.length < limit ? undefined : ids.at(-1) };
+  const found = processes.map((process) => withRegistration(process, registrations.get(process.processId), []));
+  return { found: await withWaits(reader, found), last: processes.length < limit ? undefined : ids.at(-1) };
+}
+
+async function withWaits(reader: Reader, found: readonly Omit<StoredProcess, "waits">[]): Promise<StoredProcess[]> {
+  const waits = await Promise.all(found.map(({ process }) => loadWaits(reader, process)));
+  return found.map((stored, at) => ({ ...stored, waits: waits[at] ?? [] }));
 }
 
 export interface ProcessMethods {
@@ -236,12 +263,14 @@ export function processMethods(corridor: Corridor, limits: Limits, schemas: Payl
     // With both filters, a page may hold few rows that fit.
     const isFiltered = filter.sessionId !== undefined && filter.state !== undefined;
     while (records.length < limit) {
-      const page = await corridor.query(["processes", "registrations"], (reader) =>
-        readPage(reader, { ...filter, ...(after !== undefined && { after }) }, isFiltered ? PAGE : Math.min(PAGE, limit)),
-      );
-      records.push(...page.found.map(({ process, registration }) => processRecordOf(process, registration)));
-      if (page.last === undefined) break;
-      after = page.last;
+      const { last, ...page } = await corridor.query(RECORD_TABLES, async (reader, now) => {
+        const size = isFiltered ? PAGE : Math.min(PAGE, limit);
+        const { found, last } = await readPage(reader, { ...filter, ...(after !== undefined && { after }) }, size);
+        return { records: found.map((stored) => recordOf(stored, now())), last };
+      });
+      records.push(...page.records);
+      if (last === undefined) break;
+      after = last;
     }
     return records.slice(0, limit);
   }
@@ -265,8 +294,7 @@ export function processMethods(corridor: Corridor, limits: Limits, schemas: Payl
     },
     async getProcess(processId) {
       const known = id("processId", processId);
-      const stored = await corridor.query(["processes", "registrations"], (reader) => loadProcess(reader, known));
-      return stored && processRecordOf(stored.process, stored.registration);
+      return await readRecord(corridor, known);
     },
     async list(filter = {}) {
       return await list(checkProcessFilter("list", filter, limits));

@@ -24,6 +24,7 @@ export const processes = table(
       cancelling: ["cancelling", "processId"],
       endsWith: ["endsWith", "processId"],
       external: ["externalAtMs", "processId"],
+      due: ["parked", "dueAtMs", "processId"],
     },
     columns: {
       processId: text,
@@ -35,6 +36,16 @@ export const processes = table(
       inputType: text<ProcessInput["type"]>,
       /** What a host needs to run it, only while the process runs and a host may claim it. A host finds by this what it could claim, and reads nothing else. */
       runnable: maybe(text),
+      /** `runnable` instead of there, while no host may claim it: before `dueAtMs`; without that, until a write makes it claimable. */
+      parked: maybe(text),
+      /** Only while it is parked: from when on a host may claim it. */
+      dueAtMs: maybe(time),
+      /** Only while it is parked: its run gave the handler up and waits for what the waits table holds. */
+      suspended: maybe(flag),
+      /** Only while it runs: there may be rows of it in the waits table. */
+      mayWait: maybe(flag),
+      /** Only while it runs: when it ends as failed, counted from its first claim. */
+      deadlineAtMs: maybe(time),
       createdAtMs: time,
       updatedAtMs: time,
       /** `updatedAtMs` again, only while an external process runs. */
@@ -62,6 +73,29 @@ export const processes = table(
   ({ provenance }) => isScope(provenance.ownerScope),
 );
 export type ProcessRow = RowOf<typeof processes>;
+
+/**
+ * What a running process waits for, and how often a step of it was tried. A row goes with the result of its key, and all go with the end of
+ * the process.
+ */
+export const waits = table("waits", {
+  key: ["processId", "kind", "key"],
+  columns: {
+    processId: text,
+    /** `step`: the tries of a step; it waits only before its `dueAtMs`. */
+    kind: text<"timer" | "signal" | "step">,
+    /** The key of the wait or step. */
+    key: text,
+    sinceMs: time,
+    /** When a timer or a pause between tries ends, and when a wait for a signal times out. */
+    dueAtMs: maybe(time),
+    /** The name of the awaited signal. */
+    name: maybe(text),
+    /** How often the step was tried and threw. */
+    failed: maybe(whole),
+  },
+});
+export type WaitRow = RowOf<typeof waits>;
 
 /** The parts of a process that may be large and never change. An append reads them only for a declared event type, and never writes them. */
 export const registrations = table(

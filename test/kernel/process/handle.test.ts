@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { HoldfastError } from "../../../src/domain/errors.js";
 import type { ProcessEvent } from "../../../src/domain/process/event.js";
-import type { ProcessContext } from "../../../src/kernel/process/context.js";
+import type { ProcessContext } from "../../../src/kernel/process/context/context.js";
 import { probe, type Seen } from "../../stores/probe-storage.js";
 import { bench, closeBenches, task } from "../hosts.js";
 import { rounds } from "../rounds.js";

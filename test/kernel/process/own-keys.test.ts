@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { memoryStorage } from "../../../src/adapters/storage-memory.js";
 import type { JsonValue } from "../../../src/domain/json.js";
 import { childId, ownKey } from "../../../src/domain/process/own-key.js";
-import type { ProcessContext, ProcessHandler } from "../../../src/kernel/process/context.js";
+import type { ProcessContext, ProcessHandler } from "../../../src/kernel/process/context/context.js";
 import { turnStepKey } from "../../../src/kernel/session/turn.js";
 import type { Row } from "../../../src/ports/storage.js";
 import { hashOfJson } from "../../../src/stores/process/processes.rules.js";

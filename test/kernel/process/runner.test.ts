@@ -6,7 +6,7 @@ import { HoldfastError } from "../../../src/domain/errors.js";
 import { DEFAULT_LIMITS, DEFAULT_TIMINGS } from "../../../src/domain/time.js";
 import { createHeldLeases } from "../../../src/kernel/host/leases/held-leases.js";
 import { loaded } from "../../../src/kernel/lazy.js";
-import type { ProcessContext, ProcessHandler } from "../../../src/kernel/process/context.js";
+import type { ProcessContext, ProcessHandler } from "../../../src/kernel/process/context/context.js";
 import * as definitions from "../../../src/kernel/process/definition/defined-start.js";
 import type { ProcessHandle } from "../../../src/kernel/process/handle.js";
 import { createRunner, type RunnerParts } from "../../../src/kernel/process/runner.js";

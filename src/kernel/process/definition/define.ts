@@ -4,7 +4,8 @@ import { checkFunction, checkId, checkList, checkObject, membersOf } from "../..
 import { invalid } from "../../../domain/errors.js";
 import type { JsonValue } from "../../../domain/json.js";
 import type { Limits } from "../../../domain/time.js";
-import type { ProcessContext, ProcessHandler } from "../context.js";
+import type { ClaimTerms } from "../../../stores/process/leases.js";
+import type { ProcessContext, ProcessHandler } from "../context/context.js";
 import type { NoSchemas, ProcessDefinition, Schemas } from "./definition.js";
 import type { Json } from "./stored-json.js";
 
@@ -48,9 +49,18 @@ export interface Runnable {
   readonly run: ProcessHandler;
   readonly input?: StandardSchemaV1 | undefined;
   readonly events?: Schemas | undefined;
+  readonly signals?: Schemas | undefined;
+  /** In milliseconds from the first claim. */
+  readonly timeoutMs?: number | undefined;
 }
 
-type CheckedDefinition = Runnable & { readonly name: string; readonly signals?: Schemas | undefined };
+/** What the handlers declare for a claim, by name; a handler that declares nothing is left out. */
+export function termsOf(handlers: ReadonlyMap<string, Runnable>): ReadonlyMap<string, ClaimTerms> {
+  const declared = [...handlers].filter(([, { timeoutMs }]) => timeoutMs !== undefined);
+  return new Map(declared.map(([name, { timeoutMs }]) => [name, { ...(timeoutMs !== undefined && { timeoutMs }) }]));
+}
+
+type CheckedDefinition = Runnable & { readonly name: string };
 
 /** The definition, each member read once. Throws `invalid`, which names the member. */
 export function checkDefinition(field: string, value: unknown, idLength: number): CheckedDefinition {

@@ -2,7 +2,7 @@ import { checkId, optionsOf } from "../../../domain/check.js";
 import { HoldfastError, isHoldfastError } from "../../../domain/errors.js";
 import { canonicalText, type JsonValue } from "../../../domain/json.js";
 import type { ProcessInput, ProcessRecord } from "../../../domain/process/process.js";
-import { loadProcess } from "../../../stores/process/processes.js";
+import { loadProcess, RECORD_TABLES } from "../../../stores/process/processes.js";
 import { admitPayload } from "../../../stores/process/registration.js";
 import { type Child, prepareStart, registerStart, type StartParts } from "../start.js";
 import { checkDefinition, type Runnable } from "./define.js";
@@ -47,7 +47,7 @@ export async function startDefined(
     } catch (error) {
       if (!isHoldfastError(error) || error.code !== "conflict") throw error;
       const { id } = prepared.registration;
-      const stored = await corridor.query(["processes", "registrations"], (reader) => loadProcess(reader, id));
+      const stored = await corridor.query(RECORD_TABLES, (reader) => loadProcess(reader, id));
       // It is taken for the same already: what conflicts is something else.
       if (stored && stored.process.registrationHash === alike) throw error;
       if (stored && !(await isAlike(stored.registration.input, error))) throw error;

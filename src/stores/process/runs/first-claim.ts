@@ -4,7 +4,7 @@ import { leaseOf } from "../../host/claims.rules.js";
 import { attemptsOf, isLive } from "../../host/leases.rules.js";
 import { type ClaimProcessLease, type ClaimReply, claimProcessLease } from "../leases.js";
 import { type RegisterProcess, registerProcess } from "../processes.js";
-import { newProcess } from "../processes.rules.js";
+import type { ProcessRow } from "../tables.js";
 
 /** A claim for the host that registers the process. */
 export type FirstClaim = Omit<ClaimProcessLease, "processId" | "over">;
@@ -39,8 +39,8 @@ export const registerAndClaim: Command<
       const held = { lease: leaseOf(lease), process, attempt: attemptsOf(lease), fruitless: lease.fruitless };
       return accept({ record, claim: held }, writes, changes);
     }
-    const { process } = newProcess(register.registration, nowMs);
-    const given = claimProcessLease.decide({ ...claimed, process }, { processId: process.processId, ...claim }, nowMs);
+    const process = writes.find(({ table }) => table === "processes") as unknown as { put: ProcessRow };
+    const given = claimProcessLease.decide({ ...claimed, process: process.put }, { processId: record.id, ...claim }, nowMs);
     if (given.kind !== "accept") return accept({ record }, writes, changes);
     return accept({ record, claim: given.reply }, [...writes, ...given.writes], [...changes, ...given.changes]);
   },

@@ -1,8 +1,8 @@
 // Steps of one run that are under way: which calls share a run, and which wait for themselves.
 import { describe, expect, it } from "vitest";
-import { manualClock } from "../../../src/adapters/clock-manual.js";
-import { createRunningSteps } from "../../../src/kernel/process/running-steps.js";
-import { gate, rounds } from "../rounds.js";
+import { manualClock } from "../../../../src/adapters/clock-manual.js";
+import { createRunningSteps } from "../../../../src/kernel/process/context/running-steps.js";
+import { gate, rounds } from "../../rounds.js";
 
 function steps() {
   const clock = manualClock();

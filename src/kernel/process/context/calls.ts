@@ -1,4 +1,4 @@
-import { asHoldfastError } from "../../domain/errors.js";
+import { asHoldfastError } from "../../../domain/errors.js";
 
 /**
  * The calls that a handler makes on its context or turn. A call that the handler does not await never ends a program as an unhandled

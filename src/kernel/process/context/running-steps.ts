@@ -1,6 +1,6 @@
-import { invalid } from "../../domain/errors.js";
-import type { JsonValue } from "../../domain/json.js";
-import type { Clock } from "../../ports/clock.js";
+import { invalid } from "../../../domain/errors.js";
+import type { JsonValue } from "../../../domain/json.js";
+import type { Clock } from "../../../ports/clock.js";
 
 /** The steps of one run. Calls with the same key share the `run` that the first of them began. */
 export interface RunningSteps {

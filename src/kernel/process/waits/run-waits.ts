@@ -1,0 +1,91 @@
+import type { Clock } from "../../../ports/clock.js";
+import { abortOf } from "../ending.js";
+
+/** What a run waits for in memory. Times in epoch milliseconds, by the clock of the storage. */
+export interface RunWait {
+  readonly kind: "timer" | "signal" | "retry";
+  readonly key: string;
+  /** The name of the awaited signal. */
+  readonly name?: string;
+  readonly dueAtMs?: number;
+}
+
+/**
+ * The timers, waits for signals and pauses of one run. Each gives the handler's slot back while it lasts. Only what is stored ends a wait:
+ * `settle` looks at that at once, when the wait is due, and each time that the process changed.
+ */
+export interface RunWaits {
+  /** Resolves with what `settle` answers. Rejects with what it throws, and with the reason of the run's end. */
+  until<T>(wait: RunWait, settle: () => Promise<{ readonly answer: T } | undefined>): Promise<T>;
+  /** The process changed: every wait for a signal looks again. */
+  heard(): void;
+  readonly pending: ReadonlySet<RunWait>;
+}
+
+interface RunWaitsParts {
+  readonly clock: Clock;
+  /** Gives the slot back until the wait is over. */
+  waiting<T>(wait: () => Promise<T>): Promise<T>;
+  /** Aborts when the run is over. */
+  readonly stopped: AbortSignal;
+}
+
+/** A clock that is set forward makes a wait due at once, and no timer of the platform tells of that: the wait looks so often. */
+const LOOK_MS = 1_000;
+
+export function createRunWaits({ clock, waiting, stopped }: RunWaitsParts): RunWaits {
+  const pending = new Map<RunWait, () => void>();
+  const isOver = abortOf(stopped);
+  let cancelTimer = () => {};
+
+  /** One timer for all waits. */
+  function setTimer(): void {
+    cancelTimer();
+    const due = [...pending.keys()].flatMap(({ dueAtMs }) => (dueAtMs === undefined ? [] : [dueAtMs]));
+    if (due.length === 0) return;
+    const leftMs = Math.min(...due) - clock.now();
+    cancelTimer = clock.setTimer(onTimer, Math.min(Math.max(0, leftMs), LOOK_MS));
+  }
+
+  function onTimer(): void {
+    const nowMs = clock.now();
+    for (const [{ dueAtMs }, wake] of [...pending]) if (dueAtMs !== undefined && dueAtMs <= nowMs) wake();
+    setTimer();
+  }
+
+  /** Resolves when the wait must look again. */
+  function woken(wait: RunWait): Promise<void> {
+    return new Promise((resolve) => {
+      pending.set(wait, () => {
+        pending.set(wait, () => {});
+        resolve();
+      });
+    });
+  }
+
+  async function last<T>(wait: RunWait, settle: () => Promise<{ readonly answer: T } | undefined>): Promise<T> {
+    try {
+      for (;;) {
+        stopped.throwIfAborted();
+        const isWoken = woken(wait);
+        const settled = await settle();
+        if (settled) return settled.answer;
+        setTimer();
+        await Promise.race([isWoken, isOver]);
+      }
+    } finally {
+      pending.delete(wait);
+      setTimer();
+    }
+  }
+
+  return {
+    until: (wait, settle) => waiting(() => last(wait, settle)),
+    heard() {
+      for (const [{ kind }, wake] of [...pending]) if (kind === "signal") wake();
+    },
+    get pending() {
+      return new Set(pending.keys());
+    },
+  };
+}

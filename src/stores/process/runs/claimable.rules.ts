@@ -1,0 +1,31 @@
+import type { ProcessRow } from "../tables.js";
+
+/**
+ * Whether hosts find a running process that one of them may claim:
+ *
+ *     runnable --parkedUntil--> parked (at `dueAtMs`, or without one, it is found again) --claimable--> runnable
+ *
+ * Exactly one of the columns `runnable` and `parked` is there. Neither is there after its end, nor in a process that no host runs.
+ */
+export function parkedUntil(process: ProcessRow, dueAtMs: number | undefined, isSuspended = false): ProcessRow {
+  const { runnable, parked, dueAtMs: _, suspended: __, ...rest } = process;
+  const name = runnable ?? parked;
+  if (name === undefined) return process;
+  return {
+    ...rest,
+    parked: name,
+    ...(dueAtMs !== undefined && { dueAtMs }),
+    ...(isSuspended && { suspended: 1 as const }),
+  } as ProcessRow;
+}
+
+/** The process as hosts find it again at once. The same row if they do already. */
+export function claimable(process: ProcessRow): ProcessRow {
+  const { parked, dueAtMs: _, suspended: __, ...rest } = process;
+  return parked === undefined ? process : ({ ...rest, runnable: parked } as ProcessRow);
+}
+
+/** Whether no host may claim it yet. */
+export function isParked({ parked, dueAtMs }: ProcessRow, nowMs: number): boolean {
+  return parked !== undefined && (dueAtMs === undefined || dueAtMs > nowMs);
+}
