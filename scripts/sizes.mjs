@@ -7,7 +7,7 @@ const dist = fileURLToPath(new URL("../dist", import.meta.url));
 
 const START_GOAL_KB = 40;
 /** The reached size, rounded up to the next half: it goes down with the code, and up only for a stated reason. */
-const START_BUDGET_KB = 51;
+const START_BUDGET_KB = 53;
 
 const kb = (/** @type {number} */ bytes) => `${(bytes / 1000).toFixed(1).padStart(6)} kB`;
 
