@@ -13,6 +13,9 @@ import { schemaCases } from "./process/schemas.cases.js";
 import { selectorCases } from "./process/selectors.cases.js";
 import { terminalCases } from "./process/terminals.cases.js";
 import { valueCases } from "./process/values.cases.js";
+import { signalWaitCases } from "./process/waits/signal-waits.cases.js";
+import { signalCases } from "./process/waits/signals.cases.js";
+import { timerCases } from "./process/waits/timers.cases.js";
 import { waitCases } from "./process/waits.cases.js";
 import { wakeCases } from "./process/wakes.cases.js";
 import { deletionCases } from "./session/archive/deletion.cases.js";
@@ -81,6 +84,8 @@ const KERNEL_AREAS: Areas = {
   terminals: [terminalCases, endingCases],
   wakes: [wakeCases],
   waits: [waitCases],
+  timers: [timerCases],
+  signals: [signalCases, signalWaitCases],
   selectors: [selectorCases],
   schemas: [schemaCases],
   leases: [leaseCases],

@@ -19,7 +19,14 @@ import { type ContextParts, createContext, type ProcessContext } from "./context
 import { createRunningSteps } from "./context/running-steps.js";
 import type { Runnable } from "./definition/define.js";
 import { abortOf, isTrouble, outputOf, storableOutput } from "./ending.js";
-import { type HandleBounds, type HandleStores, type ProcessHandle, processHandle, processRow } from "./handle.js";
+import {
+  type HandleBounds,
+  type HandleStores,
+  type ProcessHandle,
+  processHandle,
+  processRow,
+  type SignalSender,
+} from "./handle.js";
 import { type Slot, type Slots, takeSlot } from "./slots.js";
 import { type StartParts, startProcess } from "./start.js";
 import { createRunWaits } from "./waits/run-waits.js";
@@ -44,12 +51,11 @@ export interface ProcessRun {
   heard(): void;
 }
 
-export interface ProcessRunParts extends StartParts {
+export interface ProcessRunParts extends StartParts, Omit<SignalSender, "handlers"> {
   readonly corridor: Corridor;
   readonly clock: Clock;
   newNonce(): string;
   host(): Host;
-  readonly handlers: ReadonlyMap<string, Runnable>;
   readonly appendEvent: EventAppender;
   /** Runs a turn of the session; `undefined` where the session is not attached. */
   sessionTurn(sessionId: string): SessionTurn | undefined;
@@ -174,13 +180,14 @@ async function handle(
       : parts.handlers.get(process.handler ?? "");
   if (!runnable) return await handBack(parts, run);
   // If the code cannot be loaded, the run ends like one that the storage fails: the process stays claimable.
-  const code = runnable.events || runnable.input ? await parts.definitions.load() : undefined;
+  const code = runnable.events || runnable.signals || runnable.input ? await parts.definitions.load() : undefined;
   const definition = code?.schemasInRun({ ...parts, runnable, processId: record.id });
   const misused = (message: string) => parts.fault({ area: "steps", code: "invalid", message, processId: record.id });
   const calls = createCalls(misused);
-  const handleOf = (id: string): ProcessHandle => {
-    const handle = processHandle(parts, id, bounds);
-    return calls.watched({ ...handle, record: () => noted(handle.record) }, ["record", "result", "outcome", "cancel"]);
+  const handleOf = (id: string, startedBy?: unknown): ProcessHandle => {
+    const handle = processHandle(parts, id, startedBy, bounds);
+    const methods = ["record", "result", "outcome", "signal", "cancel"] as const;
+    return calls.watched({ ...handle, record: () => noted(handle.record) }, methods);
   };
   const { ownerScope, hostProfileId } = record.provenance;
   const steps = createRunningSteps({ clock: parts.clock, waitMs: parts.timings.leaseRenewMs, tell: misused });
@@ -207,7 +214,7 @@ async function handle(
       const child = await run.heldLease.write((lease) =>
         startProcess(parts, what, { ...named, ownerScope, hostProfileId, parentId: record.id, lease }),
       );
-      return handleOf(child.id);
+      return handleOf(child.id, what[0]);
     },
   };
   const { context, flushProgress } = createContext(contextParts);
@@ -216,7 +223,7 @@ async function handle(
   const which = `handler "${process.handler}"`;
   let did: string | undefined = "was not called";
   try {
-    const watched = calls.watched(context, ["step", "all", "emit", "start"]);
+    const watched = calls.watched(context, ["step", "all", "emit", "start", "sleep", "sleepUntil", "waitForSignal"]);
     const made = definition && { args: (await definition.argsOf(context.args)) as ProcessContext["args"] };
     did = "threw";
     const value = (await runnable.run({ ...watched, ...made })) ?? null;

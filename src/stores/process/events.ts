@@ -4,7 +4,7 @@ import { invalid } from "../../domain/errors.js";
 import type { JsonValue } from "../../domain/json.js";
 import { checkLease, type ProcessLease } from "../../domain/lease.js";
 import type { ProcessEvent, ProcessEventAppendRequest, ProcessEventAppendResult } from "../../domain/process/event.js";
-import { isCoreEventType, STEP_EVENT } from "../../domain/process/event-type.js";
+import { mayBeDeclared, STEP_EVENT } from "../../domain/process/event-type.js";
 import { ownKey, restOfOwnKey } from "../../domain/process/own-key.js";
 import type { ProcessAwaitOutput, ProcessRecord } from "../../domain/process/process.js";
 import { checkScope } from "../../domain/scope.js";
@@ -43,7 +43,7 @@ export async function loadAppend(reader: Reader, request: AppendInput, declared?
   const reading = loadRow(reader, "processes", processId);
   const [process, eventTypes, leaseRow, replayed] = await Promise.all([
     reading,
-    isCoreEventType(eventType) ? undefined : declared?.load(reader, processId, reading),
+    mayBeDeclared(eventType) ? declared?.load(reader, processId, reading) : undefined,
     lease ? loadRow(reader, "leases", lease.processId) : undefined,
     loadReplay(reader, request),
   ]);
