@@ -7,6 +7,7 @@ import type { ProcessScope } from "../../../domain/scope.js";
 import type { Clock } from "../../../ports/clock.js";
 import type { EventAppender } from "../../../stores/process/events.js";
 import { isUnmarkedChild } from "../../../stores/process/processes.js";
+import type { HeldLease } from "../../host/leases/held-lease.js";
 import type { NamesOf, PayloadOf, ProcessDefinition, Schemas } from "../definition/definition.js";
 import type { SchemasInRun } from "../definition/run-schemas.js";
 import type { HandleOf, ProcessHandle } from "../handle.js";
@@ -58,6 +59,8 @@ export type ProcessHandler = (context: ProcessContext) => unknown;
 export interface ContextParts extends Omit<StepParts, "processId"> {
   readonly clock: Clock;
   readonly appendEvent: EventAppender;
+  /** The lease for writes that are neither step nor event. */
+  readonly progressLease: HeldLease;
   /** There if the definition that runs has schemas. */
   readonly definition: SchemasInRun | undefined;
   readonly record: ProcessRecord;
@@ -73,7 +76,7 @@ export function createContext(parts: ContextParts): { context: ProcessContext; f
   const processId = record.id;
   const work = createOwnWork(heldLease, parts.raised);
   const { own, raise } = work;
-  const progress = createProgress(parts);
+  const progress = createProgress({ ...parts, heldLease: parts.progressLease });
 
   const context: ProcessContext = {
     record,
