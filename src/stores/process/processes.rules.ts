@@ -122,6 +122,7 @@ export function processRecordOf(
     ...(waiting.length > 0 && { waiting }),
     ...(process.suspended && { suspended: true }),
     ...(tries.attempts && { attempts: tries.attempts }),
+    ...(process.startAtMs !== undefined && { startAtMs: process.startAtMs }),
   };
 }
 

@@ -49,6 +49,8 @@ export const processes = table(
       deadlineAtMs: maybe(time),
       /** The runs whose handlers threw and that are followed by another run. `retryAtMs`: only in the pause before that. */
       attempts: maybe(object<FailedAttempts>),
+      /** No host claims it before. It stays as it was given. */
+      startAtMs: maybe(time),
       createdAtMs: time,
       updatedAtMs: time,
       /** `updatedAtMs` again, only while an external process runs. */

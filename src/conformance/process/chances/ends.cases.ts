@@ -2,7 +2,7 @@ import { type HoldfastError, isHoldfastError } from "../../../domain/errors.js";
 import type { Kernel } from "../../../kernel/kernel.js";
 import type { ProcessContext, ProcessHandler } from "../../../kernel/process/context/context.js";
 import { cancelled, casesOn, type OpenFixture, type Runner, type Setup } from "../../kit/fixture.js";
-import { later, never, typesOf } from "./chances.fixture.js";
+import { never, typesOf } from "./chances.fixture.js";
 
 const TTL_MS = 30_000;
 const timedOut = { type: "failure", class: "timeout", code: "timeout", message: "the process did not end within its timeoutMs" };
@@ -60,10 +60,10 @@ export function runEndCases(open: OpenFixture, runner: Runner): void {
     const startedMs = setup.clock.now();
     const handle = await start(kernel);
     await kernel.processes.waitEventAfter("p", "process.attempt_failed", 0);
-    await later(setup, kernel, "p", 10_000);
+    await setup.clock.advance(10_000);
     await kernel.processes.waitEventAfter("p", "process.attempt_failed", 1);
     expect((await handle.record())?.waiting?.[0]?.dueAtMs).toBe(startedMs + 15_000);
-    await later(setup, kernel, "p", 5_000);
+    await setup.clock.advance(5_000);
     expect(await handle.outcome()).toEqual(timedOut);
     expect(runs).toBe(2);
   });
@@ -77,7 +77,7 @@ export function runEndCases(open: OpenFixture, runner: Runner): void {
     await first.close();
     await setup.clock.advance(60_000);
     const second = await setup.open({ loop: "inline", handlers });
-    await later(setup, second, "p", 0);
+    await setup.clock.advance(0);
     expect(await second.processes.awaitProcess("p")).toEqual(timedOut);
     expect(runs()).toBe(1);
   });

@@ -6,7 +6,7 @@ import type { KernelOptions } from "../../../kernel/options.js";
 import type { ProcessHandler } from "../../../kernel/process/context/context.js";
 import { defineProcess, typed } from "../../../kernel/process/definition/define.js";
 import { cancelled, casesOn, type OpenFixture, type Runner, refused, type Setup, success } from "../../kit/fixture.js";
-import { later, typesOf } from "./chances.fixture.js";
+import { typesOf } from "./chances.fixture.js";
 
 const POLICY: RetryPolicy = { attempts: 3, backoffMs: 1_000, jitter: 0 };
 const external = { input: { type: "external" as const, metadata: null } };
@@ -40,11 +40,11 @@ export function retryCases(open: OpenFixture, runner: Runner): void {
     const startedMs = setup.clock.now();
     await start(kernel);
     expect(await failed(kernel, 1)).toEqual({ attempt: 1, message: "no 1", code: "E_NO", retryAtMs: startedMs + 1_000 });
-    await later(setup, kernel, "p", 999);
+    await setup.clock.advance(999);
     expect(ran.handler).toBe(1);
-    await later(setup, kernel, "p", 1);
+    await setup.clock.advance(1);
     expect(await failed(kernel, 2)).toEqual({ attempt: 2, message: "no 2", code: "E_NO", retryAtMs: startedMs + 3_000 });
-    await later(setup, kernel, "p", 2_000);
+    await setup.clock.advance(2_000);
     expect(await kernel.processes.awaitProcess("p")).toEqual(success([1, true]));
     expect(ran).toEqual({ step: 1, handler: 3 });
     const { attempts, waiting } = (await kernel.processes.getProcess("p")) ?? {};
@@ -86,7 +86,7 @@ export function retryCases(open: OpenFixture, runner: Runner): void {
     kernel.on("fault", ({ message }) => faults.push(message));
     await start(kernel);
     await failed(kernel, 1);
-    await later(setup, kernel, "p", 0);
+    await setup.clock.advance(0);
     const output = await kernel.processes.awaitProcess("p");
     expect(output).toEqual({ type: "failure", class: "execution", code: "E_2", message: "no 2" });
     expect(await typesOf(kernel, "p")).toEqual(["process.attempt_failed", "process.failed"]);
@@ -144,7 +144,7 @@ export function retryCases(open: OpenFixture, runner: Runner): void {
     await start(kernel);
     for (let n = 1; n < 5; n++) {
       await failed(kernel, n);
-      await later(setup, kernel, "p", 0);
+      await setup.clock.advance(0);
     }
     expect(await kernel.processes.awaitProcess("p")).toEqual(success("at last"));
   });
@@ -159,7 +159,7 @@ export function retryCases(open: OpenFixture, runner: Runner): void {
     await first.close();
     const second = await hostOf(setup, run);
     for (const n of [2, 3]) {
-      await later(setup, second, "p", 2_000);
+      await setup.clock.advance(2_000);
       if (n === 2) await failed(second, n);
     }
     expect((await second.processes.awaitProcess("p")).type).toBe("failure");
@@ -188,6 +188,14 @@ export function retryCases(open: OpenFixture, runner: Runner): void {
       else await kernel.processes.appendEvent("p", request);
       expect(await typesOf(kernel, "p")).toEqual(types);
     });
+
+  promise("a cancel request before startAtMs ends it as cancelled in that very write (F-6) (F-10)", async (setup) => {
+    const kernel = await hostOf(setup, () => "ran");
+    const handle = await kernel.start("job", { id: "p", startAtMs: setup.clock.now() + 60_000 });
+    await handle.cancel("enough");
+    expect((await handle.record())?.status).toEqual({ state: "cancelled", awaitOutput: cancelled("enough") });
+    expect(await typesOf(kernel, "p")).toEqual(["process.cancel_requested", "process.cancelled"]);
+  });
 
   promise("a cancel request before the handler throws is no reason to try again (F-6)", async (setup) => {
     let begun = () => {};
