@@ -6,6 +6,7 @@ import type { ProcessInput, ProcessRecord } from "../../../domain/process/proces
 import type { ProcessScope } from "../../../domain/scope.js";
 import type { EventAppender } from "../../../stores/process/events.js";
 import { isUnmarkedChild } from "../../../stores/process/processes.js";
+import type { HeldLease } from "../../host/leases/held-lease.js";
 import type { NamesOf, PayloadOf, ProcessDefinition, Schemas } from "../definition/definition.js";
 import type { HandleOf, ProcessHandle } from "../handle.js";
 import type { StartArguments, StartOptions, StartOptionsOf, StartRequest } from "../start-request.js";
@@ -60,6 +61,8 @@ export type ProcessHandler = (context: ProcessContext) => unknown;
 
 export interface ContextParts extends Omit<StepParts & WaitParts, "processId"> {
   readonly appendEvent: EventAppender;
+  /** The lease for writes that are neither step nor event. */
+  readonly progressLease: HeldLease;
   readonly record: ProcessRecord;
   /** `key` is given where the child's id does not contain it unchanged. */
   startChild(what: StartArguments, child: { id: string; key?: string }): Promise<ProcessHandle>;
@@ -73,7 +76,7 @@ export function createContext(parts: ContextParts): { context: ProcessContext; f
   const processId = record.id;
   const work = createOwnWork(heldLease, parts.raised);
   const { own, raise } = work;
-  const progress = createProgress(parts);
+  const progress = createProgress({ ...parts, heldLease: parts.progressLease });
 
   const context: ProcessContext = {
     record,
