@@ -1,6 +1,8 @@
 import { lifecycleCases } from "./host/lifecycle.cases.js";
 import { livenessCases } from "./host/liveness.cases.js";
 import type { OpenFixture, Runner } from "./kit/fixture.js";
+import { runEndCases } from "./process/chances/ends.cases.js";
+import { retryCases } from "./process/chances/retries.cases.js";
 import { definitionCases } from "./process/definitions.cases.js";
 import { durabilityCases } from "./process/durability.cases.js";
 import { endingCases } from "./process/endings.cases.js";
@@ -82,6 +84,7 @@ const KERNEL_AREAS: Areas = {
   handles: [handleCases],
   events: [eventCases],
   terminals: [terminalCases, endingCases],
+  chances: [retryCases, runEndCases],
   wakes: [wakeCases],
   waits: [waitCases],
   timers: [timerCases],

@@ -319,7 +319,8 @@ type ContextMethods = Omit<ProcessContext, "record" | "input" | "args" | "attemp
 export const CONTEXT_METHODS = methodsOf<ContextMethods>(
   (w) => (w as BusyWorld).context,
   {
-    step: () => ["one", () => 1],
+    step: () => ["one", () => 1, { retry: { attempts: 1 }, timeoutMs: 1_000 }],
+    all: () => [[1], async () => 1, { concurrency: 1 }],
     emit: () => ["note", { a: 1 }, { replayKey: "r", wakeTarget: { ...scope } }],
     sleep: () => ["one", 60_000],
     sleepUntil: () => ["two", 0],
@@ -328,7 +329,7 @@ export const CONTEXT_METHODS = methodsOf<ContextMethods>(
     start: () => ["child", { input: { type: "external", metadata: null } }],
     process: () => ["p"],
   } satisfies Record<keyof ContextMethods, Good>,
-  { step: { passesOn: true }, progress: { isSync: true }, process: { isSync: true } },
+  { step: { passesOn: true }, all: { passesOn: true }, progress: { isSync: true }, process: { isSync: true } },
 );
 
 type TurnMethods = Pick<Turn, "step" | "append" | "checkpoint">;

@@ -27,6 +27,7 @@ import { awoken, fence } from "../host/leases.rules.js";
 import type { LeaseRow } from "../host/tables.js";
 import { ROW_VERSION } from "../table.js";
 import { hashOfJson, unknownProcess } from "./processes.rules.js";
+import { afterCancel, claimable, unpaused } from "./runs/claimable.rules.js";
 import { isTruthy, select } from "./selectors.rules.js";
 import type { EventRow, ProcessRow } from "./tables.js";
 import { dropWaits } from "./waits/waits.rules.js";
@@ -189,14 +190,15 @@ function ended(process: ProcessRow): ProcessRow {
     endsWith: _8,
     endsChildren: _9,
     ...lasting
-  } = process;
+  } = unpaused(process);
   return lasting as ProcessRow;
 }
 
 function running(process: ProcessRow, isCancel: boolean, nowMs: number): ProcessRow {
   const name = process.runnable ?? process.parked;
+  const isWoken = isCancel && afterCancel(process) === "claimable";
   return {
-    ...process,
+    ...(isWoken ? claimable(process) : process),
     ...(isCancel && name !== undefined && { cancelling: name }),
     ...(process.externalAtMs !== undefined && { externalAtMs: nowMs }),
   };

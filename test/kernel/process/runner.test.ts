@@ -1592,7 +1592,8 @@ describe("what a runner keeps of its claims", () => {
       onLost: (processId) => lost.push(processId),
       fault: () => {},
     });
-    const claim = (processId: string) => ({ lease: { processId, leaseToken: "t" }, fruitless: 0 }) as ClaimReply;
+    const claim = (processId: string) =>
+      ({ lease: { processId, leaseToken: "t" }, process: { processId }, fruitless: 0 }) as ClaimReply;
     return { clock, runner, lost, claim, storage };
   }
 

@@ -6,9 +6,11 @@ import type { ProcessInput, ProcessRecord } from "../../../domain/process/proces
 import type { ProcessScope } from "../../../domain/scope.js";
 import type { EventAppender } from "../../../stores/process/events.js";
 import { isUnmarkedChild } from "../../../stores/process/processes.js";
+import type { HeldLease } from "../../host/leases/held-lease.js";
 import type { NamesOf, PayloadOf, ProcessDefinition, Schemas } from "../definition/definition.js";
 import type { HandleOf, ProcessHandle } from "../handle.js";
 import type { StartArguments, StartOptions, StartOptionsOf, StartRequest } from "../start-request.js";
+import { type AllCalls, allCalls } from "./all.js";
 import { createOwnWork } from "./own-work.js";
 import { createProgress } from "./progress.js";
 import { type StepCalls, type StepParts, stepCalls } from "./step.js";
@@ -20,6 +22,7 @@ import { type WaitCalls, type WaitParts, waitCalls } from "./waits.js";
  */
 export interface ProcessContext<Input = JsonValue | undefined, Events = Schemas, Signals = Schemas>
   extends StepCalls,
+    AllCalls,
     WaitCalls<Signals> {
   readonly record: ProcessRecord;
   readonly input: ProcessInput;
@@ -58,6 +61,8 @@ export type ProcessHandler = (context: ProcessContext) => unknown;
 
 export interface ContextParts extends Omit<StepParts & WaitParts, "processId"> {
   readonly appendEvent: EventAppender;
+  /** The lease for writes that are neither step nor event. */
+  readonly progressLease: HeldLease;
   readonly record: ProcessRecord;
   /** `key` is given where the child's id does not contain it unchanged. */
   startChild(what: StartArguments, child: { id: string; key?: string }): Promise<ProcessHandle>;
@@ -71,7 +76,7 @@ export function createContext(parts: ContextParts): { context: ProcessContext; f
   const processId = record.id;
   const work = createOwnWork(heldLease, parts.raised);
   const { own, raise } = work;
-  const progress = createProgress(parts);
+  const progress = createProgress({ ...parts, heldLease: parts.progressLease });
 
   const context: ProcessContext = {
     record,
@@ -80,6 +85,7 @@ export function createContext(parts: ContextParts): { context: ProcessContext; f
     attempt,
     signal,
     ...stepCalls({ ...parts, processId }, work),
+    ...allCalls(heldLease, work),
     ...waitCalls({ ...parts, processId }, work),
     async emit(eventType, payload, options = {}) {
       const { replayKey, wakeTarget } = optionsOf("emit", options, ["replayKey", "wakeTarget"]);

@@ -1,5 +1,6 @@
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import type { JsonValue } from "../../../domain/json.js";
+import type { RetryPolicy } from "../../../domain/retry.rules.js";
 
 /** Schemas of any library that keeps to Standard Schema (zod, valibot, arktype and others), by the name of the event or signal. */
 export interface Schemas {
@@ -24,6 +25,8 @@ export interface ProcessDefinition<
   readonly input?: StandardSchemaV1;
   readonly events?: Schemas;
   readonly signals?: Schemas;
+  readonly retry?: RetryPolicy;
+  readonly timeoutMs?: number;
   /** The handler, with types of its own that only `defineProcess` knows. */
   readonly run: (context: never) => unknown;
   /** It carries the types alone and is never set. */

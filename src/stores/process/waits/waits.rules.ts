@@ -13,7 +13,11 @@ export function waitsOf(rows: readonly WaitRow[], nowMs: number): ProcessWait[] 
       sinceMs,
       ...(dueAtMs !== undefined && { dueAtMs }),
     }))
-    .sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
+    .sort(byKey);
+}
+
+export function byKey(a: ProcessWait, b: ProcessWait): number {
+  return a.key < b.key ? -1 : a.key > b.key ? 1 : 0;
 }
 
 /** Writes the row. The process's row, which the same command writes, must say that there may be one. */
