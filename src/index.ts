@@ -81,6 +81,7 @@ export type { Kernel } from "./kernel/kernel.js";
 export type { KernelOptions } from "./kernel/options.js";
 export type { ProcessContext, ProcessHandler } from "./kernel/process/context/context.js";
 export type { StepRun } from "./kernel/process/context/step.js";
+export type { StepOptions } from "./kernel/process/context/step-tries.js";
 export { defineProcess, typed } from "./kernel/process/definition/define.js";
 export type {
   EventsOf,

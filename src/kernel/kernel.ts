@@ -326,7 +326,7 @@ function hearChanges(
     else if (about === "agent" && member === "offline") emitter.emit("agentOffline", { agentId: id });
     if (!OF_PROCESSES.has(about)) continue;
     // A loop in a worker hears of this page's writes over the channel; if there is none, it is poked.
-    if (!channel && host.loop?.kind === "worker" && about !== "event" && member === undefined) host.loop.poke([id]);
+    if (!channel && host.loop?.kind === "worker" && about !== "event" && (member ?? "parked") === "parked") host.loop.poke([id]);
     if (isRuntimeId(id)) continue;
     emitter.emit("processChanged", { processId: id, ...(sequence !== undefined && { sequence }) });
   }

@@ -317,13 +317,14 @@ type ContextMethods = Omit<ProcessContext, "record" | "input" | "args" | "attemp
 export const CONTEXT_METHODS = methodsOf<ContextMethods>(
   (w) => (w as BusyWorld).context,
   {
-    step: () => ["one", () => 1],
+    step: () => ["one", () => 1, { retry: { attempts: 1 }, timeoutMs: 1_000 }],
+    all: () => [[1], async () => 1, { concurrency: 1 }],
     emit: () => ["note", { a: 1 }, { replayKey: "r", wakeTarget: { ...scope } }],
     progress: () => [1, 2, "n"],
     start: () => ["child", { input: { type: "external", metadata: null } }],
     process: () => ["p"],
   } satisfies Record<keyof ContextMethods, Good>,
-  { step: { passesOn: true }, progress: { isSync: true }, process: { isSync: true } },
+  { step: { passesOn: true }, all: { passesOn: true }, progress: { isSync: true }, process: { isSync: true } },
 );
 
 type TurnMethods = Pick<Turn, "step" | "append" | "checkpoint">;

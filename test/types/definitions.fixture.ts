@@ -85,8 +85,9 @@ await kernel.start(order, { input: {} });
 await kernel.start(order, { id: "o-2" });
 // @ts-expect-error: the options are missing
 await kernel.start(order);
-// @ts-expect-error: not in this edition
 await kernel.start(order, { input: { id: "1" }, startAtMs: 1 });
+// @ts-expect-error: a time is a number of milliseconds
+await kernel.start(order, { input: { id: "1" }, startAtMs: new Date() });
 
 const given: Order = { id: "1" };
 await kernel.start(withInterface, { input: given });

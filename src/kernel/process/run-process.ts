@@ -148,6 +148,7 @@ async function handle(
   const raise = (error: unknown) => {
     if (typeof error === "object" && error !== null) raised.add(error);
   };
+  const isRaisedTrouble = (error: unknown) => isTrouble(error) && raised.has(error);
   const noted = async <T>(work: () => Promise<T>): Promise<T> => {
     try {
       return await work();
@@ -184,7 +185,9 @@ async function handle(
   const { ownerScope, hostProfileId } = record.provenance;
   const steps = createRunningSteps({ clock: parts.clock, waitMs: parts.timings.leaseRenewMs, tell: misused });
   run.isWaiting = () => slot.isWaiting && steps.isIdle;
-  const waits = createRunWaits({ clock: parts.clock, waiting: bounds.waiting, stopped: run.stopped.signal });
+  // A wait that the handler did not await ends with it.
+  const stopped = AbortSignal.any([run.stopped.signal, run.ended.signal]);
+  const waits = createRunWaits({ clock: parts.clock, waiting: bounds.waiting, stopped });
   run.heard = waits.heard;
   const contextParts: ContextParts = {
     ...parts,
@@ -192,10 +195,12 @@ async function handle(
     record,
     attempt: claim.attempt,
     fresh: process.lastSequence === 0,
+    mayWait: process.mayWait !== undefined,
     heldLease: run.heldLease,
     signal: run.abort.signal,
     processHandle: handleOf,
     raised: raise,
+    isRaisedTrouble,
     steps,
     waits,
     async startChild(what, named) {
@@ -211,14 +216,14 @@ async function handle(
   const which = `handler "${process.handler}"`;
   let did: string | undefined = "was not called";
   try {
-    const watched = calls.watched(context, ["step", "emit", "start"]);
+    const watched = calls.watched(context, ["step", "all", "emit", "start"]);
     const made = definition && { args: (await definition.argsOf(context.args)) as ProcessContext["args"] };
     did = "threw";
     const value = (await runnable.run({ ...watched, ...made })) ?? null;
     did = undefined;
     output = { type: "success", value: admitPayload(value, `the result of ${which}`, parts.limits) };
   } catch (error) {
-    if (isTrouble(error) && raised.has(error)) throw error;
+    if (isRaisedTrouble(error)) throw error;
     output = outputOf(error, run.cancelled ? run.abort.signal.reason : undefined);
     if (output.type === "failure" && !run.heldLease.over)
       parts.fault({

@@ -117,6 +117,7 @@ export function processRecordOf(
     ...(process.progress && { progress: process.progress }),
     ...(waiting.length > 0 && { waiting }),
     ...(process.suspended && { suspended: true }),
+    ...(process.startAtMs !== undefined && { startAtMs: process.startAtMs }),
   };
 }
 

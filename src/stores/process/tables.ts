@@ -46,6 +46,8 @@ export const processes = table(
       mayWait: maybe(flag),
       /** Only while it runs: when it ends as failed, counted from its first claim. */
       deadlineAtMs: maybe(time),
+      /** No host claims it before. It stays as it was given. */
+      startAtMs: maybe(time),
       createdAtMs: time,
       updatedAtMs: time,
       /** `updatedAtMs` again, only while an external process runs. */

@@ -4,13 +4,13 @@ import type { ProcessEvent, ProcessEventAppendRequest } from "../../../domain/pr
 import { childId } from "../../../domain/process/own-key.js";
 import type { ProcessInput, ProcessRecord } from "../../../domain/process/process.js";
 import type { ProcessScope } from "../../../domain/scope.js";
-import type { Clock } from "../../../ports/clock.js";
 import type { EventAppender } from "../../../stores/process/events.js";
 import { isUnmarkedChild } from "../../../stores/process/processes.js";
 import type { NamesOf, PayloadOf, ProcessDefinition, Schemas } from "../definition/definition.js";
 import type { SchemasInRun } from "../definition/run-schemas.js";
 import type { HandleOf, ProcessHandle } from "../handle.js";
 import type { StartArguments, StartOptions, StartOptionsOf, StartRequest } from "../start-request.js";
+import { type AllCalls, allCalls } from "./all.js";
 import { createOwnWork } from "./own-work.js";
 import { createProgress } from "./progress.js";
 import { type StepCalls, type StepParts, stepCalls } from "./step.js";
@@ -19,7 +19,7 @@ import { type StepCalls, type StepParts, stepCalls } from "./step.js";
  * What a handler gets. Its writes are fenced by the lease that it runs under: once the lease is lost, they change nothing. The types of a
  * definition's context are those of its schemas; in a handler without a definition, any name and payload passes.
  */
-export interface ProcessContext<Input = JsonValue | undefined, Events = Schemas, _Signals = Schemas> extends StepCalls {
+export interface ProcessContext<Input = JsonValue | undefined, Events = Schemas, _Signals = Schemas> extends StepCalls, AllCalls {
   readonly record: ProcessRecord;
   readonly input: ProcessInput;
   /** What the definition's schema makes of the stored `args` (a task's, or those of a tool call), anew for each run; without a schema, the stored ones. */
@@ -56,7 +56,6 @@ export interface ProcessContext<Input = JsonValue | undefined, Events = Schemas,
 export type ProcessHandler = (context: ProcessContext) => unknown;
 
 export interface ContextParts extends Omit<StepParts, "processId"> {
-  readonly clock: Clock;
   readonly appendEvent: EventAppender;
   /** There if the definition that runs has schemas. */
   readonly definition: SchemasInRun | undefined;
@@ -82,6 +81,7 @@ export function createContext(parts: ContextParts): { context: ProcessContext; f
     attempt,
     signal,
     ...stepCalls({ ...parts, processId }, work),
+    ...allCalls(heldLease, work),
     async emit(eventType, payload, options = {}) {
       const { replayKey, wakeTarget } = optionsOf("emit", options, ["replayKey", "wakeTarget"]);
       const judged = parts.definition?.payloadOf(eventType, payload, replayKey);

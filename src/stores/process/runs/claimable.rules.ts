@@ -1,3 +1,5 @@
+import type { Change } from "../../../ports/notices.js";
+import { leaseChange } from "../../host/leases.rules.js";
 import type { ProcessRow } from "../tables.js";
 
 /**
@@ -28,4 +30,14 @@ export function claimable(process: ProcessRow): ProcessRow {
 /** Whether no host may claim it yet. */
 export function isParked({ parked, dueAtMs }: ProcessRow, nowMs: number): boolean {
   return parked !== undefined && (dueAtMs === undefined || dueAtMs > nowMs);
+}
+
+/** What a write that parks a process tells: its lease is free, but no host may claim it before it is due. */
+export function parkedChanges(process: ProcessRow): Change[] {
+  return [{ ...leaseChange(process.processId), member: "parked" }, ...dueChanges(process)];
+}
+
+/** When the process is due, if it is parked: hosts that can run it look at that time. */
+export function dueChanges({ parked, dueAtMs }: ProcessRow): Change[] {
+  return parked === undefined || dueAtMs === undefined ? [] : [{ about: "parked", id: parked, sequence: dueAtMs }];
 }
