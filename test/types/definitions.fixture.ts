@@ -111,5 +111,6 @@ if (outcome.type === "failure") same<Equal<typeof outcome.code, string>>();
 
 // @ts-expect-error: a handler is missing
 defineProcess({ name: "broken" });
-// @ts-expect-error: not in this edition
-defineProcess({ name: "broken", run() {}, retry: { attempts: 2 } });
+defineProcess({ name: "again", run() {}, retry: { attempts: 2 }, timeoutMs: 1_000 });
+// @ts-expect-error: the number of attempts is missing
+defineProcess({ name: "broken", run() {}, retry: { backoffMs: 5 } });
