@@ -23,7 +23,7 @@ import { type Slot, type Slots, takeSlot } from "./slots.js";
 import { type StartParts, startProcess } from "./start.js";
 import { createRunWaits } from "./waits/run-waits.js";
 
-export interface ProcessRunParts extends StartParts, RunParts, Omit<SignalSender, "handlers" | keyof RunParts> {
+export interface ProcessRunParts extends StartParts, RunParts, Omit<SignalSender, "handlers"> {
   readonly handlers: ReadonlyMap<string, Runnable>;
   readonly appendEvent: EventAppender;
   /** Runs a turn of the session; `undefined` where the session is not attached. */

@@ -14,7 +14,7 @@ import {
   type SignalWait,
   settleSignalWait,
 } from "../../../stores/process/waits/signals.js";
-import { settleTimer, type Timer } from "../../../stores/process/waits/timers.js";
+import { type SleepWait, settleSleep } from "../../../stores/process/waits/sleeps.js";
 import { endOfWait, type WaitOf } from "../../../stores/process/waits/waiting.js";
 import type { HeldLease } from "../../host/leases/held-lease.js";
 import type { Fault } from "../../host/loop-contract.js";
@@ -105,8 +105,8 @@ export function waitCalls(parts: WaitParts, { own }: OwnWork): WaitCalls<Schemas
     return await own(() => corridor.query(["events"], (reader) => loadReplay(reader, end)));
   };
 
-  async function timer(timer: Unleased<Timer>): Promise<void> {
-    const settle = () => write((lease) => corridor.run(settleTimer, { ...timer, lease } as Timer));
+  async function timer(timer: Unleased<SleepWait>): Promise<void> {
+    const settle = () => write((lease) => corridor.run(settleSleep, { ...timer, lease } as SleepWait));
     if (await storedEnd(timer)) return;
     const begun = await settle();
     if ("answer" in begun) return;

@@ -4,7 +4,7 @@ import { invalid } from "../../../domain/errors.js";
 import { declaredTypes } from "../../../stores/process/declared-types.js";
 import { loadReplay } from "../../../stores/process/events.js";
 import { admitPayload } from "../../../stores/process/registration.js";
-import { sendSignal as send, signalEvent } from "../../../stores/process/waits/signals.js";
+import { signalEvent, storeSignal } from "../../../stores/process/waits/signals.js";
 import { loadRow } from "../../../stores/schema.js";
 import { checkDefinition } from "../definition/define.js";
 import type { Schemas } from "../definition/definition.js";
@@ -34,7 +34,7 @@ export async function sendSignal(
   if (misfit !== undefined && !(await isStored()))
     throw invalid(`payload does not fit the schema of signal "${name}": ${misfit}`);
   const size = JSON.stringify(payload).length;
-  await fenced((lease) => corridor.run(send, { ...signal, declared, ...(lease && { lease }) }, { size }));
+  await fenced((lease) => corridor.run(storeSignal, { ...signal, declared, ...(lease && { lease }) }, { size }));
 }
 
 /** The signals that the definition declares: the one that the process was started by, or this host's own one for its handler. */

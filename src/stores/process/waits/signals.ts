@@ -14,7 +14,7 @@ import { unknownProcess } from "../processes.rules.js";
 import { claimable } from "../runs/claimable.rules.js";
 import type { EventRow, WaitRow } from "../tables.js";
 import { loadWaits } from "./wait-rows.js";
-import { ending, loadWaiting, refuseUnheld, storedDue, WAIT_TABLES, type WaitOf, type WaitState, waiting } from "./waiting.js";
+import { beginWait, endWait, loadWaiting, refuseUnheld, storedDue, WAIT_TABLES, type WaitOf, type WaitState } from "./waiting.js";
 
 /** A signal for a process. A given lease is the one of the process that sends it: without that lease the signal is refused. */
 export interface Signal {
@@ -39,7 +39,7 @@ export function signalEvent({ processId, name, signalId, payload, lease }: Signa
 }
 
 /** Stores a signal, once per id. If the process is suspended and awaits the name, hosts find it again. */
-export const sendSignal: Command<
+export const storeSignal: Command<
   Signal & { readonly declared: DeclaredTypes },
   AppendState & { readonly declaredTypes: readonly ProcessEventType[] | undefined; readonly waits: readonly WaitRow[] },
   void
@@ -112,18 +112,18 @@ export const settleSignalWait: Command<SignalWait, WaitState & { readonly oldest
     const { judged, timeoutMs } = wait;
     if (state.ended) return accept({ answer: receivedOf(state.ended) });
     if (oldest) {
-      const signal = signalOf(oldest);
+      const signal = sentSignal(oldest);
       if (judged && judged.sequence !== signal.sequence) return accept({ unjudged: signal });
       const { pendingSignal: _, ...rest } = oldest;
       const taken = { table: "events", put: rest as EventRow };
-      if (judged?.fits !== false) return ending(state, wait, signal, { answer: signal }, nowMs, [taken]);
+      if (judged?.fits !== false) return endWait(state, wait, signal, { answer: signal }, nowMs, [taken]);
       refuseUnheld(state, wait, nowMs);
       return accept({ skipped: true }, [taken, ...awoken(state.lease)]);
     }
     const { dueAtMs } = storedDue(state) ?? (timeoutMs === undefined ? {} : { dueAtMs: nowMs + timeoutMs });
     return dueAtMs !== undefined && dueAtMs <= nowMs
-      ? ending(state, wait, null, { answer: null }, nowMs)
-      : waiting(state, wait, dueAtMs, { dueAtMs }, nowMs);
+      ? endWait(state, wait, null, { answer: null }, nowMs)
+      : beginWait(state, wait, dueAtMs, { dueAtMs }, nowMs);
   },
   repeatable: () => true,
 };
@@ -136,7 +136,7 @@ export async function oldestSignal(
   return (await loadRows(reader, "events", { index: "pendingSignals", prefix: [processId, name], limit: 1 }))[0];
 }
 
-function signalOf({ payload: stored, sequence }: EventRow): NonNullable<Received> {
+function sentSignal({ payload: stored, sequence }: EventRow): NonNullable<Received> {
   const { payload, signalId } = stored as { payload: JsonValue; signalId: string };
   return { payload, signalId, sequence };
 }

@@ -80,7 +80,7 @@ export function storedDue({ row, began }: WaitState): { dueAtMs?: number } | und
 }
 
 /** Stores that the run waits, once per wait. A process that was restarted may know its beginning, and have no row of it. */
-export function waiting<Reply>(
+export function beginWait<Reply>(
   state: WaitState,
   wait: WaitOf,
   dueAtMs: number | undefined,
@@ -111,7 +111,7 @@ export function waiting<Reply>(
 }
 
 /** Stores what the wait came to, and that nothing waits under its key any more. */
-export function ending<Reply>(
+export function endWait<Reply>(
   state: WaitState,
   wait: WaitOf,
   result: JsonValue,
