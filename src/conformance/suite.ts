@@ -1,6 +1,8 @@
 import { lifecycleCases } from "./host/lifecycle.cases.js";
 import { livenessCases } from "./host/liveness.cases.js";
 import type { OpenFixture, Runner } from "./kit/fixture.js";
+import { runEndCases } from "./process/chances/ends.cases.js";
+import { retryCases } from "./process/chances/retries.cases.js";
 import { definitionCases } from "./process/definitions.cases.js";
 import { durabilityCases } from "./process/durability.cases.js";
 import { endingCases } from "./process/endings.cases.js";
@@ -16,6 +18,9 @@ import { stepOptionCases } from "./process/steps/options.cases.js";
 import { stepRetryCases } from "./process/steps/retries.cases.js";
 import { terminalCases } from "./process/terminals.cases.js";
 import { valueCases } from "./process/values.cases.js";
+import { signalWaitCases } from "./process/waits/signal-waits.cases.js";
+import { signalCases } from "./process/waits/signals.cases.js";
+import { timerCases } from "./process/waits/timers.cases.js";
 import { waitCases } from "./process/waits.cases.js";
 import { wakeCases } from "./process/wakes.cases.js";
 import { deletionCases } from "./session/archive/deletion.cases.js";
@@ -83,8 +88,11 @@ const KERNEL_AREAS: Areas = {
   handles: [handleCases],
   events: [eventCases],
   terminals: [terminalCases, endingCases],
+  chances: [retryCases, runEndCases],
   wakes: [wakeCases],
   waits: [waitCases],
+  timers: [timerCases],
+  signals: [signalCases, signalWaitCases],
   selectors: [selectorCases],
   schemas: [schemaCases],
   leases: [leaseCases],
