@@ -13,6 +13,9 @@ import { leaseCases } from "./process/leases.cases.js";
 import { processCases } from "./process/processes.cases.js";
 import { schemaCases } from "./process/schemas.cases.js";
 import { selectorCases } from "./process/selectors.cases.js";
+import { stepAllCases } from "./process/steps/all.cases.js";
+import { stepOptionCases } from "./process/steps/options.cases.js";
+import { stepRetryCases } from "./process/steps/retries.cases.js";
 import { terminalCases } from "./process/terminals.cases.js";
 import { valueCases } from "./process/values.cases.js";
 import { olderRegistrationCases } from "./process/waits/older-registrations.cases.js";
@@ -83,6 +86,7 @@ const STORAGE_AREAS: Areas = {
 const KERNEL_AREAS: Areas = {
   processes: [processCases],
   definitions: [definitionCases],
+  steps: [stepRetryCases, stepOptionCases, stepAllCases],
   handles: [handleCases],
   events: [eventCases],
   terminals: [terminalCases, endingCases],

@@ -22,8 +22,8 @@ export function allCalls(heldLease: HeldLease, { raise }: OwnWork): AllCalls {
     async all<I, O>(items: readonly I[], run: (item: I, at: number) => Promise<O>, options: unknown = {}) {
       const list = checkList("items", items, MOST_ITEMS) as I[];
       checkFunction("run", run);
-      const { concurrency = list.length } = optionsOf("all", options, ["concurrency"]);
-      const lines = list.length === 0 ? 0 : Math.min(list.length, checkWhole("options.concurrency", concurrency, 1));
+      const { concurrency } = optionsOf("all", options, ["concurrency"]);
+      const most = concurrency === undefined ? list.length : checkWhole("options.concurrency", concurrency, 1);
       const results = new Array<O>(list.length);
       const errors: unknown[] = [];
       let next = 0;
@@ -41,7 +41,7 @@ export function allCalls(heldLease: HeldLease, { raise }: OwnWork): AllCalls {
       }
 
       refuseOver();
-      await Promise.all(Array.from({ length: lines }, line));
+      await Promise.all(Array.from({ length: Math.min(list.length, most) }, line));
       if (errors.length > 0) throw errors[0];
       return results;
     },

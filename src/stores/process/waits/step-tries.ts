@@ -42,7 +42,7 @@ interface FailedTry {
 /** Stores a try that threw, and from when on the next one may begin. */
 export const storeFailedTry: Command<FailedTry, AppendState, { retryAtMs?: number }> = {
   tables: APPEND_TABLES,
-  load: (reader, { processId, failure }) => loadAppend(reader, failedOf(processId, failure)),
+  load: (reader, { processId, failure, lease }) => loadAppend(reader, { ...failedOf(processId, failure), lease }),
   decide(state, { processId, failure, pauseMs, lease }, nowMs) {
     const { process, replayed } = state;
     const marked = process && { ...process, mayWait: 1 as const };
