@@ -17,7 +17,8 @@ import type { Json } from "./stored-json.js";
  * `input` is checked at start and again before each run, since a stored one may be older than the schema: one that does not fit then ends
  * the process as failed, with the code "invalid-input". The input is stored as it was given. `context.args` is what the schema makes of it,
  * anew for each run, and need not be JSON. `events` are those that `context.emit` may store: a payload is checked by its schema and stored
- * as it was given. A schema may be asynchronous.
+ * as it was given. `signals` are those that it may be sent and may wait for: a payload is checked where it is sent, if the definition is known
+ * there, and again where it is taken. Without `signals` any name and payload passes. A schema may be asynchronous.
  *
  * `retry`: a handler that throws is run again from the start after a pause, in which its process holds neither slot nor lease; stored steps
  * answer at once. A result that cannot be stored, an input that does not fit and a HoldfastError `invalid` are not tried again. Default: one
