@@ -14,7 +14,7 @@ import { type ContextParts, createContext, type ProcessContext } from "./context
 import { createRunningSteps } from "./context/running-steps.js";
 import type { Runnable } from "./definition/define.js";
 import { abortOf, isTrouble, outputOf } from "./ending.js";
-import { type HandleBounds, type HandleStores, type ProcessHandle, processHandle } from "./handle.js";
+import { type HandleBounds, type HandleParts, type HandleStores, type ProcessHandle, processHandle } from "./handle.js";
 import { followProcess } from "./run/follow.js";
 import { handlerLease } from "./run/handler-lease.js";
 import { endByTime, type ProcessRun, type RunParts, TIMED_OUT } from "./run/run.js";
@@ -23,7 +23,7 @@ import { type Slot, type Slots, takeSlot } from "./slots.js";
 import { type StartParts, startProcess } from "./start.js";
 import { createRunWaits } from "./waits/run-waits.js";
 
-export interface ProcessRunParts extends StartParts, RunParts {
+export interface ProcessRunParts extends StartParts, RunParts, Pick<HandleParts, "restarts"> {
   readonly handlers: ReadonlyMap<string, Runnable>;
   readonly appendEvent: EventAppender;
   /** Runs a turn of the session; `undefined` where the session is not attached. */
@@ -137,12 +137,12 @@ async function handle(
   if (!runnable) return await handBack(parts, run.heldLease);
   // If the code cannot be loaded, the run ends like one that the storage fails: the process stays claimable.
   const code = runnable.events || runnable.input ? await parts.definitions.load() : undefined;
-  const definition = code?.schemasInRun({ ...parts, runnable, processId: record.id });
+  const definition = code?.schemasInRun({ ...parts, runnable, processId: record.id, claimed: process });
   const misused = (message: string) => parts.fault({ area: "steps", code: "invalid", message, processId: record.id });
   const calls = createCalls(misused);
   const handleOf = (id: string): ProcessHandle => {
     const handle = processHandle(parts, id, bounds);
-    return calls.watched({ ...handle, record: () => noted(handle.record) }, ["record", "result", "outcome", "cancel"]);
+    return calls.watched({ ...handle, record: () => noted(handle.record) }, ["record", "result", "outcome", "cancel", "restart"]);
   };
   const { ownerScope, hostProfileId } = record.provenance;
   const steps = createRunningSteps({ clock: parts.clock, waitMs: parts.timings.leaseRenewMs, tell: misused });
@@ -155,6 +155,7 @@ async function handle(
     record,
     attempt: claim.attempt,
     fresh: process.lastSequence === 0,
+    claimed: process,
     heldLease: handlerLease(run.heldLease, () => run.over, run.timer.stored),
     progressLease: unstored,
     signal: run.abort.signal,

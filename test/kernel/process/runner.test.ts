@@ -9,6 +9,7 @@ import { loaded } from "../../../src/kernel/lazy.js";
 import type { ProcessContext, ProcessHandler } from "../../../src/kernel/process/context/context.js";
 import * as definitions from "../../../src/kernel/process/definition/defined-start.js";
 import type { ProcessHandle } from "../../../src/kernel/process/handle.js";
+import * as restarts from "../../../src/kernel/process/restart.js";
 import { createRunner, type RunnerParts } from "../../../src/kernel/process/runner.js";
 import type { ClaimReply } from "../../../src/stores/process/leases.js";
 import { payloadSchemas } from "../../../src/stores/process/payload-schema.js";
@@ -1569,6 +1570,7 @@ describe("what a runner keeps of its claims", () => {
       corridor,
       headStart: () => undefined,
       definitions: loaded(definitions),
+      restarts: loaded(restarts),
       clock,
       limits: DEFAULT_LIMITS,
       timings: DEFAULT_TIMINGS,

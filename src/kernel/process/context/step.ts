@@ -5,6 +5,7 @@ import { ownKey } from "../../../domain/process/own-key.js";
 import type { Limits } from "../../../domain/time.js";
 import { loadReplay, resultOfStep, stepOf, storeStep } from "../../../stores/process/events.js";
 import { admitPayload } from "../../../stores/process/registration.js";
+import type { Restarted } from "../../../stores/process/runs/restarts.rules.js";
 import type { HeldLease } from "../../host/leases/held-lease.js";
 import type { Json } from "../definition/stored-json.js";
 import type { RunWaits } from "../waits/run-waits.js";
@@ -36,6 +37,8 @@ export interface StepParts {
   readonly attempt: number;
   /** No event was stored before this claim: there is no step to look up. */
   readonly fresh: boolean;
+  /** The process's row as it was claimed. */
+  readonly claimed: Restarted;
   readonly heldLease: HeldLease;
   readonly signal: AbortSignal;
   readonly steps: RunningSteps;
@@ -47,7 +50,9 @@ export function stepCalls(parts: StepParts, { own }: OwnWork): StepCalls {
 
   async function runStep(key: string, run: (step: StepRun) => unknown): Promise<JsonValue> {
     if (!parts.fresh || parts.steps.isStored(key)) {
-      const event = await own(() => corridor.query(["events"], (reader) => loadReplay(reader, stepOf(processId, key, null))));
+      const event = await own(() =>
+        corridor.query(["events"], (reader) => loadReplay(reader, stepOf(processId, key, null), parts.claimed)),
+      );
       if (event) return resultOfStep(event);
     }
     await own(async () => {});

@@ -5,12 +5,15 @@ import type { JsonValue } from "../../../domain/json.js";
 import type { Limits } from "../../../domain/time.js";
 import { loadReplay } from "../../../stores/process/events.js";
 import { admitPayload } from "../../../stores/process/registration.js";
+import type { Restarted } from "../../../stores/process/runs/restarts.rules.js";
 import type { Schemas } from "./definition.js";
 import { judgeBy, judgedBy, type SchemaVerdict } from "./schema-verdict.js";
 
 export interface RunSchemas {
   readonly runnable: { readonly input?: StandardSchemaV1 | undefined; readonly events?: Schemas | undefined };
   readonly processId: string;
+  /** The process's row as it was claimed. */
+  readonly claimed: Restarted;
   readonly corridor: Corridor;
   readonly limits: Limits;
 }
@@ -26,11 +29,11 @@ export interface SchemasInRun {
   payloadOf(eventType: string, payload: unknown, replayKey: unknown): JsonValue | Promise<JsonValue> | undefined;
 }
 
-export function schemasInRun({ runnable, processId, corridor, limits }: RunSchemas): SchemasInRun {
+export function schemasInRun({ runnable, processId, claimed, corridor, limits }: RunSchemas): SchemasInRun {
   /** Throws the refusal, unless an event is stored under the key: then the append is a replay, and what is stored decides. */
   async function refuse(refusal: unknown, eventType: string, replayKey: unknown): Promise<void> {
     const replay = typeof replayKey === "string" && { processId, eventType, payload: null, replayKey };
-    const isStored = replay && (await corridor.query(["events"], (reader) => loadReplay(reader, replay)));
+    const isStored = replay && (await corridor.query(["events"], (reader) => loadReplay(reader, replay, claimed)));
     if (!isStored) throw refusal;
   }
   return {

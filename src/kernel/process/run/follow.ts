@@ -3,6 +3,7 @@ import type { Shared, Watch } from "../../../corridor/watch.js";
 import { HoldfastError } from "../../../domain/errors.js";
 import type { Timings } from "../../../domain/time.js";
 import type { Clock } from "../../../ports/clock.js";
+import { leaseLost } from "../../../stores/host/leases.rules.js";
 import type { ProcessRow } from "../../../stores/process/tables.js";
 import type { Fault } from "../../host/loop-contract.js";
 import { processRow } from "../handle.js";
@@ -26,6 +27,8 @@ export async function followProcess(parts: FollowParts, run: ProcessRun, process
     if (!row || isOver()) return;
     if (row.state !== "running")
       return endRun(run, new HoldfastError("terminal", `process "${processId}" is already terminal: ${row.state}`));
+    // It ended and was restarted since: this run has no part in that.
+    if ((row.restarts?.count ?? 0) !== run.restarts) return endRun(run, leaseLost(processId));
     run.heard();
     if (row.cancelRequested === undefined) return;
     run.cancelled ??= row.cancelRequested;
