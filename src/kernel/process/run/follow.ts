@@ -10,7 +10,7 @@ import { processRow } from "../handle.js";
 import { endRun, type ProcessRun } from "./run.js";
 import { sleep, tellRunFault } from "./store-output.js";
 
-interface FollowParts {
+interface FollowRunParts {
   readonly corridor: Corridor;
   readonly clock: Clock;
   readonly watch: Watch;
@@ -19,7 +19,7 @@ interface FollowParts {
 }
 
 /** Aborts the handler's signal on a cancel request, also an earlier one. Ends the run when the process ends in another way. */
-export async function followProcess(parts: FollowParts, run: ProcessRun, processId: string): Promise<void> {
+export async function followProcess(parts: FollowRunParts, run: ProcessRun, processId: string): Promise<void> {
   const { corridor, watch, timings } = parts;
   // Once the handler has ended, its output decides.
   const isOver = () => run.ended.signal.aborted || run.over;

@@ -51,7 +51,7 @@ export const restartProcess: Command<RestartProcess, RestartState, void> = {
     const fenced = lease && fence(caller, lease, nowMs);
     if (fenced instanceof HoldfastError) return refuse(fenced);
     if (process.restarts?.nonce === nonce) return accept(undefined);
-    const refusal = refusalOf(process);
+    const refusal = whyNoRestart(process);
     if (refusal !== undefined) return refuse(new HoldfastError("conflict", `process "${processId}" ${refusal}`));
     if (from !== undefined && !step) {
       const message = `process "${processId}" has stored no result of step "${from}": a step that failed begins anew without from`;
@@ -77,7 +77,7 @@ export const restartProcess: Command<RestartProcess, RestartState, void> = {
 };
 
 /** Why the process cannot run again, if it cannot. */
-function refusalOf({ state, inputType }: ProcessRow): string | undefined {
+function whyNoRestart({ state, inputType }: ProcessRow): string | undefined {
   if (state === "running") return "has not ended: only one that failed or was cancelled runs again";
   if (state === "completed") return "has completed: only one that failed or was cancelled runs again";
   if (inputType === "session_turn") return "is a turn of a session, whose input has ended: submit another input";
