@@ -191,10 +191,12 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     lazyParts: platform.lazyParts,
     definitions: platform.lazyParts.definitions,
     restarts: platform.lazyParts.restarts,
+    signals: platform.lazyParts.signals,
     watch: createWatch(notices, clock, options.timings.pollMs, platform.keepAlive),
     schemas: payloadSchemas(),
     heldLeases: createHeldLeases(),
     newProcessId: ids.processId,
+    newSignalId: ids.uuid,
     newNonce: ids.nonce,
   };
   const lazily = createFacade({
@@ -215,7 +217,10 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     ...handleMethods(corridor, limits),
     ...lazily.leases,
     ...waitMethods(parts),
+    signal: async (processId, ...given) => handleOf(processId).signal(...given),
   };
+  const handleOf = (processId: unknown, startedBy?: unknown) =>
+    processHandle({ ...parts, stores }, checkId("processId", processId, limits.idLength), startedBy);
   const sessions = createSessions({
     ...parts,
     host: () => host.identity,
@@ -292,9 +297,9 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     liveness: presence.store,
     async start(...what: StartArguments) {
       const { id } = await startProcess({ ...parts, headStart: () => runs.loaded?.headStart }, what);
-      return processHandle({ ...parts, stores }, id);
+      return handleOf(id, what[0]);
     },
-    process: (processId) => processHandle({ ...parts, stores }, checkId("processId", processId, limits.idLength)),
+    process: (processId) => handleOf(processId),
     session: sessions.open,
     async status() {
       await hostLife.booted;

@@ -14,6 +14,7 @@ export const lazyParts = {
   sessionView: lazy("session views", () => import("./session/view/session-view.js")),
   definitions: lazy("definitions of processes", () => import("./process/definition/defined-start.js")),
   restarts: lazy("restarts", () => import("./process/restart.js")),
+  signals: lazy("signals", () => import("./process/waits/send-signal.js")),
   leases: lazy("leases", () => import("../stores/process/leases-by-hand.js")),
   runs: lazy("the runner", () => import("./process/runs.js")),
 };

@@ -14,7 +14,14 @@ import { type ContextParts, createContext, type ProcessContext } from "./context
 import { createRunningSteps } from "./context/running-steps.js";
 import type { Runnable } from "./definition/define.js";
 import { abortOf, isTrouble, outputOf } from "./ending.js";
-import { type HandleBounds, type HandleParts, type HandleStores, type ProcessHandle, processHandle } from "./handle.js";
+import {
+  type HandleBounds,
+  type HandleParts,
+  type HandleStores,
+  type ProcessHandle,
+  processHandle,
+  type SignalSender,
+} from "./handle.js";
 import { followProcess } from "./run/follow.js";
 import { handlerLease } from "./run/handler-lease.js";
 import { endByTime, type ProcessRun, type RunParts, TIMED_OUT } from "./run/run.js";
@@ -23,7 +30,7 @@ import { type Slot, type Slots, takeSlot } from "./slots.js";
 import { type StartParts, startProcess } from "./start.js";
 import { createRunWaits } from "./waits/run-waits.js";
 
-export interface ProcessRunParts extends StartParts, RunParts, Pick<HandleParts, "restarts"> {
+export interface ProcessRunParts extends StartParts, RunParts, Pick<HandleParts, "restarts">, Omit<SignalSender, "handlers"> {
   readonly handlers: ReadonlyMap<string, Runnable>;
   readonly appendEvent: EventAppender;
   /** Runs a turn of the session; `undefined` where the session is not attached. */
@@ -110,6 +117,7 @@ async function handle(
   const raise = (error: unknown) => {
     if (typeof error === "object" && error !== null) raised.add(error);
   };
+  const isRaisedTrouble = (error: unknown) => isTrouble(error) && raised.has(error);
   const noted = async <T>(work: () => Promise<T>): Promise<T> => {
     try {
       return await work();
@@ -136,18 +144,21 @@ async function handle(
       : parts.handlers.get(process.handler ?? "");
   if (!runnable) return await handBack(parts, run.heldLease);
   // If the code cannot be loaded, the run ends like one that the storage fails: the process stays claimable.
-  const code = runnable.events || runnable.input ? await parts.definitions.load() : undefined;
+  const code = runnable.events || runnable.signals || runnable.input ? await parts.definitions.load() : undefined;
   const definition = code?.schemasInRun({ ...parts, runnable, processId: record.id, claimed: process });
   const misused = (message: string) => parts.fault({ area: "steps", code: "invalid", message, processId: record.id });
   const calls = createCalls(misused);
-  const handleOf = (id: string): ProcessHandle => {
-    const handle = processHandle(parts, id, bounds);
-    return calls.watched({ ...handle, record: () => noted(handle.record) }, ["record", "result", "outcome", "cancel", "restart"]);
+  const handleOf = (id: string, startedBy?: unknown): ProcessHandle => {
+    const handle = processHandle(parts, id, startedBy, bounds);
+    const methods = ["record", "result", "outcome", "signal", "cancel", "restart"] as const;
+    return calls.watched({ ...handle, record: () => noted(handle.record) }, methods);
   };
   const { ownerScope, hostProfileId } = record.provenance;
   const steps = createRunningSteps({ clock: parts.clock, waitMs: parts.timings.leaseRenewMs, tell: misused });
   run.isWaiting = () => slot.isWaiting && steps.isIdle;
-  const waits = createRunWaits({ clock: parts.clock, waiting: bounds.waiting, stopped: run.stopped.signal });
+  // A wait that the handler did not await ends with it.
+  const stopped = AbortSignal.any([run.stopped.signal, run.ended.signal]);
+  const waits = createRunWaits({ clock: parts.clock, waiting: bounds.waiting, stopped });
   run.heard = waits.heard;
   const contextParts: ContextParts = {
     ...parts,
@@ -156,18 +167,20 @@ async function handle(
     attempt: claim.attempt,
     fresh: process.lastSequence === 0,
     claimed: process,
+    mayWait: process.mayWait !== undefined,
     heldLease: handlerLease(run.heldLease, () => run.over, run.timer.stored),
     progressLease: unstored,
     signal: run.abort.signal,
     processHandle: handleOf,
     raised: raise,
+    isRaisedTrouble,
     steps,
     waits,
     async startChild(what, named) {
       const child = await unstored.write((lease) =>
         startProcess(parts, what, { ...named, ownerScope, hostProfileId, parentId: record.id, lease }),
       );
-      return handleOf(child.id);
+      return handleOf(child.id, what[0]);
     },
   };
   const { context, flushProgress } = createContext(contextParts);
@@ -177,14 +190,14 @@ async function handle(
   const which = `handler "${process.handler}"`;
   let did: string | undefined = "was not called";
   try {
-    const watched = calls.watched(context, ["step", "emit", "start"]);
+    const watched = calls.watched(context, ["step", "all", "emit", "start", "sleep", "sleepUntil", "waitForSignal"]);
     const made = definition && { args: (await definition.argsOf(context.args)) as ProcessContext["args"] };
     did = "threw";
     const value = (await runnable.run({ ...watched, ...made })) ?? null;
     did = undefined;
     output = { type: "success", value: admitPayload(value, `the result of ${which}`, parts.limits) };
   } catch (error) {
-    if (isTrouble(error) && raised.has(error)) throw error;
+    if (isRaisedTrouble(error)) throw error;
     const isAsked = run.cancelled !== undefined;
     output = outputOf(error, isAsked ? run.abort.signal.reason : undefined);
     if (did === "threw" && !isAsked) retry = retryOf(runnable, error);

@@ -4,7 +4,7 @@ import { invalid } from "../../domain/errors.js";
 import type { JsonValue } from "../../domain/json.js";
 import { checkLease, type ProcessLease } from "../../domain/lease.js";
 import type { ProcessEvent, ProcessEventAppendRequest, ProcessEventAppendResult } from "../../domain/process/event.js";
-import { CANCEL_REQUESTED, isCoreEventType, STEP_EVENT } from "../../domain/process/event-type.js";
+import { CANCEL_REQUESTED, mayBeDeclared, STEP_EVENT } from "../../domain/process/event-type.js";
 import { ownKey, restOfOwnKey } from "../../domain/process/own-key.js";
 import type { ProcessAwaitOutput, ProcessRecord } from "../../domain/process/process.js";
 import { checkScope } from "../../domain/scope.js";
@@ -35,16 +35,17 @@ import { processRecordOf, unknownProcess } from "./processes.rules.js";
 import { admitPayload } from "./registration.js";
 import { afterCancel } from "./runs/claimable.rules.js";
 import { countingEvent, keyedSince, type Restarted } from "./runs/restarts.rules.js";
-import type { EventRow, ProcessRow, RegistrationRow } from "./tables.js";
+import type { EventRow, ProcessRow, RegistrationRow, WaitRow } from "./tables.js";
+import { dropWait } from "./waits/waits.rules.js";
 
-const APPEND_TABLES = ["processes", "registrations", "events", "leases", "waits"] as const;
+export const APPEND_TABLES = ["processes", "registrations", "events", "leases", "waits"] as const;
 
-async function loadAppend(reader: Reader, request: AppendInput, declared?: DeclaredTypes): Promise<AppendState> {
+export async function loadAppend(reader: Reader, request: AppendInput, declared?: DeclaredTypes): Promise<AppendState> {
   const { processId, eventType, lease } = request;
   const reading = loadRow(reader, "processes", processId);
   const [process, eventTypes, leaseRow, replayed] = await Promise.all([
     reading,
-    isCoreEventType(eventType) ? undefined : declared?.load(reader, processId, reading),
+    mayBeDeclared(eventType) ? declared?.load(reader, processId, reading) : undefined,
     lease ? loadRow(reader, "leases", lease.processId) : undefined,
     loadReplay(reader, request, reading),
   ]);
@@ -129,16 +130,20 @@ function endAsCancelled(process: ProcessRow, nowMs: number): Appended {
 }
 
 /** Appends an event of holdfast's own. It is always judged, because core types have no schema. */
-function appendOwn(state: AppendState, request: AppendInput, nowMs: number): Appended {
+export function appendOwn(state: AppendState, request: AppendInput, nowMs: number): Appended {
   return append(state, request, undefined, nowMs) as Appended;
 }
 
-/** Stores a step of the process's handler, under its lease. The same step again gets the stored result. */
-export const storeStep: Command<AppendInput, AppendState, JsonValue> = {
+/**
+ * Stores a step of the process's handler, under its lease. The same step again gets the stored result. `settles` is the row of the waits
+ * table that goes with the result.
+ */
+export const storeStep: Command<AppendInput & { settles?: Pick<WaitRow, "kind" | "key"> }, AppendState, JsonValue> = {
   tables: APPEND_TABLES,
   load: loadAppend,
-  decide(state, step, nowMs) {
+  decide(state, { settles, ...step }, nowMs) {
     const appended = appendOwn(state, step, nowMs);
+    if (settles && appended.writes.length > 0) appended.writes.push(dropWait({ processId: step.processId, ...settles }));
     return acceptEvent(appended, resultOfStep(appended.result.event), state, nowMs);
   },
   repeatable: () => true,

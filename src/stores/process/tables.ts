@@ -141,7 +141,11 @@ export const events = table(
   "events",
   {
     key: ["processId", "sequence"],
-    indexes: { pendingWakes: ["processId", "pendingWake"], byReplayKey: ["processId", "replayKey"] },
+    indexes: {
+      pendingWakes: ["processId", "pendingWake"],
+      byReplayKey: ["processId", "replayKey"],
+      pendingSignals: ["processId", "pendingSignal", "sequence"],
+    },
     columns: {
       processId: text,
       sequence: whole,
@@ -160,6 +164,8 @@ export const events = table(
       wake: maybe(object<{ readonly wakeId: string; readonly target: ProcessScope }>),
       /** The sequence again, only while its wake is not acknowledged. */
       pendingWake: maybe(whole),
+      /** The name of the signal that it is, only while no wait has taken it. */
+      pendingSignal: maybe(text),
     },
   },
   ({ wake }) => wake === undefined || (typeof wake.wakeId === "string" && isScope(wake.target)),

@@ -11,6 +11,7 @@ import * as definitions from "../../../src/kernel/process/definition/defined-sta
 import type { ProcessHandle } from "../../../src/kernel/process/handle.js";
 import * as restarts from "../../../src/kernel/process/restart.js";
 import { createRunner, type RunnerParts } from "../../../src/kernel/process/runner.js";
+import * as signals from "../../../src/kernel/process/waits/send-signal.js";
 import type { ClaimReply } from "../../../src/stores/process/leases.js";
 import { payloadSchemas } from "../../../src/stores/process/payload-schema.js";
 import { SCHEMA } from "../../../src/stores/schema.js";
@@ -1571,6 +1572,7 @@ describe("what a runner keeps of its claims", () => {
       headStart: () => undefined,
       definitions: loaded(definitions),
       restarts: loaded(restarts),
+      signals: loaded(signals),
       clock,
       limits: DEFAULT_LIMITS,
       timings: DEFAULT_TIMINGS,
@@ -1585,6 +1587,7 @@ describe("what a runner keeps of its claims", () => {
       attemptBudget: 5,
       newNonce: () => "nonce",
       newProcessId: () => "p",
+      newSignalId: () => "signal",
       host: () => ({ hostId: "h", bootId: "b", locked: false }),
       onFree: () => {},
       onClaimed: () => {},

@@ -226,6 +226,62 @@ export function restartCases(open: OpenFixture, runner: Runner): void {
     expect(seen).toEqual(["process.failed", "process.restarted", "note", "note", "process.completed"]);
   });
 
+  promise("a step whose last try failed begins anew (F-9) (F-2)", async (setup) => {
+    let tries = 0;
+    const job: ProcessHandler = ({ step }) =>
+      step(
+        "s",
+        () => {
+          if (++tries < 4) throw new Error(`no ${tries}`);
+          return tries;
+        },
+        { retry: { attempts: 2, backoffMs: 0 } },
+      );
+    const kernel = await hostOf(setup, { job });
+    const handle = await kernel.start(request);
+    await setup.clock.advance(1_000);
+    expect((await handle.outcome()).type).toBe("failure");
+    expect(tries).toBe(2);
+    await handle.restart();
+    await setup.clock.advance(1_000);
+    expect(await handle.outcome()).toEqual(success(4));
+  });
+
+  promise("a forgotten wait takes another signal and a forgotten timer begins anew; else they go on (F-9)", async (setup) => {
+    let runs = 0;
+    const job: ProcessHandler = async ({ step, sleep, waitForSignal }) => {
+      await step("first", () => 1);
+      const { payload } = await waitForSignal("go");
+      if (++runs === 2) await sleep("nap", 60_000);
+      else void sleep("nap", 60_000).catch(() => {});
+      await step("behind the nap's beginning", () => 1);
+      if (runs < 3) throw new Error("no");
+      return payload;
+    };
+    const kernel = await hostOf(setup, { job });
+    const handle = await kernel.start(request);
+    await handle.signal("go", 1);
+    await handle.outcome();
+    const begunMs = setup.clock.now();
+    await setup.clock.advance(10_000);
+    await handle.restart();
+    while (!(await handle.record())?.waiting) await setup.clock.advance(0);
+    expect((await handle.record())?.waiting?.map(({ dueAtMs }) => dueAtMs)).toEqual([begunMs + 60_000]);
+    await setup.clock.advance(60_000);
+    expect((await handle.outcome()).type).toBe("failure");
+    await handle.restart({ from: "first" });
+    const waits = async () => (await handle.record())?.waiting?.map(({ kind }) => kind);
+    while (!(await waits())) await setup.clock.advance(0);
+    expect(await waits()).toEqual(["signal"]);
+    await handle.signal("go", 2);
+    expect(await handle.outcome()).toEqual(success(2));
+    const all = await kernel.processes.eventsAfter("p", 0);
+    const naps = all.filter(
+      ({ eventType, payload }) => eventType === "process.waiting" && (payload as { key: string }).key === "nap",
+    );
+    expect(naps.map(({ occurredAtMs }) => occurredAtMs)).toEqual([begunMs, begunMs + 70_000]);
+  });
+
   promise("children that ended with it stay as they are, and are found again (F-9)", async (setup) => {
     let runs = 0;
     const job: ProcessHandler = async (context) => {

@@ -7,14 +7,8 @@ import { parkedUntil } from "./claimable.rules.js";
 /** What of a process's row says how its replay keys are read. */
 export type Restarted = Pick<ProcessRow, "restarts">;
 
-/** The kinds of own keys that stand for something new after a restart. Steps, timers and waits keep theirs, and with them their results. */
-const COUNTED: ReadonlySet<string> = new Set<OwnKeyKind>([
-  "terminal",
-  "cancel_requested",
-  "attempt_failed",
-  "step_failed",
-  "waiting",
-]);
+/** The kinds of own keys that stand for something new after a restart. Steps, timers and waits keep theirs: they go on. */
+const COUNTED: ReadonlySet<string> = new Set<OwnKeyKind>(["terminal", "cancel_requested", "attempt_failed", "step_failed"]);
 
 /** The request with the replay key that it has since the newest restart; the same request where a restart changes nothing of it. */
 export function keyedSince<R extends { readonly processId: string; readonly replayKey?: string }>(
