@@ -20,6 +20,7 @@ export type {
   ValueSelector,
   WakeSpec,
 } from "./domain/process/event-type.js";
+export type { LimitSpec, RateSpec } from "./domain/process/limit.js";
 export type {
   CausalRef,
   ProcessAwaitOutput,

@@ -11,6 +11,7 @@ import {
 } from "../domain/check.js";
 import { invalid } from "../domain/errors.js";
 import { madeLength } from "../domain/lease.js";
+import type { LimitSpec } from "../domain/process/limit.js";
 import { checkRetry, type RetryPolicy } from "../domain/retry.rules.js";
 import { checkLimits, checkTimings, type Limits, type Timings } from "../domain/time.js";
 import type { Clock } from "../ports/clock.js";
@@ -34,7 +35,7 @@ export interface KernelOptions {
   /** What this host runs, as `defineProcess` gives it. Only processes with a definition or a handler here are claimed. A name may stand here once, and not in `handlers` too. */
   processes?: readonly ProcessDefinition[];
   /** Handlers without a definition, by task name, or `tool:<toolName>`. */
-  handlers?: Record<string, ProcessHandler | { run: ProcessHandler }>;
+  handlers?: Record<string, ProcessHandler | { run: ProcessHandler; limit?: LimitSpec }>;
   /**
    * The turns of all sessions that have no handler of their own in this tab, whether the app opened them or not: a session that waits, or
    * was left by a tab that died, is gone on with here. `concurrency` bounds how many sessions that the app has not opened run at once. A

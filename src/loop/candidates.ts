@@ -73,6 +73,11 @@ export function runnableHere({ handlers, sessions }: Pulse): ReadonlySet<string>
   return new Set(names.filter((name) => name !== undefined));
 }
 
+/** What a host must have to claim it now; what a limit holds back it may claim as soon as there is a place. */
+function neededBy({ runnable, limited }: ProcessRow): string | undefined {
+  return runnable ?? limited;
+}
+
 export function createCandidates({ corridor, clock, timings, isHostAlive }: CandidatesParts): Candidates {
   /** When held leases run out, in wall time. */
   const expiries = new Map<string, number>();
@@ -93,7 +98,7 @@ export function createCandidates({ corridor, clock, timings, isHostAlive }: Cand
   ): Promise<ClaimCandidate | undefined> {
     try {
       const process = row ? readRow("processes", row) : await loadRow(reader, "processes", processId);
-      if (process?.runnable === undefined) {
+      if (!process || neededBy(process) === undefined) {
         if (process?.inputType === "external") noteForeign(processId);
         patience.forget(processId);
         return undefined;
@@ -159,7 +164,8 @@ export function createCandidates({ corridor, clock, timings, isHostAlive }: Cand
     },
     isClaimable({ process, lease }, pulse, runnable) {
       const { processId } = process;
-      const hasHandler = process.runnable !== undefined && runnable.has(process.runnable);
+      const needed = neededBy(process);
+      const hasHandler = needed !== undefined && runnable.has(needed);
       // The handlers of a kernel never change; its sessions come and go.
       if (hasHandler) foreign.delete(processId);
       else if (process.inputType !== "session_turn") noteForeign(processId);

@@ -4,7 +4,9 @@ import type { Timings } from "../domain/time.js";
 import type { LoopPage, Pulse } from "../kernel/host/loop-contract.js";
 import type { Clock } from "../ports/clock.js";
 import type { LeaseRow } from "../stores/host/tables.js";
-import { type ClaimReply, claimProcessLease, releaseLeases } from "../stores/process/leases.js";
+import { type ClaimReply, type ClaimTerms, releaseLeases } from "../stores/process/leases.js";
+import { claimForRunner } from "../stores/process/runs/limits.js";
+import type { ProcessRow } from "../stores/process/tables.js";
 import { type Candidates, type ClaimCandidate, createCandidates, runnableHere } from "./candidates.js";
 
 /**
@@ -20,8 +22,8 @@ export interface Claims extends Pick<Candidates, "begin" | "end" | "nextMs" | "r
   noteNew(processId: string): void;
   /** Looks through all processes that could be run here; `heard` are the ids that are due. */
   sweep(pulse: Pulse, heard: Iterable<string>, report: ClaimReport): Promise<void>;
-  /** Looks at these processes alone. */
-  lookAt(processIds: readonly string[], pulse: Pulse, report: ClaimReport): Promise<void>;
+  /** Looks at these processes alone. `hasPlace`: they were held back by a limit that has a place for them now. */
+  lookAt(processIds: readonly string[], pulse: Pulse, report: ClaimReport, hasPlace?: boolean): Promise<void>;
 }
 
 interface ClaimsParts {
@@ -91,7 +93,7 @@ export function createClaims(parts: ClaimsParts): Claims {
     }
   }
 
-  async function lookAt(processIds: readonly string[], pulse: Pulse, report: ClaimReport): Promise<void> {
+  async function lookAt(processIds: readonly string[], pulse: Pulse, report: ClaimReport, hasPlace = false): Promise<void> {
     if (pulse.free === 0) {
       // The sweep that the next free slot asks for finds them again.
       for (const processId of processIds) {
@@ -103,7 +105,9 @@ export function createClaims(parts: ClaimsParts): Claims {
     }
     const found = await candidates.named(processIds, report.faulted);
     const runnable = runnableHere(pulse);
-    const claimable = found.filter((candidate) => candidates.isClaimable(candidate, pulse, runnable));
+    // What a limit of this host holds back is left to the looks for its places.
+    const mayTry = ({ process }: ClaimCandidate) => hasPlace || process.limited === undefined || !termsFor(process, pulse)?.limit;
+    const claimable = found.filter((candidate) => mayTry(candidate) && candidates.isClaimable(candidate, pulse, runnable));
     const tried = await claimUpTo(pulse.free, claimable, pulse, report);
     if (tried.count < claimable.length) hasBacklog = true;
     for (const { lease } of found) if (lease) isHostAlive(lease, pulse);
@@ -130,6 +134,11 @@ export function createClaims(parts: ClaimsParts): Claims {
     sweep,
     lookAt,
   };
+}
+
+/** What this host declares for the claim. The handler of a session's turn is a session. */
+function termsFor({ inputType, handler = "" }: ProcessRow, { terms }: Pulse): ClaimTerms | undefined {
+  return inputType === "session_turn" ? undefined : terms.get(handler);
 }
 
 interface Tried {
@@ -176,19 +185,24 @@ function createTries(parts: ClaimsParts) {
     pulse: Pulse,
     report: ClaimReport,
   ): Promise<{ taken: number; refused: boolean }> {
+    const keys = await limitKeys(candidates, pulse);
     const outcomes = await Promise.allSettled(
-      candidates.map(({ process: { processId, handler = "" } }) => {
+      candidates.map(({ process }) => {
+        const { processId } = process;
         const nonce = parts.newNonce();
         const ownerId = `${pulse.host.hostId}:${nonce.slice(0, 12)}`;
-        const terms = pulse.terms.get(handler);
-        return corridor.run(claimProcessLease, { processId, ownerId, ttlMs: timings.leaseTtlMs, nonce, host: pulse.host, terms });
+        const terms = termsFor(process, pulse);
+        const limitKey = terms?.limit?.key ?? keys.get(processId);
+        const { host } = pulse;
+        return corridor.run(claimForRunner, { processId, ownerId, ttlMs: timings.leaseTtlMs, nonce, host, terms, limitKey });
       }),
     );
     const claims: ClaimReply[] = [];
     let lost = 0;
     for (const [at, outcome] of outcomes.entries()) {
-      if (outcome.status === "fulfilled") claims.push(outcome.value);
-      else if (note(candidates[at]?.process.processId ?? "", outcome.reason, report) === "lease-held") lost++;
+      if (outcome.status === "fulfilled") {
+        if ("lease" in outcome.value) claims.push(outcome.value);
+      } else if (note(candidates[at]?.process.processId ?? "", outcome.reason, report) === "lease-held") lost++;
     }
     spread = lost > 0 ? Math.min(2 * spread + lost, MOST_SPREAD) : Math.floor(spread / 2);
     if (claims.length === 0) return { taken: 0, refused: false };
@@ -198,6 +212,18 @@ function createTries(parts: ClaimsParts) {
     const taken = claims.map(({ lease }) => lease.processId).filter((processId) => !refused.includes(processId));
     report.claimed.push(...taken);
     return { taken: taken.length, refused: unwanted.length > 0 };
+  }
+
+  /** The keys that a function of the page makes. */
+  async function limitKeys(candidates: readonly ClaimCandidate[], pulse: Pulse): Promise<ReadonlyMap<string, string>> {
+    const asked = candidates.flatMap(({ process }) => {
+      const limit = termsFor(process, pulse)?.limit;
+      const { processId, registrationHash } = process;
+      return limit && limit.key === undefined ? [{ processId, registrationHash }] : [];
+    });
+    if (asked.length === 0) return new Map();
+    const keys = await page.limitKeys(asked);
+    return new Map(asked.map(({ processId }, at) => [processId, keys[at] ?? ""]));
   }
 
   /** Another host was quicker, or the process has ended: neither is a fault. */

@@ -13,6 +13,7 @@ import { createClaims, newReport } from "./claims.js";
 import { createNeighbours } from "./neighbours.js";
 import { createPageLink } from "./page-link.js";
 import { createLacking } from "./process/lacking.js";
+import { createHeldBackLooks } from "./process/limits.js";
 import { createScheduler } from "./scheduler.js";
 import { createSearches } from "./searches.js";
 import { createSweeper } from "./sweeper.js";
@@ -67,7 +68,18 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     onFault: page.fault,
   });
   const lacking = createLacking({ ...parts, stopping: stopping.signal, tell: page.tell });
-  const searches = createSearches({ ...parts, agenda, page, neighbours, claims, lacking, sweeper, stopping: stopping.signal });
+  const heldBack = createHeldBackLooks({ ...parts, leaveMs: () => (neighbours.areThere ? momentMs() : 0) });
+  const searches = createSearches({
+    ...parts,
+    agenda,
+    page,
+    neighbours,
+    claims,
+    lacking,
+    heldBack,
+    sweeper,
+    stopping: stopping.signal,
+  });
   const unsubscribe = parts.notices.subscribe(hear);
 
   function hear(changes: readonly Change[]): void {
@@ -76,6 +88,7 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
       const { about, id, member } = change;
       if (about === "lease" && member !== undefined) heardOfHolder(change);
       else if (about === "registered") heardOfNew(id);
+      else if (about === "limit") heardOfLimit(id);
       else if (about === "lease" && !claims.isForeign(id)) agenda.hear(id);
       else if (about === "boot") neighbours.came(id);
       else if (about === "host") {
@@ -104,13 +117,21 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
   }
 
   function leave(processId: string): void {
-    const untilMs = agenda.leftUntilMs ?? clock.monotonicMs() + leaveMs(page.last ?? { free: 0, slots: 1 }, chance());
+    const untilMs = agenda.leftUntilMs ?? clock.monotonicMs() + momentMs();
     agenda.leave(processId, untilMs);
     scheduler.notLater(untilMs);
   }
 
+  /** The moment for which other hosts are let go first. */
+  const momentMs = () => leaveMs(page.last ?? { free: 0, slots: 1 }, chance());
+
+  function heardOfLimit(key: string): void {
+    heldBack.heard(key);
+    scheduler.notLater(heldBack.nextMs());
+  }
+
   function nextMs(nowMs: number): number {
-    return agenda.nextMs(nowMs, Math.min(claims.nextMs(), neighbours.nextMs()));
+    return agenda.nextMs(nowMs, Math.min(claims.nextMs(), neighbours.nextMs(), heldBack.nextMs()));
   }
 
   async function turn(dueMs: number): Promise<void> {
@@ -130,7 +151,7 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     claims.begin(dueMs);
     sweeper.begin(dueMs);
     const { beats, renews } = agenda.begin(startedMs);
-    const pulse = await page.ask(claims.hasBacklog);
+    const pulse = await page.ask(claims.hasBacklog || heldBack.hasBacklog);
     if (stopping.signal.aborted) return;
     neighbours.passedOn(pulse?.farewells ?? []);
     await Promise.all([beats && page.beat(pulse), renews && page.renew(pulse)]);
@@ -140,6 +161,7 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     agenda.add(claims.ripe());
     const search = agenda.search(startedMs, { hasBacklog: claims.hasBacklog, free: pulse.free });
     if (search !== "nothing") await searches[search](pulse);
+    else if (heldBack.nextMs() <= clock.monotonicMs() || heldBack.hasBacklog) await searches.due(pulse);
     claims.end();
   }
 

@@ -4,6 +4,7 @@ export const ABOUT = [
   "record",
   "event",
   "lease",
+  "limit",
   "grant",
   "host",
   "boot",
@@ -20,7 +21,8 @@ export interface Change {
   readonly about: (typeof ABOUT)[number];
   /**
    * A process id; for "host" (it went) and "boot" (it came) a boot id; for "agent" an agent id; for "runtime", "messages",
-   * "input" and "ops" a runtime id; for "sealed" a name.
+   * "input" and "ops" a runtime id; for "sealed" a name; for "limit" a limit's key: a place of it may be free, or it holds a process
+   * back.
    */
   readonly id: string;
   /**

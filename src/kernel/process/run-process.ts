@@ -5,11 +5,12 @@ import type { JsonValue } from "../../domain/json.js";
 import type { ProcessAwaitOutput, ProcessRecord } from "../../domain/process/process.js";
 import type { Timings } from "../../domain/time.js";
 import type { Clock } from "../../ports/clock.js";
-import type { Host } from "../../stores/host/leases.rules.js";
+import { type Host, leaseLost } from "../../stores/host/leases.rules.js";
 import type { EventAppender, EventMethods } from "../../stores/process/events.js";
-import { type ClaimReply, claimProcessLease, releaseLeases } from "../../stores/process/leases.js";
+import { type ClaimReply, releaseLeases } from "../../stores/process/leases.js";
 import { readRecord } from "../../stores/process/processes.js";
 import { admitPayload } from "../../stores/process/registration.js";
+import { claimForRunner } from "../../stores/process/runs/limits.js";
 import type { ProcessRow } from "../../stores/process/tables.js";
 import { faultOf, faultOfApp } from "../host/fault.js";
 import { type HeldLease, holdLease } from "../host/leases/held-lease.js";
@@ -17,7 +18,7 @@ import type { Fault } from "../host/loop-contract.js";
 import { createCalls } from "./context/calls.js";
 import { type ContextParts, createContext, type ProcessContext } from "./context/context.js";
 import { createRunningSteps } from "./context/running-steps.js";
-import type { Runnable } from "./definition/define.js";
+import { claimTermsOf, type Runnable } from "./definition/define.js";
 import { abortOf, isTrouble, outputOf, storableOutput } from "./ending.js";
 import { type HandleBounds, type HandleStores, type ProcessHandle, processHandle, processRow } from "./handle.js";
 import { type Slot, type Slots, takeSlot } from "./slots.js";
@@ -70,8 +71,11 @@ export type SessionTurn = (
 ) => Promise<JsonValue>;
 
 /** Makes a run that holds its lease; `execute` starts it. */
-export function createRun(parts: ProcessRunParts, { lease }: ClaimReply, asOfMs: number): ProcessRun {
+export function createRun(parts: ProcessRunParts, { lease, process }: ClaimReply, asOfMs: number): ProcessRun {
   const { corridor, timings } = parts;
+  const { handler = "", inputType } = process;
+  const runnable = inputType === "session_turn" ? undefined : parts.handlers.get(handler);
+  const terms = runnable && claimTermsOf(handler, runnable);
   const { leaseTtlMs: ttlMs } = timings;
   const abort = new AbortController();
   const stopped = new AbortController();
@@ -79,8 +83,10 @@ export function createRun(parts: ProcessRunParts, { lease }: ClaimReply, asOfMs:
     ...parts,
     ttlMs,
     async reclaim({ processId, ownerId, leaseToken }: HeldLease["lease"]) {
-      const claim = { processId, ownerId, ttlMs, nonce: parts.newNonce(), host: parts.host(), over: leaseToken };
-      return (await corridor.run(claimProcessLease, claim)).lease;
+      const claim = { processId, ownerId, ttlMs, nonce: parts.newNonce(), host: parts.host(), terms, over: leaseToken };
+      const reclaimed = await corridor.run(claimForRunner, claim);
+      if ("heldBack" in reclaimed) throw leaseLost(processId);
+      return reclaimed.lease;
     },
     onLost(reason: HoldfastError) {
       stopped.abort(reason);

@@ -84,12 +84,18 @@ export function createLacking(parts: LackingParts): Lacking {
       const lacking = (row: { readonly [column: string]: unknown }, column: string) => !runnable.has(String(row[column]));
       const found = await corridor.query(["processes", "hosts", "leases"], async (reader) => {
         const handlerNames = await loadHandlerNames(reader);
-        const [found, asked] = await Promise.all([
+        const [found, limited, asked] = await Promise.all([
           firstOfEach(reader, "processes", "runnable", runnable.size + MOST_LACKING),
+          firstOfEach(reader, "processes", "limited", runnable.size + MOST_LACKING),
           // Handlers that other hosts have take no place of those that no host has.
           firstOfEach(reader, "processes", "cancelling", runnable.size + (handlerNames?.size ?? 0) + MOST_LACKING),
         ]);
-        const firsts = found.filter((row) => lacking(row, "runnable")).slice(0, MOST_LACKING);
+        const byName = new Map([...limited, ...found].map((row) => [String(row.limited ?? row.runnable), row]));
+        const firsts = [...byName]
+          .filter(([name]) => !runnable.has(name))
+          .sort(([one], [other]) => (one < other ? -1 : 1))
+          .map(([, row]) => row)
+          .slice(0, MOST_LACKING);
         const names = asked.filter((row) => lacking(row, "cancelling")).map(({ cancelling }) => String(cancelling));
         const cancelled = await Promise.all(names.map((name) => unowned(reader, name, handlerNames)));
         return { firsts, untended: await untended(reader, firsts, handlerNames), cancelled: cancelled.flat() };

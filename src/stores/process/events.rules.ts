@@ -179,19 +179,23 @@ function ended(process: ProcessRow): ProcessRow {
     parked: _1,
     dueAtMs: _2,
     suspended: _3,
-    mayWait: _4,
-    deadlineAtMs: _5,
-    cancelling: _6,
-    externalAtMs: _7,
-    endsWith: _8,
-    endsChildren: _9,
+    limited: _4,
+    limitKey: _5,
+    limitedAtMs: _6,
+    rated: _7,
+    mayWait: _8,
+    deadlineAtMs: _9,
+    cancelling: _10,
+    externalAtMs: _11,
+    endsWith: _12,
+    endsChildren: _13,
     ...lasting
   } = process;
   return lasting as ProcessRow;
 }
 
 function running(process: ProcessRow, isCancel: boolean, nowMs: number): ProcessRow {
-  const name = process.runnable ?? process.parked;
+  const name = process.runnable ?? process.parked ?? process.limited;
   return {
     ...process,
     ...(isCancel && name !== undefined && { cancelling: name }),

@@ -2,7 +2,7 @@ import { checkId, optionsOf } from "../../../domain/check.js";
 import type { JsonValue } from "../../../domain/json.js";
 import type { ProcessEvent, ProcessEventAppendRequest } from "../../../domain/process/event.js";
 import { childId } from "../../../domain/process/own-key.js";
-import type { ProcessInput, ProcessRecord } from "../../../domain/process/process.js";
+import { argsOf, type ProcessInput, type ProcessRecord } from "../../../domain/process/process.js";
 import type { ProcessScope } from "../../../domain/scope.js";
 import type { Clock } from "../../../ports/clock.js";
 import type { EventAppender } from "../../../stores/process/events.js";
@@ -110,9 +110,4 @@ export function createContext(parts: ContextParts): { context: ProcessContext; f
   };
 
   return { context, flushProgress: progress.flush };
-}
-
-/** The arguments of a task or a tool call. */
-function argsOf(input: ProcessInput): JsonValue | undefined {
-  return input.type === "task" ? input.args : input.type === "tool_call" ? input.call.args : undefined;
 }

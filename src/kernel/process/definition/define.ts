@@ -3,6 +3,7 @@ import { guarded } from "../../../domain/admit.js";
 import { checkFunction, checkId, checkList, checkObject, membersOf } from "../../../domain/check.js";
 import { invalid } from "../../../domain/errors.js";
 import type { JsonValue } from "../../../domain/json.js";
+import { type ClaimLimit, checkLimit, type LimitSpec } from "../../../domain/process/limit.js";
 import type { Limits } from "../../../domain/time.js";
 import type { ClaimTerms } from "../../../stores/process/leases.js";
 import type { ProcessContext, ProcessHandler } from "../context/context.js";
@@ -16,7 +17,7 @@ import type { Json } from "./stored-json.js";
  * `input` is checked at start and again before each run, since a stored one may be older than the schema: one that does not fit then ends
  * the process as failed, with the code "invalid-input". The input is stored as it was given. `context.args` is what the schema makes of it,
  * anew for each run, and need not be JSON. `events` are those that `context.emit` may store: a payload is checked by its schema and stored
- * as it was given. A schema may be asynchronous.
+ * as it was given. A schema may be asynchronous. `limit` bounds how many of its processes run at a time over all tabs.
  *
  * Throws `invalid` for a broken definition, for an event whose name begins with "process.", and for a member that it does not know.
  */
@@ -32,11 +33,12 @@ export function defineProcess<
   input?: StandardSchemaV1<Given, Input>;
   events?: Events;
   signals?: Signals;
+  limit?: LimitSpec<Input>;
   run(context: ProcessContext<Input, Events, Signals>): Promise<Output> | Output;
 }): ProcessDefinition<Name, Given, Json<Output>, Events, Signals> {
-  const { name, input, events, signals, run } = checkDefinition("definition", definition, Number.POSITIVE_INFINITY);
+  const { name, input, events, signals, limit, run } = checkDefinition("definition", definition, Number.POSITIVE_INFINITY);
   const schemas = { ...(input && { input }), ...(events && { events }), ...(signals && { signals }) };
-  return Object.freeze({ name: name as Name, ...schemas, run });
+  return Object.freeze({ name: name as Name, ...schemas, ...(limit && { limit }), run });
 }
 
 /** The type alone: a schema that lets every value pass. Nothing is checked at run time but that the value is JSON. */
@@ -52,19 +54,28 @@ export interface Runnable {
   readonly signals?: Schemas | undefined;
   /** In milliseconds from the first claim. */
   readonly timeoutMs?: number | undefined;
+  readonly limit?: LimitSpec | undefined;
 }
 
 /** What the handlers declare for a claim, by name; a handler that declares nothing is left out. */
 export function termsOf(handlers: ReadonlyMap<string, Runnable>): ReadonlyMap<string, ClaimTerms> {
-  const declared = [...handlers].filter(([, { timeoutMs }]) => timeoutMs !== undefined);
-  return new Map(declared.map(([name, { timeoutMs }]) => [name, { ...(timeoutMs !== undefined && { timeoutMs }) }]));
+  const terms = [...handlers].map(([name, handler]): [string, ClaimTerms] => [name, claimTermsOf(name, handler)]);
+  return new Map(terms.filter(([, declared]) => Object.keys(declared).length > 0));
+}
+
+export function claimTermsOf(name: string, { timeoutMs, limit }: Runnable): ClaimTerms {
+  return { ...(timeoutMs !== undefined && { timeoutMs }), ...(limit && { limit: claimLimitOf(name, limit) }) };
+}
+
+function claimLimitOf(name: string, { key = name, ...limit }: LimitSpec): ClaimLimit {
+  return { ...limit, ...(typeof key === "string" && { key }) };
 }
 
 type CheckedDefinition = Runnable & { readonly name: string };
 
 /** The definition, each member read once. Throws `invalid`, which names the member. */
 export function checkDefinition(field: string, value: unknown, idLength: number): CheckedDefinition {
-  const m = membersOf(field, value, ["name", "input", "events", "signals", "run"]);
+  const m = membersOf(field, value, ["name", "input", "events", "signals", "limit", "run"]);
   const name = checkId(`${field}.name`, m.name, idLength);
   const events = checkStandardSchemas(`${field}.events`, m.events, idLength);
   for (const eventType in events)
@@ -74,6 +85,7 @@ export function checkDefinition(field: string, value: unknown, idLength: number)
     input: m.input === undefined ? undefined : checkStandardSchema(`${field}.input`, m.input),
     events,
     signals: checkStandardSchemas(`${field}.signals`, m.signals, idLength),
+    limit: checkLimit(`${field}.limit`, m.limit, idLength),
     run: methodOf(`${field}.run`, m.run, value),
   };
 }
@@ -99,11 +111,11 @@ export function checkHandlers(given: unknown, { idLength }: Limits): ReadonlyMap
   return new Map(
     members.map(([name, handler]) => {
       const field = `handlers.${name}`;
-      const run =
-        typeof handler === "object"
-          ? methodOf(`${field}.run`, membersOf(field, handler, ["run"]).run, handler)
-          : methodOf(field, handler, given);
-      return [checkId(`handlers: the name "${name}"`, name, idLength), { run }];
+      checkId(`handlers: the name "${name}"`, name, idLength);
+      if (typeof handler !== "object") return [name, { run: methodOf(field, handler, given) }];
+      const m = membersOf(field, handler, ["run", "limit"]);
+      const limit = checkLimit(`${field}.limit`, m.limit, idLength);
+      return [name, { run: methodOf(`${field}.run`, m.run, handler), limit }];
     }),
   );
 }

@@ -1,4 +1,5 @@
 import type { StandardSchemaV1 } from "@standard-schema/spec";
+import type { LimitSpec } from "../../../domain/process/limit.js";
 
 /** Schemas of any library that keeps to Standard Schema (zod, valibot, arktype and others), by the name of the event or signal. */
 export interface Schemas {
@@ -23,6 +24,8 @@ export interface ProcessDefinition<
   readonly input?: StandardSchemaV1;
   readonly events?: Schemas;
   readonly signals?: Schemas;
+  /** With a type of its own that only `defineProcess` knows. */
+  readonly limit?: LimitSpec<never>;
   /** The handler, with types of its own that only `defineProcess` knows. */
   readonly run: (context: never) => unknown;
   /** It carries the types alone and is never set. */

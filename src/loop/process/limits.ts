@@ -1,0 +1,127 @@
+import type { Corridor } from "../../corridor/command.js";
+import type { ClaimLimit } from "../../domain/process/limit.js";
+import { runnableBy } from "../../domain/process/process.js";
+import type { Pulse } from "../../kernel/host/loop-contract.js";
+import type { Clock } from "../../ports/clock.js";
+import type { Reader, Row } from "../../ports/storage.js";
+import { firstOfEach } from "../../stores/host/first-of-each.js";
+import { loadHeldBack, loadPlaces } from "../../stores/process/runs/limits.js";
+import { admitted, isOlder } from "../../stores/process/runs/limits.rules.js";
+import type { ProcessRow } from "../../stores/process/tables.js";
+
+/**
+ * Processes that a limit holds back: finds those of keys that have a place again. It reads the oldest of a key, and no more of them than
+ * there are places, however many wait.
+ */
+export interface HeldBackLooks {
+  /** Free places wait for a free slot of this host. */
+  readonly hasBacklog: boolean;
+  /** A place of the key may be free, or the limit holds one more process back. */
+  heard(key: string): void;
+  /** When the processes of a key are to be looked at, in monotonic time. */
+  nextMs(): number;
+  /** The processes that have a place now, the oldest first, `most` at most: of the keys that are due, or of all. */
+  take(pulse: Pulse, most: number, which: "due" | "all"): Promise<string[]>;
+}
+
+interface HeldBackParts {
+  readonly corridor: Corridor;
+  readonly clock: Clock;
+  /** How long a place is left to other hosts, which may be less busy. */
+  leaveMs(): number;
+}
+
+/** Processes of one handler that wait for one key. */
+interface Group {
+  /** `handler:<name>`, as rows name it. */
+  readonly runnable: string;
+  readonly key: string;
+  /** What this host declares; without a limit it takes any of them. */
+  readonly limit: ClaimLimit | undefined;
+}
+
+/** How many groups one sweep looks at; the next one goes on behind them. A notice brings a look at its own key at once. */
+const MOST_GROUPS = 64;
+
+export function createHeldBackLooks({ corridor, clock, leaveMs }: HeldBackParts): HeldBackLooks {
+  /** When to look at keys, in wall time. */
+  const dueAtMs = new Map<string, number>();
+  /** All slots were taken at the last look. */
+  let hasBacklog = false;
+  /** The last group that a sweep looked at, if there were more. */
+  let reached: { readonly runnable: string; readonly first: Row } | undefined;
+
+  function dueBy(key: string, atMs: number): void {
+    dueAtMs.set(key, Math.min(dueAtMs.get(key) ?? Number.POSITIVE_INFINITY, atMs));
+  }
+
+  /** The groups of the keys that are due, for which this host has a limit. Without one, it claims them as it hears of them. */
+  function dueGroups({ handlers, terms }: Pulse): Group[] {
+    const keys = [...dueAtMs].filter(([, atMs]) => atMs <= clock.now()).map(([key]) => key);
+    return keys.flatMap((key) =>
+      handlers.flatMap((name) => {
+        const limit = terms.get(name)?.limit;
+        const runnable = runnableBy("task", name);
+        return limit && runnable !== undefined && (limit.key ?? key) === key ? [{ runnable, key, limit }] : [];
+      }),
+    );
+  }
+
+  /** The groups of this host's handlers, from where the last sweep stopped. */
+  async function allGroups(reader: Reader, { handlers, terms }: Pulse): Promise<Group[]> {
+    const limits = new Map(handlers.map((name) => [runnableBy("task", name), terms.get(name)?.limit]));
+    const names = (await firstOfEach(reader, "processes", "limited")).map(({ limited }) => String(limited));
+    const from = reached;
+    reached = undefined;
+    const groups: Group[] = [];
+    for (const runnable of names) {
+      if (!limits.has(runnable) || (from && runnable < from.runnable)) continue;
+      const after = from?.runnable === runnable ? from.first : undefined;
+      const firsts = await firstOfEach(reader, "processes", "limited", MOST_GROUPS - groups.length, [runnable], after);
+      const limit = limits.get(runnable);
+      groups.push(...firsts.map(({ limitKey }) => ({ runnable, key: String(limitKey), limit })));
+      const first = firsts.at(-1);
+      if (first && groups.length >= MOST_GROUPS) {
+        reached = { runnable, first };
+        break;
+      }
+    }
+    return groups;
+  }
+
+  async function read(reader: Reader, { runnable, key, limit }: Group, most: number, nowMs: number): Promise<ProcessRow[]> {
+    const found = await loadHeldBack(reader, runnable, key, Math.min(most, limit?.concurrency ?? most));
+    if (!limit || found.length === 0) return found;
+    const { count, nextAtMs } = admitted(await loadPlaces(reader, key, limit), limit, found, nowMs);
+    if (nextAtMs !== undefined) dueBy(key, nextAtMs);
+    return found.slice(0, count);
+  }
+
+  return {
+    get hasBacklog() {
+      return hasBacklog;
+    },
+    heard: (key) => dueBy(key, clock.now() + leaveMs()),
+    nextMs() {
+      // A slot that falls free brings a turn.
+      if (hasBacklog) return Number.POSITIVE_INFINITY;
+      return clock.monotonicMs() + Math.min(...dueAtMs.values()) - clock.now();
+    },
+    async take(pulse, most, which) {
+      const due = dueGroups(pulse);
+      hasBacklog = most === 0 && due.length > 0;
+      if (most === 0) return [];
+      for (const [key, atMs] of dueAtMs) if (atMs <= clock.now()) dueAtMs.delete(key);
+      if (which === "due" && due.length === 0) return [];
+      const found = await corridor.query(["processes", "leases", "rates"], async (reader, now) => {
+        const groups = which === "due" ? due : await allGroups(reader, pulse);
+        return await Promise.all(groups.map((group) => read(reader, group, most, now())));
+      });
+      const oldest = found.flat().sort((one, other) => (isOlder(one, other) ? -1 : 1));
+      const rest = oldest.slice(most);
+      hasBacklog = rest.length > 0;
+      for (const { limitKey = "" } of rest) dueBy(limitKey, clock.now());
+      return oldest.slice(0, most).map(({ processId }) => processId);
+    },
+  };
+}
