@@ -52,6 +52,8 @@ export function newReport(): ClaimReport {
 /** Processes that are read at once: few at first, since a page that fills the free slots is enough. */
 const FIRST_PAGE = 32;
 const LARGEST_PAGE = 256;
+/** Processes that one transaction claims or holds back at most. */
+const MOST_AT_ONCE = 128;
 /** The most places in line over which the tries are spread. */
 const MOST_SPREAD = 64;
 
@@ -107,7 +109,7 @@ export function createClaims(parts: ClaimsParts): Claims {
     const runnable = runnableHere(pulse);
     // What a limit of this host holds back is left to the looks for its places.
     const mayTry = ({ process }: ClaimCandidate) => hasPlace || process.limited === undefined || !termsFor(process, pulse)?.limit;
-    const claimable = found.filter((candidate) => mayTry(candidate) && candidates.isClaimable(candidate, pulse, runnable));
+    const claimable = found.filter((candidate) => candidates.isClaimable(candidate, pulse, runnable) && mayTry(candidate));
     const tried = await claimUpTo(pulse.free, claimable, pulse, report);
     if (tried.count < claimable.length) hasBacklog = true;
     for (const { lease } of found) if (lease) isHostAlive(lease, pulse);
@@ -141,6 +143,22 @@ function termsFor({ inputType, handler = "" }: ProcessRow, { terms }: Pulse): Cl
   return inputType === "session_turn" ? undefined : terms.get(handler);
 }
 
+/**
+ * The next in line, no more than `most`; and beside them those that a limit will only hold back, since it had no place just now: many of
+ * these may wait for one key.
+ */
+function batchOf(line: readonly ClaimCandidate[], most: number, isHeldBack: (one: ClaimCandidate) => boolean): ClaimCandidate[] {
+  const batch: ClaimCandidate[] = [];
+  let wanted = 0;
+  for (const one of line) {
+    const isWanted = !isHeldBack(one);
+    if (batch.length === MOST_AT_ONCE || (isWanted && wanted === most)) break;
+    if (isWanted) wanted++;
+    batch.push(one);
+  }
+  return batch;
+}
+
 interface Tried {
   readonly taken: number;
   /** How many of the given candidates were tried. */
@@ -167,12 +185,15 @@ function createTries(parts: ClaimsParts) {
   ): Promise<Tried> {
     const first = Math.floor(parts.chance() * (1 + Math.min(spread, Math.max(0, claimable.length - free))));
     const line = [...claimable.slice(first), ...claimable.slice(0, first)];
+    const keys = await limitKeys(line, pulse);
+    const full = new Set<string | undefined>();
     let taken = 0;
     let count = 0;
     while (taken < free && count < line.length && !stopping.aborted) {
-      const batch = line.slice(count, count + free - taken);
+      const batch = batchOf(line.slice(count), free - taken, ({ process }) => full.has(keys.get(process.processId)));
       count += batch.length;
-      const outcome = await claim(batch, pulse, report);
+      const outcome = await claim(batch, keys, pulse, report);
+      for (const key of outcome.full) full.add(key);
       taken += outcome.taken;
       // The page takes no more: its number of free slots has changed.
       if (outcome.refused) break;
@@ -182,48 +203,53 @@ function createTries(parts: ClaimsParts) {
 
   async function claim(
     candidates: readonly ClaimCandidate[],
+    keys: ReadonlyMap<string, string>,
     pulse: Pulse,
     report: ClaimReport,
-  ): Promise<{ taken: number; refused: boolean }> {
-    const keys = await limitKeys(candidates, pulse);
+  ): Promise<{ taken: number; refused: boolean; full: string[] }> {
     const outcomes = await Promise.allSettled(
       candidates.map(({ process }) => {
         const { processId } = process;
         const nonce = parts.newNonce();
         const ownerId = `${pulse.host.hostId}:${nonce.slice(0, 12)}`;
         const terms = termsFor(process, pulse);
-        const limitKey = terms?.limit?.key ?? keys.get(processId);
+        const limitKey = keys.get(processId);
         const { host } = pulse;
         return corridor.run(claimForRunner, { processId, ownerId, ttlMs: timings.leaseTtlMs, nonce, host, terms, limitKey });
       }),
     );
     const claims: ClaimReply[] = [];
+    const full: string[] = [];
     let lost = 0;
     for (const [at, outcome] of outcomes.entries()) {
       if (outcome.status === "fulfilled") {
         if ("lease" in outcome.value) claims.push(outcome.value);
+        else full.push(keys.get(outcome.value.heldBack.processId) ?? "");
       } else if (note(candidates[at]?.process.processId ?? "", outcome.reason, report) === "lease-held") lost++;
     }
     spread = lost > 0 ? Math.min(2 * spread + lost, MOST_SPREAD) : Math.floor(spread / 2);
-    if (claims.length === 0) return { taken: 0, refused: false };
+    if (claims.length === 0) return { taken: 0, refused: false, full };
     const refused = stopping.aborted ? claims.map(({ lease }) => lease.processId) : await page.run(claims, pulse.asOfMs);
     const unwanted = claims.filter(({ lease }) => refused.includes(lease.processId)).map(({ lease }) => lease);
     if (unwanted.length > 0) await corridor.run(releaseLeases, { leases: unwanted });
     const taken = claims.map(({ lease }) => lease.processId).filter((processId) => !refused.includes(processId));
     report.claimed.push(...taken);
-    return { taken: taken.length, refused: unwanted.length > 0 };
+    return { taken: taken.length, refused: unwanted.length > 0, full };
   }
 
-  /** The keys that a function of the page makes. */
+  /** The keys by which the processes count for their limits, by process id. The page evaluates those that a function makes. */
   async function limitKeys(candidates: readonly ClaimCandidate[], pulse: Pulse): Promise<ReadonlyMap<string, string>> {
-    const asked = candidates.flatMap(({ process }) => {
-      const limit = termsFor(process, pulse)?.limit;
+    const keys = new Map<string, string>();
+    const asked: { processId: string; registrationHash: string }[] = [];
+    for (const { process } of candidates) {
       const { processId, registrationHash } = process;
-      return limit && limit.key === undefined ? [{ processId, registrationHash }] : [];
-    });
-    if (asked.length === 0) return new Map();
-    const keys = await page.limitKeys(asked);
-    return new Map(asked.map(({ processId }, at) => [processId, keys[at] ?? ""]));
+      const limit = termsFor(process, pulse)?.limit;
+      if (limit?.key !== undefined) keys.set(processId, limit.key);
+      else if (limit) asked.push({ processId, registrationHash });
+    }
+    const made = asked.length === 0 ? [] : await page.limitKeys(asked);
+    for (const [at, { processId }] of asked.entries()) keys.set(processId, made[at] ?? "");
+    return keys;
   }
 
   /** Another host was quicker, or the process has ended: neither is a fault. */

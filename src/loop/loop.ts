@@ -126,7 +126,7 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
   const momentMs = () => leaveMs(page.last ?? { free: 0, slots: 1 }, chance());
 
   function heardOfLimit(key: string): void {
-    heldBack.heard(key);
+    heldBack.heard(key, page.last);
     scheduler.notLater(heldBack.nextMs());
   }
 

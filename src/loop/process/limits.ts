@@ -16,8 +16,8 @@ import type { ProcessRow } from "../../stores/process/tables.js";
 export interface HeldBackLooks {
   /** Free places wait for a free slot of this host. */
   readonly hasBacklog: boolean;
-  /** A place of the key may be free, or the limit holds one more process back. */
-  heard(key: string): void;
+  /** A place of the key may be free, or the limit holds one more process back. `last` is the page's last pulse, if there was one. */
+  heard(key: string, last: Pulse | undefined): void;
   /** When the processes of a key are to be looked at, in monotonic time. */
   nextMs(): number;
   /** The processes that have a place now, the oldest first, `most` at most: of the keys that are due, or of all. */
@@ -44,7 +44,7 @@ interface Group {
 const MOST_GROUPS = 64;
 
 export function createHeldBackLooks({ corridor, clock, leaveMs }: HeldBackParts): HeldBackLooks {
-  /** When to look at keys, in wall time. */
+  /** When to look at keys, in monotonic time. */
   const dueAtMs = new Map<string, number>();
   /** All slots were taken at the last look. */
   let hasBacklog = false;
@@ -55,16 +55,13 @@ export function createHeldBackLooks({ corridor, clock, leaveMs }: HeldBackParts)
     dueAtMs.set(key, Math.min(dueAtMs.get(key) ?? Number.POSITIVE_INFINITY, atMs));
   }
 
-  /** The groups of the keys that are due, for which this host has a limit. Without one, it claims them as it hears of them. */
-  function dueGroups({ handlers, terms }: Pulse): Group[] {
-    const keys = [...dueAtMs].filter(([, atMs]) => atMs <= clock.now()).map(([key]) => key);
-    return keys.flatMap((key) =>
-      handlers.flatMap((name) => {
-        const limit = terms.get(name)?.limit;
-        const runnable = runnableBy("task", name);
-        return limit && runnable !== undefined && (limit.key ?? key) === key ? [{ runnable, key, limit }] : [];
-      }),
-    );
+  /** The groups of a key for which this host has a limit. Without one, it claims the processes as it hears of them. */
+  function groupsOf(key: string, { handlers, terms }: Pulse): Group[] {
+    return handlers.flatMap((name) => {
+      const limit = terms.get(name)?.limit;
+      const runnable = runnableBy("task", name);
+      return limit && runnable !== undefined && (limit.key ?? key) === key ? [{ runnable, key, limit }] : [];
+    });
   }
 
   /** The groups of this host's handlers, from where the last sweep stopped. */
@@ -93,7 +90,7 @@ export function createHeldBackLooks({ corridor, clock, leaveMs }: HeldBackParts)
     const found = await loadHeldBack(reader, runnable, key, Math.min(most, limit?.concurrency ?? most));
     if (!limit || found.length === 0) return found;
     const { count, nextAtMs } = admitted(await loadPlaces(reader, key, limit), limit, found, nowMs);
-    if (nextAtMs !== undefined) dueBy(key, nextAtMs);
+    if (nextAtMs !== undefined) dueBy(key, clock.monotonicMs() + nextAtMs - nowMs + leaveMs());
     return found.slice(0, count);
   }
 
@@ -101,17 +98,20 @@ export function createHeldBackLooks({ corridor, clock, leaveMs }: HeldBackParts)
     get hasBacklog() {
       return hasBacklog;
     },
-    heard: (key) => dueBy(key, clock.now() + leaveMs()),
+    heard(key, last) {
+      if (!last || groupsOf(key, last).length > 0) dueBy(key, clock.monotonicMs() + leaveMs());
+    },
     nextMs() {
       // A slot that falls free brings a turn.
       if (hasBacklog) return Number.POSITIVE_INFINITY;
-      return clock.monotonicMs() + Math.min(...dueAtMs.values()) - clock.now();
+      return Math.min(...dueAtMs.values());
     },
     async take(pulse, most, which) {
-      const due = dueGroups(pulse);
+      const keys = [...dueAtMs].filter(([, atMs]) => atMs <= clock.monotonicMs()).map(([key]) => key);
+      const due = keys.flatMap((key) => groupsOf(key, pulse));
       hasBacklog = most === 0 && due.length > 0;
       if (most === 0) return [];
-      for (const [key, atMs] of dueAtMs) if (atMs <= clock.now()) dueAtMs.delete(key);
+      for (const key of keys) dueAtMs.delete(key);
       if (which === "due" && due.length === 0) return [];
       const found = await corridor.query(["processes", "leases", "rates"], async (reader, now) => {
         const groups = which === "due" ? due : await allGroups(reader, pulse);
@@ -120,7 +120,7 @@ export function createHeldBackLooks({ corridor, clock, leaveMs }: HeldBackParts)
       const oldest = found.flat().sort((one, other) => (isOlder(one, other) ? -1 : 1));
       const rest = oldest.slice(most);
       hasBacklog = rest.length > 0;
-      for (const { limitKey = "" } of rest) dueBy(limitKey, clock.now());
+      for (const { limitKey = "" } of rest) dueBy(limitKey, clock.monotonicMs());
       return oldest.slice(0, most).map(({ processId }) => processId);
     },
   };
