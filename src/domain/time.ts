@@ -32,6 +32,9 @@ export const DEFAULT_TIMINGS: Readonly<Timings> = {
   pollMs: 5_000,
 };
 
+/** The longest wait that a caller may ask for: ten years, of which three may be leap years. */
+export const TEN_YEARS_MS = 3_653 * 24 * 60 * 60 * 1_000;
+
 /** Upper bounds of what callers pass. A larger value is `invalid`. */
 export interface Limits {
   /** Characters of any id, key or name. Default 512. */

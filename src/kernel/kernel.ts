@@ -190,10 +190,12 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     farewellNotes,
     lazyParts: platform.lazyParts,
     definitions: platform.lazyParts.definitions,
+    signals: platform.lazyParts.signals,
     watch: createWatch(notices, clock, options.timings.pollMs, platform.keepAlive),
     schemas: payloadSchemas(),
     heldLeases: createHeldLeases(),
     newProcessId: ids.processId,
+    newSignalId: ids.uuid,
     newNonce: ids.nonce,
   };
   const lazily = createFacade({
@@ -214,7 +216,10 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     ...handleMethods(corridor, limits),
     ...lazily.leases,
     ...waitMethods(parts),
+    signal: async (processId, ...given) => handleOf(processId).signal(...given),
   };
+  const handleOf = (processId: unknown, startedBy?: unknown) =>
+    processHandle({ ...parts, stores }, checkId("processId", processId, limits.idLength), startedBy);
   const sessions = createSessions({
     ...parts,
     host: () => host.identity,
@@ -291,9 +296,9 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     liveness: presence.store,
     async start(...what: StartArguments) {
       const { id } = await startProcess({ ...parts, headStart: () => runs.loaded?.headStart }, what);
-      return processHandle({ ...parts, stores }, id);
+      return handleOf(id, what[0]);
     },
-    process: (processId) => processHandle({ ...parts, stores }, checkId("processId", processId, limits.idLength)),
+    process: (processId) => handleOf(processId),
     session: sessions.open,
     async status() {
       await hostLife.booted;
@@ -326,7 +331,7 @@ function hearChanges(
     else if (about === "agent" && member === "offline") emitter.emit("agentOffline", { agentId: id });
     if (!OF_PROCESSES.has(about)) continue;
     // A loop in a worker hears of this page's writes over the channel; if there is none, it is poked.
-    if (!channel && host.loop?.kind === "worker" && about !== "event" && member === undefined) host.loop.poke([id]);
+    if (!channel && host.loop?.kind === "worker" && about !== "event" && (member ?? "parked") === "parked") host.loop.poke([id]);
     if (isRuntimeId(id)) continue;
     emitter.emit("processChanged", { processId: id, ...(sequence !== undefined && { sequence }) });
   }

@@ -8,6 +8,7 @@ import { type ClaimReply, type ClaimTerms, releaseLeases } from "../stores/proce
 import { claimForRunner } from "../stores/process/runs/limits.js";
 import type { ProcessRow } from "../stores/process/tables.js";
 import { type Candidates, type ClaimCandidate, createCandidates, runnableHere } from "./candidates.js";
+import type { DueProcesses } from "./process/due.js";
 
 /**
  * Finds the processes that are free, and claims as many of them for the page as it has slots for.
@@ -32,6 +33,7 @@ interface ClaimsParts {
   readonly timings: Timings;
   readonly page: LoopPage;
   readonly stopping: AbortSignal;
+  readonly due: Pick<DueProcesses, "heard">;
   /** Also begins to watch the host. */
   isHostAlive(lease: LeaseRow, pulse: Pulse): boolean;
   newNonce(): string;

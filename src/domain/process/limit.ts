@@ -33,8 +33,7 @@ export interface ClaimLimit {
 const MOST_RATE_COUNT = 1_000;
 
 /** The limit, each member read once. Throws `invalid`, which names the member. */
-export function checkLimit(field: string, value: unknown, idLength: number): LimitSpec | undefined {
-  if (value === undefined) return undefined;
+export function checkLimit(field: string, value: unknown, idLength: number): LimitSpec {
   const { key, concurrency, rate } = membersOf(field, value, ["key", "concurrency", "rate"]);
   if (concurrency === undefined && rate === undefined) throw invalid(`${field} must have concurrency, rate or both`);
   return {

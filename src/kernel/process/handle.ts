@@ -1,5 +1,6 @@
 import type { Corridor } from "../../corridor/command.js";
 import { refuseAborted, type Shared, type Watch } from "../../corridor/watch.js";
+import { argumentOf } from "../../domain/argument.js";
 import { checkId, checkSignal, checkText, checkWhole, optionsOf } from "../../domain/check.js";
 import { copyOf } from "../../domain/copy.js";
 import { HoldfastError } from "../../domain/errors.js";
@@ -13,7 +14,8 @@ import type { ProcessMethods } from "../../stores/process/processes.js";
 import { unknownProcess } from "../../stores/process/processes.rules.js";
 import type { ProcessRow } from "../../stores/process/tables.js";
 import { loadRow } from "../../stores/schema.js";
-import type { EventsOf, OutputOf, Schemas, SignalsOf } from "./definition/definition.js";
+import type { Lazy } from "../lazy.js";
+import type { EventsOf, NamesOf, OutputOf, PayloadOf, Schemas, SignalsOf } from "./definition/definition.js";
 
 export interface WaitMethods {
   /**
@@ -30,11 +32,16 @@ export interface WaitMethods {
   awaitProcess(processId: string, options?: { signal?: AbortSignal }): Promise<ProcessAwaitOutput>;
 }
 
+export interface SignalMethods {
+  /** The same as `signal` of the process's handle. */
+  signal(processId: string, name: string, payload?: unknown, options?: SignalOptions): Promise<void>;
+}
+
 /**
  * A process seen from outside: read it, wait for it, follow its events, ask it to cancel. A start by a definition gives a handle with the
  * definition's types.
  */
-export interface ProcessHandle<Output = JsonValue, _Signals = Schemas, _Events = Schemas> {
+export interface ProcessHandle<Output = JsonValue, Signals = Schemas, _Events = Schemas> {
   readonly id: string;
   /** The process as it is stored, or `undefined`. */
   record(): Promise<ProcessRecord | undefined>;
@@ -50,8 +57,27 @@ export interface ProcessHandle<Output = JsonValue, _Signals = Schemas, _Events =
    * signal is aborted, the next step of the iteration rejects `aborted`, whatever is stored.
    */
   events(options?: { after?: number; signal?: AbortSignal }): AsyncIterable<ProcessEvent>;
+  /**
+   * Stores a signal for a wait of the process, in whichever tab that runs; none is lost, and none is taken twice. The same `signalId` (default: a
+   * fresh UUID) with the same name and payload changes nothing: repeat a call with an unknown outcome under its own id. Rejects `conflict` where
+   * the id stands for another signal, `not-found`, `terminal` where the process has ended, and `invalid`, also for a name or payload that the
+   * process's definition refuses, where this kernel has it.
+   */
+  signal<K extends NamesOf<Signals>>(name: K, ...payload: SignalArguments<PayloadOf<Signals, K>>): Promise<void>;
   /** Stores the request, once per reason; the handler decides how the process ends. */
   cancel(reason?: string): Promise<void>;
+}
+
+/** The payload may be left out where its type takes null or `undefined`: it is null then. */
+export type SignalArguments<Payload> = null extends Payload
+  ? [payload?: Payload, options?: SignalOptions]
+  : undefined extends Payload
+    ? [payload?: Payload, options?: SignalOptions]
+    : [payload: Payload, options?: SignalOptions];
+
+export interface SignalOptions {
+  /** Names the signal among those of its process. */
+  signalId?: string;
 }
 
 /** The handle that a start of `D` gives. */
@@ -63,6 +89,26 @@ interface HandleParts {
   corridor: Corridor;
   watch: Watch;
   limits: Limits;
+}
+
+/** What sends signals. Its code is loaded with the first signal. */
+export interface SignalSender extends SignalParts {
+  readonly signals: Lazy<{ sendSignal(parts: SignalParts, route: SignalRoute, given: readonly unknown[]): Promise<void> }>;
+}
+
+export interface SignalParts {
+  readonly corridor: Corridor;
+  readonly limits: Limits;
+  /** What this host runs, by name. */
+  readonly handlers: ReadonlyMap<string, { readonly signals?: Schemas | undefined }>;
+  newSignalId(): string;
+}
+
+/** Who sends a signal, and to what. */
+export interface SignalRoute extends Pick<HandleBounds, "fenced"> {
+  readonly processId: string;
+  /** What the process was started by, if that is known: a definition, a name or a request. */
+  readonly startedBy?: unknown;
 }
 
 /** The process's row. Waits share this read under the name "row". */
@@ -135,8 +181,9 @@ export interface HandleBounds {
 const UNBOUND: HandleBounds = { waiting: (wait) => wait(), fenced: (write) => write() };
 
 export function processHandle(
-  parts: HandleParts & { stores: HandleStores },
+  parts: HandleParts & SignalSender & { stores: HandleStores },
   id: string,
+  startedBy?: unknown,
   bounds: HandleBounds = UNBOUND,
 ): ProcessHandle {
   const { corridor, watch, stores } = parts;
@@ -177,6 +224,11 @@ export function processHandle(
     result: async (options) => successOf(await outcome(options, "result")),
     outcome: (options) => outcome(options),
     events: (options = {}) => follow(options),
+    async signal(...given) {
+      const args = given.map(argumentOf);
+      const { sendSignal } = await parts.signals.load();
+      await sendSignal(parts, { processId: id, startedBy, fenced }, args);
+    },
     async cancel(reason) {
       const given = reason === undefined ? {} : { reason: checkText("reason", reason, parts.limits.idLength) };
       await fenced((lease) => corridor.run(requestCancel, { processId: id, ...given, ...(lease && { lease }) }));

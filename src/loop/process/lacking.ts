@@ -84,18 +84,18 @@ export function createLacking(parts: LackingParts): Lacking {
       const lacking = (row: { readonly [column: string]: unknown }, column: string) => !runnable.has(String(row[column]));
       const found = await corridor.query(["processes", "hosts", "leases"], async (reader) => {
         const handlerNames = await loadHandlerNames(reader);
-        const [found, limited, asked] = await Promise.all([
+        const [found, limited, parked, asked] = await Promise.all([
           firstOfEach(reader, "processes", "runnable", runnable.size + MOST_LACKING),
           firstOfEach(reader, "processes", "limited", runnable.size + MOST_LACKING),
+          dueElsewhere(reader, runnable, clock.now()),
           // Handlers that other hosts have take no place of those that no host has.
           firstOfEach(reader, "processes", "cancelling", runnable.size + (handlerNames?.size ?? 0) + MOST_LACKING),
         ]);
-        const byName = new Map([...limited, ...found].map((row) => [String(row.limited ?? row.runnable), row]));
-        const firsts = [...byName]
-          .filter(([name]) => !runnable.has(name))
-          .sort(([one], [other]) => (one < other ? -1 : 1))
-          .map(([, row]) => row)
-          .slice(0, MOST_LACKING);
+        const lacked = [...limited, ...found].filter(
+          ({ limited: name, runnable: needed }) => !runnable.has(String(needed ?? name)),
+        );
+        const first = new Map([...parked, ...lacked].map((row) => [row.runnable ?? row.parked ?? row.limited, row]));
+        const firsts = [...first.values()].slice(0, MOST_LACKING);
         const names = asked.filter((row) => lacking(row, "cancelling")).map(({ cancelling }) => String(cancelling));
         const cancelled = await Promise.all(names.map((name) => unowned(reader, name, handlerNames)));
         return { firsts, untended: await untended(reader, firsts, handlerNames), cancelled: cancelled.flat() };
@@ -105,6 +105,18 @@ export function createLacking(parts: LackingParts): Lacking {
       await cancel(found.cancelled, pulse);
     },
   };
+}
+
+/**
+ * One process of each handler that this host lacks, parked and due. Those of its own handlers are not read: there may be very many, which
+ * are not due.
+ */
+async function dueElsewhere(reader: Reader, runnable: ReadonlySet<string>, nowMs: number): Promise<Row[]> {
+  const own = [...runnable].filter((name) => name.startsWith("handler:")).sort();
+  const gaps = [undefined, ...own].map((behind, at) =>
+    firstOfEach(reader, "processes", "due", MOST_LACKING, { behind, before: own[at] ?? "session:" }),
+  );
+  return (await Promise.all(gaps)).flat().filter(({ dueAtMs }) => Number(dueAtMs) <= nowMs);
 }
 
 /** The processes that need `name`, were asked to cancel and have no host. The command that ends them looks again. */

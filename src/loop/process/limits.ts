@@ -3,7 +3,7 @@ import type { ClaimLimit } from "../../domain/process/limit.js";
 import { runnableBy } from "../../domain/process/process.js";
 import type { Pulse } from "../../kernel/host/loop-contract.js";
 import type { Clock } from "../../ports/clock.js";
-import type { Reader, Row } from "../../ports/storage.js";
+import type { Reader } from "../../ports/storage.js";
 import { firstOfEach } from "../../stores/host/first-of-each.js";
 import { loadHeldBack, loadPlaces } from "../../stores/process/runs/limits.js";
 import { admitted, isOlder } from "../../stores/process/runs/limits.rules.js";
@@ -49,7 +49,7 @@ export function createHeldBackLooks({ corridor, clock, leaveMs }: HeldBackParts)
   /** All slots were taken at the last look. */
   let hasBacklog = false;
   /** The last group that a sweep looked at, if there were more. */
-  let reached: { readonly runnable: string; readonly first: Row } | undefined;
+  let reached: Pick<Group, "runnable" | "key"> | undefined;
 
   function dueBy(key: string, atMs: number): void {
     dueAtMs.set(key, Math.min(dueAtMs.get(key) ?? Number.POSITIVE_INFINITY, atMs));
@@ -73,15 +73,13 @@ export function createHeldBackLooks({ corridor, clock, leaveMs }: HeldBackParts)
     const groups: Group[] = [];
     for (const runnable of names) {
       if (!limits.has(runnable) || (from && runnable < from.runnable)) continue;
-      const after = from?.runnable === runnable ? from.first : undefined;
-      const firsts = await firstOfEach(reader, "processes", "limited", MOST_GROUPS - groups.length, [runnable], after);
+      const within = { prefix: [runnable], behind: from?.runnable === runnable ? from.key : undefined };
+      const firsts = await firstOfEach(reader, "processes", "limited", MOST_GROUPS - groups.length, within);
       const limit = limits.get(runnable);
       groups.push(...firsts.map(({ limitKey }) => ({ runnable, key: String(limitKey), limit })));
-      const first = firsts.at(-1);
-      if (first && groups.length >= MOST_GROUPS) {
-        reached = { runnable, first };
-        break;
-      }
+      if (groups.length < MOST_GROUPS) continue;
+      reached = groups.at(-1);
+      break;
     }
     return groups;
   }

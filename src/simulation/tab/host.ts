@@ -7,6 +7,7 @@ import type { LoopStart, Platform } from "../../kernel/platform.js";
 import type { ProcessHandler } from "../../kernel/process/context/context.js";
 import * as definitions from "../../kernel/process/definition/defined-start.js";
 import * as runs from "../../kernel/process/runs.js";
+import * as signals from "../../kernel/process/waits/send-signal.js";
 import * as runtime from "../../kernel/runtime-store.js";
 import * as archive from "../../kernel/session/archive.js";
 import * as attendant from "../../kernel/session/attendance/attendant.js";
@@ -46,6 +47,7 @@ const LAZY_PARTS: LazyParts = {
   definitions: loaded(definitions),
   leases: loaded(leases),
   runs: loaded(runs),
+  signals: loaded(signals),
   views: loaded(views),
   sessionView: loaded(sessionView),
 };

@@ -1,36 +1,36 @@
 import type { Key, Reader, Row } from "../../ports/storage.js";
-import { columnsOf, TABLES, type TableName } from "../schema.js";
+import { columnsOf, SCHEMA, type TableName } from "../schema.js";
 
 /**
- * The first row of each value in the first column of an index that is not in `prefix`: one read for each value, however many rows it has.
- * Stops after `most` values. With `after`, a row of the last value that is known, it begins behind that value.
+ * The first row of each value in the first column of an index that is not in `prefix`, which is a text: one read for each value, however
+ * many rows it has. Stops after `most` values. `behind` and `before` are values: only what lies between them is read.
  */
 export async function firstOfEach(
   reader: Reader,
   table: TableName,
   index: string,
   most = Number.POSITIVE_INFINITY,
-  prefix: readonly string[] = [],
-  after?: Row,
+  {
+    prefix = [],
+    behind,
+    before,
+  }: { readonly prefix?: readonly string[]; readonly behind?: string | undefined; readonly before?: string | undefined } = {},
 ): Promise<Row[]> {
-  const columns = columnsOf(table, index);
-  const name = columns[prefix.length] ?? "";
-  const types: Readonly<Record<string, string>> = TABLES[table].columns;
-  const least = columns.slice(prefix.length + 1).map((column) => (types[column] === "number" ? 0 : ""));
-  /** Where the smallest string behind the row's value would be. */
-  const behind = (row: Row): Key => [...prefix, `${row[name]}\u0000`, ...least];
+  const [name = "", ...others] = columnsOf(table, index).slice(prefix.length);
+  const least = others.map((column) => (SCHEMA.tables[table]?.columns?.[column] === "number" ? 0 : ""));
+  // The smallest string behind that value.
+  const after = (value: unknown): Key => [...prefix, `${value}\u0000`, ...least];
+  const bounds = {
+    ...(prefix.length > 0 && { prefix }),
+    ...(before !== undefined && { upTo: [...prefix, before, ...least] }),
+  };
   const firsts: Row[] = [];
-  let from = after && behind(after);
+  let from = behind === undefined ? undefined : after(behind);
   while (firsts.length < most) {
-    const [row] = await reader.range(table, {
-      index,
-      limit: 1,
-      ...(prefix.length > 0 && { prefix }),
-      ...(from !== undefined && { from }),
-    });
+    const [row] = await reader.range(table, { index, limit: 1, ...bounds, ...(from !== undefined && { from }) });
     if (!row) break;
     firsts.push(row);
-    from = behind(row);
+    from = after(row[name]);
   }
   return firsts;
 }

@@ -34,6 +34,7 @@ export const WORN_RANGES: readonly WornRange[] = [
   { table: "rates", index: "over", limit: LARGE_ROWS, isQueue: true },
   { table: "registrations", index: "bySession", limit: LARGE_ROWS },
   { table: "events", index: "pendingWakes", limit: LARGE_ROWS },
+  { table: "events", index: "pendingSignals", limit: LARGE_ROWS },
   { table: "grants", index: "byProcess", limit: SMALL_ROWS },
   { table: "grants", index: "bySession", limit: SMALL_ROWS },
   { table: "leases", index: "byBoot", limit: SMALL_ROWS },

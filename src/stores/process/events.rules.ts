@@ -27,6 +27,7 @@ import { awoken, fence } from "../host/leases.rules.js";
 import type { LeaseRow } from "../host/tables.js";
 import { ROW_VERSION } from "../table.js";
 import { hashOfJson, unknownProcess } from "./processes.rules.js";
+import { afterCancel, claimable, unpaused } from "./runs/claimable.rules.js";
 import { isTruthy, select } from "./selectors.rules.js";
 import type { EventRow, ProcessRow } from "./tables.js";
 import { dropWaits } from "./waits/waits.rules.js";
@@ -55,6 +56,8 @@ export interface AppendInput {
   own?: true;
   /** Its replay key in an older database. */
   formerKey?: string;
+  /** The name of the signal that the event is: no wait has taken it yet. */
+  pendingSignal?: string;
   /** The definition that runs declares the type: it needs no declaration in the registration, which may be older. */
   isDeclared?: boolean;
 }
@@ -154,6 +157,7 @@ export function append(
         },
         pendingWake: sequence,
       }),
+    ...(request.pendingSignal !== undefined && { pendingSignal: request.pendingSignal }),
   };
   const after: ProcessRow = {
     ...(semantics.terminal ? ended(process) : running(process, eventType === CANCEL_REQUESTED, nowMs)),
@@ -182,22 +186,24 @@ function ended(process: ProcessRow): ProcessRow {
     limited: _4,
     limitKey: _5,
     limitedAtMs: _6,
-    rated: _7,
-    mayWait: _8,
-    deadlineAtMs: _9,
-    cancelling: _10,
-    externalAtMs: _11,
-    endsWith: _12,
-    endsChildren: _13,
+    unclaimed: _7,
+    rated: _8,
+    mayWait: _9,
+    deadlineAtMs: _10,
+    cancelling: _11,
+    externalAtMs: _12,
+    endsWith: _13,
+    endsChildren: _14,
     ...lasting
-  } = process;
+  } = unpaused(process);
   return lasting as ProcessRow;
 }
 
 function running(process: ProcessRow, isCancel: boolean, nowMs: number): ProcessRow {
   const name = process.runnable ?? process.parked ?? process.limited;
+  const isWoken = isCancel && afterCancel(process) === "claimable";
   return {
-    ...process,
+    ...(isWoken ? claimable(process) : process),
     ...(isCancel && name !== undefined && { cancelling: name }),
     ...(process.externalAtMs !== undefined && { externalAtMs: nowMs }),
   };
@@ -218,15 +224,14 @@ function isOwnWriteAgain({ lease: row, replayed }: AppendState, request: AppendI
 }
 
 /**
- * Whether no app may write this event. Only holdfast writes steps and events under its own keys. An app may write an event that ends the
- * process, or asks it to cancel, under the key that holdfast makes for that.
+ * Whether no app may write this event. Only holdfast writes events of core types and events under its own keys. An app may write an event
+ * that ends the process, or asks it to cancel, also under the key that holdfast makes for that.
  */
-function isReserved({ processId, eventType, replayKey = "" }: AppendInput, { semantics }: ProcessEventType): boolean {
+function isReserved({ processId, eventType, replayKey = "" }: AppendInput, type: ProcessEventType): boolean {
   const rest = restOfOwnKey(processId, replayKey);
-  if (rest === undefined) return eventType === STEP_EVENT;
-  return semantics?.terminal
-    ? rest !== `terminal:${eventType}`
-    : eventType !== CANCEL_REQUESTED || !rest.startsWith("cancel_requested:");
+  const isEnd = type.semantics?.terminal !== undefined;
+  if (rest === undefined) return CORE_EVENT_TYPES.includes(type) && !isEnd && eventType !== CANCEL_REQUESTED;
+  return isEnd ? rest !== `terminal:${eventType}` : eventType !== CANCEL_REQUESTED || !rest.startsWith("cancel_requested:");
 }
 
 /** Whether a stored event is the one that holdfast itself would write. In an older database an app's event may be stored under holdfast's key. */
@@ -259,8 +264,9 @@ export function eventChange({ processId, sequence }: ProcessEvent): Change {
   return { about: "event", id: processId, sequence };
 }
 
-export function eventTypeOf(name: string, declared: readonly ProcessEventType[] | undefined): ProcessEventType | undefined {
-  return CORE_EVENT_TYPES.find((type) => type.name === name) ?? declared?.find((type) => type.name === name);
+/** What a registration declared comes first: an older one may have declared a name that is core now. */
+export function eventTypeOf(name: string, declared: readonly ProcessEventType[] = []): ProcessEventType | undefined {
+  return [...declared, ...CORE_EVENT_TYPES].find((type) => type.name === name);
 }
 
 const DEFAULT_CANCEL_REASON = "cancel requested";

@@ -10,6 +10,7 @@ import type {
   ProcessProvenance,
   ProcessState,
 } from "../../domain/process/process.js";
+import type { ProcessAttempts } from "../../domain/process/wait.js";
 import type { ProcessScope } from "../../domain/scope.js";
 import { flag, json, list, maybe, object, type RowOf, table, text, time, whole } from "../table.js";
 
@@ -48,12 +49,18 @@ export const processes = table(
       /** Both only while a limit holds it back: the key of the limit, and since when. */
       limitKey: maybe(text),
       limitedAtMs: maybe(time),
+      /** Only while a limit holds it back: no owner ever claimed it, so a cancel request ends it at once. */
+      unclaimed: maybe(flag),
       /** Only while it runs: a claim of it was counted for the rate of a limit. The next one counts only after its handler threw. */
       rated: maybe(flag),
       /** Only while it runs: there may be rows of it in the waits table. */
       mayWait: maybe(flag),
       /** Only while it runs: when it ends as failed, counted from its first claim. */
       deadlineAtMs: maybe(time),
+      /** The runs whose handlers threw and that are followed by another run. `retryAtMs`: only in the pause before that. */
+      attempts: maybe(object<FailedAttempts>),
+      /** No host claims it before. It stays as it was given. */
+      startAtMs: maybe(time),
       createdAtMs: time,
       updatedAtMs: time,
       /** `updatedAtMs` again, only while an external process runs. */
@@ -81,6 +88,11 @@ export const processes = table(
   ({ provenance }) => isScope(provenance.ownerScope),
 );
 export type ProcessRow = RowOf<typeof processes>;
+
+export interface FailedAttempts extends ProcessAttempts {
+  /** When the last of them failed. */
+  readonly atMs: number;
+}
 
 /**
  * What a running process waits for, and how often a step of it was tried. A row goes with the result of its key, and all go with the end of
@@ -145,7 +157,11 @@ export const events = table(
   "events",
   {
     key: ["processId", "sequence"],
-    indexes: { pendingWakes: ["processId", "pendingWake"], byReplayKey: ["processId", "replayKey"] },
+    indexes: {
+      pendingWakes: ["processId", "pendingWake"],
+      byReplayKey: ["processId", "replayKey"],
+      pendingSignals: ["processId", "pendingSignal", "sequence"],
+    },
     columns: {
       processId: text,
       sequence: whole,
@@ -161,6 +177,8 @@ export const events = table(
       wake: maybe(object<{ readonly wakeId: string; readonly target: ProcessScope }>),
       /** The sequence again, only while its wake is not acknowledged. */
       pendingWake: maybe(whole),
+      /** The name of the signal that it is, only while no wait has taken it. */
+      pendingSignal: maybe(text),
     },
   },
   ({ wake }) => wake === undefined || (typeof wake.wakeId === "string" && isScope(wake.target)),

@@ -4,8 +4,10 @@ import type { Clock } from "../../../ports/clock.js";
 
 /** The steps of one run. Calls with the same key share the `run` that the first of them began. */
 export interface RunningSteps {
-  /** No step is under way. */
+  /** No step is under way, but for those that pause between two tries. */
   readonly isIdle: boolean;
+  /** The step that calls it is not under way until the wait ends. */
+  pausing<T>(wait: () => Promise<T>): Promise<T>;
   /** Rejects `invalid` if the key's own `run` calls it synchronously: that call would wait for itself. */
   share(key: string, run: () => Promise<JsonValue>): Promise<JsonValue>;
   /** Calls the app's `run` of the key. */
@@ -24,6 +26,8 @@ interface RunningStepsParts {
 
 export function createRunningSteps({ clock, waitMs, tell }: RunningStepsParts): RunningSteps {
   const running = new Map<string, Promise<JsonValue>>();
+  /** How many of these pause. */
+  let paused = 0;
   /** Keys whose `run` was called and has not returned to its caller yet. */
   const starting = new Set<string>();
   /** Keys whose `run` was called here. */
@@ -33,7 +37,15 @@ export function createRunningSteps({ clock, waitMs, tell }: RunningStepsParts): 
 
   return {
     get isIdle() {
-      return running.size === 0;
+      return running.size === paused;
+    },
+    async pausing(wait) {
+      paused++;
+      try {
+        return await wait();
+      } finally {
+        paused--;
+      }
     },
     async share(key, run) {
       if (starting.has(key)) throw invalid(`step "${key}" was called in its own run`);

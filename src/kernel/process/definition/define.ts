@@ -1,9 +1,10 @@
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { guarded } from "../../../domain/admit.js";
-import { checkFunction, checkId, checkList, checkObject, membersOf } from "../../../domain/check.js";
+import { checkFunction, checkId, checkList, checkObject, checkWhole, membersOf } from "../../../domain/check.js";
 import { invalid } from "../../../domain/errors.js";
 import type { JsonValue } from "../../../domain/json.js";
 import { type ClaimLimit, checkLimit, type LimitSpec } from "../../../domain/process/limit.js";
+import { checkRetry, type Retry, type RetryPolicy } from "../../../domain/retry.rules.js";
 import type { Limits } from "../../../domain/time.js";
 import type { ClaimTerms } from "../../../stores/process/leases.js";
 import type { ProcessContext, ProcessHandler } from "../context/context.js";
@@ -19,6 +20,11 @@ import type { Json } from "./stored-json.js";
  * anew for each run, and need not be JSON. `events` are those that `context.emit` may store: a payload is checked by its schema and stored
  * as it was given. A schema may be asynchronous. `limit` bounds how many of its processes run at a time over all tabs.
  *
+ * `retry`: a handler that throws is run again from the start after a pause, in which its process holds neither slot nor lease; stored steps
+ * answer at once. A result that cannot be stored, an input that does not fit and a HoldfastError `invalid` are not tried again. Default: one
+ * try. `timeoutMs` counts in milliseconds from the first claim, over all tries, pauses and waits: at its end the handler's signal aborts
+ * with `timeout` and the process ends as failed, class and code "timeout", whether the handler listens or not. From 1; default: none.
+ *
  * Throws `invalid` for a broken definition, for an event whose name begins with "process.", and for a member that it does not know.
  */
 export function defineProcess<
@@ -33,12 +39,20 @@ export function defineProcess<
   input?: StandardSchemaV1<Given, Input>;
   events?: Events;
   signals?: Signals;
+  retry?: RetryPolicy;
+  timeoutMs?: number;
   limit?: LimitSpec<Input>;
   run(context: ProcessContext<Input, Events, Signals>): Promise<Output> | Output;
 }): ProcessDefinition<Name, Given, Json<Output>, Events, Signals> {
-  const { name, input, events, signals, limit, run } = checkDefinition("definition", definition, Number.POSITIVE_INFINITY);
+  const checked = checkDefinition("definition", definition, Number.POSITIVE_INFINITY);
+  const { name, input, events, signals, retry, timeoutMs, limit, run } = checked;
   const schemas = { ...(input && { input }), ...(events && { events }), ...(signals && { signals }) };
-  return Object.freeze({ name: name as Name, ...schemas, ...(limit && { limit }), run });
+  const terms = {
+    ...(retry && { retry: Object.freeze(retry) }),
+    ...(timeoutMs !== undefined && { timeoutMs }),
+    ...(limit && { limit: Object.freeze(limit) }),
+  };
+  return Object.freeze({ name: name as Name, ...schemas, ...terms, run });
 }
 
 /** The type alone: a schema that lets every value pass. Nothing is checked at run time but that the value is JSON. */
@@ -52,6 +66,7 @@ export interface Runnable {
   readonly input?: StandardSchemaV1 | undefined;
   readonly events?: Schemas | undefined;
   readonly signals?: Schemas | undefined;
+  readonly retry?: Retry | undefined;
   /** In milliseconds from the first claim. */
   readonly timeoutMs?: number | undefined;
   readonly limit?: LimitSpec | undefined;
@@ -75,7 +90,7 @@ type CheckedDefinition = Runnable & { readonly name: string };
 
 /** The definition, each member read once. Throws `invalid`, which names the member. */
 export function checkDefinition(field: string, value: unknown, idLength: number): CheckedDefinition {
-  const m = membersOf(field, value, ["name", "input", "events", "signals", "limit", "run"]);
+  const m = membersOf(field, value, ["name", "input", "events", "signals", "retry", "timeoutMs", "limit", "run"]);
   const name = checkId(`${field}.name`, m.name, idLength);
   const events = checkStandardSchemas(`${field}.events`, m.events, idLength);
   for (const eventType in events)
@@ -85,8 +100,21 @@ export function checkDefinition(field: string, value: unknown, idLength: number)
     input: m.input === undefined ? undefined : checkStandardSchema(`${field}.input`, m.input),
     events,
     signals: checkStandardSchemas(`${field}.signals`, m.signals, idLength),
-    limit: checkLimit(`${field}.limit`, m.limit, idLength),
+    ...checkTerms(field, m, idLength),
     run: methodOf(`${field}.run`, m.run, value),
+  };
+}
+
+/** What a definition and a handler without one may say of their runs. */
+function checkTerms(
+  field: string,
+  { retry, timeoutMs, limit }: { retry?: unknown; timeoutMs?: unknown; limit?: unknown },
+  idLength: number,
+): Pick<Runnable, "retry" | "timeoutMs" | "limit"> {
+  return {
+    ...(retry !== undefined && { retry: checkRetry(`${field}.retry`, retry) }),
+    ...(timeoutMs !== undefined && { timeoutMs: checkWhole(`${field}.timeoutMs`, timeoutMs, 1) }),
+    ...(limit !== undefined && { limit: checkLimit(`${field}.limit`, limit, idLength) }),
   };
 }
 
@@ -111,11 +139,9 @@ export function checkHandlers(given: unknown, { idLength }: Limits): ReadonlyMap
   return new Map(
     members.map(([name, handler]) => {
       const field = `handlers.${name}`;
-      checkId(`handlers: the name "${name}"`, name, idLength);
-      if (typeof handler !== "object") return [name, { run: methodOf(field, handler, given) }];
-      const m = membersOf(field, handler, ["run", "limit"]);
-      const limit = checkLimit(`${field}.limit`, m.limit, idLength);
-      return [name, { run: methodOf(`${field}.run`, m.run, handler), limit }];
+      const m = typeof handler === "object" ? membersOf(field, handler, ["run", "retry", "timeoutMs", "limit"]) : undefined;
+      const run = m ? methodOf(`${field}.run`, m.run, handler) : methodOf(field, handler, given);
+      return [checkId(`handlers: the name "${name}"`, name, idLength), { run, ...checkTerms(field, m ?? {}, idLength) }];
     }),
   );
 }

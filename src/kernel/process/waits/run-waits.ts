@@ -12,12 +12,12 @@ export interface RunWait {
 
 /**
  * The timers, waits for signals and pauses of one run. Each gives the handler's slot back while it lasts. Only what is stored ends a wait:
- * `settle` looks at that at once, when the wait is due, and each time that the process changed.
+ * `settle` looks at that at once, when the wait is due, and each time that the process changed, a timer's only at the first two.
  */
 export interface RunWaits {
   /** Resolves with what `settle` answers. Rejects with what it throws, and with the reason of the run's end. */
   until<T>(wait: RunWait, settle: () => Promise<{ readonly answer: T } | undefined>): Promise<T>;
-  /** The process changed: every wait for a signal looks again. */
+  /** The process changed: every wait looks again, but for timers, which a change does not end. */
   heard(): void;
   readonly pending: ReadonlySet<RunWait>;
 }
@@ -26,7 +26,7 @@ interface RunWaitsParts {
   readonly clock: Clock;
   /** Gives the slot back until the wait is over. */
   waiting<T>(wait: () => Promise<T>): Promise<T>;
-  /** Aborts when the run is over. */
+  /** Aborts when the run is over, or its handler has ended. */
   readonly stopped: AbortSignal;
 }
 
@@ -82,7 +82,7 @@ export function createRunWaits({ clock, waiting, stopped }: RunWaitsParts): RunW
   return {
     until: (wait, settle) => waiting(() => last(wait, settle)),
     heard() {
-      for (const [{ kind }, wake] of [...pending]) if (kind === "signal") wake();
+      for (const [{ kind }, wake] of [...pending]) if (kind !== "timer") wake();
     },
     get pending() {
       return new Set(pending.keys());

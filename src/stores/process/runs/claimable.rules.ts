@@ -1,3 +1,5 @@
+import type { Change } from "../../../ports/notices.js";
+import { leaseChange } from "../../host/leases.rules.js";
 import type { ProcessRow } from "../tables.js";
 
 /**
@@ -20,10 +22,11 @@ export function parkedUntil(process: ProcessRow, dueAtMs: number | undefined, is
 }
 
 /** The process as a limit holds it back. The same row where a limit of that key does already. */
-export function heldBack(process: ProcessRow, limitKey: string, nowMs: number): ProcessRow {
+export function heldBack(process: ProcessRow, limitKey: string, isUnclaimed: boolean, nowMs: number): ProcessRow {
   const [name, rest] = withoutPlace(process);
   if (name === undefined || process.limitKey === limitKey) return process;
-  return { ...rest, limited: name, limitKey, limitedAtMs: process.limitedAtMs ?? nowMs } as ProcessRow;
+  const limitedAtMs = process.limitedAtMs ?? nowMs;
+  return { ...rest, limited: name, limitKey, limitedAtMs, ...(isUnclaimed && { unclaimed: 1 as const }) } as ProcessRow;
 }
 
 /** The process as hosts find it again at once. The same row if they do already. */
@@ -34,7 +37,17 @@ export function claimable(process: ProcessRow): ProcessRow {
 
 /** What a host needs to run it, whichever column holds that, and the row without what says how hosts find it. */
 function withoutPlace(process: ProcessRow): [name: string | undefined, rest: Omit<ProcessRow, "runnable">] {
-  const { runnable, parked, dueAtMs: _, suspended: _1, limited, limitKey: _2, limitedAtMs: _3, ...rest } = process;
+  const {
+    runnable,
+    parked,
+    dueAtMs: _,
+    suspended: _1,
+    limited,
+    limitKey: _2,
+    limitedAtMs: _3,
+    unclaimed: _4,
+    ...rest
+  } = unpaused(process);
   return [runnable ?? parked ?? limited, rest];
 }
 
@@ -47,4 +60,30 @@ export function isParked({ parked, dueAtMs }: ProcessRow, nowMs: number): boolea
 export function unrated(process: ProcessRow): ProcessRow {
   const { rated: _, ...rest } = process;
   return rest as ProcessRow;
+}
+
+/** The process after the pause between two tries of it, or at its end. */
+export function unpaused(process: ProcessRow): ProcessRow {
+  if (process.attempts?.retryAtMs === undefined) return process;
+  const { retryAtMs: _, ...attempts } = process.attempts;
+  return { ...process, attempts };
+}
+
+/**
+ * What a cancel request does at once: `ended`: no handler has the process and none is waited for, so it ends as cancelled in the same write;
+ * `claimable`: a host takes it up, and its handler ends it; `asked`: its handler, or the next host that claims it, ends it.
+ */
+export function afterCancel({ parked, suspended, unclaimed }: ProcessRow): "ended" | "claimable" | "asked" {
+  if (parked === undefined) return unclaimed ? "ended" : "asked";
+  return suspended ? "claimable" : "ended";
+}
+
+/** What a write that parks a process tells: its lease is free, but no host may claim it before it is due. */
+export function parkedChanges(process: ProcessRow): Change[] {
+  return [{ ...leaseChange(process.processId), member: "parked" }, ...dueChanges(process)];
+}
+
+/** When the process is due, if it is parked: hosts that can run it look at that time. */
+export function dueChanges({ parked, dueAtMs }: ProcessRow): Change[] {
+  return parked === undefined || dueAtMs === undefined ? [] : [{ about: "parked", id: parked, sequence: dueAtMs }];
 }

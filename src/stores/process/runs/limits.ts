@@ -86,7 +86,9 @@ export const claimForRunner: Command<ClaimProcessLease, RunnerClaimState, ClaimR
     const before = state.process as ProcessRow;
     const judged = callsHandler(rows.process, attemptsOf(rows.lease), nowMs) ? state.judged : undefined;
     if (judged && !hasPlace(judged, before, nowMs)) {
-      return input.over === undefined ? holdBack(before, judged.places.key, nowMs) : refuse(leaseLost(processId));
+      return input.over === undefined
+        ? holdBack(before, judged.places.key, attemptsOf(rows.lease) === 1, nowMs)
+        : refuse(leaseLost(processId));
     }
     const rate = before.rated ? undefined : judged?.limit.rate;
     const process: ProcessRow = rate ? { ...rows.process, rated: 1 } : rows.process;
@@ -111,8 +113,8 @@ function hasPlace({ limit, places, oldest }: Judged, process: ProcessRow, nowMs:
   return admitted(places, limit, [process], nowMs).count === 1;
 }
 
-function holdBack(before: ProcessRow, key: string, nowMs: number): Decision<HeldBack> {
-  const process = heldBack(before, key, nowMs);
+function holdBack(before: ProcessRow, key: string, isUnclaimed: boolean, nowMs: number): Decision<HeldBack> {
+  const process = heldBack(before, key, isUnclaimed, nowMs);
   if (process === before) return accept({ heldBack: process });
   const changes: Change[] = [
     { about: "limit", id: key },
