@@ -35,7 +35,7 @@ interface LimitKeysParts {
 }
 
 /** A process that is held back is looked at again and again. */
-const MOST_KEPT = 1_024;
+const MOST_KEYS = 1_024;
 
 export function createLimitKeys(parts: LimitKeysParts): LimitKeys {
   /** By the hash of the registration. */
@@ -53,7 +53,7 @@ export function createLimitKeys(parts: LimitKeysParts): LimitKeys {
   function keep(hash: string, key: Promise<string>): Promise<string> {
     kept.set(hash, key);
     key.catch(() => kept.delete(hash));
-    if (kept.size > MOST_KEPT) kept.delete(kept.keys().next().value as string);
+    if (kept.size > MOST_KEYS) kept.delete(kept.keys().next().value as string);
     return key;
   }
 

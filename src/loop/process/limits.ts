@@ -6,8 +6,10 @@ import type { Clock } from "../../ports/clock.js";
 import type { Reader } from "../../ports/storage.js";
 import { firstOfEach } from "../../stores/host/first-of-each.js";
 import { loadHeldBack, loadPlaces } from "../../stores/process/runs/limits.js";
-import { admitted, isOlder } from "../../stores/process/runs/limits.rules.js";
+import { countWithPlace, isOlder } from "../../stores/process/runs/limits.rules.js";
 import type { ProcessRow } from "../../stores/process/tables.js";
+import { readable } from "../../stores/schema.js";
+import { runnableHere } from "../candidates.js";
 
 /**
  * Processes that a limit holds back: finds those of keys that have a place again. It reads the oldest of a key, and no more of them than
@@ -32,7 +34,7 @@ interface HeldBackParts {
 }
 
 /** Processes of one handler that wait for one key. */
-interface Group {
+interface HeldBackGroup {
   /** `handler:<name>`, as rows name it. */
   readonly runnable: string;
   readonly key: string;
@@ -49,14 +51,14 @@ export function createHeldBackLooks({ corridor, clock, leaveMs }: HeldBackParts)
   /** All slots were taken at the last look. */
   let hasBacklog = false;
   /** The last group that a sweep looked at, if there were more. */
-  let reached: Pick<Group, "runnable" | "key"> | undefined;
+  let reached: Pick<HeldBackGroup, "runnable" | "key"> | undefined;
 
   function dueBy(key: string, atMs: number): void {
     dueAtMs.set(key, Math.min(dueAtMs.get(key) ?? Number.POSITIVE_INFINITY, atMs));
   }
 
   /** The groups of a key for which this host has a limit. Without one, it claims the processes as it hears of them. */
-  function groupsOf(key: string, { handlers, terms }: Pulse): Group[] {
+  function groupsOf(key: string, { handlers, terms }: Pulse): HeldBackGroup[] {
     return handlers.flatMap((name) => {
       const limit = terms.get(name)?.limit;
       const runnable = runnableBy("task", name);
@@ -64,15 +66,14 @@ export function createHeldBackLooks({ corridor, clock, leaveMs }: HeldBackParts)
     });
   }
 
-  /** The groups of this host's handlers, from where the last sweep stopped. */
-  async function allGroups(reader: Reader, { handlers, terms }: Pulse): Promise<Group[]> {
+  /** The groups of the names, which are in order, from where the last sweep stopped. */
+  async function allGroups(reader: Reader, names: readonly string[], { handlers, terms }: Pulse): Promise<HeldBackGroup[]> {
     const limits = new Map(handlers.map((name) => [runnableBy("task", name), terms.get(name)?.limit]));
-    const names = (await firstOfEach(reader, "processes", "limited")).map(({ limited }) => String(limited));
     const from = reached;
     reached = undefined;
-    const groups: Group[] = [];
+    const groups: HeldBackGroup[] = [];
     for (const runnable of names) {
-      if (!limits.has(runnable) || (from && runnable < from.runnable)) continue;
+      if (from && runnable < from.runnable) continue;
       const within = { prefix: [runnable], behind: from?.runnable === runnable ? from.key : undefined };
       const firsts = await firstOfEach(reader, "processes", "limited", MOST_GROUPS - groups.length, within);
       const limit = limits.get(runnable);
@@ -84,10 +85,17 @@ export function createHeldBackLooks({ corridor, clock, leaveMs }: HeldBackParts)
     return groups;
   }
 
-  async function read(reader: Reader, { runnable, key, limit }: Group, most: number, nowMs: number): Promise<ProcessRow[]> {
+  async function read(
+    reader: Reader,
+    { runnable, key, limit }: HeldBackGroup,
+    most: number,
+    nowMs: number,
+  ): Promise<ProcessRow[]> {
     const found = await loadHeldBack(reader, runnable, key, Math.min(most, limit?.concurrency ?? most));
     if (!limit || found.length === 0) return found;
-    const { count, nextAtMs } = admitted(await loadPlaces(reader, key, limit), limit, found, nowMs);
+    // A claim is judged by the key of this host, which may be another one than that of the host that held the processes back.
+    const places = await loadPlaces(reader, limit.key ?? key, limit);
+    const { count, nextAtMs } = countWithPlace(places, limit, found, nowMs);
     if (nextAtMs !== undefined) dueBy(key, clock.monotonicMs() + nextAtMs - nowMs + leaveMs());
     return found.slice(0, count);
   }
@@ -112,14 +120,34 @@ export function createHeldBackLooks({ corridor, clock, leaveMs }: HeldBackParts)
       for (const key of keys) dueAtMs.delete(key);
       if (which === "due" && due.length === 0) return [];
       const found = await corridor.query(["processes", "leases", "rates"], async (reader, now) => {
-        const groups = which === "due" ? due : await allGroups(reader, pulse);
-        return await Promise.all(groups.map((group) => read(reader, group, most, now())));
+        const names = which === "due" ? [] : await namesHeldBack(reader, pulse);
+        const groups = which === "due" ? due : await allGroups(reader, names, pulse);
+        const late = await overdue(reader, names, most, now());
+        return [...late, ...(await Promise.all(groups.map((group) => read(reader, group, most, now())))).flat()];
       });
-      const oldest = found.flat().sort((one, other) => (isOlder(one, other) ? -1 : 1));
+      const oldest = [...new Map(found.map((process) => [process.processId, process])).values()].sort((one, other) =>
+        isOlder(one, other) ? -1 : 1,
+      );
       const rest = oldest.slice(most);
       hasBacklog = rest.length > 0;
       for (const { limitKey = "" } of rest) dueBy(limitKey, clock.monotonicMs());
       return oldest.slice(0, most).map(({ processId }) => processId);
     },
   };
+}
+
+/** What this host can run and a limit holds processes of back. */
+async function namesHeldBack(reader: Reader, pulse: Pulse): Promise<string[]> {
+  const own = runnableHere(pulse);
+  const firsts = await firstOfEach(reader, "processes", "limited");
+  return firsts.map(({ limited }) => String(limited)).filter((name) => own.has(name));
+}
+
+/** Processes whose time is up: a claim ends them, and needs no place for that. */
+async function overdue(reader: Reader, names: readonly string[], most: number, nowMs: number): Promise<ProcessRow[]> {
+  const found = names.map(async (name) => {
+    const upTo = [name, nowMs + 1, ""];
+    return readable("processes", await reader.range("processes", { index: "overdue", prefix: [name], upTo, limit: most }));
+  });
+  return (await Promise.all(found)).flat();
 }

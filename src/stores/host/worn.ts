@@ -31,6 +31,7 @@ export const WORN_RANGES: readonly WornRange[] = [
   // What is due first leaves first.
   { table: "processes", index: "due", limit: SMALL_ROWS },
   { table: "processes", index: "limited", limit: SMALL_ROWS },
+  { table: "processes", index: "overdue", limit: SMALL_ROWS },
   { table: "rates", index: "over", limit: LARGE_ROWS, isQueue: true },
   { table: "registrations", index: "bySession", limit: LARGE_ROWS },
   { table: "events", index: "pendingWakes", limit: LARGE_ROWS },

@@ -106,7 +106,7 @@ export const claimProcessLease: Command<ClaimProcessLease, ClaimState, ClaimRepl
       replyOf(process, lease),
       [{ table: "leases", put: lease }, ...(process === state.process ? [] : [{ table: "processes", put: process }])],
       // A runner's lease has the usual time to live, so no loop looks before that. A caller that claims by hand chooses its own time to live.
-      [input.host ? heldChange(input.processId) : leaseChange(input.processId)],
+      [input.host ? heldChange(input.processId) : leaseChange(input.processId), ...(state.lease ? placeChange(state.lease) : [])],
     );
   },
 };

@@ -27,6 +27,7 @@ export const processes = table(
       external: ["externalAtMs", "processId"],
       due: ["parked", "dueAtMs", "processId"],
       limited: ["limited", "limitKey", "createdAtMs", "processId"],
+      overdue: ["limited", "deadlineAtMs", "processId"],
     },
     columns: {
       processId: text,

@@ -135,6 +135,63 @@ export function limitCases(open: OpenFixture, runner: Runner): void {
     expect([fencingToken, await waiting(setup, "q"), begun]).toEqual([1, undefined, ["p"]]);
   });
 
+  promise(
+    "a process that waits for its next try takes no place, and its next try counts for the rate (F-23, F-24)",
+    async (setup) => {
+      const begun: string[] = [];
+      const retry = { attempts: 3, backoffMs: 5_000, factor: 1, jitter: 0 };
+      const run = ({ record }: ProcessContext) => {
+        begun.push(record.id);
+        if (record.id === "p") throw new Error("again");
+      };
+      const limit = { concurrency: 1, rate: { count: 3, perMs: 100_000 } };
+      const [kernel] = await hosts(setup, { job: { run, retry, limit } }, 1);
+      await start(setup, kernel, "p");
+      await start(setup, kernel, "q");
+      expect(begun).toEqual(["p", "q"]);
+      await setup.clock.advance(5 * SECOND);
+      expect(begun).toEqual(["p", "q", "p"]);
+      await setup.clock.advance(6 * SECOND);
+      expect([begun.length, (await waiting(setup, "p"))?.map(({ kind }) => kind)]).toEqual([3, ["limit"]]);
+      await setup.clock.advance(90 * SECOND);
+      expect(begun).toEqual(["p", "q", "p", "p"]);
+    },
+  );
+
+  promise("a cancel request ends what a limit holds back and no owner ever claimed, in that write (F-6)", async (setup) => {
+    const { begun, run, end } = work();
+    const [kernel] = await hosts(setup, { job: { run, limit: { concurrency: 1 } } }, 1);
+    for (const id of ["p", "q"]) await start(setup, kernel, id);
+    await setup.kernel.process("q").cancel("no");
+    const record = await setup.processes.getProcess("q");
+    expect([record?.status, record?.waiting]).toEqual([
+      { state: "cancelled", awaitOutput: { type: "cancelled", message: "no" } },
+      undefined,
+    ]);
+    await end(setup, "p");
+    expect(begun).toEqual(["p"]);
+  });
+
+  promise("what a limit holds back after its first try ends when its time is up, without a place (F-7)", async (setup) => {
+    const begun: string[] = [];
+    const run = ({ record }: ProcessContext) => {
+      begun.push(record.id);
+      if (record.id !== "q") throw new Error("again");
+      return new Promise<never>(() => {});
+    };
+    const retry = { attempts: 3, backoffMs: 5_000, factor: 1, jitter: 0 };
+    const limit = { key: "k", concurrency: 1 };
+    const [kernel] = await hosts(setup, { job: { run, retry, timeoutMs: 20_000, limit }, long: { run, limit } }, 1);
+    await start(setup, kernel, "p");
+    await start(setup, kernel, "q", "long");
+    await setup.clock.advance(10 * SECOND);
+    expect([begun, (await waiting(setup, "p"))?.map(({ kind }) => kind)]).toEqual([["p", "q"], ["limit"]]);
+    await setup.clock.advance(SWEEP);
+    const status = (await setup.processes.getProcess("p"))?.status;
+    expect(status?.state === "failed" && status.awaitOutput.type === "failure" && status.awaitOutput.code).toBe("timeout");
+    expect(begun).toEqual(["p", "q"]);
+  });
+
   const broken: [limit: unknown, message: string][] = [
     [null, "limit must be an object"],
     [{}, "limit must have concurrency, rate or both"],

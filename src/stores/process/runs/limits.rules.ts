@@ -11,7 +11,7 @@ export interface Places {
 }
 
 /** How many of the processes, the oldest first, may be claimed now; and when that may change by time alone. */
-export function admitted(
+export function countWithPlace(
   { held, rate }: Places,
   limit: ClaimLimit,
   processes: readonly ProcessRow[],

@@ -9,7 +9,7 @@ import { readable } from "../../schema.js";
 import { type ClaimProcessLease, type ClaimReply, type ClaimState, claimed, claimProcessLease, replyOf } from "../leases.js";
 import type { ProcessRow } from "../tables.js";
 import { claimable, heldBack } from "./claimable.rules.js";
-import { admitted, isOlder, type Places, rateAfter } from "./limits.rules.js";
+import { countWithPlace, isOlder, type Places, rateAfter } from "./limits.rules.js";
 
 /** IndexedDB counts no further. */
 const MOST_ROWS = 2 ** 32 - 1;
@@ -110,7 +110,7 @@ function callsHandler({ deadlineAtMs, cancelRequested }: ProcessRow, attempt: nu
 
 function hasPlace({ limit, places, oldest }: Judged, process: ProcessRow, nowMs: number): boolean {
   if (oldest && isOlder(oldest, process)) return false;
-  return admitted(places, limit, [process], nowMs).count === 1;
+  return countWithPlace(places, limit, [process], nowMs).count === 1;
 }
 
 function holdBack(before: ProcessRow, key: string, isUnclaimed: boolean, nowMs: number): Decision<HeldBack> {
