@@ -11,6 +11,7 @@ import { eventCases } from "./process/events.cases.js";
 import { handleCases } from "./process/handles.cases.js";
 import { inputCases } from "./process/input.cases.js";
 import { leaseCases } from "./process/leases.cases.js";
+import { limitCases } from "./process/limits/limits.cases.js";
 import { processCases } from "./process/processes.cases.js";
 import { schemaCases } from "./process/schemas.cases.js";
 import { selectorCases } from "./process/selectors.cases.js";
@@ -94,6 +95,7 @@ const KERNEL_AREAS: Areas = {
   chances: [retryCases, runEndCases, restartCases],
   wakes: [wakeCases],
   waits: [waitCases],
+  limits: [limitCases],
   timers: [timerCases],
   signals: [signalCases, signalWaitCases, signalSchemaCases, olderRegistrationCases],
   selectors: [selectorCases],

@@ -185,19 +185,24 @@ function ended(process: ProcessRow): ProcessRow {
     parked: _1,
     dueAtMs: _2,
     suspended: _3,
-    mayWait: _4,
-    deadlineAtMs: _5,
-    cancelling: _6,
-    externalAtMs: _7,
-    endsWith: _8,
-    endsChildren: _9,
+    limited: _4,
+    limitKey: _5,
+    limitedAtMs: _6,
+    unclaimed: _7,
+    rated: _8,
+    mayWait: _9,
+    deadlineAtMs: _10,
+    cancelling: _11,
+    externalAtMs: _12,
+    endsWith: _13,
+    endsChildren: _14,
     ...lasting
   } = unpaused(process);
   return lasting as ProcessRow;
 }
 
 function running(process: ProcessRow, isCancel: boolean, nowMs: number): ProcessRow {
-  const name = process.runnable ?? process.parked;
+  const name = process.runnable ?? process.parked ?? process.limited;
   const isWoken = isCancel && afterCancel(process) === "claimable";
   return {
     ...(isWoken ? claimable(process) : process),

@@ -11,7 +11,7 @@ import { checkScope } from "../../domain/scope.js";
 import type { Limits } from "../../domain/time.js";
 import type { Change } from "../../ports/notices.js";
 import type { Reader, Write } from "../../ports/storage.js";
-import { leaseChange, released } from "../host/leases.rules.js";
+import { leaseChange, placeChange, released } from "../host/leases.rules.js";
 import { loadRow, loadRows } from "../schema.js";
 import { type DeclaredTypes, declaredTypes } from "./declared-types.js";
 import { endChildren, loadChildren } from "./ends/children.js";
@@ -181,7 +181,7 @@ export const completeProcess: Command<
     const { writes, changes } = withChildren(appended, state, nowMs);
     if (input.lease && state.lease?.leaseToken !== undefined) {
       writes.push({ table: "leases", put: released(state.lease, true) });
-      changes.push({ ...leaseChange(input.processId), member: "ended" });
+      changes.push({ ...leaseChange(input.processId), member: "ended" }, ...placeChange(state.lease));
     }
     // A process always has its registration. If a broken database lacks it, `processRecordOf` throws.
     return accept(processRecordOf(appended.process, registration as RegistrationRow), writes, changes);
