@@ -14,6 +14,7 @@ export const lazyParts = {
   sessionView: lazy("session views", () => import("./session/view/session-view.js")),
   definitions: lazy("definitions of processes", () => import("./process/definition/defined-start.js")),
   leases: lazy("leases", () => import("../stores/process/leases-by-hand.js")),
+  schedules: lazy("schedules", () => import("./process/schedules/schedules.js")),
   runs: lazy("the runner", () => import("./process/runs.js")),
 };
 

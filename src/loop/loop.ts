@@ -13,6 +13,7 @@ import { createClaims, newReport } from "./claims.js";
 import { createNeighbours } from "./neighbours.js";
 import { createPageLink } from "./page-link.js";
 import { createLacking } from "./process/lacking.js";
+import { createDueSchedules } from "./process/schedules.js";
 import { createScheduler } from "./scheduler.js";
 import { createSearches } from "./searches.js";
 import { createSweeper } from "./sweeper.js";
@@ -67,7 +68,9 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     onFault: page.fault,
   });
   const lacking = createLacking({ ...parts, stopping: stopping.signal, tell: page.tell });
-  const searches = createSearches({ ...parts, agenda, page, neighbours, claims, lacking, sweeper, stopping: stopping.signal });
+  const schedules = createDueSchedules({ ...parts, tell: page.tell });
+  const stages = { neighbours, claims, lacking, sweeper, schedules };
+  const searches = createSearches({ ...parts, ...stages, agenda, page, stopping: stopping.signal });
   const unsubscribe = parts.notices.subscribe(hear);
 
   function hear(changes: readonly Change[]): void {
@@ -77,6 +80,7 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
       if (about === "lease" && member !== undefined) heardOfHolder(change);
       else if (about === "registered") heardOfNew(id);
       else if (about === "lease" && !claims.isForeign(id)) agenda.hear(id);
+      else if (about === "schedule") schedules.look();
       else if (about === "boot") neighbours.came(id);
       else if (about === "host") {
         agenda.searchAll();
@@ -149,6 +153,7 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     const isOver = scheduler.stop();
     neighbours.close();
     sweeper.kill();
+    schedules.close();
     return isOver;
   }
 

@@ -8,6 +8,7 @@ import { type Claims, newReport } from "./claims.js";
 import type { Neighbours } from "./neighbours.js";
 import type { PageLink } from "./page-link.js";
 import type { Lacking } from "./process/lacking.js";
+import type { DueSchedules } from "./process/schedules.js";
 import type { Sweeper } from "./sweeper.js";
 
 /** Looks for work, once the page has answered: at everything, at the backlog or at what is due. */
@@ -21,11 +22,12 @@ interface SearchesParts {
   readonly claims: Claims;
   readonly lacking: Lacking;
   readonly sweeper: Sweeper;
+  readonly schedules: DueSchedules;
   readonly stopping: AbortSignal;
 }
 
 export function createSearches(parts: SearchesParts): Searches {
-  const { corridor, agenda, page, neighbours, claims, lacking, sweeper, stopping } = parts;
+  const { corridor, agenda, page, neighbours, claims, lacking, sweeper, schedules, stopping } = parts;
 
   /** Orphans: leases claimed for this page by a loop that died before telling it. The page knows of the leases that it claims itself. */
   async function releaseOrphans(own: readonly LeaseRow[], pulse: Pulse): Promise<void> {
@@ -58,6 +60,7 @@ export function createSearches(parts: SearchesParts): Searches {
     async everything(pulse) {
       const own = await neighbours.survey(pulse);
       sweeper.sweep();
+      schedules.look();
       await releaseOrphans(own, pulse);
 
       const agentsOffline = neighbours.takeOffline();

@@ -13,6 +13,7 @@ export const ABOUT = [
   "input",
   "ops",
   "sealed",
+  "schedule",
 ] as const;
 
 /** A hint that something changed, sent after its commit: read again. A notice may be lost, doubled or late. */
@@ -20,7 +21,7 @@ export interface Change {
   readonly about: (typeof ABOUT)[number];
   /**
    * A process id; for "host" (it went) and "boot" (it came) a boot id; for "agent" an agent id; for "runtime", "messages",
-   * "input" and "ops" a runtime id; for "sealed" a name.
+   * "input" and "ops" a runtime id; for "sealed" a name; for "schedule" its id.
    */
   readonly id: string;
   /**

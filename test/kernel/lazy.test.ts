@@ -15,6 +15,7 @@ import { typed } from "../../src/kernel/process/definition/define.js";
 import * as definitions from "../../src/kernel/process/definition/defined-start.js";
 import type { ProcessDefinition } from "../../src/kernel/process/definition/definition.js";
 import * as runs from "../../src/kernel/process/runs.js";
+import * as schedules from "../../src/kernel/process/schedules/schedules.js";
 import * as runtime from "../../src/kernel/runtime-store.js";
 import * as archive from "../../src/kernel/session/archive.js";
 import * as attendant from "../../src/kernel/session/attendance/attendant.js";
@@ -41,6 +42,7 @@ const codes: { [K in keyof LazyParts]: NonNullable<LazyParts[K]["loaded"]> } = {
   agents,
   definitions,
   leases,
+  schedules,
   runs,
   views,
   sessionView,

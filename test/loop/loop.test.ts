@@ -456,6 +456,7 @@ describe("claims", () => {
         return claims.map(({ lease }) => lease.processId);
       },
       renewed: async () => {},
+      schedulesDue: async () => true,
       moved: async () => {},
       swept: async () => {
         swept = true;

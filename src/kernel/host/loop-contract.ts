@@ -17,6 +17,11 @@ export interface LoopPage {
   /** Hands claims to the page. Resolves with the process ids that the page does not take. */
   run(claims: readonly ClaimReply[], asOfMs: number): Promise<string[]>;
   renewed(report: Renewed): Promise<void>;
+  /**
+   * The page starts what its schedules have due. `sinceMs`: the loop was there since this time. Resolves with false if something failed: the
+   * loop tries again later.
+   */
+  schedulesDue(sinceMs: number): Promise<boolean>;
   /** The host's row counts `moves` of its agents that went to others. */
   moved(moves: number): Promise<void>;
   swept(report: SweepReport): Promise<void>;
@@ -71,7 +76,7 @@ export interface Fault {
   /**
    * What it is about. The app's own: `handler` or `turn` (it threw), `steps` (a step or another call in it is used in a wrong way), `handlers`
    * (a process waits for a handler that no host of the database has), `listener` (it threw). Of this host: `host`, `loop`, `worker`,
-   * `runner`, `session`, `ops`, `agents`.
+   * `runner`, `session`, `ops`, `agents`, `schedules` (one could not be run, an occurrence's id was taken, missed ones were left out).
    */
   area: string;
   code: ErrorCode;

@@ -59,7 +59,7 @@ export type HandleOf<D> = ProcessHandle<OutputOf<D>, SignalsOf<D>, EventsOf<D>>;
 
 const PAGE = 256;
 
-interface HandleParts {
+export interface HandleParts {
   corridor: Corridor;
   watch: Watch;
   limits: Limits;

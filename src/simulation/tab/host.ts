@@ -7,6 +7,7 @@ import type { LoopStart, Platform } from "../../kernel/platform.js";
 import type { ProcessHandler } from "../../kernel/process/context/context.js";
 import * as definitions from "../../kernel/process/definition/defined-start.js";
 import * as runs from "../../kernel/process/runs.js";
+import * as schedules from "../../kernel/process/schedules/schedules.js";
 import * as runtime from "../../kernel/runtime-store.js";
 import * as archive from "../../kernel/session/archive.js";
 import * as attendant from "../../kernel/session/attendance/attendant.js";
@@ -45,6 +46,7 @@ const LAZY_PARTS: LazyParts = {
   agents: loaded(agents),
   definitions: loaded(definitions),
   leases: loaded(leases),
+  schedules: loaded(schedules),
   runs: loaded(runs),
   views: loaded(views),
   sessionView: loaded(sessionView),

@@ -34,6 +34,7 @@ export const WORN_RANGES: readonly WornRange[] = [
   { table: "events", index: "pendingWakes", limit: LARGE_ROWS },
   { table: "grants", index: "byProcess", limit: SMALL_ROWS },
   { table: "grants", index: "bySession", limit: SMALL_ROWS },
+  { table: "schedules", index: "due", limit: LARGE_ROWS, isQueue: true },
   { table: "leases", index: "byBoot", limit: SMALL_ROWS },
   { table: "agents", index: "byBoot", limit: SMALL_ROWS },
   { table: "agents", index: "lone", limit: SMALL_ROWS },
