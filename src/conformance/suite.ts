@@ -9,6 +9,7 @@ import { handleCases } from "./process/handles.cases.js";
 import { inputCases } from "./process/input.cases.js";
 import { leaseCases } from "./process/leases.cases.js";
 import { processCases } from "./process/processes.cases.js";
+import { scheduleCases } from "./process/schedules/schedules.cases.js";
 import { schemaCases } from "./process/schemas.cases.js";
 import { selectorCases } from "./process/selectors.cases.js";
 import { terminalCases } from "./process/terminals.cases.js";
@@ -84,6 +85,7 @@ const KERNEL_AREAS: Areas = {
   selectors: [selectorCases],
   schemas: [schemaCases],
   leases: [leaseCases],
+  schedules: [scheduleCases],
   lifecycle: [lifecycleCases],
   liveness: [livenessCases],
   durability: [durabilityCases],

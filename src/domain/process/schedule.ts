@@ -68,7 +68,7 @@ export interface ScheduleRecord extends ScheduleSpec {
 export type CatchUp = NonNullable<ScheduleSpec["catchUp"]>;
 
 /** The latest time that a Date can be. */
-export const LATEST_MS = 8_640_000_000_000_000;
+export const LAST_DATE_MS = 8_640_000_000_000_000;
 
 /** Room for `@` and the UUID of a triggered process. */
 const SUFFIX = 37;
@@ -115,7 +115,7 @@ function checkWhen(field: string, value: unknown, idLength: number): ScheduleWhe
   if (kind === "atMs") return { atMs: checkTime(`${field}.atMs`, m.atMs) };
   if (kind === "everyMs")
     return {
-      everyMs: checkWhole(`${field}.everyMs`, m.everyMs, 1, LATEST_MS),
+      everyMs: checkWhole(`${field}.everyMs`, m.everyMs, 1, LAST_DATE_MS),
       ...(m.anchorMs !== undefined && { anchorMs: checkTime(`${field}.anchorMs`, m.anchorMs) }),
     };
   return {
@@ -125,5 +125,5 @@ function checkWhen(field: string, value: unknown, idLength: number): ScheduleWhe
 }
 
 function checkTime(field: string, value: unknown): number {
-  return checkWhole(field, value, 0, LATEST_MS);
+  return checkWhole(field, value, 0, LAST_DATE_MS);
 }

@@ -34,6 +34,7 @@ export function createDueSchedules({ corridor, clock, page, tell }: DueSchedules
   let notBeforeMs = clock.monotonicMs();
   let isBusy = false;
   let again = false;
+  let hasFailed = false;
   let isClosed = false;
   let cancelTimer = () => {};
 
@@ -47,10 +48,13 @@ export function createDueSchedules({ corridor, clock, page, tell }: DueSchedules
         again = false;
         await read();
       } while (again && !isClosed);
+      hasFailed = false;
     } catch (error) {
       again = true;
       notBeforeMs = clock.monotonicMs() + RETRY_MS;
-      if (!isClosed) tell(faultOf("schedules", error, "schedules could not be looked at"));
+      // A page that does not answer is told once, however long that takes.
+      if (!isClosed && !hasFailed) tell(faultOf("schedules", error, "schedules could not be looked at"));
+      hasFailed = true;
     }
     isBusy = false;
     wait();

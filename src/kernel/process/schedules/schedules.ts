@@ -15,13 +15,13 @@ import type { RegisterProcess } from "../../../stores/process/processes.js";
 import { admitPayload } from "../../../stores/process/registration.js";
 import { dropSchedule, replaceSchedule, runOccurrence } from "../../../stores/process/schedules/schedules.js";
 import {
-  at,
   everyFrom,
   type Move,
   nextAfter,
   nextMove,
   type Occurrences,
   onceAt,
+  positioned,
   putRow,
   scheduleRecordOf,
   upTo,
@@ -199,7 +199,9 @@ export function createSchedules(parts: SchedulesParts): Schedules {
     },
     async pause(id) {
       return await change(scheduleId(id), async (row) =>
-        !row || row.paused ? undefined : { row: at(row, { nextAtMs: undefined }, { paused: 1, revision: parts.newNonce() }) },
+        !row || row.paused
+          ? undefined
+          : { row: positioned(row, { nextAtMs: undefined }, { paused: 1, revision: parts.newNonce() }) },
       );
     },
     async resume(id) {
@@ -207,7 +209,7 @@ export function createSchedules(parts: SchedulesParts): Schedules {
         if (!row?.paused) return undefined;
         const { paused: _, ...running } = row;
         const resumed = { ...running, revision: parts.newNonce() } as ScheduleRow;
-        return { row: at(resumed, { nextAtMs: nextAfter(resumed, await occurrencesOf(resumed), nowMs) }) };
+        return { row: positioned(resumed, { nextAtMs: nextAfter(resumed, await occurrencesOf(resumed), nowMs) }) };
       });
     },
     async trigger(id): Promise<ProcessHandle> {

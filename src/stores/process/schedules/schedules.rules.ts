@@ -1,4 +1,4 @@
-import { type CatchUp, LATEST_MS, type ScheduleRecord } from "../../../domain/process/schedule.js";
+import { type CatchUp, LAST_DATE_MS, type ScheduleRecord } from "../../../domain/process/schedule.js";
 import type { ScheduleRow } from "./tables.js";
 
 /** The times of a schedule, in ascending order. A range is `(afterMs, upToMs]`. */
@@ -30,7 +30,7 @@ export function everyFrom(anchorMs: number, everyMs: number): Occurrences {
   return {
     after(ms) {
       const atMs = timeOf(numberAt(ms) + 1);
-      return atMs <= LATEST_MS ? atMs : undefined;
+      return atMs <= LAST_DATE_MS ? atMs : undefined;
     },
     count: (afterMs, upToMs) => Math.max(0, numberAt(upToMs) - numberAt(afterMs)),
     last(most, afterMs, upToMs) {
@@ -90,7 +90,11 @@ interface Position {
 }
 
 /** The row at another position; without one, nothing of it is due. */
-export function at(row: ScheduleRow, { nextAtMs, catchUpAtMs }: Position, changed: Partial<ScheduleRow> = {}): ScheduleRow {
+export function positioned(
+  row: ScheduleRow,
+  { nextAtMs, catchUpAtMs }: Position,
+  changed: Partial<ScheduleRow> = {},
+): ScheduleRow {
   const { nextAtMs: _, catchUpAtMs: __, dueAtMs: ___, ...rest } = { ...row, ...changed };
   const dueAtMs = catchUpAtMs ?? nextAtMs;
   return {
@@ -117,9 +121,9 @@ export function putRow(
   const anchorMs = "atMs" in row.spec.when ? -1 : (row.anchorMs ?? nowMs);
   const missed = missedIn(occurrences, row.spec.catchUp, [Math.max(anchorMs, lastAtMs ?? -1), nowMs]);
   const begun = { ...row, ...kept, missed: missed.count };
-  if (paused) return { row: at(begun, { nextAtMs: undefined }), leftOut: 0 };
+  if (paused) return { row: positioned(begun, { nextAtMs: undefined }), leftOut: 0 };
   const position = { nextAtMs: nextAfter(begun, occurrences, nowMs), catchUpAtMs: missed.catchUpAtMs };
-  return { row: at(begun, position), leftOut: missed.leftOut };
+  return { row: positioned(begun, position), leftOut: missed.leftOut };
 }
 
 export function nextAfter({ lastAtMs }: ScheduleRow, occurrences: Occurrences, nowMs: number): number | undefined {
@@ -164,9 +168,9 @@ export function nextMove(row: ScheduleRow, occurrences: Occurrences, moment: Mom
       kind: "run",
       atMs,
       yields: yields && overlap !== "allow",
-      ran: at(row, then, { revision, lastAtMs: atMs, lastProcessId }),
-      letGo: at(row, letGo, { revision, missed: missed + more }),
-      taken: at(row, then, { revision }),
+      ran: positioned(row, then, { revision, lastAtMs: atMs, lastProcessId }),
+      letGo: positioned(row, letGo, { revision, missed: missed + more }),
+      taken: positioned(row, then, { revision }),
     };
   };
 
@@ -183,7 +187,7 @@ export function nextMove(row: ScheduleRow, occurrences: Occurrences, moment: Mom
     const following = occurrences.after(range[1]);
     const missing = missedIn(occurrences, catchUp, range, following !== undefined && following <= nowMs);
     const position = { nextAtMs: following, catchUpAtMs: missing.catchUpAtMs };
-    const counted = at(row, position, { revision, missed: missed + missing.count });
+    const counted = positioned(row, position, { revision, missed: missed + missing.count });
     return { kind: "miss", row: counted, leftOut: missing.leftOut };
   }
   const letGo = { nextAtMs: occurrences.after(nowMs) };

@@ -1,7 +1,10 @@
 import { afterEach, describe, expect, it } from "vitest";
+import { manualClock } from "../../../../src/adapters/clock-manual.js";
 import { HoldfastError } from "../../../../src/domain/errors.js";
 import type { ScheduleSpec } from "../../../../src/domain/process/schedule.js";
 import type { Kernel } from "../../../../src/kernel/kernel.js";
+import type { Row } from "../../../../src/ports/storage.js";
+import { SCHEMA } from "../../../../src/stores/schema.js";
 import { type Bench, bench, closeBenches } from "../../hosts.js";
 import { rounds } from "../../rounds.js";
 
@@ -75,9 +78,9 @@ describe("A schedule", () => {
       Array.from({ length: 19 }, () => bench({ handlers: forever }, { probed: first.probed, clock: first.clock })),
     );
     const t0 = first.clock.now();
-    await first.kernel.schedules.put(every(60_000, { overlap: "allow" }));
-    await first.clock.advance(60_000);
-    expect(await idsOf(first.kernel)).toEqual([`s@${t0 + 60_000}`]);
+    await first.kernel.schedules.put(every(32_000));
+    await first.clock.advance(32_000);
+    expect(await idsOf(first.kernel)).toEqual([`s@${t0 + 32_000}`]);
     expect((await first.kernel.schedules.get("s"))?.missed).toBe(0);
     expect([first, ...others].flatMap(({ faults }) => faults)).toEqual([]);
   });
@@ -141,6 +144,41 @@ describe("A schedule", () => {
     expect(probed.seen.length - before).toBeLessThan(100);
   });
 
+  it("runs within 10 s where the wall clock is set forward (F-27)", async () => {
+    const clock = manualClock();
+    let aheadMs = 0;
+    const { kernel } = await bench({ handlers }, { clock: { ...clock, now: () => clock.now() + aheadMs } });
+    const t0 = clock.now();
+    await kernel.schedules.put(every(3_600_000));
+    await clock.advance(5_000);
+    expect(await idsOf(kernel)).toEqual([]);
+    aheadMs = 3_600_000;
+    await clock.advance(10_000);
+    expect(await idsOf(kernel)).toEqual([`s@${t0 + 3_600_000}`]);
+  });
+
+  it("that cannot be read is told once, and harms no other (F-27)", async () => {
+    const { kernel, clock, probed, faults } = await bench({ handlers });
+    const t0 = clock.now();
+    await kernel.schedules.put(every(5_000, { id: "a" }));
+    await kernel.schedules.put(every(10_000, { id: "b" }));
+    const rows = await probed.storage.open({
+      name: "bench",
+      schema: SCHEMA,
+      durability: "strict",
+      newDatabaseId: "x",
+      onState: () => {},
+    });
+    await rows.transact(["schedules"], "write", async (tx) => {
+      const row = await tx.get("schedules", "a");
+      tx.write([{ table: "schedules", put: { ...(row as Row), missed: "many" } }]);
+    });
+    await rows.close();
+    await clock.advance(40_000);
+    expect((await idsOf(kernel)).slice(0, 2)).toEqual([`b@${t0 + 10_000}`, `b@${t0 + 20_000}`]);
+    expect(faults.map(({ area, code }) => [area, code])).toEqual([["schedules", "read-failed"]]);
+  });
+
   it("that is not due costs no read (F-27)", async () => {
     const { kernel, clock, probed } = await bench({ handlers, timings: { sweepMs: 30_000 } });
     await kernel.schedules.put(every(3_600_000));
@@ -197,7 +235,53 @@ describe("Occurrences that came while no tab was there (F-28)", () => {
   });
 });
 
+describe("Occurrences that came while a loop was held up (F-28)", () => {
+  async function heldUp(forMs: number): Promise<[ids: string[], missed: number | undefined, startMs: number]> {
+    const clock = manualClock();
+    let aheadMs = 0;
+    const { kernel } = await bench({ handlers }, { clock: { ...clock, now: () => clock.now() + aheadMs } });
+    const t0 = clock.now();
+    await kernel.schedules.put(every(20_000, { catchUp: "skip" }));
+    await clock.advance(1);
+    aheadMs = forMs;
+    await clock.advance(12_000);
+    return [await idsOf(kernel), (await kernel.schedules.get("s"))?.missed, t0];
+  }
+
+  it("are those of a machine that slept, too (F-28)", async () => {
+    const [ids, missed] = await heldUp(125_000);
+    expect([ids, missed]).toEqual([[], 6]);
+  });
+
+  it("are none while the loop is only throttled (F-28)", async () => {
+    const [ids, missed, t0] = await heldUp(25_000);
+    expect([ids, missed]).toEqual([[`s@${t0 + 20_000}`], 0]);
+  });
+});
+
 describe("An occurrence that comes while the last one runs (F-28)", () => {
+  it("is let go while the last one is suspended (F-28)", async () => {
+    const { kernel, clock, probed } = await bench({ handlers: {} });
+    const t0 = clock.now();
+    await kernel.schedules.put(every(10_000));
+    await clock.advance(10_000);
+    const id = `s@${t0 + 10_000}`;
+    const rows = await probed.storage.open({
+      name: "bench",
+      schema: SCHEMA,
+      durability: "strict",
+      newDatabaseId: "x",
+      onState: () => {},
+    });
+    await rows.transact(["processes"], "write", async (tx) => {
+      const { runnable, ...row } = (await tx.get("processes", id)) as Row;
+      tx.write([{ table: "processes", put: { ...row, parked: runnable, suspended: 1 } as Row }]);
+    });
+    await rows.close();
+    await clock.advance(10_000);
+    expect([await idsOf(kernel), (await kernel.schedules.get("s"))?.missed]).toEqual([[id], 1]);
+  });
+
   it("is let go by default, and counted in missed", async () => {
     const { kernel, clock } = await bench({ handlers: forever });
     const t0 = clock.now();

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { LATEST_MS } from "../../../../src/domain/process/schedule.js";
+import { LAST_DATE_MS } from "../../../../src/domain/process/schedule.js";
 import { everyFrom, missedIn, onceAt, upTo } from "../../../../src/stores/process/schedules/schedules.rules.js";
 
 describe("The occurrences of everyMs", () => {
@@ -8,13 +8,13 @@ describe("The occurrences of everyMs", () => {
     expect(everyFrom(1_000, 10).after(-5)).toBe(1_000);
     expect(everyFrom(1_000, 10).after(999)).toBe(1_000);
     expect(everyFrom(1_000, 10).after(1_000)).toBe(1_010);
-    expect(everyFrom(0, LATEST_MS).after(0)).toBe(LATEST_MS);
-    expect(everyFrom(1, LATEST_MS).after(1)).toBe(undefined);
+    expect(everyFrom(0, LAST_DATE_MS).after(0)).toBe(LAST_DATE_MS);
+    expect(everyFrom(1, LAST_DATE_MS).after(1)).toBe(undefined);
   });
 
   it("agree in after, count and last, also for large numbers", () => {
     const numbers = fc.tuple(
-      fc.integer({ min: 0, max: LATEST_MS / 2 }),
+      fc.integer({ min: 0, max: LAST_DATE_MS / 2 }),
       fc.integer({ min: 1, max: 1_000_000 }),
       fc.integer({ min: -30, max: 30 }),
       fc.integer({ min: 0, max: 60 }),
