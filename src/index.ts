@@ -82,10 +82,13 @@ export type { Kernel } from "./kernel/kernel.js";
 export type { KernelOptions } from "./kernel/options.js";
 export type { ProcessContext, ProcessHandler } from "./kernel/process/context/context.js";
 export type { StepRun } from "./kernel/process/context/step.js";
+export type { StepOptions } from "./kernel/process/context/step-tries.js";
+export type { ReceivedSignal } from "./kernel/process/context/waits.js";
 export { defineProcess, typed } from "./kernel/process/definition/define.js";
 export type {
   EventsOf,
   InputOf,
+  MadeOf,
   NamesOf,
   NoSchemas,
   OutputOf,
@@ -95,7 +98,7 @@ export type {
   SignalsOf,
 } from "./kernel/process/definition/definition.js";
 export type { Json } from "./kernel/process/definition/stored-json.js";
-export type { HandleOf, ProcessHandle } from "./kernel/process/handle.js";
+export type { HandleOf, ProcessHandle, SignalArguments, SignalOptions } from "./kernel/process/handle.js";
 export type { ProcessRegistry } from "./kernel/process/registry.js";
 export type { KernelSchedules } from "./kernel/process/schedules/kernel-schedules.js";
 export type { StartOptions, StartOptionsOf, StartRequest } from "./kernel/process/start-request.js";

@@ -1,6 +1,9 @@
 import { lifecycleCases } from "./host/lifecycle.cases.js";
 import { livenessCases } from "./host/liveness.cases.js";
 import type { OpenFixture, Runner } from "./kit/fixture.js";
+import { runEndCases } from "./process/chances/ends.cases.js";
+import { restartCases } from "./process/chances/restarts.cases.js";
+import { retryCases } from "./process/chances/retries.cases.js";
 import { definitionCases } from "./process/definitions.cases.js";
 import { durabilityCases } from "./process/durability.cases.js";
 import { endingCases } from "./process/endings.cases.js";
@@ -12,8 +15,16 @@ import { processCases } from "./process/processes.cases.js";
 import { scheduleCases } from "./process/schedules/schedules.cases.js";
 import { schemaCases } from "./process/schemas.cases.js";
 import { selectorCases } from "./process/selectors.cases.js";
+import { stepAllCases } from "./process/steps/all.cases.js";
+import { stepOptionCases } from "./process/steps/options.cases.js";
+import { stepRetryCases } from "./process/steps/retries.cases.js";
 import { terminalCases } from "./process/terminals.cases.js";
 import { valueCases } from "./process/values.cases.js";
+import { olderRegistrationCases } from "./process/waits/older-registrations.cases.js";
+import { signalSchemaCases } from "./process/waits/signal-schemas.cases.js";
+import { signalWaitCases } from "./process/waits/signal-waits.cases.js";
+import { signalCases } from "./process/waits/signals.cases.js";
+import { timerCases } from "./process/waits/timers.cases.js";
 import { waitCases } from "./process/waits.cases.js";
 import { wakeCases } from "./process/wakes.cases.js";
 import { deletionCases } from "./session/archive/deletion.cases.js";
@@ -77,11 +88,15 @@ const STORAGE_AREAS: Areas = {
 const KERNEL_AREAS: Areas = {
   processes: [processCases],
   definitions: [definitionCases],
+  steps: [stepRetryCases, stepOptionCases, stepAllCases],
   handles: [handleCases],
   events: [eventCases],
   terminals: [terminalCases, endingCases],
+  chances: [retryCases, runEndCases, restartCases],
   wakes: [wakeCases],
   waits: [waitCases],
+  timers: [timerCases],
+  signals: [signalCases, signalWaitCases, signalSchemaCases, olderRegistrationCases],
   selectors: [selectorCases],
   schemas: [schemaCases],
   leases: [leaseCases],

@@ -22,7 +22,7 @@ export type Backoff = Readonly<Required<Omit<RetryPolicy, "retryIf">>>;
 
 /** A checked policy. */
 export interface Retry extends Backoff {
-  readonly retryIf: RetryPolicy["retryIf"];
+  readonly retryIf?: (error: unknown) => boolean;
 }
 
 const MOST_ATTEMPTS = 1_000;
@@ -38,7 +38,7 @@ export function checkRetry(field: string, value: unknown): Retry {
     factor: checkNumber(`${field}.factor`, factor, 1, Number.MAX_VALUE),
     maxBackoffMs: checkWhole(`${field}.maxBackoffMs`, maxBackoffMs, 0, LONGEST_PAUSE_MS),
     jitter: checkNumber(`${field}.jitter`, jitter, 0, 1),
-    retryIf: retryIf === undefined ? undefined : checkFunction(`${field}.retryIf`, retryIf as RetryPolicy["retryIf"]),
+    ...(retryIf !== undefined && { retryIf: checkFunction(`${field}.retryIf`, retryIf as Retry["retryIf"] & object) }),
   };
 }
 

@@ -194,10 +194,13 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     farewellNotes,
     lazyParts: platform.lazyParts,
     definitions: platform.lazyParts.definitions,
+    restarts: platform.lazyParts.restarts,
+    signals: platform.lazyParts.signals,
     watch: createWatch(notices, clock, options.timings.pollMs, platform.keepAlive),
     schemas: payloadSchemas(),
     heldLeases: createHeldLeases(),
     newProcessId: ids.processId,
+    newSignalId: ids.uuid,
     newNonce: ids.nonce,
   };
   const lazily = createFacade({
@@ -218,7 +221,10 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     ...handleMethods(corridor, limits),
     ...lazily.leases,
     ...waitMethods(parts),
+    signal: async (processId, ...given) => handleOf(processId).signal(...given),
   };
+  const handleOf = (processId: unknown, startedBy?: unknown) =>
+    processHandle({ ...parts, stores }, checkId("processId", processId, limits.idLength), startedBy);
   const sessions = createSessions({
     ...parts,
     host: () => host.identity,
@@ -241,7 +247,7 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
   });
   const { sessions: archive, hosts: listHosts } = lazily.facade;
   const views = createViews({ ...parts, processes: stores, listSessions: archive.list, listHosts });
-  const startParts = { ...parts, stores, headStart: () => runs.loaded?.headStart };
+  const startParts = { ...parts, handleOf, headStart: () => runs.loaded?.headStart };
   const schedules = mapLazy(platform.lazyParts.schedules, ({ createSchedules }) => createSchedules(startParts));
   const pageParts = { ...parts, runs, sessions, agents, schedules };
   const loopStart: LoopStart = { ...parts, storageKind: place.kind, page: loopPage(pageParts) };
@@ -297,13 +303,13 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     liveness: presence.store,
     async start(...what: StartArguments) {
       const { id } = await startProcess(startParts, what);
-      return processHandle(startParts, id);
+      return handleOf(id, what[0]);
     },
     schedules: methodsOf<KernelSchedules>(
       mapLazy(schedules, ({ methods }) => methods),
       { put: true, get: true, list: true, pause: true, resume: true, trigger: true, delete: true },
     ),
-    process: (processId) => processHandle(startParts, checkId("processId", processId, limits.idLength)),
+    process: (processId) => handleOf(processId),
     session: sessions.open,
     async status() {
       await hostLife.booted;
@@ -336,7 +342,7 @@ function hearChanges(
     else if (about === "agent" && member === "offline") emitter.emit("agentOffline", { agentId: id });
     if (!OF_PROCESSES.has(about)) continue;
     // A loop in a worker hears of this page's writes over the channel; if there is none, it is poked.
-    if (!channel && host.loop?.kind === "worker" && about !== "event" && member === undefined) host.loop.poke([id]);
+    if (!channel && host.loop?.kind === "worker" && about !== "event" && (member ?? "parked") === "parked") host.loop.poke([id]);
     if (isRuntimeId(id)) continue;
     emitter.emit("processChanged", { processId: id, ...(sequence !== undefined && { sequence }) });
   }

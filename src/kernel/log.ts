@@ -14,6 +14,7 @@ const LEVELS: Readonly<Partial<Record<string, LogEntry["level"]>>> = {
   listener: "error",
   handlers: "warn",
   steps: "warn",
+  signals: "warn",
   worker: "warn",
 };
 

@@ -10,6 +10,7 @@ import type { LeaseRow } from "../stores/host/tables.js";
 import type { ProcessRow } from "../stores/process/tables.js";
 import { loadRow, readRow } from "../stores/schema.js";
 import { createPatience } from "./patience.js";
+import type { DueProcesses } from "./process/due.js";
 
 /** A process that a turn looks at, with its lease. */
 export interface ClaimCandidate {
@@ -56,6 +57,7 @@ interface CandidatesParts {
   readonly corridor: Corridor;
   readonly clock: Clock;
   readonly timings: Timings;
+  readonly due: Pick<DueProcesses, "heard">;
   /** Also begins to watch the host. */
   isHostAlive(lease: LeaseRow, pulse: Pulse): boolean;
 }
@@ -73,7 +75,7 @@ export function runnableHere({ handlers, sessions }: Pulse): ReadonlySet<string>
   return new Set(names.filter((name) => name !== undefined));
 }
 
-export function createCandidates({ corridor, clock, timings, isHostAlive }: CandidatesParts): Candidates {
+export function createCandidates({ corridor, clock, timings, due, isHostAlive }: CandidatesParts): Candidates {
   /** When held leases run out, in wall time. */
   const expiries = new Map<string, number>();
   const patience = createPatience(clock, timings.leaseRenewMs);
@@ -94,6 +96,8 @@ export function createCandidates({ corridor, clock, timings, isHostAlive }: Cand
     try {
       const process = row ? readRow("processes", row) : await loadRow(reader, "processes", processId);
       if (process?.runnable === undefined) {
+        const { parked, dueAtMs } = process ?? {};
+        if (parked !== undefined && dueAtMs !== undefined) due.heard(parked, dueAtMs);
         if (process?.inputType === "external") noteForeign(processId);
         patience.forget(processId);
         return undefined;

@@ -6,6 +6,7 @@ import type { Clock } from "../ports/clock.js";
 import type { LeaseRow } from "../stores/host/tables.js";
 import { type ClaimReply, claimProcessLease, releaseLeases } from "../stores/process/leases.js";
 import { type Candidates, type ClaimCandidate, createCandidates, runnableHere } from "./candidates.js";
+import type { DueProcesses } from "./process/due.js";
 
 /**
  * Finds the processes that are free, and claims as many of them for the page as it has slots for.
@@ -30,6 +31,7 @@ interface ClaimsParts {
   readonly timings: Timings;
   readonly page: LoopPage;
   readonly stopping: AbortSignal;
+  readonly due: Pick<DueProcesses, "heard">;
   /** Also begins to watch the host. */
   isHostAlive(lease: LeaseRow, pulse: Pulse): boolean;
   newNonce(): string;

@@ -9,9 +9,11 @@ import type { Locks } from "../ports/locks.js";
 import type { Change, Notices } from "../ports/notices.js";
 import type { Retention } from "../stores/host/retention.js";
 import { createAgenda, leaveMs } from "./agenda.rules.js";
+import { runnableHere } from "./candidates.js";
 import { createClaims, newReport } from "./claims.js";
 import { createNeighbours } from "./neighbours.js";
 import { createPageLink } from "./page-link.js";
+import { createDueProcesses } from "./process/due.js";
 import { createLacking } from "./process/lacking.js";
 import { createDueSchedules } from "./process/schedules.js";
 import { createScheduler } from "./scheduler.js";
@@ -25,7 +27,7 @@ import { createSweeper } from "./sweeper.js";
  *                                           (beside it, every sweepMs: tell which hosts are silent, remove what may go)
  *
  * A turn looks at everything every `sweepMs` and when a host died. Other turns look only at processes that a notice named, whose lease
- * runs out, or that wait for a slot that fell free. A process that another host registered is left to that host for a moment.
+ * runs out, that are due, or that wait for a slot that fell free. A process that another host registered is left to that host for a moment.
  */
 interface LoopParts {
   readonly corridor: Corridor;
@@ -61,7 +63,8 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     onFreed: agenda.add,
     onFault: page.fault,
   });
-  const claims = createClaims({ ...parts, stopping: stopping.signal, isHostAlive: neighbours.isAlive, chance });
+  const due = createDueProcesses({ ...parts, onDue: scheduler.now });
+  const claims = createClaims({ ...parts, stopping: stopping.signal, due, isHostAlive: neighbours.isAlive, chance });
   const sweeper = createSweeper({
     ...parts,
     onOffline: (agentIds) => page.swept(newReport(), agentIds),
@@ -69,15 +72,16 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
   });
   const lacking = createLacking({ ...parts, stopping: stopping.signal, tell: page.tell });
   const schedules = createDueSchedules({ ...parts, tell: page.tell });
-  const stages = { neighbours, claims, lacking, sweeper, schedules };
+  const stages = { neighbours, due, claims, lacking, sweeper, schedules };
   const searches = createSearches({ ...parts, ...stages, agenda, page, stopping: stopping.signal });
   const unsubscribe = parts.notices.subscribe(hear);
 
   function hear(changes: readonly Change[]): void {
     let isNews = false;
     for (const change of changes) {
-      const { about, id, member } = change;
-      if (about === "lease" && member !== undefined) heardOfHolder(change);
+      const { about, id, member, sequence } = change;
+      if (about === "parked") due.heard(id, sequence ?? 0);
+      else if ((about === "lease" || about === "registered") && member !== undefined) heardOfHolder(change);
       else if (about === "registered") heardOfNew(id);
       else if (about === "lease" && !claims.isForeign(id)) agenda.hear(id);
       else if (about === "schedule") schedules.look();
@@ -91,7 +95,7 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     if (isNews || agenda.hasHeard) scheduler.now();
   }
 
-  /** A runner holds the process, or it has ended. */
+  /** A runner holds the process, it has ended, or no host may claim it yet. */
   function heardOfHolder({ id, member }: Change): void {
     // Hosts that have a session open are watched since they opened it, and the holder of its lease is one of them.
     if (isRuntimeId(id)) return;
@@ -142,6 +146,7 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     await neighbours.watchNew(pulse);
     await neighbours.freeDead();
     agenda.add(claims.ripe());
+    agenda.add(await due.take(runnableHere(pulse), false));
     const search = agenda.search(startedMs, { hasBacklog: claims.hasBacklog, free: pulse.free });
     if (search !== "nothing") await searches[search](pulse);
     claims.end();
@@ -152,6 +157,7 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     unsubscribe();
     const isOver = scheduler.stop();
     neighbours.close();
+    due.close();
     sweeper.kill();
     schedules.close();
     return isOver;

@@ -4,9 +4,11 @@ import type { Pulse } from "../kernel/host/loop-contract.js";
 import type { LeaseRow } from "../stores/host/tables.js";
 import { releaseLeases } from "../stores/process/leases.js";
 import type { Agenda, Search } from "./agenda.rules.js";
+import { runnableHere } from "./candidates.js";
 import { type Claims, newReport } from "./claims.js";
 import type { Neighbours } from "./neighbours.js";
 import type { PageLink } from "./page-link.js";
+import type { DueProcesses } from "./process/due.js";
 import type { Lacking } from "./process/lacking.js";
 import type { DueSchedules } from "./process/schedules.js";
 import type { Sweeper } from "./sweeper.js";
@@ -19,6 +21,7 @@ interface SearchesParts {
   readonly agenda: Agenda;
   readonly page: PageLink;
   readonly neighbours: Neighbours;
+  readonly due: DueProcesses;
   readonly claims: Claims;
   readonly lacking: Lacking;
   readonly sweeper: Sweeper;
@@ -65,6 +68,7 @@ export function createSearches(parts: SearchesParts): Searches {
 
       const agentsOffline = neighbours.takeOffline();
       const report = newReport();
+      agenda.add(await parts.due.take(runnableHere(pulse), true));
       await claims.sweep(pulse, agenda.take(), report);
       if (stopping.aborted) return;
       await lacking.look(pulse, report);

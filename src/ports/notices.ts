@@ -4,6 +4,7 @@ export const ABOUT = [
   "record",
   "event",
   "lease",
+  "parked",
   "grant",
   "host",
   "boot",
@@ -20,17 +21,18 @@ export const ABOUT = [
 export interface Change {
   readonly about: (typeof ABOUT)[number];
   /**
-   * A process id; for "host" (it went) and "boot" (it came) a boot id; for "agent" an agent id; for "runtime", "messages",
-   * "input" and "ops" a runtime id; for "sealed" a name; for "schedule" its id.
+   * A process id; for "parked" what a host must have to run a process that no host may claim yet; for "host" (it went) and "boot" (it came) a
+   * boot id; for "agent" an agent id; for "runtime", "messages", "input" and "ops" a runtime id; for "sealed" a name; for "schedule" its id.
    */
   readonly id: string;
   /**
    * The input id of an "input". The new state of an "agent": "online", "offline" or "moved". The new state of a "lease": "held",
-   * "ended" (with its process) or "idle" (given back, and no input of its session can run); absent where it may be free.
+   * "ended" (with its process), "parked" (free, and no host may claim it yet) or "idle" (given back, and no input of its session can run);
+   * absent where it may be free. "parked" of a "registered" process that no host may claim yet.
    */
   readonly member?: string;
   /**
-   * The number of the newest "event". The newest entry of the feed of "ops". The number of the write that changed an "input". The
+   * When a "parked" process is due. The number of the newest "event". The newest entry of the feed of "ops". The number of the write that changed an "input". The
    * last such write that the holder of an "idle" lease knew.
    */
   readonly sequence?: number;

@@ -116,6 +116,7 @@ export const PROCESS_METHODS = methodsOf<ProcessRegistry>((w) => w.kernel.proces
   wakeEventsAfter: () => ["p", 0],
   waitEventAfter: () => ["p", "note", 9, signal()],
   awaitProcess: () => ["p", signal()],
+  signal: () => ["p", "go", { a: [1] }, { signalId: "new" }],
   completeProcess: ({ lease }) => [
     "p",
     { type: "failure", class: "c", code: "c", message: "m", raw: { a: 1 }, control: [1] },
@@ -197,7 +198,9 @@ export const HANDLE_METHODS = methodsOf<Omit<ProcessHandle, "id" | "events">>((w
   record: () => [],
   result: () => [signal()],
   outcome: () => [signal()],
+  signal: () => ["go", { a: [1] }, { signalId: "new" }],
   cancel: () => ["why"],
+  restart: () => [{ from: "step" }],
 } satisfies Record<keyof Omit<ProcessHandle, "id" | "events">, Good>);
 KERNEL_METHODS.startDefined = {
   good: () => [definition(), { id: "new", input: { a: [1] }, grant: { scope: { ...scope }, descriptor: { kind: "k" } } }],
@@ -342,13 +345,17 @@ type ContextMethods = Omit<ProcessContext, "record" | "input" | "args" | "attemp
 export const CONTEXT_METHODS = methodsOf<ContextMethods>(
   (w) => (w as BusyWorld).context,
   {
-    step: () => ["one", () => 1],
+    step: () => ["one", () => 1, { retry: { attempts: 1 }, timeoutMs: 1_000 }],
+    all: () => [[1], async () => 1, { concurrency: 1 }],
     emit: () => ["note", { a: 1 }, { replayKey: "r", wakeTarget: { ...scope } }],
+    sleep: () => ["one", 60_000],
+    sleepUntil: () => ["two", 0],
+    waitForSignal: () => ["go", { key: "k", timeoutMs: 60_000 }],
     progress: () => [1, 2, "n"],
     start: () => ["child", { input: { type: "external", metadata: null } }],
     process: () => ["p"],
   } satisfies Record<keyof ContextMethods, Good>,
-  { step: { passesOn: true }, progress: { isSync: true }, process: { isSync: true } },
+  { step: { passesOn: true }, all: { passesOn: true }, progress: { isSync: true }, process: { isSync: true } },
 );
 
 type TurnMethods = Pick<Turn, "step" | "append" | "checkpoint">;

@@ -60,6 +60,7 @@ const writesOf = ({ process, session, runtime, agent, secret }: Owner): Calls =>
   ["appendEvent", (k) => k.processes.appendEvent(process, { eventType: "note", payload: 2 })],
   ["a replay", (k) => k.processes.appendEvent(process, { eventType: "note", payload: 1, replayKey: "k" })],
   ["a typed one", (k) => k.processes.appendEvent(process, { eventType: "typed", payload: {} })],
+  ["signal", (k) => k.processes.signal(process, "go", 1, { signalId: "one" })],
   ["ackWake", (k) => k.processes.ackWake(process, 2)],
   ["claimProcessLease", (k) => k.processes.claimProcessLease(process, "you", 1_000)],
   ["cancel", (k) => k.process(process).cancel("why")],
@@ -132,12 +133,15 @@ async function answersOf(kernel: Kernel, calls: Calls): Promise<string[]> {
 
 /** Rows of tables that a store fills only where tabs live and die. */
 function byHand(tables: Record<TableName, Row[]>): Write[] {
-  return [BAD, GOOD].flatMap(({ session, boot, agent }): Write[] => {
+  return [BAD, GOOD].flatMap(({ process: processId, session, boot, agent }): Write[] => {
     const runtimeId = `rt:session:${session}`;
     const messages = ["one", "two"].map((content) => ({ role: "user" as const, content }));
     const runtime = tables.runtimes.find((row) => row.runtimeId === runtimeId);
+    const process = tables.processes.find((row) => row.processId === processId) as Row;
     const known = tables.agents.find((row) => row.agentId === agent) as Row;
     return [
+      { table: "processes", put: { ...process, mayWait: 1 } },
+      { table: "waits", put: { v: 1, processId, kind: "signal", key: "k", name: "go", sinceMs: 1, dueAtMs: 2 } },
       { table: "hosts", put: { v: 1, bootId: boot, hostId: boot, lastSeenAtMs: 1_700_000_000_000 } },
       { table: "farewells", put: { v: 1, bootId: `left-${boot}`, hostId: boot, endedAtMs: 1 } },
       { table: "agents", put: { ...known, agentId: `${agent}-of-host`, bootId: boot, hostId: boot } },

@@ -14,8 +14,10 @@ import type { LoopStart, Platform } from "../../src/kernel/platform.js";
 import { typed } from "../../src/kernel/process/definition/define.js";
 import * as definitions from "../../src/kernel/process/definition/defined-start.js";
 import type { ProcessDefinition } from "../../src/kernel/process/definition/definition.js";
+import * as restarts from "../../src/kernel/process/restart.js";
 import * as runs from "../../src/kernel/process/runs.js";
 import * as schedules from "../../src/kernel/process/schedules/schedules.js";
+import * as signals from "../../src/kernel/process/waits/send-signal.js";
 import * as runtime from "../../src/kernel/runtime-store.js";
 import * as archive from "../../src/kernel/session/archive.js";
 import * as attendant from "../../src/kernel/session/attendance/attendant.js";
@@ -43,7 +45,9 @@ const codes: { [K in keyof LazyParts]: NonNullable<LazyParts[K]["loaded"]> } = {
   definitions,
   leases,
   schedules,
+  restarts,
   runs,
+  signals,
   views,
   sessionView,
 };

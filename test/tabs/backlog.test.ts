@@ -6,7 +6,7 @@ import { eventually, facts, newName, openTabs, SLOW, type Tab, useTabs } from ".
 useTabs();
 
 const NAMES = ["a", "b", "c", "d", "e", "f"] as const;
-const EACH = 25;
+const EACH = 15;
 
 /** Submits four inputs at a time, each as soon as an earlier one is acknowledged. */
 const submitMany = (tab: Tab) =>

@@ -85,8 +85,9 @@ await kernel.start(order, { input: {} });
 await kernel.start(order, { id: "o-2" });
 // @ts-expect-error: the options are missing
 await kernel.start(order);
-// @ts-expect-error: not in this edition
 await kernel.start(order, { input: { id: "1" }, startAtMs: 1 });
+// @ts-expect-error: a time is a number of milliseconds
+await kernel.start(order, { input: { id: "1" }, startAtMs: new Date() });
 
 const given: Order = { id: "1" };
 await kernel.start(withInterface, { input: given });
@@ -110,5 +111,6 @@ if (outcome.type === "failure") same<Equal<typeof outcome.code, string>>();
 
 // @ts-expect-error: a handler is missing
 defineProcess({ name: "broken" });
-// @ts-expect-error: not in this edition
-defineProcess({ name: "broken", run() {}, retry: { attempts: 2 } });
+defineProcess({ name: "again", run() {}, retry: { attempts: 2 }, timeoutMs: 1_000 });
+// @ts-expect-error: the number of attempts is missing
+defineProcess({ name: "broken", run() {}, retry: { backoffMs: 5 } });

@@ -209,6 +209,13 @@ export const FIELDS = {
     ["options", noObject, (p, v) => p.awaitProcess("p", v)],
     ["options.signal", noSignal, (p, signal) => p.awaitProcess("p", { signal })],
   ],
+  signal: [
+    ["processId", noId, (p, id) => p.signal(id, "go")],
+    ["name", noId, (p, name) => p.signal("p", name)],
+    ["payload", noJson, (p, payload) => p.signal("p", "go", payload)],
+    ["options", noObject, (p, v) => p.signal("p", "go", null, v)],
+    ["options.signalId", idsIfGiven, (p, signalId) => p.signal("p", "go", null, { signalId })],
+  ],
   completeProcess: [
     ["processId", noId, (p, id) => p.completeProcess(id, success(1))],
     ["output", () => ({ ...json(), "an object": {}, "a text": "done" }), (p, v) => p.completeProcess("p", v)],

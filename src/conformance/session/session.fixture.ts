@@ -6,10 +6,13 @@ import type { SessionRuntime } from "../../kernel/session/session.js";
 import { SCHEMA } from "../../stores/schema.js";
 import { builtInPolicy, semanticsOf } from "../../stores/session/inputs/policy.rules.js";
 import type { InputSubmission } from "../../stores/session/inputs/submission.js";
+import { comes } from "../kit/comes.fixture.js";
 import { casesOn, type OpenFixture, type Runner, type Setup } from "../kit/fixture.js";
 import { onRows } from "../kit/rows.fixture.js";
 import { DECISION, input, PROMPT, RUNTIME } from "./runtime.fixture.js";
 import { complaints } from "./session.invariants.js";
+
+export { comes, quiet } from "../kit/comes.fixture.js";
 
 export interface SessionCases {
   /** The invariants of the stored rows must hold after each case. */
@@ -121,20 +124,6 @@ export async function outcomeOf(kernel: Kernel, inputId: string): Promise<unknow
 /** The contents of the stored messages. */
 export async function said(session: SessionRuntime): Promise<unknown[]> {
   return (await session.messages()).map(({ content }) => content);
-}
-
-/** Waits for a condition that needs no timer, and fails when it does not become true. */
-export async function comes(holds: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  for (let round = 0; round < 1_000; round++) {
-    if (await holds()) return;
-    await new Promise((resolve) => setTimeout(resolve, round < 50 ? 0 : 4));
-  }
-  throw new Error(`never came: ${what}`);
-}
-
-/** Waits until all work that needs no timer is done. */
-export async function quiet(): Promise<void> {
-  for (let round = 0; round < 24; round++) await new Promise((resolve) => setTimeout(resolve, 0));
 }
 
 /** Waits until every input of the session has ended. */

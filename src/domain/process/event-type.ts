@@ -44,6 +44,14 @@ export const WAITING_EVENT = "process.waiting";
 export const STEP_FAILED_EVENT = "process.step_failed";
 export const ATTEMPT_FAILED_EVENT = "process.attempt_failed";
 export const RESTARTED_EVENT = "process.restarted";
+/** Registrations of an older database may have declared these names: there the name means what was declared. */
+const LATER_CORE_NAMES: readonly string[] = [
+  SIGNAL_EVENT,
+  WAITING_EVENT,
+  STEP_FAILED_EVENT,
+  ATTEMPT_FAILED_EVENT,
+  RESTARTED_EVENT,
+];
 export const TERMINAL_EVENT = {
   completed: "process.completed",
   failed: "process.failed",
@@ -61,8 +69,7 @@ export function coreEventTypes(): ProcessEventType[] {
       name: TERMINAL_EVENT[state],
       semantics: { terminal: { state, awaitOutput: { pointer: "/awaitOutput" } } },
     })),
-    { name: STEP_EVENT },
-    ...[SIGNAL_EVENT, WAITING_EVENT, STEP_FAILED_EVENT, ATTEMPT_FAILED_EVENT, RESTARTED_EVENT].map((name) => ({ name })),
+    ...[STEP_EVENT, ...LATER_CORE_NAMES].map((name) => ({ name })),
   ];
 }
 
@@ -70,4 +77,9 @@ export const CORE_EVENT_TYPES: readonly ProcessEventType[] = coreEventTypes();
 
 export function isCoreEventType(name: string): boolean {
   return CORE_EVENT_TYPES.some((type) => type.name === name);
+}
+
+/** Whether a stored registration may declare the name. */
+export function mayBeDeclared(name: string): boolean {
+  return LATER_CORE_NAMES.includes(name) || !isCoreEventType(name);
 }

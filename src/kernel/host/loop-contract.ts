@@ -75,8 +75,9 @@ export interface SweepReport {
 export interface Fault {
   /**
    * What it is about. The app's own: `handler` or `turn` (it threw), `steps` (a step or another call in it is used in a wrong way), `handlers`
-   * (a process waits for a handler that no host of the database has), `listener` (it threw). Of this host: `host`, `loop`, `worker`,
-   * `runner`, `session`, `ops`, `agents`, `schedules` (one could not be run, an occurrence's id was taken, missed ones were left out).
+   * (a process waits for a handler that no host of the database has), `signals` (a stored signal does not fit its schema and was skipped),
+   * `listener` (it threw). Of this host: `host`, `loop`, `worker`, `runner`, `session`, `ops`, `agents`, `schedules` (one could not be run,
+   * an occurrence's id was taken, missed ones were left out).
    */
   area: string;
   code: ErrorCode;

@@ -28,14 +28,18 @@ function isAbortOf(reason: HoldfastError, error: unknown): boolean {
 }
 
 function failureOf(error: unknown): ProcessAwaitOutput {
+  const { code = "process_failed", message } = storableCause(error, "the handler");
+  return { type: "failure", class: "execution", code, message };
+}
+
+/** What is stored of the value that the app's code threw. `what` is that code. */
+export function storableCause(error: unknown, what: string): { code?: string; message: string } {
   const code = thrownMember(error, "code");
   const message = thrownMember(error, "message");
   return {
-    type: "failure",
-    class: "execution",
-    code: typeof code === "string" && code !== "" ? storable(code) : "process_failed",
+    ...(typeof code === "string" && code !== "" && { code: storable(code) }),
     message: storable(
-      typeof message === "string" ? message : typeof error === "string" ? error : "the handler threw a value without a message",
+      typeof message === "string" ? message : typeof error === "string" ? error : `${what} threw a value without a message`,
     ),
   };
 }

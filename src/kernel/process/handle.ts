@@ -1,5 +1,6 @@
 import type { Corridor } from "../../corridor/command.js";
 import { refuseAborted, type Shared, type Watch } from "../../corridor/watch.js";
+import { argumentOf } from "../../domain/argument.js";
 import { checkId, checkSignal, checkText, checkWhole, optionsOf } from "../../domain/check.js";
 import { copyOf } from "../../domain/copy.js";
 import { HoldfastError } from "../../domain/errors.js";
@@ -11,9 +12,11 @@ import type { Limits } from "../../domain/time.js";
 import { readEvents, requestCancel } from "../../stores/process/events.js";
 import type { ProcessMethods } from "../../stores/process/processes.js";
 import { unknownProcess } from "../../stores/process/processes.rules.js";
+import { isFormerEnd } from "../../stores/process/runs/restarts.rules.js";
 import type { ProcessRow } from "../../stores/process/tables.js";
 import { loadRow } from "../../stores/schema.js";
-import type { EventsOf, OutputOf, Schemas, SignalsOf } from "./definition/definition.js";
+import type { Lazy } from "../lazy.js";
+import type { EventsOf, NamesOf, OutputOf, PayloadOf, Schemas, SignalsOf } from "./definition/definition.js";
 
 export interface WaitMethods {
   /**
@@ -30,11 +33,16 @@ export interface WaitMethods {
   awaitProcess(processId: string, options?: { signal?: AbortSignal }): Promise<ProcessAwaitOutput>;
 }
 
+export interface SignalMethods {
+  /** The same as `signal` of the process's handle. */
+  signal(processId: string, name: string, payload?: unknown, options?: SignalOptions): Promise<void>;
+}
+
 /**
  * A process seen from outside: read it, wait for it, follow its events, ask it to cancel. A start by a definition gives a handle with the
  * definition's types.
  */
-export interface ProcessHandle<Output = JsonValue, _Signals = Schemas, _Events = Schemas> {
+export interface ProcessHandle<Output = JsonValue, Signals = Schemas, _Events = Schemas> {
   readonly id: string;
   /** The process as it is stored, or `undefined`. */
   record(): Promise<ProcessRecord | undefined>;
@@ -50,8 +58,34 @@ export interface ProcessHandle<Output = JsonValue, _Signals = Schemas, _Events =
    * signal is aborted, the next step of the iteration rejects `aborted`, whatever is stored.
    */
   events(options?: { after?: number; signal?: AbortSignal }): AsyncIterable<ProcessEvent>;
+  /**
+   * Stores a signal for a wait of the process, in whichever tab that runs; none is lost, and none is taken twice. The same `signalId` (default: a
+   * fresh UUID) with the same name and payload changes nothing: repeat a call with an unknown outcome under its own id. Rejects `conflict` where
+   * the id stands for another signal, `not-found`, `terminal` where the process has ended, and `invalid`, also for a name or payload that the
+   * process's definition refuses, where this kernel has it.
+   */
+  signal<K extends NamesOf<Signals>>(name: K, ...payload: SignalArguments<PayloadOf<Signals, K>>): Promise<void>;
   /** Stores the request, once per reason; the handler decides how the process ends. */
   cancel(reason?: string): Promise<void>;
+  /**
+   * Runs a process that failed or was cancelled again, under its id. Stored steps, timers and waits answer at once; a step whose last try
+   * failed begins anew. `from` is the key of a step: its result, and what runs stored after it, are forgotten; what others sent is not.
+   * Children stay as they are. Rejects `conflict` where it runs, has completed or is a turn of a session, `not-found` for an unknown
+   * process or step.
+   */
+  restart(options?: { from?: string }): Promise<void>;
+}
+
+/** The payload may be left out where its type takes null or `undefined`: it is null then. */
+export type SignalArguments<Payload> = null extends Payload
+  ? [payload?: Payload, options?: SignalOptions]
+  : undefined extends Payload
+    ? [payload?: Payload, options?: SignalOptions]
+    : [payload: Payload, options?: SignalOptions];
+
+export interface SignalOptions {
+  /** Names the signal among those of its process. */
+  signalId?: string;
 }
 
 /** The handle that a start of `D` gives. */
@@ -59,10 +93,45 @@ export type HandleOf<D> = ProcessHandle<OutputOf<D>, SignalsOf<D>, EventsOf<D>>;
 
 const PAGE = 256;
 
-export interface HandleParts {
+interface WaitParts {
   corridor: Corridor;
   watch: Watch;
   limits: Limits;
+}
+
+export interface HandleParts extends WaitParts {
+  readonly restarts: Lazy<RestartCode>;
+  newNonce(): string;
+}
+
+/** The code for restarts. A page that restarts nothing does not load it. */
+interface RestartCode {
+  restart(
+    parts: Pick<HandleParts, "corridor" | "newNonce">,
+    fenced: HandleBounds["fenced"],
+    processId: string,
+    from: string | undefined,
+  ): Promise<void>;
+}
+
+/** What sends signals. Its code is loaded with the first signal. */
+export interface SignalSender extends SignalParts {
+  readonly signals: Lazy<{ sendSignal(parts: SignalParts, route: SignalRoute, given: readonly unknown[]): Promise<void> }>;
+}
+
+export interface SignalParts {
+  readonly corridor: Corridor;
+  readonly limits: Limits;
+  /** What this host runs, by name. */
+  readonly handlers: ReadonlyMap<string, { readonly signals?: Schemas | undefined }>;
+  newSignalId(): string;
+}
+
+/** Who sends a signal, and to what. */
+export interface SignalRoute extends Pick<HandleBounds, "fenced"> {
+  readonly processId: string;
+  /** What the process was started by, if that is known: a definition, a name or a request. */
+  readonly startedBy?: unknown;
 }
 
 /** The process's row. Waits share this read under the name "row". */
@@ -77,7 +146,7 @@ function pageAfter(corridor: Corridor, shared: Shared, processId: string, cursor
   );
 }
 
-export function waitMethods({ corridor, watch, limits }: HandleParts): WaitMethods {
+export function waitMethods({ corridor, watch, limits }: WaitParts): WaitMethods {
   const id = (field: string, value: unknown) => checkId(field, value, limits.idLength);
   return {
     async waitEventAfter(processId, eventType, afterSequence, options = {}) {
@@ -135,8 +204,9 @@ export interface HandleBounds {
 const UNBOUND: HandleBounds = { waiting: (wait) => wait(), fenced: (write) => write() };
 
 export function processHandle(
-  parts: HandleParts & { stores: HandleStores },
+  parts: HandleParts & SignalSender & { stores: HandleStores },
   id: string,
+  startedBy?: unknown,
   bounds: HandleBounds = UNBOUND,
 ): ProcessHandle {
   const { corridor, watch, stores } = parts;
@@ -153,7 +223,7 @@ export function processHandle(
       return page.events.length > 0 || page.process.state !== "running" ? page : undefined;
     };
     for (;;) {
-      const { events } = await waiting(() => watch.until(id, read, signal));
+      const { process, events } = await waiting(() => watch.until(id, read, signal));
       if (events.length === 0) return;
       for (const event of events) {
         // The reason why the handler's run ended says more than `aborted`.
@@ -161,7 +231,7 @@ export function processHandle(
         refuseAborted(signal);
         cursor = event.sequence;
         yield copyOf(event);
-        if (event.semantics.terminal) return;
+        if (event.semantics.terminal && !isFormerEnd(event, process)) return;
       }
     }
   }
@@ -177,9 +247,19 @@ export function processHandle(
     result: async (options) => successOf(await outcome(options, "result")),
     outcome: (options) => outcome(options),
     events: (options = {}) => follow(options),
+    async signal(...given) {
+      const args = given.map(argumentOf);
+      const { sendSignal } = await parts.signals.load();
+      await sendSignal(parts, { processId: id, startedBy, fenced }, args);
+    },
     async cancel(reason) {
       const given = reason === undefined ? {} : { reason: checkText("reason", reason, parts.limits.idLength) };
       await fenced((lease) => corridor.run(requestCancel, { processId: id, ...given, ...(lease && { lease }) }));
+    },
+    async restart(options = {}) {
+      const { from: given } = optionsOf("restart", options, ["from"]);
+      const from = given === undefined ? undefined : checkId("options.from", given, parts.limits.idLength);
+      await (await parts.restarts.load()).restart(parts, fenced, id, from);
     },
   };
 }

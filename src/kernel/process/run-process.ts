@@ -1,63 +1,44 @@
-import type { Corridor } from "../../corridor/command.js";
-import type { Shared, Watch } from "../../corridor/watch.js";
-import { asHoldfastError, HoldfastError } from "../../domain/errors.js";
+import type { Watch } from "../../corridor/watch.js";
+import { isHoldfastError } from "../../domain/errors.js";
 import type { JsonValue } from "../../domain/json.js";
 import type { ProcessAwaitOutput, ProcessRecord } from "../../domain/process/process.js";
-import type { Timings } from "../../domain/time.js";
-import type { Clock } from "../../ports/clock.js";
-import type { Host } from "../../stores/host/leases.rules.js";
+import { isRetried, type Retry } from "../../domain/retry.rules.js";
 import type { EventAppender, EventMethods } from "../../stores/process/events.js";
-import { type ClaimReply, claimProcessLease, releaseLeases } from "../../stores/process/leases.js";
+import type { ClaimReply } from "../../stores/process/leases.js";
 import { readRecord } from "../../stores/process/processes.js";
 import { admitPayload } from "../../stores/process/registration.js";
-import type { ProcessRow } from "../../stores/process/tables.js";
 import { faultOf, faultOfApp } from "../host/fault.js";
-import { type HeldLease, holdLease } from "../host/leases/held-lease.js";
 import type { Fault } from "../host/loop-contract.js";
 import { createCalls } from "./context/calls.js";
 import { type ContextParts, createContext, type ProcessContext } from "./context/context.js";
 import { createRunningSteps } from "./context/running-steps.js";
 import type { Runnable } from "./definition/define.js";
-import { abortOf, isTrouble, outputOf, storableOutput } from "./ending.js";
-import { type HandleBounds, type HandleStores, type ProcessHandle, processHandle, processRow } from "./handle.js";
+import { abortOf, isTrouble, outputOf } from "./ending.js";
+import {
+  type HandleBounds,
+  type HandleParts,
+  type HandleStores,
+  type ProcessHandle,
+  processHandle,
+  type SignalSender,
+} from "./handle.js";
+import { followProcess } from "./run/follow.js";
+import { handlerLease } from "./run/handler-lease.js";
+import { endByTime, endRun, type ProcessRun, type RunParts, TIMED_OUT } from "./run/run.js";
+import { handBack, storeFailedAttempt, storeOutput } from "./run/store-output.js";
 import { type Slot, type Slots, takeSlot } from "./slots.js";
 import { type StartParts, startProcess } from "./start.js";
 import { createRunWaits } from "./waits/run-waits.js";
+import { createSuspension, type Suspension } from "./waits/suspension.js";
 
-/**
- * One run of a claimed process:
- *
- *     slot -> handler -> terminal write, fenced -> lease handed back in the same transaction
- */
-export interface ProcessRun {
-  readonly heldLease: HeldLease;
-  /** The controller of the handler's signal. */
-  readonly abort: AbortController;
-  /** Aborts when the lease is lost, the process has ended or the kernel closes: all waits end, also the one for a slot. */
-  readonly stopped: AbortController;
-  /** Aborts when the handler has ended, or is not waited for any more. */
-  readonly ended: AbortController;
-  cancelled: boolean;
-  /** The handler does nothing but wait: no step is under way. `handle` sets it; until then nothing waits. */
-  isWaiting(): boolean;
-  /** The process changed. `handle` sets it. */
-  heard(): void;
-}
-
-export interface ProcessRunParts extends StartParts {
-  readonly corridor: Corridor;
-  readonly clock: Clock;
-  newNonce(): string;
-  host(): Host;
+export interface ProcessRunParts extends StartParts, RunParts, Pick<HandleParts, "restarts">, Omit<SignalSender, "handlers"> {
   readonly handlers: ReadonlyMap<string, Runnable>;
   readonly appendEvent: EventAppender;
   /** Runs a turn of the session; `undefined` where the session is not attached. */
   sessionTurn(sessionId: string): SessionTurn | undefined;
   readonly attemptBudget: number;
-  readonly timings: Timings;
   readonly watch: Watch;
   readonly stores: HandleStores & Pick<EventMethods, "completeProcess">;
-  onLost(processId: string): void;
   fault(fault: Fault): void;
 }
 
@@ -69,71 +50,60 @@ export type SessionTurn = (
   },
 ) => Promise<JsonValue>;
 
-/** Makes a run that holds its lease; `execute` starts it. */
-export function createRun(parts: ProcessRunParts, { lease }: ClaimReply, asOfMs: number): ProcessRun {
-  const { corridor, timings } = parts;
-  const { leaseTtlMs: ttlMs } = timings;
-  const abort = new AbortController();
-  const stopped = new AbortController();
-  const heldLeaseParts = {
-    ...parts,
-    ttlMs,
-    async reclaim({ processId, ownerId, leaseToken }: HeldLease["lease"]) {
-      const claim = { processId, ownerId, ttlMs, nonce: parts.newNonce(), host: parts.host(), over: leaseToken };
-      return (await corridor.run(claimProcessLease, claim)).lease;
-    },
-    onLost(reason: HoldfastError) {
-      stopped.abort(reason);
-      abort.abort(reason);
-      parts.onLost(lease.processId);
-    },
-  };
-  return {
-    heldLease: holdLease(heldLeaseParts, lease, asOfMs),
-    abort,
-    stopped,
-    ended: new AbortController(),
-    cancelled: false,
-    isWaiting: () => false,
-    heard: () => {},
-  };
-}
-
-/** Ends the run at once, even if the handler ignores its signal. */
-export function endRun(run: ProcessRun, reason: HoldfastError): void {
-  run.heldLease.end(reason);
-  run.stopped.abort(reason);
-  run.abort.abort(reason);
-}
-
 /** Rejects if the storage failed the run: how it ended is unknown then. */
 export async function execute(parts: ProcessRunParts, slots: Slots, run: ProcessRun, claim: ClaimReply): Promise<void> {
   const slot = await takeSlot(slots, run.stopped.signal, run.ended.signal);
-  if (!slot) return;
   try {
     // Work that goes on after the run is refused by the held lease, and its errors are ignored.
-    await Promise.race([work(parts, run, claim, slot), abortOf(run.stopped.signal)]);
+    if (slot) await Promise.race([work(parts, run, claim, slot), abortOf(run.stopped.signal)]);
   } finally {
     run.ended.abort();
-    await slot.leave();
+    await slot?.leave();
   }
-  if (run.heldLease.over?.code === "terminal") await handBack(parts, run);
+  if (run.heldLease.over?.code === "terminal") await handBack(parts, run.heldLease);
+  if (run.forced && !run.heldLease.over) await storeForced(parts, run, claim, run.forced);
+}
+
+async function storeForced(
+  parts: ProcessRunParts,
+  run: ProcessRun,
+  claim: ClaimReply,
+  forced: ProcessAwaitOutput,
+): Promise<void> {
+  const { processId, handler } = claim.process;
+  const message =
+    forced.type === "cancelled"
+      ? `handler "${handler}" did not end in time after a cancel request`
+      : `handler "${handler}": ${TIMED_OUT}`;
+  parts.fault({ area: "handler", code: "timeout", message, processId });
+  await storeOutput(parts, run.heldLease, forced);
 }
 
 async function work(parts: ProcessRunParts, run: ProcessRun, claim: ClaimReply, slot: Slot): Promise<void> {
   const { processId } = claim.lease;
   const record = await readRecord(parts.corridor, processId);
-  if (record?.status.state !== "running") return await handBack(parts, run);
+  if (record?.status.state !== "running") return await handBack(parts, run.heldLease);
+  if (isLate(claim, parts)) return endByTime(run, "timeout");
   if (claim.fruitless >= parts.attemptBudget) {
     const message = `${claim.fruitless} attempts in a row ended without a result`;
     parts.fault({ area: "handler", code: "failed", message, processId });
-    return await storeOutput(parts, run, { type: "failure", class: "execution", code: "process_recovery_failed", message });
+    return await storeOutput(parts, run.heldLease, {
+      type: "failure",
+      class: "execution",
+      code: "process_recovery_failed",
+      message,
+    });
   }
   const reason = claim.process.cancelRequested;
-  if (reason !== undefined && claim.attempt === 1) return await storeOutput(parts, run, { type: "cancelled", message: reason });
+  if (reason !== undefined && claim.attempt === 1)
+    return await storeOutput(parts, run.heldLease, { type: "cancelled", message: reason });
   await followProcess(parts, run, processId);
-  if (run.heldLease.over) return;
+  if (run.over) return;
   await handle(parts, run, claim, record, slot);
+}
+
+function isLate({ process: { deadlineAtMs } }: ClaimReply, { clock }: ProcessRunParts): boolean {
+  return deadlineAtMs !== undefined && deadlineAtMs <= clock.now();
 }
 
 /** Calls the handler and stores its output. */
@@ -148,20 +118,23 @@ async function handle(
   const raise = (error: unknown) => {
     if (typeof error === "object" && error !== null) raised.add(error);
   };
-  const noted = async <T>(work: () => Promise<T>): Promise<T> => {
+  const isRaisedTrouble = (error: unknown) => isTrouble(error) && raised.has(error);
+  const refused = async <T>(work: () => Promise<T>): Promise<T> => {
     try {
       return await work();
     } catch (thrown) {
       // If the run was ended, its waits reject with the reason of that.
-      const error = run.heldLease.over ?? thrown;
+      const error = run.over ?? thrown;
       raise(error);
       throw error;
     }
   };
+  const noted = <T>(work: () => Promise<T>): Promise<T> => suspension.during(() => refused(work));
+  const unstored = handlerLease(run.heldLease, () => run.over);
   const bounds: HandleBounds = {
     waiting: (wait) => noted(() => slot.waiting(wait)),
     signal: run.stopped.signal,
-    fenced: (write) => noted(() => run.heldLease.write(write)),
+    fenced: (write) => noted(() => unstored.write(write)),
   };
   const { process } = claim;
   const isTurn = process.inputType === "session_turn";
@@ -171,20 +144,40 @@ async function handle(
     : isTurn
       ? undefined
       : parts.handlers.get(process.handler ?? "");
-  if (!runnable) return await handBack(parts, run);
+  if (!runnable) return await handBack(parts, run.heldLease);
   // If the code cannot be loaded, the run ends like one that the storage fails: the process stays claimable.
-  const code = runnable.events || runnable.input ? await parts.definitions.load() : undefined;
-  const definition = code?.schemasInRun({ ...parts, runnable, processId: record.id });
+  const code = runnable.events || runnable.signals || runnable.input ? await parts.definitions.load() : undefined;
+  const definition = code?.schemasInRun({ ...parts, runnable, processId: record.id, claimed: process });
   const misused = (message: string) => parts.fault({ area: "steps", code: "invalid", message, processId: record.id });
   const calls = createCalls(misused);
-  const handleOf = (id: string): ProcessHandle => {
-    const handle = processHandle(parts, id, bounds);
-    return calls.watched({ ...handle, record: () => noted(handle.record) }, ["record", "result", "outcome", "cancel"]);
+  const handleOf = (id: string, startedBy?: unknown): ProcessHandle => {
+    const handle = processHandle(parts, id, startedBy, bounds);
+    const methods = ["record", "result", "outcome", "signal", "cancel", "restart"] as const;
+    return calls.watched({ ...handle, record: () => noted(handle.record) }, methods);
   };
   const { ownerScope, hostProfileId } = record.provenance;
-  const steps = createRunningSteps({ clock: parts.clock, waitMs: parts.timings.leaseRenewMs, tell: misused });
+  const { clock, corridor, timings } = parts;
+  const onEnd = () => suspension.touch();
+  const steps = createRunningSteps({ clock, waitMs: timings.leaseRenewMs, tell: misused, onEnd });
   run.isWaiting = () => slot.isWaiting && steps.isIdle;
-  const waits = createRunWaits({ clock: parts.clock, waiting: bounds.waiting, stopped: run.stopped.signal });
+  // A wait that the handler did not await ends with it.
+  const stopped = AbortSignal.any([run.stopped.signal, run.ended.signal]);
+  const waits = createRunWaits({
+    clock,
+    waiting: (wait) => refused(() => slot.waiting(wait)),
+    stopped,
+    onChange: () => suspension.touch(),
+  });
+  const suspension: Suspension = createSuspension({
+    clock,
+    corridor,
+    heldLease: run.heldLease,
+    suspendAfterMs: isTurn ? Number.POSITIVE_INFINITY : (runnable.suspendAfterMs ?? timings.suspendAfterMs),
+    waits,
+    isIdle: () => steps.isIdle && !run.over && run.cancelled === undefined,
+    flushProgress: () => flushProgress(),
+    endRun: (reason) => endRun(run, reason),
+  });
   run.heard = waits.heard;
   const contextParts: ContextParts = {
     ...parts,
@@ -192,35 +185,51 @@ async function handle(
     record,
     attempt: claim.attempt,
     fresh: process.lastSequence === 0,
-    heldLease: run.heldLease,
+    claimed: process,
+    mayWait: process.mayWait !== undefined,
+    heldLease: handlerLease(run.heldLease, () => run.over, run.timer.stored),
+    progressLease: unstored,
     signal: run.abort.signal,
     processHandle: handleOf,
     raised: raise,
+    during: suspension.during,
+    isRaisedTrouble,
     steps,
     waits,
     async startChild(what, named) {
-      const child = await run.heldLease.write((lease) =>
+      const child = await unstored.write((lease) =>
         startProcess(parts, what, { ...named, ownerScope, hostProfileId, parentId: record.id, lease }),
       );
-      return handleOf(child.id);
+      return handleOf(child.id, what[0]);
     },
   };
   const { context, flushProgress } = createContext(contextParts);
 
+  /** A handler that ends while its run is being suspended has ended first only if the run is not. */
+  const running = async (handler: () => unknown) => {
+    try {
+      return await handler();
+    } finally {
+      await suspension.end();
+    }
+  };
   let output: ProcessAwaitOutput;
+  let retry: Retry | undefined;
   const which = `handler "${process.handler}"`;
   let did: string | undefined = "was not called";
   try {
-    const watched = calls.watched(context, ["step", "emit", "start"]);
+    const watched = calls.watched(context, ["step", "all", "emit", "start", "sleep", "sleepUntil", "waitForSignal"]);
     const made = definition && { args: (await definition.argsOf(context.args)) as ProcessContext["args"] };
     did = "threw";
-    const value = (await runnable.run({ ...watched, ...made })) ?? null;
+    const value = (await running(() => runnable.run({ ...watched, ...made }))) ?? null;
     did = undefined;
     output = { type: "success", value: admitPayload(value, `the result of ${which}`, parts.limits) };
   } catch (error) {
-    if (isTrouble(error) && raised.has(error)) throw error;
-    output = outputOf(error, run.cancelled ? run.abort.signal.reason : undefined);
-    if (output.type === "failure" && !run.heldLease.over)
+    if (isRaisedTrouble(error)) throw error;
+    const isAsked = run.cancelled !== undefined;
+    output = outputOf(error, isAsked ? run.abort.signal.reason : undefined);
+    if (did === "threw" && !isAsked) retry = retryOf(runnable, error);
+    if (output.type === "failure" && !run.over)
       parts.fault({
         ...(did === undefined ? faultOf("handler", error, which) : faultOfApp("handler", which, error, did)),
         processId: record.id,
@@ -228,81 +237,15 @@ async function handle(
   } finally {
     run.ended.abort();
   }
-  if (run.heldLease.over) return;
+  if (run.over) return;
   calls.end();
   await flushProgress();
-  await storeOutput(parts, run, output);
+  if (retry && output.type === "failure" && (await storeFailedAttempt(parts, run.heldLease, retry, output))) return;
+  await storeOutput(parts, run.heldLease, output);
 }
 
-/** Aborts the handler's signal on a cancel request, also an earlier one. Ends the run when the process ends in another way. */
-async function followProcess(parts: ProcessRunParts, run: ProcessRun, processId: string): Promise<void> {
-  const { corridor, watch, timings } = parts;
-  // Once the handler has ended, its output decides.
-  const isOver = () => run.ended.signal.aborted || run.heldLease.over;
-  const obey = (row: ProcessRow | undefined): void => {
-    if (!row || isOver()) return;
-    if (row.state !== "running")
-      return endRun(run, new HoldfastError("terminal", `process "${processId}" is already terminal: ${row.state}`));
-    run.heard();
-    if (row.cancelRequested === undefined) return;
-    run.cancelled = true;
-    run.abort.abort(new HoldfastError("aborted", row.cancelRequested, { details: { reason: "cancel-requested" } }));
-  };
-  const read = async (shared: Shared) => {
-    obey(await shared("row", () => processRow(corridor, processId)));
-    return isOver() ? true : undefined;
-  };
-  const goOn = async (): Promise<void> => {
-    while (!isOver()) {
-      try {
-        await watch.until(processId, read, run.ended.signal);
-      } catch (error) {
-        if (isOver()) return;
-        tellRunFault(parts, error, processId);
-        await sleep(parts, timings.pollMs);
-      }
-    }
-  };
-  // The first read is awaited, so that the handler starts with an earlier request known. Later reads go on beside it until the run ends.
-  obey(await processRow(corridor, processId));
-  void goOn();
-}
-
-/** Stores the output, and tries again while the lease lives: finished work must not be done again because of a short fault. */
-async function storeOutput(parts: ProcessRunParts, run: ProcessRun, wanted: ProcessAwaitOutput): Promise<void> {
-  const { processId } = run.heldLease.lease;
-  let output = wanted;
-  for (;;) {
-    try {
-      await run.heldLease.write((lease) => parts.stores.completeProcess(processId, output, { lease }));
-      return;
-    } catch (thrown) {
-      const error = asHoldfastError(thrown, "internal", "the terminal write failed");
-      if (run.heldLease.over) return;
-      if (error.code === "terminal" || error.code === "conflict") return await handBack(parts, run);
-      const smaller = error.code === "invalid" ? storableOutput(output, error) : undefined;
-      if (smaller) {
-        // What the handler returned cannot be stored: that is its own mistake.
-        if (output.type === "success") parts.fault({ ...faultOf("handler", error, ""), processId });
-        output = smaller;
-        continue;
-      }
-      if (!isTrouble(error)) throw error;
-      if (!(await run.heldLease.recheck())) return;
-      tellRunFault(parts, error, processId);
-      await sleep(parts, parts.timings.leaseRenewMs / 4);
-    }
-  }
-}
-
-async function handBack({ corridor }: ProcessRunParts, run: ProcessRun): Promise<void> {
-  await corridor.run(releaseLeases, { leases: [run.heldLease.lease] });
-}
-
-function sleep({ clock }: ProcessRunParts, ms: number): Promise<void> {
-  return new Promise<void>((resolve) => clock.setTimer(resolve, ms));
-}
-
-export function tellRunFault(parts: Pick<ProcessRunParts, "fault">, thrown: unknown, processId: string): void {
-  parts.fault({ ...faultOf("runner", thrown, "a run failed"), processId });
+/** The policy by which the handler is run again, if what it threw may be tried again. A call that is refused as invalid is refused each time. */
+function retryOf({ retry }: Runnable, error: unknown): Retry | undefined {
+  const isRefused = isHoldfastError(error) && error.code === "invalid";
+  return retry && !isRefused && isRetried(retry, error) ? retry : undefined;
 }

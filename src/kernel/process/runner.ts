@@ -2,7 +2,9 @@ import { HoldfastError } from "../../domain/errors.js";
 import type { ClaimReply } from "../../stores/process/leases.js";
 import type { HeldLeases } from "../host/leases/held-leases.js";
 import type { LoopPage } from "../host/loop-contract.js";
-import { createRun, endRun, execute, type ProcessRun, type ProcessRunParts, tellRunFault } from "./run-process.js";
+import { createRun, endRun, type ProcessRun } from "./run/run.js";
+import { tellRunFault } from "./run/store-output.js";
+import { execute, type ProcessRunParts } from "./run-process.js";
 import { createSlots } from "./slots.js";
 
 /**

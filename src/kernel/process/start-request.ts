@@ -14,6 +14,11 @@ export interface StartRequest {
   grant?: { scope: ProcessScope; descriptor?: ProcessHandleDescriptor };
   /** For `context.start` alone: the child is cancelled in the write that ends its parent, if it still runs, wherever that is. */
   endWith?: "parent";
+  /**
+   * No host runs it before: epoch milliseconds, a whole number. A time that has passed changes nothing. Not for external work, which no host
+   * runs. A second start of an id changes no time: that of the first counts.
+   */
+  startAtMs?: number;
 }
 
 /** How a process of a definition or name is started. */
@@ -28,6 +33,11 @@ export interface StartOptions {
   grant?: { scope: ProcessScope; descriptor?: ProcessHandleDescriptor };
   /** For `context.start` alone: the child is cancelled in the write that ends its parent, if it still runs, wherever that is. */
   endWith?: "parent";
+  /**
+   * No host runs it before: epoch milliseconds, a whole number. A time that has passed changes nothing. Not for external work, which no host
+   * runs. A second start of an id changes no time: that of the first counts.
+   */
+  startAtMs?: number;
 }
 
 /** The options of a start of `D`: `input` must be given unless the definition takes `undefined`. */

@@ -1,7 +1,7 @@
 import type { Corridor } from "../../corridor/command.js";
 import { guarded } from "../../domain/admit.js";
 import { argumentOf } from "../../domain/argument.js";
-import { membersOf, optionsOf } from "../../domain/check.js";
+import { checkWhole, membersOf, optionsOf } from "../../domain/check.js";
 import { invalid } from "../../domain/errors.js";
 import type { ProcessLease } from "../../domain/lease.js";
 import type { ProcessProvenance, ProcessRecord } from "../../domain/process/process.js";
@@ -73,8 +73,8 @@ export async function prepareStart(
   request: object,
   child: Child | undefined,
 ): Promise<RegisterProcess> {
-  const names = ["id", "input", "eventTypes", "provenance", "grant", "endWith"] as const;
-  const { grant: givenGrant, endWith, ...m } = membersOf(field, request, names);
+  const names = ["id", "input", "eventTypes", "provenance", "grant", "endWith", "startAtMs"] as const;
+  const { grant: givenGrant, endWith, startAtMs: givenStart, ...m } = membersOf(field, request, names);
   const endsWithParent = endWith !== undefined;
   if (endsWithParent && (endWith !== "parent" || !child))
     throw invalid(`${field}.endWith must be "parent", in context.start alone`);
@@ -86,8 +86,11 @@ export async function prepareStart(
     descriptor: checkDescriptor(`${field}.grant.descriptor`, given.descriptor, limits),
   };
   const registration = await prepareRegistration(field, { ...m, id, provenance }, limits, schemas);
+  if (givenStart !== undefined && registration.input.type === "external")
+    throw invalid(`${field}.startAtMs is not for external work, which no host runs`);
+  const startAtMs = givenStart === undefined ? undefined : checkWhole(`${field}.startAtMs`, givenStart, 0);
   const parent = child && { lease: child.lease, ...(endsWithParent && { endsWithParent }) };
-  return { registration, ...(grant && { grant }), ...parent };
+  return { registration, ...(grant && { grant }), ...(startAtMs !== undefined && { startAtMs }), ...parent };
 }
 
 function provenanceOf({ key, parentId, ownerScope, hostProfileId }: Child, hasDefaultId: boolean): ProcessProvenance {

@@ -17,7 +17,6 @@ import { chainDigest } from "../../stores/session/transcript.rules.js";
 import { type AppendedMessages, type BeganTurn, checkpointTurn, type RunRef, storeTurnStep } from "../../stores/session/turns.js";
 import type { HeldLease } from "../host/leases/held-lease.js";
 import { createCalls } from "../process/context/calls.js";
-import type { ProcessContext } from "../process/context/context.js";
 import type { RunningSteps } from "../process/context/running-steps.js";
 import type { StepRun } from "../process/context/step.js";
 import type { Json } from "../process/definition/stored-json.js";
@@ -34,8 +33,8 @@ export interface Turn {
   readonly messages: readonly Message[];
   /** Aborts when the session is stopped, destroyed or deleted, the lease is lost, the handler taken off, or the kernel closes. */
   readonly signal: AbortSignal;
-  /** Like a process's step: the result is stored once per key, and every later attempt at these inputs gets it. */
-  readonly step: ProcessContext["step"];
+  /** Like a process's step without options: the result is stored once per key, and every later attempt at these inputs gets it. */
+  step<T>(key: string, run: (step: StepRun) => Promise<T> | T): Promise<Json<T>>;
   /**
    * Adds a message, which is stored when the turn ends or at the next checkpoint. Under a `key` it is added once for these inputs: false
    * says that this attempt used the key before, or that an earlier one stored a message under it; then nothing is added. Throws `invalid`
@@ -173,9 +172,10 @@ export async function openTurn(parts: TurnParts, began: Began, ref: Omit<RunRef,
     inputs: structuredClone(inputs) as StoredInputState[],
     messages: Object.freeze([...stored, ...appended.map(({ message }) => message)]),
     signal,
-    async step<T>(key: string, run: (step: StepRun) => Promise<T> | T) {
+    async step<T>(key: string, run: (step: StepRun) => Promise<T> | T, options: unknown = {}) {
       const name = checkId("key", key, limits.idLength);
       checkFunction("run", run);
+      optionsOf("step", options, []);
       if (!isOpen) throw overError();
       return structuredClone(await parts.steps.share(name, () => runStep(name, run))) as Json<T>;
     },

@@ -84,12 +84,15 @@ export function createLacking(parts: LackingParts): Lacking {
       const lacking = (row: { readonly [column: string]: unknown }, column: string) => !runnable.has(String(row[column]));
       const found = await corridor.query(["processes", "hosts", "leases"], async (reader) => {
         const handlerNames = await loadHandlerNames(reader);
-        const [found, asked] = await Promise.all([
+        const [found, parked, asked] = await Promise.all([
           firstOfEach(reader, "processes", "runnable", runnable.size + MOST_LACKING),
+          dueElsewhere(reader, runnable, clock.now()),
           // Handlers that other hosts have take no place of those that no host has.
           firstOfEach(reader, "processes", "cancelling", runnable.size + (handlerNames?.size ?? 0) + MOST_LACKING),
         ]);
-        const firsts = found.filter((row) => lacking(row, "runnable")).slice(0, MOST_LACKING);
+        const lacked = found.filter((row) => lacking(row, "runnable"));
+        const first = new Map([...parked, ...lacked].map((row) => [row.runnable ?? row.parked, row]));
+        const firsts = [...first.values()].slice(0, MOST_LACKING);
         const names = asked.filter((row) => lacking(row, "cancelling")).map(({ cancelling }) => String(cancelling));
         const cancelled = await Promise.all(names.map((name) => unowned(reader, name, handlerNames)));
         return { firsts, untended: await untended(reader, firsts, handlerNames), cancelled: cancelled.flat() };
@@ -99,6 +102,18 @@ export function createLacking(parts: LackingParts): Lacking {
       await cancel(found.cancelled, pulse);
     },
   };
+}
+
+/**
+ * One process of each handler that this host lacks, parked and due. Those of its own handlers are not read: there may be very many, which
+ * are not due.
+ */
+async function dueElsewhere(reader: Reader, runnable: ReadonlySet<string>, nowMs: number): Promise<Row[]> {
+  const own = [...runnable].filter((name) => name.startsWith("handler:")).sort();
+  const gaps = [undefined, ...own].map((behind, at) =>
+    firstOfEach(reader, "processes", "due", MOST_LACKING, { behind, before: own[at] ?? "session:" }),
+  );
+  return (await Promise.all(gaps)).flat().filter(({ dueAtMs }) => Number(dueAtMs) <= nowMs);
 }
 
 /** The processes that need `name`, were asked to cancel and have no host. The command that ends them looks again. */

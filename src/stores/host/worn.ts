@@ -32,6 +32,7 @@ export const WORN_RANGES: readonly WornRange[] = [
   { table: "processes", index: "due", limit: SMALL_ROWS },
   { table: "registrations", index: "bySession", limit: LARGE_ROWS },
   { table: "events", index: "pendingWakes", limit: LARGE_ROWS },
+  { table: "events", index: "pendingSignals", limit: LARGE_ROWS },
   { table: "grants", index: "byProcess", limit: SMALL_ROWS },
   { table: "grants", index: "bySession", limit: SMALL_ROWS },
   { table: "schedules", index: "due", limit: LARGE_ROWS, isQueue: true },

@@ -27,6 +27,8 @@ import { awoken, fence } from "../host/leases.rules.js";
 import type { LeaseRow } from "../host/tables.js";
 import { ROW_VERSION } from "../table.js";
 import { hashOfJson, unknownProcess } from "./processes.rules.js";
+import { afterCancel, claimable, unpaused } from "./runs/claimable.rules.js";
+import { keyedSince } from "./runs/restarts.rules.js";
 import { isTruthy, select } from "./selectors.rules.js";
 import type { EventRow, ProcessRow } from "./tables.js";
 import { dropWaits } from "./waits/waits.rules.js";
@@ -55,6 +57,8 @@ export interface AppendInput {
   own?: true;
   /** Its replay key in an older database. */
   formerKey?: string;
+  /** The name of the signal that the event is: no wait has taken it yet. */
+  pendingSignal?: string;
   /** The definition that runs declares the type: it needs no declaration in the registration, which may be older. */
   isDeclared?: boolean;
 }
@@ -84,11 +88,12 @@ export interface Appended {
  */
 export function append(
   state: AppendState,
-  request: AppendInput,
+  given: AppendInput,
   verdict: PayloadVerdict | undefined,
   nowMs: number,
 ): Appended | Unjudged {
   const { process, eventTypes, replayed } = state;
+  const request = keyedSince(given, process);
   const { processId, eventType, payload, replayKey, lease } = request;
   if (!process) throw unknownProcess(processId);
 
@@ -104,7 +109,7 @@ export function append(
 
   const type = eventTypeOf(eventType, eventTypes) ?? (request.isDeclared ? { name: eventType } : undefined);
   if (!type) throw invalid(`process "${processId}" emitted undeclared event type "${eventType}"`);
-  if (!request.own && isReserved(request, type)) {
+  if (!request.own && isReserved(given, type)) {
     throw invalid(`event type "${eventType}" with replayKey "${replayKey ?? ""}" is holdfast's own`);
   }
   const { terminal, wake } = type.semantics ?? {};
@@ -154,6 +159,7 @@ export function append(
         },
         pendingWake: sequence,
       }),
+    ...(request.pendingSignal !== undefined && { pendingSignal: request.pendingSignal }),
   };
   const after: ProcessRow = {
     ...(semantics.terminal ? ended(process) : running(process, eventType === CANCEL_REQUESTED, nowMs)),
@@ -186,14 +192,15 @@ function ended(process: ProcessRow): ProcessRow {
     endsWith: _8,
     endsChildren: _9,
     ...lasting
-  } = process;
+  } = unpaused(process);
   return lasting as ProcessRow;
 }
 
 function running(process: ProcessRow, isCancel: boolean, nowMs: number): ProcessRow {
   const name = process.runnable ?? process.parked;
+  const isWoken = isCancel && afterCancel(process) === "claimable";
   return {
-    ...process,
+    ...(isWoken ? claimable(process) : process),
     ...(isCancel && name !== undefined && { cancelling: name }),
     ...(process.externalAtMs !== undefined && { externalAtMs: nowMs }),
   };
@@ -214,15 +221,14 @@ function isOwnWriteAgain({ lease: row, replayed }: AppendState, request: AppendI
 }
 
 /**
- * Whether no app may write this event. Only holdfast writes steps and events under its own keys. An app may write an event that ends the
- * process, or asks it to cancel, under the key that holdfast makes for that.
+ * Whether no app may write this event. Only holdfast writes events of core types and events under its own keys. An app may write an event
+ * that ends the process, or asks it to cancel, also under the key that holdfast makes for that.
  */
-function isReserved({ processId, eventType, replayKey = "" }: AppendInput, { semantics }: ProcessEventType): boolean {
+function isReserved({ processId, eventType, replayKey = "" }: AppendInput, type: ProcessEventType): boolean {
   const rest = restOfOwnKey(processId, replayKey);
-  if (rest === undefined) return eventType === STEP_EVENT;
-  return semantics?.terminal
-    ? rest !== `terminal:${eventType}`
-    : eventType !== CANCEL_REQUESTED || !rest.startsWith("cancel_requested:");
+  const isEnd = type.semantics?.terminal !== undefined;
+  if (rest === undefined) return CORE_EVENT_TYPES.includes(type) && !isEnd && eventType !== CANCEL_REQUESTED;
+  return isEnd ? rest !== `terminal:${eventType}` : eventType !== CANCEL_REQUESTED || !rest.startsWith("cancel_requested:");
 }
 
 /** Whether a stored event is the one that holdfast itself would write. In an older database an app's event may be stored under holdfast's key. */
@@ -255,8 +261,9 @@ export function eventChange({ processId, sequence }: ProcessEvent): Change {
   return { about: "event", id: processId, sequence };
 }
 
-export function eventTypeOf(name: string, declared: readonly ProcessEventType[] | undefined): ProcessEventType | undefined {
-  return CORE_EVENT_TYPES.find((type) => type.name === name) ?? declared?.find((type) => type.name === name);
+/** What a registration declared comes first: an older one may have declared a name that is core now. */
+export function eventTypeOf(name: string, declared: readonly ProcessEventType[] = []): ProcessEventType | undefined {
+  return [...declared, ...CORE_EVENT_TYPES].find((type) => type.name === name);
 }
 
 const DEFAULT_CANCEL_REASON = "cancel requested";

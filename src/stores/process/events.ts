@@ -4,7 +4,7 @@ import { invalid } from "../../domain/errors.js";
 import type { JsonValue } from "../../domain/json.js";
 import { checkLease, type ProcessLease } from "../../domain/lease.js";
 import type { ProcessEvent, ProcessEventAppendRequest, ProcessEventAppendResult } from "../../domain/process/event.js";
-import { isCoreEventType, STEP_EVENT } from "../../domain/process/event-type.js";
+import { CANCEL_REQUESTED, mayBeDeclared, STEP_EVENT } from "../../domain/process/event-type.js";
 import { ownKey, restOfOwnKey } from "../../domain/process/own-key.js";
 import type { ProcessAwaitOutput, ProcessRecord } from "../../domain/process/process.js";
 import { checkScope } from "../../domain/scope.js";
@@ -33,32 +33,45 @@ import {
 import type { PayloadSchemas } from "./payload-schema.js";
 import { processRecordOf, unknownProcess } from "./processes.rules.js";
 import { admitPayload } from "./registration.js";
-import type { EventRow, ProcessRow, RegistrationRow } from "./tables.js";
+import { afterCancel } from "./runs/claimable.rules.js";
+import { countingEvent, keyedSince, type Restarted } from "./runs/restarts.rules.js";
+import type { EventRow, ProcessRow, RegistrationRow, WaitRow } from "./tables.js";
+import { dropWait } from "./waits/waits.rules.js";
 
-const APPEND_TABLES = ["processes", "registrations", "events", "leases", "waits"] as const;
+export const APPEND_TABLES = ["processes", "registrations", "events", "leases", "waits"] as const;
 
-async function loadAppend(reader: Reader, request: AppendInput, declared?: DeclaredTypes): Promise<AppendState> {
+export async function loadAppend(reader: Reader, request: AppendInput, declared?: DeclaredTypes): Promise<AppendState> {
   const { processId, eventType, lease } = request;
   const reading = loadRow(reader, "processes", processId);
   const [process, eventTypes, leaseRow, replayed] = await Promise.all([
     reading,
-    isCoreEventType(eventType) ? undefined : declared?.load(reader, processId, reading),
+    mayBeDeclared(eventType) ? declared?.load(reader, processId, reading) : undefined,
     lease ? loadRow(reader, "leases", lease.processId) : undefined,
-    loadReplay(reader, request),
+    loadReplay(reader, request, reading),
   ]);
   // An event that ends nothing does not read what ends with the process.
-  const isEnd = eventTypeOf(eventType, eventTypes)?.semantics?.terminal !== undefined;
+  const isEnd = eventTypeOf(eventType, eventTypes)?.semantics?.terminal !== undefined || endsBy(eventType, process);
   const children = isEnd ? await loadChildren(reader, process) : [];
   return { process, eventTypes, lease: leaseRow, replayed, children };
 }
 
-/** The event that is stored under the input's replay key, if there is one. */
-export async function loadReplay(reader: Reader, request: AppendInput): Promise<EventRow | undefined> {
-  const { processId, replayKey, formerKey, own } = request;
+/** The event that counts under the input's replay key, if there is one. The process's row tells what a restart forgot. */
+export async function loadReplay(
+  reader: Reader,
+  request: AppendInput,
+  of: Restarted | undefined | Promise<Restarted | undefined>,
+): Promise<EventRow | undefined> {
+  const [process, first] = await Promise.all([of, loadReplays(reader, request)]);
+  const keyed = keyedSince(request, process);
+  const rows = keyed === request ? first : await loadReplays(reader, keyed);
+  return countingEvent(request.own ? rows.filter((row) => isOwn(row, request)) : rows, process);
+}
+
+async function loadReplays(reader: Reader, { processId, replayKey, formerKey }: AppendInput): Promise<EventRow[]> {
   const found = [replayKey, formerKey === replayKey ? undefined : formerKey].map((key) =>
     key === undefined ? [] : loadRows(reader, "events", { index: "byReplayKey", prefix: [processId, key] }),
   );
-  return (await Promise.all(found)).flat().find((row) => !own || isOwn(row, request));
+  return (await Promise.all(found)).flat();
 }
 
 /** The input with the declared types that are cached, and the verdict on its payload. */
@@ -85,28 +98,57 @@ function acceptEvent<Reply>(appended: Appended, reply: Reply, state: AppendState
   return accept(reply, writes, changes);
 }
 
-/** What is written of the event, and what becomes of the processes that end with this one. A replay changes nothing. */
+/**
+ * What is written of the event, and what becomes of the processes that end with this one. A cancel request may end the process at once: both
+ * events are one write. A replay changes nothing.
+ */
 function withChildren(
-  { writes, result }: Appended,
-  { children }: AppendState,
+  appended: Appended,
+  { process, children }: AppendState,
   nowMs: number,
 ): { writes: Write[]; changes: Change[] } {
-  if (writes.length === 0) return { writes, changes: [] };
-  const below = endChildren(result.event.semantics.terminal ? children : [], nowMs);
-  return { writes: [...writes, ...below.writes], changes: [eventChange(result.event), ...below.changes] };
+  const { event } = appended.result;
+  const end =
+    appended.writes.length > 0 && endsBy(event.eventType, process) ? endAsCancelled(appended.process, nowMs) : undefined;
+  const written = [appended, ...(end ? [end] : [])].filter(({ writes }) => writes.length > 0);
+  const isEnd = written.some(({ result }) => result.event.semantics.terminal);
+  const below = endChildren(isEnd ? children : [], nowMs);
+  const isWoken = process?.parked !== undefined && written.at(-1)?.process.runnable !== undefined;
+  return {
+    writes: [...written.flatMap(({ writes }) => writes), ...below.writes],
+    changes: [
+      ...written.map(({ result }) => eventChange(result.event)),
+      ...(isWoken ? [leaseChange(process.processId)] : []),
+      ...below.changes,
+    ],
+  };
+}
+
+/** Whether this event is a cancel request that ends the process at once. */
+function endsBy(eventType: string, process: ProcessRow | undefined): process is ProcessRow {
+  return eventType === CANCEL_REQUESTED && process !== undefined && afterCancel(process) === "ended";
+}
+
+function endAsCancelled(process: ProcessRow, nowMs: number): Appended {
+  const end = endOf(process.processId, { type: "cancelled", message: process.cancelRequested ?? "" });
+  return appendOwn({ process, eventTypes: undefined, lease: undefined, replayed: undefined }, end, nowMs);
 }
 
 /** Appends an event of holdfast's own. It is always judged, because core types have no schema. */
-function appendOwn(state: AppendState, request: AppendInput, nowMs: number): Appended {
+export function appendOwn(state: AppendState, request: AppendInput, nowMs: number): Appended {
   return append(state, request, undefined, nowMs) as Appended;
 }
 
-/** Stores a step of the process's handler, under its lease. The same step again gets the stored result. */
-export const storeStep: Command<AppendInput, AppendState, JsonValue> = {
+/**
+ * Stores a step of the process's handler, under its lease. The same step again gets the stored result. `settles` is the row of the waits
+ * table that goes with the result.
+ */
+export const storeStep: Command<AppendInput & { settles?: Pick<WaitRow, "kind" | "key"> }, AppendState, JsonValue> = {
   tables: APPEND_TABLES,
   load: loadAppend,
-  decide(state, step, nowMs) {
+  decide(state, { settles, ...step }, nowMs) {
     const appended = appendOwn(state, step, nowMs);
+    if (settles && appended.writes.length > 0) appended.writes.push(dropWait({ processId: step.processId, ...settles }));
     return acceptEvent(appended, resultOfStep(appended.result.event), state, nowMs);
   },
   repeatable: () => true,

@@ -87,7 +87,7 @@ function notYet({ processId, dueAtMs, suspended }: ProcessRow): HoldfastError {
 /** The deadline is set once, by the first claim of a host that has one. */
 function withDeadline(process: ProcessRow, terms: ClaimTerms | undefined, nowMs: number): ProcessRow {
   if (terms?.timeoutMs === undefined || process.deadlineAtMs !== undefined) return process;
-  return { ...process, deadlineAtMs: nowMs + terms.timeoutMs };
+  return { ...process, deadlineAtMs: Math.min(nowMs + terms.timeoutMs, Number.MAX_SAFE_INTEGER) };
 }
 
 type Renewal = { lease: ProcessLease } | { lost: true };

@@ -17,7 +17,9 @@ import type { ProcessWait } from "../../domain/process/wait.js";
 import { type ProcessScope, scopeId } from "../../domain/scope.js";
 import type { Write } from "../../ports/storage.js";
 import { ROW_VERSION } from "../table.js";
+import { attemptsIn } from "./runs/attempts.rules.js";
 import type { GrantRow, ProcessRow, RegistrationRow } from "./tables.js";
+import { byKey } from "./waits/waits.rules.js";
 
 type CheckedRegistration = Required<Omit<ProcessRegistration, "input">> & { input: ProcessInput };
 
@@ -101,14 +103,17 @@ const memberOf = (holder: object, name: string): unknown => Object.getOwnPropert
 export function processRecordOf(
   process: ProcessRow,
   registration: RegistrationRow,
-  waiting: readonly ProcessWait[] = [],
+  waits: readonly ProcessWait[] = [],
 ): ProcessRecord {
   const { state, awaitOutput } = process;
+  const { eventTypes } = registration;
+  const tries = attemptsIn(process);
+  const waiting = [...tries.waiting, ...waits].sort(byKey);
   return {
     id: process.processId,
     registrationHash: process.registrationHash,
     input: registration.input,
-    eventTypes: [...registration.eventTypes, ...coreEventTypes()],
+    eventTypes: [...eventTypes, ...coreEventTypes().filter(({ name }) => !eventTypes.some((type) => type.name === name))],
     provenance: process.provenance,
     createdAtMs: process.createdAtMs,
     updatedAtMs: process.updatedAtMs,
@@ -117,6 +122,8 @@ export function processRecordOf(
     ...(process.progress && { progress: process.progress }),
     ...(waiting.length > 0 && { waiting }),
     ...(process.suspended && { suspended: true }),
+    ...(tries.attempts && { attempts: tries.attempts }),
+    ...(process.startAtMs !== undefined && { startAtMs: process.startAtMs }),
   };
 }
 

@@ -26,6 +26,7 @@ import {
   withExternalRef,
 } from "./processes.rules.js";
 import { admitPayload, prepareRegistration } from "./registration.js";
+import { dueChanges, parkedUntil } from "./runs/claimable.rules.js";
 import type { ProcessRow, RegistrationRow, WaitRow } from "./tables.js";
 import { loadWaits } from "./waits/wait-rows.js";
 import { waitsOf } from "./waits/waits.rules.js";
@@ -84,6 +85,8 @@ export async function isUnmarkedChild(reader: Reader, parentId: string, processI
 
 export interface RegisterProcess {
   registration: PreparedRegistration;
+  /** No host claims it before. */
+  startAtMs?: number;
   /** A grant that is stored in the same transaction. */
   grant?: { scope: ProcessScope; descriptor: ProcessHandleDescriptor };
   /** The lease of the process that starts this one. The child is refused if that lease is lost. */
@@ -108,7 +111,7 @@ export const registerProcess: Command<
     ]);
     return { stored, lease: leaseRow, parent };
   },
-  decide({ stored, lease: leaseRow, parent }, { registration, grant, lease, alike, endsWithParent }, nowMs) {
+  decide({ stored, lease: leaseRow, parent }, { registration, startAtMs, grant, lease, alike, endsWithParent }, nowMs) {
     const fenced = lease && fence(leaseRow, lease, nowMs);
     if (fenced instanceof HoldfastError) return refuse(fenced);
     if (endsWithParent && parent?.state !== "running") {
@@ -131,15 +134,24 @@ export const registerProcess: Command<
       return accept(recordOf(stored, nowMs), writes);
     }
     const made = newProcess(registration, nowMs);
-    const process = { ...made.process, ...(parent && { endsWith: parent.processId }) };
+    const process = startingAt({ ...made.process, ...(parent && { endsWith: parent.processId }) }, startAtMs, nowMs);
     return accept(
       processRecordOf(process, made.registration),
       [{ table: "processes", put: process }, { table: "registrations", put: made.registration }, ...writes],
-      [{ about: "registered", id: registration.id }],
+      [
+        { about: "registered", id: registration.id, ...(process.parked !== undefined && { member: "parked" }) },
+        ...dueChanges(process),
+      ],
     );
   },
   repeatable: () => true,
 };
+
+function startingAt(process: ProcessRow, startAtMs: number | undefined, nowMs: number): ProcessRow {
+  if (startAtMs === undefined) return process;
+  const given = { ...process, startAtMs };
+  return startAtMs > nowMs ? parkedUntil(given, startAtMs) : given;
+}
 
 export const setExternalRef: Command<
   { processId: string; externalRef: ProcessExternalRef },

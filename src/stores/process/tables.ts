@@ -10,6 +10,7 @@ import type {
   ProcessProvenance,
   ProcessState,
 } from "../../domain/process/process.js";
+import type { ProcessAttempts } from "../../domain/process/wait.js";
 import type { ProcessScope } from "../../domain/scope.js";
 import { flag, json, list, maybe, object, type RowOf, table, text, time, whole } from "../table.js";
 
@@ -46,6 +47,11 @@ export const processes = table(
       mayWait: maybe(flag),
       /** Only while it runs: when it ends as failed, counted from its first claim. */
       deadlineAtMs: maybe(time),
+      /** The runs whose handlers threw and that are followed by another run. `retryAtMs`: only in the pause before that. */
+      attempts: maybe(object<FailedAttempts>),
+      /** No host claims it before. It stays as it was given. */
+      startAtMs: maybe(time),
+      restarts: maybe(object<Restarts>),
       createdAtMs: time,
       updatedAtMs: time,
       /** `updatedAtMs` again, only while an external process runs. */
@@ -73,6 +79,22 @@ export const processes = table(
   ({ provenance }) => isScope(provenance.ownerScope),
 );
 export type ProcessRow = RowOf<typeof processes>;
+
+/** The restarts of a process that had ended. */
+export interface Restarts {
+  readonly count: number;
+  /** Of the newest restart: ends before it are ends no more. */
+  readonly sequence: number;
+  /** Of the command of the newest restart. */
+  readonly nonce: string;
+  /** First and last sequence of each interval in which the events of runs count as absent. */
+  readonly forgotten: readonly (readonly [number, number])[];
+}
+
+export interface FailedAttempts extends ProcessAttempts {
+  /** When the last of them failed. */
+  readonly atMs: number;
+}
 
 /**
  * What a running process waits for, and how often a step of it was tried. A row goes with the result of its key, and all go with the end of
@@ -119,13 +141,20 @@ export const events = table(
   "events",
   {
     key: ["processId", "sequence"],
-    indexes: { pendingWakes: ["processId", "pendingWake"], byReplayKey: ["processId", "replayKey"] },
+    indexes: {
+      pendingWakes: ["processId", "pendingWake"],
+      byReplayKey: ["processId", "replayKey"],
+      pendingSignals: ["processId", "pendingSignal", "sequence"],
+    },
     columns: {
       processId: text,
       sequence: whole,
       eventType: text,
       payload: json<JsonValue>,
-      /** At most one event of a process has a given key. In an older database an app's event may have holdfast's own key: then holdfast's event has it, too. */
+      /**
+       * One event of a process counts under a given key: the newest that no restart forgot. In an older database an app's event may have
+       * holdfast's own key: then holdfast's event has it, too.
+       */
       replayKey: maybe(text),
       semantics: maybe(object<ProcessEventSemantics>),
       occurredAtMs: time,
@@ -135,6 +164,8 @@ export const events = table(
       wake: maybe(object<{ readonly wakeId: string; readonly target: ProcessScope }>),
       /** The sequence again, only while its wake is not acknowledged. */
       pendingWake: maybe(whole),
+      /** The name of the signal that it is, only while no wait has taken it. */
+      pendingSignal: maybe(text),
     },
   },
   ({ wake }) => wake === undefined || (typeof wake.wakeId === "string" && isScope(wake.target)),

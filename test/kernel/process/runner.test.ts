@@ -9,7 +9,9 @@ import { loaded } from "../../../src/kernel/lazy.js";
 import type { ProcessContext, ProcessHandler } from "../../../src/kernel/process/context/context.js";
 import * as definitions from "../../../src/kernel/process/definition/defined-start.js";
 import type { ProcessHandle } from "../../../src/kernel/process/handle.js";
+import * as restarts from "../../../src/kernel/process/restart.js";
 import { createRunner, type RunnerParts } from "../../../src/kernel/process/runner.js";
+import * as signals from "../../../src/kernel/process/waits/send-signal.js";
 import type { ClaimReply } from "../../../src/stores/process/leases.js";
 import { payloadSchemas } from "../../../src/stores/process/payload-schema.js";
 import { SCHEMA } from "../../../src/stores/schema.js";
@@ -1569,6 +1571,8 @@ describe("what a runner keeps of its claims", () => {
       corridor,
       headStart: () => undefined,
       definitions: loaded(definitions),
+      restarts: loaded(restarts),
+      signals: loaded(signals),
       clock,
       limits: DEFAULT_LIMITS,
       timings: DEFAULT_TIMINGS,
@@ -1583,13 +1587,15 @@ describe("what a runner keeps of its claims", () => {
       attemptBudget: 5,
       newNonce: () => "nonce",
       newProcessId: () => "p",
+      newSignalId: () => "signal",
       host: () => ({ hostId: "h", bootId: "b", locked: false }),
       onFree: () => {},
       onClaimed: () => {},
       onLost: (processId) => lost.push(processId),
       fault: () => {},
     });
-    const claim = (processId: string) => ({ lease: { processId, leaseToken: "t" }, fruitless: 0 }) as ClaimReply;
+    const claim = (processId: string) =>
+      ({ lease: { processId, leaseToken: "t" }, process: { processId }, fruitless: 0 }) as ClaimReply;
     return { clock, runner, lost, claim, storage };
   }
 

@@ -4,22 +4,26 @@ import type { ProcessEvent, ProcessEventAppendRequest } from "../../../domain/pr
 import { childId } from "../../../domain/process/own-key.js";
 import type { ProcessInput, ProcessRecord } from "../../../domain/process/process.js";
 import type { ProcessScope } from "../../../domain/scope.js";
-import type { Clock } from "../../../ports/clock.js";
 import type { EventAppender } from "../../../stores/process/events.js";
 import { isUnmarkedChild } from "../../../stores/process/processes.js";
+import type { HeldLease } from "../../host/leases/held-lease.js";
 import type { NamesOf, PayloadOf, ProcessDefinition, Schemas } from "../definition/definition.js";
-import type { SchemasInRun } from "../definition/run-schemas.js";
 import type { HandleOf, ProcessHandle } from "../handle.js";
 import type { StartArguments, StartOptions, StartOptionsOf, StartRequest } from "../start-request.js";
+import { type AllCalls, allCalls } from "./all.js";
 import { createOwnWork } from "./own-work.js";
 import { createProgress } from "./progress.js";
 import { type StepCalls, type StepParts, stepCalls } from "./step.js";
+import { type WaitCalls, type WaitParts, waitCalls } from "./waits.js";
 
 /**
  * What a handler gets. Its writes are fenced by the lease that it runs under: once the lease is lost, they change nothing. The types of a
  * definition's context are those of its schemas; in a handler without a definition, any name and payload passes.
  */
-export interface ProcessContext<Input = JsonValue | undefined, Events = Schemas, _Signals = Schemas> extends StepCalls {
+export interface ProcessContext<Input = JsonValue | undefined, Events = Schemas, Signals = Schemas>
+  extends StepCalls,
+    AllCalls,
+    WaitCalls<Signals> {
   readonly record: ProcessRecord;
   readonly input: ProcessInput;
   /** What the definition's schema makes of the stored `args` (a task's, or those of a tool call), anew for each run; without a schema, the stored ones. */
@@ -55,25 +59,26 @@ export interface ProcessContext<Input = JsonValue | undefined, Events = Schemas,
 /** A handler without a definition. What it returns is stored as the process's output; `undefined` as null, and what is no JSON fails the process. */
 export type ProcessHandler = (context: ProcessContext) => unknown;
 
-export interface ContextParts extends Omit<StepParts, "processId"> {
-  readonly clock: Clock;
+export interface ContextParts extends Omit<StepParts & WaitParts, "processId"> {
   readonly appendEvent: EventAppender;
-  /** There if the definition that runs has schemas. */
-  readonly definition: SchemasInRun | undefined;
+  /** The lease for writes that are neither step nor event. */
+  readonly progressLease: HeldLease;
   readonly record: ProcessRecord;
   /** `key` is given where the child's id does not contain it unchanged. */
   startChild(what: StartArguments, child: { id: string; key?: string }): Promise<ProcessHandle>;
   processHandle(processId: string): ProcessHandle;
   /** Called with each error that the context itself throws. */
   raised(error: unknown): void;
+  /** Wraps the context's own work: the run is not suspended meanwhile. */
+  during<T>(work: () => Promise<T>, mayBeLook: true): Promise<T>;
 }
 
 export function createContext(parts: ContextParts): { context: ProcessContext; flushProgress(): Promise<void> } {
   const { corridor, limits, record, attempt, heldLease, signal } = parts;
   const processId = record.id;
-  const work = createOwnWork(heldLease, parts.raised);
+  const work = createOwnWork(heldLease, parts.raised, parts.during);
   const { own, raise } = work;
-  const progress = createProgress(parts);
+  const progress = createProgress({ ...parts, heldLease: parts.progressLease });
 
   const context: ProcessContext = {
     record,
@@ -82,6 +87,8 @@ export function createContext(parts: ContextParts): { context: ProcessContext; f
     attempt,
     signal,
     ...stepCalls({ ...parts, processId }, work),
+    ...allCalls(heldLease, work),
+    ...waitCalls({ ...parts, processId }, work),
     async emit(eventType, payload, options = {}) {
       const { replayKey, wakeTarget } = optionsOf("emit", options, ["replayKey", "wakeTarget"]);
       const judged = parts.definition?.payloadOf(eventType, payload, replayKey);

@@ -4,8 +4,10 @@ import type { Clock } from "../../../ports/clock.js";
 
 /** The steps of one run. Calls with the same key share the `run` that the first of them began. */
 export interface RunningSteps {
-  /** No step is under way. */
+  /** No step is under way, but for those that pause between two tries. */
   readonly isIdle: boolean;
+  /** The step that calls it is not under way until the wait ends. */
+  pausing<T>(wait: () => Promise<T>): Promise<T>;
   /** Rejects `invalid` if the key's own `run` calls it synchronously: that call would wait for itself. */
   share(key: string, run: () => Promise<JsonValue>): Promise<JsonValue>;
   /** Calls the app's `run` of the key. */
@@ -20,10 +22,14 @@ interface RunningStepsParts {
   readonly waitMs: number;
   /** Tells that a step is used in a way that cannot be meant. */
   tell(message: string): void;
+  /** A step ended. */
+  onEnd?(): void;
 }
 
-export function createRunningSteps({ clock, waitMs, tell }: RunningStepsParts): RunningSteps {
+export function createRunningSteps({ clock, waitMs, tell, onEnd }: RunningStepsParts): RunningSteps {
   const running = new Map<string, Promise<JsonValue>>();
+  /** How many of these pause. */
+  let paused = 0;
   /** Keys whose `run` was called and has not returned to its caller yet. */
   const starting = new Set<string>();
   /** Keys whose `run` was called here. */
@@ -33,7 +39,15 @@ export function createRunningSteps({ clock, waitMs, tell }: RunningStepsParts): 
 
   return {
     get isIdle() {
-      return running.size === 0;
+      return running.size === paused;
+    },
+    async pausing(wait) {
+      paused++;
+      try {
+        return await wait();
+      } finally {
+        paused--;
+      }
     },
     async share(key, run) {
       if (starting.has(key)) throw invalid(`step "${key}" was called in its own run`);
@@ -43,7 +57,10 @@ export function createRunningSteps({ clock, waitMs, tell }: RunningStepsParts): 
           told.add(key);
           tell(`step "${key}" was called again after its result was stored, and got it: a loop needs another key each time`);
         }
-        const begun = run().finally(() => running.delete(key));
+        const begun = run().finally(() => {
+          running.delete(key);
+          onEnd?.();
+        });
         running.set(key, begun);
         const result = await begun;
         if (called.has(key)) stored.add(key);

@@ -1,9 +1,10 @@
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { guarded } from "../../../domain/admit.js";
-import { checkFunction, checkId, checkList, checkObject, membersOf } from "../../../domain/check.js";
+import { checkFunction, checkId, checkList, checkObject, checkWhole, membersOf } from "../../../domain/check.js";
 import { invalid } from "../../../domain/errors.js";
 import type { JsonValue } from "../../../domain/json.js";
-import type { Limits } from "../../../domain/time.js";
+import { checkRetry, type Retry, type RetryPolicy } from "../../../domain/retry.rules.js";
+import { checkSuspendAfter, type Limits } from "../../../domain/time.js";
 import type { ClaimTerms } from "../../../stores/process/leases.js";
 import type { ProcessContext, ProcessHandler } from "../context/context.js";
 import type { NoSchemas, ProcessDefinition, Schemas } from "./definition.js";
@@ -16,7 +17,14 @@ import type { Json } from "./stored-json.js";
  * `input` is checked at start and again before each run, since a stored one may be older than the schema: one that does not fit then ends
  * the process as failed, with the code "invalid-input". The input is stored as it was given. `context.args` is what the schema makes of it,
  * anew for each run, and need not be JSON. `events` are those that `context.emit` may store: a payload is checked by its schema and stored
- * as it was given. A schema may be asynchronous.
+ * as it was given. `signals` are those that it may be sent and may wait for: a payload is checked where it is sent, if the definition is known
+ * there, and again where it is taken. Without `signals` any name and payload passes. A schema may be asynchronous.
+ *
+ * `retry`: a handler that throws is run again from the start after a pause, in which its process holds neither slot nor lease; stored steps
+ * answer at once. A result that cannot be stored, an input that does not fit and a HoldfastError `invalid` are not tried again. Default: one
+ * try. `timeoutMs` counts in milliseconds from the first claim, over all tries, pauses and waits: at its end the handler's signal aborts
+ * with `timeout` and the process ends as failed, class and code "timeout", whether the handler listens or not. From 1; default: none.
+ * `suspendAfterMs` is that of `Timings`, for this process.
  *
  * Throws `invalid` for a broken definition, for an event whose name begins with "process.", and for a member that it does not know.
  */
@@ -32,11 +40,20 @@ export function defineProcess<
   input?: StandardSchemaV1<Given, Input>;
   events?: Events;
   signals?: Signals;
+  retry?: RetryPolicy;
+  timeoutMs?: number;
+  suspendAfterMs?: number;
   run(context: ProcessContext<Input, Events, Signals>): Promise<Output> | Output;
 }): ProcessDefinition<Name, Given, Json<Output>, Events, Signals> {
-  const { name, input, events, signals, run } = checkDefinition("definition", definition, Number.POSITIVE_INFINITY);
+  const checked = checkDefinition("definition", definition, Number.POSITIVE_INFINITY);
+  const { name, input, events, signals, retry, timeoutMs, suspendAfterMs, run } = checked;
   const schemas = { ...(input && { input }), ...(events && { events }), ...(signals && { signals }) };
-  return Object.freeze({ name: name as Name, ...schemas, run });
+  const terms = {
+    ...(retry && { retry: Object.freeze(retry) }),
+    ...(timeoutMs !== undefined && { timeoutMs }),
+    ...(suspendAfterMs !== undefined && { suspendAfterMs }),
+  };
+  return Object.freeze({ name: name as Name, ...schemas, ...terms, run });
 }
 
 /** The type alone: a schema that lets every value pass. Nothing is checked at run time but that the value is JSON. */
@@ -50,8 +67,11 @@ export interface Runnable {
   readonly input?: StandardSchemaV1 | undefined;
   readonly events?: Schemas | undefined;
   readonly signals?: Schemas | undefined;
+  readonly retry?: Retry | undefined;
   /** In milliseconds from the first claim. */
   readonly timeoutMs?: number | undefined;
+  /** In the place of the kernel's. */
+  readonly suspendAfterMs?: number | undefined;
 }
 
 /** What the handlers declare for a claim, by name; a handler that declares nothing is left out. */
@@ -64,7 +84,7 @@ type CheckedDefinition = Runnable & { readonly name: string };
 
 /** The definition, each member read once. Throws `invalid`, which names the member. */
 export function checkDefinition(field: string, value: unknown, idLength: number): CheckedDefinition {
-  const m = membersOf(field, value, ["name", "input", "events", "signals", "run"]);
+  const m = membersOf(field, value, ["name", "input", "events", "signals", "retry", "timeoutMs", "suspendAfterMs", "run"]);
   const name = checkId(`${field}.name`, m.name, idLength);
   const events = checkStandardSchemas(`${field}.events`, m.events, idLength);
   for (const eventType in events)
@@ -74,7 +94,20 @@ export function checkDefinition(field: string, value: unknown, idLength: number)
     input: m.input === undefined ? undefined : checkStandardSchema(`${field}.input`, m.input),
     events,
     signals: checkStandardSchemas(`${field}.signals`, m.signals, idLength),
+    ...checkTerms(field, m),
     run: methodOf(`${field}.run`, m.run, value),
+  };
+}
+
+/** What a definition and a handler without one may say of their runs. */
+function checkTerms(
+  field: string,
+  { retry, timeoutMs, suspendAfterMs }: { retry?: unknown; timeoutMs?: unknown; suspendAfterMs?: unknown },
+): Pick<Runnable, "retry" | "timeoutMs" | "suspendAfterMs"> {
+  return {
+    ...(retry !== undefined && { retry: checkRetry(`${field}.retry`, retry) }),
+    ...(timeoutMs !== undefined && { timeoutMs: checkWhole(`${field}.timeoutMs`, timeoutMs, 1) }),
+    ...(suspendAfterMs !== undefined && { suspendAfterMs: checkSuspendAfter(`${field}.suspendAfterMs`, suspendAfterMs) }),
   };
 }
 
@@ -99,11 +132,10 @@ export function checkHandlers(given: unknown, { idLength }: Limits): ReadonlyMap
   return new Map(
     members.map(([name, handler]) => {
       const field = `handlers.${name}`;
-      const run =
-        typeof handler === "object"
-          ? methodOf(`${field}.run`, membersOf(field, handler, ["run"]).run, handler)
-          : methodOf(field, handler, given);
-      return [checkId(`handlers: the name "${name}"`, name, idLength), { run }];
+      const m =
+        typeof handler === "object" ? membersOf(field, handler, ["run", "retry", "timeoutMs", "suspendAfterMs"]) : undefined;
+      const run = m ? methodOf(`${field}.run`, m.run, handler) : methodOf(field, handler, given);
+      return [checkId(`handlers: the name "${name}"`, name, idLength), { run, ...checkTerms(field, m ?? {}) }];
     }),
   );
 }

@@ -20,7 +20,7 @@ export async function startDefined(
 ): Promise<ProcessRecord> {
   const { corridor, limits } = parts;
   const { name, input: schema, events = {} } = definitionOf(parts, what);
-  const m = optionsOf("start", options, ["id", "input", "provenance", "grant", "endWith"]);
+  const m = optionsOf("start", options, ["id", "input", "provenance", "grant", "endWith", "startAtMs"]);
   const args = m.input === undefined ? undefined : admitPayload(m.input, "options.input", limits);
   const input: ProcessInput = { type: "task", name, ...(args !== undefined && { args }) };
   const eventTypes = Object.keys(events).map((eventType) => ({ name: eventType }));

@@ -1,4 +1,6 @@
 import type { StandardSchemaV1 } from "@standard-schema/spec";
+import type { JsonValue } from "../../../domain/json.js";
+import type { RetryPolicy } from "../../../domain/retry.rules.js";
 
 /** Schemas of any library that keeps to Standard Schema (zod, valibot, arktype and others), by the name of the event or signal. */
 export interface Schemas {
@@ -23,6 +25,9 @@ export interface ProcessDefinition<
   readonly input?: StandardSchemaV1;
   readonly events?: Schemas;
   readonly signals?: Schemas;
+  readonly retry?: RetryPolicy;
+  readonly timeoutMs?: number;
+  readonly suspendAfterMs?: number;
   /** The handler, with types of its own that only `defineProcess` knows. */
   readonly run: (context: never) => unknown;
   /** It carries the types alone and is never set. */
@@ -40,11 +45,19 @@ export type SignalsOf<D> = D extends ProcessDefinition<string, unknown, unknown,
 
 /** The names that `S` declares; any name where `S` is not known. */
 export type NamesOf<S> = string extends keyof S ? string : keyof S & string;
-/** What may be given as the payload of the event `K`, before its schema made something of it. */
+/** What may be given as the payload of the event or signal `K`, before its schema made something of it. */
 export type PayloadOf<S, K> = string extends keyof S
   ? unknown
   : K extends keyof S
     ? S[K] extends StandardSchemaV1<infer Given, unknown>
       ? Given
+      : never
+    : never;
+/** What the schema of the signal `K` makes of its payload. */
+export type MadeOf<S, K> = string extends keyof S
+  ? JsonValue
+  : K extends keyof S
+    ? S[K] extends StandardSchemaV1<unknown, infer Made>
+      ? Made
       : never
     : never;

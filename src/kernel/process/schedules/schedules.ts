@@ -32,17 +32,17 @@ import { ROW_VERSION } from "../../../stores/table.js";
 import { faultOf } from "../../host/fault.js";
 import type { Fault } from "../../host/loop-contract.js";
 import { madeOf } from "../definition/schema-verdict.js";
-import { type HandleParts, type HandleStores, type ProcessHandle, processHandle } from "../handle.js";
+import type { ProcessHandle } from "../handle.js";
 import { prepareStart, registerStart, type StartParts } from "../start.js";
 import { cron, machineZone } from "./cron.js";
 import type { KernelSchedules } from "./kernel-schedules.js";
 
-type SchedulesParts = StartParts &
-  HandleParts & {
-    readonly stores: HandleStores;
-    newNonce(): string;
-    fault(fault: Fault): void;
-  };
+interface SchedulesParts extends StartParts {
+  /** A handle of the process, which was started by that name. */
+  handleOf(processId: string, name: string): ProcessHandle;
+  newNonce(): string;
+  fault(fault: Fault): void;
+}
 
 export interface Schedules {
   readonly methods: KernelSchedules;
@@ -219,7 +219,7 @@ export function createSchedules(parts: SchedulesParts): Schedules {
       // No occurrence has such an id: these end with a number.
       const processId = `${known}@${parts.newProcessId()}`;
       await registerStart(parts, await preparedOf(row, processId, { type: "host_event", scheduleId: known }));
-      return processHandle(parts, processId);
+      return parts.handleOf(processId, row.spec.start.name);
     },
     async delete(id) {
       await corridor.run(dropSchedule, { scheduleId: scheduleId(id) });

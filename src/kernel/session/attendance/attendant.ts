@@ -1,7 +1,6 @@
 import type { Corridor } from "../../../corridor/command.js";
 import { isHoldfastError } from "../../../domain/errors.js";
 import { rollOf } from "../../../domain/retry.rules.js";
-import { isRuntimeId } from "../../../domain/runtime-id.js";
 import type { Limits, Timings } from "../../../domain/time.js";
 import type { Clock } from "../../../ports/clock.js";
 import type { Change, Notices } from "../../../ports/notices.js";
@@ -18,6 +17,7 @@ import { type LocalSession, tellSessionFault } from "../local-session.js";
 import type { LookEnd } from "../pacing.rules.js";
 import { type CheckedSessionOptions, checkSessionOptions } from "../session.js";
 import { createBackOff } from "./back-off.rules.js";
+import { createLookPlan, type Look } from "./look-plan.rules.js";
 
 /**
  * Goes on with the sessions that wait and that no code of this tab has open, with the kernel's own turn handler:
@@ -81,58 +81,27 @@ interface AttendantParts {
 const NEWS_LEFT_MS = 40;
 /** Sessions of older schemas whose inputs one look counts. */
 const COUNTED_AT_ONCE = 16;
-/** Sessions that notices name. If there are more, a look finds them by the index. */
-const MOST_HEARD = 64;
-
 export function createAttendant(parts: AttendantParts): Attendant {
   const { corridor, clock, timings, concurrency, entries } = parts;
   const options = checkSessionOptions({}, parts.limits);
   /** By runtime id; with the session, once it is open. */
   const visits = new Map<string, Opened | undefined>();
-  /** Sessions that a notice named, and the time at which they are looked at. */
-  const heard = new Set<string>();
-  let heardDueMs = 0;
-  /** Sessions that another tab ran when this was last heard or read, with the highest input revision heard since. Emptied at each poll. */
-  const held = new Map<string, number>();
   const backOff = createBackOff(timings.pollMs);
-  /** More sessions wait than there are places. */
-  let hasBacklog = false;
-  let pollAtMs = clock.monotonicMs();
-  /** When the sessions that others run are looked at: their leases may have run out without a notice. */
-  let surveyAtMs = pollAtMs;
-  /** Sessions of older schemas were found, whose inputs were never counted. */
-  let hasUncounted = false;
+  const looks = createLookPlan(timings.pollMs, clock.monotonicMs());
   let isLooking = false;
   let isOver = false;
   let cancelTimer = () => {};
 
   const free = () => concurrency - visits.size;
+  const isOpen = (runtimeId: string) => entries.has(runtimeId);
+  const passes = (runtimeId: string) =>
+    isOpen(runtimeId) || visits.has(runtimeId) || backOff.lasts(runtimeId, clock.monotonicMs());
 
   function hear(changes: readonly Change[]): void {
-    const leases = new Map(changes.filter(({ about }) => about === "lease").map((change) => [change.id, change]));
-    for (const { about, id, sequence = Number.POSITIVE_INFINITY } of changes) {
-      if ((about !== "input" && about !== "runtime" && about !== "lease") || !isRuntimeId(id) || entries.has(id)) continue;
-      const revision = Math.max(held.get(id) ?? 0, about === "input" ? sequence : 0);
-      if (about === "input") backOff.hear(id, sequence);
-      const lease = leases.get(id);
-      // The holder of the lease goes on by itself while something waits.
-      if (lease ? lease.member === "held" : held.has(id)) {
-        held.set(id, revision);
-        heard.delete(id);
-      }
-      // The last holder left nothing to do of all that it knew of.
-      else if (lease?.member !== "idle" || revision > (lease.sequence ?? 0)) note(id);
-    }
-    for (const [id, { member }] of leases) if (member !== "held") held.delete(id);
+    for (const { about, id, sequence = Number.POSITIVE_INFINITY } of changes)
+      if (about === "input" && !isOpen(id)) backOff.hear(id, sequence);
+    looks.hear(changes, isOpen, newsDueMs);
     plan();
-  }
-
-  function note(runtimeId: string): void {
-    if (heard.size === 0) heardDueMs = clock.monotonicMs() + leaveMs();
-    heard.add(runtimeId);
-    if (heard.size <= MOST_HEARD) return;
-    heard.clear();
-    pollAtMs = Math.min(pollAtMs, heardDueMs);
   }
 
   /** A busy tab waits longer, and chance keeps tabs from looking all at once. */
@@ -140,38 +109,30 @@ export function createAttendant(parts: AttendantParts): Attendant {
     return Math.ceil(NEWS_LEFT_MS * (1 + visits.size / concurrency + rollOf(parts.newNonce())));
   }
 
+  const newsDueMs = () => clock.monotonicMs() + leaveMs();
+
   function plan(): void {
     cancelTimer();
     if (isOver || isLooking) return;
-    const inMs = nextLookMs() - clock.monotonicMs();
+    const inMs = looks.nextMs(free()) - clock.monotonicMs();
     if (inMs > 0) cancelTimer = clock.setTimer(plan, inMs);
     else void look();
   }
 
-  function nextLookMs(): number {
-    // Without a free place, only a poll looks: it finds out whether other sessions wait.
-    if (free() === 0) return pollAtMs;
-    if (hasBacklog) return 0;
-    return heard.size > 0 ? Math.min(pollAtMs, heardDueMs) : pollAtMs;
-  }
-
   async function look(): Promise<void> {
     isLooking = true;
-    const nowMs = clock.monotonicMs();
-    const isWhole = hasBacklog || nowMs >= pollAtMs;
-    const ids = [...heard].filter((id) => !passes(id));
-    heard.clear();
+    const { ids, ...how } = looks.begin(clock.monotonicMs());
+    const heard = ids.filter((id) => !passes(id));
     try {
-      if (isWhole) await lookAtAll(nowMs);
-      else if (ids.length > 0) {
-        const due = await corridor.query(DUE_TABLES, (reader, now) => loadDueOf(reader, ids, now));
-        pollAtMs = Math.min(pollAtMs, pollFor(due));
+      if (how.isWhole) await lookAtAll(how);
+      else if (heard.length > 0) {
+        const due = await corridor.query(DUE_TABLES, (reader, now) => loadDueOf(reader, heard, now));
+        looks.saw(due, pollFor(due));
         begin(due);
       }
     } catch (error) {
       if (!isOver) tellSessionFault(parts, error);
-      pollAtMs = clock.monotonicMs() + timings.pollMs;
-      hasBacklog = false;
+      looks.failed(clock.monotonicMs());
     }
     isLooking = false;
     plan();
@@ -183,39 +144,35 @@ export function createAttendant(parts: AttendantParts): Attendant {
     return clock.monotonicMs() + Math.min(timings.pollMs, inMs);
   }
 
-  const passes = (runtimeId: string) =>
-    entries.has(runtimeId) || visits.has(runtimeId) || backOff.lasts(runtimeId, clock.monotonicMs());
+  /** The next look at sessions that others run: when the first of their leases may have run out. */
+  function surveyFor(running: DueSessions | undefined, nowMs: number): number {
+    const soonestMs = Math.min(clock.now() + timings.leaseTtlMs, ...(running?.held.values() ?? []));
+    return nowMs + Math.max(timings.pollMs, soonestMs - clock.now());
+  }
 
-  async function lookAtAll(nowMs: number): Promise<void> {
-    const isSurvey = nowMs >= surveyAtMs;
+  async function lookAtAll({ isSurvey, findsUncounted }: Pick<Look, "isSurvey" | "findsUncounted">): Promise<void> {
+    const nowMs = clock.monotonicMs();
     // One more than there are places: it tells whether there is a backlog.
     const most = free() + 1;
-    // What is heard from here on is newer than what is read.
-    held.clear();
+    looks.readsAll();
     const [waiting, running, uncounted] = await corridor.query(DUE_TABLES, async (reader, now) => {
       const waiting = await loadDue(reader, "waiting", most, passes, now);
-      const isDone = waiting.found.length > 0 || !(isSurvey || hasUncounted);
       return [
         waiting,
         isSurvey ? await loadDue(reader, "running", most, passes, now) : undefined,
-        isDone ? undefined : await loadDue(reader, "uncounted", COUNTED_AT_ONCE, passes, now),
+        findsUncounted && waiting.found.length === 0
+          ? await loadDue(reader, "uncounted", COUNTED_AT_ONCE, passes, now)
+          : undefined,
       ] as const;
     });
-    pollAtMs = pollFor(waiting);
-    if (running) {
-      const soonestMs = Math.min(clock.now() + timings.leaseTtlMs, ...running.held.values());
-      surveyAtMs = nowMs + Math.max(timings.pollMs, soonestMs - clock.now());
-    }
-    // Places that fell free meanwhile take what the look left out.
-    hasBacklog = [waiting, running].some((due) => due?.found.length === most);
+    const next = { pollAtMs: pollFor(waiting), surveyAtMs: surveyFor(running, nowMs) };
+    looks.sawAll({ waiting, running, uncounted, ...next }, most);
     // Sessions whose owner died come first: they were under way.
     if (running) begin(running);
     begin(waiting);
-    if (!uncounted) return;
-    hasUncounted = uncounted.found.length > 0;
+    if (!uncounted || uncounted.found.length === 0) return;
     await Promise.all(uncounted.found.map(count));
-    // What was counted now may wait.
-    if (hasUncounted) pollAtMs = clock.monotonicMs();
+    looks.counted(clock.monotonicMs());
   }
 
   async function count({ runtimeId, incarnation, revision }: DueSession): Promise<void> {
@@ -227,12 +184,11 @@ export function createAttendant(parts: AttendantParts): Attendant {
     }
   }
 
-  function begin({ found, held: taken }: DueSessions): void {
-    for (const runtimeId of taken.keys()) held.set(runtimeId, held.get(runtimeId) ?? 0);
+  function begin({ found }: DueSessions): void {
     for (const session of found) {
       if (isOver || visits.has(session.runtimeId)) continue;
       if (free() === 0) {
-        hasBacklog = true;
+        looks.noPlace();
         return;
       }
       void visit(session);
@@ -250,7 +206,7 @@ export function createAttendant(parts: AttendantParts): Attendant {
     try {
       await new Promise<void>((resolve, reject) => {
         const made: Visit = {
-          mayBegin: () => !hasRun || !hasBacklog,
+          mayBegin: () => !hasRun || !looks.hasBacklog,
           ran() {
             hasRun = true;
           },
@@ -306,7 +262,7 @@ export function createAttendant(parts: AttendantParts): Attendant {
   plan();
   return {
     left(runtimeId) {
-      note(runtimeId);
+      looks.note(runtimeId, newsDueMs);
       plan();
     },
     stop() {

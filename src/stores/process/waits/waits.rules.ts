@@ -1,4 +1,4 @@
-import type { ProcessWait } from "../../../domain/process/wait.js";
+import { type ProcessWait, shownWaitKey } from "../../../domain/process/wait.js";
 import type { Write } from "../../../ports/storage.js";
 import type { ProcessRow, WaitRow } from "../tables.js";
 
@@ -7,13 +7,17 @@ export function waitsOf(rows: readonly WaitRow[], nowMs: number): ProcessWait[] 
   const waiting = rows.filter(({ kind, dueAtMs = 0 }) => kind !== "step" || dueAtMs > nowMs);
   return waiting
     .map(({ key, kind, name, sinceMs, dueAtMs }) => ({
-      key,
+      key: kind === "signal" ? shownWaitKey(key) : key,
       kind: kind === "step" ? ("retry" as const) : kind,
       ...(name !== undefined && { name }),
       sinceMs,
       ...(dueAtMs !== undefined && { dueAtMs }),
     }))
-    .sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
+    .sort(byKey);
+}
+
+export function byKey(a: ProcessWait, b: ProcessWait): number {
+  return a.key < b.key ? -1 : a.key > b.key ? 1 : 0;
 }
 
 /** Writes the row. The process's row, which the same command writes, must say that there may be one. */
