@@ -37,6 +37,7 @@ export type {
   ProcessState,
   ProcessStatus,
 } from "./domain/process/process.js";
+export type { ScheduleRecord, ScheduleSpec, ScheduleStart, ScheduleWhen } from "./domain/process/schedule.js";
 export type { RetryPolicy } from "./domain/retry.rules.js";
 export type { ProcessScope } from "./domain/scope.js";
 export type {
@@ -100,6 +101,7 @@ export type {
 export type { Json } from "./kernel/process/definition/stored-json.js";
 export type { HandleOf, ProcessHandle, SignalArguments, SignalOptions } from "./kernel/process/handle.js";
 export type { ProcessRegistry } from "./kernel/process/registry.js";
+export type { KernelSchedules } from "./kernel/process/schedules/kernel-schedules.js";
 export type { StartOptions, StartOptionsOf, StartRequest } from "./kernel/process/start-request.js";
 export type { RuntimeStore } from "./kernel/runtime-store.js";
 export type { KernelSessions } from "./kernel/session/archive.js";

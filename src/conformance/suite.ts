@@ -13,6 +13,7 @@ import { inputCases } from "./process/input.cases.js";
 import { leaseCases } from "./process/leases.cases.js";
 import { limitCases } from "./process/limits/limits.cases.js";
 import { processCases } from "./process/processes.cases.js";
+import { scheduleCases } from "./process/schedules/schedules.cases.js";
 import { schemaCases } from "./process/schemas.cases.js";
 import { selectorCases } from "./process/selectors.cases.js";
 import { stepAllCases } from "./process/steps/all.cases.js";
@@ -101,6 +102,7 @@ const KERNEL_AREAS: Areas = {
   selectors: [selectorCases],
   schemas: [schemaCases],
   leases: [leaseCases],
+  schedules: [scheduleCases],
   lifecycle: [lifecycleCases],
   liveness: [livenessCases],
   durability: [durabilityCases],

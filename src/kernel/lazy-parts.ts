@@ -16,6 +16,7 @@ export const lazyParts = {
   restarts: lazy("restarts", () => import("./process/restart.js")),
   signals: lazy("signals", () => import("./process/waits/send-signal.js")),
   leases: lazy("leases", () => import("../stores/process/leases-by-hand.js")),
+  schedules: lazy("schedules", () => import("./process/schedules/schedules.js")),
   runs: lazy("the runner", () => import("./process/runs.js")),
 };
 

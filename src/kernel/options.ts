@@ -52,7 +52,7 @@ export interface KernelOptions {
   turnRetry?: RetryPolicy;
   /**
    * Default "worker" where it can be used, else "inline". A "worker" that was asked for and cannot be used is told as a fault. "off":
-   * nothing is claimed, renewed, beaten or swept.
+   * nothing is claimed, renewed, beaten or swept, and no schedule starts anything.
    */
   loop?: "worker" | "inline" | "off";
   /** Makes a worker that runs `holdfast/worker`: for bundlers that must build it themselves, and pages with Trusted Types. */
