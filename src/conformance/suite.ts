@@ -10,6 +10,8 @@ import { eventCases } from "./process/events.cases.js";
 import { handleCases } from "./process/handles.cases.js";
 import { inputCases } from "./process/input.cases.js";
 import { leaseCases } from "./process/leases.cases.js";
+import { laterStartCases } from "./process/parking/starts.cases.js";
+import { suspensionCases } from "./process/parking/suspension.cases.js";
 import { processCases } from "./process/processes.cases.js";
 import { schemaCases } from "./process/schemas.cases.js";
 import { selectorCases } from "./process/selectors.cases.js";
@@ -91,6 +93,7 @@ const KERNEL_AREAS: Areas = {
   chances: [retryCases, runEndCases],
   wakes: [wakeCases],
   waits: [waitCases],
+  parking: [laterStartCases, suspensionCases],
   timers: [timerCases],
   signals: [signalCases, signalWaitCases],
   selectors: [selectorCases],
