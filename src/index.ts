@@ -20,6 +20,7 @@ export type {
   ValueSelector,
   WakeSpec,
 } from "./domain/process/event-type.js";
+export type { LimitSpec, RateSpec } from "./domain/process/limit.js";
 export type {
   CausalRef,
   ProcessAwaitOutput,
@@ -79,7 +80,7 @@ export type { LifecycleStore } from "./kernel/host/lifecycle.js";
 export type { Fault, SweepReport } from "./kernel/host/loop-contract.js";
 export type { Kernel } from "./kernel/kernel.js";
 export type { KernelOptions } from "./kernel/options.js";
-export type { ProcessContext, ProcessHandler } from "./kernel/process/context/context.js";
+export type { ProcessContext, ProcessHandler, ProcessHandlerWithTerms } from "./kernel/process/context/context.js";
 export type { StepRun } from "./kernel/process/context/step.js";
 export type { StepOptions } from "./kernel/process/context/step-tries.js";
 export type { ReceivedSignal } from "./kernel/process/context/waits.js";

@@ -2,6 +2,7 @@ import { lifecycleCases } from "./host/lifecycle.cases.js";
 import { livenessCases } from "./host/liveness.cases.js";
 import type { OpenFixture, Runner } from "./kit/fixture.js";
 import { runEndCases } from "./process/chances/ends.cases.js";
+import { restartCases } from "./process/chances/restarts.cases.js";
 import { retryCases } from "./process/chances/retries.cases.js";
 import { definitionCases } from "./process/definitions.cases.js";
 import { durabilityCases } from "./process/durability.cases.js";
@@ -10,6 +11,7 @@ import { eventCases } from "./process/events.cases.js";
 import { handleCases } from "./process/handles.cases.js";
 import { inputCases } from "./process/input.cases.js";
 import { leaseCases } from "./process/leases.cases.js";
+import { limitCases } from "./process/limits/limits.cases.js";
 import { laterStartCases } from "./process/parking/starts.cases.js";
 import { suspensionCases } from "./process/parking/suspension.cases.js";
 import { processCases } from "./process/processes.cases.js";
@@ -20,6 +22,8 @@ import { stepOptionCases } from "./process/steps/options.cases.js";
 import { stepRetryCases } from "./process/steps/retries.cases.js";
 import { terminalCases } from "./process/terminals.cases.js";
 import { valueCases } from "./process/values.cases.js";
+import { olderRegistrationCases } from "./process/waits/older-registrations.cases.js";
+import { signalSchemaCases } from "./process/waits/signal-schemas.cases.js";
 import { signalWaitCases } from "./process/waits/signal-waits.cases.js";
 import { signalCases } from "./process/waits/signals.cases.js";
 import { timerCases } from "./process/waits/timers.cases.js";
@@ -90,12 +94,13 @@ const KERNEL_AREAS: Areas = {
   handles: [handleCases],
   events: [eventCases],
   terminals: [terminalCases, endingCases],
-  chances: [retryCases, runEndCases],
+  chances: [retryCases, runEndCases, restartCases],
   wakes: [wakeCases],
   waits: [waitCases],
   parking: [laterStartCases, suspensionCases],
+  limits: [limitCases],
   timers: [timerCases],
-  signals: [signalCases, signalWaitCases],
+  signals: [signalCases, signalWaitCases, signalSchemaCases, olderRegistrationCases],
   selectors: [selectorCases],
   schemas: [schemaCases],
   leases: [leaseCases],

@@ -6,7 +6,7 @@ import type { LazyParts } from "./lazy-parts.js";
 import type { ProcessRuns, ProcessRunsParts } from "./process/runs.js";
 
 /** Runs processes here, once the code for it is loaded: a page that runs none does not load it. Nothing is claimed before it is there. */
-export interface LazyRuns extends Pick<LoopPage, "run"> {
+export interface LazyRuns extends Pick<LoopPage, "run" | "limitKeys"> {
   readonly loaded: ProcessRuns | undefined;
   /** This host can run processes now: loads the code. If that fails, a fault is told, and it is tried again. */
   load(): void;
@@ -55,6 +55,7 @@ export function createLazyRuns(parts: LazyRunsParts): LazyRuns {
       const runner = isClosed ? undefined : runs.loaded?.runner;
       return runner ? await runner.run(claims, asOfMs) : claims.map(({ lease }) => lease.processId);
     },
+    limitKeys: async (processes) => await (await runs.load()).limitKeys.keysOf(processes),
     endAll(reason) {
       isClosed ||= reason.code === "closed";
       if (isClosed) cancelRetry();

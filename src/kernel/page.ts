@@ -68,6 +68,7 @@ export function loopPage(parts: PageParts): LoopPage {
       const refused = await runs.run(taken, asOfMs);
       return [...refused, ...claims.slice(taken.length).map(({ lease }) => lease.processId)];
     },
+    limitKeys: runs.limitKeys,
     async renewed({ asOfMs, renewed, lost }) {
       heldLeases.extend(renewed, asOfMs);
       await heldLeases.recheck(lost);

@@ -75,6 +75,11 @@ export function runnableHere({ handlers, sessions }: Pulse): ReadonlySet<string>
   return new Set(names.filter((name) => name !== undefined));
 }
 
+/** What a host must have to claim it now; what a limit holds back it may claim as soon as there is a place. */
+function neededBy({ runnable, limited }: ProcessRow): string | undefined {
+  return runnable ?? limited;
+}
+
 export function createCandidates({ corridor, clock, timings, due, isHostAlive }: CandidatesParts): Candidates {
   /** When held leases run out, in wall time. */
   const expiries = new Map<string, number>();
@@ -95,7 +100,7 @@ export function createCandidates({ corridor, clock, timings, due, isHostAlive }:
   ): Promise<ClaimCandidate | undefined> {
     try {
       const process = row ? readRow("processes", row) : await loadRow(reader, "processes", processId);
-      if (process?.runnable === undefined) {
+      if (!process || neededBy(process) === undefined) {
         const { parked, dueAtMs } = process ?? {};
         if (parked !== undefined && dueAtMs !== undefined) due.heard(parked, dueAtMs);
         if (process?.inputType === "external") noteForeign(processId);
@@ -163,7 +168,8 @@ export function createCandidates({ corridor, clock, timings, due, isHostAlive }:
     },
     isClaimable({ process, lease }, pulse, runnable) {
       const { processId } = process;
-      const hasHandler = process.runnable !== undefined && runnable.has(process.runnable);
+      const needed = neededBy(process);
+      const hasHandler = needed !== undefined && runnable.has(needed);
       // The handlers of a kernel never change; its sessions come and go.
       if (hasHandler) foreign.delete(processId);
       else if (process.inputType !== "session_turn") noteForeign(processId);

@@ -4,7 +4,9 @@ import type { Timings } from "../domain/time.js";
 import type { LoopPage, Pulse } from "../kernel/host/loop-contract.js";
 import type { Clock } from "../ports/clock.js";
 import type { LeaseRow } from "../stores/host/tables.js";
-import { type ClaimReply, claimProcessLease, releaseLeases } from "../stores/process/leases.js";
+import { type ClaimReply, type ClaimTerms, releaseLeases } from "../stores/process/leases.js";
+import { claimForRunner } from "../stores/process/runs/limits.js";
+import type { ProcessRow } from "../stores/process/tables.js";
 import { type Candidates, type ClaimCandidate, createCandidates, runnableHere } from "./candidates.js";
 import type { DueProcesses } from "./process/due.js";
 
@@ -21,8 +23,8 @@ export interface Claims extends Pick<Candidates, "begin" | "end" | "nextMs" | "r
   noteNew(processId: string): void;
   /** Looks through all processes that could be run here; `heard` are the ids that are due. */
   sweep(pulse: Pulse, heard: Iterable<string>, report: ClaimReport): Promise<void>;
-  /** Looks at these processes alone. */
-  lookAt(processIds: readonly string[], pulse: Pulse, report: ClaimReport): Promise<void>;
+  /** Looks at these processes alone. `hasPlace`: they were held back by a limit that has a place for them now. */
+  lookAt(processIds: readonly string[], pulse: Pulse, report: ClaimReport, hasPlace?: boolean): Promise<void>;
 }
 
 interface ClaimsParts {
@@ -52,6 +54,8 @@ export function newReport(): ClaimReport {
 /** Processes that are read at once: few at first, since a page that fills the free slots is enough. */
 const FIRST_PAGE = 32;
 const LARGEST_PAGE = 256;
+/** Processes that one transaction claims or holds back at most. */
+const MOST_AT_ONCE = 128;
 /** The most places in line over which the tries are spread. */
 const MOST_SPREAD = 64;
 
@@ -93,7 +97,7 @@ export function createClaims(parts: ClaimsParts): Claims {
     }
   }
 
-  async function lookAt(processIds: readonly string[], pulse: Pulse, report: ClaimReport): Promise<void> {
+  async function lookAt(processIds: readonly string[], pulse: Pulse, report: ClaimReport, hasPlace = false): Promise<void> {
     if (pulse.free === 0) {
       // The sweep that the next free slot asks for finds them again.
       for (const processId of processIds) {
@@ -105,7 +109,9 @@ export function createClaims(parts: ClaimsParts): Claims {
     }
     const found = await candidates.named(processIds, report.faulted);
     const runnable = runnableHere(pulse);
-    const claimable = found.filter((candidate) => candidates.isClaimable(candidate, pulse, runnable));
+    // What a limit of this host holds back is left to the looks for its places.
+    const mayTry = ({ process }: ClaimCandidate) => hasPlace || process.limited === undefined || !termsFor(process, pulse)?.limit;
+    const claimable = found.filter((candidate) => candidates.isClaimable(candidate, pulse, runnable) && mayTry(candidate));
     const tried = await claimUpTo(pulse.free, claimable, pulse, report);
     if (tried.count < claimable.length) hasBacklog = true;
     for (const { lease } of found) if (lease) isHostAlive(lease, pulse);
@@ -134,6 +140,27 @@ export function createClaims(parts: ClaimsParts): Claims {
   };
 }
 
+/** What this host declares for the claim. The handler of a session's turn is a session. */
+function termsFor({ inputType, handler = "" }: ProcessRow, { terms }: Pulse): ClaimTerms | undefined {
+  return inputType === "session_turn" ? undefined : terms.get(handler);
+}
+
+/**
+ * The next in line, no more than `most`; and beside them those that a limit will only hold back, since it had no place just now: many of
+ * these may wait for one key.
+ */
+function batchOf(line: readonly ClaimCandidate[], most: number, isHeldBack: (one: ClaimCandidate) => boolean): ClaimCandidate[] {
+  const batch: ClaimCandidate[] = [];
+  let wanted = 0;
+  for (const one of line) {
+    const isWanted = !isHeldBack(one);
+    if (batch.length === MOST_AT_ONCE || (isWanted && wanted === most)) break;
+    if (isWanted) wanted++;
+    batch.push(one);
+  }
+  return batch;
+}
+
 interface Tried {
   readonly taken: number;
   /** How many of the given candidates were tried. */
@@ -160,12 +187,15 @@ function createTries(parts: ClaimsParts) {
   ): Promise<Tried> {
     const first = Math.floor(parts.chance() * (1 + Math.min(spread, Math.max(0, claimable.length - free))));
     const line = [...claimable.slice(first), ...claimable.slice(0, first)];
+    const keys = await limitKeys(line, pulse);
+    const full = new Set<string | undefined>();
     let taken = 0;
     let count = 0;
     while (taken < free && count < line.length && !stopping.aborted) {
-      const batch = line.slice(count, count + free - taken);
+      const batch = batchOf(line.slice(count), free - taken, ({ process }) => full.has(keys.get(process.processId)));
       count += batch.length;
-      const outcome = await claim(batch, pulse, report);
+      const outcome = await claim(batch, keys, pulse, report);
+      for (const key of outcome.full) full.add(key);
       taken += outcome.taken;
       // The page takes no more: its number of free slots has changed.
       if (outcome.refused) break;
@@ -175,31 +205,53 @@ function createTries(parts: ClaimsParts) {
 
   async function claim(
     candidates: readonly ClaimCandidate[],
+    keys: ReadonlyMap<string, string>,
     pulse: Pulse,
     report: ClaimReport,
-  ): Promise<{ taken: number; refused: boolean }> {
+  ): Promise<{ taken: number; refused: boolean; full: string[] }> {
     const outcomes = await Promise.allSettled(
-      candidates.map(({ process: { processId, handler = "" } }) => {
+      candidates.map(({ process }) => {
+        const { processId } = process;
         const nonce = parts.newNonce();
         const ownerId = `${pulse.host.hostId}:${nonce.slice(0, 12)}`;
-        const terms = pulse.terms.get(handler);
-        return corridor.run(claimProcessLease, { processId, ownerId, ttlMs: timings.leaseTtlMs, nonce, host: pulse.host, terms });
+        const terms = termsFor(process, pulse);
+        const limitKey = keys.get(processId);
+        const { host } = pulse;
+        return corridor.run(claimForRunner, { processId, ownerId, ttlMs: timings.leaseTtlMs, nonce, host, terms, limitKey });
       }),
     );
     const claims: ClaimReply[] = [];
+    const full: string[] = [];
     let lost = 0;
     for (const [at, outcome] of outcomes.entries()) {
-      if (outcome.status === "fulfilled") claims.push(outcome.value);
-      else if (note(candidates[at]?.process.processId ?? "", outcome.reason, report) === "lease-held") lost++;
+      if (outcome.status === "fulfilled") {
+        if ("lease" in outcome.value) claims.push(outcome.value);
+        else full.push(keys.get(outcome.value.heldBack.processId) ?? "");
+      } else if (note(candidates[at]?.process.processId ?? "", outcome.reason, report) === "lease-held") lost++;
     }
     spread = lost > 0 ? Math.min(2 * spread + lost, MOST_SPREAD) : Math.floor(spread / 2);
-    if (claims.length === 0) return { taken: 0, refused: false };
+    if (claims.length === 0) return { taken: 0, refused: false, full };
     const refused = stopping.aborted ? claims.map(({ lease }) => lease.processId) : await page.run(claims, pulse.asOfMs);
     const unwanted = claims.filter(({ lease }) => refused.includes(lease.processId)).map(({ lease }) => lease);
     if (unwanted.length > 0) await corridor.run(releaseLeases, { leases: unwanted });
     const taken = claims.map(({ lease }) => lease.processId).filter((processId) => !refused.includes(processId));
     report.claimed.push(...taken);
-    return { taken: taken.length, refused: unwanted.length > 0 };
+    return { taken: taken.length, refused: unwanted.length > 0, full };
+  }
+
+  /** The keys by which the processes count for their limits, by process id. The page evaluates those that a function makes. */
+  async function limitKeys(candidates: readonly ClaimCandidate[], pulse: Pulse): Promise<ReadonlyMap<string, string>> {
+    const keys = new Map<string, string>();
+    const asked: { processId: string; registrationHash: string }[] = [];
+    for (const { process } of candidates) {
+      const { processId, registrationHash } = process;
+      const limit = termsFor(process, pulse)?.limit;
+      if (limit?.key !== undefined) keys.set(processId, limit.key);
+      else if (limit) asked.push({ processId, registrationHash });
+    }
+    const made = asked.length === 0 ? [] : await page.limitKeys(asked);
+    for (const [at, { processId }] of asked.entries()) keys.set(processId, made[at] ?? "");
+    return keys;
   }
 
   /** Another host was quicker, or the process has ended: neither is a fault. */

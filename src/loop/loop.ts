@@ -15,6 +15,7 @@ import { createNeighbours } from "./neighbours.js";
 import { createPageLink } from "./page-link.js";
 import { createDueProcesses } from "./process/due.js";
 import { createLacking } from "./process/lacking.js";
+import { createHeldBackLooks } from "./process/limits.js";
 import { createScheduler } from "./scheduler.js";
 import { createSearches } from "./searches.js";
 import { createSweeper } from "./sweeper.js";
@@ -70,6 +71,7 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     onFault: page.fault,
   });
   const lacking = createLacking({ ...parts, stopping: stopping.signal, tell: page.tell });
+  const heldBack = createHeldBackLooks({ ...parts, leaveMs: () => (neighbours.areThere ? momentMs() : 0) });
   const searches = createSearches({
     ...parts,
     agenda,
@@ -78,6 +80,7 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     due,
     claims,
     lacking,
+    heldBack,
     sweeper,
     stopping: stopping.signal,
   });
@@ -90,6 +93,7 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
       if (about === "parked") due.heard(id, sequence ?? 0);
       else if ((about === "lease" || about === "registered") && member !== undefined) heardOfHolder(change);
       else if (about === "registered") heardOfNew(id);
+      else if (about === "limit") heardOfLimit(id);
       else if (about === "lease" && !claims.isForeign(id)) agenda.hear(id);
       else if (about === "boot") neighbours.came(id);
       else if (about === "host") {
@@ -118,13 +122,21 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
   }
 
   function leave(processId: string): void {
-    const untilMs = agenda.leftUntilMs ?? clock.monotonicMs() + leaveMs(page.last ?? { free: 0, slots: 1 }, chance());
+    const untilMs = agenda.leftUntilMs ?? clock.monotonicMs() + momentMs();
     agenda.leave(processId, untilMs);
     scheduler.notLater(untilMs);
   }
 
+  /** The moment for which other hosts are let go first. */
+  const momentMs = () => leaveMs(page.last ?? { free: 0, slots: 1 }, chance());
+
+  function heardOfLimit(key: string): void {
+    heldBack.heard(key, page.last);
+    scheduler.notLater(heldBack.nextMs());
+  }
+
   function nextMs(nowMs: number): number {
-    return agenda.nextMs(nowMs, Math.min(claims.nextMs(), neighbours.nextMs()));
+    return agenda.nextMs(nowMs, Math.min(claims.nextMs(), neighbours.nextMs(), heldBack.nextMs()));
   }
 
   async function turn(dueMs: number): Promise<void> {
@@ -144,7 +156,7 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     claims.begin(dueMs);
     sweeper.begin(dueMs);
     const { beats, renews } = agenda.begin(startedMs);
-    const pulse = await page.ask(claims.hasBacklog);
+    const pulse = await page.ask(claims.hasBacklog || heldBack.hasBacklog);
     if (stopping.signal.aborted) return;
     neighbours.passedOn(pulse?.farewells ?? []);
     await Promise.all([beats && page.beat(pulse), renews && page.renew(pulse)]);
@@ -155,6 +167,7 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     agenda.add(await due.take(runnableHere(pulse), false));
     const search = agenda.search(startedMs, { hasBacklog: claims.hasBacklog, free: pulse.free });
     if (search !== "nothing") await searches[search](pulse);
+    else if (heldBack.nextMs() <= clock.monotonicMs() || heldBack.hasBacklog) await searches.due(pulse);
     claims.end();
   }
 

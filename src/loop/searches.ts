@@ -5,11 +5,12 @@ import type { LeaseRow } from "../stores/host/tables.js";
 import { releaseLeases } from "../stores/process/leases.js";
 import type { Agenda, Search } from "./agenda.rules.js";
 import { runnableHere } from "./candidates.js";
-import { type Claims, newReport } from "./claims.js";
+import { type ClaimReport, type Claims, newReport } from "./claims.js";
 import type { Neighbours } from "./neighbours.js";
 import type { PageLink } from "./page-link.js";
 import type { DueProcesses } from "./process/due.js";
 import type { Lacking } from "./process/lacking.js";
+import type { HeldBackLooks } from "./process/limits.js";
 import type { Sweeper } from "./sweeper.js";
 
 /** Looks for work, once the page has answered: at everything, at the backlog or at what is due. */
@@ -23,12 +24,13 @@ interface SearchesParts {
   readonly due: DueProcesses;
   readonly claims: Claims;
   readonly lacking: Lacking;
+  readonly heldBack: HeldBackLooks;
   readonly sweeper: Sweeper;
   readonly stopping: AbortSignal;
 }
 
 export function createSearches(parts: SearchesParts): Searches {
-  const { corridor, agenda, page, neighbours, claims, lacking, sweeper, stopping } = parts;
+  const { corridor, agenda, page, neighbours, claims, lacking, heldBack, sweeper, stopping } = parts;
 
   /** Orphans: leases claimed for this page by a loop that died before telling it. The page knows of the leases that it claims itself. */
   async function releaseOrphans(own: readonly LeaseRow[], pulse: Pulse): Promise<void> {
@@ -57,6 +59,16 @@ export function createSearches(parts: SearchesParts): Searches {
     for (const row of rows) if (row) neighbours.isAlive(row as Pick<LeaseRow, "bootId" | "locked">, pulse);
   }
 
+  /** The page's free slots, without those that this turn has filled. */
+  const left = (pulse: Pulse, { claimed }: ClaimReport): Pulse => ({ ...pulse, free: Math.max(0, pulse.free - claimed.length) });
+
+  async function claimHeldBack(pulse: Pulse, report: ClaimReport, which: "due" | "all" = "due"): Promise<void> {
+    if (stopping.aborted) return;
+    const now = left(pulse, report);
+    const ids = await heldBack.take(now, now.free, which);
+    if (ids.length > 0) await claims.lookAt(ids, now, report, true);
+  }
+
   return {
     async everything(pulse) {
       const own = await neighbours.survey(pulse);
@@ -67,20 +79,23 @@ export function createSearches(parts: SearchesParts): Searches {
       const report = newReport();
       agenda.add(await parts.due.take(runnableHere(pulse), true));
       await claims.sweep(pulse, agenda.take(), report);
+      await claimHeldBack(pulse, report, "all");
       if (stopping.aborted) return;
       await lacking.look(pulse, report);
       page.swept(report, agentsOffline);
     },
     async backlog(pulse) {
       const report = newReport();
-      await claims.sweep(pulse, await takeDue(pulse), report);
+      // They were there before, and waited for their places.
+      await claimHeldBack(pulse, report);
+      await claims.sweep(left(pulse, report), await takeDue(pulse), report);
       if (!stopping.aborted) page.swept(report, []);
     },
     async due(pulse) {
       const ids = await takeDue(pulse);
-      if (ids.length === 0) return;
       const report = newReport();
-      await claims.lookAt(ids, pulse, report);
+      if (ids.length > 0) await claims.lookAt(ids, pulse, report);
+      await claimHeldBack(pulse, report);
       if (report.faulted.size > 0) page.swept(report, []);
     },
   };

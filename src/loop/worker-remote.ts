@@ -183,6 +183,7 @@ function whileAlive(page: LoopPage, isAlive: () => boolean): LoopPage {
   return {
     pulse: heard(page.pulse),
     run: async (claims, asOfMs) => (isAlive() ? await page.run(claims, asOfMs) : claims.map(({ lease }) => lease.processId)),
+    limitKeys: heard(page.limitKeys),
     renewed: heard(page.renewed),
     moved: heard(page.moved),
     swept: heard(page.swept),

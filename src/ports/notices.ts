@@ -4,6 +4,7 @@ export const ABOUT = [
   "record",
   "event",
   "lease",
+  "limit",
   "parked",
   "grant",
   "host",
@@ -20,8 +21,9 @@ export const ABOUT = [
 export interface Change {
   readonly about: (typeof ABOUT)[number];
   /**
-   * A process id; for "parked" what a host must have to run a process that no host may claim yet; for "host" (it went) and "boot" (it came) a boot id; for "agent" an agent id; for "runtime", "messages",
-   * "input" and "ops" a runtime id; for "sealed" a name.
+   * A process id; for "parked" what a host must have to run a process that no host may claim yet; for "limit" a limit's key: a place of it
+   * may be free, or it holds a process back; for "host" (it went) and "boot" (it came) a boot id; for "agent" an agent id; for "runtime",
+   * "messages", "input" and "ops" a runtime id; for "sealed" a name.
    */
   readonly id: string;
   /**

@@ -1,7 +1,7 @@
 import { runnableBy } from "../domain/process/process.js";
 import type { Key, Query, Reader, Row, StorageSchema } from "../ports/storage.js";
 import { agents, farewells, floors, hosts, leases } from "./host/tables.js";
-import { events, grants, type ProcessRow, processes, registrations, waits } from "./process/tables.js";
+import { events, grants, type ProcessRow, processes, rates, registrations, waits } from "./process/tables.js";
 import { blobs, inputKeys, inputs, quarantine } from "./session/inputs/tables.js";
 import {
   attachments,
@@ -28,6 +28,7 @@ const DECLARED = [
   registrations,
   events,
   waits,
+  rates,
   grants,
   leases,
   hosts,

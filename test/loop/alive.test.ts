@@ -263,6 +263,7 @@ async function loopOf(pulse: () => Promise<Pick<Pulse, "moves"> & Partial<Pulse>
       ...(await pulse()),
     }),
     run: async () => [],
+    limitKeys: async () => [],
     renewed: async () => {},
     moved: async (moves) => void moved.push(moves),
     swept: async () => {},

@@ -455,6 +455,7 @@ describe("claims", () => {
         refusals++;
         return claims.map(({ lease }) => lease.processId);
       },
+      limitKeys: async () => [],
       renewed: async () => {},
       moved: async () => {},
       swept: async () => {

@@ -120,6 +120,8 @@ describe("a column", () => {
     const counts = thoseThatHold(7);
     expect(numbers.filter((one) => !counts.includes(one)).map(({ name }) => name)).toEqual([
       "processes.suspended",
+      "processes.unclaimed",
+      "processes.rated",
       "processes.mayWait",
       "processes.endsChildren",
       "leases.locked",

@@ -137,6 +137,11 @@ export function runnableBy(type: ProcessInput["type"], handler: string | undefin
   return `${type === "session_turn" ? "session" : "handler"}:${handler}`;
 }
 
+/** The arguments of a task or a tool call. */
+export function argsOf(input: ProcessInput): JsonValue | undefined {
+  return input.type === "task" ? input.args : input.type === "tool_call" ? input.call.args : undefined;
+}
+
 /** The name of the handler that runs it; of a session turn, the session's id; none for what no host runs. */
 export function handlerOf(input: ProcessInput): string | undefined {
   switch (input.type) {

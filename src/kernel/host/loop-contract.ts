@@ -16,6 +16,8 @@ export interface LoopPage {
   pulse(told: { hasBacklog: boolean }): Promise<Pulse>;
   /** Hands claims to the page. Resolves with the process ids that the page does not take. */
   run(claims: readonly ClaimReply[], asOfMs: number): Promise<string[]>;
+  /** The keys of processes, in this order: for those whose handlers have a limit with a key function. */
+  limitKeys(processes: readonly { processId: string; registrationHash: string }[]): Promise<string[]>;
   renewed(report: Renewed): Promise<void>;
   /** The host's row counts `moves` of its agents that went to others. */
   moved(moves: number): Promise<void>;

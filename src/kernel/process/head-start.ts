@@ -6,6 +6,7 @@ import { type ClaimReply, releaseLeases } from "../../stores/process/leases.js";
 import { type RegisterProcess, registerProcess } from "../../stores/process/processes.js";
 import { type FirstClaim, registerAndClaim } from "../../stores/process/runs/first-claim.js";
 import { type Runnable, termsOf } from "./definition/define.js";
+import type { LimitKeys } from "./limit-keys.js";
 import type { ProcessRunner } from "./runner.js";
 
 /**
@@ -29,6 +30,7 @@ interface HeadStartParts {
   readonly ttlMs: number;
   readonly handlers: ReadonlyMap<string, Runnable>;
   readonly runner: Pick<ProcessRunner, "free" | "run">;
+  readonly limitKeys: Pick<LimitKeys, "keyOf">;
   /**
    * This host while its loop is on and its lock is held; else `undefined`. Without the loop no lease is renewed. Without the lock other
    * tabs could not see that the owner lives.
@@ -72,14 +74,18 @@ export function createHeadStart(parts: HeadStartParts): HeadStart {
       hasBacklog = told.hasBacklog || (hasBacklog && free() === 0);
     },
     async register(register) {
-      const { id: processId, input, size } = register.registration;
+      const { id: processId, input, size, registrationHash } = register.registration;
       const claim = claimFor(input);
       if (!claim) return await corridor.run(registerProcess, register, { size });
       const mine = { processId };
       underway.add(mine);
       try {
+        const key = parts.limitKeys.keyOf({ processId, registrationHash, input });
+        const limitKey = typeof key === "object" ? await key.catch(() => undefined) : key;
+        // Code that the key needs cannot be loaded: the loops try again.
+        if (claim.terms?.limit && limitKey === undefined) return await corridor.run(registerProcess, register, { size });
         const asOfMs = clock.monotonicMs();
-        const started = await corridor.run(registerAndClaim, { register, claim }, { size });
+        const started = await corridor.run(registerAndClaim, { register, claim: { ...claim, limitKey } }, { size });
         // The process is registered even if its run cannot begin here: its lease runs out, or is freed when the host dies.
         if (started.claim) await take(started.claim, claim.host.bootId, asOfMs).catch(() => undefined);
         return started.record;

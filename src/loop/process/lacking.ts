@@ -84,14 +84,17 @@ export function createLacking(parts: LackingParts): Lacking {
       const lacking = (row: { readonly [column: string]: unknown }, column: string) => !runnable.has(String(row[column]));
       const found = await corridor.query(["processes", "hosts", "leases"], async (reader) => {
         const handlerNames = await loadHandlerNames(reader);
-        const [found, parked, asked] = await Promise.all([
+        const [found, limited, parked, asked] = await Promise.all([
           firstOfEach(reader, "processes", "runnable", runnable.size + MOST_LACKING),
+          firstOfEach(reader, "processes", "limited", runnable.size + MOST_LACKING),
           dueElsewhere(reader, runnable, clock.now()),
           // Handlers that other hosts have take no place of those that no host has.
           firstOfEach(reader, "processes", "cancelling", runnable.size + (handlerNames?.size ?? 0) + MOST_LACKING),
         ]);
-        const lacked = found.filter((row) => lacking(row, "runnable"));
-        const first = new Map([...parked, ...lacked].map((row) => [row.runnable ?? row.parked, row]));
+        const lacked = [...limited, ...found].filter(
+          ({ limited: name, runnable: needed }) => !runnable.has(String(needed ?? name)),
+        );
+        const first = new Map([...parked, ...lacked].map((row) => [row.runnable ?? row.parked ?? row.limited, row]));
         const firsts = [...first.values()].slice(0, MOST_LACKING);
         const names = asked.filter((row) => lacking(row, "cancelling")).map(({ cancelling }) => String(cancelling));
         const cancelled = await Promise.all(names.map((name) => unowned(reader, name, handlerNames)));

@@ -4,7 +4,7 @@ import type { Reader, Row, Write } from "../../ports/storage.js";
 import { loadRow, readable } from "../schema.js";
 import { ROW_VERSION } from "../table.js";
 import { over } from "./hosts.rules.js";
-import { type HeldLeaseRow, isLive, leaseChange, released } from "./leases.rules.js";
+import { type HeldLeaseRow, isLive, leaseChange, placeChange, released } from "./leases.rules.js";
 import type { AgentRow, HostRow, LeaseRow } from "./tables.js";
 
 /** Whether the boot left a farewell that no host has acted on yet. */
@@ -85,6 +85,7 @@ export const freeHost: Command<
     const resources = leases.map(({ resource }) => resource);
     return accept({ resources, agents: offline }, writes, [
       ...resources.map(leaseChange),
+      ...leases.flatMap(placeChange),
       ...offline.map((agentId) => agentChange(agentId, "offline")),
     ]);
   },

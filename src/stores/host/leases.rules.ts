@@ -76,6 +76,11 @@ export function released(row: LeaseRow, inOrder: boolean): LeaseRow {
   };
 }
 
+/** The lease that is given back or freed leaves its place in a limit: hosts look at what the limit holds back. */
+export function placeChange({ limitKey }: LeaseRow): Change[] {
+  return limitKey === undefined ? [] : [{ about: "limit", id: limitKey }];
+}
+
 /** The lease changed and may be free: hosts that could claim it look at it. */
 export function leaseChange(resource: string): Change {
   return { about: "lease", id: resource };

@@ -213,10 +213,39 @@ function orphanPages(corridor: Corridor): RemovePage {
   };
 }
 
-/** The kinds of rows that the settings name. */
+/** Removes the rows of rates that bound nothing any more. Replies with how many were removed. */
+const removeRates: Command<{ keys: readonly string[] }, RowIn<"rates">[], number> = {
+  tables: ["rates"],
+  async load(reader, { keys }) {
+    const rows = await Promise.all(keys.map((key) => findRow(reader, "rates", key)));
+    return rows.filter((row) => row !== undefined && row !== "unreadable");
+  },
+  decide(rows, _, nowMs) {
+    const over = rows.filter(({ overAtMs }) => overAtMs <= nowMs);
+    return accept(
+      over.length,
+      over.map(({ limitKey }): Write => ({ table: "rates", drop: limitKey })),
+    );
+  },
+  repeatable: () => true,
+  durability: "relaxed",
+};
+
+function ratePages(corridor: Corridor): RemovePage {
+  return async (asOfMs) => {
+    const upTo = [asOfMs, ""];
+    const rows = await corridor.query(["rates"], (reader) => reader.range("rates", { index: "over", upTo, limit: PAGE }));
+    const keys = rows.map(({ limitKey }) => String(limitKey));
+    const removed = keys.length === 0 ? 0 : await corridor.run(removeRates, { keys });
+    return removed > 0 && rows.length === PAGE;
+  };
+}
+
+/** What bounds nothing any more, and the kinds of rows that the settings name. */
 export function pagesOf(corridor: Corridor, retention: Retention): RemovePage[] {
   const { offlineAgentsMs, terminalProcessesMs, externalProcessesMs } = retention;
   return [
+    ratePages(corridor),
     ...(offlineAgentsMs === undefined ? [] : [agentPages(corridor, offlineAgentsMs)]),
     ...(terminalProcessesMs === undefined ? [] : [processPages(corridor, terminalProcessesMs, "ended"), orphanPages(corridor)]),
     ...(externalProcessesMs === undefined ? [] : [processPages(corridor, externalProcessesMs, "external")]),

@@ -3,7 +3,7 @@ import { flag, list, maybe, type RowOf, table, text, time, whole } from "../tabl
 /** A lease is kept as long as its process or session. After that a floor keeps its fencing token, which must never go back. */
 export const leases = table("leases", {
   key: ["resource"],
-  indexes: { byBoot: ["bootId", "resource"] },
+  indexes: { byBoot: ["bootId", "resource"], byLimit: ["limitKey", "resource"] },
   columns: {
     /** A process id. Other kinds of resource have a prefix of their own. */
     resource: text,
@@ -20,6 +20,8 @@ export const leases = table("leases", {
     bootId: maybe(text),
     /** Only while its host holds a Web Lock: for a host without one, a free lock proves nothing. */
     locked: maybe(flag),
+    /** Only while a host's runner holds it, whose handler has a limit: the key of the limit. It takes one of the places of that key. */
+    limitKey: maybe(text),
     /** Consecutive claims, before the last one, that ended out of order and stored nothing. */
     fruitless: whole,
     /** Only while it is held: at the last renewal that knew of it, its handler did nothing but wait. Its death then uses up no attempt. */

@@ -28,6 +28,7 @@ import type { LeaseRow } from "../host/tables.js";
 import { ROW_VERSION } from "../table.js";
 import { hashOfJson, unknownProcess } from "./processes.rules.js";
 import { afterCancel, claimable, unpaused } from "./runs/claimable.rules.js";
+import { keyedSince } from "./runs/restarts.rules.js";
 import { isTruthy, select } from "./selectors.rules.js";
 import type { EventRow, ProcessRow } from "./tables.js";
 import { dropWaits } from "./waits/waits.rules.js";
@@ -87,11 +88,12 @@ export interface Appended {
  */
 export function append(
   state: AppendState,
-  request: AppendInput,
+  given: AppendInput,
   verdict: PayloadVerdict | undefined,
   nowMs: number,
 ): Appended | Unjudged {
   const { process, eventTypes, replayed } = state;
+  const request = keyedSince(given, process);
   const { processId, eventType, payload, replayKey, lease } = request;
   if (!process) throw unknownProcess(processId);
 
@@ -107,7 +109,7 @@ export function append(
 
   const type = eventTypeOf(eventType, eventTypes) ?? (request.isDeclared ? { name: eventType } : undefined);
   if (!type) throw invalid(`process "${processId}" emitted undeclared event type "${eventType}"`);
-  if (!request.own && isReserved(request, type)) {
+  if (!request.own && isReserved(given, type)) {
     throw invalid(`event type "${eventType}" with replayKey "${replayKey ?? ""}" is holdfast's own`);
   }
   const { terminal, wake } = type.semantics ?? {};
@@ -183,19 +185,24 @@ function ended(process: ProcessRow): ProcessRow {
     parked: _1,
     dueAtMs: _2,
     suspended: _3,
-    mayWait: _4,
-    deadlineAtMs: _5,
-    cancelling: _6,
-    externalAtMs: _7,
-    endsWith: _8,
-    endsChildren: _9,
+    limited: _4,
+    limitKey: _5,
+    limitedAtMs: _6,
+    unclaimed: _7,
+    rated: _8,
+    mayWait: _9,
+    deadlineAtMs: _10,
+    cancelling: _11,
+    externalAtMs: _12,
+    endsWith: _13,
+    endsChildren: _14,
     ...lasting
   } = unpaused(process);
   return lasting as ProcessRow;
 }
 
 function running(process: ProcessRow, isCancel: boolean, nowMs: number): ProcessRow {
-  const name = process.runnable ?? process.parked;
+  const name = process.runnable ?? process.parked ?? process.limited;
   const isWoken = isCancel && afterCancel(process) === "claimable";
   return {
     ...(isWoken ? claimable(process) : process),

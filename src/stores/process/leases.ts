@@ -1,11 +1,21 @@
 import { accept, type Command, refuse } from "../../corridor/command.js";
 import { HoldfastError } from "../../domain/errors.js";
 import type { ProcessLease, ProcessLeaseCompletion } from "../../domain/lease.js";
+import type { ClaimLimit } from "../../domain/process/limit.js";
 import type { Write } from "../../ports/storage.js";
 import { grant, heldChange, leaseOf, renewed } from "../host/claims.rules.js";
 import { loadFloor } from "../host/floors.js";
 import { saidFarewell } from "../host/hosts.js";
-import { attemptsOf, fence, type Host, leaseChange, leaseLost, released } from "../host/leases.rules.js";
+import {
+  attemptsOf,
+  fence,
+  type HeldLeaseRow,
+  type Host,
+  leaseChange,
+  leaseLost,
+  placeChange,
+  released,
+} from "../host/leases.rules.js";
 import type { LeaseRow } from "../host/tables.js";
 import { loadRow } from "../schema.js";
 import { unknownProcess } from "./processes.rules.js";
@@ -19,6 +29,8 @@ export interface ClaimProcessLease {
   nonce: string;
   host?: Host;
   terms?: ClaimTerms | undefined;
+  /** The key by which the process counts for the limit in `terms`. A claim over a lease of its own keeps that lease's key. */
+  limitKey?: string | undefined;
   /** The token of the grant to replace. Refused if the lease was claimed or freed since. */
   over?: string;
 }
@@ -27,6 +39,8 @@ export interface ClaimProcessLease {
 export interface ClaimTerms {
   /** The process ends as failed so long after its first claim. */
   readonly timeoutMs?: number;
+  /** Only claims of a host's runner are judged by it. */
+  readonly limit?: ClaimLimit;
 }
 
 /** The lease, and what a runner needs to know at this moment. `process` is the stored row. */
@@ -39,40 +53,60 @@ export interface ClaimReply {
   fruitless: number;
 }
 
-export const claimProcessLease: Command<
-  ClaimProcessLease,
-  { process: ProcessRow | undefined; lease: LeaseRow | undefined; farewell: boolean; floor: number },
-  ClaimReply
-> = {
+/** What a claim reads. */
+export interface ClaimState {
+  readonly process: ProcessRow | undefined;
+  readonly lease: LeaseRow | undefined;
+  readonly farewell: boolean;
+  readonly floor: number;
+}
+
+/** The rows as a claim leaves them, or why it is refused. */
+export function claimed(
+  { process, lease, farewell, floor }: ClaimState,
+  input: ClaimProcessLease,
+  nowMs: number,
+): { process: ProcessRow; lease: HeldLeaseRow } | HoldfastError {
+  if (!process) return unknownProcess(input.processId);
+  if (process.state !== "running") {
+    return new HoldfastError("terminal", `process "${input.processId}" is already terminal`, {
+      details: { state: process.state },
+    });
+  }
+  if (isParked(process, nowMs)) return notYet(process);
+  if (input.over !== undefined && lease?.leaseToken !== input.over) return leaseLost(input.processId);
+  const { processId: resource, terms, ...claim } = input;
+  const row = grant(
+    lease,
+    { resource, ...claim },
+    { farewell, floor, ...(process.progressFence !== undefined && { progressFence: process.progressFence }) },
+    nowMs,
+  );
+  if (row instanceof HoldfastError) return row;
+  return { process: withDeadline(claimable(process), terms, nowMs), lease: row };
+}
+
+export function replyOf(process: ProcessRow, lease: HeldLeaseRow): ClaimReply {
+  return { lease: leaseOf(lease), process, attempt: attemptsOf(lease), fruitless: lease.fruitless };
+}
+
+/** A claim that no limit judges. */
+export const claimProcessLease: Command<ClaimProcessLease, ClaimState, ClaimReply> = {
   tables: ["processes", "leases", "farewells", "floors"],
   async load(reader, { processId }) {
     const [process, lease] = await Promise.all([loadRow(reader, "processes", processId), loadRow(reader, "leases", processId)]);
     const [farewell, floor] = await Promise.all([saidFarewell(reader, lease?.bootId), lease ? 0 : loadFloor(reader, "leases")]);
     return { process, lease, farewell, floor };
   },
-  decide({ process, lease, farewell, floor }, input, nowMs) {
-    if (!process) return refuse(unknownProcess(input.processId));
-    if (process.state !== "running") {
-      return refuse(
-        new HoldfastError("terminal", `process "${input.processId}" is already terminal`, { details: { state: process.state } }),
-      );
-    }
-    if (isParked(process, nowMs)) return refuse(notYet(process));
-    if (input.over !== undefined && lease?.leaseToken !== input.over) return refuse(leaseLost(input.processId));
-    const { processId: resource, terms, ...claim } = input;
-    const row = grant(
-      lease,
-      { resource, ...claim },
-      { farewell, floor, ...(process.progressFence !== undefined && { progressFence: process.progressFence }) },
-      nowMs,
-    );
-    if (row instanceof HoldfastError) return refuse(row);
-    const claimed = withDeadline(claimable(process), terms, nowMs);
+  decide(state, input, nowMs) {
+    const rows = claimed(state, input, nowMs);
+    if (rows instanceof HoldfastError) return refuse(rows);
+    const { process, lease } = rows;
     return accept(
-      { lease: leaseOf(row), process: claimed, attempt: attemptsOf(row), fruitless: row.fruitless },
-      [{ table: "leases", put: row }, ...(claimed === process ? [] : [{ table: "processes", put: claimed }])],
+      replyOf(process, lease),
+      [{ table: "leases", put: lease }, ...(process === state.process ? [] : [{ table: "processes", put: process }])],
       // A runner's lease has the usual time to live, so no loop looks before that. A caller that claims by hand chooses its own time to live.
-      [claim.host ? heldChange(resource) : leaseChange(resource)],
+      [input.host ? heldChange(input.processId) : leaseChange(input.processId), ...(state.lease ? placeChange(state.lease) : [])],
     );
   },
 };
@@ -125,7 +159,7 @@ export const releaseLeases: Command<{ leases: readonly ProcessLeaseCompletion[] 
     return accept(
       undefined,
       ours.map((row) => ({ table: "leases", put: released(row, true) })),
-      ours.map(({ resource }) => leaseChange(resource)),
+      ours.flatMap((row) => [leaseChange(row.resource), ...placeChange(row)]),
     );
   },
   repeatable: () => true,

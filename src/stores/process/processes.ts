@@ -29,14 +29,14 @@ import { admitPayload, prepareRegistration } from "./registration.js";
 import { dueChanges, parkedUntil } from "./runs/claimable.rules.js";
 import type { ProcessRow, RegistrationRow, WaitRow } from "./tables.js";
 import { loadWaits } from "./waits/wait-rows.js";
-import { waitsOf } from "./waits/waits.rules.js";
+import { limitWaits, waitsOf } from "./waits/waits.rules.js";
 
 /** A process: its two rows, which are written and removed together, and what it waits for. */
 export type StoredProcess = { process: ProcessRow; registration: RegistrationRow; waits: readonly WaitRow[] };
 
 /** The record as it is at this moment. */
 export function recordOf({ process, registration, waits }: StoredProcess, nowMs: number): ProcessRecord {
-  return processRecordOf(process, registration, waitsOf(waits, nowMs));
+  return processRecordOf(process, registration, [...waitsOf(waits, nowMs), ...limitWaits(process)]);
 }
 
 /** The tables of a record. */

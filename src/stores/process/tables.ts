@@ -26,6 +26,8 @@ export const processes = table(
       endsWith: ["endsWith", "processId"],
       external: ["externalAtMs", "processId"],
       due: ["parked", "dueAtMs", "processId"],
+      limited: ["limited", "limitKey", "createdAtMs", "processId"],
+      overdue: ["limited", "deadlineAtMs", "processId"],
     },
     columns: {
       processId: text,
@@ -43,6 +45,15 @@ export const processes = table(
       dueAtMs: maybe(time),
       /** Only while it is parked: its run gave the handler up and waits for what the waits table holds. */
       suspended: maybe(flag),
+      /** `runnable` instead of there, while a limit holds it back. */
+      limited: maybe(text),
+      /** Both only while a limit holds it back: the key of the limit, and since when. */
+      limitKey: maybe(text),
+      limitedAtMs: maybe(time),
+      /** Only while a limit holds it back: no owner ever claimed it, so a cancel request ends it at once. */
+      unclaimed: maybe(flag),
+      /** Only while it runs: a claim of it was counted for the rate of a limit. The next one counts only after its handler threw. */
+      rated: maybe(flag),
       /** Only while it runs: there may be rows of it in the waits table. */
       mayWait: maybe(flag),
       /** Only while it runs: when it ends as failed, counted from its first claim. */
@@ -51,6 +62,7 @@ export const processes = table(
       attempts: maybe(object<FailedAttempts>),
       /** No host claims it before. It stays as it was given. */
       startAtMs: maybe(time),
+      restarts: maybe(object<Restarts>),
       createdAtMs: time,
       updatedAtMs: time,
       /** `updatedAtMs` again, only while an external process runs. */
@@ -79,6 +91,17 @@ export const processes = table(
 );
 export type ProcessRow = RowOf<typeof processes>;
 
+/** The restarts of a process that had ended. */
+export interface Restarts {
+  readonly count: number;
+  /** Of the newest restart: ends before it are ends no more. */
+  readonly sequence: number;
+  /** Of the command of the newest restart. */
+  readonly nonce: string;
+  /** First and last sequence of each interval in which the events of runs count as absent. */
+  readonly forgotten: readonly (readonly [number, number])[];
+}
+
 export interface FailedAttempts extends ProcessAttempts {
   /** When the last of them failed. */
   readonly atMs: number;
@@ -106,6 +129,24 @@ export const waits = table("waits", {
   },
 });
 export type WaitRow = RowOf<typeof waits>;
+
+/** When runs of a limit's key began, where the limit has a rate. */
+export const rates = table(
+  "rates",
+  {
+    key: ["limitKey"],
+    indexes: { over: ["overAtMs", "limitKey"] },
+    columns: {
+      limitKey: text,
+      /** The last claims that counted, the oldest first: as many as the highest count that the key was judged by. */
+      claimsAtMs: list<number>,
+      /** No window has one of the claims in it from then on. */
+      overAtMs: time,
+    },
+  },
+  ({ claimsAtMs }) => claimsAtMs.every((atMs) => Number.isFinite(atMs)),
+);
+export type RateRow = RowOf<typeof rates>;
 
 /** The parts of a process that may be large and never change. An append reads them only for a declared event type, and never writes them. */
 export const registrations = table(
@@ -139,7 +180,10 @@ export const events = table(
       sequence: whole,
       eventType: text,
       payload: json<JsonValue>,
-      /** At most one event of a process has a given key. In an older database an app's event may have holdfast's own key: then holdfast's event has it, too. */
+      /**
+       * One event of a process counts under a given key: the newest that no restart forgot. In an older database an app's event may have
+       * holdfast's own key: then holdfast's event has it, too.
+       */
       replayKey: maybe(text),
       semantics: maybe(object<ProcessEventSemantics>),
       occurredAtMs: time,

@@ -3,6 +3,7 @@ import { guarded } from "../../../domain/admit.js";
 import { checkFunction, checkId, checkList, checkObject, checkWhole, membersOf } from "../../../domain/check.js";
 import { invalid } from "../../../domain/errors.js";
 import type { JsonValue } from "../../../domain/json.js";
+import { type ClaimLimit, checkLimit, type LimitSpec } from "../../../domain/process/limit.js";
 import { checkRetry, type Retry, type RetryPolicy } from "../../../domain/retry.rules.js";
 import { checkSuspendAfter, type Limits } from "../../../domain/time.js";
 import type { ClaimTerms } from "../../../stores/process/leases.js";
@@ -17,13 +18,14 @@ import type { Json } from "./stored-json.js";
  * `input` is checked at start and again before each run, since a stored one may be older than the schema: one that does not fit then ends
  * the process as failed, with the code "invalid-input". The input is stored as it was given. `context.args` is what the schema makes of it,
  * anew for each run, and need not be JSON. `events` are those that `context.emit` may store: a payload is checked by its schema and stored
- * as it was given. A schema may be asynchronous.
+ * as it was given. `signals` are those that it may be sent and may wait for: a payload is checked where it is sent, if the definition is known
+ * there, and again where it is taken. Without `signals` any name and payload passes. A schema may be asynchronous.
  *
  * `retry`: a handler that throws is run again from the start after a pause, in which its process holds neither slot nor lease; stored steps
  * answer at once. A result that cannot be stored, an input that does not fit and a HoldfastError `invalid` are not tried again. Default: one
  * try. `timeoutMs` counts in milliseconds from the first claim, over all tries, pauses and waits: at its end the handler's signal aborts
  * with `timeout` and the process ends as failed, class and code "timeout", whether the handler listens or not. From 1; default: none.
- * `suspendAfterMs` is that of `Timings`, for this process.
+ * `suspendAfterMs` is that of `Timings`, for this process. `limit` bounds how many of its processes run at a time over all tabs.
  *
  * Throws `invalid` for a broken definition, for an event whose name begins with "process.", and for a member that it does not know.
  */
@@ -42,15 +44,17 @@ export function defineProcess<
   retry?: RetryPolicy;
   timeoutMs?: number;
   suspendAfterMs?: number;
+  limit?: LimitSpec<Input>;
   run(context: ProcessContext<Input, Events, Signals>): Promise<Output> | Output;
 }): ProcessDefinition<Name, Given, Json<Output>, Events, Signals> {
   const checked = checkDefinition("definition", definition, Number.POSITIVE_INFINITY);
-  const { name, input, events, signals, retry, timeoutMs, suspendAfterMs, run } = checked;
+  const { name, input, events, signals, retry, timeoutMs, suspendAfterMs, limit, run } = checked;
   const schemas = { ...(input && { input }), ...(events && { events }), ...(signals && { signals }) };
   const terms = {
     ...(retry && { retry: Object.freeze(retry) }),
     ...(timeoutMs !== undefined && { timeoutMs }),
     ...(suspendAfterMs !== undefined && { suspendAfterMs }),
+    ...(limit && { limit: Object.freeze(limit) }),
   };
   return Object.freeze({ name: name as Name, ...schemas, ...terms, run });
 }
@@ -71,19 +75,28 @@ export interface Runnable {
   readonly timeoutMs?: number | undefined;
   /** In the place of the kernel's. */
   readonly suspendAfterMs?: number | undefined;
+  readonly limit?: LimitSpec | undefined;
 }
 
 /** What the handlers declare for a claim, by name; a handler that declares nothing is left out. */
 export function termsOf(handlers: ReadonlyMap<string, Runnable>): ReadonlyMap<string, ClaimTerms> {
-  const declared = [...handlers].filter(([, { timeoutMs }]) => timeoutMs !== undefined);
-  return new Map(declared.map(([name, { timeoutMs }]) => [name, { ...(timeoutMs !== undefined && { timeoutMs }) }]));
+  const terms = [...handlers].map(([name, handler]): [string, ClaimTerms] => [name, claimTermsOf(name, handler)]);
+  return new Map(terms.filter(([, declared]) => Object.keys(declared).length > 0));
+}
+
+export function claimTermsOf(name: string, { timeoutMs, limit }: Runnable): ClaimTerms {
+  return { ...(timeoutMs !== undefined && { timeoutMs }), ...(limit && { limit: claimLimitOf(name, limit) }) };
+}
+
+function claimLimitOf(name: string, { key = name, ...limit }: LimitSpec): ClaimLimit {
+  return { ...limit, ...(typeof key === "string" && { key }) };
 }
 
 type CheckedDefinition = Runnable & { readonly name: string };
 
 /** The definition, each member read once. Throws `invalid`, which names the member. */
 export function checkDefinition(field: string, value: unknown, idLength: number): CheckedDefinition {
-  const m = membersOf(field, value, ["name", "input", "events", "signals", "retry", "timeoutMs", "suspendAfterMs", "run"]);
+  const m = membersOf(field, value, ["name", "input", "events", "signals", "run", ...TERMS]);
   const name = checkId(`${field}.name`, m.name, idLength);
   const events = checkStandardSchemas(`${field}.events`, m.events, idLength);
   for (const eventType in events)
@@ -93,20 +106,24 @@ export function checkDefinition(field: string, value: unknown, idLength: number)
     input: m.input === undefined ? undefined : checkStandardSchema(`${field}.input`, m.input),
     events,
     signals: checkStandardSchemas(`${field}.signals`, m.signals, idLength),
-    ...checkTerms(field, m),
+    ...checkTerms(field, m, idLength),
     run: methodOf(`${field}.run`, m.run, value),
   };
 }
 
 /** What a definition and a handler without one may say of their runs. */
+const TERMS = ["retry", "timeoutMs", "suspendAfterMs", "limit"] as const;
+
 function checkTerms(
   field: string,
-  { retry, timeoutMs, suspendAfterMs }: { retry?: unknown; timeoutMs?: unknown; suspendAfterMs?: unknown },
-): Pick<Runnable, "retry" | "timeoutMs" | "suspendAfterMs"> {
+  { retry, timeoutMs, suspendAfterMs, limit }: { readonly [Term in (typeof TERMS)[number]]?: unknown },
+  idLength: number,
+): Pick<Runnable, (typeof TERMS)[number]> {
   return {
     ...(retry !== undefined && { retry: checkRetry(`${field}.retry`, retry) }),
     ...(timeoutMs !== undefined && { timeoutMs: checkWhole(`${field}.timeoutMs`, timeoutMs, 1) }),
     ...(suspendAfterMs !== undefined && { suspendAfterMs: checkSuspendAfter(`${field}.suspendAfterMs`, suspendAfterMs) }),
+    ...(limit !== undefined && { limit: checkLimit(`${field}.limit`, limit, idLength) }),
   };
 }
 
@@ -131,10 +148,9 @@ export function checkHandlers(given: unknown, { idLength }: Limits): ReadonlyMap
   return new Map(
     members.map(([name, handler]) => {
       const field = `handlers.${name}`;
-      const m =
-        typeof handler === "object" ? membersOf(field, handler, ["run", "retry", "timeoutMs", "suspendAfterMs"]) : undefined;
+      const m = typeof handler === "object" ? membersOf(field, handler, ["run", ...TERMS]) : undefined;
       const run = m ? methodOf(`${field}.run`, m.run, handler) : methodOf(field, handler, given);
-      return [checkId(`handlers: the name "${name}"`, name, idLength), { run, ...checkTerms(field, m ?? {}) }];
+      return [checkId(`handlers: the name "${name}"`, name, idLength), { run, ...checkTerms(field, m ?? {}, idLength) }];
     }),
   );
 }

@@ -1,5 +1,6 @@
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import type { JsonValue } from "../../../domain/json.js";
+import type { LimitSpec } from "../../../domain/process/limit.js";
 import type { RetryPolicy } from "../../../domain/retry.rules.js";
 
 /** Schemas of any library that keeps to Standard Schema (zod, valibot, arktype and others), by the name of the event or signal. */
@@ -28,6 +29,8 @@ export interface ProcessDefinition<
   readonly retry?: RetryPolicy;
   readonly timeoutMs?: number;
   readonly suspendAfterMs?: number;
+  /** With a type of its own that only `defineProcess` knows. */
+  readonly limit?: LimitSpec<never>;
   /** The handler, with types of its own that only `defineProcess` knows. */
   readonly run: (context: never) => unknown;
   /** It carries the types alone and is never set. */

@@ -3,9 +3,11 @@ import { HoldfastError } from "../../../domain/errors.js";
 import type { ProcessAwaitOutput } from "../../../domain/process/process.js";
 import type { Timings } from "../../../domain/time.js";
 import type { Clock } from "../../../ports/clock.js";
-import type { Host } from "../../../stores/host/leases.rules.js";
-import { type ClaimReply, claimProcessLease } from "../../../stores/process/leases.js";
+import { type Host, leaseLost } from "../../../stores/host/leases.rules.js";
+import type { ClaimReply } from "../../../stores/process/leases.js";
+import { claimForRunner } from "../../../stores/process/runs/limits.js";
 import { type HeldLease, holdLease } from "../../host/leases/held-lease.js";
+import { claimTermsOf, type Runnable } from "../definition/define.js";
 import { createRunTimer, type RunTimer } from "./run-timer.js";
 
 /**
@@ -24,6 +26,8 @@ export interface ProcessRun {
   /** Why every further call of the handler is refused, once the run is over for it. The lease may still be held then. */
   readonly over: HoldfastError | undefined;
   readonly timer: RunTimer;
+  /** How often the process was restarted before this run. */
+  readonly restarts: number;
   /** How the process ends because the handler did not in time. */
   forced: ProcessAwaitOutput | undefined;
   /** The reason of a cancel request. */
@@ -38,6 +42,8 @@ export interface RunParts {
   readonly corridor: Corridor;
   readonly clock: Clock;
   readonly timings: Timings;
+  /** What this host runs, by name. */
+  readonly handlers: ReadonlyMap<string, Runnable>;
   newNonce(): string;
   host(): Host;
   onLost(processId: string): void;
@@ -47,6 +53,9 @@ export interface RunParts {
 export function createRun(parts: RunParts, { lease, process }: ClaimReply, asOfMs: number): ProcessRun {
   const { corridor, clock, timings } = parts;
   const { leaseTtlMs: ttlMs } = timings;
+  const { handler = "", inputType } = process;
+  const runnable = inputType === "session_turn" ? undefined : parts.handlers.get(handler);
+  const terms = runnable && claimTermsOf(handler, runnable);
   const abort = new AbortController();
   const stopped = new AbortController();
   const ended = new AbortController();
@@ -54,8 +63,10 @@ export function createRun(parts: RunParts, { lease, process }: ClaimReply, asOfM
     ...parts,
     ttlMs,
     async reclaim({ processId, ownerId, leaseToken }: HeldLease["lease"]) {
-      const claim = { processId, ownerId, ttlMs, nonce: parts.newNonce(), host: parts.host(), over: leaseToken };
-      return (await corridor.run(claimProcessLease, claim)).lease;
+      const claim = { processId, ownerId, ttlMs, nonce: parts.newNonce(), host: parts.host(), terms, over: leaseToken };
+      const reclaimed = await corridor.run(claimForRunner, claim);
+      if ("heldBack" in reclaimed) throw leaseLost(processId);
+      return reclaimed.lease;
     },
     onLost(reason: HoldfastError) {
       stopped.abort(reason);
@@ -76,6 +87,7 @@ export function createRun(parts: RunParts, { lease, process }: ClaimReply, asOfM
       return stopped.signal.aborted ? (stopped.signal.reason as HoldfastError) : heldLease.over;
     },
     timer,
+    restarts: process.restarts?.count ?? 0,
     forced: undefined,
     cancelled: undefined,
     isWaiting: () => false,

@@ -2,7 +2,7 @@ import { accept, type Command, type StateOf } from "../../../corridor/command.js
 import { HoldfastError } from "../../../domain/errors.js";
 import type { Reader } from "../../../ports/storage.js";
 import { grant, leaseOf } from "../../host/claims.rules.js";
-import { isLive, leaseChange, released } from "../../host/leases.rules.js";
+import { isLive, leaseChange, placeChange, released } from "../../host/leases.rules.js";
 import type { LeaseRow } from "../../host/tables.js";
 import { readable } from "../../schema.js";
 import { type Appended, append, endOf, eventChange } from "../events.rules.js";
@@ -57,7 +57,12 @@ export const cancelUnowned: Command<
     return accept(
       true,
       [...appended.writes, ...below.writes, { table: "leases", put: released(row, true) }],
-      [eventChange(appended.result.event), ...below.changes, { ...leaseChange(resource), member: "ended" }],
+      [
+        eventChange(appended.result.event),
+        ...below.changes,
+        { ...leaseChange(resource), member: "ended" },
+        ...(lease ? placeChange(lease) : []),
+      ],
     );
   },
   repeatable: () => true,

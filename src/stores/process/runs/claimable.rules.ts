@@ -6,12 +6,12 @@ import type { ProcessRow } from "../tables.js";
  * Whether hosts find a running process that one of them may claim:
  *
  *     runnable --parkedUntil--> parked (at `dueAtMs`, or without one, it is found again) --claimable--> runnable
+ *     runnable --heldBack--> limited (found by the limit's key, while that has a place) --claimable--> runnable
  *
- * Exactly one of the columns `runnable` and `parked` is there. Neither is there after its end, nor in a process that no host runs.
+ * Exactly one of the columns `runnable`, `parked` and `limited` is there. None is there after its end, nor in a process that no host runs.
  */
 export function parkedUntil(process: ProcessRow, dueAtMs: number | undefined, isSuspended = false): ProcessRow {
-  const { runnable, parked, dueAtMs: _, suspended: __, ...rest } = unpaused(process);
-  const name = runnable ?? parked;
+  const [name, rest] = withoutPlace(process);
   if (name === undefined) return process;
   return {
     ...rest,
@@ -21,15 +21,45 @@ export function parkedUntil(process: ProcessRow, dueAtMs: number | undefined, is
   } as ProcessRow;
 }
 
+/** The process as a limit holds it back. The same row where a limit of that key does already. */
+export function heldBack(process: ProcessRow, limitKey: string, isUnclaimed: boolean, nowMs: number): ProcessRow {
+  const [name, rest] = withoutPlace(process);
+  if (name === undefined || process.limitKey === limitKey) return process;
+  const limitedAtMs = process.limitedAtMs ?? nowMs;
+  return { ...rest, limited: name, limitKey, limitedAtMs, ...(isUnclaimed && { unclaimed: 1 as const }) } as ProcessRow;
+}
+
 /** The process as hosts find it again at once. The same row if they do already. */
 export function claimable(process: ProcessRow): ProcessRow {
-  const { parked, dueAtMs: _, suspended: __, ...rest } = unpaused(process);
-  return parked === undefined ? process : ({ ...rest, runnable: parked } as ProcessRow);
+  const [name, rest] = withoutPlace(process);
+  return name === undefined || name === process.runnable ? process : ({ ...rest, runnable: name } as ProcessRow);
+}
+
+/** What a host needs to run it, whichever column holds that, and the row without what says how hosts find it. */
+function withoutPlace(process: ProcessRow): [name: string | undefined, rest: Omit<ProcessRow, "runnable">] {
+  const {
+    runnable,
+    parked,
+    dueAtMs: _,
+    suspended: _1,
+    limited,
+    limitKey: _2,
+    limitedAtMs: _3,
+    unclaimed: _4,
+    ...rest
+  } = unpaused(process);
+  return [runnable ?? parked ?? limited, rest];
 }
 
 /** Whether no host may claim it yet. */
 export function isParked({ parked, dueAtMs }: ProcessRow, nowMs: number): boolean {
   return parked !== undefined && (dueAtMs === undefined || dueAtMs > nowMs);
+}
+
+/** The process whose handler threw, or that begins anew: its next claim counts for the rate of a limit again. */
+export function unrated(process: ProcessRow): ProcessRow {
+  const { rated: _, ...rest } = process;
+  return rest as ProcessRow;
 }
 
 /** The process after the pause between two tries of it, or at its end. */
@@ -43,8 +73,8 @@ export function unpaused(process: ProcessRow): ProcessRow {
  * What a cancel request does at once: `ended`: no handler has the process and none is waited for, so it ends as cancelled in the same write;
  * `claimable`: a host takes it up, and its handler ends it; `asked`: its handler, or the next host that claims it, ends it.
  */
-export function afterCancel({ parked, suspended }: ProcessRow): "ended" | "claimable" | "asked" {
-  if (parked === undefined) return "asked";
+export function afterCancel({ parked, suspended, unclaimed }: ProcessRow): "ended" | "claimable" | "asked" {
+  if (parked === undefined) return unclaimed ? "ended" : "asked";
   return suspended ? "claimable" : "ended";
 }
 

@@ -5,14 +5,14 @@ import type { ProcessLease } from "../../../domain/lease.js";
 import { ATTEMPT_FAILED_EVENT } from "../../../domain/process/event-type.js";
 import { ownKey } from "../../../domain/process/own-key.js";
 import { type Backoff, pauseAfter } from "../../../domain/retry.rules.js";
-import { fence, released } from "../../host/leases.rules.js";
+import { fence, placeChange, released } from "../../host/leases.rules.js";
 import type { LeaseRow } from "../../host/tables.js";
 import { loadRow } from "../../schema.js";
 import { type Appended, append, eventChange } from "../events.rules.js";
 import { unknownProcess } from "../processes.rules.js";
 import type { ProcessRow } from "../tables.js";
 import { failedAttempts, pausedAfter } from "./attempts.rules.js";
-import { parkedChanges } from "./claimable.rules.js";
+import { parkedChanges, unrated } from "./claimable.rules.js";
 
 export interface FailAttempt {
   readonly lease: ProcessLease;
@@ -35,7 +35,11 @@ export const failAttempt: Command<FailAttempt, { process: ProcessRow | undefined
   decide({ process, lease: row }, { lease, error, backoff, roll }, nowMs) {
     const { processId } = lease;
     if (!process) return refuse(unknownProcess(processId));
-    if (isDoneAlready(process, row, lease)) return accept(true);
+    if (isDoneAlready(process, row, lease)) {
+      // Its first commit told nothing: no reply came.
+      const event = { about: "event" as const, id: processId, sequence: process.lastSequence };
+      return accept(true, [], [event, ...parkedChanges(process)]);
+    }
     const held = fence(row, lease, nowMs);
     if (held instanceof HoldfastError) return refuse(held);
     const attempt = failedAttempts(process) + 1;
@@ -55,11 +59,11 @@ export const failAttempt: Command<FailAttempt, { process: ProcessRow | undefined
       undefined,
       nowMs,
     ) as Appended;
-    const paused = pausedAfter(appended.process, { lastError: error, retryAtMs }, nowMs);
+    const paused = pausedAfter(unrated(appended.process), { lastError: error, retryAtMs }, nowMs);
     return accept(
       true,
       [...appended.writes, { table: "processes", put: paused }, { table: "leases", put: released(held, true) }],
-      [eventChange(appended.result.event), ...parkedChanges(paused)],
+      [eventChange(appended.result.event), ...parkedChanges(paused), ...placeChange(held)],
     );
   },
   repeatable: () => true,

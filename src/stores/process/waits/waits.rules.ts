@@ -20,6 +20,11 @@ export function byKey(a: ProcessWait, b: ProcessWait): number {
   return a.key < b.key ? -1 : a.key > b.key ? 1 : 0;
 }
 
+/** The wait of a process that a limit holds back, as its record lists it. */
+export function limitWaits({ limitKey, limitedAtMs }: ProcessRow): ProcessWait[] {
+  return limitKey === undefined || limitedAtMs === undefined ? [] : [{ key: limitKey, kind: "limit", sinceMs: limitedAtMs }];
+}
+
 /** Writes the row. The process's row, which the same command writes, must say that there may be one. */
 export function putWait(row: WaitRow): Write {
   return { table: "waits", put: row };
