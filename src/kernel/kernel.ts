@@ -190,6 +190,7 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     farewellNotes,
     lazyParts: platform.lazyParts,
     definitions: platform.lazyParts.definitions,
+    restarts: platform.lazyParts.restarts,
     signals: platform.lazyParts.signals,
     watch: createWatch(notices, clock, options.timings.pollMs, platform.keepAlive),
     schemas: payloadSchemas(),

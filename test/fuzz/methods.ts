@@ -199,6 +199,7 @@ export const HANDLE_METHODS = methodsOf<Omit<ProcessHandle, "id" | "events">>((w
   outcome: () => [signal()],
   signal: () => ["go", [1], { signalId: "new" }],
   cancel: () => ["why"],
+  restart: () => [{ from: "step" }],
 } satisfies Record<keyof Omit<ProcessHandle, "id" | "events">, Good>);
 KERNEL_METHODS.startDefined = {
   good: () => [definition(), { id: "new", input: { a: [1] }, grant: { scope: { ...scope }, descriptor: { kind: "k" } } }],

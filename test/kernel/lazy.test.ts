@@ -14,6 +14,7 @@ import type { LoopStart, Platform } from "../../src/kernel/platform.js";
 import { typed } from "../../src/kernel/process/definition/define.js";
 import * as definitions from "../../src/kernel/process/definition/defined-start.js";
 import type { ProcessDefinition } from "../../src/kernel/process/definition/definition.js";
+import * as restarts from "../../src/kernel/process/restart.js";
 import * as runs from "../../src/kernel/process/runs.js";
 import * as signals from "../../src/kernel/process/waits/send-signal.js";
 import * as runtime from "../../src/kernel/runtime-store.js";
@@ -42,6 +43,7 @@ const codes: { [K in keyof LazyParts]: NonNullable<LazyParts[K]["loaded"]> } = {
   agents,
   definitions,
   leases,
+  restarts,
   runs,
   signals,
   views,

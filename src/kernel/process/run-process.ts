@@ -14,16 +14,24 @@ import { type ContextParts, createContext, type ProcessContext } from "./context
 import { createRunningSteps } from "./context/running-steps.js";
 import type { Runnable } from "./definition/define.js";
 import { abortOf, isTrouble, outputOf } from "./ending.js";
-import { type HandleBounds, type HandleStores, type ProcessHandle, processHandle, type SignalSender } from "./handle.js";
+import {
+  type HandleBounds,
+  type HandleParts,
+  type HandleStores,
+  type ProcessHandle,
+  processHandle,
+  type SignalSender,
+} from "./handle.js";
 import { followProcess } from "./run/follow.js";
 import { handlerLease } from "./run/handler-lease.js";
-import { endByTime, type ProcessRun, type RunParts, TIMED_OUT } from "./run/run.js";
+import { endByTime, endRun, type ProcessRun, type RunParts, TIMED_OUT } from "./run/run.js";
 import { handBack, storeFailedAttempt, storeOutput } from "./run/store-output.js";
 import { type Slot, type Slots, takeSlot } from "./slots.js";
 import { type StartParts, startProcess } from "./start.js";
 import { createRunWaits } from "./waits/run-waits.js";
+import { createSuspension, type Suspension } from "./waits/suspension.js";
 
-export interface ProcessRunParts extends StartParts, RunParts, Omit<SignalSender, "handlers"> {
+export interface ProcessRunParts extends StartParts, RunParts, Pick<HandleParts, "restarts">, Omit<SignalSender, "handlers"> {
   readonly handlers: ReadonlyMap<string, Runnable>;
   readonly appendEvent: EventAppender;
   /** Runs a turn of the session; `undefined` where the session is not attached. */
@@ -111,7 +119,7 @@ async function handle(
     if (typeof error === "object" && error !== null) raised.add(error);
   };
   const isRaisedTrouble = (error: unknown) => isTrouble(error) && raised.has(error);
-  const noted = async <T>(work: () => Promise<T>): Promise<T> => {
+  const refused = async <T>(work: () => Promise<T>): Promise<T> => {
     try {
       return await work();
     } catch (thrown) {
@@ -121,6 +129,7 @@ async function handle(
       throw error;
     }
   };
+  const noted = <T>(work: () => Promise<T>): Promise<T> => suspension.during(() => refused(work));
   const unstored = handlerLease(run.heldLease, () => run.over);
   const bounds: HandleBounds = {
     waiting: (wait) => noted(() => slot.waiting(wait)),
@@ -138,20 +147,37 @@ async function handle(
   if (!runnable) return await handBack(parts, run.heldLease);
   // If the code cannot be loaded, the run ends like one that the storage fails: the process stays claimable.
   const code = runnable.events || runnable.signals || runnable.input ? await parts.definitions.load() : undefined;
-  const definition = code?.schemasInRun({ ...parts, runnable, processId: record.id });
+  const definition = code?.schemasInRun({ ...parts, runnable, processId: record.id, claimed: process });
   const misused = (message: string) => parts.fault({ area: "steps", code: "invalid", message, processId: record.id });
   const calls = createCalls(misused);
   const handleOf = (id: string, startedBy?: unknown): ProcessHandle => {
     const handle = processHandle(parts, id, startedBy, bounds);
-    const methods = ["record", "result", "outcome", "signal", "cancel"] as const;
+    const methods = ["record", "result", "outcome", "signal", "cancel", "restart"] as const;
     return calls.watched({ ...handle, record: () => noted(handle.record) }, methods);
   };
   const { ownerScope, hostProfileId } = record.provenance;
-  const steps = createRunningSteps({ clock: parts.clock, waitMs: parts.timings.leaseRenewMs, tell: misused });
+  const { clock, corridor, timings } = parts;
+  const onEnd = () => suspension.touch();
+  const steps = createRunningSteps({ clock, waitMs: timings.leaseRenewMs, tell: misused, onEnd });
   run.isWaiting = () => slot.isWaiting && steps.isIdle;
   // A wait that the handler did not await ends with it.
   const stopped = AbortSignal.any([run.stopped.signal, run.ended.signal]);
-  const waits = createRunWaits({ clock: parts.clock, waiting: bounds.waiting, stopped });
+  const waits = createRunWaits({
+    clock,
+    waiting: (wait) => refused(() => slot.waiting(wait)),
+    stopped,
+    onChange: () => suspension.touch(),
+  });
+  const suspension: Suspension = createSuspension({
+    clock,
+    corridor,
+    heldLease: run.heldLease,
+    suspendAfterMs: isTurn ? Number.POSITIVE_INFINITY : (runnable.suspendAfterMs ?? timings.suspendAfterMs),
+    waits,
+    isIdle: () => steps.isIdle && !run.over && run.cancelled === undefined,
+    flushProgress: () => flushProgress(),
+    endRun: (reason) => endRun(run, reason),
+  });
   run.heard = waits.heard;
   const contextParts: ContextParts = {
     ...parts,
@@ -159,12 +185,14 @@ async function handle(
     record,
     attempt: claim.attempt,
     fresh: process.lastSequence === 0,
+    claimed: process,
     mayWait: process.mayWait !== undefined,
     heldLease: handlerLease(run.heldLease, () => run.over, run.timer.stored),
     progressLease: unstored,
     signal: run.abort.signal,
     processHandle: handleOf,
     raised: raise,
+    during: suspension.during,
     isRaisedTrouble,
     steps,
     waits,
@@ -177,6 +205,14 @@ async function handle(
   };
   const { context, flushProgress } = createContext(contextParts);
 
+  /** A handler that ends while its run is being suspended has ended first only if the run is not. */
+  const running = async (handler: () => unknown) => {
+    try {
+      return await handler();
+    } finally {
+      await suspension.end();
+    }
+  };
   let output: ProcessAwaitOutput;
   let retry: Retry | undefined;
   const which = `handler "${process.handler}"`;
@@ -185,7 +221,7 @@ async function handle(
     const watched = calls.watched(context, ["step", "all", "emit", "start", "sleep", "sleepUntil", "waitForSignal"]);
     const made = definition && { args: (await definition.argsOf(context.args)) as ProcessContext["args"] };
     did = "threw";
-    const value = (await runnable.run({ ...watched, ...made })) ?? null;
+    const value = (await running(() => runnable.run({ ...watched, ...made }))) ?? null;
     did = undefined;
     output = { type: "success", value: admitPayload(value, `the result of ${which}`, parts.limits) };
   } catch (error) {

@@ -6,6 +6,7 @@ import type { LazyParts } from "../../kernel/lazy-parts.js";
 import type { LoopStart, Platform } from "../../kernel/platform.js";
 import type { ProcessHandler } from "../../kernel/process/context/context.js";
 import * as definitions from "../../kernel/process/definition/defined-start.js";
+import * as restarts from "../../kernel/process/restart.js";
 import * as runs from "../../kernel/process/runs.js";
 import * as signals from "../../kernel/process/waits/send-signal.js";
 import * as runtime from "../../kernel/runtime-store.js";
@@ -46,6 +47,7 @@ const LAZY_PARTS: LazyParts = {
   agents: loaded(agents),
   definitions: loaded(definitions),
   leases: loaded(leases),
+  restarts: loaded(restarts),
   runs: loaded(runs),
   signals: loaded(signals),
   views: loaded(views),

@@ -7,6 +7,7 @@ import { countedWaitKey, givenWaitKey } from "../../../domain/process/wait.js";
 import { type Limits, TEN_YEARS_MS } from "../../../domain/time.js";
 import type { Clock } from "../../../ports/clock.js";
 import { loadReplay } from "../../../stores/process/events.js";
+import type { Restarted } from "../../../stores/process/runs/restarts.rules.js";
 import {
   oldestSignal,
   type Received,
@@ -70,6 +71,8 @@ export interface WaitParts {
   readonly processId: string;
   /** No event was stored before this claim: no wait has ended. */
   readonly fresh: boolean;
+  /** The process's row as it was claimed. */
+  readonly claimed: Restarted;
   readonly heldLease: HeldLease;
   readonly waits: RunWaits;
   /** There if the definition that runs has schemas. */
@@ -105,7 +108,7 @@ export function waitCalls(parts: WaitParts, { own }: OwnWork): WaitCalls<Schemas
   const storedEnd = async (wait: Unleased<WaitOf>) => {
     if (parts.fresh) return undefined;
     const end = endOfWait({ ...wait, lease: heldLease.lease });
-    return await own(() => corridor.query(["events"], (reader) => loadReplay(reader, end)));
+    return await own(() => corridor.query(["events"], (reader) => loadReplay(reader, end, parts.claimed)));
   };
 
   async function timer(timer: Unleased<SleepWait>): Promise<void> {
