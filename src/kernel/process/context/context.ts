@@ -14,7 +14,7 @@ import { type AllCalls, allCalls } from "./all.js";
 import { createOwnWork } from "./own-work.js";
 import { createProgress } from "./progress.js";
 import { type StepCalls, type StepParts, stepCalls } from "./step.js";
-import { type WaitCalls, type WaitParts, waitCalls } from "./waits.js";
+import { type WaitCallParts, type WaitCalls, waitCalls } from "./waits.js";
 
 /**
  * What a handler gets. Its writes are fenced by the lease that it runs under: once the lease is lost, they change nothing. The types of a
@@ -59,7 +59,7 @@ export interface ProcessContext<Input = JsonValue | undefined, Events = Schemas,
 /** A handler without a definition. What it returns is stored as the process's output; `undefined` as null, and what is no JSON fails the process. */
 export type ProcessHandler = (context: ProcessContext) => unknown;
 
-export interface ContextParts extends Omit<StepParts & WaitParts, "processId"> {
+export interface ContextParts extends Omit<StepParts & WaitCallParts, "processId"> {
   readonly appendEvent: EventAppender;
   /** The lease for writes that are neither step nor event. */
   readonly progressLease: HeldLease;
