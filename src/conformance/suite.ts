@@ -19,6 +19,8 @@ import { stepOptionCases } from "./process/steps/options.cases.js";
 import { stepRetryCases } from "./process/steps/retries.cases.js";
 import { terminalCases } from "./process/terminals.cases.js";
 import { valueCases } from "./process/values.cases.js";
+import { olderRegistrationCases } from "./process/waits/older-registrations.cases.js";
+import { signalSchemaCases } from "./process/waits/signal-schemas.cases.js";
 import { signalWaitCases } from "./process/waits/signal-waits.cases.js";
 import { signalCases } from "./process/waits/signals.cases.js";
 import { timerCases } from "./process/waits/timers.cases.js";
@@ -93,7 +95,7 @@ const KERNEL_AREAS: Areas = {
   wakes: [wakeCases],
   waits: [waitCases],
   timers: [timerCases],
-  signals: [signalCases, signalWaitCases],
+  signals: [signalCases, signalWaitCases, signalSchemaCases, olderRegistrationCases],
   selectors: [selectorCases],
   schemas: [schemaCases],
   leases: [leaseCases],

@@ -4,7 +4,7 @@ import { checkFunction, checkId, checkList, checkObject, checkWhole, membersOf }
 import { invalid } from "../../../domain/errors.js";
 import type { JsonValue } from "../../../domain/json.js";
 import { checkRetry, type Retry, type RetryPolicy } from "../../../domain/retry.rules.js";
-import type { Limits } from "../../../domain/time.js";
+import { checkSuspendAfter, type Limits } from "../../../domain/time.js";
 import type { ClaimTerms } from "../../../stores/process/leases.js";
 import type { ProcessContext, ProcessHandler } from "../context/context.js";
 import type { NoSchemas, ProcessDefinition, Schemas } from "./definition.js";
@@ -17,12 +17,14 @@ import type { Json } from "./stored-json.js";
  * `input` is checked at start and again before each run, since a stored one may be older than the schema: one that does not fit then ends
  * the process as failed, with the code "invalid-input". The input is stored as it was given. `context.args` is what the schema makes of it,
  * anew for each run, and need not be JSON. `events` are those that `context.emit` may store: a payload is checked by its schema and stored
- * as it was given. A schema may be asynchronous.
+ * as it was given. `signals` are those that it may be sent and may wait for: a payload is checked where it is sent, if the definition is known
+ * there, and again where it is taken. Without `signals` any name and payload passes. A schema may be asynchronous.
  *
  * `retry`: a handler that throws is run again from the start after a pause, in which its process holds neither slot nor lease; stored steps
  * answer at once. A result that cannot be stored, an input that does not fit and a HoldfastError `invalid` are not tried again. Default: one
  * try. `timeoutMs` counts in milliseconds from the first claim, over all tries, pauses and waits: at its end the handler's signal aborts
  * with `timeout` and the process ends as failed, class and code "timeout", whether the handler listens or not. From 1; default: none.
+ * `suspendAfterMs` is that of `Timings`, for this process.
  *
  * Throws `invalid` for a broken definition, for an event whose name begins with "process.", and for a member that it does not know.
  */
@@ -40,12 +42,17 @@ export function defineProcess<
   signals?: Signals;
   retry?: RetryPolicy;
   timeoutMs?: number;
+  suspendAfterMs?: number;
   run(context: ProcessContext<Input, Events, Signals>): Promise<Output> | Output;
 }): ProcessDefinition<Name, Given, Json<Output>, Events, Signals> {
   const checked = checkDefinition("definition", definition, Number.POSITIVE_INFINITY);
-  const { name, input, events, signals, retry, timeoutMs, run } = checked;
+  const { name, input, events, signals, retry, timeoutMs, suspendAfterMs, run } = checked;
   const schemas = { ...(input && { input }), ...(events && { events }), ...(signals && { signals }) };
-  const terms = { ...(retry && { retry: Object.freeze(retry) }), ...(timeoutMs !== undefined && { timeoutMs }) };
+  const terms = {
+    ...(retry && { retry: Object.freeze(retry) }),
+    ...(timeoutMs !== undefined && { timeoutMs }),
+    ...(suspendAfterMs !== undefined && { suspendAfterMs }),
+  };
   return Object.freeze({ name: name as Name, ...schemas, ...terms, run });
 }
 
@@ -63,6 +70,8 @@ export interface Runnable {
   readonly retry?: Retry | undefined;
   /** In milliseconds from the first claim. */
   readonly timeoutMs?: number | undefined;
+  /** In the place of the kernel's. */
+  readonly suspendAfterMs?: number | undefined;
 }
 
 /** What the handlers declare for a claim, by name; a handler that declares nothing is left out. */
@@ -75,7 +84,7 @@ type CheckedDefinition = Runnable & { readonly name: string };
 
 /** The definition, each member read once. Throws `invalid`, which names the member. */
 export function checkDefinition(field: string, value: unknown, idLength: number): CheckedDefinition {
-  const m = membersOf(field, value, ["name", "input", "events", "signals", "retry", "timeoutMs", "run"]);
+  const m = membersOf(field, value, ["name", "input", "events", "signals", "retry", "timeoutMs", "suspendAfterMs", "run"]);
   const name = checkId(`${field}.name`, m.name, idLength);
   const events = checkStandardSchemas(`${field}.events`, m.events, idLength);
   for (const eventType in events)
@@ -93,11 +102,12 @@ export function checkDefinition(field: string, value: unknown, idLength: number)
 /** What a definition and a handler without one may say of their runs. */
 function checkTerms(
   field: string,
-  { retry, timeoutMs }: { retry?: unknown; timeoutMs?: unknown },
-): Pick<Runnable, "retry" | "timeoutMs"> {
+  { retry, timeoutMs, suspendAfterMs }: { retry?: unknown; timeoutMs?: unknown; suspendAfterMs?: unknown },
+): Pick<Runnable, "retry" | "timeoutMs" | "suspendAfterMs"> {
   return {
     ...(retry !== undefined && { retry: checkRetry(`${field}.retry`, retry) }),
     ...(timeoutMs !== undefined && { timeoutMs: checkWhole(`${field}.timeoutMs`, timeoutMs, 1) }),
+    ...(suspendAfterMs !== undefined && { suspendAfterMs: checkSuspendAfter(`${field}.suspendAfterMs`, suspendAfterMs) }),
   };
 }
 
@@ -122,7 +132,8 @@ export function checkHandlers(given: unknown, { idLength }: Limits): ReadonlyMap
   return new Map(
     members.map(([name, handler]) => {
       const field = `handlers.${name}`;
-      const m = typeof handler === "object" ? membersOf(field, handler, ["run", "retry", "timeoutMs"]) : undefined;
+      const m =
+        typeof handler === "object" ? membersOf(field, handler, ["run", "retry", "timeoutMs", "suspendAfterMs"]) : undefined;
       const run = m ? methodOf(`${field}.run`, m.run, handler) : methodOf(field, handler, given);
       return [checkId(`handlers: the name "${name}"`, name, idLength), { run, ...checkTerms(field, m ?? {}) }];
     }),

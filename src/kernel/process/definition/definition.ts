@@ -27,6 +27,7 @@ export interface ProcessDefinition<
   readonly signals?: Schemas;
   readonly retry?: RetryPolicy;
   readonly timeoutMs?: number;
+  readonly suspendAfterMs?: number;
   /** The handler, with types of its own that only `defineProcess` knows. */
   readonly run: (context: never) => unknown;
   /** It carries the types alone and is never set. */
