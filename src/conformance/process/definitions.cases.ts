@@ -345,7 +345,7 @@ export function definitionCases(open: OpenFixture, runner: Runner): void {
       [{ processes: [{ ...fine, retry: { attempts: 0 } }] }, "processes/0", "retry"],
       [{ handlers: { job: 5 } }, "handlers.job"],
       [{ handlers: { job: { run: 5 } } }, "handlers.job.run"],
-      [{ handlers: { job: { run, timeoutMs: 5 } } }, "handlers.job", "timeoutMs"],
+      [{ handlers: { job: { run, timeoutMs: 0 } } }, "handlers.job", "timeoutMs"],
     ];
     for (const [options, ...fragments] of refusedOptions) {
       await refused(openMore(options as Partial<KernelOptions>), "invalid", ...fragments);
