@@ -19,6 +19,11 @@ export interface Timings {
   sweepMs: number;
   /** A wait reads again after so long without a notice. Default 5 000. */
   pollMs: number;
+  /**
+   * A run that has been in nothing but timers, waits for signals and pauses for so long is suspended; after a second at most where all of
+   * these are due later than that. 0 and more; `Infinity`: never. A definition may say otherwise. Default 60 000.
+   */
+  suspendAfterMs: number;
 }
 
 export const DEFAULT_TIMINGS: Readonly<Timings> = {
@@ -30,6 +35,7 @@ export const DEFAULT_TIMINGS: Readonly<Timings> = {
   staleAfterMs: 150_000,
   sweepMs: 30_000,
   pollMs: 5_000,
+  suspendAfterMs: 60_000,
 };
 
 /** The longest wait that a caller may ask for: ten years, of which three may be leap years. */
@@ -73,7 +79,7 @@ const TIMING_RULES: readonly (readonly [rule: string, field: keyof Timings, hold
 ];
 
 export function checkTimings(given: unknown): Timings {
-  const timings = wholeNumbers("timings", DEFAULT_TIMINGS, given);
+  const timings = wholeNumbers("timings", DEFAULT_TIMINGS, given, { suspendAfterMs: checkSuspendAfter });
   for (const [rule, field, holds] of TIMING_RULES) {
     if (!holds(timings)) throw invalid(`timings.${field} breaks the rule ${rule}`, { rule });
   }
@@ -84,11 +90,24 @@ export function checkLimits(given: unknown): Limits {
   return wholeNumbers("limits", DEFAULT_LIMITS, given);
 }
 
-function wholeNumbers<T extends object>(field: string, defaults: Readonly<T>, given: unknown): T {
+export function checkSuspendAfter(field: string, value: unknown): number {
+  return value === Number.POSITIVE_INFINITY ? value : checkWhole(field, value, 0);
+}
+
+/** `checks`: of the members that are no whole numbers from 1 up. */
+function wholeNumbers<T extends object>(
+  field: string,
+  defaults: Readonly<T>,
+  given: unknown,
+  checks: { readonly [Name in keyof T]?: (field: string, value: unknown) => number } = {},
+): T {
   if (given === undefined) return { ...defaults };
   const names = Object.keys(defaults) as (keyof T & string)[];
   const values = membersOf(field, given, names);
   return Object.fromEntries(
-    names.map((name) => [name, values[name] === undefined ? defaults[name] : checkWhole(`${field}.${name}`, values[name], 1)]),
+    names.map((name) => {
+      const check = checks[name] ?? ((at: string, value: unknown) => checkWhole(at, value, 1));
+      return [name, values[name] === undefined ? defaults[name] : check(`${field}.${name}`, values[name])];
+    }),
   ) as T;
 }

@@ -34,8 +34,14 @@ export interface KernelOptions {
   storage?: KernelStorage;
   /** What this host runs, as `defineProcess` gives it. Only processes with a definition or a handler here are claimed. A name may stand here once, and not in `handlers` too. */
   processes?: readonly ProcessDefinition[];
-  /** Handlers without a definition, by task name, or `tool:<toolName>`. `retry`, `timeoutMs` and `limit` are those of `defineProcess`. */
-  handlers?: Record<string, ProcessHandler | { run: ProcessHandler; retry?: RetryPolicy; timeoutMs?: number; limit?: LimitSpec }>;
+  /**
+   * Handlers without a definition, by task name, or `tool:<toolName>`. `retry`, `timeoutMs`, `limit` and `suspendAfterMs` are those of
+   * `defineProcess`.
+   */
+  handlers?: Record<
+    string,
+    ProcessHandler | { run: ProcessHandler; retry?: RetryPolicy; timeoutMs?: number; limit?: LimitSpec; suspendAfterMs?: number }
+  >;
   /**
    * The turns of all sessions that have no handler of their own in this tab, whether the app opened them or not: a session that waits, or
    * was left by a tab that died, is gone on with here. `concurrency` bounds how many sessions that the app has not opened run at once. A

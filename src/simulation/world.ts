@@ -26,6 +26,7 @@ export const TIMINGS: Timings = {
   staleAfterMs: 30_000,
   sweepMs: 6_000,
   pollMs: 2_000,
+  suspendAfterMs: 5_000,
 };
 
 /** One machine, its hosts and all that is known of them. */

@@ -15,6 +15,7 @@ describe("timings", () => {
       staleAfterMs: 150_000,
       sweepMs: 30_000,
       pollMs: 5_000,
+      suspendAfterMs: 60_000,
     });
   });
 
@@ -46,12 +47,22 @@ describe("timings", () => {
     );
   });
 
-  it.each(Object.keys(DEFAULT_TIMINGS))("%s is a whole number from 1 up", (field) => {
+  const wholes = Object.keys(DEFAULT_TIMINGS).filter((field) => field !== "suspendAfterMs");
+  it.each(wholes)("%s is a whole number from 1 up", (field) => {
     for (const value of [0, -1, 1.5, Number.NaN, "1", null, Number.MAX_SAFE_INTEGER + 1]) {
       expect(() => checkTimings({ [field]: value })).toThrow(
         expect.objectContaining({ code: "invalid", message: expect.stringContaining(`timings.${field}`) }),
       );
     }
+  });
+
+  it("suspendAfterMs is a whole number from 0 up, or Infinity (F-18)", () => {
+    for (const value of [0, 1, Number.MAX_SAFE_INTEGER, Number.POSITIVE_INFINITY])
+      expect(checkTimings({ suspendAfterMs: value })).toMatchObject({ suspendAfterMs: value });
+    for (const value of [-1, 1.5, Number.NaN, Number.NEGATIVE_INFINITY, "1", null])
+      expect(() => checkTimings({ suspendAfterMs: value })).toThrow(
+        expect.objectContaining({ code: "invalid", message: expect.stringContaining("timings.suspendAfterMs") }),
+      );
   });
 
   it("that are not known are refused by name", () => {

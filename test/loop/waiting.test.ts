@@ -40,6 +40,16 @@ describe("a run whose owner dies", () => {
     expect(await leaseOf("p")).toMatchObject({ attempts: 7, fruitless: 0 });
   });
 
+  it("while a step of it pauses between two tries is not counted, and while that is tried it is (A-33, F-5)", async () => {
+    const retry = { attempts: 9, backoffMs: 3_600_000, maxBackoffMs: 3_600_000 };
+    const fails = () => Promise.reject(new Error("no"));
+    expect(await afterDeaths(6, ({ step }) => step("s", fails, { retry }))).toBe("running");
+    expect(await leaseOf("p")).toMatchObject({ attempts: 7, fruitless: 0 });
+    await town.close();
+    town = buildTown();
+    expect(await afterDeaths(2, ({ step }) => step("s", () => new Promise<never>(() => {}), { retry }))).toBe("failed");
+  });
+
   it("while its handler waits for a child of its own, or for events, is not counted (A-33)", async () => {
     const waits = async ({ start, process }: ProcessContext) => {
       const child = await start("child", external);

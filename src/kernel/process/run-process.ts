@@ -17,11 +17,12 @@ import { abortOf, isTrouble, outputOf } from "./ending.js";
 import { type HandleBounds, type HandleStores, type ProcessHandle, processHandle, type SignalSender } from "./handle.js";
 import { followProcess } from "./run/follow.js";
 import { handlerLease } from "./run/handler-lease.js";
-import { endByTime, type ProcessRun, type RunParts, TIMED_OUT } from "./run/run.js";
+import { endByTime, endRun, type ProcessRun, type RunParts, TIMED_OUT } from "./run/run.js";
 import { handBack, storeFailedAttempt, storeOutput } from "./run/store-output.js";
 import { type Slot, type Slots, takeSlot } from "./slots.js";
 import { type StartParts, startProcess } from "./start.js";
 import { createRunWaits } from "./waits/run-waits.js";
+import { createSuspension, type Suspension } from "./waits/suspension.js";
 
 export interface ProcessRunParts extends StartParts, RunParts, Omit<SignalSender, "handlers"> {
   readonly handlers: ReadonlyMap<string, Runnable>;
@@ -111,7 +112,7 @@ async function handle(
     if (typeof error === "object" && error !== null) raised.add(error);
   };
   const isRaisedTrouble = (error: unknown) => isTrouble(error) && raised.has(error);
-  const noted = async <T>(work: () => Promise<T>): Promise<T> => {
+  const refused = async <T>(work: () => Promise<T>): Promise<T> => {
     try {
       return await work();
     } catch (thrown) {
@@ -121,6 +122,7 @@ async function handle(
       throw error;
     }
   };
+  const noted = <T>(work: () => Promise<T>): Promise<T> => suspension.during(() => refused(work));
   const unstored = handlerLease(run.heldLease, () => run.over);
   const bounds: HandleBounds = {
     waiting: (wait) => noted(() => slot.waiting(wait)),
@@ -147,11 +149,28 @@ async function handle(
     return calls.watched({ ...handle, record: () => noted(handle.record) }, methods);
   };
   const { ownerScope, hostProfileId } = record.provenance;
-  const steps = createRunningSteps({ clock: parts.clock, waitMs: parts.timings.leaseRenewMs, tell: misused });
+  const { clock, corridor, timings } = parts;
+  const onEnd = () => suspension.touch();
+  const steps = createRunningSteps({ clock, waitMs: timings.leaseRenewMs, tell: misused, onEnd });
   run.isWaiting = () => slot.isWaiting && steps.isIdle;
   // A wait that the handler did not await ends with it.
   const stopped = AbortSignal.any([run.stopped.signal, run.ended.signal]);
-  const waits = createRunWaits({ clock: parts.clock, waiting: bounds.waiting, stopped });
+  const waits = createRunWaits({
+    clock,
+    waiting: (wait) => refused(() => slot.waiting(wait)),
+    stopped,
+    onChange: () => suspension.touch(),
+  });
+  const suspension: Suspension = createSuspension({
+    clock,
+    corridor,
+    heldLease: run.heldLease,
+    suspendAfterMs: isTurn ? Number.POSITIVE_INFINITY : (runnable.suspendAfterMs ?? timings.suspendAfterMs),
+    waits,
+    isIdle: () => steps.isIdle && !run.over && run.cancelled === undefined,
+    flushProgress: () => flushProgress(),
+    endRun: (reason) => endRun(run, reason),
+  });
   run.heard = waits.heard;
   const contextParts: ContextParts = {
     ...parts,
@@ -165,6 +184,7 @@ async function handle(
     signal: run.abort.signal,
     processHandle: handleOf,
     raised: raise,
+    during: suspension.during,
     isRaisedTrouble,
     steps,
     waits,
@@ -177,6 +197,14 @@ async function handle(
   };
   const { context, flushProgress } = createContext(contextParts);
 
+  /** A handler that ends while its run is being suspended has ended first only if the run is not. */
+  const running = async (handler: () => unknown) => {
+    try {
+      return await handler();
+    } finally {
+      await suspension.end();
+    }
+  };
   let output: ProcessAwaitOutput;
   let retry: Retry | undefined;
   const which = `handler "${process.handler}"`;
@@ -185,7 +213,7 @@ async function handle(
     const watched = calls.watched(context, ["step", "all", "emit", "start", "sleep", "sleepUntil", "waitForSignal"]);
     const made = definition && { args: (await definition.argsOf(context.args)) as ProcessContext["args"] };
     did = "threw";
-    const value = (await runnable.run({ ...watched, ...made })) ?? null;
+    const value = (await running(() => runnable.run({ ...watched, ...made }))) ?? null;
     did = undefined;
     output = { type: "success", value: admitPayload(value, `the result of ${which}`, parts.limits) };
   } catch (error) {

@@ -102,9 +102,14 @@ function withChildren(
   const written = [appended, ...(end ? [end] : [])].filter(({ writes }) => writes.length > 0);
   const isEnd = written.some(({ result }) => result.event.semantics.terminal);
   const below = endChildren(isEnd ? children : [], nowMs);
+  const isWoken = process?.parked !== undefined && written.at(-1)?.process.runnable !== undefined;
   return {
     writes: [...written.flatMap(({ writes }) => writes), ...below.writes],
-    changes: [...written.map(({ result }) => eventChange(result.event)), ...below.changes],
+    changes: [
+      ...written.map(({ result }) => eventChange(result.event)),
+      ...(isWoken ? [leaseChange(process.processId)] : []),
+      ...below.changes,
+    ],
   };
 }
 

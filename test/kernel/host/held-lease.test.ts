@@ -378,6 +378,7 @@ describe("all that a page holds", () => {
       write: (write) => write(lease),
       extend: (asOfMs) => void calls.push(`extend ${asOfMs}`),
       recheck: async () => calls.push("recheck") > 0,
+      giveBack: async () => true,
       end: () => {},
       ...more,
     };

@@ -50,6 +50,14 @@ export function turnStepCases(open: OpenFixture, runner: Runner): void {
           ),
         );
       found.push(await refusalMismatch(step("d", 5 as never), "invalid", "run"));
+      const withOptions = step as (key: string, run: () => number, options: object) => Promise<number>;
+      found.push(
+        await refusalMismatch(
+          withOptions("d", () => 1, { retry: { attempts: 2 } }),
+          "invalid",
+          "retry is no option of step",
+        ),
+      );
       found.push(
         await refusalMismatch(
           step("d", () => Number.NaN),

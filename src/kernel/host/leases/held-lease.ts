@@ -23,6 +23,11 @@ export interface HeldLease {
   extend(asOfMs: number): void;
   /** Reads the stored row: whether the lease is still ours. */
   recheck(): Promise<boolean>;
+  /**
+   * Makes the write that hands the lease back. If it does, which it resolves with, the held lease ends with `reason`, and no look at the stored
+   * row takes it for lost before.
+   */
+  giveBack(reason: HoldfastError, write: (lease: ProcessLease) => Promise<boolean>): Promise<boolean>;
   /** Ends the held lease in this page; the stored row stays as it is. */
   end(reason: HoldfastError): void;
 }
@@ -46,6 +51,7 @@ export function holdLease(parts: HeldLeaseParts, granted: ProcessLease, asOfMs: 
   let deadlineMs = asOfMs + ttlMs;
   let cancelTimer = () => {};
   let checking: Promise<boolean> | undefined;
+  let givingBack: Promise<unknown> | undefined;
 
   function setDeadline(atMs: number): void {
     deadlineMs = Math.max(deadlineMs, atMs);
@@ -97,6 +103,7 @@ export function holdLease(parts: HeldLeaseParts, granted: ProcessLease, asOfMs: 
         const row = await loadRow(reader, "leases", processId);
         return row?.leaseToken === lease.leaseToken ? row.expiresAtMs - now() : undefined;
       });
+      await givingBack;
       if (over || stored === undefined) return lose();
       if (stored > 0) {
         setDeadline(startedMs + stored);
@@ -138,6 +145,15 @@ export function holdLease(parts: HeldLeaseParts, granted: ProcessLease, asOfMs: 
         if (!(await recheck())) throw over ?? error;
         return await write(lease);
       }
+    },
+    async giveBack(reason, write) {
+      if (over) throw over;
+      const writing = write(lease).then((isDone) => {
+        if (isDone) end(reason);
+        return isDone;
+      });
+      givingBack = writing.catch(() => false);
+      return await writing;
     },
     extend: (sentMs) => setDeadline(sentMs + ttlMs),
     recheck,

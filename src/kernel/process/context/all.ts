@@ -11,7 +11,7 @@ export interface AllCalls {
   all<I, O>(items: readonly I[], run: (item: I, at: number) => Promise<O>, options?: { concurrency?: number }): Promise<O[]>;
 }
 
-const MOST_ITEMS = 1_000_000;
+const MOST_ITEMS_OF_ALL = 1_000_000;
 
 export function allCalls(heldLease: HeldLease, { raise }: OwnWork): AllCalls {
   function refuseOver(): void {
@@ -20,7 +20,7 @@ export function allCalls(heldLease: HeldLease, { raise }: OwnWork): AllCalls {
 
   return {
     async all<I, O>(items: readonly I[], run: (item: I, at: number) => Promise<O>, options: unknown = {}) {
-      const list = checkList("items", items, MOST_ITEMS) as I[];
+      const list = checkList("items", items, MOST_ITEMS_OF_ALL) as I[];
       checkFunction("run", run);
       const { concurrency } = optionsOf("all", options, ["concurrency"]);
       const most = concurrency === undefined ? list.length : checkWhole("options.concurrency", concurrency, 1);

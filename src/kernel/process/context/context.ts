@@ -69,12 +69,14 @@ export interface ContextParts extends Omit<StepParts & WaitParts, "processId"> {
   processHandle(processId: string): ProcessHandle;
   /** Called with each error that the context itself throws. */
   raised(error: unknown): void;
+  /** Wraps the context's own work: the run is not suspended meanwhile. */
+  during<T>(work: () => Promise<T>, mayBeLook: true): Promise<T>;
 }
 
 export function createContext(parts: ContextParts): { context: ProcessContext; flushProgress(): Promise<void> } {
   const { corridor, limits, record, attempt, heldLease, signal } = parts;
   const processId = record.id;
-  const work = createOwnWork(heldLease, parts.raised);
+  const work = createOwnWork(heldLease, parts.raised, parts.during);
   const { own, raise } = work;
   const progress = createProgress({ ...parts, heldLease: parts.progressLease });
 

@@ -8,7 +8,12 @@ export interface OwnWork {
   own<T>(work: () => Promise<T>): Promise<T>;
 }
 
-export function createOwnWork(heldLease: HeldLease, raised: (error: unknown) => void): OwnWork {
+/** `during` wraps the work: the run is not suspended meanwhile. */
+export function createOwnWork(
+  heldLease: HeldLease,
+  raised: (error: unknown) => void,
+  during: <T>(work: () => Promise<T>, mayBeLook: true) => Promise<T>,
+): OwnWork {
   function raise(error: unknown): never {
     raised(error);
     throw error;
@@ -17,8 +22,10 @@ export function createOwnWork(heldLease: HeldLease, raised: (error: unknown) => 
     raise,
     async own(work) {
       try {
-        if (heldLease.over) throw heldLease.over;
-        return await work();
+        return await during(() => {
+          if (heldLease.over) throw heldLease.over;
+          return work();
+        }, true);
       } catch (error) {
         raise(error);
       }

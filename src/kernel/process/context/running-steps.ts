@@ -22,9 +22,11 @@ interface RunningStepsParts {
   readonly waitMs: number;
   /** Tells that a step is used in a way that cannot be meant. */
   tell(message: string): void;
+  /** A step ended. */
+  onEnd?(): void;
 }
 
-export function createRunningSteps({ clock, waitMs, tell }: RunningStepsParts): RunningSteps {
+export function createRunningSteps({ clock, waitMs, tell, onEnd }: RunningStepsParts): RunningSteps {
   const running = new Map<string, Promise<JsonValue>>();
   /** How many of these pause. */
   let paused = 0;
@@ -55,7 +57,10 @@ export function createRunningSteps({ clock, waitMs, tell }: RunningStepsParts): 
           told.add(key);
           tell(`step "${key}" was called again after its result was stored, and got it: a loop needs another key each time`);
         }
-        const begun = run().finally(() => running.delete(key));
+        const begun = run().finally(() => {
+          running.delete(key);
+          onEnd?.();
+        });
         running.set(key, begun);
         const result = await begun;
         if (called.has(key)) stored.add(key);

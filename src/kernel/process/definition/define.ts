@@ -5,7 +5,7 @@ import { invalid } from "../../../domain/errors.js";
 import type { JsonValue } from "../../../domain/json.js";
 import { type ClaimLimit, checkLimit, type LimitSpec } from "../../../domain/process/limit.js";
 import { checkRetry, type Retry, type RetryPolicy } from "../../../domain/retry.rules.js";
-import type { Limits } from "../../../domain/time.js";
+import { checkSuspendAfter, type Limits } from "../../../domain/time.js";
 import type { ClaimTerms } from "../../../stores/process/leases.js";
 import type { ProcessContext, ProcessHandler } from "../context/context.js";
 import type { NoSchemas, ProcessDefinition, Schemas } from "./definition.js";
@@ -24,6 +24,7 @@ import type { Json } from "./stored-json.js";
  * answer at once. A result that cannot be stored, an input that does not fit and a HoldfastError `invalid` are not tried again. Default: one
  * try. `timeoutMs` counts in milliseconds from the first claim, over all tries, pauses and waits: at its end the handler's signal aborts
  * with `timeout` and the process ends as failed, class and code "timeout", whether the handler listens or not. From 1; default: none.
+ * `suspendAfterMs` is that of `Timings`, for this process.
  *
  * Throws `invalid` for a broken definition, for an event whose name begins with "process.", and for a member that it does not know.
  */
@@ -42,15 +43,17 @@ export function defineProcess<
   retry?: RetryPolicy;
   timeoutMs?: number;
   limit?: LimitSpec<Input>;
+  suspendAfterMs?: number;
   run(context: ProcessContext<Input, Events, Signals>): Promise<Output> | Output;
 }): ProcessDefinition<Name, Given, Json<Output>, Events, Signals> {
   const checked = checkDefinition("definition", definition, Number.POSITIVE_INFINITY);
-  const { name, input, events, signals, retry, timeoutMs, limit, run } = checked;
+  const { name, input, events, signals, retry, timeoutMs, limit, suspendAfterMs, run } = checked;
   const schemas = { ...(input && { input }), ...(events && { events }), ...(signals && { signals }) };
   const terms = {
     ...(retry && { retry: Object.freeze(retry) }),
     ...(timeoutMs !== undefined && { timeoutMs }),
     ...(limit && { limit: Object.freeze(limit) }),
+    ...(suspendAfterMs !== undefined && { suspendAfterMs }),
   };
   return Object.freeze({ name: name as Name, ...schemas, ...terms, run });
 }
@@ -70,6 +73,8 @@ export interface Runnable {
   /** In milliseconds from the first claim. */
   readonly timeoutMs?: number | undefined;
   readonly limit?: LimitSpec | undefined;
+  /** In the place of the kernel's. */
+  readonly suspendAfterMs?: number | undefined;
 }
 
 /** What the handlers declare for a claim, by name; a handler that declares nothing is left out. */
@@ -90,7 +95,7 @@ type CheckedDefinition = Runnable & { readonly name: string };
 
 /** The definition, each member read once. Throws `invalid`, which names the member. */
 export function checkDefinition(field: string, value: unknown, idLength: number): CheckedDefinition {
-  const m = membersOf(field, value, ["name", "input", "events", "signals", "retry", "timeoutMs", "limit", "run"]);
+  const m = membersOf(field, value, ["name", "input", "events", "signals", ...TERMS, "run"]);
   const name = checkId(`${field}.name`, m.name, idLength);
   const events = checkStandardSchemas(`${field}.events`, m.events, idLength);
   for (const eventType in events)
@@ -106,15 +111,18 @@ export function checkDefinition(field: string, value: unknown, idLength: number)
 }
 
 /** What a definition and a handler without one may say of their runs. */
+const TERMS = ["retry", "timeoutMs", "limit", "suspendAfterMs"] as const;
+
 function checkTerms(
   field: string,
-  { retry, timeoutMs, limit }: { retry?: unknown; timeoutMs?: unknown; limit?: unknown },
+  { retry, timeoutMs, limit, suspendAfterMs }: Partial<Record<(typeof TERMS)[number], unknown>>,
   idLength: number,
-): Pick<Runnable, "retry" | "timeoutMs" | "limit"> {
+): Pick<Runnable, (typeof TERMS)[number]> {
   return {
     ...(retry !== undefined && { retry: checkRetry(`${field}.retry`, retry) }),
     ...(timeoutMs !== undefined && { timeoutMs: checkWhole(`${field}.timeoutMs`, timeoutMs, 1) }),
     ...(limit !== undefined && { limit: checkLimit(`${field}.limit`, limit, idLength) }),
+    ...(suspendAfterMs !== undefined && { suspendAfterMs: checkSuspendAfter(`${field}.suspendAfterMs`, suspendAfterMs) }),
   };
 }
 
@@ -139,7 +147,7 @@ export function checkHandlers(given: unknown, { idLength }: Limits): ReadonlyMap
   return new Map(
     members.map(([name, handler]) => {
       const field = `handlers.${name}`;
-      const m = typeof handler === "object" ? membersOf(field, handler, ["run", "retry", "timeoutMs", "limit"]) : undefined;
+      const m = typeof handler === "object" ? membersOf(field, handler, ["run", ...TERMS]) : undefined;
       const run = m ? methodOf(`${field}.run`, m.run, handler) : methodOf(field, handler, given);
       return [checkId(`handlers: the name "${name}"`, name, idLength), { run, ...checkTerms(field, m ?? {}, idLength) }];
     }),

@@ -1,3 +1,4 @@
+import { isHoldfastError } from "../../../domain/errors.js";
 import type { Clock } from "../../../ports/clock.js";
 import { abortOf } from "../ending.js";
 
@@ -15,11 +16,13 @@ export interface RunWait {
  * `settle` looks at that at once, when the wait is due, and each time that the process changed, a timer's only at the first two.
  */
 export interface RunWaits {
-  /** Resolves with what `settle` answers. Rejects with what it throws, and with the reason of the run's end. */
+  /** Resolves with what `settle` answers. Rejects with what it throws, and with the reason of the run's end; never settles where that is `suspended`. */
   until<T>(wait: RunWait, settle: () => Promise<{ readonly answer: T } | undefined>): Promise<T>;
   /** The process changed: every wait looks again, but for timers, which a change does not end. */
   heard(): void;
   readonly pending: ReadonlySet<RunWait>;
+  /** One of the waits looks at what is stored. */
+  readonly isLooking: boolean;
 }
 
 interface RunWaitsParts {
@@ -28,15 +31,20 @@ interface RunWaitsParts {
   waiting<T>(wait: () => Promise<T>): Promise<T>;
   /** Aborts when the run is over, or its handler has ended. */
   readonly stopped: AbortSignal;
+  /** A wait began or ended. */
+  onChange(): void;
 }
 
 /** A clock that is set forward makes a wait due at once, and no timer of the platform tells of that: the wait looks so often. */
 const LOOK_MS = 1_000;
 
-export function createRunWaits({ clock, waiting, stopped }: RunWaitsParts): RunWaits {
+export function createRunWaits({ clock, waiting, stopped, onChange }: RunWaitsParts): RunWaits {
   const pending = new Map<RunWait, () => void>();
   const isOver = abortOf(stopped);
+  let looking = 0;
   let cancelTimer = () => {};
+
+  const isSuspended = () => isHoldfastError(stopped.reason) && stopped.reason.code === "suspended";
 
   /** One timer for all waits. */
   function setTimer(): void {
@@ -63,19 +71,41 @@ export function createRunWaits({ clock, waiting, stopped }: RunWaitsParts): RunW
     });
   }
 
+  /** The waits of a run that is suspended never end: no code of its handler goes on. */
   async function last<T>(wait: RunWait, settle: () => Promise<{ readonly answer: T } | undefined>): Promise<T> {
+    try {
+      return await settled(wait, settle);
+    } catch (error) {
+      if (!isSuspended()) throw error;
+      return await new Promise<never>(() => {});
+    }
+  }
+
+  async function look<T>(settle: () => Promise<T>): Promise<T> {
+    looking++;
+    try {
+      return await settle();
+    } finally {
+      looking--;
+    }
+  }
+
+  async function settled<T>(wait: RunWait, settle: () => Promise<{ readonly answer: T } | undefined>): Promise<T> {
+    pending.set(wait, () => {});
+    onChange();
     try {
       for (;;) {
         stopped.throwIfAborted();
         const isWoken = woken(wait);
-        const settled = await settle();
-        if (settled) return settled.answer;
+        const end = await look(settle);
+        if (end) return end.answer;
         setTimer();
         await Promise.race([isWoken, isOver]);
       }
     } finally {
       pending.delete(wait);
       setTimer();
+      onChange();
     }
   }
 
@@ -86,6 +116,9 @@ export function createRunWaits({ clock, waiting, stopped }: RunWaitsParts): RunW
     },
     get pending() {
       return new Set(pending.keys());
+    },
+    get isLooking() {
+      return looking > 0;
     },
   };
 }

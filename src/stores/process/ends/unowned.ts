@@ -35,7 +35,7 @@ export const cancelUnowned: Command<
   },
   boolean
 > = {
-  tables: [...claimProcessLease.tables, "hosts", "events"],
+  tables: [...claimProcessLease.tables, "hosts", "events", "waits"],
   async load(reader, input) {
     const [claimed, handlerNames] = await Promise.all([claimProcessLease.load(reader, input), loadHandlerNames(reader)]);
     return { claimed, handlerNames, children: await loadChildren(reader, claimed.process) };

@@ -47,7 +47,7 @@ export const storeFailedTry: Command<FailedTry, AppendState, { retryAtMs?: numbe
     const { process, replayed } = state;
     const marked = process && { ...process, mayWait: 1 as const };
     // The same command again, since its reply was lost: the time of its first write holds.
-    const retryAtMs = replayed ? failureOf(replayed).retryAtMs : pauseMs === undefined ? undefined : nowMs + pauseMs;
+    const retryAtMs = replayed ? storedFailure(replayed).retryAtMs : pauseMs === undefined ? undefined : nowMs + pauseMs;
     const due = retryAtMs === undefined ? {} : { retryAtMs };
     const appended = appendOwn({ ...state, process: marked }, { ...failedOf(processId, { ...failure, ...due }), lease }, nowMs);
     if (appended.writes.length === 0) return accept(due);
@@ -83,7 +83,7 @@ export async function loadStep(
   if (dueAtMs !== undefined) return { event, tries: { failed, retryAtMs: dueAtMs } };
   const failure = { key, attempt: failed, message: `step "${key}" failed` };
   const stored = await loadReplay(reader, failedOf(processId, failure));
-  return { event, tries: { failed, last: stored ? failureOf(stored) : failure } };
+  return { event, tries: { failed, last: stored ? storedFailure(stored) : failure } };
 }
 
 function failedOf(processId: string, failure: StepFailure): AppendInput {
@@ -98,6 +98,6 @@ function failedOf(processId: string, failure: StepFailure): AppendInput {
   };
 }
 
-function failureOf({ payload }: EventRow): StepFailure {
+function storedFailure({ payload }: EventRow): StepFailure {
   return payload as unknown as StepFailure;
 }

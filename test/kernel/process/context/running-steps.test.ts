@@ -57,3 +57,26 @@ describe("calls of one step", () => {
     expect(told).toEqual([]);
   });
 });
+
+describe("steps are idle", () => {
+  it("while all that run pause between two tries, and only then (F-5)", async () => {
+    const { steps: running } = steps();
+    const [pause, run] = [gate(), gate<number>()];
+    const seen = [running.isIdle];
+    const paused = running.share("a", async () => {
+      await running.pausing(() => pause.promise);
+      return 1;
+    });
+    seen.push(running.isIdle);
+    const other = running.share("b", () => run.promise);
+    seen.push(running.isIdle);
+    run.open(2);
+    await other;
+    seen.push(running.isIdle);
+    pause.open();
+    await rounds(1);
+    await paused;
+    seen.push(running.isIdle);
+    expect(seen).toEqual([true, true, false, true, true]);
+  });
+});
