@@ -37,6 +37,7 @@ export type {
   ProcessState,
   ProcessStatus,
 } from "./domain/process/process.js";
+export type { ScheduleRecord, ScheduleSpec, ScheduleStart, ScheduleWhen } from "./domain/process/schedule.js";
 export type { RetryPolicy } from "./domain/retry.rules.js";
 export type { ProcessScope } from "./domain/scope.js";
 export type {
@@ -80,7 +81,7 @@ export type { LifecycleStore } from "./kernel/host/lifecycle.js";
 export type { Fault, SweepReport } from "./kernel/host/loop-contract.js";
 export type { Kernel } from "./kernel/kernel.js";
 export type { KernelOptions } from "./kernel/options.js";
-export type { ProcessContext, ProcessHandler } from "./kernel/process/context/context.js";
+export type { ProcessContext, ProcessHandler, ProcessHandlerWithTerms } from "./kernel/process/context/context.js";
 export type { StepRun } from "./kernel/process/context/step.js";
 export type { StepOptions } from "./kernel/process/context/step-tries.js";
 export type { ReceivedSignal } from "./kernel/process/context/waits.js";
@@ -100,6 +101,7 @@ export type {
 export type { Json } from "./kernel/process/definition/stored-json.js";
 export type { HandleOf, ProcessHandle, SignalArguments, SignalOptions } from "./kernel/process/handle.js";
 export type { ProcessRegistry } from "./kernel/process/registry.js";
+export type { KernelSchedules } from "./kernel/process/schedules/kernel-schedules.js";
 export type { StartOptions, StartOptionsOf, StartRequest } from "./kernel/process/start-request.js";
 export type { RuntimeStore } from "./kernel/runtime-store.js";
 export type { KernelSessions } from "./kernel/session/archive.js";

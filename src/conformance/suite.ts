@@ -2,6 +2,7 @@ import { lifecycleCases } from "./host/lifecycle.cases.js";
 import { livenessCases } from "./host/liveness.cases.js";
 import type { OpenFixture, Runner } from "./kit/fixture.js";
 import { runEndCases } from "./process/chances/ends.cases.js";
+import { restartCases } from "./process/chances/restarts.cases.js";
 import { retryCases } from "./process/chances/retries.cases.js";
 import { definitionCases } from "./process/definitions.cases.js";
 import { durabilityCases } from "./process/durability.cases.js";
@@ -12,6 +13,7 @@ import { inputCases } from "./process/input.cases.js";
 import { leaseCases } from "./process/leases.cases.js";
 import { limitCases } from "./process/limits/limits.cases.js";
 import { processCases } from "./process/processes.cases.js";
+import { scheduleCases } from "./process/schedules/schedules.cases.js";
 import { schemaCases } from "./process/schemas.cases.js";
 import { selectorCases } from "./process/selectors.cases.js";
 import { stepAllCases } from "./process/steps/all.cases.js";
@@ -19,6 +21,8 @@ import { stepOptionCases } from "./process/steps/options.cases.js";
 import { stepRetryCases } from "./process/steps/retries.cases.js";
 import { terminalCases } from "./process/terminals.cases.js";
 import { valueCases } from "./process/values.cases.js";
+import { olderRegistrationCases } from "./process/waits/older-registrations.cases.js";
+import { signalSchemaCases } from "./process/waits/signal-schemas.cases.js";
 import { signalWaitCases } from "./process/waits/signal-waits.cases.js";
 import { signalCases } from "./process/waits/signals.cases.js";
 import { timerCases } from "./process/waits/timers.cases.js";
@@ -89,15 +93,16 @@ const KERNEL_AREAS: Areas = {
   handles: [handleCases],
   events: [eventCases],
   terminals: [terminalCases, endingCases],
-  chances: [retryCases, runEndCases],
+  chances: [retryCases, runEndCases, restartCases],
   wakes: [wakeCases],
   waits: [waitCases],
   limits: [limitCases],
   timers: [timerCases],
-  signals: [signalCases, signalWaitCases],
+  signals: [signalCases, signalWaitCases, signalSchemaCases, olderRegistrationCases],
   selectors: [selectorCases],
   schemas: [schemaCases],
   leases: [leaseCases],
+  schedules: [scheduleCases],
   lifecycle: [lifecycleCases],
   liveness: [livenessCases],
   durability: [durabilityCases],

@@ -16,7 +16,7 @@ export const ERROR_CODES = {
     retriable: false,
   },
   terminal: {
-    meaning: "The process or operation has ended: it takes no other end, no claim, and a wait cannot be fulfilled.",
+    meaning: "The process or operation has ended: it takes no other end, no claim and no signal, and a wait cannot be fulfilled.",
     todo: "Read the record; its status holds the output.",
     retriable: false,
   },

@@ -22,6 +22,7 @@ import { createIds, hostLockName, type Ids } from "./host/ids.js";
 import { createHeldLeases } from "./host/leases/held-leases.js";
 import type { LifecycleStore } from "./host/lifecycle.js";
 import type { Fault } from "./host/loop-contract.js";
+import { mapLazy, methodsOf } from "./lazy.js";
 import { createLazyRuns } from "./lazy-runs.js";
 import { logFaults } from "./log.js";
 import { abortedBy, type OpenGround, openGround } from "./opening.js";
@@ -31,6 +32,7 @@ import type { LoopStart, Platform, WorkerSource } from "./platform.js";
 import type { ProcessDefinition } from "./process/definition/definition.js";
 import { type HandleOf, type ProcessHandle, processHandle, waitMethods } from "./process/handle.js";
 import type { ProcessRegistry } from "./process/registry.js";
+import type { KernelSchedules } from "./process/schedules/kernel-schedules.js";
 import { startProcess } from "./process/start.js";
 import type { StartArguments, StartOptions, StartOptionsOf, StartRequest } from "./process/start-request.js";
 import type { RuntimeStore } from "./runtime-store.js";
@@ -66,6 +68,8 @@ export interface Kernel extends AsyncDisposable {
   start(name: string, options?: StartOptions): Promise<ProcessHandle>;
   /** The same with a request, which may be of any kind. Another content under the same id is `conflict`. */
   start(request: StartRequest): Promise<ProcessHandle>;
+  /** Processes that are started at set times. */
+  readonly schedules: KernelSchedules;
   /** A handle of the process, which need not exist yet. Throws `invalid` for a broken id. */
   process(processId: string): ProcessHandle;
   /** Opens or makes a session; its runtime's state is stored when this resolves. */
@@ -190,6 +194,7 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     farewellNotes,
     lazyParts: platform.lazyParts,
     definitions: platform.lazyParts.definitions,
+    restarts: platform.lazyParts.restarts,
     signals: platform.lazyParts.signals,
     watch: createWatch(notices, clock, options.timings.pollMs, platform.keepAlive),
     schemas: payloadSchemas(),
@@ -242,7 +247,9 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
   });
   const { sessions: archive, hosts: listHosts } = lazily.facade;
   const views = createViews({ ...parts, processes: stores, listSessions: archive.list, listHosts });
-  const pageParts = { ...parts, runs, sessions, agents };
+  const startParts = { ...parts, handleOf, headStart: () => runs.loaded?.headStart };
+  const schedules = mapLazy(platform.lazyParts.schedules, ({ createSchedules }) => createSchedules(startParts));
+  const pageParts = { ...parts, runs, sessions, agents, schedules };
   const loopStart: LoopStart = { ...parts, storageKind: place.kind, page: loopPage(pageParts) };
 
   const hostLife = startHost({
@@ -295,9 +302,13 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     views,
     liveness: presence.store,
     async start(...what: StartArguments) {
-      const { id } = await startProcess({ ...parts, headStart: () => runs.loaded?.headStart }, what);
+      const { id } = await startProcess(startParts, what);
       return handleOf(id, what[0]);
     },
+    schedules: methodsOf<KernelSchedules>(
+      mapLazy(schedules, ({ methods }) => methods),
+      { put: true, get: true, list: true, pause: true, resume: true, trigger: true, delete: true },
+    ),
     process: (processId) => handleOf(processId),
     session: sessions.open,
     async status() {

@@ -13,8 +13,10 @@ export const lazyParts = {
   views: lazy("views", () => import("./session/view/view-sources.js")),
   sessionView: lazy("session views", () => import("./session/view/session-view.js")),
   definitions: lazy("definitions of processes", () => import("./process/definition/defined-start.js")),
+  restarts: lazy("restarts", () => import("./process/restart.js")),
   signals: lazy("signals", () => import("./process/waits/send-signal.js")),
   leases: lazy("leases", () => import("../stores/process/leases-by-hand.js")),
+  schedules: lazy("schedules", () => import("./process/schedules/schedules.js")),
   runs: lazy("the runner", () => import("./process/runs.js")),
 };
 

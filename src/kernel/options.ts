@@ -11,7 +11,6 @@ import {
 } from "../domain/check.js";
 import { invalid } from "../domain/errors.js";
 import { madeLength } from "../domain/lease.js";
-import type { LimitSpec } from "../domain/process/limit.js";
 import { checkRetry, type RetryPolicy } from "../domain/retry.rules.js";
 import { checkLimits, checkTimings, type Limits, type Timings } from "../domain/time.js";
 import type { Clock } from "../ports/clock.js";
@@ -21,7 +20,7 @@ import type { KeyStore } from "../ports/seal.js";
 import type { Durability, KernelStorage } from "../ports/storage.js";
 import type { Retention } from "../stores/host/retention.js";
 import type { Random } from "./host/ids.js";
-import type { ProcessHandler } from "./process/context/context.js";
+import type { ProcessHandler, ProcessHandlerWithTerms } from "./process/context/context.js";
 import { checkDefinitions, checkHandlers } from "./process/definition/define.js";
 import type { ProcessDefinition } from "./process/definition/definition.js";
 import type { AnyTurnHandler } from "./session/turn.js";
@@ -34,14 +33,8 @@ export interface KernelOptions {
   storage?: KernelStorage;
   /** What this host runs, as `defineProcess` gives it. Only processes with a definition or a handler here are claimed. A name may stand here once, and not in `handlers` too. */
   processes?: readonly ProcessDefinition[];
-  /**
-   * Handlers without a definition, by task name, or `tool:<toolName>`. `retry`, `timeoutMs`, `limit` and `suspendAfterMs` are those of
-   * `defineProcess`.
-   */
-  handlers?: Record<
-    string,
-    ProcessHandler | { run: ProcessHandler; retry?: RetryPolicy; timeoutMs?: number; limit?: LimitSpec; suspendAfterMs?: number }
-  >;
+  /** Handlers without a definition, by task name, or `tool:<toolName>`. The other members are those of `defineProcess`. */
+  handlers?: Record<string, ProcessHandler | ProcessHandlerWithTerms>;
   /**
    * The turns of all sessions that have no handler of their own in this tab, whether the app opened them or not: a session that waits, or
    * was left by a tab that died, is gone on with here. `concurrency` bounds how many sessions that the app has not opened run at once. A
@@ -59,7 +52,7 @@ export interface KernelOptions {
   turnRetry?: RetryPolicy;
   /**
    * Default "worker" where it can be used, else "inline". A "worker" that was asked for and cannot be used is told as a fault. "off":
-   * nothing is claimed, renewed, beaten or swept.
+   * nothing is claimed, renewed, beaten or swept, and no schedule starts anything.
    */
   loop?: "worker" | "inline" | "off";
   /** Makes a worker that runs `holdfast/worker`: for bundlers that must build it themselves, and pages with Trusted Types. */

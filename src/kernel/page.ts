@@ -10,6 +10,7 @@ import type { Presence } from "./host/presence.js";
 import type { Lazy } from "./lazy.js";
 import type { LazyRuns } from "./lazy-runs.js";
 import { type Runnable, termsOf } from "./process/definition/define.js";
+import type { Schedules } from "./process/schedules/schedules.js";
 import type { Sessions } from "./session/sessions.js";
 
 /** What runs in this page or program. */
@@ -22,6 +23,7 @@ export interface PageParts {
   readonly runs: LazyRuns;
   readonly sessions: Sessions;
   readonly agents: Lazy<Agents>;
+  readonly schedules: Lazy<Schedules>;
   readonly presence: Presence;
   readonly host: Readonly<CurrentHost>;
   readonly farewellNotes: FarewellNotes | undefined;
@@ -69,6 +71,7 @@ export function loopPage(parts: PageParts): LoopPage {
       return [...refused, ...claims.slice(taken.length).map(({ lease }) => lease.processId)];
     },
     limitKeys: runs.limitKeys,
+    schedulesDue: async (sinceMs) => await (await parts.schedules.load()).runDue(sinceMs),
     async renewed({ asOfMs, renewed, lost }) {
       heldLeases.extend(renewed, asOfMs);
       await heldLeases.recheck(lost);

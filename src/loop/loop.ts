@@ -16,6 +16,7 @@ import { createPageLink } from "./page-link.js";
 import { createDueProcesses } from "./process/due.js";
 import { createLacking } from "./process/lacking.js";
 import { createHeldBackLooks } from "./process/limits.js";
+import { createDueSchedules } from "./process/schedules.js";
 import { createScheduler } from "./scheduler.js";
 import { createSearches } from "./searches.js";
 import { createSweeper } from "./sweeper.js";
@@ -72,18 +73,9 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
   });
   const lacking = createLacking({ ...parts, stopping: stopping.signal, tell: page.tell });
   const heldBack = createHeldBackLooks({ ...parts, leaveMs: () => (neighbours.areThere ? momentMs() : 0) });
-  const searches = createSearches({
-    ...parts,
-    agenda,
-    page,
-    neighbours,
-    due,
-    claims,
-    lacking,
-    heldBack,
-    sweeper,
-    stopping: stopping.signal,
-  });
+  const schedules = createDueSchedules({ ...parts, tell: page.tell });
+  const stages = { neighbours, due, claims, lacking, heldBack, sweeper, schedules };
+  const searches = createSearches({ ...parts, ...stages, agenda, page, stopping: stopping.signal });
   const unsubscribe = parts.notices.subscribe(hear);
 
   function hear(changes: readonly Change[]): void {
@@ -95,6 +87,7 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
       else if (about === "registered") heardOfNew(id);
       else if (about === "limit") heardOfLimit(id);
       else if (about === "lease" && !claims.isForeign(id)) agenda.hear(id);
+      else if (about === "schedule") schedules.look();
       else if (about === "boot") neighbours.came(id);
       else if (about === "host") {
         agenda.searchAll();
@@ -178,6 +171,7 @@ export function createLoop(parts: LoopParts): Loop & { readonly failedTurns: num
     neighbours.close();
     due.close();
     sweeper.kill();
+    schedules.close();
     return isOver;
   }
 

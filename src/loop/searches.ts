@@ -11,6 +11,7 @@ import type { PageLink } from "./page-link.js";
 import type { DueProcesses } from "./process/due.js";
 import type { Lacking } from "./process/lacking.js";
 import type { HeldBackLooks } from "./process/limits.js";
+import type { DueSchedules } from "./process/schedules.js";
 import type { Sweeper } from "./sweeper.js";
 
 /** Looks for work, once the page has answered: at everything, at the backlog or at what is due. */
@@ -26,11 +27,12 @@ interface SearchesParts {
   readonly lacking: Lacking;
   readonly heldBack: HeldBackLooks;
   readonly sweeper: Sweeper;
+  readonly schedules: DueSchedules;
   readonly stopping: AbortSignal;
 }
 
 export function createSearches(parts: SearchesParts): Searches {
-  const { corridor, agenda, page, neighbours, claims, lacking, heldBack, sweeper, stopping } = parts;
+  const { corridor, agenda, page, neighbours, claims, lacking, heldBack, sweeper, schedules, stopping } = parts;
 
   /** Orphans: leases claimed for this page by a loop that died before telling it. The page knows of the leases that it claims itself. */
   async function releaseOrphans(own: readonly LeaseRow[], pulse: Pulse): Promise<void> {
@@ -73,6 +75,7 @@ export function createSearches(parts: SearchesParts): Searches {
     async everything(pulse) {
       const own = await neighbours.survey(pulse);
       sweeper.sweep();
+      schedules.look();
       await releaseOrphans(own, pulse);
 
       const agentsOffline = neighbours.takeOffline();

@@ -123,6 +123,7 @@ function boundedPage(page: LoopPage, { timings }: WorkerConfig): LoopPage {
     pulse: (told) => page.pulse(told),
     run: (claims, asOfMs) => within(page.run(claims, asOfMs)),
     limitKeys: (processes) => within(page.limitKeys(processes)),
+    schedulesDue: (sinceMs) => within(page.schedulesDue(sinceMs)),
     renewed: (report) => within(page.renewed(report)),
     moved: (moves) => within(page.moved(moves)),
     swept: (report) => within(page.swept(report)),

@@ -184,6 +184,7 @@ function whileAlive(page: LoopPage, isAlive: () => boolean): LoopPage {
     pulse: heard(page.pulse),
     run: async (claims, asOfMs) => (isAlive() ? await page.run(claims, asOfMs) : claims.map(({ lease }) => lease.processId)),
     limitKeys: heard(page.limitKeys),
+    schedulesDue: heard(page.schedulesDue),
     renewed: heard(page.renewed),
     moved: heard(page.moved),
     swept: heard(page.swept),

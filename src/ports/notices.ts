@@ -15,6 +15,7 @@ export const ABOUT = [
   "input",
   "ops",
   "sealed",
+  "schedule",
 ] as const;
 
 /** A hint that something changed, sent after its commit: read again. A notice may be lost, doubled or late. */
@@ -23,7 +24,7 @@ export interface Change {
   /**
    * A process id; for "parked" what a host must have to run a process that no host may claim yet; for "limit" a limit's key: a place of it
    * may be free, or it holds a process back; for "host" (it went) and "boot" (it came) a boot id; for "agent" an agent id; for "runtime",
-   * "messages", "input" and "ops" a runtime id; for "sealed" a name.
+   * "messages", "input" and "ops" a runtime id; for "sealed" a name; for "schedule" its id.
    */
   readonly id: string;
   /**

@@ -1,6 +1,7 @@
 import { runnableBy } from "../domain/process/process.js";
 import type { Key, Query, Reader, Row, StorageSchema } from "../ports/storage.js";
 import { agents, farewells, floors, hosts, leases } from "./host/tables.js";
+import { schedules } from "./process/schedules/tables.js";
 import { events, grants, type ProcessRow, processes, rates, registrations, waits } from "./process/tables.js";
 import { blobs, inputKeys, inputs, quarantine } from "./session/inputs/tables.js";
 import {
@@ -30,6 +31,7 @@ const DECLARED = [
   waits,
   rates,
   grants,
+  schedules,
   leases,
   hosts,
   farewells,

@@ -7,6 +7,7 @@ import type { ProcessContext } from "../../src/kernel/process/context/context.js
 import { typed } from "../../src/kernel/process/definition/define.js";
 import type { ProcessHandle } from "../../src/kernel/process/handle.js";
 import type { ProcessRegistry } from "../../src/kernel/process/registry.js";
+import type { KernelSchedules } from "../../src/kernel/process/schedules/kernel-schedules.js";
 import type { RuntimeStore } from "../../src/kernel/runtime-store.js";
 import type { KernelSessions } from "../../src/kernel/session/archive.js";
 import type { OpsRegistry } from "../../src/kernel/session/operations.js";
@@ -199,6 +200,7 @@ export const HANDLE_METHODS = methodsOf<Omit<ProcessHandle, "id" | "events">>((w
   outcome: () => [signal()],
   signal: () => ["go", { a: [1] }, { signalId: "new" }],
   cancel: () => ["why"],
+  restart: () => [{ from: "step" }],
 } satisfies Record<keyof Omit<ProcessHandle, "id" | "events">, Good>);
 KERNEL_METHODS.startDefined = {
   good: () => [definition(), { id: "new", input: { a: [1] }, grant: { scope: { ...scope }, descriptor: { kind: "k" } } }],
@@ -299,6 +301,30 @@ export const SECRET_METHODS = methodsOf<Secrets>((w) => w.kernel.secrets, {
   get: () => ["p"],
   delete: () => ["p"],
 } satisfies Record<keyof Secrets, Good>);
+
+export const SCHEDULE_METHODS = methodsOf<KernelSchedules>((w) => w.kernel.schedules, {
+  put: () => [
+    {
+      id: "new",
+      when: { cron: "0 9 * * *", timeZone: "UTC" },
+      start: {
+        name: "job",
+        input: { a: [1] },
+        grant: { scope: { sessionId: "s", agentFrameId: "f" }, descriptor: { kind: "k", label: "l" } },
+        provenance: { ownerScope: { sessionId: "s", agentFrameId: "f" }, hostProfileId: "h" },
+      },
+      catchUp: "all",
+      overlap: "allow",
+      untilMs: 8_000_000_000_000,
+    },
+  ],
+  get: () => ["p"],
+  list: () => [{ after: "a", limit: 1 }],
+  pause: () => ["p"],
+  resume: () => ["p"],
+  trigger: () => ["p"],
+  delete: () => ["q"],
+} satisfies Record<keyof KernelSchedules, Good>);
 
 export const ARCHIVE_METHODS = methodsOf<Omit<KernelSessions, "export">>(
   (w) => w.kernel.sessions,

@@ -86,6 +86,7 @@ export async function buildWorld(more: Partial<KernelOptions> = {}): Promise<Wor
     await runtime.atomicApply(id, snapshot({ id, messages: [] }), receipt(), [fullInput("a"), input("b")]);
   }
   for (const name of ["p", "q"]) await kernel.secrets.put(name, "secret");
+  for (const id of ["p", "q"]) await kernel.schedules.put({ id, when: { everyMs: 3_600_000 }, start: { name: "job" } });
   const { state } = await auth.beginBrowser({ target: TARGET, provider: "x", redirectUri: "u", pkceVerifier: "v" });
   await auth.admitDevice({ target: TARGET, provider: "x", deviceCode: "c", expiresInMs: 60_000 });
   const session = await kernel.session("s");

@@ -14,7 +14,9 @@ import type { LoopStart, Platform } from "../../src/kernel/platform.js";
 import { typed } from "../../src/kernel/process/definition/define.js";
 import * as definitions from "../../src/kernel/process/definition/defined-start.js";
 import type { ProcessDefinition } from "../../src/kernel/process/definition/definition.js";
+import * as restarts from "../../src/kernel/process/restart.js";
 import * as runs from "../../src/kernel/process/runs.js";
+import * as schedules from "../../src/kernel/process/schedules/schedules.js";
 import * as signals from "../../src/kernel/process/waits/send-signal.js";
 import * as runtime from "../../src/kernel/runtime-store.js";
 import * as archive from "../../src/kernel/session/archive.js";
@@ -42,6 +44,8 @@ const codes: { [K in keyof LazyParts]: NonNullable<LazyParts[K]["loaded"]> } = {
   agents,
   definitions,
   leases,
+  schedules,
+  restarts,
   runs,
   signals,
   views,

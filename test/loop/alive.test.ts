@@ -265,6 +265,7 @@ async function loopOf(pulse: () => Promise<Pick<Pulse, "moves"> & Partial<Pulse>
     run: async () => [],
     limitKeys: async () => [],
     renewed: async () => {},
+    schedulesDue: async () => true,
     moved: async (moves) => void moved.push(moves),
     swept: async () => {},
     fault: async () => {},

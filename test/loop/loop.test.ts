@@ -457,6 +457,7 @@ describe("claims", () => {
       },
       limitKeys: async () => [],
       renewed: async () => {},
+      schedulesDue: async () => true,
       moved: async () => {},
       swept: async () => {
         swept = true;

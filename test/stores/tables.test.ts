@@ -6,7 +6,7 @@ import { readRow, SCHEMA, TABLES, type TableName } from "../../src/stores/schema
 const SCOPE = { sessionId: "s" };
 /** Values of every kind that a column may hold, and others. The object has all members that any table checks inside a column. */
 const VALUES = {
-  object: { ownerScope: SCOPE, target: SCOPE, wakeId: "w" },
+  object: { ownerScope: SCOPE, target: SCOPE, wakeId: "w", when: { atMs: 1 }, start: { name: "x" } },
   text: "x",
   number: 1,
   list: [],
@@ -88,6 +88,9 @@ it.each([
   ["registrations", "eventTypes", [{ name: "note" }, null]],
   ["events", "wake", { wakeId: 1, target: SCOPE }],
   ["events", "wake", { wakeId: "w", target: null }],
+  ["schedules", "spec", { when: null, start: { name: "x" } }],
+  ["schedules", "spec", { when: { everyMs: "1" }, start: { name: "x" } }],
+  ["schedules", "spec", { when: { atMs: 1 } }],
 ] as const)("a row of %s is refused where its %s is broken further in", (table, column, value) => {
   expect(refusalOf(table, { ...fullRow(table), [column]: value })).toBe(`read-failed: a row of ${table} is broken further in`);
 });
@@ -124,6 +127,7 @@ describe("a column", () => {
       "processes.rated",
       "processes.mayWait",
       "processes.endsChildren",
+      "schedules.paused",
       "leases.locked",
       "leases.waiting",
       "leases.endedInOrder",

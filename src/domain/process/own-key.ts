@@ -7,7 +7,10 @@ export function ownKey(processId: string, kind: OwnKeyKind, rest: string): { rep
   return { replayKey, formerKey };
 }
 
-/** `sleep` and `wait` hold the results of timers and of waits for signals, `waiting` their beginnings. */
+/**
+ * `sleep` and `wait` hold the results of timers and of waits for signals, `waiting` their beginnings. `run` holds the keys of what stands for
+ * something new after a restart, behind the count of restarts: `process:<id>:run:1:terminal:<type>`.
+ */
 export type OwnKeyKind =
   | "step"
   | "sleep"
@@ -17,6 +20,7 @@ export type OwnKeyKind =
   | "step_failed"
   | "attempt_failed"
   | "restarted"
+  | "run"
   | "terminal"
   | "cancel_requested";
 

@@ -19,6 +19,11 @@ export interface LoopPage {
   /** The keys of processes, in this order: for those whose handlers have a limit with a key function. */
   limitKeys(processes: readonly { processId: string; registrationHash: string }[]): Promise<string[]>;
   renewed(report: Renewed): Promise<void>;
+  /**
+   * The page starts what its schedules have due. `sinceMs`: the loop was there since this time. Resolves with false if something failed: the
+   * loop tries again later.
+   */
+  schedulesDue(sinceMs: number): Promise<boolean>;
   /** The host's row counts `moves` of its agents that went to others. */
   moved(moves: number): Promise<void>;
   swept(report: SweepReport): Promise<void>;
@@ -73,8 +78,8 @@ export interface Fault {
   /**
    * What it is about. The app's own: `handler` or `turn` (it threw), `steps` (a step or another call in it is used in a wrong way), `handlers`
    * (a process waits for a handler that no host of the database has), `signals` (a stored signal does not fit its schema and was skipped),
-   * `listener` (it threw). Of this host: `host`, `loop`, `worker`,
-   * `runner`, `session`, `ops`, `agents`.
+   * `listener` (it threw). Of this host: `host`, `loop`, `worker`, `runner`, `session`, `ops`, `agents`, `schedules` (one could not be run,
+   * an occurrence's id was taken, missed ones were left out).
    */
   area: string;
   code: ErrorCode;

@@ -12,6 +12,7 @@ import type { Limits } from "../../domain/time.js";
 import { readEvents, requestCancel } from "../../stores/process/events.js";
 import type { ProcessMethods } from "../../stores/process/processes.js";
 import { unknownProcess } from "../../stores/process/processes.rules.js";
+import { isFormerEnd } from "../../stores/process/runs/restarts.rules.js";
 import type { ProcessRow } from "../../stores/process/tables.js";
 import { loadRow } from "../../stores/schema.js";
 import type { Lazy } from "../lazy.js";
@@ -66,6 +67,13 @@ export interface ProcessHandle<Output = JsonValue, Signals = Schemas, _Events = 
   signal<K extends NamesOf<Signals>>(name: K, ...payload: SignalArguments<PayloadOf<Signals, K>>): Promise<void>;
   /** Stores the request, once per reason; the handler decides how the process ends. */
   cancel(reason?: string): Promise<void>;
+  /**
+   * Runs a process that failed or was cancelled again, under its id. Stored steps, timers and waits answer at once; a step whose last try
+   * failed begins anew. `from` is the key of a step: its result, and what runs stored after it, are forgotten; what others sent is not.
+   * Children stay as they are. Rejects `conflict` where it runs, has completed or is a turn of a session, `not-found` for an unknown
+   * process or step.
+   */
+  restart(options?: { from?: string }): Promise<void>;
 }
 
 /** The payload may be left out where its type takes null or `undefined`: it is null then. */
@@ -85,10 +93,25 @@ export type HandleOf<D> = ProcessHandle<OutputOf<D>, SignalsOf<D>, EventsOf<D>>;
 
 const PAGE = 256;
 
-interface HandleParts {
+interface WaitParts {
   corridor: Corridor;
   watch: Watch;
   limits: Limits;
+}
+
+export interface HandleParts extends WaitParts {
+  readonly restarts: Lazy<RestartCode>;
+  newNonce(): string;
+}
+
+/** The code for restarts. A page that restarts nothing does not load it. */
+interface RestartCode {
+  restart(
+    parts: Pick<HandleParts, "corridor" | "newNonce">,
+    fenced: HandleBounds["fenced"],
+    processId: string,
+    from: string | undefined,
+  ): Promise<void>;
 }
 
 /** What sends signals. Its code is loaded with the first signal. */
@@ -123,7 +146,7 @@ function pageAfter(corridor: Corridor, shared: Shared, processId: string, cursor
   );
 }
 
-export function waitMethods({ corridor, watch, limits }: HandleParts): WaitMethods {
+export function waitMethods({ corridor, watch, limits }: WaitParts): WaitMethods {
   const id = (field: string, value: unknown) => checkId(field, value, limits.idLength);
   return {
     async waitEventAfter(processId, eventType, afterSequence, options = {}) {
@@ -200,7 +223,7 @@ export function processHandle(
       return page.events.length > 0 || page.process.state !== "running" ? page : undefined;
     };
     for (;;) {
-      const { events } = await waiting(() => watch.until(id, read, signal));
+      const { process, events } = await waiting(() => watch.until(id, read, signal));
       if (events.length === 0) return;
       for (const event of events) {
         // The reason why the handler's run ended says more than `aborted`.
@@ -208,7 +231,7 @@ export function processHandle(
         refuseAborted(signal);
         cursor = event.sequence;
         yield copyOf(event);
-        if (event.semantics.terminal) return;
+        if (event.semantics.terminal && !isFormerEnd(event, process)) return;
       }
     }
   }
@@ -232,6 +255,11 @@ export function processHandle(
     async cancel(reason) {
       const given = reason === undefined ? {} : { reason: checkText("reason", reason, parts.limits.idLength) };
       await fenced((lease) => corridor.run(requestCancel, { processId: id, ...given, ...(lease && { lease }) }));
+    },
+    async restart(options = {}) {
+      const { from: given } = optionsOf("restart", options, ["from"]);
+      const from = given === undefined ? undefined : checkId("options.from", given, parts.limits.idLength);
+      await (await parts.restarts.load()).restart(parts, fenced, id, from);
     },
   };
 }

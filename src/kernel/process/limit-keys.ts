@@ -64,7 +64,7 @@ export function createLimitKeys(parts: LimitKeysParts): LimitKeys {
     key: (args: unknown) => string,
   ): Promise<string> {
     const stored = argsOf(input);
-    const code = runnable.input && (await parts.definitions.load()).schemasInRun({ ...parts, runnable, processId });
+    const code = runnable.input && (await parts.definitions.load()).schemasInRun({ ...parts, runnable, processId, claimed: {} });
     let args: unknown;
     try {
       args = code ? await code.argsOf(stored) : copyOf(stored);

@@ -14,7 +14,14 @@ import { type ContextParts, createContext, type ProcessContext } from "./context
 import { createRunningSteps } from "./context/running-steps.js";
 import type { Runnable } from "./definition/define.js";
 import { abortOf, isTrouble, outputOf } from "./ending.js";
-import { type HandleBounds, type HandleStores, type ProcessHandle, processHandle, type SignalSender } from "./handle.js";
+import {
+  type HandleBounds,
+  type HandleParts,
+  type HandleStores,
+  type ProcessHandle,
+  processHandle,
+  type SignalSender,
+} from "./handle.js";
 import { followProcess } from "./run/follow.js";
 import { handlerLease } from "./run/handler-lease.js";
 import { endByTime, endRun, type ProcessRun, type RunParts, TIMED_OUT } from "./run/run.js";
@@ -24,7 +31,7 @@ import { type StartParts, startProcess } from "./start.js";
 import { createRunWaits } from "./waits/run-waits.js";
 import { createSuspension, type Suspension } from "./waits/suspension.js";
 
-export interface ProcessRunParts extends StartParts, RunParts, Omit<SignalSender, "handlers"> {
+export interface ProcessRunParts extends StartParts, RunParts, Pick<HandleParts, "restarts">, Omit<SignalSender, "handlers"> {
   readonly handlers: ReadonlyMap<string, Runnable>;
   readonly appendEvent: EventAppender;
   /** Runs a turn of the session; `undefined` where the session is not attached. */
@@ -140,12 +147,12 @@ async function handle(
   if (!runnable) return await handBack(parts, run.heldLease);
   // If the code cannot be loaded, the run ends like one that the storage fails: the process stays claimable.
   const code = runnable.events || runnable.signals || runnable.input ? await parts.definitions.load() : undefined;
-  const definition = code?.schemasInRun({ ...parts, runnable, processId: record.id });
+  const definition = code?.schemasInRun({ ...parts, runnable, processId: record.id, claimed: process });
   const misused = (message: string) => parts.fault({ area: "steps", code: "invalid", message, processId: record.id });
   const calls = createCalls(misused);
   const handleOf = (id: string, startedBy?: unknown): ProcessHandle => {
     const handle = processHandle(parts, id, startedBy, bounds);
-    const methods = ["record", "result", "outcome", "signal", "cancel"] as const;
+    const methods = ["record", "result", "outcome", "signal", "cancel", "restart"] as const;
     return calls.watched({ ...handle, record: () => noted(handle.record) }, methods);
   };
   const { ownerScope, hostProfileId } = record.provenance;
@@ -178,6 +185,7 @@ async function handle(
     record,
     attempt: claim.attempt,
     fresh: process.lastSequence === 0,
+    claimed: process,
     mayWait: process.mayWait !== undefined,
     heldLease: handlerLease(run.heldLease, () => run.over, run.timer.stored),
     progressLease: unstored,

@@ -6,7 +6,9 @@ import type { LazyParts } from "../../kernel/lazy-parts.js";
 import type { LoopStart, Platform } from "../../kernel/platform.js";
 import type { ProcessHandler } from "../../kernel/process/context/context.js";
 import * as definitions from "../../kernel/process/definition/defined-start.js";
+import * as restarts from "../../kernel/process/restart.js";
 import * as runs from "../../kernel/process/runs.js";
+import * as schedules from "../../kernel/process/schedules/schedules.js";
 import * as signals from "../../kernel/process/waits/send-signal.js";
 import * as runtime from "../../kernel/runtime-store.js";
 import * as archive from "../../kernel/session/archive.js";
@@ -46,6 +48,8 @@ const LAZY_PARTS: LazyParts = {
   agents: loaded(agents),
   definitions: loaded(definitions),
   leases: loaded(leases),
+  schedules: loaded(schedules),
+  restarts: loaded(restarts),
   runs: loaded(runs),
   signals: loaded(signals),
   views: loaded(views),

@@ -38,6 +38,7 @@ export const WORN_RANGES: readonly WornRange[] = [
   { table: "events", index: "pendingSignals", limit: LARGE_ROWS },
   { table: "grants", index: "byProcess", limit: SMALL_ROWS },
   { table: "grants", index: "bySession", limit: SMALL_ROWS },
+  { table: "schedules", index: "due", limit: LARGE_ROWS, isQueue: true },
   { table: "leases", index: "byBoot", limit: SMALL_ROWS },
   { table: "leases", index: "byLimit", limit: SMALL_ROWS },
   { table: "agents", index: "byBoot", limit: SMALL_ROWS },

@@ -28,6 +28,7 @@ import type { LeaseRow } from "../host/tables.js";
 import { ROW_VERSION } from "../table.js";
 import { hashOfJson, unknownProcess } from "./processes.rules.js";
 import { afterCancel, claimable, unpaused } from "./runs/claimable.rules.js";
+import { keyedSince } from "./runs/restarts.rules.js";
 import { isTruthy, select } from "./selectors.rules.js";
 import type { EventRow, ProcessRow } from "./tables.js";
 import { dropWaits } from "./waits/waits.rules.js";
@@ -87,11 +88,12 @@ export interface Appended {
  */
 export function append(
   state: AppendState,
-  request: AppendInput,
+  given: AppendInput,
   verdict: PayloadVerdict | undefined,
   nowMs: number,
 ): Appended | Unjudged {
   const { process, eventTypes, replayed } = state;
+  const request = keyedSince(given, process);
   const { processId, eventType, payload, replayKey, lease } = request;
   if (!process) throw unknownProcess(processId);
 
@@ -107,7 +109,7 @@ export function append(
 
   const type = eventTypeOf(eventType, eventTypes) ?? (request.isDeclared ? { name: eventType } : undefined);
   if (!type) throw invalid(`process "${processId}" emitted undeclared event type "${eventType}"`);
-  if (!request.own && isReserved(request, type)) {
+  if (!request.own && isReserved(given, type)) {
     throw invalid(`event type "${eventType}" with replayKey "${replayKey ?? ""}" is holdfast's own`);
   }
   const { terminal, wake } = type.semantics ?? {};

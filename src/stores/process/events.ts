@@ -34,6 +34,7 @@ import type { PayloadSchemas } from "./payload-schema.js";
 import { processRecordOf, unknownProcess } from "./processes.rules.js";
 import { admitPayload } from "./registration.js";
 import { afterCancel } from "./runs/claimable.rules.js";
+import { countingEvent, keyedSince, type Restarted } from "./runs/restarts.rules.js";
 import type { EventRow, ProcessRow, RegistrationRow, WaitRow } from "./tables.js";
 import { dropWait } from "./waits/waits.rules.js";
 
@@ -46,7 +47,7 @@ export async function loadAppend(reader: Reader, request: AppendInput, declared?
     reading,
     mayBeDeclared(eventType) ? declared?.load(reader, processId, reading) : undefined,
     lease ? loadRow(reader, "leases", lease.processId) : undefined,
-    loadReplay(reader, request),
+    loadReplay(reader, request, reading),
   ]);
   // An event that ends nothing does not read what ends with the process.
   const isEnd = eventTypeOf(eventType, eventTypes)?.semantics?.terminal !== undefined || endsBy(eventType, process);
@@ -54,13 +55,23 @@ export async function loadAppend(reader: Reader, request: AppendInput, declared?
   return { process, eventTypes, lease: leaseRow, replayed, children };
 }
 
-/** The event that is stored under the input's replay key, if there is one. */
-export async function loadReplay(reader: Reader, request: AppendInput): Promise<EventRow | undefined> {
-  const { processId, replayKey, formerKey, own } = request;
+/** The event that counts under the input's replay key, if there is one. The process's row tells what a restart forgot. */
+export async function loadReplay(
+  reader: Reader,
+  request: AppendInput,
+  of: Restarted | undefined | Promise<Restarted | undefined>,
+): Promise<EventRow | undefined> {
+  const [process, first] = await Promise.all([of, loadReplays(reader, request)]);
+  const keyed = keyedSince(request, process);
+  const rows = keyed === request ? first : await loadReplays(reader, keyed);
+  return countingEvent(request.own ? rows.filter((row) => isOwn(row, request)) : rows, process);
+}
+
+async function loadReplays(reader: Reader, { processId, replayKey, formerKey }: AppendInput): Promise<EventRow[]> {
   const found = [replayKey, formerKey === replayKey ? undefined : formerKey].map((key) =>
     key === undefined ? [] : loadRows(reader, "events", { index: "byReplayKey", prefix: [processId, key] }),
   );
-  return (await Promise.all(found)).flat().find((row) => !own || isOwn(row, request));
+  return (await Promise.all(found)).flat();
 }
 
 /** The input with the declared types that are cached, and the verdict on its payload. */

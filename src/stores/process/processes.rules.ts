@@ -106,13 +106,14 @@ export function processRecordOf(
   waits: readonly ProcessWait[] = [],
 ): ProcessRecord {
   const { state, awaitOutput } = process;
+  const { eventTypes } = registration;
   const tries = attemptsIn(process);
   const waiting = [...tries.waiting, ...waits].sort(byKey);
   return {
     id: process.processId,
     registrationHash: process.registrationHash,
     input: registration.input,
-    eventTypes: [...registration.eventTypes, ...coreEventTypes()],
+    eventTypes: [...eventTypes, ...coreEventTypes().filter(({ name }) => !eventTypes.some((type) => type.name === name))],
     provenance: process.provenance,
     createdAtMs: process.createdAtMs,
     updatedAtMs: process.updatedAtMs,

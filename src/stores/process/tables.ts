@@ -62,6 +62,7 @@ export const processes = table(
       attempts: maybe(object<FailedAttempts>),
       /** No host claims it before. It stays as it was given. */
       startAtMs: maybe(time),
+      restarts: maybe(object<Restarts>),
       createdAtMs: time,
       updatedAtMs: time,
       /** `updatedAtMs` again, only while an external process runs. */
@@ -89,6 +90,17 @@ export const processes = table(
   ({ provenance }) => isScope(provenance.ownerScope),
 );
 export type ProcessRow = RowOf<typeof processes>;
+
+/** The restarts of a process that had ended. */
+export interface Restarts {
+  readonly count: number;
+  /** Of the newest restart: ends before it are ends no more. */
+  readonly sequence: number;
+  /** Of the command of the newest restart. */
+  readonly nonce: string;
+  /** First and last sequence of each interval in which the events of runs count as absent. */
+  readonly forgotten: readonly (readonly [number, number])[];
+}
 
 export interface FailedAttempts extends ProcessAttempts {
   /** When the last of them failed. */
@@ -168,7 +180,10 @@ export const events = table(
       sequence: whole,
       eventType: text,
       payload: json<JsonValue>,
-      /** At most one event of a process has a given key. In an older database an app's event may have holdfast's own key: then holdfast's event has it, too. */
+      /**
+       * One event of a process counts under a given key: the newest that no restart forgot. In an older database an app's event may have
+       * holdfast's own key: then holdfast's event has it, too.
+       */
       replayKey: maybe(text),
       semantics: maybe(object<ProcessEventSemantics>),
       occurredAtMs: time,

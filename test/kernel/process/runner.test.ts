@@ -9,6 +9,7 @@ import { loaded } from "../../../src/kernel/lazy.js";
 import type { ProcessContext, ProcessHandler } from "../../../src/kernel/process/context/context.js";
 import * as definitions from "../../../src/kernel/process/definition/defined-start.js";
 import type { ProcessHandle } from "../../../src/kernel/process/handle.js";
+import * as restarts from "../../../src/kernel/process/restart.js";
 import { createRunner, type RunnerParts } from "../../../src/kernel/process/runner.js";
 import * as signals from "../../../src/kernel/process/waits/send-signal.js";
 import type { ClaimReply } from "../../../src/stores/process/leases.js";
@@ -1570,6 +1571,7 @@ describe("what a runner keeps of its claims", () => {
       corridor,
       headStart: () => undefined,
       definitions: loaded(definitions),
+      restarts: loaded(restarts),
       signals: loaded(signals),
       clock,
       limits: DEFAULT_LIMITS,

@@ -1,8 +1,10 @@
 import { checkId, optionsOf } from "../../../domain/check.js";
 import type { JsonValue } from "../../../domain/json.js";
 import type { ProcessEvent, ProcessEventAppendRequest } from "../../../domain/process/event.js";
+import type { LimitSpec } from "../../../domain/process/limit.js";
 import { childId } from "../../../domain/process/own-key.js";
 import { argsOf, type ProcessInput, type ProcessRecord } from "../../../domain/process/process.js";
+import type { RetryPolicy } from "../../../domain/retry.rules.js";
 import type { ProcessScope } from "../../../domain/scope.js";
 import type { EventAppender } from "../../../stores/process/events.js";
 import { isUnmarkedChild } from "../../../stores/process/processes.js";
@@ -58,6 +60,15 @@ export interface ProcessContext<Input = JsonValue | undefined, Events = Schemas,
 
 /** A handler without a definition. What it returns is stored as the process's output; `undefined` as null, and what is no JSON fails the process. */
 export type ProcessHandler = (context: ProcessContext) => unknown;
+
+/** A handler with what `defineProcess` takes beside `run`. */
+export interface ProcessHandlerWithTerms {
+  run: ProcessHandler;
+  retry?: RetryPolicy;
+  timeoutMs?: number;
+  suspendAfterMs?: number;
+  limit?: LimitSpec;
+}
 
 export interface ContextParts extends Omit<StepParts & WaitParts, "processId"> {
   readonly appendEvent: EventAppender;

@@ -3,6 +3,7 @@ import { HoldfastError } from "../../../domain/errors.js";
 import type { JsonValue } from "../../../domain/json.js";
 import { ownKey } from "../../../domain/process/own-key.js";
 import { resultOfStep, stepOf, storeStep } from "../../../stores/process/events.js";
+import type { Restarted } from "../../../stores/process/runs/restarts.rules.js";
 import { loadStep } from "../../../stores/process/waits/step-tries.js";
 import type { Json } from "../definition/stored-json.js";
 import type { OwnWork } from "./own-work.js";
@@ -39,6 +40,8 @@ export interface StepParts extends StepTriesParts {
   readonly fresh: boolean;
   /** Before this claim there was something in the waits table: a step may have been tried. */
   readonly mayWait: boolean;
+  /** The process's row as it was claimed. */
+  readonly claimed: Restarted & { readonly processId: string };
 }
 
 export function stepCalls(parts: StepParts, work: OwnWork): StepCalls {
@@ -67,7 +70,7 @@ export function stepCalls(parts: StepParts, work: OwnWork): StepCalls {
     if (parts.fresh && !isTried && !parts.steps.isStored(key)) return {};
     const mayBeTried = isTried || parts.mayWait;
     const tables = mayBeTried ? ["events", "waits"] : ["events"];
-    return await own(() => corridor.query(tables, (reader) => loadStep(reader, processId, key, mayBeTried)));
+    return await own(() => corridor.query(tables, (reader) => loadStep(reader, parts.claimed, key, mayBeTried)));
   }
 
   return {

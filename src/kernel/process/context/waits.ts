@@ -7,6 +7,7 @@ import { countedWaitKey, givenWaitKey } from "../../../domain/process/wait.js";
 import { type Limits, TEN_YEARS_MS } from "../../../domain/time.js";
 import type { Clock } from "../../../ports/clock.js";
 import { loadReplay } from "../../../stores/process/events.js";
+import type { Restarted } from "../../../stores/process/runs/restarts.rules.js";
 import {
   oldestSignal,
   type Received,
@@ -70,6 +71,8 @@ export interface WaitParts {
   readonly processId: string;
   /** No event was stored before this claim: no wait has ended. */
   readonly fresh: boolean;
+  /** The process's row as it was claimed. */
+  readonly claimed: Restarted;
   readonly heldLease: HeldLease;
   readonly waits: RunWaits;
   /** There if the definition that runs has schemas. */
@@ -85,6 +88,9 @@ export function waitCalls(parts: WaitParts, { own }: OwnWork): WaitCalls<Schemas
   const underway = new Map<string, Promise<unknown>>();
   /** How many waits without a key there were for each name. */
   const counts = new Map<string, number>();
+
+  /** Sequences of signals that were told as skipped. */
+  const skipped = new Set<number>();
 
   /** Calls with the same key share one wait. */
   function share<T>({ kind, key }: Unleased<WaitOf>, begin: () => Promise<T>): Promise<T> {
@@ -102,7 +108,7 @@ export function waitCalls(parts: WaitParts, { own }: OwnWork): WaitCalls<Schemas
   const storedEnd = async (wait: Unleased<WaitOf>) => {
     if (parts.fresh) return undefined;
     const end = endOfWait({ ...wait, lease: heldLease.lease });
-    return await own(() => corridor.query(["events"], (reader) => loadReplay(reader, end)));
+    return await own(() => corridor.query(["events"], (reader) => loadReplay(reader, end, parts.claimed)));
   };
 
   async function timer(timer: Unleased<SleepWait>): Promise<void> {
@@ -137,24 +143,27 @@ export function waitCalls(parts: WaitParts, { own }: OwnWork): WaitCalls<Schemas
   /** Ends the wait if it can; the signals that it finds are judged outside of the transactions. */
   async function settleSignal(wait: Unleased<SignalWait>): Promise<{ answer: Received } | { dueAtMs: number | undefined }> {
     const { name } = wait;
-    const isJudged = definition?.hasSignal(name);
-    let judged: SignalWait["judged"] = isJudged ? { sequence: 0, fits: false } : undefined;
-    let misfit = "";
+    let judged: SignalWait["judged"] = definition?.hasSignal(name) ? { sequence: 0, fits: false } : undefined;
+    let misfit: string | undefined;
     for (;;) {
       const input = { ...wait, ...(judged && { judged }) };
       const state = await write((lease) => corridor.run(settleSignalWait, { ...input, lease }));
-      if ("unjudged" in state) {
-        const { sequence, payload } = state.unjudged;
-        const verdict = await definition?.judgeSignal(name, payload);
-        misfit = verdict?.misfit ?? "";
-        judged = { sequence, fits: verdict?.misfit === undefined };
-      } else if ("skipped" in state) {
-        const message = `signal "${name}" (sequence ${judged?.sequence}) does not fit its schema and is skipped: ${misfit}`;
-        parts.fault({ area: "signals", code: "invalid", message, processId });
-      } else {
-        return state;
-      }
+      if (judged && misfit !== undefined) tellSkipped(name, judged.sequence, misfit);
+      if ("answer" in state || "dueAtMs" in state) return state;
+      misfit = undefined;
+      if ("skipped" in state) continue;
+      const { sequence, payload } = state.unjudged;
+      misfit = (await definition?.judgeSignal(name, payload))?.misfit;
+      judged = { sequence, fits: misfit === undefined };
     }
+  }
+
+  /** The signal is skipped by now, by this wait or by another of the run. */
+  function tellSkipped(name: string, sequence: number, misfit: string): void {
+    if (skipped.has(sequence)) return;
+    skipped.add(sequence);
+    const message = `signal "${name}" (sequence ${sequence}) does not fit its schema and is skipped: ${misfit}`;
+    parts.fault({ area: "signals", code: "invalid", message, processId });
   }
 
   return {

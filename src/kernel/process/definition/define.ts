@@ -18,13 +18,14 @@ import type { Json } from "./stored-json.js";
  * `input` is checked at start and again before each run, since a stored one may be older than the schema: one that does not fit then ends
  * the process as failed, with the code "invalid-input". The input is stored as it was given. `context.args` is what the schema makes of it,
  * anew for each run, and need not be JSON. `events` are those that `context.emit` may store: a payload is checked by its schema and stored
- * as it was given. A schema may be asynchronous. `limit` bounds how many of its processes run at a time over all tabs.
+ * as it was given. `signals` are those that it may be sent and may wait for: a payload is checked where it is sent, if the definition is known
+ * there, and again where it is taken. Without `signals` any name and payload passes. A schema may be asynchronous.
  *
  * `retry`: a handler that throws is run again from the start after a pause, in which its process holds neither slot nor lease; stored steps
  * answer at once. A result that cannot be stored, an input that does not fit and a HoldfastError `invalid` are not tried again. Default: one
  * try. `timeoutMs` counts in milliseconds from the first claim, over all tries, pauses and waits: at its end the handler's signal aborts
  * with `timeout` and the process ends as failed, class and code "timeout", whether the handler listens or not. From 1; default: none.
- * `suspendAfterMs` is that of `Timings`, for this process.
+ * `suspendAfterMs` is that of `Timings`, for this process. `limit` bounds how many of its processes run at a time over all tabs.
  *
  * Throws `invalid` for a broken definition, for an event whose name begins with "process.", and for a member that it does not know.
  */
@@ -42,18 +43,18 @@ export function defineProcess<
   signals?: Signals;
   retry?: RetryPolicy;
   timeoutMs?: number;
-  limit?: LimitSpec<Input>;
   suspendAfterMs?: number;
+  limit?: LimitSpec<Input>;
   run(context: ProcessContext<Input, Events, Signals>): Promise<Output> | Output;
 }): ProcessDefinition<Name, Given, Json<Output>, Events, Signals> {
   const checked = checkDefinition("definition", definition, Number.POSITIVE_INFINITY);
-  const { name, input, events, signals, retry, timeoutMs, limit, suspendAfterMs, run } = checked;
+  const { name, input, events, signals, retry, timeoutMs, suspendAfterMs, limit, run } = checked;
   const schemas = { ...(input && { input }), ...(events && { events }), ...(signals && { signals }) };
   const terms = {
     ...(retry && { retry: Object.freeze(retry) }),
     ...(timeoutMs !== undefined && { timeoutMs }),
-    ...(limit && { limit: Object.freeze(limit) }),
     ...(suspendAfterMs !== undefined && { suspendAfterMs }),
+    ...(limit && { limit: Object.freeze(limit) }),
   };
   return Object.freeze({ name: name as Name, ...schemas, ...terms, run });
 }
@@ -72,9 +73,9 @@ export interface Runnable {
   readonly retry?: Retry | undefined;
   /** In milliseconds from the first claim. */
   readonly timeoutMs?: number | undefined;
-  readonly limit?: LimitSpec | undefined;
   /** In the place of the kernel's. */
   readonly suspendAfterMs?: number | undefined;
+  readonly limit?: LimitSpec | undefined;
 }
 
 /** What the handlers declare for a claim, by name; a handler that declares nothing is left out. */
@@ -95,7 +96,7 @@ type CheckedDefinition = Runnable & { readonly name: string };
 
 /** The definition, each member read once. Throws `invalid`, which names the member. */
 export function checkDefinition(field: string, value: unknown, idLength: number): CheckedDefinition {
-  const m = membersOf(field, value, ["name", "input", "events", "signals", ...TERMS, "run"]);
+  const m = membersOf(field, value, ["name", "input", "events", "signals", "run", ...TERMS]);
   const name = checkId(`${field}.name`, m.name, idLength);
   const events = checkStandardSchemas(`${field}.events`, m.events, idLength);
   for (const eventType in events)
@@ -111,18 +112,18 @@ export function checkDefinition(field: string, value: unknown, idLength: number)
 }
 
 /** What a definition and a handler without one may say of their runs. */
-const TERMS = ["retry", "timeoutMs", "limit", "suspendAfterMs"] as const;
+const TERMS = ["retry", "timeoutMs", "suspendAfterMs", "limit"] as const;
 
 function checkTerms(
   field: string,
-  { retry, timeoutMs, limit, suspendAfterMs }: Partial<Record<(typeof TERMS)[number], unknown>>,
+  { retry, timeoutMs, suspendAfterMs, limit }: { readonly [Term in (typeof TERMS)[number]]?: unknown },
   idLength: number,
 ): Pick<Runnable, (typeof TERMS)[number]> {
   return {
     ...(retry !== undefined && { retry: checkRetry(`${field}.retry`, retry) }),
     ...(timeoutMs !== undefined && { timeoutMs: checkWhole(`${field}.timeoutMs`, timeoutMs, 1) }),
-    ...(limit !== undefined && { limit: checkLimit(`${field}.limit`, limit, idLength) }),
     ...(suspendAfterMs !== undefined && { suspendAfterMs: checkSuspendAfter(`${field}.suspendAfterMs`, suspendAfterMs) }),
+    ...(limit !== undefined && { limit: checkLimit(`${field}.limit`, limit, idLength) }),
   };
 }
 

@@ -28,9 +28,9 @@ export interface ProcessDefinition<
   readonly signals?: Schemas;
   readonly retry?: RetryPolicy;
   readonly timeoutMs?: number;
+  readonly suspendAfterMs?: number;
   /** With a type of its own that only `defineProcess` knows. */
   readonly limit?: LimitSpec<never>;
-  readonly suspendAfterMs?: number;
   /** The handler, with types of its own that only `defineProcess` knows. */
   readonly run: (context: never) => unknown;
   /** It carries the types alone and is never set. */

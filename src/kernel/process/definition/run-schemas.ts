@@ -5,6 +5,7 @@ import type { JsonValue } from "../../../domain/json.js";
 import type { Limits } from "../../../domain/time.js";
 import { loadReplay } from "../../../stores/process/events.js";
 import { admitPayload } from "../../../stores/process/registration.js";
+import type { Restarted } from "../../../stores/process/runs/restarts.rules.js";
 import type { Schemas } from "./definition.js";
 import { judgeBy, judgedBy, type SchemaVerdict } from "./schema-verdict.js";
 import { judgeSignal, schemaOfSignal } from "./signal-schemas.js";
@@ -16,6 +17,8 @@ export interface RunSchemas {
     readonly signals?: Schemas | undefined;
   };
   readonly processId: string;
+  /** The process's row as it was claimed. */
+  readonly claimed: Restarted;
   readonly corridor: Corridor;
   readonly limits: Limits;
 }
@@ -36,11 +39,11 @@ export interface SchemasInRun {
   madeOfSignal(name: string, payload: JsonValue): Promise<unknown>;
 }
 
-export function schemasInRun({ runnable, processId, corridor, limits }: RunSchemas): SchemasInRun {
+export function schemasInRun({ runnable, processId, claimed, corridor, limits }: RunSchemas): SchemasInRun {
   /** Throws the refusal, unless an event is stored under the key: then the append is a replay, and what is stored decides. */
   async function refuse(refusal: unknown, eventType: string, replayKey: unknown): Promise<void> {
     const replay = typeof replayKey === "string" && { processId, eventType, payload: null, replayKey };
-    const isStored = replay && (await corridor.query(["events"], (reader) => loadReplay(reader, replay)));
+    const isStored = replay && (await corridor.query(["events"], (reader) => loadReplay(reader, replay, claimed)));
     if (!isStored) throw refusal;
   }
   const judge = (name: string, payload: JsonValue) => judgeSignal(schemaOfSignal(runnable.signals, name), name, payload);

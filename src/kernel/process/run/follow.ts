@@ -3,13 +3,14 @@ import type { Shared, Watch } from "../../../corridor/watch.js";
 import { HoldfastError } from "../../../domain/errors.js";
 import type { Timings } from "../../../domain/time.js";
 import type { Clock } from "../../../ports/clock.js";
+import { leaseLost } from "../../../stores/host/leases.rules.js";
 import type { ProcessRow } from "../../../stores/process/tables.js";
 import type { Fault } from "../../host/loop-contract.js";
 import { processRow } from "../handle.js";
 import { endRun, type ProcessRun } from "./run.js";
 import { sleep, tellRunFault } from "./store-output.js";
 
-interface FollowParts {
+interface FollowRunParts {
   readonly corridor: Corridor;
   readonly clock: Clock;
   readonly watch: Watch;
@@ -18,7 +19,7 @@ interface FollowParts {
 }
 
 /** Aborts the handler's signal on a cancel request, also an earlier one. Ends the run when the process ends in another way. */
-export async function followProcess(parts: FollowParts, run: ProcessRun, processId: string): Promise<void> {
+export async function followProcess(parts: FollowRunParts, run: ProcessRun, processId: string): Promise<void> {
   const { corridor, watch, timings } = parts;
   // Once the handler has ended, its output decides.
   const isOver = () => run.ended.signal.aborted || run.over;
@@ -26,6 +27,8 @@ export async function followProcess(parts: FollowParts, run: ProcessRun, process
     if (!row || isOver()) return;
     if (row.state !== "running")
       return endRun(run, new HoldfastError("terminal", `process "${processId}" is already terminal: ${row.state}`));
+    // It ended and was restarted since: this run has no part in that.
+    if ((row.restarts?.count ?? 0) !== run.restarts) return endRun(run, leaseLost(processId));
     run.heard();
     if (row.cancelRequested === undefined) return;
     run.cancelled ??= row.cancelRequested;

@@ -18,12 +18,12 @@ export function overdue({ deadlineAtMs, cancelUntilMs }: RunTime, now: Moment): 
 }
 
 /** A clock that is set forward brings a deadline nearer, and no timer of the platform tells of that: it is looked at so often. */
-const LOOK_MS = 1_000;
+const LONGEST_LOOK_MS = 1_000;
 
 /** In how many milliseconds to look again; `undefined` where nothing ends the run. */
 export function nextLookMs({ deadlineAtMs, cancelUntilMs }: RunTime, now: Moment): number | undefined {
   const left = [
-    ...(deadlineAtMs === undefined ? [] : [Math.min(deadlineAtMs - now.wallMs, LOOK_MS)]),
+    ...(deadlineAtMs === undefined ? [] : [Math.min(deadlineAtMs - now.wallMs, LONGEST_LOOK_MS)]),
     ...(cancelUntilMs === undefined ? [] : [cancelUntilMs - now.monotonicMs]),
   ];
   return left.length === 0 ? undefined : Math.max(0, Math.min(...left));

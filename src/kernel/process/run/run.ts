@@ -26,6 +26,8 @@ export interface ProcessRun {
   /** Why every further call of the handler is refused, once the run is over for it. The lease may still be held then. */
   readonly over: HoldfastError | undefined;
   readonly timer: RunTimer;
+  /** How often the process was restarted before this run. */
+  readonly restarts: number;
   /** How the process ends because the handler did not in time. */
   forced: ProcessAwaitOutput | undefined;
   /** The reason of a cancel request. */
@@ -85,6 +87,7 @@ export function createRun(parts: RunParts, { lease, process }: ClaimReply, asOfM
       return stopped.signal.aborted ? (stopped.signal.reason as HoldfastError) : heldLease.over;
     },
     timer,
+    restarts: process.restarts?.count ?? 0,
     forced: undefined,
     cancelled: undefined,
     isWaiting: () => false,

@@ -29,8 +29,8 @@ export async function sendSignal(
 
   const schema = schemaOfSignal(await signalsOf(parts, processId, startedBy), name);
   const { misfit } = await judgeSignal(schema, name, payload);
-  // A signal that is stored already decides, whatever the schema says by now.
-  const isStored = () => corridor.query(["events"], (reader) => loadReplay(reader, signalEvent(signal)));
+  // A signal that is stored already decides, whatever the schema says by now. No restart forgets it.
+  const isStored = () => corridor.query(["events"], (reader) => loadReplay(reader, signalEvent(signal), undefined));
   if (misfit !== undefined && !(await isStored()))
     throw invalid(`payload does not fit the schema of signal "${name}": ${misfit}`);
   const size = JSON.stringify(payload).length;

@@ -36,7 +36,11 @@ export const failAttempt: Command<FailAttempt, { process: ProcessRow | undefined
   decide({ process, lease: row }, { lease, error, backoff, roll }, nowMs) {
     const { processId } = lease;
     if (!process) return refuse(unknownProcess(processId));
-    if (isDoneAlready(process, row, lease)) return accept(true);
+    if (isDoneAlready(process, row, lease)) {
+      // Its first commit told nothing: no reply came.
+      const event = { about: "event" as const, id: processId, sequence: process.lastSequence };
+      return accept(true, [], [event, ...parkedChanges(process)]);
+    }
     const held = fence(row, lease, nowMs);
     if (held instanceof HoldfastError) return refuse(held);
     const attempt = failedAttempts(process) + 1;

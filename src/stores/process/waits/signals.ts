@@ -52,7 +52,7 @@ export const storeSignal: Command<
       reading,
       declared.load(reader, processId, reading),
       lease && loadRow(reader, "leases", lease.processId),
-      loadReplay(reader, signalEvent(signal)),
+      loadReplay(reader, signalEvent(signal), reading),
     ]);
     const waits = process?.suspended ? await loadWaits(reader, process) : [];
     return { process, declaredTypes, eventTypes: undefined, lease: leaseRow, replayed, waits };

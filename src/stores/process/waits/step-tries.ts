@@ -9,6 +9,7 @@ import { loadRow } from "../../schema.js";
 import { ROW_VERSION } from "../../table.js";
 import { APPEND_TABLES, appendOwn, loadAppend, loadReplay, stepOf } from "../events.js";
 import { type AppendInput, type AppendState, eventChange } from "../events.rules.js";
+import type { Restarted } from "../runs/restarts.rules.js";
 import type { EventRow, WaitRow } from "../tables.js";
 import { putWait } from "./waits.rules.js";
 
@@ -70,19 +71,20 @@ export const storeFailedTry: Command<FailedTry, AppendState, { retryAtMs?: numbe
 /** What is stored of a step: its result, or the tries that threw. Without `mayBeTried` no try is looked for. */
 export async function loadStep(
   reader: Reader,
-  processId: string,
+  process: Restarted & { readonly processId: string },
   key: string,
   mayBeTried: boolean,
 ): Promise<{ event: EventRow | undefined; tries: StepTries | undefined }> {
+  const { processId } = process;
   const [event, row] = await Promise.all([
-    loadReplay(reader, stepOf(processId, key, null)),
+    loadReplay(reader, stepOf(processId, key, null), process),
     mayBeTried ? loadRow(reader, "waits", [processId, "step", key]) : undefined,
   ]);
   if (event || !row) return { event, tries: undefined };
   const { failed = 0, dueAtMs } = row;
   if (dueAtMs !== undefined) return { event, tries: { failed, retryAtMs: dueAtMs } };
   const failure = { key, attempt: failed, message: `step "${key}" failed` };
-  const stored = await loadReplay(reader, failedOf(processId, failure));
+  const stored = await loadReplay(reader, failedOf(processId, failure), process);
   return { event, tries: { failed, last: stored ? storedFailure(stored) : failure } };
 }
 

@@ -60,14 +60,15 @@ export function beginningOfWait({ processId, kind, key, name, lease }: WaitOf, d
 
 export async function loadWaiting(reader: Reader, wait: WaitOf): Promise<WaitState> {
   const { processId, kind, key } = wait;
+  const reading = loadRow(reader, "processes", processId);
   const [process, lease, ended] = await Promise.all([
-    loadRow(reader, "processes", processId),
+    reading,
     loadRow(reader, "leases", processId),
-    loadReplay(reader, endOfWait(wait)),
+    loadReplay(reader, endOfWait(wait), reading),
   ]);
   if (!process) throw unknownProcess(processId);
   const row = ended ? undefined : await loadWait(reader, process, kind, key);
-  const began = ended || row ? undefined : await loadReplay(reader, beginningOfWait(wait));
+  const began = ended || row ? undefined : await loadReplay(reader, beginningOfWait(wait), process);
   return { process, lease, ended, row, began };
 }
 
