@@ -12,7 +12,8 @@ import { type Appended, append, eventChange } from "../events.rules.js";
 import { unknownProcess } from "../processes.rules.js";
 import type { ProcessRow } from "../tables.js";
 import { failedAttempts, pausedAfter } from "./attempts.rules.js";
-import { parkedChanges, unrated } from "./claimable.rules.js";
+import { parkedChanges } from "./claimable.rules.js";
+import { unrated } from "./limits.rules.js";
 
 export interface FailAttempt {
   readonly lease: ProcessLease;
