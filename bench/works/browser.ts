@@ -12,6 +12,7 @@ import { roundTrip } from "./round-trip.js";
 import { session } from "./session.js";
 import { sessionGrowth } from "./session-growth.js";
 import { stored } from "./stored.js";
+import { suspended } from "./suspended.js";
 import { sweep } from "./sweep.js";
 import { tabs } from "./tabs.js";
 import { takeover } from "./takeover.js";
@@ -27,6 +28,7 @@ export const browserWorks: readonly Work[] = [
   beats,
   session,
   sweep,
+  suspended,
   rot,
   roundTrip,
   takeover,

@@ -12,6 +12,8 @@ import { handleCases } from "./process/handles.cases.js";
 import { inputCases } from "./process/input.cases.js";
 import { leaseCases } from "./process/leases.cases.js";
 import { limitCases } from "./process/limits/limits.cases.js";
+import { laterStartCases } from "./process/parking/starts.cases.js";
+import { suspensionCases } from "./process/parking/suspension.cases.js";
 import { processCases } from "./process/processes.cases.js";
 import { scheduleCases } from "./process/schedules/schedules.cases.js";
 import { schemaCases } from "./process/schemas.cases.js";
@@ -96,6 +98,7 @@ const KERNEL_AREAS: Areas = {
   chances: [retryCases, runEndCases, restartCases],
   wakes: [wakeCases],
   waits: [waitCases],
+  parking: [laterStartCases, suspensionCases],
   limits: [limitCases],
   timers: [timerCases],
   signals: [signalCases, signalWaitCases, signalSchemaCases, olderRegistrationCases],

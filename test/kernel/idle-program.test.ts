@@ -66,6 +66,16 @@ describe("an idle kernel", () => {
     expect(told).toEqual(["inline true", "exit 0"]);
   });
 
+  it("does not keep it alive for a process that is suspended, and does for a run that waits in memory (A-28, F-18)", async () => {
+    const told = await run(`
+      const nap = async ({ sleep }) => { await sleep("s", 86_400_000); };
+      const rest = async ({ sleep }) => { await sleep("s", 1_500); say("rested"); };
+      const kernel = await open({ handlers: { nap: { run: nap, suspendAfterMs: 50 }, rest } });
+      await kernel.start("nap");
+      await kernel.start("rest");`);
+    expect(told).toEqual(["rested", "exit 0"]);
+  });
+
   it("does not keep it alive once its work is done, and its waits are over or were aborted (A-28)", async () => {
     const told = await run(`
       const kernel = await open({ handlers: { slow } });

@@ -26,10 +26,10 @@ interface DueProcessesParts {
 }
 
 /** A clock that is set forward makes a process due at once, and no timer of the platform tells of that. */
-const LOOK_MS = 1_000;
+const DUE_LOOK_MS = 1_000;
 /** The most processes of one name that are made claimable at once. */
 const PAGE = 256;
-const NOTHING = Number.POSITIVE_INFINITY;
+const NO_TIME = Number.POSITIVE_INFINITY;
 
 export function createDueProcesses({ corridor, clock, onDue }: DueProcessesParts): DueProcesses {
   /** The next due time of each name, by the clock of the storage. */
@@ -42,8 +42,8 @@ export function createDueProcesses({ corridor, clock, onDue }: DueProcessesParts
   function setTimer(): void {
     cancelTimer();
     const least = Math.min(...nextAtMs.values());
-    if (least === NOTHING || isClosed) return;
-    cancelTimer = clock.setTimer(onTimer, Math.min(Math.max(0, least - clock.now()), LOOK_MS));
+    if (least === NO_TIME || isClosed) return;
+    cancelTimer = clock.setTimer(onTimer, Math.min(Math.max(0, least - clock.now()), DUE_LOOK_MS));
   }
 
   function onTimer(): void {
@@ -52,16 +52,16 @@ export function createDueProcesses({ corridor, clock, onDue }: DueProcessesParts
     if (!isDue) return setTimer();
     onDue();
     // A page that does not answer keeps the turn from taking them.
-    cancelTimer = clock.setTimer(onTimer, LOOK_MS);
+    cancelTimer = clock.setTimer(onTimer, DUE_LOOK_MS);
   }
 
   /** The first due processes of the name; sets when the next one is due. */
   async function look(reader: Reader, name: string, nowMs: number): Promise<string[]> {
     const index = { index: "due", prefix: [name] };
-    const known = nextAtMs.get(name) ?? NOTHING;
+    const known = nextAtMs.get(name) ?? NO_TIME;
     if (known > nowMs) {
       // What is known to come is not read again: only a row that is due before it.
-      const before = known === NOTHING ? {} : { upTo: [name, known, ""] };
+      const before = known === NO_TIME ? {} : { upTo: [name, known, ""] };
       const [first] = await reader.range("processes", { ...index, ...before, limit: 1 });
       const atMs = first === undefined ? known : Number(first.dueAtMs);
       nextAtMs.set(name, atMs);
@@ -72,19 +72,19 @@ export function createDueProcesses({ corridor, clock, onDue }: DueProcessesParts
       reader.range("processes", { ...index, upTo: dueNow, limit: PAGE }),
       reader.range("processes", { ...index, after: dueNow, limit: 1 }),
     ]);
-    nextAtMs.set(name, rows.length === PAGE ? nowMs : Number(later[0]?.dueAtMs ?? NOTHING));
+    nextAtMs.set(name, rows.length === PAGE ? nowMs : Number(later[0]?.dueAtMs ?? NO_TIME));
     return rows.map(({ processId }) => String(processId));
   }
 
   function learn(name: string, dueAtMs: number): void {
-    nextAtMs.set(name, Math.min(dueAtMs, nextAtMs.get(name) ?? NOTHING));
+    nextAtMs.set(name, Math.min(dueAtMs, nextAtMs.get(name) ?? NO_TIME));
   }
 
   async function take(names: ReadonlySet<string>, isSweep: boolean): Promise<string[]> {
     // Notices tell of what other hosts run, too.
     for (const name of nextAtMs.keys()) if (!names.has(name)) nextAtMs.delete(name);
     const nowMs = clock.now();
-    const asked = [...names].filter((name) => isSweep || (nextAtMs.get(name) ?? NOTHING) <= nowMs);
+    const asked = [...names].filter((name) => isSweep || (nextAtMs.get(name) ?? NO_TIME) <= nowMs);
     if (asked.length === 0) return [];
     news = [];
     const processIds = await corridor.query(["processes"], async (reader) =>
@@ -93,7 +93,7 @@ export function createDueProcesses({ corridor, clock, onDue }: DueProcessesParts
     for (const [name, dueAtMs] of news) learn(name, dueAtMs);
     const taken = processIds.length === 0 ? [] : await corridor.run(makeClaimable, { processIds });
     // Another host was quicker, or the rows cannot be read: the next sweep looks again.
-    if (taken.length === 0) for (const [name, atMs] of nextAtMs) if (atMs <= nowMs) nextAtMs.set(name, NOTHING);
+    if (taken.length === 0) for (const [name, atMs] of nextAtMs) if (atMs <= nowMs) nextAtMs.set(name, NO_TIME);
     return taken;
   }
 

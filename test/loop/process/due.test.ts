@@ -29,6 +29,73 @@ async function host(name: string, log: string[], options: Parameters<Town["host"
 const processRow = async (processId: string) => (await town.rows("processes")).find((row) => row.processId === processId) as Row;
 const reads = ({ probed }: TownHost) => probed.seen.filter(({ mode }) => mode === "read").length;
 
+describe("a timer of a machine whose clock is set (F-22)", () => {
+  const dueIn = 3_600_000;
+
+  /** A run that sleeps, in memory or suspended; the log holds when it woke. */
+  async function sleeper(suspendAfterMs: number): Promise<{ woke: number[]; dueAtMs: number; host: TownHost }> {
+    const woke: number[] = [];
+    const a = await host("a", [], {
+      handlers: {
+        nap: async ({ sleep }: ProcessContext) => {
+          await sleep("s", dueIn);
+          woke.push(wallMs());
+        },
+      },
+      timings: { suspendAfterMs },
+    });
+    await a.kernel.start("nap", { id: "p" });
+    await rounds(20);
+    const dueAtMs = wallMs() + dueIn;
+    await town.clock.advance(2_000);
+    expect((await a.kernel.processes.getProcess("p"))?.suspended).toBe(suspendAfterMs === 0 ? true : undefined);
+    return { woke, dueAtMs, host: a };
+  }
+
+  for (const [what, suspendAfterMs] of [
+    ["in memory", Number.POSITIVE_INFINITY],
+    ["suspended", 0],
+  ] as const) {
+    it(`${what}: set forward past it, it fires within a second, once`, async () => {
+      const { woke, host: a } = await sleeper(suspendAfterMs);
+      setMs = dueIn;
+      await town.clock.advance(1_000);
+      await rounds(20);
+      expect(woke).toHaveLength(1);
+      setMs = 0;
+      await town.clock.advance(60_000);
+      expect(woke).toHaveLength(1);
+      expect((await a.kernel.processes.getProcess("p"))?.status.state).toBe("completed");
+    });
+
+    it(`${what}: set back, it fires no earlier by that clock, and is not lost`, async () => {
+      const { woke, dueAtMs } = await sleeper(suspendAfterMs);
+      setMs = 30_000 - dueIn;
+      town.clock.sleep(dueIn - 10_000);
+      await town.clock.wake();
+      await rounds(20);
+      expect(woke).toEqual([]);
+      // By the clock that was set back, as much is left as it was set back by, less what passed.
+      town.clock.sleep(dueAtMs - wallMs() - 1_000);
+      await town.clock.wake();
+      await rounds(20);
+      expect(woke).toEqual([]);
+      await town.clock.advance(2_000);
+      await rounds(20);
+      expect(woke.map((atMs) => atMs >= dueAtMs && atMs <= dueAtMs + 1_000)).toEqual([true]);
+    });
+
+    it(`${what}: it fires once when the machine wakes after it`, async () => {
+      const { woke } = await sleeper(suspendAfterMs);
+      town.clock.sleep(10 * dueIn);
+      await town.clock.wake();
+      await town.clock.advance(3_000);
+      await rounds(20);
+      expect(woke).toHaveLength(1);
+    });
+  }
+});
+
 describe("a process with startAtMs", () => {
   it("is not claimed before, and is then, by the host that started it (F-10)", async () => {
     const log: string[] = [];

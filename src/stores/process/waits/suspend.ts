@@ -35,7 +35,7 @@ export const suspendProcess: Command<
     return { process, lease, signals };
   },
   decide({ process, lease: row, signals }, { lease, waits }, nowMs) {
-    if (process && isDoneAlready(process, row, lease)) return accept(true);
+    if (process && isSuspendedAlready(process, row, lease)) return accept(true);
     const held = fence(row, lease, nowMs);
     if (held instanceof HoldfastError) return refuse(held);
     if (process?.state !== "running" || process.cancelRequested !== undefined) return accept(false);
@@ -57,6 +57,6 @@ export const suspendProcess: Command<
 const NEVER = Number.POSITIVE_INFINITY;
 
 /** The first commit of a write that is repeated returned its own lease, and no host claimed it since. */
-function isDoneAlready({ suspended }: ProcessRow, row: LeaseRow | undefined, lease: ProcessLease): boolean {
+function isSuspendedAlready({ suspended }: ProcessRow, row: LeaseRow | undefined, lease: ProcessLease): boolean {
   return suspended === 1 && row?.fencingToken === lease.fencingToken && row.leaseToken === undefined;
 }
