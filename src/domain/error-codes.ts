@@ -86,7 +86,7 @@ export const ERROR_CODES = {
     retriable: false,
   },
   timeout: {
-    meaning: "The time that the call or step was given is over. What it began may still go on; its result is dropped.",
+    meaning: "The time that the call, step or process was given is over. What it began may still go on; its result is dropped.",
     todo: "Try again, or give it more time.",
     retriable: true,
   },

@@ -116,7 +116,7 @@ export const PROCESS_METHODS = methodsOf<ProcessRegistry>((w) => w.kernel.proces
   wakeEventsAfter: () => ["p", 0],
   waitEventAfter: () => ["p", "note", 9, signal()],
   awaitProcess: () => ["p", signal()],
-  signal: () => ["p", "go", { a: [1] }, { signalId: "new" }],
+  signal: () => ["p", "go", [1], { signalId: "new" }],
   completeProcess: ({ lease }) => [
     "p",
     { type: "failure", class: "c", code: "c", message: "m", raw: { a: 1 }, control: [1] },
@@ -198,7 +198,7 @@ export const HANDLE_METHODS = methodsOf<Omit<ProcessHandle, "id" | "events">>((w
   record: () => [],
   result: () => [signal()],
   outcome: () => [signal()],
-  signal: () => ["go", { a: [1] }, { signalId: "new" }],
+  signal: () => ["go", [1], { signalId: "new" }],
   cancel: () => ["why"],
   restart: () => [{ from: "step" }],
 } satisfies Record<keyof Omit<ProcessHandle, "id" | "events">, Good>);

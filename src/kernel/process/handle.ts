@@ -93,13 +93,13 @@ export type HandleOf<D> = ProcessHandle<OutputOf<D>, SignalsOf<D>, EventsOf<D>>;
 
 const PAGE = 256;
 
-interface WaitParts {
+interface HandleWaitParts {
   corridor: Corridor;
   watch: Watch;
   limits: Limits;
 }
 
-export interface HandleParts extends WaitParts {
+export interface HandleParts extends HandleWaitParts {
   readonly restarts: Lazy<RestartCode>;
   newNonce(): string;
 }
@@ -146,7 +146,7 @@ function pageAfter(corridor: Corridor, shared: Shared, processId: string, cursor
   );
 }
 
-export function waitMethods({ corridor, watch, limits }: WaitParts): WaitMethods {
+export function waitMethods({ corridor, watch, limits }: HandleWaitParts): WaitMethods {
   const id = (field: string, value: unknown) => checkId(field, value, limits.idLength);
   return {
     async waitEventAfter(processId, eventType, afterSequence, options = {}) {

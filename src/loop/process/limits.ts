@@ -122,7 +122,7 @@ export function createHeldBackLooks({ corridor, clock, leaveMs }: HeldBackParts)
       const found = await corridor.query(["processes", "leases", "rates"], async (reader, now) => {
         const names = which === "due" ? [] : await namesHeldBack(reader, pulse);
         const groups = which === "due" ? due : await allGroups(reader, names, pulse);
-        const late = await overdue(reader, names, most, now());
+        const late = await pastDeadline(reader, names, most, now());
         return [...late, ...(await Promise.all(groups.map((group) => read(reader, group, most, now())))).flat()];
       });
       const oldest = [...new Map(found.map((process) => [process.processId, process])).values()].sort((one, other) =>
@@ -144,7 +144,7 @@ async function namesHeldBack(reader: Reader, pulse: Pulse): Promise<string[]> {
 }
 
 /** Processes whose time is up: a claim ends them, and needs no place for that. */
-async function overdue(reader: Reader, names: readonly string[], most: number, nowMs: number): Promise<ProcessRow[]> {
+async function pastDeadline(reader: Reader, names: readonly string[], most: number, nowMs: number): Promise<ProcessRow[]> {
   const found = names.map(async (name) => {
     const upTo = [name, nowMs + 1, ""];
     return readable("processes", await reader.range("processes", { index: "overdue", prefix: [name], upTo, limit: most }));

@@ -61,7 +61,7 @@ export const WORN_RANGES: readonly WornRange[] = [
 /** Indexes that need no scan, and why. */
 export const LASTING_INDEXES: Readonly<Record<string, string>> = {
   "events.byReplayKey":
-    "asked for one whole key at a time, which has one row, or two where an app wrote under holdfast's key in an older database",
+    "asked for one whole key at a time, which has one row, or two where an app wrote under holdfast's key in an older database, or one more for each restart that forgot the last",
 };
 
 /** Reads one part of the range, behind `after`, in a write transaction, but writes nothing. Replies with the key behind which the next part begins. */

@@ -158,6 +158,30 @@ export function limitCases(open: OpenFixture, runner: Runner): void {
     },
   );
 
+  promise(
+    "a suspended process takes no place, goes on with a free one alone, and does not count for the rate again (F-23, F-24)",
+    async (setup) => {
+      const { begun, run, end } = work();
+      const nap = async ({ record, sleep }: ProcessContext) => {
+        begun.push(record.id);
+        await sleep("nap", 20_000);
+        begun.push(`${record.id} is awake`);
+      };
+      const limit = { key: "k", concurrency: 1, rate: { count: 2, perMs: 1_000_000 } };
+      const [kernel] = await hosts(setup, { nap: { run: nap, limit, suspendAfterMs: 1_000 }, job: { run, limit } }, 1);
+      await start(setup, kernel, "p", "nap");
+      await start(setup, kernel, "q");
+      expect(begun).toEqual(["p"]);
+      await setup.clock.advance(3 * SECOND);
+      expect([begun, (await setup.processes.getProcess("p"))?.suspended]).toEqual([["p", "q"], true]);
+      await setup.clock.advance(20 * SECOND);
+      const record = await setup.processes.getProcess("p");
+      expect([record?.suspended, record?.waiting?.map(({ kind }) => kind)]).toEqual([undefined, ["limit", "timer"]]);
+      await end(setup, "q");
+      expect(begun).toEqual(["p", "q", "p", "p is awake"]);
+    },
+  );
+
   promise("a cancel request ends what a limit holds back and no owner ever claimed, in that write (F-6)", async (setup) => {
     const { begun, run, end } = work();
     const [kernel] = await hosts(setup, { job: { run, limit: { concurrency: 1 } } }, 1);

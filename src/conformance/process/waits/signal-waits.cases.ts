@@ -133,6 +133,22 @@ export function signalWaitCases(open: OpenFixture, runner: Runner): void {
     },
   );
 
+  promise("a later owner that asks for another name under the key of a wait waits for that one (F-14, F-17)", async (setup) => {
+    let name = "first";
+    const job: ProcessHandler = async ({ waitForSignal }) => (await waitForSignal(name, { key: "k" })).payload;
+    const first = await host(setup, job);
+    await first.start("job", { id: "p" });
+    await setup.clock.advance(0);
+    await first.close();
+    name = "second";
+    const second = await host(setup, job);
+    await setup.clock.advance(1_000);
+    expect((await waitingOf(second)).map((wait) => [wait.key, wait.name])).toEqual([["k", "second"]]);
+    await second.processes.signal("p", "first", 1);
+    await second.processes.signal("p", "second", 2);
+    expect(await settled(second, setup)).toEqual(success(2));
+  });
+
   promise("without a signal a wait ends with undefined at its timeout, for ever under its key (F-15)", async (setup) => {
     const { clock } = setup;
     let more = false;

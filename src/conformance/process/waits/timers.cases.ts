@@ -1,6 +1,7 @@
 import type { Kernel } from "../../../kernel/kernel.js";
 import type { ProcessContext, ProcessHandler } from "../../../kernel/process/context/context.js";
 import { casesOn, type OpenFixture, type Runner, refusal, refused, type Setup, success } from "../../kit/fixture.js";
+import { writeRows } from "../../kit/rows.fixture.js";
 
 const SECOND = 1_000;
 const YEAR = 365 * 24 * 60 * 60 * SECOND;
@@ -139,6 +140,27 @@ export function timerCases(open: OpenFixture, runner: Runner): void {
       expect((await kernel.processes.eventsAfter("p", 0)).length).toBe(1);
     },
   );
+
+  promise("a process that knows the beginning of a sleep and has no row of it waits for the rest (F-11)", async (setup) => {
+    const { clock } = setup;
+    const job: ProcessHandler = async ({ sleep }) => await sleep("a", 20_000);
+    const first = await host(setup, job);
+    const dueAtMs = clock.now() + 20_000;
+    await first.start("job", { id: "p" });
+    await clock.advance(0);
+    const waiting = await waitingOf(first);
+    await first.close();
+    await writeRows(setup, { table: "waits", drop: ["p", "timer", "a"] });
+    await clock.advance(10_000);
+    const second = await host(setup, job);
+    await clock.advance(1_000);
+    expect(await waitingOf(second)).toEqual(waiting);
+    expect(waiting.map((wait) => wait.dueAtMs)).toEqual([dueAtMs]);
+    await clock.advance(10_000);
+    expect(await second.processes.awaitProcess("p")).toEqual(success(null));
+    const types = (await second.processes.eventsAfter("p", 0)).map(({ eventType }) => eventType);
+    expect(types).toEqual(["process.waiting", "process.step", "process.completed"]);
+  });
 
   promise("ten years are no longer than ten years (F-11)", async (setup) => {
     const { clock } = setup;

@@ -16,7 +16,7 @@ import { type AllCalls, allCalls } from "./all.js";
 import { createOwnWork } from "./own-work.js";
 import { createProgress } from "./progress.js";
 import { type StepCalls, type StepParts, stepCalls } from "./step.js";
-import { type WaitCalls, type WaitParts, waitCalls } from "./waits.js";
+import { type WaitCallParts, type WaitCalls, waitCalls } from "./waits.js";
 
 /**
  * What a handler gets. Its writes are fenced by the lease that it runs under: once the lease is lost, they change nothing. The types of a
@@ -70,7 +70,7 @@ export interface ProcessHandlerWithTerms {
   limit?: LimitSpec;
 }
 
-export interface ContextParts extends Omit<StepParts & WaitParts, "processId"> {
+export interface ContextParts extends Omit<StepParts & WaitCallParts, "processId"> {
   readonly appendEvent: EventAppender;
   /** The lease for writes that are neither step nor event. */
   readonly progressLease: HeldLease;

@@ -64,7 +64,7 @@ export interface WaitCalls<Signals> {
   ): Promise<ReceivedSignal<MadeOf<Signals, K>> | undefined>;
 }
 
-export interface WaitParts {
+export interface WaitCallParts {
   readonly corridor: Corridor;
   readonly clock: Clock;
   readonly limits: Limits;
@@ -82,7 +82,7 @@ export interface WaitParts {
 
 type Unleased<T> = T extends unknown ? Omit<T, "lease"> : never;
 
-export function waitCalls(parts: WaitParts, { own }: OwnWork): WaitCalls<Schemas> {
+export function waitCalls(parts: WaitCallParts, { own }: OwnWork): WaitCalls<Schemas> {
   const { corridor, clock, limits, processId, heldLease, waits, definition } = parts;
   /** Waits under way, by kind and key. */
   const underway = new Map<string, Promise<unknown>>();

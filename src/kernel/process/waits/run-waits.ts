@@ -43,16 +43,22 @@ export function createRunWaits({ clock, waiting, stopped, onChange }: RunWaitsPa
   const isOver = abortOf(stopped);
   let looking = 0;
   let cancelTimer = () => {};
+  let isSetting = false;
 
   const isSuspended = () => isHoldfastError(stopped.reason) && stopped.reason.code === "suspended";
 
-  /** One timer for all waits. */
+  /** One timer for all waits. Waits that begin, end or look again at once set it once. */
   function setTimer(): void {
-    cancelTimer();
-    const due = [...pending.keys()].flatMap(({ dueAtMs }) => (dueAtMs === undefined ? [] : [dueAtMs]));
-    if (due.length === 0) return;
-    const leftMs = Math.min(...due) - clock.now();
-    cancelTimer = clock.setTimer(onTimer, Math.min(Math.max(0, leftMs), LOOK_MS));
+    if (isSetting) return;
+    isSetting = true;
+    queueMicrotask(() => {
+      isSetting = false;
+      cancelTimer();
+      let leastMs = Number.POSITIVE_INFINITY;
+      for (const { dueAtMs = leastMs } of pending.keys()) leastMs = Math.min(leastMs, dueAtMs);
+      if (leastMs === Number.POSITIVE_INFINITY) return;
+      cancelTimer = clock.setTimer(onTimer, Math.min(Math.max(0, leastMs - clock.now()), LOOK_MS));
+    });
   }
 
   function onTimer(): void {

@@ -21,14 +21,6 @@ export function parkedUntil(process: ProcessRow, dueAtMs: number | undefined, is
   } as ProcessRow;
 }
 
-/** The process as a limit holds it back. The same row where a limit of that key does already. */
-export function heldBack(process: ProcessRow, limitKey: string, isUnclaimed: boolean, nowMs: number): ProcessRow {
-  const [name, rest] = withoutPlace(process);
-  if (name === undefined || process.limitKey === limitKey) return process;
-  const limitedAtMs = process.limitedAtMs ?? nowMs;
-  return { ...rest, limited: name, limitKey, limitedAtMs, ...(isUnclaimed && { unclaimed: 1 as const }) } as ProcessRow;
-}
-
 /** The process as hosts find it again at once. The same row if they do already. */
 export function claimable(process: ProcessRow): ProcessRow {
   const [name, rest] = withoutPlace(process);
@@ -36,7 +28,7 @@ export function claimable(process: ProcessRow): ProcessRow {
 }
 
 /** What a host needs to run it, whichever column holds that, and the row without what says how hosts find it. */
-function withoutPlace(process: ProcessRow): [name: string | undefined, rest: Omit<ProcessRow, "runnable">] {
+export function withoutPlace(process: ProcessRow): [name: string | undefined, rest: Omit<ProcessRow, "runnable">] {
   const {
     runnable,
     parked,
@@ -54,12 +46,6 @@ function withoutPlace(process: ProcessRow): [name: string | undefined, rest: Omi
 /** Whether no host may claim it yet. */
 export function isParked({ parked, dueAtMs }: ProcessRow, nowMs: number): boolean {
   return parked !== undefined && (dueAtMs === undefined || dueAtMs > nowMs);
-}
-
-/** The process whose handler threw, or that begins anew: its next claim counts for the rate of a limit again. */
-export function unrated(process: ProcessRow): ProcessRow {
-  const { rated: _, ...rest } = process;
-  return rest as ProcessRow;
 }
 
 /** The process after the pause between two tries of it, or at its end. */

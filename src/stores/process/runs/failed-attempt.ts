@@ -12,7 +12,8 @@ import { type Appended, append, eventChange } from "../events.rules.js";
 import { unknownProcess } from "../processes.rules.js";
 import type { ProcessRow } from "../tables.js";
 import { failedAttempts, pausedAfter } from "./attempts.rules.js";
-import { parkedChanges, unrated } from "./claimable.rules.js";
+import { parkedChanges } from "./claimable.rules.js";
+import { unrated } from "./limits.rules.js";
 
 export interface FailAttempt {
   readonly lease: ProcessLease;
@@ -35,7 +36,7 @@ export const failAttempt: Command<FailAttempt, { process: ProcessRow | undefined
   decide({ process, lease: row }, { lease, error, backoff, roll }, nowMs) {
     const { processId } = lease;
     if (!process) return refuse(unknownProcess(processId));
-    if (isDoneAlready(process, row, lease)) {
+    if (isPausedBy(process, row, lease)) {
       // Its first commit told nothing: no reply came.
       const event = { about: "event" as const, id: processId, sequence: process.lastSequence };
       return accept(true, [], [event, ...parkedChanges(process)]);
@@ -70,7 +71,7 @@ export const failAttempt: Command<FailAttempt, { process: ProcessRow | undefined
 };
 
 /** The first commit of a write that is repeated parked the process and released its own lease, and no host claimed it since. */
-function isDoneAlready(process: ProcessRow, row: LeaseRow | undefined, lease: ProcessLease): boolean {
+function isPausedBy(process: ProcessRow, row: LeaseRow | undefined, lease: ProcessLease): boolean {
   return (
     process.attempts?.retryAtMs !== undefined &&
     process.progressFence === lease.fencingToken &&

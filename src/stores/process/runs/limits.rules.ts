@@ -1,6 +1,7 @@
 import type { ClaimLimit, RateSpec } from "../../../domain/process/limit.js";
 import { ROW_VERSION } from "../../table.js";
 import type { ProcessRow, RateRow } from "../tables.js";
+import { withoutPlace } from "./claimable.rules.js";
 
 /** What is stored of a limit's key. */
 export interface Places {
@@ -52,4 +53,18 @@ export function rateAfter(row: RateRow | undefined, key: string, { count, perMs 
 export function isOlder(one: ProcessRow, other: ProcessRow): boolean {
   if (one.createdAtMs !== other.createdAtMs) return one.createdAtMs < other.createdAtMs;
   return one.processId < other.processId;
+}
+
+/** The process as a limit holds it back. The same row where a limit of that key does already. */
+export function heldBack(process: ProcessRow, limitKey: string, isUnclaimed: boolean, nowMs: number): ProcessRow {
+  const [name, rest] = withoutPlace(process);
+  if (name === undefined || process.limitKey === limitKey) return process;
+  const limitedAtMs = process.limitedAtMs ?? nowMs;
+  return { ...rest, limited: name, limitKey, limitedAtMs, ...(isUnclaimed && { unclaimed: 1 as const }) } as ProcessRow;
+}
+
+/** The process whose handler threw, or that begins anew: its next claim counts for the rate of a limit again. */
+export function unrated(process: ProcessRow): ProcessRow {
+  const { rated: _, ...rest } = process;
+  return rest as ProcessRow;
 }

@@ -8,8 +8,8 @@ import { attemptsOf, leaseLost, placeChange } from "../../host/leases.rules.js";
 import { readable } from "../../schema.js";
 import { type ClaimProcessLease, type ClaimReply, type ClaimState, claimed, claimProcessLease, replyOf } from "../leases.js";
 import type { ProcessRow } from "../tables.js";
-import { claimable, heldBack } from "./claimable.rules.js";
-import { countWithPlace, isOlder, type Places, rateAfter } from "./limits.rules.js";
+import { claimable } from "./claimable.rules.js";
+import { countWithPlace, heldBack, isOlder, type Places, rateAfter } from "./limits.rules.js";
 
 /** IndexedDB counts no further. */
 const MOST_ROWS = 2 ** 32 - 1;

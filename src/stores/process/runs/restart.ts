@@ -4,7 +4,7 @@ import type { ProcessLease } from "../../../domain/lease.js";
 import { RESTARTED_EVENT } from "../../../domain/process/event-type.js";
 import { ownKey } from "../../../domain/process/own-key.js";
 import type { Reader, Write } from "../../../ports/storage.js";
-import { awoken, fence, leaseChange, released } from "../../host/leases.rules.js";
+import { awoken, fence, leaseChange, placeChange, released } from "../../host/leases.rules.js";
 import type { LeaseRow } from "../../host/tables.js";
 import { loadRow } from "../../schema.js";
 import { loadReplay, stepOf } from "../events.js";
@@ -70,7 +70,7 @@ export const restartProcess: Command<RestartProcess, RestartState, void> = {
     return accept(
       undefined,
       [...appended.writes, { table: "processes", put: again }, ...freed, ...(lease ? awoken(caller) : [])],
-      [eventChange(appended.result.event), leaseChange(processId), ...dueChanges(again)],
+      [eventChange(appended.result.event), leaseChange(processId), ...dueChanges(again), ...(held ? placeChange(held) : [])],
     );
   },
   repeatable: () => true,

@@ -146,7 +146,7 @@ export interface Run {
   readonly taken: ScheduleRow;
 }
 
-interface Moment {
+interface LookAt {
   readonly nowMs: number;
   /** Occurrences from here on came while a tab was there. */
   readonly sinceMs: number;
@@ -158,7 +158,7 @@ interface Moment {
 const ON_TIME_MS = 1_000;
 
 /** Undefined if nothing is due. */
-export function nextMove(row: ScheduleRow, occurrences: Occurrences, moment: Moment): Move | undefined {
+export function nextMove(row: ScheduleRow, occurrences: Occurrences, moment: LookAt): Move | undefined {
   const { nowMs, revision } = moment;
   const { catchUpAtMs, nextAtMs, missed } = row;
   const { catchUp, overlap } = row.spec;

@@ -1,7 +1,7 @@
 import { accept, type Command, refuse } from "../../../corridor/command.js";
 import { HoldfastError } from "../../../domain/errors.js";
 import type { ProcessLease } from "../../../domain/lease.js";
-import { fence, released } from "../../host/leases.rules.js";
+import { fence, placeChange, released } from "../../host/leases.rules.js";
 import type { LeaseRow } from "../../host/tables.js";
 import { loadRow } from "../../schema.js";
 import { parkedChanges, parkedUntil } from "../runs/claimable.rules.js";
@@ -48,7 +48,7 @@ export const suspendProcess: Command<
         { table: "processes", put: parked },
         { table: "leases", put: released(held, true) },
       ],
-      parkedChanges(parked),
+      [...parkedChanges(parked), ...placeChange(held)],
     );
   },
   repeatable: () => true,
