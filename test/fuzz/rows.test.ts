@@ -142,6 +142,7 @@ function byHand(tables: Record<TableName, Row[]>): Write[] {
     return [
       { table: "processes", put: { ...process, mayWait: 1 } },
       { table: "waits", put: { v: 1, processId, kind: "signal", key: "k", name: "go", sinceMs: 1, dueAtMs: 2 } },
+      { table: "rates", put: { v: 1, limitKey: processId, claimsAtMs: [1_700_000_000_000], overAtMs: 1_700_000_060_000 } },
       { table: "hosts", put: { v: 1, bootId: boot, hostId: boot, lastSeenAtMs: 1_700_000_000_000 } },
       { table: "farewells", put: { v: 1, bootId: `left-${boot}`, hostId: boot, endedAtMs: 1 } },
       { table: "agents", put: { ...known, agentId: `${agent}-of-host`, bootId: boot, hostId: boot } },

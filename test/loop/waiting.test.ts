@@ -18,7 +18,9 @@ const leaseOf = async (processId: string) => (await town.rows("leases")).find(({
 
 /** Hosts run "p" one after another; each dies one renewal after it began. The state of "p" after so many deaths. */
 async function afterDeaths(deaths: number, job: (context: ProcessContext) => Promise<unknown>): Promise<string | undefined> {
-  const handlers = { job: async (context: ProcessContext) => (await job(context)) as null };
+  // It is not suspended: a suspended run has no owner that could die.
+  const suspendAfterMs = Number.POSITIVE_INFINITY;
+  const handlers = { job: { run: async (context: ProcessContext) => (await job(context)) as null, suspendAfterMs } };
   const off = await town.host("off", { loop: "off" });
   await off.kernel.start({ id: "kid", ...external });
   await off.kernel.start({ id: "p", input: { type: "task", name: "job" } });
