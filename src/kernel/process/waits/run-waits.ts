@@ -39,7 +39,8 @@ interface RunWaitsParts {
 const LOOK_MS = 1_000;
 
 export function createRunWaits({ clock, waiting, stopped, onChange }: RunWaitsParts): RunWaits {
-  const pending = new Map<RunWait, () => void>();
+  /** Each with what makes it look again; undefined while it looks already. */
+  const pending = new Map<RunWait, (() => void) | undefined>();
   const isOver = abortOf(stopped);
   let looking = 0;
   let cancelTimer = () => {};
@@ -55,7 +56,7 @@ export function createRunWaits({ clock, waiting, stopped, onChange }: RunWaitsPa
       isSetting = false;
       cancelTimer();
       let leastMs = Number.POSITIVE_INFINITY;
-      for (const { dueAtMs = leastMs } of pending.keys()) leastMs = Math.min(leastMs, dueAtMs);
+      for (const [{ dueAtMs = leastMs }, wake] of pending) if (wake) leastMs = Math.min(leastMs, dueAtMs);
       if (leastMs === Number.POSITIVE_INFINITY) return;
       cancelTimer = clock.setTimer(onTimer, Math.min(Math.max(0, leastMs - clock.now()), LOOK_MS));
     });
@@ -63,7 +64,7 @@ export function createRunWaits({ clock, waiting, stopped, onChange }: RunWaitsPa
 
   function onTimer(): void {
     const nowMs = clock.now();
-    for (const [{ dueAtMs }, wake] of [...pending]) if (dueAtMs !== undefined && dueAtMs <= nowMs) wake();
+    for (const [{ dueAtMs }, wake] of [...pending]) if (dueAtMs !== undefined && dueAtMs <= nowMs) wake?.();
     setTimer();
   }
 
@@ -71,7 +72,7 @@ export function createRunWaits({ clock, waiting, stopped, onChange }: RunWaitsPa
   function woken(wait: RunWait): Promise<void> {
     return new Promise((resolve) => {
       pending.set(wait, () => {
-        pending.set(wait, () => {});
+        pending.set(wait, undefined);
         resolve();
       });
     });
@@ -97,7 +98,7 @@ export function createRunWaits({ clock, waiting, stopped, onChange }: RunWaitsPa
   }
 
   async function settled<T>(wait: RunWait, settle: () => Promise<{ readonly answer: T } | undefined>): Promise<T> {
-    pending.set(wait, () => {});
+    pending.set(wait, undefined);
     onChange();
     try {
       for (;;) {
@@ -118,7 +119,7 @@ export function createRunWaits({ clock, waiting, stopped, onChange }: RunWaitsPa
   return {
     until: (wait, settle) => waiting(() => last(wait, settle)),
     heard() {
-      for (const [{ kind }, wake] of [...pending]) if (kind !== "timer") wake();
+      for (const [{ kind }, wake] of [...pending]) if (kind !== "timer") wake?.();
     },
     get pending() {
       return new Set(pending.keys());
