@@ -1,6 +1,6 @@
 import { isHoldfastError } from "../../../domain/errors.js";
+import { lookInMs } from "../../../domain/time.js";
 import type { Clock } from "../../../ports/clock.js";
-import { abortOf } from "../ending.js";
 
 /** What a run waits for in memory. Times in epoch milliseconds, by the clock of the storage. */
 export interface RunWait {
@@ -35,13 +35,9 @@ interface RunWaitsParts {
   onChange(): void;
 }
 
-/** A clock that is set forward makes a wait due at once, and no timer of the platform tells of that: the wait looks so often. */
-const LOOK_MS = 1_000;
-
 export function createRunWaits({ clock, waiting, stopped, onChange }: RunWaitsParts): RunWaits {
   /** Each with what makes it look again; undefined while it looks already. */
   const pending = new Map<RunWait, (() => void) | undefined>();
-  const isOver = abortOf(stopped);
   let looking = 0;
   let cancelTimer = () => {};
   let isSetting = false;
@@ -58,7 +54,7 @@ export function createRunWaits({ clock, waiting, stopped, onChange }: RunWaitsPa
       let leastMs = Number.POSITIVE_INFINITY;
       for (const [{ dueAtMs = leastMs }, wake] of pending) if (wake) leastMs = Math.min(leastMs, dueAtMs);
       if (leastMs === Number.POSITIVE_INFINITY) return;
-      cancelTimer = clock.setTimer(onTimer, Math.min(Math.max(0, leastMs - clock.now()), LOOK_MS));
+      cancelTimer = clock.setTimer(onTimer, lookInMs(leastMs, clock.now()));
     });
   }
 
@@ -107,7 +103,7 @@ export function createRunWaits({ clock, waiting, stopped, onChange }: RunWaitsPa
         const end = await look(settle);
         if (end) return end.answer;
         setTimer();
-        await Promise.race([isWoken, isOver]);
+        await isWoken;
       }
     } finally {
       pending.delete(wait);
@@ -115,6 +111,12 @@ export function createRunWaits({ clock, waiting, stopped, onChange }: RunWaitsPa
       onChange();
     }
   }
+
+  // A race with the end would keep a part of each look until then.
+  const onStopped = () => {
+    for (const wake of [...pending.values()]) wake?.();
+  };
+  stopped.addEventListener("abort", onStopped, { once: true });
 
   return {
     until: (wait, settle) => waiting(() => last(wait, settle)),
