@@ -69,7 +69,7 @@ export function suspensionCases(open: OpenFixture, runner: Runner): void {
     },
   );
 
-  promise("a cancel request brings a suspended process back, and an end from outside ends it (F-19)", async (setup) => {
+  promise("a cancel request brings a suspended process back, and its handler ends it (F-19)", async (setup) => {
     const { handle } = await suspended(setup, async ({ sleep, signal }) => {
       const aborted = new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
       if (signal.aborted) throw signal.reason;
