@@ -38,6 +38,14 @@ export const DEFAULT_TIMINGS: Readonly<Timings> = {
   suspendAfterMs: 60_000,
 };
 
+/** A clock that is set forward brings what is due nearer, and no timer of the platform tells of that: it is looked at this often. */
+export const LONGEST_LOOK_MS = 1_000;
+
+/** In how many milliseconds to look at what is due then. */
+export function lookInMs(dueAtMs: number, nowMs: number): number {
+  return Math.min(Math.max(0, dueAtMs - nowMs), LONGEST_LOOK_MS);
+}
+
 /** The longest wait that a caller may ask for: ten years, of which three may be leap years. */
 export const TEN_YEARS_MS = 3_653 * 24 * 60 * 60 * 1_000;
 

@@ -1,4 +1,5 @@
 import type { Corridor } from "../../corridor/command.js";
+import { LONGEST_LOOK_MS, lookInMs } from "../../domain/time.js";
 import type { Clock } from "../../ports/clock.js";
 import type { Reader } from "../../ports/storage.js";
 import { makeClaimable } from "../../stores/process/runs/make-claimable.js";
@@ -25,8 +26,6 @@ interface DueProcessesParts {
   onDue(): void;
 }
 
-/** A clock that is set forward makes a process due at once, and no timer of the platform tells of that. */
-const DUE_LOOK_MS = 1_000;
 /** The most processes of one name that are made claimable at once. */
 const PAGE = 256;
 const NO_TIME = Number.POSITIVE_INFINITY;
@@ -43,7 +42,7 @@ export function createDueProcesses({ corridor, clock, onDue }: DueProcessesParts
     cancelTimer();
     const least = Math.min(...nextAtMs.values());
     if (least === NO_TIME || isClosed) return;
-    cancelTimer = clock.setTimer(onTimer, Math.min(Math.max(0, least - clock.now()), DUE_LOOK_MS));
+    cancelTimer = clock.setTimer(onTimer, lookInMs(least, clock.now()));
   }
 
   function onTimer(): void {
@@ -52,7 +51,7 @@ export function createDueProcesses({ corridor, clock, onDue }: DueProcessesParts
     if (!isDue) return setTimer();
     onDue();
     // A page that does not answer keeps the turn from taking them.
-    cancelTimer = clock.setTimer(onTimer, DUE_LOOK_MS);
+    cancelTimer = clock.setTimer(onTimer, LONGEST_LOOK_MS);
   }
 
   /** The first due processes of the name; sets when the next one is due. */

@@ -9,7 +9,7 @@ import type { HeldLease } from "../../host/leases/held-lease.js";
 /** The progress that a handler reports: the newest is stored, at most once a second. */
 export interface Progress {
   report(done: unknown, total: unknown, note: unknown): void;
-  /** Stores the newest progress now. */
+  /** Stores the newest progress now. A run that goes on may report more. */
   flush(): Promise<void>;
 }
 
@@ -62,6 +62,7 @@ export function createProgress({ corridor, clock, limits, heldLease }: ProgressP
     },
     async flush() {
       cancelPause?.();
+      cancelPause = undefined;
       await writing;
       await write();
     },

@@ -1,3 +1,5 @@
+import { lookInMs } from "../../../domain/time.js";
+
 /** What ends a run although its handler goes on. */
 export interface RunTime {
   /** When the process ends as failed: by the clock of the storage, in epoch milliseconds. */
@@ -17,13 +19,10 @@ export function overdue({ deadlineAtMs, cancelUntilMs }: RunTime, now: Moment): 
   return cancelUntilMs !== undefined && cancelUntilMs <= now.monotonicMs ? "cancelled" : undefined;
 }
 
-/** A clock that is set forward brings a deadline nearer, and no timer of the platform tells of that: it is looked at so often. */
-const LONGEST_LOOK_MS = 1_000;
-
 /** In how many milliseconds to look again; `undefined` where nothing ends the run. */
 export function nextLookMs({ deadlineAtMs, cancelUntilMs }: RunTime, now: Moment): number | undefined {
   const left = [
-    ...(deadlineAtMs === undefined ? [] : [Math.min(deadlineAtMs - now.wallMs, LONGEST_LOOK_MS)]),
+    ...(deadlineAtMs === undefined ? [] : [lookInMs(deadlineAtMs, now.wallMs)]),
     ...(cancelUntilMs === undefined ? [] : [cancelUntilMs - now.monotonicMs]),
   ];
   return left.length === 0 ? undefined : Math.max(0, Math.min(...left));

@@ -10,7 +10,7 @@ import {
   type ScheduleSpec,
   type ScheduleStart,
 } from "../../../domain/process/schedule.js";
-import type { Row } from "../../../ports/storage.js";
+import type { Key, Row } from "../../../ports/storage.js";
 import type { RegisterProcess } from "../../../stores/process/processes.js";
 import { admitPayload } from "../../../stores/process/registration.js";
 import { dropSchedule, replaceSchedule, runOccurrence } from "../../../stores/process/schedules/schedules.js";
@@ -252,12 +252,19 @@ export function createSchedules(parts: SchedulesParts): Schedules {
   }
 
   async function runAll(sinceMs: number): Promise<boolean> {
-    const due = await corridor.query(["schedules"], (reader, now) => {
-      return reader.range("schedules", { index: "due", upTo: [Math.floor(now()) + 1], limit: MOST_DUE });
-    });
-    let isFine = true;
-    for (const row of due) if (!(await runOne(row, sinceMs))) isFine = false;
-    return isFine;
+    let after: Key | undefined;
+    // Behind a page of which each one failed there may be some that can be run.
+    for (;;) {
+      const bound = after === undefined ? {} : { after };
+      const due = await corridor.query(["schedules"], (reader, now) => {
+        return reader.range("schedules", { index: "due", upTo: [Math.floor(now()) + 1], ...bound, limit: MOST_DUE });
+      });
+      let failed = 0;
+      for (const row of due) if (!(await runOne(row, sinceMs))) failed++;
+      const last = due.at(-1);
+      if (!last || failed < MOST_DUE) return failed === 0 && after === undefined;
+      after = [Number(last.dueAtMs), String(last.scheduleId)];
+    }
   }
 
   /** False if it failed: that is told once, and harms no other schedule. */

@@ -1,6 +1,6 @@
 import { isHoldfastError } from "../../../domain/errors.js";
+import { lookInMs } from "../../../domain/time.js";
 import type { Clock } from "../../../ports/clock.js";
-import { abortOf } from "../ending.js";
 
 /** What a run waits for in memory. Times in epoch milliseconds, by the clock of the storage. */
 export interface RunWait {
@@ -35,12 +35,9 @@ interface RunWaitsParts {
   onChange(): void;
 }
 
-/** A clock that is set forward makes a wait due at once, and no timer of the platform tells of that: the wait looks so often. */
-const LOOK_MS = 1_000;
-
 export function createRunWaits({ clock, waiting, stopped, onChange }: RunWaitsParts): RunWaits {
-  const pending = new Map<RunWait, () => void>();
-  const isOver = abortOf(stopped);
+  /** Each with what makes it look again; undefined while it looks already. */
+  const pending = new Map<RunWait, (() => void) | undefined>();
   let looking = 0;
   let cancelTimer = () => {};
   let isSetting = false;
@@ -55,15 +52,15 @@ export function createRunWaits({ clock, waiting, stopped, onChange }: RunWaitsPa
       isSetting = false;
       cancelTimer();
       let leastMs = Number.POSITIVE_INFINITY;
-      for (const { dueAtMs = leastMs } of pending.keys()) leastMs = Math.min(leastMs, dueAtMs);
+      for (const [{ dueAtMs = leastMs }, wake] of pending) if (wake) leastMs = Math.min(leastMs, dueAtMs);
       if (leastMs === Number.POSITIVE_INFINITY) return;
-      cancelTimer = clock.setTimer(onTimer, Math.min(Math.max(0, leastMs - clock.now()), LOOK_MS));
+      cancelTimer = clock.setTimer(onTimer, lookInMs(leastMs, clock.now()));
     });
   }
 
   function onTimer(): void {
     const nowMs = clock.now();
-    for (const [{ dueAtMs }, wake] of [...pending]) if (dueAtMs !== undefined && dueAtMs <= nowMs) wake();
+    for (const [{ dueAtMs }, wake] of [...pending]) if (dueAtMs !== undefined && dueAtMs <= nowMs) wake?.();
     setTimer();
   }
 
@@ -71,7 +68,7 @@ export function createRunWaits({ clock, waiting, stopped, onChange }: RunWaitsPa
   function woken(wait: RunWait): Promise<void> {
     return new Promise((resolve) => {
       pending.set(wait, () => {
-        pending.set(wait, () => {});
+        pending.set(wait, undefined);
         resolve();
       });
     });
@@ -97,7 +94,7 @@ export function createRunWaits({ clock, waiting, stopped, onChange }: RunWaitsPa
   }
 
   async function settled<T>(wait: RunWait, settle: () => Promise<{ readonly answer: T } | undefined>): Promise<T> {
-    pending.set(wait, () => {});
+    pending.set(wait, undefined);
     onChange();
     try {
       for (;;) {
@@ -106,7 +103,7 @@ export function createRunWaits({ clock, waiting, stopped, onChange }: RunWaitsPa
         const end = await look(settle);
         if (end) return end.answer;
         setTimer();
-        await Promise.race([isWoken, isOver]);
+        await isWoken;
       }
     } finally {
       pending.delete(wait);
@@ -115,10 +112,16 @@ export function createRunWaits({ clock, waiting, stopped, onChange }: RunWaitsPa
     }
   }
 
+  // A race with the end would keep a part of each look until then.
+  const onStopped = () => {
+    for (const wake of [...pending.values()]) wake?.();
+  };
+  stopped.addEventListener("abort", onStopped, { once: true });
+
   return {
     until: (wait, settle) => waiting(() => last(wait, settle)),
     heard() {
-      for (const [{ kind }, wake] of [...pending]) if (kind !== "timer") wake();
+      for (const [{ kind }, wake] of [...pending]) if (kind !== "timer") wake?.();
     },
     get pending() {
       return new Set(pending.keys());

@@ -1,3 +1,4 @@
+import { leastDueMs } from "../../../stores/process/waits/waits.rules.js";
 import type { RunWait } from "./run-waits.js";
 
 /** A run whose waits all last longer than it would be kept for is suspended after so long at most. */
@@ -8,7 +9,7 @@ const SOON_MS = 1_000;
  * clock of the storage.
  */
 export function suspendsInMs(waits: Iterable<RunWait>, suspendAfterMs: number, nowMs: number): number | undefined {
-  const due = [...waits].map(({ dueAtMs = Number.POSITIVE_INFINITY }) => dueAtMs);
-  if (due.length === 0 || suspendAfterMs === Number.POSITIVE_INFINITY) return undefined;
-  return Math.min(...due) > nowMs + suspendAfterMs ? Math.min(suspendAfterMs, SOON_MS) : suspendAfterMs;
+  const all = [...waits];
+  if (all.length === 0 || suspendAfterMs === Number.POSITIVE_INFINITY) return undefined;
+  return leastDueMs(all) > nowMs + suspendAfterMs ? Math.min(suspendAfterMs, SOON_MS) : suspendAfterMs;
 }

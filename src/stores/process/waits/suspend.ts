@@ -7,6 +7,7 @@ import { loadRow } from "../../schema.js";
 import { parkedChanges, parkedUntil } from "../runs/claimable.rules.js";
 import type { EventRow, ProcessRow } from "../tables.js";
 import { oldestSignal } from "./signals.js";
+import { leastDueMs } from "./waits.rules.js";
 
 interface Suspend {
   readonly lease: ProcessLease;
@@ -39,7 +40,7 @@ export const suspendProcess: Command<
     const held = fence(row, lease, nowMs);
     if (held instanceof HoldfastError) return refuse(held);
     if (process?.state !== "running" || process.cancelRequested !== undefined) return accept(false);
-    const least = Math.min(...[{ dueAtMs: process.deadlineAtMs }, ...waits].map(({ dueAtMs = NEVER }) => dueAtMs));
+    const least = Math.min(process.deadlineAtMs ?? NEVER, leastDueMs(waits));
     if (least <= nowMs || signals.some((signal) => signal !== undefined)) return accept(false);
     const parked = parkedUntil(process, least === NEVER ? undefined : least, true);
     return accept(

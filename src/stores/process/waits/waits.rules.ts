@@ -16,6 +16,11 @@ export function waitsOf(rows: readonly WaitRow[], nowMs: number): ProcessWait[] 
     .sort(byKey);
 }
 
+/** When the first of the waits is due; infinite where none is by itself. There may be more of them than a call takes arguments. */
+export function leastDueMs(waits: readonly { readonly dueAtMs?: number }[]): number {
+  return waits.reduce((least, { dueAtMs = least }) => Math.min(least, dueAtMs), Number.POSITIVE_INFINITY);
+}
+
 export function byKey(a: ProcessWait, b: ProcessWait): number {
   return a.key < b.key ? -1 : a.key > b.key ? 1 : 0;
 }

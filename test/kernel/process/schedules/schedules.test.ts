@@ -179,6 +179,28 @@ describe("A schedule", () => {
     expect(faults.map(({ area, code }) => [area, code])).toEqual([["schedules", "read-failed"]]);
   });
 
+  it("runs beside more broken ones than one look takes (F-27)", async () => {
+    const { kernel, clock, probed } = await bench({ handlers });
+    const t0 = clock.now();
+    const ids = Array.from({ length: 70 }, (_, n) => `a${n}`);
+    for (const id of ids) await kernel.schedules.put(every(5_000, { id }));
+    await kernel.schedules.put(every(10_000, { id: "b" }));
+    const rows = await probed.storage.open({
+      name: "bench",
+      schema: SCHEMA,
+      durability: "strict",
+      newDatabaseId: "x",
+      onState: () => {},
+    });
+    await rows.transact(["schedules"], "write", async (tx) => {
+      for (const id of ids)
+        tx.write([{ table: "schedules", put: { ...((await tx.get("schedules", id)) as Row), missed: "many" } }]);
+    });
+    await rows.close();
+    await clock.advance(20_000);
+    expect((await idsOf(kernel))[0]).toBe(`b@${t0 + 10_000}`);
+  });
+
   it("that is not due costs no read (F-27)", async () => {
     const { kernel, clock, probed } = await bench({ handlers, timings: { sweepMs: 30_000 } });
     await kernel.schedules.put(every(3_600_000));

@@ -18,3 +18,7 @@ it.each<[what: string, waits: Parameters<typeof suspendsInMs>[0], afterMs: numbe
 ])("suspends a run with %s (F-18)", (_, waits, afterMs, inMs) => {
   expect(suspendsInMs(waits, afterMs, NOW)).toBe(inMs);
 });
+
+it("of a run with any number of waits (F-18)", () => {
+  expect(suspendsInMs(Array(300_000).fill(timer(NOW + 5)), 60_000, NOW)).toBe(60_000);
+});
