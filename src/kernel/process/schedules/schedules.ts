@@ -55,6 +55,9 @@ const MOST_DUE = 64;
 const MOST_MOVES = 128;
 const PAGE = 256;
 
+/** A spec that names a default is the same as one that leaves it out. */
+const withDefaults = (spec: ScheduleSpec): ScheduleSpec => ({ catchUp: "last", overlap: "skip", ...spec });
+
 export function createSchedules(parts: SchedulesParts): Schedules {
   const { corridor, limits, handlers } = parts;
   /** What was told of schedules that could not be run, by id. */
@@ -162,7 +165,7 @@ export function createSchedules(parts: SchedulesParts): Schedules {
       const { when, start } = spec;
       const events = handlers.get(start.name)?.events;
       return await change(spec.id, async (former, nowMs) => {
-        if (former && isEqual(former.spec, spec)) return undefined;
+        if (former && isEqual(withDefaults(former.spec), withDefaults(spec))) return undefined;
         const timeZone = "cron" in when ? (when.timeZone ?? machineZone()) : undefined;
         if ("cron" in when && timeZone !== undefined) (await cron.load()).check(when.cron, timeZone, nowMs);
         const row: ScheduleRow = {
