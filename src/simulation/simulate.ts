@@ -1,3 +1,4 @@
+import { cron } from "../kernel/process/schedules/cron.js";
 import type { ScheduleRow } from "../stores/process/schedules/tables.js";
 import type { WaitRow } from "../stores/process/tables.js";
 import type { RuntimeRow } from "../stores/session/tables.js";
@@ -27,6 +28,8 @@ export const SIMULATION_RULES: readonly string[] = [...new Set([...Object.keys(R
  */
 export async function simulate(options: SimulationOptions): Promise<SimulationReport> {
   const checked = checkSimulation(options);
+  // No seed decides how long code takes to load.
+  await cron.load();
   const world = createWorld(checked);
   const { chronicle, machine, tabs } = world;
   try {

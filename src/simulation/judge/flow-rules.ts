@@ -230,13 +230,12 @@ export const FLOW_RULES = {
 
   "a suspended process is found when what it waits for is there": (trial) =>
     touched(trial).map(
-      ({ processId, suspended, dueAtMs = Number.POSITIVE_INFINITY, deadlineAtMs = Number.POSITIVE_INFINITY }) => {
+      ({ processId, lastSequence, suspended, dueAtMs = Number.POSITIVE_INFINITY, deadlineAtMs = Number.POSITIVE_INFINITY }) => {
         if (!suspended) return undefined;
         const waits = ofProcess(trial.rows.all<WaitRow>("waits"), processId);
         const awaited = new Set(waits.flatMap(({ kind, name }) => (kind === "signal" ? [name] : [])));
-        const signal = ofProcess(trial.rows.all<EventRow>("events"), processId).find((event) =>
-          awaited.has(event.pendingSignal ?? ""),
-        );
+        const events = awaited.size === 0 ? [] : [...eventsBefore(trial.rows, processId, lastSequence + 1)];
+        const signal = events.find(({ pendingSignal = "" }) => awaited.has(pendingSignal));
         if (signal) return `${processId} is suspended, and signal ${signal.sequence}, which it waits for, is stored`;
         const firstMs = Math.min(deadlineAtMs, ...waits.map((wait) => wait.dueAtMs ?? Number.POSITIVE_INFINITY));
         return dueAtMs <= firstMs

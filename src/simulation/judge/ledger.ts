@@ -192,11 +192,11 @@ export class Notes {
         }),
       signalled: (processId, name, signalId) =>
         noting(() => {
-          const sent = rows
-            .all<EventRow>("events")
-            .filter((row) => row.processId === processId && row.eventType === SIGNAL_EVENT)
-            .map(({ payload }) => payload as unknown as { name: string; signalId: string });
-          const isStored = sent.some((signal) => signal.name === name && signal.signalId === signalId);
+          const { lastSequence = 0 } = rows.get<ProcessRow>("processes", processId) ?? {};
+          const isStored = [...eventsBefore(rows, processId, lastSequence + 1)].some(({ eventType, payload }) => {
+            const sent = payload as { name?: string; signalId?: string } | null;
+            return eventType === SIGNAL_EVENT && sent?.name === name && sent.signalId === signalId;
+          });
           check("what was acknowledged is stored", isStored, () => `signal ${signalId} of ${processId} is not`);
         }),
       appended: (processId, key, sequence) =>
