@@ -3,6 +3,7 @@ import { forgetAgents } from "./alive.js";
 import { forgetConversations } from "./conversations.js";
 import { forgetTabs, type Tab } from "./identity.js";
 import type { IndexFile } from "./index-file.js";
+import type { LaterJobs } from "./later-jobs.js";
 
 const name = "holdfast-playground";
 
@@ -23,11 +24,16 @@ export const retention = { offlineAgentsMs: 120_000 };
 /** Files that one tab works on at once: few, so that other tabs get some and have room to take over more. */
 const filesAtOnce = 4;
 
-export function openKernel(tab: Tab, definition: IndexFile, turns: AnyTurnHandler): Promise<Kernel> {
+export function openKernel(
+  tab: Tab,
+  reading: IndexFile,
+  { stock, catalogue }: LaterJobs,
+  turns: AnyTurnHandler,
+): Promise<Kernel> {
   return createKernel({
     name,
     hostId: tab.hostId,
-    processes: [definition],
+    processes: [reading, stock, catalogue],
     turns,
     concurrency: filesAtOnce,
     timings,

@@ -6,6 +6,8 @@ import { type FileEntry, type Files, followFiles } from "./files.js";
 import { becomeTab, hueOf, type Tab } from "./identity.js";
 import { type IndexFile, indexFile, pickedUp } from "./index-file.js";
 import { openKernel, startOver } from "./kernel.js";
+import { followLater } from "./later.js";
+import { type LaterJobs, laterJobs, type Shelf } from "./later-jobs.js";
 import { createLibrary } from "./library.js";
 import { pause } from "./pace.js";
 import { questions, samples } from "./samples.js";
@@ -17,6 +19,7 @@ import { chat } from "./ui/chat.js";
 import { part, say, set, soon } from "./ui/dom.js";
 import { explain, messageOf } from "./ui/explain.js";
 import { intakeArea } from "./ui/intake-area.js";
+import { laterPanel } from "./ui/later.js";
 import { settingsDialog } from "./ui/settings.js";
 import { shelf } from "./ui/shelf.js";
 import { type Story, story } from "./ui/story.js";
@@ -40,16 +43,32 @@ if (new URLSearchParams(location.search).has("closed")) {
   const answering = new Promise<TurnHandler>((resolve) => {
     answer = resolve;
   });
-  await openKernel(tab, reading, async (turn) => (await answering)(turn))
+  let count: Opened["count"] = () => {};
+  // So does a job that was left over.
+  const counting = new Promise<() => Promise<Shelf>>((resolve) => {
+    count = resolve;
+  });
+  const jobs = laterJobs(tab.name, async () => (await counting)());
+  await openKernel(tab, reading, jobs, async (turn) => (await answering)(turn))
     .then((kernel) => {
       // In development, an edit reloads the page: the kernel ends in order before.
       import.meta.hot?.on("vite:beforeFullReload", () => kernel.close());
-      return run(tab, kernel, reading, answer);
+      return run({ tab, kernel, reading, jobs, answer, count });
     })
     .catch(explain);
 }
 
-async function run(tab: Tab, kernel: Kernel, reading: IndexFile, answer: (handler: TurnHandler) => void): Promise<void> {
+/** What is made before the kernel, with what it needs once it is open. */
+interface Opened {
+  readonly tab: Tab;
+  readonly kernel: Kernel;
+  readonly reading: IndexFile;
+  readonly jobs: LaterJobs;
+  answer(handler: TurnHandler): void;
+  count(shelf: () => Promise<Shelf>): void;
+}
+
+async function run({ tab, kernel, reading, jobs, answer, count }: Opened): Promise<void> {
   const library = createLibrary();
   const ask = askBox(library);
   const { tell } = story();
@@ -70,6 +89,7 @@ async function run(tab: Tab, kernel: Kernel, reading: IndexFile, answer: (handle
     const hasSamples = samples.some(({ fileName }) => [...entries.values()].some(({ args }) => args.fileName === fileName));
     ask.examples(hasSamples ? questions : []);
     talk.draw(hasSamples);
+    waits.draw(files.entries.size > 0);
     const { current } = conversations;
     for (const [name, text] of answerNews(current)) tell(Date.now(), name, text);
     const now = presentIn(alive.hosts, Date.now());
@@ -121,6 +141,19 @@ async function run(tab: Tab, kernel: Kernel, reading: IndexFile, answer: (handle
     signal: stopped.signal,
   });
   const talk = chat(conversations);
+  count(async () => {
+    await following.caughtUp();
+    return { files: following.entries.size, passages: library.size };
+  });
+  const later = followLater({
+    kernel,
+    jobs,
+    tab: tab.name,
+    changed: () => soon(draw),
+    failed: explain,
+    signal: stopped.signal,
+  });
+  const waits = laterPanel(later);
   const answers = settingsDialog(endpoint);
   const alive = followAlive({ kernel, tab, changed: () => soon(drawAlive), failed: explain, signal: stopped.signal });
   const drawAlive = () => {
@@ -131,6 +164,7 @@ async function run(tab: Tab, kernel: Kernel, reading: IndexFile, answer: (handle
     stopped.abort();
     intake.close();
     talk.close();
+    waits.close();
     panel.close();
     set(part("start-over"), "disabled", true);
   };
@@ -164,6 +198,7 @@ async function run(tab: Tab, kernel: Kernel, reading: IndexFile, answer: (handle
     if (document.visibilityState !== "visible") return;
     cards.tick(Date.now());
     talk.tick(Date.now());
+    waits.tick(Date.now());
     panel.tick(Date.now());
   }, 100);
 

@@ -38,6 +38,7 @@ export type {
   ProcessStatus,
 } from "./domain/process/process.js";
 export type { ScheduleRecord, ScheduleSpec, ScheduleStart, ScheduleWhen } from "./domain/process/schedule.js";
+export type { ProcessAttempts, ProcessWait } from "./domain/process/wait.js";
 export type { RetryPolicy } from "./domain/retry.rules.js";
 export type { ProcessScope } from "./domain/scope.js";
 export type {

@@ -1,5 +1,6 @@
 import type { Limits } from "../domain/time.js";
 import type { KeyStore, Seal } from "../ports/seal.js";
+import type { HandleMethods } from "../stores/process/handles.js";
 import type { LeaseMethods } from "../stores/process/leases-by-hand.js";
 import type { OpsMethods } from "../stores/session/ops.js";
 import type { RuntimeMethods } from "../stores/session/runtime.js";
@@ -48,6 +49,8 @@ interface LazyFacade {
   readonly facade: Facade;
   /** `kernel.processes` has them: leases that an app claims itself. */
   readonly leases: LeaseMethods;
+  /** `kernel.processes` has them, too. */
+  readonly grants: HandleMethods;
   readonly agents: Lazy<Agents>;
   /** Parts that are made after this are closed at once. */
   close(): void;
@@ -73,6 +76,7 @@ export function createFacade(parts: FacadeParts): LazyFacade {
   const archive = mapLazy(lazyParts.archive, ({ sessionArchive }) => sessionArchive({ corridor, limits, ...locksOfHosts }));
   const rows = mapLazy(lazyParts.runtime, ({ rowMethods }) => rowMethods(corridor, limits));
   const byHand = mapLazy(lazyParts.leases, ({ leaseMethods }) => leaseMethods(corridor, limits, parts.newNonce));
+  const grants = mapLazy(lazyParts.grants, ({ handleMethods }) => handleMethods(corridor, limits));
   const lifecycle = mapLazy(agents, (made) => made.lifecycle);
   const secrets = mapLazy(sealed, (made) => made.secrets);
 
@@ -137,6 +141,16 @@ export function createFacade(parts: FacadeParts): LazyFacade {
       claimProcessLease: true,
       renewProcessLease: true,
       completeProcessLease: true,
+    }),
+    grants: methodsOf<HandleMethods>(grants, {
+      grantHandle: true,
+      revokeHandle: true,
+      transferHandleGrants: true,
+      listHandleGrants: true,
+      listLiveHandleGrants: true,
+      hasHandleGrant: true,
+      handleGrantsForProcess: true,
+      deleteSessionProcessState: true,
     }),
     agents,
     close() {

@@ -6,7 +6,6 @@ import type { Change } from "../ports/notices.js";
 import type { KernelStorage } from "../ports/storage.js";
 import type { LivenessStore } from "../stores/host/liveness.js";
 import { eventAppender, eventMethods } from "../stores/process/events.js";
-import { handleMethods } from "../stores/process/handles.js";
 import { payloadSchemas } from "../stores/process/payload-schema.js";
 import { processMethods } from "../stores/process/processes.js";
 import { createEmitter, type Emitter, type KernelEvents } from "./emitter.js";
@@ -218,7 +217,7 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     durabilityTier: () => (isMemory ? "inline" : "durable"),
     ...processMethods(corridor, limits, schemas),
     ...eventMethods(corridor, limits, appendEvent),
-    ...handleMethods(corridor, limits),
+    ...lazily.grants,
     ...lazily.leases,
     ...waitMethods(parts),
     signal: async (processId, ...given) => handleOf(processId).signal(...given),

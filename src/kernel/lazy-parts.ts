@@ -15,6 +15,7 @@ export const lazyParts = {
   definitions: lazy("definitions of processes", () => import("./process/definition/defined-start.js")),
   restarts: lazy("restarts", () => import("./process/restart.js")),
   signals: lazy("signals", () => import("./process/waits/send-signal.js")),
+  grants: lazy("grants of handles", () => import("../stores/process/handles.js")),
   leases: lazy("leases", () => import("../stores/process/leases-by-hand.js")),
   schedules: lazy("schedules", () => import("./process/schedules/schedules.js")),
   runs: lazy("the runner", () => import("./process/runs.js")),

@@ -9,7 +9,6 @@ import type { LoopPage } from "./host/loop-contract.js";
 import type { Presence } from "./host/presence.js";
 import type { Lazy } from "./lazy.js";
 import type { LazyRuns } from "./lazy-runs.js";
-import { type Runnable, termsOf } from "./process/definition/define.js";
 import type { Schedules } from "./process/schedules/schedules.js";
 import type { Sessions } from "./session/sessions.js";
 
@@ -18,7 +17,7 @@ export interface PageParts {
   readonly clock: Clock;
   readonly timings: Timings;
   readonly concurrency: number;
-  readonly handlers: ReadonlyMap<string, Runnable>;
+  readonly handlers: ReadonlyMap<string, unknown>;
   readonly heldLeases: HeldLeases;
   readonly runs: LazyRuns;
   readonly sessions: Sessions;
@@ -34,7 +33,6 @@ export interface PageParts {
 /** The page as the loop sees it. */
 export function loopPage(parts: PageParts): LoopPage {
   const { clock, timings, heldLeases, runs, sessions, agents, host, emitter } = parts;
-  const terms = termsOf(parts.handlers);
   let answeredMs = clock.monotonicMs();
   /** Messages about handlers that no host has, told once each: the next worker's loop tells of them again. */
   const toldHandlers = new Set<string>();
@@ -57,7 +55,7 @@ export function loopPage(parts: PageParts): LoopPage {
         free: runs.free,
         slots: parts.concurrency,
         handlers: [...parts.handlers.keys()],
-        terms,
+        terms: runs.loaded?.terms ?? new Map(),
         sessions: attached,
         attending: sessions.isAttending,
         farewells: parts.farewellNotes?.said() ?? [],

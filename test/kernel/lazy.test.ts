@@ -30,6 +30,7 @@ import * as sealed from "../../src/kernel/vault/sealed.js";
 import { createLoop } from "../../src/loop/loop.js";
 import { startWorkerLoop } from "../../src/loop/worker-remote.js";
 import type { KernelStorage } from "../../src/ports/storage.js";
+import * as grants from "../../src/stores/process/handles.js";
 import * as leases from "../../src/stores/process/leases-by-hand.js";
 import { gate, rounds, until } from "./rounds.js";
 
@@ -43,6 +44,7 @@ const codes: { [K in keyof LazyParts]: NonNullable<LazyParts[K]["loaded"]> } = {
   attendant,
   agents,
   definitions,
+  grants,
   leases,
   schedules,
   restarts,
@@ -202,6 +204,7 @@ describe("a kernel whose code does not all arrive", () => {
     sealed: ["logins and secrets", (kernel) => kernel.secrets.get("s")],
     ops: ["operations", async (kernel) => (await kernel.session("s")).ops.list()],
     agents: ["agents", (kernel) => kernel.lifecycle.list()],
+    grants: ["grants of handles", (kernel) => kernel.processes.listHandleGrants({ sessionId: "s" })],
     leases: ["leases", (kernel) => kernel.processes.getLease("p")],
   };
 

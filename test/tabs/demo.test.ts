@@ -554,3 +554,33 @@ it("ends a kernel in order, and a reload brings its agents back", async () => {
   await eventually(() => first.locator("#agents .cell-detail").textContent()).toBe("0 agents online, 3 deregistered");
   expect(complaints).toEqual([]);
 });
+
+it("keeps a catalogue that waits for an approval, and a schedule, over the end of every tab", async () => {
+  const first = await openTab();
+  await setPause(first, "none");
+  await drop(first, "note.txt", "A note about herrings.");
+  await first.locator(".card[data-state=completed]").waitFor();
+  const repeated = (page: Page) => page.locator("#repeated").textContent();
+  await first.getByRole("button", { name: "Make a catalogue" }).click();
+  await first.getByLabel("Count the shelf again").selectOption("every 5 seconds");
+  const scheduledAtMs = Date.now();
+  await eventually(() => repeated(first)).toMatch(/^The next time is in \d s\./);
+  // It is suspended: its tab has let it go.
+  await first.locator("#catalogues li[data-suspended]").waitFor();
+  expect(await first.locator("#catalogues li").textContent()).toMatch(/waits for your decision, 1 d 23 h left; no tab keeps it/);
+  const before = (await repeated(first))?.match(/At [\d:]+/)?.[0] ?? "none";
+  await first.close();
+  // Until a time that came while no tab was open is more than a second ago: sooner it would count as in time.
+  const openMs = Date.now() - scheduledAtMs;
+  await new Promise((resolve) => setTimeout(resolve, 6_500 - (openMs % 5_000)));
+
+  const second = await openTab();
+  await second.getByRole("button", { name: "Approve" }).click();
+  const name = await nameOf(second);
+  // The one that was missed is made up for, or the next one stands for it.
+  await eventually(() => repeated(second)).toMatch(/s\.At [\d:]+: 1 file, 1 passage\.\d times? missed/);
+  expect(await repeated(second)).not.toContain(before);
+  const end = `approved in ${name}, printed in ${name}: 1 file, 1 passage`;
+  await eventually(() => second.locator("#catalogues li p").textContent()).toBe(end);
+  expect(complaints).toEqual([]);
+});

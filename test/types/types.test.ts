@@ -65,7 +65,7 @@ function snippets(): string[] {
 
 /** The whole programs of the guide. Those of other frameworks and of service workers have compilers and globals of their own. */
 function examples(): string[] {
-  return ["guide", "react"].flatMap((folder) => {
+  return ["guide", "morning-job", "react"].flatMap((folder) => {
     const home = join(root, "examples", folder);
     return readdirSync(home).flatMap((name) => (/\.tsx?$/.test(name) ? [join(home, name)] : []));
   });

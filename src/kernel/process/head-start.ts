@@ -2,10 +2,10 @@ import type { Corridor } from "../../corridor/command.js";
 import { handlerOf, type ProcessInput, type ProcessRecord } from "../../domain/process/process.js";
 import type { Clock } from "../../ports/clock.js";
 import type { Host } from "../../stores/host/leases.rules.js";
-import { type ClaimReply, releaseLeases } from "../../stores/process/leases.js";
+import { type ClaimReply, type ClaimTerms, releaseLeases } from "../../stores/process/leases.js";
 import { type RegisterProcess, registerProcess } from "../../stores/process/processes.js";
 import { type FirstClaim, registerAndClaim } from "../../stores/process/runs/first-claim.js";
-import { type Runnable, termsOf } from "./definition/define.js";
+import type { Runnable } from "./definition/define.js";
 import type { LimitKeys } from "./limit-keys.js";
 import type { ProcessRunner } from "./runner.js";
 
@@ -29,6 +29,8 @@ interface HeadStartParts {
   readonly clock: Clock;
   readonly ttlMs: number;
   readonly handlers: ReadonlyMap<string, Runnable>;
+  /** What some of the handlers declare for a claim, by name. */
+  readonly terms: ReadonlyMap<string, ClaimTerms>;
   readonly runner: Pick<ProcessRunner, "free" | "run">;
   readonly limitKeys: Pick<LimitKeys, "keyOf">;
   /**
@@ -42,7 +44,6 @@ interface HeadStartParts {
 export function createHeadStart(parts: HeadStartParts): HeadStart {
   const { corridor, clock, runner } = parts;
   const underway = new Set<{ readonly processId: string }>();
-  const terms = termsOf(parts.handlers);
   let hasBacklog = false;
   const free = () => Math.max(0, runner.free - underway.size);
 
@@ -54,7 +55,7 @@ export function createHeadStart(parts: HeadStartParts): HeadStart {
     if (hasBacklog) return undefined;
     const nonce = parts.newNonce();
     const ownerId = `${host.hostId}:${nonce.slice(0, 12)}`;
-    return { ownerId, ttlMs: parts.ttlMs, nonce, host, terms: terms.get(handler) };
+    return { ownerId, ttlMs: parts.ttlMs, nonce, host, terms: parts.terms.get(handler) };
   }
 
   async function take(claim: ClaimReply, bootId: string, asOfMs: number): Promise<void> {

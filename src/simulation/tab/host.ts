@@ -24,6 +24,7 @@ import type { Locks } from "../../ports/locks.js";
 import type { ChannelFactory } from "../../ports/notices.js";
 import type { Seal } from "../../ports/seal.js";
 import type { KernelStorage } from "../../ports/storage.js";
+import * as grants from "../../stores/process/handles.js";
 import * as leases from "../../stores/process/leases-by-hand.js";
 import type { Life } from "../machine/machine.js";
 
@@ -49,6 +50,7 @@ const LAZY_PARTS: LazyParts = {
   attendant: loaded(attendant),
   agents: loaded(agents),
   definitions: loaded(definitions),
+  grants: loaded(grants),
   leases: loaded(leases),
   schedules: loaded(schedules),
   restarts: loaded(restarts),

@@ -11,6 +11,7 @@ import type {
 import {
   CANCEL_REQUESTED,
   CORE_EVENT_TYPES,
+  mayBeDeclared,
   type ProcessEventType,
   STEP_EVENT,
   TERMINAL_EVENT,
@@ -268,7 +269,7 @@ export function eventChange({ processId, sequence }: ProcessEvent): Change {
 
 /** What a registration declared comes first: an older one may have declared a name that is core now. */
 export function eventTypeOf(name: string, declared: readonly ProcessEventType[] = []): ProcessEventType | undefined {
-  return [...declared, ...CORE_EVENT_TYPES].find((type) => type.name === name);
+  return [...(mayBeDeclared(name) ? declared : []), ...CORE_EVENT_TYPES].find((type) => type.name === name);
 }
 
 const DEFAULT_CANCEL_REASON = "cancel requested";

@@ -4,8 +4,8 @@ import { invalid } from "../../domain/errors.js";
 import type { JsonValue } from "../../domain/json.js";
 import { checkLease, type ProcessLease } from "../../domain/lease.js";
 import type { ProcessEvent, ProcessEventAppendRequest, ProcessEventAppendResult } from "../../domain/process/event.js";
-import { CANCEL_REQUESTED, mayBeDeclared, STEP_EVENT } from "../../domain/process/event-type.js";
-import { ownKey, restOfOwnKey } from "../../domain/process/own-key.js";
+import { CANCEL_REQUESTED, mayBeDeclared } from "../../domain/process/event-type.js";
+import { restOfOwnKey } from "../../domain/process/own-key.js";
 import type { ProcessAwaitOutput, ProcessRecord } from "../../domain/process/process.js";
 import { checkScope } from "../../domain/scope.js";
 import type { Limits } from "../../domain/time.js";
@@ -35,8 +35,7 @@ import { processRecordOf, unknownProcess } from "./processes.rules.js";
 import { admitPayload } from "./registration.js";
 import { afterCancel } from "./runs/claimable.rules.js";
 import { countingEvent, keyedSince, type Restarted } from "./runs/restarts.rules.js";
-import type { EventRow, ProcessRow, RegistrationRow, WaitRow } from "./tables.js";
-import { dropWait } from "./waits/waits.rules.js";
+import type { EventRow, ProcessRow, RegistrationRow } from "./tables.js";
 
 export const APPEND_TABLES = ["processes", "registrations", "events", "leases", "waits"] as const;
 
@@ -93,7 +92,7 @@ export const appendEvent: Command<Appending, AppendState, ProcessEventAppendResu
   repeatable: ({ replayKey }) => replayKey !== undefined,
 };
 
-function acceptEvent<Reply>(appended: Appended, reply: Reply, state: AppendState, nowMs: number): Decision<Reply> {
+export function acceptEvent<Reply>(appended: Appended, reply: Reply, state: AppendState, nowMs: number): Decision<Reply> {
   const { writes, changes } = withChildren(appended, state, nowMs);
   return accept(reply, writes, changes);
 }
@@ -137,29 +136,6 @@ function endAsCancelled(process: ProcessRow, nowMs: number): Appended {
 /** Appends an event of holdfast's own. It is always judged, because core types have no schema. */
 export function appendOwn(state: AppendState, request: AppendInput, nowMs: number): Appended {
   return append(state, request, undefined, nowMs) as Appended;
-}
-
-/**
- * Stores a step of the process's handler, under its lease. The same step again gets the stored result. `settles` is the row of the waits
- * table that goes with the result.
- */
-export const storeStep: Command<AppendInput & { settles?: Pick<WaitRow, "kind" | "key"> }, AppendState, JsonValue> = {
-  tables: APPEND_TABLES,
-  load: loadAppend,
-  decide(state, { settles, ...step }, nowMs) {
-    const appended = appendOwn(state, step, nowMs);
-    if (settles && appended.writes.length > 0) appended.writes.push(dropWait({ processId: step.processId, ...settles }));
-    return acceptEvent(appended, resultOfStep(appended.result.event), state, nowMs);
-  },
-  repeatable: () => true,
-};
-
-export function stepOf(processId: string, key: string, result: JsonValue): AppendInput {
-  return { processId, eventType: STEP_EVENT, payload: { key, result }, own: true, ...ownKey(processId, "step", key) };
-}
-
-export function resultOfStep({ payload }: { payload: JsonValue }): JsonValue {
-  return (payload as { result?: JsonValue }).result ?? null;
 }
 
 /** Appends the terminal event. Under a lease, the same transaction releases the lease. */

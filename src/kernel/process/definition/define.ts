@@ -3,10 +3,9 @@ import { guarded } from "../../../domain/admit.js";
 import { checkFunction, checkId, checkList, checkObject, checkWhole, membersOf } from "../../../domain/check.js";
 import { invalid } from "../../../domain/errors.js";
 import type { JsonValue } from "../../../domain/json.js";
-import { type ClaimLimit, checkLimit, type LimitSpec } from "../../../domain/process/limit.js";
+import { checkLimit, type LimitSpec } from "../../../domain/process/limit.js";
 import { checkRetry, type Retry, type RetryPolicy } from "../../../domain/retry.rules.js";
 import { checkSuspendAfter, type Limits } from "../../../domain/time.js";
-import type { ClaimTerms } from "../../../stores/process/leases.js";
 import type { ProcessContext, ProcessHandler } from "../context/context.js";
 import type { NoSchemas, ProcessDefinition, Schemas } from "./definition.js";
 import type { Json } from "./stored-json.js";
@@ -76,20 +75,6 @@ export interface Runnable {
   /** In the place of the kernel's. */
   readonly suspendAfterMs?: number | undefined;
   readonly limit?: LimitSpec | undefined;
-}
-
-/** What the handlers declare for a claim, by name; a handler that declares nothing is left out. */
-export function termsOf(handlers: ReadonlyMap<string, Runnable>): ReadonlyMap<string, ClaimTerms> {
-  const terms = [...handlers].map(([name, handler]): [string, ClaimTerms] => [name, claimTermsOf(name, handler)]);
-  return new Map(terms.filter(([, declared]) => Object.keys(declared).length > 0));
-}
-
-export function claimTermsOf(name: string, { timeoutMs, limit }: Runnable): ClaimTerms {
-  return { ...(timeoutMs !== undefined && { timeoutMs }), ...(limit && { limit: claimLimitOf(name, limit) }) };
-}
-
-function claimLimitOf(name: string, { key = name, ...limit }: LimitSpec): ClaimLimit {
-  return { ...limit, ...(typeof key === "string" && { key }) };
 }
 
 type CheckedDefinition = Runnable & { readonly name: string };

@@ -7,7 +7,8 @@ import { type Host, leaseLost } from "../../../stores/host/leases.rules.js";
 import type { ClaimReply } from "../../../stores/process/leases.js";
 import { claimForRunner } from "../../../stores/process/runs/limits.js";
 import { type HeldLease, holdLease } from "../../host/leases/held-lease.js";
-import { claimTermsOf, type Runnable } from "../definition/define.js";
+import { claimTermsOf } from "../definition/claim-terms.js";
+import type { Runnable } from "../definition/define.js";
 import { createRunTimer, type RunTimer } from "./run-timer.js";
 
 /**

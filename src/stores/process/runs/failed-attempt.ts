@@ -11,8 +11,8 @@ import { loadRow } from "../../schema.js";
 import { type Appended, append, eventChange } from "../events.rules.js";
 import { unknownProcess } from "../processes.rules.js";
 import type { ProcessRow } from "../tables.js";
-import { failedAttempts, pausedAfter } from "./attempts.rules.js";
 import { parkedChanges } from "./claimable.rules.js";
+import { failedAttempts, pausedAfter } from "./failed-attempt.rules.js";
 import { unrated } from "./limits.rules.js";
 
 export interface FailAttempt {

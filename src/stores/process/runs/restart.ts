@@ -7,12 +7,13 @@ import type { Reader, Write } from "../../../ports/storage.js";
 import { awoken, fence, leaseChange, placeChange, released } from "../../host/leases.rules.js";
 import type { LeaseRow } from "../../host/tables.js";
 import { loadRow } from "../../schema.js";
-import { loadReplay, stepOf } from "../events.js";
+import { loadReplay } from "../events.js";
 import { type Appended, append, eventChange } from "../events.rules.js";
 import { unknownProcess } from "../processes.rules.js";
 import type { EventRow, ProcessRow } from "../tables.js";
 import { dueChanges } from "./claimable.rules.js";
-import { runningAgain } from "./restarts.rules.js";
+import { runningAgain } from "./running-again.rules.js";
+import { stepOf } from "./steps.js";
 
 export interface RestartProcess {
   readonly processId: string;

@@ -1,8 +1,6 @@
 import { STEP_EVENT } from "../../../domain/process/event-type.js";
 import { type OwnKeyKind, ownKey, restOfOwnKey } from "../../../domain/process/own-key.js";
-import { runnableBy } from "../../../domain/process/process.js";
 import type { EventRow, ProcessRow } from "../tables.js";
-import { parkedUntil } from "./claimable.rules.js";
 
 /** What of a process's row says how its replay keys are read. */
 export type Restarted = Pick<ProcessRow, "restarts">;
@@ -36,30 +34,6 @@ function isForgotten(
 ): boolean {
   const isOfRun = fencingToken !== undefined || eventType === STEP_EVENT;
   return isOfRun && forgotten.some(([first, last]) => first <= sequence && sequence <= last);
-}
-
-/**
- * The row of an ended process that runs again. `restarted` is its row after the event that says so; `from` the sequence of the first event
- * that is forgotten.
- */
-export function runningAgain(restarted: ProcessRow, from: number | undefined, nonce: string, nowMs: number): ProcessRow {
-  const { awaitOutput: _, endedAtMs: _1, cancelRequested: _2, attempts: _3, progress: _4, restarts: before, ...kept } = restarted;
-  const { inputType, handler, lastSequence: sequence, startAtMs = 0 } = kept;
-  const older = before?.forgotten ?? [];
-  const runnable = runnableBy(inputType, handler);
-  const process = {
-    ...kept,
-    state: "running",
-    ...(runnable !== undefined && { runnable }),
-    ...(inputType === "external" && { externalAtMs: nowMs }),
-    restarts: {
-      count: (before?.count ?? 0) + 1,
-      sequence,
-      nonce,
-      forgotten: from === undefined ? older : [...older.filter(([first]) => first < from), [from, sequence] as const],
-    },
-  } as ProcessRow;
-  return startAtMs > nowMs ? parkedUntil(process, startAtMs) : process;
 }
 
 /** Whether the event ended the process before its newest restart. */

@@ -7,9 +7,10 @@ import { ownKey } from "../../../domain/process/own-key.js";
 import type { Reader } from "../../../ports/storage.js";
 import { loadRow } from "../../schema.js";
 import { ROW_VERSION } from "../../table.js";
-import { APPEND_TABLES, appendOwn, loadAppend, loadReplay, stepOf } from "../events.js";
+import { APPEND_TABLES, appendOwn, loadAppend, loadReplay } from "../events.js";
 import { type AppendInput, type AppendState, eventChange } from "../events.rules.js";
 import type { Restarted } from "../runs/restarts.rules.js";
+import { stepOf } from "../runs/steps.js";
 import type { EventRow, WaitRow } from "../tables.js";
 import { putWait } from "./waits.rules.js";
 
