@@ -1,3 +1,6 @@
+import { cron } from "../kernel/process/schedules/cron.js";
+import type { ScheduleRow } from "../stores/process/schedules/tables.js";
+import type { WaitRow } from "../stores/process/tables.js";
 import type { RuntimeRow } from "../stores/session/tables.js";
 import type { SimulationReport } from "./chronicle.js";
 import type { FaultKind } from "./fault-kinds.js";
@@ -7,6 +10,8 @@ import { PROMISES } from "./judge/ledger.js";
 import { unfinished } from "./judge/unfinished.rules.js";
 import { type CheckedSimulation, checkSimulation, type SimulationOptions } from "./options.js";
 import { planOf } from "./plan.rules.js";
+import { sendAwaited } from "./works/flow-work.js";
+import { runCall } from "./works/work.js";
 import { WORK } from "./works/workload.js";
 import { createWorld, TIMINGS, type World } from "./world.js";
 
@@ -23,6 +28,8 @@ export const SIMULATION_RULES: readonly string[] = [...new Set([...Object.keys(R
  */
 export async function simulate(options: SimulationOptions): Promise<SimulationReport> {
   const checked = checkSimulation(options);
+  // No seed decides how long code takes to load.
+  await cron.load();
   const world = createWorld(checked);
   const { chronicle, machine, tabs } = world;
   try {
@@ -79,6 +86,7 @@ async function finishWork(world: World): Promise<void> {
   await runFor(world, 2 * SECOND_MS * (tabs.length + 1));
   while (!chronicle.isOver && timeline.nowMs < endMs && unfinishedOf(world).length > 0) {
     recycle(world);
+    endFlows(world);
     await runFor(world, SECOND_MS);
   }
   if (chronicle.isOver) return;
@@ -92,6 +100,16 @@ function unfinishedOf({ rows, machine, steps, guests }: World): string[] {
     waiting: steps.waiting,
     keeperOf: (agentId) => guests.find(({ agents }) => agents.has(agentId))?.life,
   });
+}
+
+/** Schedules make no more work, and waits for signals that have no end of their own get one. */
+function endFlows({ rows, guests, machine }: World): void {
+  const [guest] = guests;
+  if (!guest) return;
+  for (const id of rows.all<ScheduleRow>("schedules").map(({ scheduleId }) => scheduleId))
+    void runCall(guest.ledger, `delete ${id}`, () => guest.kernel.schedules.delete(id));
+  for (const { processId, kind, key, name } of rows.all<WaitRow>("waits"))
+    if (kind === "signal" && name !== undefined) void sendAwaited(guest, processId, name, `${key} ${machine.timeline.nowMs}`);
 }
 
 /** A retired session runs nothing more until it is recycled. */

@@ -14,7 +14,7 @@ import { createSteps, type Steps } from "./steps.js";
 import { type Guest, openGuest } from "./tab/guest.js";
 import { createTab, type Tab } from "./tab/tab.js";
 import type { Commons } from "./works/work.js";
-import { startApp, workHandler } from "./works/workload.js";
+import { handlersOf, startApp } from "./works/workload.js";
 
 /** Short times, so that much happens in a minute. */
 export const TIMINGS: Timings = {
@@ -77,7 +77,7 @@ export function createWorld({ seed, hosts, sabotage }: CheckedSimulation): World
       ledger,
       wiring,
       timings: TIMINGS,
-      handlers: { work: workHandler(life, ledger) },
+      handlers: handlersOf(life, ledger, commons),
       log,
       complain,
     });
@@ -112,6 +112,8 @@ export function createWorld({ seed, hosts, sabotage }: CheckedSimulation): World
       storage.wipe();
       observer.wiped();
       commons.processes.length = 0;
+      commons.flows.length = 0;
+      commons.schedules.clear();
       commons.inputs.length = 0;
     },
     happened,
@@ -137,6 +139,8 @@ function commonsOf(dice: Dice, machine: Machine, tabs: readonly Tab[], guests: (
   return {
     dice,
     processes: [],
+    flows: [],
+    schedules: new Set(),
     inputs: [],
     isCalm: false,
     latestWallMs: () => machine.latestWallMs,

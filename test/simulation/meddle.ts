@@ -1,16 +1,17 @@
-import type { KernelStorage, Row, Write } from "../../src/ports/storage.js";
+import type { KernelStorage, Query, Row, Write } from "../../src/ports/storage.js";
 
 /** Stands between hosts and their rows, and changes what they read or write. */
 export interface Meddling {
   row?(table: string, row: Row | undefined, mode: "read" | "write"): Row | undefined;
   rows?(table: string, rows: Row[], mode: "read" | "write"): Row[];
+  query?(table: string, query: Query): Query;
   writes?(writes: readonly Write[]): readonly Write[];
 }
 
 /** Each host has its own, which may remember what that host did. */
 export function meddle(make: (host: string) => Meddling) {
   return (storage: KernelStorage, host: string): KernelStorage => {
-    const { row, rows, writes } = make(host);
+    const { row, rows, query: asked, writes } = make(host);
     return {
       kind: storage.kind,
       ...(storage.keepsKeys && { keepsKeys: true }),
@@ -29,7 +30,7 @@ export function meddle(make: (host: string) => Meddling) {
                     return row ? row(table, found, mode) : found;
                   },
                   async range(table, query) {
-                    const found = await tx.range(table, query);
+                    const found = await tx.range(table, asked ? asked(table, query) : query);
                     if (rows) return rows(table, found, mode);
                     return row ? found.flatMap((each) => row(table, each, mode) ?? []) : found;
                   },

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { HoldfastError } from "../../src/domain/errors.js";
+import { SIGNAL_EVENT, STEP_FAILED_EVENT } from "../../src/domain/process/event-type.js";
 import type { Row } from "../../src/ports/storage.js";
 import { Notes, type Observations } from "../../src/simulation/judge/ledger.js";
 import { createDice } from "../../src/simulation/machine/dice.js";
@@ -36,6 +37,9 @@ const withoutColumn =
     const { [column]: _, ...rest } = row;
     return rest as typeof row;
   };
+
+/** A process that hosts find at once, though it is to start later. */
+const unparked = ({ parked, dueAtMs: _, ...row }: Row) => (parked ? { ...row, runnable: parked } : row) as Row;
 
 /** Changes the records of inputs as they are read. */
 const ofRecord =
@@ -295,6 +299,134 @@ const BREACHES: Readonly<Record<string, Breach>> = {
     make: () => ({
       rows: (table, rows, mode) => (table === "agents" && mode === "read" ? [] : rows),
       row: (table, row, mode) => (table === "agents" && mode === "read" && row ? { ...row, ticket: "another" } : row),
+    }),
+  },
+  "a signal is stored once": {
+    faults: [],
+    work: ["flow", "signal"],
+    make: () => ({
+      writes: puts("events", ({ replayKey, ...row }) => (row.eventType === SIGNAL_EVENT ? row : { ...row, replayKey }) as Row),
+    }),
+  },
+  "a signal is taken once, in the write of the wait that gets it": {
+    faults: [],
+    work: ["flow", "signal"],
+    make: () => ({
+      writes: puts("events", (row) =>
+        row.eventType === SIGNAL_EVENT ? { ...row, pendingSignal: (row.payload as { name: string }).name } : row,
+      ),
+    }),
+  },
+  "a wait takes the oldest signal of its name": {
+    faults: [],
+    work: ["flow", "signal"],
+    make: () => ({ query: (_, query) => (query.index === "pendingSignals" ? { ...query, reverse: true } : query) }),
+  },
+  "a wait times out only where no signal is stored": {
+    faults: [],
+    work: ["flow", "signal"],
+    make: () => ({ query: (_, query) => (query.index === "pendingSignals" ? { ...query, prefix: ["none"] } : query) }),
+  },
+  "no timer ends before its time": {
+    faults: ["crash"],
+    work: ["flow"],
+    make: () => ({ row: (table, row) => (table === "waits" && row?.kind === "timer" ? { ...row, dueAtMs: 0 } : row) }),
+  },
+  "tries are counted, and there are no more than the policy says": {
+    faults: [],
+    work: ["flow"],
+    make: () => ({
+      writes: puts("events", (row) => {
+        if (row.eventType !== STEP_FAILED_EVENT) return row;
+        const { retryAtMs: _, ...payload } = row.payload as { retryAtMs?: number };
+        return { ...row, payload };
+      }),
+    }),
+  },
+  "nothing runs before its pause is over, or after its last try": {
+    faults: [],
+    work: ["flow"],
+    make: () => ({ writes: puts("processes", (row) => (row.startAtMs === undefined ? row : unparked(row))) }),
+  },
+  "a parked process is found again when it is due, or woken by an event": {
+    faults: [],
+    work: ["flow"],
+    make: () => ({
+      query(_, query) {
+        const { upTo, ...all } = query;
+        return query.index === "due" ? all : query;
+      },
+      row: (table, row) => (table === "processes" && row?.parked ? { ...row, dueAtMs: 0 } : row),
+    }),
+  },
+  "a parked process is held by no host": {
+    faults: [],
+    work: ["flow"],
+    make() {
+      const held = new Map<unknown, Row>();
+      return {
+        writes: puts("leases", (row) => {
+          if (row.leaseToken) held.set(row.resource, row);
+          return held.get(row.resource) ?? row;
+        }),
+      };
+    },
+  },
+  "a suspended process is found when what it waits for is there": {
+    faults: [],
+    work: ["flow"],
+    make: () => ({
+      writes: puts("processes", (row) => (row.suspended ? { ...row, dueAtMs: Number(row.dueAtMs ?? 0) + LATER_MS } : row)),
+    }),
+  },
+  "a process that was asked to cancel is not parked": {
+    faults: [],
+    work: ["flow", "cancel"],
+    make() {
+      const parked = new Map<unknown, Row>();
+      return {
+        writes: puts("processes", (row) => {
+          const before = parked.get(row.processId);
+          if (row.parked) parked.set(row.processId, row);
+          const isWoken = before && row.runnable && row.cancelRequested !== undefined;
+          return isWoken ? { ...before, cancelRequested: row.cancelRequested, lastSequence: row.lastSequence } : row;
+        }),
+      };
+    },
+  },
+  "hosts find a running process in one place": {
+    faults: [],
+    work: ["flow"],
+    make: () => ({ writes: puts("processes", (row) => (row.parked ? { ...row, runnable: row.parked } : row)) }),
+  },
+  "no more runs of a limit than it has places": {
+    faults: [],
+    work: ["flow"],
+    make: () => ({ rows: (table, rows) => (table === "leases" ? rows.filter(({ limitKey }) => limitKey === undefined) : rows) }),
+  },
+  "no more runs of a limit begin than its rate lets": {
+    faults: [],
+    work: ["flow"],
+    make: () => ({ row: (table, row) => (table === "rates" ? undefined : row) }),
+  },
+  "an occurrence is one process, in its time and in the write that moves its schedule": {
+    faults: [],
+    work: ["schedule"],
+    make: () => ({ writes: puts("schedules", (row) => (row.lastAtMs === undefined ? row : undefined)) }),
+  },
+  "an occurrence says what caused it": {
+    faults: [],
+    work: ["schedule"],
+    make: () => ({
+      writes: puts("processes", (row) => ({ ...row, provenance: { ...(row.provenance as object), causedBy: { type: "user" } } })),
+    }),
+  },
+  "no occurrence is left out": {
+    faults: [],
+    work: ["schedule"],
+    make: () => ({
+      writes: (writes) =>
+        writes.filter((write) => !("put" in write && write.table !== "schedules" && /^d\d@/.test(String(write.put.processId)))),
     }),
   },
   "a login is consumed once": {

@@ -1,42 +1,15 @@
-import { STEP_EVENT } from "../../domain/process/event-type.js";
+import { RESTARTED_EVENT, STEP_EVENT } from "../../domain/process/event-type.js";
 import { isRuntimeId } from "../../domain/runtime-id.js";
 import { isTerminal } from "../../domain/session/input.js";
-import type { Row } from "../../ports/storage.js";
 import type { AgentRow, FloorRow, HostRow, LeaseRow } from "../../stores/host/tables.js";
 import type { EventRow, GrantRow, ProcessRow } from "../../stores/process/tables.js";
-import type { TableName } from "../../stores/schema.js";
 import type { InputKeyRow, InputRow } from "../../stores/session/inputs/tables.js";
 import type { MessageRow, ReceiptRow, RuntimeRow, TurnStepRow } from "../../stores/session/tables.js";
 import type { SealedRow } from "../../stores/vault/tables.js";
-import type { Life } from "../machine/machine.js";
 import type { ObservedRows } from "../machine/rows.js";
-import type { Commit } from "../machine/storage.js";
-
-/** One commit as the rules look at it. */
-export interface Trial {
-  readonly commit: Commit;
-  /** The rows as the commit left them. */
-  readonly rows: ObservedRows;
-  /** A row as it was before the commit. */
-  was<R extends Row>(table: TableName, ...key: (string | number)[]): R | undefined;
-  changes<R extends Row>(table: TableName): { before: R | undefined; after: R | undefined }[];
-  /** The life of a boot, as far as it is known. */
-  lifeOf(bootId: string | undefined): Life | undefined;
-  /** The life that writes can tell which Web Locks are held. */
-  readonly hasLocks: boolean;
-  /** The life is up, holds its lock, and no fault struck it, or all, for `forMs`. */
-  isWell(life: Life | undefined, forMs: number): boolean;
-  /** The commit ends the process or the session that is leased: its lease goes with it. */
-  isOver(resource: string): boolean;
-  readonly leaseTtlMs: number;
-  readonly staleAfterMs: number;
-}
-
-/**
- * A rule that holds at every commit, read from the rows themselves. Returns what is wrong. It knows the shape of the rows and none of the
- * code that writes them.
- */
-type RowRule = (trial: Trial) => (string | undefined)[];
+import { FLOW_RULES } from "./flow-rules.js";
+import { SCHEDULE_RULES } from "./schedule-rules.js";
+import type { RowRule, Trial } from "./trial.js";
 
 const TERMINAL_STATES: ReadonlySet<unknown> = new Set(["completed", "failed", "cancelled"]);
 const MOST_OWNER_DEATHS = 5;
@@ -198,7 +171,8 @@ export const ROW_RULES: Readonly<Record<string, RowRule>> = {
       if (before || after?.replayKey === undefined) return undefined;
       const { processId, replayKey, sequence } = after;
       for (let earlier = 1; earlier < sequence; earlier++) {
-        if (rows.get<EventRow>("events", processId, earlier)?.replayKey === replayKey)
+        const event = rows.get<EventRow>("events", processId, earlier);
+        if (event?.replayKey === replayKey && !isForgottenEvent(rows, event))
           return `${replayKey} is stored as event ${earlier} and as event ${sequence}`;
       }
       return undefined;
@@ -210,7 +184,7 @@ export const ROW_RULES: Readonly<Record<string, RowRule>> = {
       const { key } = after.payload as { key: string };
       for (let earlier = 1; earlier < after.sequence; earlier++) {
         const event = rows.get<EventRow>("events", after.processId, earlier);
-        if (event?.eventType === STEP_EVENT && (event.payload as { key: string }).key === key)
+        if (event?.eventType === STEP_EVENT && (event.payload as { key: string }).key === key && !isForgottenEvent(rows, event))
           return `step ${key} of ${after.processId} is stored as event ${earlier} and as event ${after.sequence}`;
       }
       return undefined;
@@ -219,14 +193,20 @@ export const ROW_RULES: Readonly<Record<string, RowRule>> = {
   "a process ends once": ({ changes, rows }) => [
     ...changes<ProcessRow>("processes").map(({ before, after }) => {
       if (!before || !TERMINAL_STATES.has(before.state)) return undefined;
+      const isRestarted = changes<EventRow>("events").some(
+        (event) => !event.before && event.after?.eventType === RESTARTED_EVENT && event.after.processId === before.processId,
+      );
+      if (isRestarted && before.state !== "completed") return undefined;
       if (after?.state === before.state && JSON.stringify(after.awaitOutput) === JSON.stringify(before.awaitOutput))
         return undefined;
       return `${before.processId} had ended as ${before.state} and is ${after?.state ?? "gone"}`;
     }),
     ...changes<EventRow>("events").map(({ before, after }) => {
       if (before || !after?.semantics?.terminal) return undefined;
-      for (let earlier = 1; earlier < after.sequence; earlier++) {
-        if (rows.get<EventRow>("events", after.processId, earlier)?.semantics?.terminal)
+      for (let earlier = after.sequence - 1; earlier > 0; earlier--) {
+        const event = rows.get<EventRow>("events", after.processId, earlier);
+        if (event?.eventType === RESTARTED_EVENT) break;
+        if (event?.semantics?.terminal)
           return `${after.processId} ended with event ${earlier} and again with event ${after.sequence}`;
       }
       const { state } = rows.get<ProcessRow>("processes", after.processId) ?? {};
@@ -405,6 +385,9 @@ export const ROW_RULES: Readonly<Record<string, RowRule>> = {
         ? `${after.name} went from revision ${revision} to ${after.revision}`
         : undefined;
     }),
+
+  ...FLOW_RULES,
+  ...SCHEDULE_RULES,
 };
 
 /** The key under which an input replaces others; undefined if its kind replaces none. */
@@ -415,9 +398,15 @@ function replacingKey({ record }: InputRow): string | undefined {
   return `${persistedInput?.inputType} ${persistedInput?.supersessionKey}`;
 }
 
+/** Whether a restart of the process forgot what the event says. */
+function isForgottenEvent(rows: ObservedRows, { processId, sequence }: EventRow): boolean {
+  const forgotten = rows.get<ProcessRow>("processes", processId)?.restarts?.forgotten ?? [];
+  return forgotten.some(([first, last]) => first <= sequence && sequence <= last);
+}
+
 function isSameEvent(before: EventRow, after: EventRow): boolean {
-  const { pendingWake: _, ...was } = before;
-  const { pendingWake: __, ...is } = after;
+  const { pendingWake: _, pendingSignal: _1, ...was } = before;
+  const { pendingWake: _2, pendingSignal: _3, ...is } = after;
   return JSON.stringify(was) === JSON.stringify(is);
 }
 

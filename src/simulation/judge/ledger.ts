@@ -1,12 +1,13 @@
 import { type ErrorCode, isHoldfastError } from "../../domain/errors.js";
 import type { JsonValue } from "../../domain/json.js";
-import { STEP_EVENT } from "../../domain/process/event-type.js";
+import { RESTARTED_EVENT, SIGNAL_EVENT, STEP_EVENT, STEP_FAILED_EVENT } from "../../domain/process/event-type.js";
 import { type ProcessScope, scopeId } from "../../domain/scope.js";
-import type { AgentRow } from "../../stores/host/tables.js";
+import type { AgentRow, LeaseRow } from "../../stores/host/tables.js";
 import type { EventRow, ProcessRow } from "../../stores/process/tables.js";
 import type { InputRow } from "../../stores/session/inputs/tables.js";
 import type { Life } from "../machine/machine.js";
 import type { ObservedRows } from "../machine/rows.js";
+import { eventsBefore } from "./flow-rules.js";
 import type { Transcripts } from "./transcripts.js";
 
 /**
@@ -18,6 +19,12 @@ export interface Ledger {
   started(processId: string): void;
   /** A handler was given a step's result: all owners get the same one. */
   stepped(processId: string, key: string, result: JsonValue): void;
+  /** A run of a flow begins, which was to start no earlier than at `startAtMs`. */
+  begins(processId: string, startAtMs: number, latestWallMs: number): void;
+  /** A step is tried. */
+  tries(processId: string, key: string, latestWallMs: number): void;
+  /** A signal was sent, and acknowledged. */
+  signalled(processId: string, name: string, signalId: string): void;
   appended(processId: string, key: string, sequence: number): void;
   /** Appended without a key: no other event has its payload. */
   appendedOnce(processId: string, payload: string, sequence: number): void;
@@ -65,6 +72,7 @@ export const PROMISES = [
   "each step's result is stored once",
   "a replay key is stored once",
   "a handler goes on only where no other owner came between",
+  "nothing runs before its pause is over, or after its last try",
   "what was revoked is gone",
   "a wake that was acknowledged is not told again",
   "a session's messages are those that are stored",
@@ -148,7 +156,9 @@ export class Notes {
         ),
       stepped: (processId, key, result) =>
         noting(() => {
-          const name = `${processId} ${key}`;
+          // A restart may forget what is known of a step.
+          const { count = 0 } = rows.get<ProcessRow>("processes", processId)?.restarts ?? {};
+          const name = `${processId} ${key} ${count}`;
           const text = JSON.stringify(result);
           const before = this.#steps.get(name) ?? text;
           this.#steps.set(name, before);
@@ -160,6 +170,34 @@ export class Notes {
           const isStep = (row: EventRow) => row.eventType === STEP_EVENT && (row.payload as { key: string }).key === key;
           const isStored = rows.all<EventRow>("events").some((row) => row.processId === processId && isStep(row));
           check("what was acknowledged is stored", isStored, () => `step ${key} of ${processId} is not`);
+        }),
+      begins: (processId, startAtMs, latestWallMs) =>
+        check(
+          "nothing runs before its pause is over, or after its last try",
+          latestWallMs >= startAtMs,
+          () => `${life.name} runs ${processId}, which was to start at ${startAtMs}`,
+        ),
+      tries: (processId, key, latestWallMs) =>
+        noting(() => {
+          // A host that froze before its try, and lost the lease meanwhile, cannot know.
+          const lease = rows.get<LeaseRow>("leases", processId);
+          if (lease?.leaseToken === undefined || observed.lifeOf(lease.bootId) !== life) return;
+          const failed = newestFailure(rows, processId, key);
+          check(
+            "nothing runs before its pause is over, or after its last try",
+            !failed || (failed.retryAtMs !== undefined && latestWallMs >= failed.retryAtMs),
+            () =>
+              `${life.name} tries ${key} of ${processId}, which failed and is to be tried at ${failed?.retryAtMs ?? "no time"}`,
+          );
+        }),
+      signalled: (processId, name, signalId) =>
+        noting(() => {
+          const { lastSequence = 0 } = rows.get<ProcessRow>("processes", processId) ?? {};
+          const isStored = [...eventsBefore(rows, processId, lastSequence + 1)].some(({ eventType, payload }) => {
+            const sent = payload as { name?: string; signalId?: string } | null;
+            return eventType === SIGNAL_EVENT && sent?.name === name && sent.signalId === signalId;
+          });
+          check("what was acknowledged is stored", isStored, () => `signal ${signalId} of ${processId} is not`);
         }),
       appended: (processId, key, sequence) =>
         noting(() => {
@@ -337,4 +375,15 @@ export class Notes {
     for (const notes of [this.#steps, this.#appended, this.#acknowledged, this.#inputs, this.#logins, this.#waits, this.#polls])
       notes.clear();
   }
+}
+
+/** The last failure of a step that is stored since the process last began anew. */
+function newestFailure(rows: ObservedRows, processId: string, key: string): { readonly retryAtMs?: number } | undefined {
+  const { lastSequence = 0 } = rows.get<ProcessRow>("processes", processId) ?? {};
+  for (const event of eventsBefore(rows, processId, lastSequence + 1)) {
+    if (event.eventType === RESTARTED_EVENT) return undefined;
+    const failed = event.payload as { key?: string; retryAtMs?: number } | null;
+    if (event.eventType === STEP_FAILED_EVENT && failed?.key === key) return failed;
+  }
+  return undefined;
 }

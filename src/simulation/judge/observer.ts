@@ -6,6 +6,7 @@ import type { ObservedRows } from "../machine/rows.js";
 import type { Commit } from "../machine/storage.js";
 import { ROW_RULES } from "./judge.js";
 import { Notes, type Observations } from "./ledger.js";
+import { Starts } from "./starts.js";
 import { Transcripts } from "./transcripts.js";
 import { trialOf } from "./trial.js";
 
@@ -43,6 +44,7 @@ export function createObserver(parts: ObserverParts): Observer {
   /** The life of each grant, by process and fence. */
   const grantees = new Map<string, Life>();
   const transcripts = new Transcripts(rows);
+  const starts = new Starts(rows);
   let networkTroubleUntilMs = 0;
   let wipedMs = -1;
 
@@ -84,6 +86,8 @@ export function createObserver(parts: ObserverParts): Observer {
       if (typeof after?.bootId === "string" && !livesOf.has(after.bootId)) livesOf.set(after.bootId, life);
       if (after && before && "awaitOutput" in after && !("awaitOutput" in before))
         ends.set(String(after.processId), { atMs: timeline.nowMs, by: life });
+      // It was restarted.
+      if (after && before && "awaitOutput" in before && !("awaitOutput" in after)) ends.delete(String(after.processId));
       if (table === "leases" && after?.leaseToken) grantees.set(`${after.resource} ${after.fencingToken}`, life);
     }
   }
@@ -100,7 +104,7 @@ export function createObserver(parts: ObserverParts): Observer {
       note(commit);
       parts.log(life.name, `stores ${changes.map(({ table, key, after }) => `${after ? "" : "no "}${table}${key}`).join(" ")}`);
       transcripts.note(commit);
-      const trial = trialOf(commit, { ...timings, rows, lifeOf, hasLocks, isUntroubled });
+      const trial = trialOf(commit, { ...timings, rows, lifeOf, tooSoon: starts.note(commit), hasLocks, isUntroubled });
       for (const [name, rule] of Object.entries(ROW_RULES))
         for (const what of rule(trial)) if (what !== undefined) complain(name, what);
     },
@@ -120,6 +124,7 @@ export function createObserver(parts: ObserverParts): Observer {
       ends.clear();
       grantees.clear();
       transcripts.clear();
+      starts.clear();
       notes.clear();
     },
   };

@@ -2,11 +2,10 @@ import type { ErrorCode } from "../../domain/errors.js";
 import type { Timings } from "../../domain/time.js";
 import type { AgentRegistration } from "../../kernel/host/agents.js";
 import type { Kernel } from "../../kernel/kernel.js";
-import type { ProcessHandler } from "../../kernel/process/context/context.js";
 import type { SessionRuntime } from "../../kernel/session/session.js";
 import type { Ledger } from "../judge/ledger.js";
 import type { Life } from "../machine/machine.js";
-import { openHost, type Wiring } from "./host.js";
+import { type Handlers, openHost, type Wiring } from "./host.js";
 
 /** A kernel that is open on a host, and what the app there has of it. */
 export interface Guest {
@@ -24,7 +23,7 @@ interface GuestParts {
   readonly ledger: Ledger;
   readonly wiring: Wiring;
   readonly timings: Timings;
-  readonly handlers: Readonly<Record<string, ProcessHandler>>;
+  readonly handlers: Handlers;
   log(who: string, what: string): void;
   complain(rule: "holdfast does not break", what: string): void;
 }

@@ -3,8 +3,8 @@ import * as agents from "../../kernel/host/agents.js";
 import { type Kernel, openKernel } from "../../kernel/kernel.js";
 import { loaded } from "../../kernel/lazy.js";
 import type { LazyParts } from "../../kernel/lazy-parts.js";
+import type { KernelOptions } from "../../kernel/options.js";
 import type { LoopStart, Platform } from "../../kernel/platform.js";
-import type { ProcessHandler } from "../../kernel/process/context/context.js";
 import * as definitions from "../../kernel/process/definition/defined-start.js";
 import * as restarts from "../../kernel/process/restart.js";
 import * as runs from "../../kernel/process/runs.js";
@@ -27,6 +27,8 @@ import type { KernelStorage } from "../../ports/storage.js";
 import * as grants from "../../stores/process/handles.js";
 import * as leases from "../../stores/process/leases-by-hand.js";
 import type { Life } from "../machine/machine.js";
+
+export type Handlers = NonNullable<KernelOptions["handlers"]>;
 
 /** What a life's kernel is wired to: the world's own, and nothing of the platform that the simulation runs on. */
 export interface Wiring {
@@ -58,12 +60,7 @@ const LAZY_PARTS: LazyParts = {
   sessionView: loaded(sessionView),
 };
 
-export function openHost(
-  life: Life,
-  wiring: Wiring,
-  timings: Timings,
-  handlers: Record<string, ProcessHandler>,
-): Promise<Kernel> {
+export function openHost(life: Life, wiring: Wiring, timings: Timings, handlers: Handlers): Promise<Kernel> {
   const random = life.dice.fork("random");
   const platform: Platform = {
     clock: () => life.clock,

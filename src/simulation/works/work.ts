@@ -7,6 +7,10 @@ import type { Guest } from "../tab/guest.js";
 export interface Commons {
   readonly dice: Dice;
   readonly processes: string[];
+  /** Processes that sleep and wait for signals. */
+  readonly flows: string[];
+  /** Ids of schedules that may be there. */
+  readonly schedules: Set<string>;
   readonly inputs: { sessionId: string; inputId: string }[];
   /** Handlers no longer fail, hang or die by chance. */
   isCalm: boolean;

@@ -7,7 +7,10 @@ import type { Ledger } from "../judge/ledger.js";
 import type { Dice } from "../machine/dice.js";
 import type { Life } from "../machine/machine.js";
 import type { Guest } from "../tab/guest.js";
+import type { Handlers } from "../tab/host.js";
+import { FLOW_WORK, flowHandlers } from "./flow-work.js";
 import { EVENT_TYPES, PROCESS_WORK } from "./process-work.js";
+import { SCHEDULE_WORK } from "./schedule-work.js";
 import { DOOMED, POISON, SESSION_OPTIONS, SESSION_WORK, submit } from "./session-work.js";
 import { type Commons, runCall, SESSIONS, type Work } from "./work.js";
 
@@ -27,7 +30,9 @@ export type WorkKind =
   | "login"
   | "device"
   | keyof typeof PROCESS_WORK
-  | keyof typeof SESSION_WORK;
+  | keyof typeof SESSION_WORK
+  | keyof typeof FLOW_WORK
+  | keyof typeof SCHEDULE_WORK;
 
 const AGENTS = ["a0", "a1", "a2"] as const;
 const CLIENT = { realm: "dev", binding: "main" };
@@ -66,7 +71,7 @@ const requestOf = (shape: Shape): StartRequest => ({
   eventTypes: [...EVENT_TYPES],
 });
 
-export function workHandler(life: Life, ledger: Ledger): ProcessHandler {
+function workHandler(life: Life, ledger: Ledger): ProcessHandler {
   let tellings = 0;
   return async (context) => {
     const { id, input } = context.record;
@@ -95,6 +100,11 @@ export function workHandler(life: Life, ledger: Ledger): ProcessHandler {
     if (fails) throw new Error("it was to fail");
     return steps;
   };
+}
+
+/** What each host runs, by name. */
+export function handlersOf(life: Life, ledger: Ledger, commons: Commons): Handlers {
+  return { work: workHandler(life, ledger), ...flowHandlers(life, ledger, commons) };
 }
 
 /** Runs turns of a session. The dice of the life decide how a turn goes, so that a later attempt goes another way. */
@@ -169,8 +179,9 @@ export const WORK: Readonly<Record<WorkKind, Work>> = {
   },
   cancel: {
     weight: 4,
-    work({ kernel, ledger }, { processes }, dice) {
-      const id = processes.length > 0 ? dice.pick(processes) : "p";
+    work({ kernel, ledger }, { processes, flows }, dice) {
+      const all = [...processes, ...flows];
+      const id = all.length > 0 ? dice.pick(all) : "p";
       return { told: `cancels ${id}`, done: runCall(ledger, `cancel ${id}`, () => kernel.process(id).cancel(), ["not-found"]) };
     },
   },
@@ -282,6 +293,8 @@ export const WORK: Readonly<Record<WorkKind, Work>> = {
   },
   ...PROCESS_WORK,
   ...SESSION_WORK,
+  ...FLOW_WORK,
+  ...SCHEDULE_WORK,
 };
 
 async function register({ kernel, agents, enrolling, ledger }: Guest, agentId: string): Promise<void> {
