@@ -75,8 +75,8 @@ it("tells the sender when the disk is full, stores nothing of the signal, and en
   const name = newName();
   const first = await newTab("first");
   await first.setQuota(3_000_000);
-  // A lease that outlasts the want of space.
-  const [a] = await openFlow(["a"], name, { ...QUICK, leaseTtlMs: 20_000 });
+  // The lease ends a run that could not write soon after there is room again.
+  const [a] = await openFlow(["a"], name, { ...QUICK, leaseTtlMs: 6_000 });
   await start(a, "p", "gather", { count: 2 });
   await start(a, "full", "gather", { count: 99 });
   await start(a, "slept", "nap", { sleepMs: 3_000 });
