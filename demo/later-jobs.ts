@@ -28,14 +28,13 @@ export function laterJobs(tab: string, count: () => Promise<Shelf>) {
     catalogue: defineProcess({
       name: "catalogue",
       signals: { decided: typed<Decided>() },
-      async run({ step, waitForSignal, sleep, signal }) {
+      async run({ step, waitForSignal, sleep }) {
         const shelf = await step("count", count);
         const decided = await waitForSignal("decided", { timeoutMs: decideMs });
         if (!decided) return "left alone for two days: not printed";
         const { isApproved, by } = decided.payload;
         if (!isApproved) return `turned down in ${by}`;
         await sleep("regret", regretMs);
-        signal.throwIfAborted();
         return await step("print", () => `approved in ${by}, printed in ${tab}: ${inWords(shelf)}`);
       },
     }),

@@ -69,7 +69,7 @@ export interface ProcessHandle<Output = JsonValue, Signals = Schemas, _Events = 
   cancel(reason?: string): Promise<void>;
   /**
    * Runs a process that failed or was cancelled again, under its id. Stored steps, timers and waits answer at once; a step whose last try
-   * failed begins anew. `from` is the key of a step: its result, and what runs stored after it, are forgotten; what others sent is not.
+   * failed begins anew. `from` is the key of a step that was stored or that failed: it, and what runs stored after it, is forgotten; what others sent is not.
    * Children stay as they are. Rejects `conflict` where it runs, has completed or is a turn of a session, `not-found` for an unknown
    * process or step.
    */

@@ -166,6 +166,7 @@ async function handle(
     clock,
     waiting: (wait) => refused(() => slot.waiting(wait)),
     stopped,
+    cancelled: run.abort.signal,
     onChange: () => suspension.touch(),
   });
   const suspension: Suspension = createSuspension({

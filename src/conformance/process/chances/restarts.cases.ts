@@ -125,6 +125,27 @@ export function restartCases(open: OpenFixture, runner: Runner): void {
     },
   );
 
+  promise("a restart from a step that failed begins that one anew and keeps those before it (F-9)", async (setup) => {
+    const runs: string[] = [];
+    const job = async ({ step }: ProcessContext) => {
+      await step("first", () => void runs.push("first"));
+      await step(
+        "second",
+        () => {
+          runs.push("second");
+          if (runs.length < 3) throw new Error("no");
+        },
+        { retry: { attempts: 1 } },
+      );
+    };
+    const kernel = await hostOf(setup, { job });
+    const handle = await kernel.start("job", { id: "p" });
+    await outcome(kernel);
+    await handle.restart({ from: "second" });
+    expect(await outcome(kernel)).toEqual(success(null));
+    expect(runs).toEqual(["first", "second", "second"]);
+  });
+
   promise("a restart resets the end, the cancel request, the tries and the progress (F-9)", async (setup) => {
     let runs = 0;
     const job = {

@@ -262,15 +262,33 @@ export function signalWaitCases(open: OpenFixture, runner: Runner): void {
     expect(await listed()).toEqual([]);
   });
 
-  promise("what a cancel request finds waiting goes on until the handler ends it by its signal (F-14)", async (setup) => {
-    const kernel = await host(setup, async ({ waitForSignal, signal }) => {
-      const aborted = new Promise<never>((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
-      await Promise.race([waitForSignal("go"), aborted]);
+  promise("a cancel request ends a wait and a sleep with the reason of the handler's signal (F-8, F-14)", async (setup) => {
+    for (const wait of ["waitForSignal", "sleep"] as const) {
+      const kernel = await host(setup, ({ waitForSignal, sleep }) =>
+        wait === "sleep" ? sleep("k", 60_000) : waitForSignal("go"),
+      );
+      const handle = await kernel.start("job", { id: wait });
+      await setup.clock.advance(0);
+      await handle.cancel("enough");
+      await setup.clock.advance(0);
+      expect((await handle.record())?.status).toEqual({
+        state: "cancelled",
+        awaitOutput: { type: "cancelled", message: "enough" },
+      });
+      await kernel.close();
+    }
+  });
+
+  promise("a handler may catch the cancel request that ended its wait, and end otherwise (F-8, F-14)", async (setup) => {
+    const kernel = await host(setup, async ({ waitForSignal, sleep, step, signal }) => {
+      const ended = await waitForSignal("go").catch((error: unknown) => error === signal.reason);
+      const again = await sleep("k", 60_000).catch((error: unknown) => error === signal.reason);
+      return [ended, again, await step("clean up", () => "done")];
     });
     const handle = await kernel.start("job", { id: "p" });
     await setup.clock.advance(0);
     await handle.cancel("enough");
-    expect(await settled(kernel, setup)).toEqual({ type: "cancelled", message: "enough" });
+    expect(await settled(kernel, setup)).toEqual(success([true, true, "done"]));
     expect(await waitingOf(kernel)).toEqual([]);
   });
 }

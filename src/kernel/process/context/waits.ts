@@ -33,8 +33,9 @@ export interface ReceivedSignal<Payload = JsonValue> {
 }
 
 /**
- * Waits that outlive their owner: what they wait for is stored, and a later owner goes on with it. Each gives the handler's slot back. A cancel
- * request aborts `context.signal` and ends no wait by itself: a handler that is to end at once races the wait with that signal.
+ * Waits that outlive their owner: what they wait for is stored, and a later owner goes on with it. Each gives the handler's slot back. After a
+ * cancel request they reject with the reason of `context.signal`, unless their end is stored already: a handler that lets that pass ends its
+ * process as cancelled.
  */
 export interface WaitCalls<Signals> {
   /**

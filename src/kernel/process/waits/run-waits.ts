@@ -16,7 +16,10 @@ export interface RunWait {
  * `settle` looks at that at once, when the wait is due, and each time that the process changed, a timer's only at the first two.
  */
 export interface RunWaits {
-  /** Resolves with what `settle` answers. Rejects with what it throws, and with the reason of the run's end; never settles where that is `suspended`. */
+  /**
+   * Resolves with what `settle` answers. Rejects with what it throws, and with the reason of the run's end; never settles where that is
+   * `suspended`. A timer or a wait for a signal rejects with the reason of `cancelled`, too, unless its end is stored already.
+   */
   until<T>(wait: RunWait, settle: () => Promise<{ readonly answer: T } | undefined>): Promise<T>;
   /** The process changed: every wait looks again, but for timers, which a change does not end. */
   heard(): void;
@@ -31,11 +34,13 @@ interface RunWaitsParts {
   waiting<T>(wait: () => Promise<T>): Promise<T>;
   /** Aborts when the run is over, or its handler has ended. */
   readonly stopped: AbortSignal;
+  /** The handler's own signal: it also aborts on a cancel request. */
+  readonly cancelled: AbortSignal;
   /** A wait began or ended. */
   onChange(): void;
 }
 
-export function createRunWaits({ clock, waiting, stopped, onChange }: RunWaitsParts): RunWaits {
+export function createRunWaits({ clock, waiting, stopped, cancelled, onChange }: RunWaitsParts): RunWaits {
   /** Each with what makes it look again; undefined while it looks already. */
   const pending = new Map<RunWait, (() => void) | undefined>();
   let looking = 0;
@@ -102,6 +107,8 @@ export function createRunWaits({ clock, waiting, stopped, onChange }: RunWaitsPa
         const isWoken = woken(wait);
         const end = await look(settle);
         if (end) return end.answer;
+        // What pauses between its tries decides by itself: a cleanup after a cancel request may be tried again.
+        if (wait.kind !== "retry") cancelled.throwIfAborted();
         setTimer();
         await isWoken;
       }
@@ -113,10 +120,10 @@ export function createRunWaits({ clock, waiting, stopped, onChange }: RunWaitsPa
   }
 
   // A race with the end would keep a part of each look until then.
-  const onStopped = () => {
+  const wakeAll = () => {
     for (const wake of [...pending.values()]) wake?.();
   };
-  stopped.addEventListener("abort", onStopped, { once: true });
+  for (const signal of [stopped, cancelled]) signal.addEventListener("abort", wakeAll, { once: true });
 
   return {
     until: (wait, settle) => waiting(() => last(wait, settle)),

@@ -11,13 +11,14 @@ import { loadReplay } from "../events.js";
 import { type Appended, append, eventChange } from "../events.rules.js";
 import { unknownProcess } from "../processes.rules.js";
 import type { EventRow, ProcessRow } from "../tables.js";
+import { failedOf } from "../waits/step-tries.js";
 import { dueChanges } from "./claimable.rules.js";
 import { runningAgain } from "./running-again.rules.js";
 import { stepOf } from "./steps.js";
 
 export interface RestartProcess {
   readonly processId: string;
-  /** The key of a step: its result and every later one are forgotten. */
+  /** The key of a step that was stored or that failed: it and every later one are forgotten. */
   readonly from?: string;
   /** The same command again is known by it. */
   readonly nonce: string;
@@ -40,12 +41,13 @@ export const restartProcess: Command<RestartProcess, RestartState, void> = {
   tables: ["processes", "events", "leases"],
   async load(reader: Reader, { processId, from, lease }) {
     const process = await loadRow(reader, "processes", processId);
-    const [held, caller, step] = await Promise.all([
+    const events = from === undefined ? [] : [stepOf(processId, from, null), failedOf(processId, firstTry(from))];
+    const [held, caller, ...found] = await Promise.all([
       loadRow(reader, "leases", processId),
       lease ? loadRow(reader, "leases", lease.processId) : undefined,
-      from === undefined ? undefined : loadReplay(reader, stepOf(processId, from, null), process),
+      ...events.map((event) => loadReplay(reader, event, process)),
     ]);
-    return { process, held, caller, step };
+    return { process, held, caller, step: found.find((event) => event !== undefined) };
   },
   decide({ process, held, caller, step }, { processId, from, nonce, lease }, nowMs) {
     if (!process) return refuse(unknownProcess(processId));
@@ -55,7 +57,7 @@ export const restartProcess: Command<RestartProcess, RestartState, void> = {
     const refusal = whyNoRestart(process);
     if (refusal !== undefined) return refuse(new HoldfastError("conflict", `process "${processId}" ${refusal}`));
     if (from !== undefined && !step) {
-      const message = `process "${processId}" has stored no result of step "${from}": a step that failed begins anew without from`;
+      const message = `process "${processId}" has stored nothing of step "${from}"`;
       return refuse(new HoldfastError("not-found", message, { details: { processId, from } }));
     }
     const key = ownKey(processId, "restarted", `${(process.restarts?.count ?? 0) + 1}`);
@@ -76,6 +78,9 @@ export const restartProcess: Command<RestartProcess, RestartState, void> = {
   },
   repeatable: () => true,
 };
+
+/** Only the key and the number of a try say where it is stored. */
+const firstTry = (key: string) => ({ key, attempt: 1, message: "" });
 
 /** Why the process cannot run again, if it cannot. */
 function whyNoRestart({ state, inputType }: ProcessRow): string | undefined {

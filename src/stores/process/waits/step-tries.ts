@@ -89,7 +89,7 @@ export async function loadStep(
   return { event, tries: { failed, last: stored ? storedFailure(stored) : failure } };
 }
 
-function failedOf(processId: string, failure: StepFailure): AppendInput {
+export function failedOf(processId: string, failure: StepFailure): AppendInput {
   const { key, attempt } = failure;
   const payload = failure as unknown as JsonValue;
   return {

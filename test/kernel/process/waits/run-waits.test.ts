@@ -14,6 +14,7 @@ it("sets no timer for a wait that is due and looks at what is stored", async () 
     clock,
     waiting: (wait) => wait(),
     stopped: new AbortController().signal,
+    cancelled: new AbortController().signal,
     onChange: () => {},
   });
   let end: (answer: { answer: string }) => void = () => {};
