@@ -5,6 +5,7 @@ import { isRuntimeId } from "../domain/runtime-id.js";
 import type { Change } from "../ports/notices.js";
 import type { KernelStorage } from "../ports/storage.js";
 import type { LivenessStore } from "../stores/host/liveness.js";
+import { declaredTypes } from "../stores/process/declared-types.js";
 import { eventAppender, eventMethods } from "../stores/process/events.js";
 import { payloadSchemas } from "../stores/process/payload-schema.js";
 import { processMethods } from "../stores/process/processes.js";
@@ -28,6 +29,7 @@ import { abortedBy, type OpenGround, openGround } from "./opening.js";
 import { type CheckedOptions, checkOptions, type KernelOptions } from "./options.js";
 import { hostWork, loopPage, type PageParts } from "./page.js";
 import type { LoopStart, Platform, WorkerSource } from "./platform.js";
+import { checkDefinition } from "./process/definition/define.js";
 import type { ProcessDefinition } from "./process/definition/definition.js";
 import { type HandleOf, type ProcessHandle, processHandle, waitMethods } from "./process/handle.js";
 import type { ProcessRegistry } from "./process/registry.js";
@@ -69,7 +71,12 @@ export interface Kernel extends AsyncDisposable {
   start(request: StartRequest): Promise<ProcessHandle>;
   /** Processes that are started at set times. */
   readonly schedules: KernelSchedules;
-  /** A handle of the process, which need not exist yet. Throws `invalid` for a broken id. */
+  /**
+   * A handle of the process, which need not exist yet, with the types of the definition that it is started by: its schemas judge what is
+   * signalled. Throws `invalid` for a broken id or definition.
+   */
+  process<D extends ProcessDefinition>(definition: D, processId: string): HandleOf<D>;
+  /** The same without types. */
   process(processId: string): ProcessHandle;
   /** Opens or makes a session; its runtime's state is stored when this resolves. */
   session(sessionId: string, options?: SessionOptions): Promise<SessionRuntime>;
@@ -197,6 +204,7 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
     signals: platform.lazyParts.signals,
     watch: createWatch(notices, clock, options.timings.pollMs, platform.keepAlive),
     schemas: payloadSchemas(),
+    declared: declaredTypes(),
     heldLeases: createHeldLeases(),
     newProcessId: ids.processId,
     newSignalId: ids.uuid,
@@ -212,7 +220,7 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
   });
   const { agents } = lazily;
   const { schemas } = parts;
-  const appendEvent = eventAppender(corridor, limits, schemas);
+  const appendEvent = eventAppender(corridor, limits, schemas, parts.declared);
   const stores: ProcessRegistry = {
     durabilityTier: () => (isMemory ? "inline" : "durable"),
     ...processMethods(corridor, limits, schemas),
@@ -308,7 +316,10 @@ function makeKernel(beginning: Beginning, ground: OpenGround): Kernel {
       mapLazy(schedules, ({ methods }) => methods),
       { put: true, get: true, list: true, pause: true, resume: true, trigger: true, delete: true },
     ),
-    process: (processId) => handleOf(processId),
+    process(...what: readonly unknown[]) {
+      if (what.length < 2) return handleOf(what[0]);
+      return handleOf(what[1], checkDefinition("definition", what[0], limits.idLength));
+    },
     session: sessions.open,
     async status() {
       await hostLife.booted;

@@ -67,6 +67,12 @@ export async function starts(kernel: Kernel): Promise<void> {
   // @ts-expect-error: no decision
   await handle.signal("decided", { approved: true });
   same<Equal<Awaited<ReturnType<typeof handle.result>>, boolean>>();
+  const elsewhere = kernel.process(order, "1");
+  await elsewhere.signal("decided", { isApproved: true });
+  // @ts-expect-error: no decision
+  await elsewhere.signal("decided", { approved: true });
+  same<Equal<Awaited<ReturnType<typeof elsewhere.result>>, boolean>>();
+  await kernel.process("1").signal("anything", 1);
   await handle.restart();
   await handle.restart({ from: "a" });
   await kernel.start(plain, { startAtMs: 1 });

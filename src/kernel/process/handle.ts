@@ -9,6 +9,7 @@ import type { ProcessLease } from "../../domain/lease.js";
 import type { ProcessEvent } from "../../domain/process/event.js";
 import type { ProcessAwaitOutput, ProcessRecord } from "../../domain/process/process.js";
 import type { Limits } from "../../domain/time.js";
+import type { DeclaredTypes } from "../../stores/process/declared-types.js";
 import { readEvents, requestCancel } from "../../stores/process/events.js";
 import type { ProcessMethods } from "../../stores/process/processes.js";
 import { unknownProcess } from "../../stores/process/processes.rules.js";
@@ -125,6 +126,7 @@ export interface SignalParts {
   /** What this host runs, by name. */
   readonly handlers: ReadonlyMap<string, { readonly signals?: Schemas | undefined }>;
   newSignalId(): string;
+  readonly declared: DeclaredTypes;
 }
 
 /** Who sends a signal, and to what. */

@@ -251,9 +251,12 @@ export type EventAppender = (
   },
 ) => Promise<ProcessEventAppendResult>;
 
-export function eventAppender(corridor: Corridor, limits: Limits, schemas: PayloadSchemas): EventAppender {
-  const declared = declaredTypes();
-
+export function eventAppender(
+  corridor: Corridor,
+  limits: Limits,
+  schemas: PayloadSchemas,
+  declared = declaredTypes(),
+): EventAppender {
   /** The verdict by the event types that are cached for the process; absent if they or the schema engine are not loaded. */
   function judgedAhead(processId: string, eventType: string, payload: JsonValue): { verdict?: PayloadVerdict } {
     const { registrationHash = "", eventTypes } = declared.known(processId) ?? {};

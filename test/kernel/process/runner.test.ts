@@ -12,6 +12,7 @@ import type { ProcessHandle } from "../../../src/kernel/process/handle.js";
 import * as restarts from "../../../src/kernel/process/restart.js";
 import { createRunner, type RunnerParts } from "../../../src/kernel/process/runner.js";
 import * as signals from "../../../src/kernel/process/waits/send-signal.js";
+import { declaredTypes } from "../../../src/stores/process/declared-types.js";
 import type { ClaimReply } from "../../../src/stores/process/leases.js";
 import { payloadSchemas } from "../../../src/stores/process/payload-schema.js";
 import { SCHEMA } from "../../../src/stores/schema.js";
@@ -1573,6 +1574,7 @@ describe("what a runner keeps of its claims", () => {
       definitions: loaded(definitions),
       restarts: loaded(restarts),
       signals: loaded(signals),
+      declared: declaredTypes(),
       clock,
       limits: DEFAULT_LIMITS,
       timings: DEFAULT_TIMINGS,

@@ -1,5 +1,7 @@
+import type { StandardSchemaV1 } from "@standard-schema/spec";
 import type { Kernel } from "../../../kernel/kernel.js";
 import type { ProcessHandler } from "../../../kernel/process/context/context.js";
+import { defineProcess } from "../../../kernel/process/definition/define.js";
 import type { ProcessRegistry } from "../../../kernel/process/registry.js";
 import {
   casesOn,
@@ -153,6 +155,25 @@ export function signalCases(open: OpenFixture, runner: Runner): void {
         }
       });
       await processes.appendEvent("p", { eventType: "process.cancel_requested", payload: {}, replayKey: "k" });
+    },
+  );
+
+  promise(
+    "a handle of a definition is judged by its schemas where no handler is, and a broken definition has none (F-13)",
+    async (setup) => {
+      const isNumber = (value: unknown) => (typeof value === "number" ? { value } : { issues: [{ message: "no number" }] });
+      const go: StandardSchemaV1<number> = { "~standard": { version: 1, vendor: "test", validate: isNumber } };
+      const job = defineProcess({ name: "job", signals: { go }, run() {} });
+      const { kernel, processes } = setup;
+      await processes.registerProcess({ id: "p", input: { type: "external", metadata: null } });
+      const handle = kernel.process(job, "p");
+      await refused(handle.signal("go", "no" as never), "invalid", "no number");
+      await refused(handle.signal("stop" as never, 1 as never), "invalid", "stop");
+      await handle.signal("go", 1);
+      expect((await signalsOf(processes)).map(({ payload }) => (payload as { payload: unknown }).payload)).toEqual([1]);
+      for (const broken of [{}, null, { name: "job" }, 1])
+        await refused((async () => kernel.process(broken as never, "p"))(), "invalid", "definition");
+      await refused((async () => kernel.process(job, ""))(), "invalid", "processId");
     },
   );
 

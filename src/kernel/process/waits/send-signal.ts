@@ -1,7 +1,6 @@
 import { guarded } from "../../../domain/admit.js";
 import { checkId, optionsOf } from "../../../domain/check.js";
 import { invalid } from "../../../domain/errors.js";
-import { declaredTypes } from "../../../stores/process/declared-types.js";
 import { loadReplay } from "../../../stores/process/events.js";
 import { admitPayload } from "../../../stores/process/registration.js";
 import { signalEvent, storeSignal } from "../../../stores/process/waits/signals.js";
@@ -11,16 +10,13 @@ import type { Schemas } from "../definition/definition.js";
 import { judgeSignal, schemaOfSignal } from "../definition/signal-schemas.js";
 import type { SignalParts, SignalRoute } from "../handle.js";
 
-/** A registration under one hash is the same in every database. */
-const declared = declaredTypes();
-
 /** Stores a signal for the process, once per id. A definition that is known here judges its name and payload first. */
 export async function sendSignal(
   parts: SignalParts,
   { processId, startedBy, fenced }: SignalRoute,
   [givenName, givenPayload = null, options = {}]: readonly unknown[],
 ): Promise<void> {
-  const { corridor, limits } = parts;
+  const { corridor, limits, declared } = parts;
   const name = checkId("name", givenName, limits.idLength);
   const payload = admitPayload(givenPayload, "payload", limits);
   const m = optionsOf("signal", options, ["signalId"]);
