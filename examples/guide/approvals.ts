@@ -23,9 +23,10 @@ await kernel.processes.waitEventAfter(job.id, "process.waiting", 0);
 for (const { id, waiting = [] } of await kernel.processes.listNonTerminal())
   for (const { kind, name } of waiting) if (kind === "signal") console.log(id, "waits for", name);
 
-// The button: a second click, and a second person, change nothing.
-const decide = (by: string) => job.signal("decided", { isApproved: true, by }, { signalId: `decision-by-${by}` });
-await decide("Ada");
-await decide("Ada");
+// The buttons: a second click changes nothing, and a second person is told that the decision is made.
+const decide = (isApproved: boolean, by: string) => job.signal("decided", { isApproved, by }, { signalId: "decision" });
+await decide(true, "Ada");
+await decide(true, "Ada");
+await decide(false, "Bob").catch((error) => console.log(error.code));
 console.log(await job.result());
 await kernel.close();

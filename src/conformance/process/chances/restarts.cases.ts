@@ -303,6 +303,32 @@ export function restartCases(open: OpenFixture, runner: Runner): void {
     expect(naps.map(({ occurredAtMs }) => occurredAtMs)).toEqual([begunMs, begunMs + 70_000]);
   });
 
+  promise(
+    "a wait that timed out is forgotten from its name on, and one that did not end begins anew with its time (F-9, F-15)",
+    async (setup) => {
+      const job: ProcessHandler = async ({ waitForSignal }) => {
+        const decision = await waitForSignal("decided", { timeoutMs: 1_000 });
+        if (!decision) throw new Error("too late");
+        return decision.payload;
+      };
+      const kernel = await hostOf(setup, { job });
+      const handle = await kernel.start(request);
+      const dueAtMs = async () => (await handle.record())?.waiting?.map((wait) => wait.dueAtMs);
+      while (!(await dueAtMs())) await setup.clock.advance(0);
+      await handle.cancel("not yet");
+      expect((await handle.outcome()).type).toBe("cancelled");
+      await setup.clock.advance(60_000);
+      await handle.restart();
+      while (!(await dueAtMs())) await setup.clock.advance(0);
+      expect(await dueAtMs()).toEqual([setup.clock.now() + 1_000]);
+      await setup.clock.advance(1_000);
+      expect((await handle.outcome()).type).toBe("failure");
+      await handle.restart({ from: "decided" });
+      await handle.signal("decided", "yes");
+      expect(await handle.outcome()).toEqual(success("yes"));
+    },
+  );
+
   promise("children that ended with it stay as they are, and are found again (F-9)", async (setup) => {
     let runs = 0;
     const job: ProcessHandler = async (context) => {

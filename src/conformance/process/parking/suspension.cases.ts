@@ -69,6 +69,28 @@ export function suspensionCases(open: OpenFixture, runner: Runner): void {
     },
   );
 
+  promise(
+    "a suspended process waits for a signal no longer once that is sent, before any host takes it (F-17, F-19)",
+    async (setup) => {
+      const job: ProcessHandler = async ({ waitForSignal }) => {
+        const timeoutMs = 62_000;
+        const both = [waitForSignal("go", { timeoutMs }), waitForSignal("go", { timeoutMs })];
+        return (await Promise.all(both)).map((received) => received?.payload ?? null);
+      };
+      const { kernel } = await suspended(setup, job);
+      await kernel.close();
+      const left = async () => (await setup.processes.getProcess("p"))?.waiting?.length;
+      expect(await left()).toBe(2);
+      await setup.processes.signal("p", "go", 1);
+      expect(await left()).toBe(1);
+      const other = await host(setup, job);
+      await setup.clock.advance(0);
+      expect(await left()).toBe(1);
+      await setup.clock.advance(DAY);
+      expect(await other.processes.awaitProcess("p")).toEqual(success([1, null]));
+    },
+  );
+
   promise("a cancel request brings a suspended process back, and its handler ends it (F-19)", async (setup) => {
     const { handle } = await suspended(setup, async ({ sleep, signal }) => {
       const aborted = new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));

@@ -3,12 +3,13 @@ import { HoldfastError } from "../../../domain/errors.js";
 import type { ProcessLease } from "../../../domain/lease.js";
 import { RESTARTED_EVENT } from "../../../domain/process/event-type.js";
 import { ownKey } from "../../../domain/process/own-key.js";
+import { countedWaitKey, givenWaitKey } from "../../../domain/process/wait.js";
 import type { Reader, Write } from "../../../ports/storage.js";
 import { awoken, fence, leaseChange, placeChange, released } from "../../host/leases.rules.js";
 import type { LeaseRow } from "../../host/tables.js";
 import { loadRow } from "../../schema.js";
 import { loadReplay } from "../events.js";
-import { type Appended, append, eventChange } from "../events.rules.js";
+import { type Appended, type AppendInput, append, eventChange } from "../events.rules.js";
 import { unknownProcess } from "../processes.rules.js";
 import type { EventRow, ProcessRow } from "../tables.js";
 import { failedOf } from "../waits/step-tries.js";
@@ -18,7 +19,7 @@ import { stepOf } from "./steps.js";
 
 export interface RestartProcess {
   readonly processId: string;
-  /** The key of a step that was stored or that failed: it and every later one are forgotten. */
+  /** The key of a step that was stored or that failed, or of a timer or wait that ended: it and every later one are forgotten. */
   readonly from?: string;
   /** The same command again is known by it. */
   readonly nonce: string;
@@ -41,7 +42,7 @@ export const restartProcess: Command<RestartProcess, RestartState, void> = {
   tables: ["processes", "events", "leases"],
   async load(reader: Reader, { processId, from, lease }) {
     const process = await loadRow(reader, "processes", processId);
-    const events = from === undefined ? [] : [stepOf(processId, from, null), failedOf(processId, firstTry(from))];
+    const events = from === undefined ? [] : resultsOf(processId, from);
     const [held, caller, ...found] = await Promise.all([
       loadRow(reader, "leases", processId),
       lease ? loadRow(reader, "leases", lease.processId) : undefined,
@@ -79,8 +80,17 @@ export const restartProcess: Command<RestartProcess, RestartState, void> = {
   repeatable: () => true,
 };
 
-/** Only the key and the number of a try say where it is stored. */
-const firstTry = (key: string) => ({ key, attempt: 1, message: "" });
+/** What may be stored under the key: a step's result, its first failed try, the end of a timer or of a wait. */
+function resultsOf(processId: string, key: string): AppendInput[] {
+  const step = stepOf(processId, key, null);
+  return [
+    step,
+    failedOf(processId, { key, attempt: 1, message: "" }),
+    { ...step, ...ownKey(processId, "sleep", key) },
+    { ...step, ...ownKey(processId, "wait", givenWaitKey(key)) },
+    { ...stepOf(processId, countedWaitKey(key, 1), null), ...ownKey(processId, "wait", countedWaitKey(key, 1)) },
+  ];
+}
 
 /** Why the process cannot run again, if it cannot. */
 function whyNoRestart({ state, inputType }: ProcessRow): string | undefined {

@@ -5,7 +5,7 @@ import type { EventRow, ProcessRow } from "../tables.js";
 /** What of a process's row says how its replay keys are read. */
 export type Restarted = Pick<ProcessRow, "restarts">;
 
-/** The kinds of own keys that stand for something new after a restart. Steps, timers and waits keep theirs: they go on. */
+/** The kinds of own keys that stand for something new after a restart. Steps, timers and what waits came to keep theirs: they go on. A wait without an end begins anew, and so does its time. */
 const COUNTED: ReadonlySet<string> = new Set<OwnKeyKind>(["terminal", "cancel_requested", "attempt_failed", "step_failed"]);
 
 /** The request with the replay key that it has since the newest restart; the same request where a restart changes nothing of it. */
@@ -16,7 +16,8 @@ export function keyedSince<R extends { readonly processId: string; readonly repl
   const { processId, replayKey } = request;
   const count = process?.restarts?.count;
   const rest = count === undefined || replayKey === undefined ? undefined : restOfOwnKey(processId, replayKey);
-  if (rest === undefined || !COUNTED.has(rest.slice(0, rest.indexOf(":")))) return request;
+  const isCounted = rest !== undefined && (COUNTED.has(rest.slice(0, rest.indexOf(":"))) || rest.startsWith("waiting:signal:"));
+  if (!isCounted) return request;
   return { ...request, ...ownKey(processId, "run", `${count}:${rest}`) };
 }
 

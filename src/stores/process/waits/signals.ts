@@ -16,6 +16,7 @@ import { resultOfStep } from "../runs/steps.js";
 import type { EventRow, WaitRow } from "../tables.js";
 import { loadWaits } from "./wait-rows.js";
 import { beginWait, endWait, loadWaiting, refuseUnheld, storedDue, WAIT_TABLES, type WaitOf, type WaitState } from "./waiting.js";
+import { dropWait } from "./waits.rules.js";
 
 /** A signal for a process. A given lease is the one of the process that sends it: without that lease the signal is refused. */
 export interface Signal {
@@ -70,11 +71,14 @@ export const storeSignal: Command<
       const message = `process "${processId}" is already terminal: ${process.state}`;
       return refuse(new HoldfastError("terminal", message, { details: { state: process.state } }));
     }
-    const isAwaited = waits.some((wait) => wait.kind === "signal" && wait.name === name);
-    const rows = { ...state, process: isAwaited ? claimable(process) : process };
+    const awaited = waits.filter((wait) => wait.kind === "signal" && wait.name === name);
+    const [oldest] = awaited.sort((a, b) => a.sinceMs - b.sinceMs);
+    const rows = { ...state, process: oldest ? claimable(process) : process };
     const { writes, result } = append(rows, signalEvent(signal), undefined, nowMs) as Appended;
     if (writes.length === 0) return accept(undefined);
-    return accept(undefined, writes, [eventChange(result.event), ...(isAwaited ? [leaseChange(processId)] : [])]);
+    // It waits for this signal no longer, although a limit may hold it back before its handler takes the signal.
+    if (oldest) writes.push(dropWait(oldest));
+    return accept(undefined, writes, [eventChange(result.event), ...(oldest ? [leaseChange(processId)] : [])]);
   },
   repeatable: () => true,
 };
