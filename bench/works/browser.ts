@@ -11,6 +11,7 @@ import { rot } from "./rot.js";
 import { roundTrip } from "./round-trip.js";
 import { session } from "./session.js";
 import { sessionGrowth } from "./session-growth.js";
+import { signal } from "./signal.js";
 import { stored } from "./stored.js";
 import { suspended } from "./suspended.js";
 import { sweep } from "./sweep.js";
@@ -31,6 +32,7 @@ export const browserWorks: readonly Work[] = [
   suspended,
   rot,
   roundTrip,
+  signal,
   takeover,
   tabs,
   open,
