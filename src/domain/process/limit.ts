@@ -18,6 +18,7 @@ export interface LimitSpec<Args = unknown> {
   rate?: RateSpec;
 }
 
+/** How many runs may begin in any span of time. */
 export interface RateSpec {
   readonly count: number;
   readonly perMs: number;

@@ -3,15 +3,13 @@ export interface ProcessWait {
   /** The key of the wait or step; of a wait for a signal without one, `":<count>:<name>"`; of a pause of the whole process, `"process"`; of a limit, the limit's key. */
   key: string;
   /** `timer`: `sleep` and `sleepUntil`. `signal`: `waitForSignal`. `retry`: the pause before another try. `limit`: a place among the runs of a limit. */
-  kind: WaitKind;
+  kind: "timer" | "signal" | "retry" | "limit";
   /** The name of the signal. */
   name?: string;
   sinceMs: number;
   /** When a timer or pause ends, and when a wait for a signal times out. */
   dueAtMs?: number;
 }
-
-export type WaitKind = "timer" | "signal" | "retry" | "limit";
 
 /** The tries of a process whose handler threw. Times in epoch milliseconds. */
 export interface ProcessAttempts {

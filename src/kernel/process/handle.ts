@@ -84,6 +84,7 @@ export type SignalArguments<Payload> = null extends Payload
     ? [payload?: Payload, options?: SignalOptions]
     : [payload: Payload, options?: SignalOptions];
 
+/** The options of a signal. */
 export interface SignalOptions {
   /** Names the signal among those of its process. */
   signalId?: string;

@@ -13,6 +13,7 @@ import type { RunWaits } from "../waits/run-waits.js";
 import type { OwnWork } from "./own-work.js";
 import type { RunningSteps } from "./running-steps.js";
 
+/** How often a step is tried, and how long a try may take. */
 export interface StepOptions {
   /**
    * A `run` that throws is called again, after a pause that is stored: a later owner goes on counting, and waits only for the rest of the
