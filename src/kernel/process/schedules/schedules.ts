@@ -1,18 +1,15 @@
-import { checkId, checkWhole, membersOf, optionsOf } from "../../../domain/check.js";
-import { HoldfastError, invalid, isHoldfastError } from "../../../domain/errors.js";
+import { checkId, checkWhole, optionsOf } from "../../../domain/check.js";
+import { HoldfastError, isHoldfastError } from "../../../domain/errors.js";
 import { isEqual } from "../../../domain/kept.js";
 import {
   checkScheduleId,
-  checkTimes,
   occurrenceId,
   type ScheduleCause,
   type ScheduleRecord,
   type ScheduleSpec,
-  type ScheduleStart,
 } from "../../../domain/process/schedule.js";
 import type { Key, Row } from "../../../ports/storage.js";
 import type { RegisterProcess } from "../../../stores/process/processes.js";
-import { admitPayload } from "../../../stores/process/registration.js";
 import { dropSchedule, replaceSchedule, runOccurrence } from "../../../stores/process/schedules/schedules.js";
 import {
   everyFrom,
@@ -31,9 +28,9 @@ import { loadRow, loadRows, readRow } from "../../../stores/schema.js";
 import { ROW_VERSION } from "../../../stores/table.js";
 import { faultOf } from "../../host/fault.js";
 import type { Fault } from "../../host/loop-contract.js";
-import { madeOf } from "../definition/schema-verdict.js";
 import type { ProcessHandle } from "../handle.js";
 import { prepareStart, registerStart, type StartParts } from "../start.js";
+import { checkSpec } from "./check-spec.js";
 import { cron, machineZone } from "./cron.js";
 import type { KernelSchedules } from "./kernel-schedules.js";
 
@@ -86,44 +83,6 @@ export function createSchedules(parts: SchedulesParts): Schedules {
     parts.fault({ area: "schedules", code: "failed", message });
   }
 
-  async function checkSpec(given: unknown): Promise<ScheduleSpec> {
-    const m = membersOf("spec", given, ["id", "when", "start", "catchUp", "overlap", "untilMs"]);
-    const id = checkScheduleId("spec.id", m.id, limits.idLength);
-    const times = checkTimes(m, limits.idLength);
-    return { id, ...times, start: await checkStart(id, m.start) };
-  }
-
-  async function checkStart(id: string, given: unknown): Promise<ScheduleStart> {
-    const field = "spec.start";
-    const m = membersOf(field, given, ["name", "input", "grant", "provenance"]);
-    const provenance =
-      m.provenance === undefined
-        ? undefined
-        : membersOf(`${field}.provenance`, m.provenance, ["ownerScope", "hostProfileId", "causedBy"]);
-    if (provenance?.causedBy !== undefined)
-      throw invalid(`${field}.provenance.causedBy must not be given: the schedule is the cause`);
-    const grant = m.grant === undefined ? undefined : membersOf(`${field}.grant`, m.grant, ["scope", "descriptor"]);
-    const start = {
-      name: checkId(`${field}.name`, m.name, limits.idLength),
-      ...(m.input !== undefined && { input: admitPayload(m.input, `${field}.input`, limits) }),
-    };
-    const prepared = await prepareStart(
-      parts,
-      field,
-      { id: occurrenceId(id, 0), input: { type: "task", name: start.name }, provenance, grant },
-      undefined,
-    );
-    await madeOf(`${field}.input`, handlers.get(start.name)?.input, start.input);
-    const { ownerScope, hostProfileId } = prepared.registration.provenance;
-    return {
-      ...start,
-      ...(prepared.grant && {
-        grant: { scope: prepared.grant.scope, ...(grant?.descriptor !== undefined && { descriptor: prepared.grant.descriptor }) },
-      }),
-      ...(provenance && { provenance: { ownerScope, hostProfileId } }),
-    };
-  }
-
   /** The process of an occurrence, or of a trigger, as it is registered. */
   function preparedOf(
     { spec: { start }, eventTypes }: ScheduleRow,
@@ -161,7 +120,7 @@ export function createSchedules(parts: SchedulesParts): Schedules {
 
   const methods: KernelSchedules = {
     async put(given) {
-      const spec = await checkSpec(given);
+      const spec = await checkSpec(parts, given);
       const { when, start } = spec;
       const events = handlers.get(start.name)?.events;
       return await change(spec.id, async (former, nowMs) => {
